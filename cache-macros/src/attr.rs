@@ -1,0 +1,310 @@
+//! The syntax of the attributes: `key = "user:<id>", ttl = 60, skip(pool)`.
+//!
+//! Refused here is what does not have the shape of an option; whether it fits
+//! the function is for `lower`.
+
+use std::time::Duration;
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{Expr, ExprGroup, ExprLit, Lit, LitStr, Token, parenthesized};
+
+use crate::duration;
+use crate::errors::{Errors, error, suggest};
+
+/// `#[cached(…)]`
+#[derive(Default)]
+pub(crate) struct CachedArgs {
+    /// `None` only where there is an error.
+    pub(crate) key: Option<LitStr>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) none_ttl: Option<Duration>,
+    pub(crate) tags: Vec<LitStr>,
+    pub(crate) skip: Vec<Ident>,
+    pub(crate) cache: Option<Expr>,
+}
+
+/// `#[cache_invalidate(…)]`
+#[derive(Default)]
+pub(crate) struct InvalidateArgs {
+    pub(crate) names: Vec<LitStr>,
+    pub(crate) cache: Option<Expr>,
+}
+
+/// An option and how it is written, for those who wrote it in another way.
+type Usage = (&'static str, &'static str);
+
+const CACHED: &[Usage] = &[
+    ("key", "write a string: `key = \"user:<id>\"`"),
+    (
+        "ttl",
+        "write seconds, `ttl = 60`, or a string with units of `d`, `h`, `m`, `s`, `ms`: \
+         `ttl = \"1h30m\"`",
+    ),
+    (
+        "none_ttl",
+        "write seconds, `none_ttl = 5`, or a string with units of `d`, `h`, `m`, `s`, `ms`: \
+         `none_ttl = \"1m30s\"`",
+    ),
+    (
+        "invalidate_on",
+        "write a string, `invalidate_on = \"users\"`, or several: \
+         `invalidate_on = [\"users\", \"tenant:<tenant>\"]`",
+    ),
+    ("skip", "write names of parameters: `skip(pool, context)`"),
+    ("cache", "write an expression: `cache = self.cache`"),
+];
+
+const CACHE_INVALIDATE: &[Usage] = &[("cache", "write an expression: `cache = self.cache`")];
+
+impl CachedArgs {
+    pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut args = Self::default();
+        let mut seen = Seen::new(CACHED);
+        each_argument(tokens, errors, |input| {
+            if input.peek(Lit) {
+                seen.names.push("key");
+                let key = input.parse::<Lit>()?;
+                return Err(error(
+                    key.span(),
+                    "an argument of `#[cached]` needs a name",
+                    format_args!("write `key = {}`", key.to_token_stream()),
+                ));
+            }
+            let option = seen.next(input)?;
+            match option.name {
+                "key" => args.key = Some(option.string(input)?),
+                "ttl" => args.ttl = Some(option.duration(input)?),
+                "none_ttl" => args.none_ttl = Some(option.duration(input)?),
+                "invalidate_on" => args.tags = option.strings(input)?,
+                "skip" => args.skip = option.names(input)?,
+                _ => args.cache = Some(option.value(input)?),
+            }
+            Ok(())
+        });
+        if !seen.names.contains(&"key") {
+            errors.push(
+                Span::call_site(),
+                "`#[cached]` needs a key",
+                "name the parameters that the result depends on: `key = \"user:<id>\"`",
+            );
+        }
+        args
+    }
+}
+
+impl InvalidateArgs {
+    pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut args = Self::default();
+        let mut seen = Seen::new(CACHE_INVALIDATE);
+        let mut nameless = true;
+        each_argument(tokens, errors, |input| {
+            if input.peek(Ident::peek_any) && input.peek2(Token![=]) {
+                args.cache = Some(seen.next(input)?.value(input)?);
+                return Ok(());
+            }
+            nameless = false;
+            let name = input.parse::<Expr>()?;
+            args.names.push(as_string(&name).ok_or_else(|| {
+                error(
+                    name.span(),
+                    "a name to invalidate is a string literal",
+                    "write a key or a tag as a template: `\"user:<id>\"`",
+                )
+            })?);
+            Ok(())
+        });
+        if nameless {
+            errors.push(
+                Span::call_site(),
+                "`#[cache_invalidate]` names nothing to invalidate",
+                "name keys or tags: `#[cache_invalidate(\"user:<id>\")]`",
+            );
+        }
+        args
+    }
+}
+
+/// Goes on after the next comma when an argument can't be parsed, to find every mistake.
+fn each_argument(
+    tokens: TokenStream,
+    errors: &mut Errors,
+    mut argument: impl FnMut(ParseStream<'_>) -> syn::Result<()>,
+) {
+    let arguments = |input: ParseStream<'_>| {
+        while !input.is_empty() {
+            let parsed = argument(input).and_then(|()| {
+                if input.is_empty() || input.peek(Token![,]) {
+                    Ok(())
+                } else {
+                    Err(input.error("expected `,`"))
+                }
+            });
+            if let Err(error) = parsed {
+                errors.add(error);
+            }
+            while !input.is_empty() && !input.peek(Token![,]) {
+                input.parse::<TokenTree>()?;
+            }
+            input.parse::<Option<Token![,]>>()?;
+        }
+        Ok(())
+    };
+    if let Err(error) = arguments.parse2(tokens) {
+        errors.add(error);
+    }
+}
+
+/// The options that were given so far, among those that there are.
+struct Seen {
+    usages: &'static [Usage],
+    names: Vec<&'static str>,
+}
+
+impl Seen {
+    fn new(usages: &'static [Usage]) -> Self {
+        Self {
+            usages,
+            names: Vec::new(),
+        }
+    }
+
+    fn next(&mut self, input: ParseStream<'_>) -> syn::Result<OptionName> {
+        let ident = input.call(Ident::parse_any)?;
+        let given = ident.to_string();
+        let Some((name, usage)) = self.usages.iter().find(|(name, _)| *name == given) else {
+            let known: Vec<_> = self.usages.iter().map(|(name, _)| *name).collect();
+            return Err(error(
+                ident.span(),
+                format_args!("unknown option `{given}`"),
+                suggest(&given, &known, "options"),
+            ));
+        };
+        if self.names.contains(name) {
+            return Err(error(
+                ident.span(),
+                format_args!("option `{name}` is given more than once"),
+                "keep one of them",
+            ));
+        }
+        self.names.push(name);
+        Ok(OptionName {
+            name,
+            usage,
+            span: ident.span(),
+        })
+    }
+}
+
+/// The name of an option, with its value still to be parsed.
+struct OptionName {
+    name: &'static str,
+    usage: &'static str,
+    span: Span,
+}
+
+impl OptionName {
+    fn value(&self, input: ParseStream<'_>) -> syn::Result<Expr> {
+        if input.parse::<Option<Token![=]>>()?.is_none() {
+            return Err(error(
+                self.span,
+                format_args!("option `{}` needs a value", self.name),
+                self.usage,
+            ));
+        }
+        input.parse()
+    }
+
+    fn string(&self, input: ParseStream<'_>) -> syn::Result<LitStr> {
+        let value = self.value(input)?;
+        as_string(&value)
+            .ok_or_else(|| self.wrong(value.span(), "must be a string literal", self.usage))
+    }
+
+    fn strings(&self, input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
+        let value = self.value(input)?;
+        let elements = match &value {
+            Expr::Array(array) => array.elems.iter().collect(),
+            single => vec![single],
+        };
+        let strings = elements.into_iter().map(|element| {
+            as_string(element)
+                .ok_or_else(|| self.wrong(element.span(), "must be a string literal", self.usage))
+        });
+        strings.collect()
+    }
+
+    fn names(&self, input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {
+        let names = |input: ParseStream<'_>| {
+            let content;
+            parenthesized!(content in input);
+            Punctuated::<Ident, Token![,]>::parse_terminated_with(&content, Ident::parse_any)
+        };
+        match names(input) {
+            Ok(names) => Ok(names.into_iter().collect()),
+            Err(error) => Err(self.wrong(error.span(), "takes names of parameters", self.usage)),
+        }
+    }
+
+    fn duration(&self, input: ParseStream<'_>) -> syn::Result<Duration> {
+        const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+        let value = self.value(input)?;
+        let span = value.span();
+        let duration = match as_literal(&value) {
+            Some(Lit::Str(text)) => duration::parse(&text.value()),
+            Some(Lit::Int(seconds)) if seconds.suffix().is_empty() => {
+                seconds.base10_parse().ok().map(Duration::from_secs)
+            }
+            // `60s` is an integer to the compiler, with a suffix that it doesn't know.
+            Some(Lit::Int(seconds)) if duration::parse(&seconds.to_string()).is_some() => {
+                let help = format!("write a string: `{} = \"{seconds}\"`", self.name);
+                return Err(self.wrong(span, "must be an integer or a string", help));
+            }
+            _ => None,
+        };
+        match duration {
+            None => Err(self.wrong(span, "must be a duration", self.usage)),
+            Some(Duration::ZERO) if self.name == "none_ttl" => Err(self.wrong(
+                span,
+                "must be longer than zero",
+                "leave it out, and `None` is not cached",
+            )),
+            Some(Duration::ZERO) => Err(self.wrong(
+                span,
+                "must be longer than zero",
+                "leave it out for the cache's default, or remove `#[cached]` to cache nothing",
+            )),
+            Some(duration) if duration > LONGEST => Err(self.wrong(
+                span,
+                "must not be longer than 100 years",
+                self.usage,
+            )),
+            Some(duration) => Ok(duration),
+        }
+    }
+
+    fn wrong(&self, span: Span, rule: &str, help: impl std::fmt::Display) -> syn::Error {
+        error(span, format_args!("`{}` {rule}", self.name), help)
+    }
+}
+
+/// A literal, also when it comes from a `macro_rules!` variable.
+fn as_literal(expr: &Expr) -> Option<&Lit> {
+    match expr {
+        Expr::Lit(ExprLit { lit, .. }) => Some(lit),
+        Expr::Group(ExprGroup { expr, .. }) => as_literal(expr),
+        _ => None,
+    }
+}
+
+fn as_string(expr: &Expr) -> Option<LitStr> {
+    match as_literal(expr) {
+        Some(Lit::Str(string)) => Some(string.clone()),
+        _ => None,
+    }
+}

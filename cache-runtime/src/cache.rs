@@ -1,0 +1,552 @@
+//! The [`Cache`] handle: the global one, and the API by hand.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use once_cell::sync::OnceCell;
+
+use crate::call::Request;
+use crate::clock;
+use crate::config::CacheBuilder;
+use crate::error::Error;
+use crate::key::Key;
+use crate::local::Local;
+use crate::options::Options;
+use crate::stats::{CallSite, CounterTable, Counters, Stats};
+#[cfg(feature = "redis")]
+use crate::store::{Encoded, Shared};
+use crate::value::{CacheValue, Outcome, ResultOf};
+
+/// A cache: the store behind annotated functions, and the same by hand.
+///
+/// A handle; cloning it is cheap, and all clones are one cache. Annotated
+/// functions use the [global](global) one unless they say `cache = …`.
+///
+/// The methods here report what went wrong as an [`Error`], so that a program
+/// can know; only [`get_or_load`](Self::get_or_load) behaves like an annotated
+/// function and never does.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+/// use cache_runtime::{Cache, Options};
+///
+/// let cache = Cache::builder().url("memory:").build()?;
+/// cache.set("greeting", &"hello".to_owned(), Options::new()).await?;
+/// assert_eq!(cache.get::<String>("greeting").await?.as_deref(), Some("hello"));
+/// # Ok(()) }
+/// ```
+///
+/// # Cancellation
+///
+/// Every future of a cache may be dropped at any time: another caller takes
+/// over a load, a lease is given back, an invalidation goes on in the background.
+#[derive(Clone)]
+pub struct Cache(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) tier: Tier,
+    pub(crate) default_ttl: Duration,
+    pub(crate) jitter: f64,
+    pub(crate) lease_wait: Duration,
+    pub(crate) load_limit: Duration,
+    pub(crate) counters: CounterTable,
+}
+
+/// Where entries are.
+#[derive(Debug)]
+pub(crate) enum Tier {
+    Off,
+    Local(Local),
+    #[cfg(feature = "redis")]
+    Shared(Shared),
+}
+
+static GLOBAL: OnceCell<Cache> = OnceCell::new();
+
+/// The cache that annotated functions use unless they say `cache = …`: the one
+/// that was [`install`]ed, else one with the settings of the environment
+/// ([`Cache::from_env`]), made at the first call.
+///
+/// # Errors
+///
+/// If the environment holds a setting that cannot be. Annotated functions then
+/// run as if they were not annotated, and say so once, as a `tracing` error;
+/// call this at start-up to know.
+///
+/// ```
+/// let cache = cache_runtime::global()?;
+/// # let _ = cache;
+/// # Ok::<_, cache_runtime::Error>(())
+/// ```
+pub fn global() -> Result<&'static Cache, Error> {
+    GLOBAL.get_or_try_init(Cache::from_env)
+}
+
+/// Makes `cache` the [global](global) one. To be called before the first cached call.
+///
+/// # Errors
+///
+/// If there is a global cache already, installed or in use.
+///
+/// ```
+/// use cache_runtime::Cache;
+///
+/// cache_runtime::install(Cache::builder().namespace("shop").build()?)?;
+/// # Ok::<_, cache_runtime::Error>(())
+/// ```
+pub fn install(cache: Cache) -> Result<(), Error> {
+    GLOBAL.set(cache).map_err(|_| {
+        Error::config("there is a global cache already; install one before the first cached call")
+    })
+}
+
+/// The global cache, or none at all if its settings cannot be.
+pub(crate) fn global_or_off() -> &'static Cache {
+    static OFF: LazyLock<Cache> = LazyLock::new(|| CacheBuilder::default().with_tier(Tier::Off));
+    static REPORTED: AtomicBool = AtomicBool::new(false);
+    global().unwrap_or_else(|error| {
+        if !REPORTED.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "nothing is cached until this is mended");
+        }
+        &OFF
+    })
+}
+
+impl Cache {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// Starts building a cache. Does not read the environment.
+    ///
+    /// ```
+    /// let cache = cache_runtime::Cache::builder().url("memory:").build()?;
+    /// # let _ = cache;
+    /// # Ok::<_, cache_runtime::Error>(())
+    /// ```
+    pub fn builder() -> CacheBuilder {
+        CacheBuilder::default()
+    }
+
+    /// A cache with the settings of the environment: see [`CacheBuilder::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// If a variable holds what it must not.
+    ///
+    /// ```
+    /// let cache = cache_runtime::Cache::from_env()?;
+    /// # let _ = cache;
+    /// # Ok::<_, cache_runtime::Error>(())
+    /// ```
+    pub fn from_env() -> Result<Self, Error> {
+        CacheBuilder::from_env()?.build()
+    }
+
+    /// The value under `key`, or else what `load` yields, which is then cached:
+    /// what an annotated function does, by hand.
+    ///
+    /// # Errors
+    ///
+    /// Those of `load` only. If the cache fails, `load` runs and its result is returned.
+    ///
+    /// # Concurrent calls
+    ///
+    /// Callers of one key share one load, in this process and, on the shared
+    /// tier, in all. A load that fails is not shared: the others load for themselves.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use cache_runtime::{Cache, Options, key};
+    ///
+    /// async fn read_from_database(id: u64) -> Result<String, std::io::Error> {
+    ///     Ok(format!("user {id}"))
+    /// }
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
+    /// let id = 42;
+    /// let user = cache
+    ///     .get_or_load(key!("user:<id>"), Options::new().tag("users"), read_from_database(id))
+    ///     .await;
+    /// assert_eq!(user.unwrap(), "user 42");
+    /// # Ok(()) }
+    /// ```
+    pub async fn get_or_load<T, E, F>(
+        &self,
+        key: impl Into<Key>,
+        options: Options,
+        load: F,
+    ) -> Result<T, E>
+    where
+        T: CacheValue,
+        F: Future<Output = Result<T, E>>,
+    {
+        let request = Request {
+            cache: self.clone(),
+            site: None,
+            key: key.into(),
+            tags: options.tags,
+            ttl: options.ttl,
+            none_ttl: None,
+        };
+        request.get_or_load::<ResultOf<T, E>, F>(load).await
+    }
+
+    /// The value under `key`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the cache fails, or holds a value of another form under this key
+    /// ([`Error::is_codec`]).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// let cache = cache_runtime::Cache::builder().url("memory:").build()?;
+    /// assert_eq!(cache.get::<u32>("answer").await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub async fn get<T: CacheValue>(&self, key: impl Into<Key>) -> Result<Option<T>, Error> {
+        let found = self.find::<T>(&key.into()).await;
+        let counters = self.counters(None);
+        match &found {
+            Ok(Some(_)) => counters.hit(),
+            Ok(None) => counters.miss(),
+            Err(_) => {
+                counters.miss();
+                counters.error();
+            }
+        }
+        found
+    }
+
+    async fn find<T: CacheValue>(&self, key: &Key) -> Result<Option<T>, Error> {
+        key.check()?;
+        let outcome =
+            match self.tier() {
+                Tier::Off => None,
+                Tier::Local(local) => match local.peek(key.as_str()) {
+                    None => None,
+                    Some(entry) => Some(entry.outcome::<T>().ok_or_else(|| {
+                        Error::codec(key.as_str(), "read", &"it is of another type")
+                    })?),
+                },
+                #[cfg(feature = "redis")]
+                Tier::Shared(shared) => match shared.look_up(key).await? {
+                    None => None,
+                    Some(entry) => Some(crate::call::decode_outcome(key, &entry)?),
+                },
+            };
+        Ok(outcome.and_then(Outcome::into_value))
+    }
+
+    /// Stores a value, whatever is there. A load that is under way does not store over it.
+    ///
+    /// What is stored is what the caller holds, however old it is: an
+    /// invalidation between reading it and this call goes unnoticed. Prefer
+    /// [`get_or_load`](Self::get_or_load) for data that others change.
+    ///
+    /// # Errors
+    ///
+    /// If the cache fails, the ttl is zero, a name cannot be, or the value cannot be encoded.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use cache_runtime::{Cache, Options};
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
+    /// cache.set("answer", &42, Options::new()).await?;
+    /// assert_eq!(cache.get::<i32>("answer").await?, Some(42));
+    /// # Ok(()) }
+    /// ```
+    pub async fn set<T: CacheValue>(
+        &self,
+        key: impl Into<Key>,
+        value: &T,
+        options: Options,
+    ) -> Result<(), Error> {
+        let key = key.into();
+        key.check()?;
+        options.check()?;
+        let ttl = options.ttl.unwrap_or(self.default_ttl());
+        let ttl = clock::jittered(ttl, self.jitter());
+        match self.tier() {
+            Tier::Off => Ok(()),
+            Tier::Local(local) => {
+                let value = Arc::new(Outcome::Value(value.clone()));
+                local.set(&key, &options.tags, value, Instant::now() + ttl);
+                Ok(())
+            }
+            #[cfg(feature = "redis")]
+            Tier::Shared(shared) => {
+                let payload = serde_json::to_vec(value)
+                    .map_err(|error| Error::codec(key.as_str(), "encoded", &error))?;
+                let value = Encoded::Value(&payload);
+                let set = shared.set(&key, &options.tags, &value, ttl).await;
+                self.count(set)
+            }
+        }
+    }
+
+    /// Removes the entry under `key`, and keeps a load of it that is under way
+    /// from storing; whether something was there. Entries that carry `key` as a
+    /// tag stay: see [`invalidate`](Self::invalidate).
+    ///
+    /// # Errors
+    ///
+    /// If the cache fails, or the name cannot be.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use cache_runtime::{Cache, Options};
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
+    /// cache.set("answer", &42, Options::new()).await?;
+    /// assert!(cache.delete("answer").await?);
+    /// assert!(!cache.delete("answer").await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn delete(&self, key: impl Into<Key>) -> Result<bool, Error> {
+        let key = key.into();
+        key.check()?;
+        match self.tier() {
+            Tier::Off => Ok(false),
+            Tier::Local(local) => Ok(local.delete(&key)),
+            #[cfg(feature = "redis")]
+            Tier::Shared(shared) => self.count(shared.delete(&key).await),
+        }
+    }
+
+    /// Whether there is an entry under `key` that would be served.
+    ///
+    /// # Errors
+    ///
+    /// If the cache fails, or the name cannot be.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// let cache = cache_runtime::Cache::builder().url("memory:").build()?;
+    /// assert!(!cache.exists("answer").await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn exists(&self, key: impl Into<Key>) -> Result<bool, Error> {
+        let key = key.into();
+        key.check()?;
+        match self.tier() {
+            Tier::Off => Ok(false),
+            Tier::Local(local) => Ok(local.peek(key.as_str()).is_some()),
+            #[cfg(feature = "redis")]
+            Tier::Shared(shared) => self
+                .count(shared.look_up(&key).await)
+                .map(|entry| entry.is_some()),
+        }
+    }
+
+    /// How long the entry under `key` will still be served, at most; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the cache fails, or the name cannot be.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use std::time::Duration;
+    /// use cache_runtime::{Cache, Options};
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
+    /// cache.set("answer", &42, Options::new().ttl(Duration::from_secs(60))).await?;
+    /// assert!(cache.ttl("answer").await? <= Some(Duration::from_secs(60)));
+    /// # Ok(()) }
+    /// ```
+    pub async fn ttl(&self, key: impl Into<Key>) -> Result<Option<Duration>, Error> {
+        let key = key.into();
+        key.check()?;
+        match self.tier() {
+            Tier::Off => Ok(None),
+            Tier::Local(local) => {
+                let entry = local.peek(key.as_str());
+                Ok(entry.map(|entry| entry.expires.saturating_duration_since(Instant::now())))
+            }
+            #[cfg(feature = "redis")]
+            Tier::Shared(shared) => match self.count(shared.look_up(&key).await)? {
+                None => Ok(None),
+                Some(_) => self.count(shared.remaining(&key).await),
+            },
+        }
+    }
+
+    /// Invalidates names: for each, the entry whose key it is and every entry
+    /// that carries it as a tag. Once it has returned, no read that begins later
+    /// gets what was loaded before it, not even from a load that is under way.
+    ///
+    /// # Errors
+    ///
+    /// If the server did not carry it out: then old data may be served until its
+    /// ttl ends. Or if a name cannot be; the others are invalidated all the same.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped before it is done, it may have been carried out or not.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use cache_runtime::{Cache, Options, key};
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
+    /// cache.set("user:42", &"Ada".to_owned(), Options::new()).await?;
+    /// let id = 42;
+    /// cache.invalidate([key!("user:<id>"), "users".into()]).await?;
+    /// assert!(!cache.exists("user:42").await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn invalidate(
+        &self,
+        names: impl IntoIterator<Item = impl Into<Key>>,
+    ) -> Result<(), Error> {
+        let mut cannot_be = Ok(());
+        let mut keys = Vec::new();
+        for name in names {
+            let name = name.into();
+            match name.check() {
+                Ok(()) => keys.push(name),
+                Err(error) => cannot_be = Err(error),
+            }
+        }
+        self.invalidate_keys(&keys).await?;
+        cannot_be
+    }
+
+    async fn invalidate_keys(&self, names: &[Key]) -> Result<(), Error> {
+        match self.tier() {
+            _ if names.is_empty() => Ok(()),
+            Tier::Off => Ok(()),
+            Tier::Local(local) => {
+                names.iter().for_each(|name| local.invalidate(name));
+                Ok(())
+            }
+            #[cfg(feature = "redis")]
+            Tier::Shared(shared) => self.count(shared.invalidate(names).await),
+        }
+    }
+
+    /// For annotated functions, whose callers are not to see the cache's errors.
+    pub(crate) async fn invalidate_or_report(&self, names: &[Key]) {
+        // Under a name that cannot be, there is nothing to invalidate.
+        let invalidated = self.invalidate(names).await;
+        if let Err(error) = invalidated {
+            let names: Vec<&str> = names.iter().map(Key::as_str).collect();
+            tracing::error!(%error, ?names, "not invalidated: old data may be served until its ttl ends");
+        }
+    }
+
+    /// Where nobody is left to wait for it.
+    pub(crate) fn invalidate_in_background(&self, names: Vec<Key>) {
+        match self.tier() {
+            Tier::Off => {}
+            Tier::Local(local) => names.iter().for_each(|name| local.invalidate(name)),
+            #[cfg(feature = "redis")]
+            Tier::Shared(_) => {
+                let cache = self.clone();
+                let invalidate = async move { cache.invalidate_or_report(&names).await };
+                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                    runtime.spawn(invalidate);
+                } else {
+                    tracing::error!("not invalidated: dropped outside of a Tokio runtime");
+                }
+            }
+        }
+    }
+
+    /// Removes every entry of this cache's namespace, as if each had been
+    /// invalidated. On the shared tier, that of all processes.
+    ///
+    /// # Errors
+    ///
+    /// If the cache fails; then some entries may be left.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use cache_runtime::{Cache, Options};
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
+    /// cache.set("answer", &42, Options::new()).await?;
+    /// cache.clear().await?;
+    /// assert!(!cache.exists("answer").await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn clear(&self) -> Result<(), Error> {
+        match self.tier() {
+            Tier::Off => Ok(()),
+            Tier::Local(local) => {
+                local.clear();
+                Ok(())
+            }
+            #[cfg(feature = "redis")]
+            Tier::Shared(shared) => self.count(shared.clear().await),
+        }
+    }
+
+    /// What this cache has done so far, in this process.
+    ///
+    /// ```
+    /// let cache = cache_runtime::Cache::builder().url("memory:").build()?;
+    /// assert_eq!(cache.stats().hits, 0);
+    /// # Ok::<_, cache_runtime::Error>(())
+    /// ```
+    pub fn stats(&self) -> Stats {
+        let entries = match self.tier() {
+            Tier::Local(local) => local.len(),
+            _ => 0,
+        };
+        self.0.counters.snapshot(entries)
+    }
+
+    fn count<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if result.is_err() {
+            self.counters(None).error();
+        }
+        result
+    }
+
+    pub(crate) fn tier(&self) -> &Tier {
+        &self.0.tier
+    }
+
+    pub(crate) fn counters(&self, site: Option<&'static CallSite>) -> &Counters {
+        self.0.counters.of(site)
+    }
+
+    pub(crate) fn default_ttl(&self) -> Duration {
+        self.0.default_ttl
+    }
+
+    pub(crate) fn jitter(&self) -> f64 {
+        self.0.jitter
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn lease_wait(&self) -> Duration {
+        self.0.lease_wait
+    }
+
+    pub(crate) fn load_limit(&self) -> Duration {
+        self.0.load_limit
+    }
+}
+
+/// So that `cache = …` takes a `Cache`, a reference to one, or an `Arc` of one.
+impl AsRef<Cache> for Cache {
+    fn as_ref(&self) -> &Cache {
+        self
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("tier", self.tier())
+            .field("default_ttl", &self.0.default_ttl)
+            .finish_non_exhaustive()
+    }
+}

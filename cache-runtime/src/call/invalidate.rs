@@ -1,0 +1,114 @@
+//! One invalidation: run the body, then invalidate, whatever became of it.
+//!
+//! `#[cache_invalidate]` expands to `InvalidateCall::start(…).run(async move { body }).await`.
+//! An error may come after the change was committed, and so may a panic or a
+//! caller that gives up; an invalidation too many costs one miss, one too few
+//! costs stale data. So every way out invalidates.
+
+use crate::cache::Cache;
+use crate::key::{Key, Name, Names, Parts};
+use crate::value::{Shape, View};
+
+/// A call of a `#[cache_invalidate]` function, before its body runs.
+#[derive(Debug)]
+pub struct InvalidateCall {
+    due: Due,
+}
+
+/// The same, with names that are read from what the body returns.
+#[derive(Debug)]
+pub struct InvalidateCallWithResult<S, N> {
+    due: Due,
+    _shape: S,
+    names: N,
+}
+
+/// Where a [`InvalidateCallWithResult`] puts the names it reads.
+#[derive(Debug)]
+pub struct ResultNames(Vec<Key>);
+
+impl ResultNames {
+    /// Adds a name.
+    pub fn push<P: Parts>(&mut self, name: Name<P>) {
+        self.0.push(name.render());
+    }
+}
+
+impl InvalidateCall {
+    /// Renders the names that depend on the arguments, before the body takes them.
+    pub fn start<N: Names>(cache: &Cache, names: N) -> Self {
+        let mut rendered = Vec::new();
+        names.render_into(&mut rendered);
+        Self {
+            due: Due {
+                cache: cache.clone(),
+                names: rendered,
+            },
+        }
+    }
+
+    /// Adds the names that depend on what the body returns.
+    pub fn with_result<S, N>(self, shape: S, names: N) -> InvalidateCallWithResult<S, N>
+    where
+        S: Shape,
+        N: FnOnce(&S::Value, &mut ResultNames),
+    {
+        InvalidateCallWithResult {
+            due: self.due,
+            _shape: shape,
+            names,
+        }
+    }
+
+    /// Runs the body, then invalidates.
+    pub async fn run<F: Future>(self, body: F) -> F::Output {
+        let due = self.due;
+        let returned = body.await;
+        due.invalidate().await;
+        returned
+    }
+}
+
+impl<S, N> InvalidateCallWithResult<S, N>
+where
+    S: Shape,
+    N: FnOnce(&S::Value, &mut ResultNames),
+{
+    /// Runs the body, then invalidates, the names of its value too if it returned one.
+    pub async fn run<F: Future<Output = S::Return>>(self, body: F) -> F::Output {
+        let mut due = self.due;
+        let returned = body.await;
+        if let View::Value(value) = S::view(&returned) {
+            let mut names = ResultNames(std::mem::take(&mut due.names));
+            (self.names)(value, &mut names);
+            due.names = names.0;
+        }
+        due.invalidate().await;
+        returned
+    }
+}
+
+/// Names that are to be invalidated. Dropped before they were, by a caller that
+/// gave up or a panic, they are invalidated in the background.
+#[derive(Debug)]
+struct Due {
+    cache: Cache,
+    names: Vec<Key>,
+}
+
+impl Due {
+    async fn invalidate(mut self) {
+        // The names stay here until they are invalidated: this future may be dropped too.
+        self.cache.invalidate_or_report(&self.names).await;
+        self.names.clear();
+    }
+}
+
+impl Drop for Due {
+    fn drop(&mut self) {
+        let names = std::mem::take(&mut self.names);
+        if !names.is_empty() {
+            self.cache.invalidate_in_background(names);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A cached call on the local tier: look, load, store; or wait.
+
+use std::time::Instant;
+
+use super::{Request, to_shared};
+use crate::flight::{Boarding, Landing, Leader};
+use crate::local::{Local, Look, Observed};
+use crate::value::{CacheValue, Shape};
+
+impl Request {
+    pub(super) async fn get_or_load_local<S, F>(&self, local: &Local, load: F) -> S::Return
+    where
+        S: Shape<Value: CacheValue>,
+        F: Future<Output = S::Return>,
+    {
+        loop {
+            let boarding = match local.look(&self.key, &self.tags) {
+                Look::Board(boarding) => boarding,
+                Look::Hit(entry) => match self.hit::<S>(&entry.value) {
+                    Some(value) => return value,
+                    // Another function's value under this key: it is theirs.
+                    None => return self.run(load).await,
+                },
+            };
+            let leader = match boarding {
+                Boarding::Lead(leader) => leader,
+                Boarding::Wait(waiter) => match waiter.wait(self.cache.load_limit()).await {
+                    Landing::Lead(leader) => leader,
+                    Landing::Value(value) => match self.boarded::<S>(&value) {
+                        Some(value) => return value,
+                        None => return self.run(load).await,
+                    },
+                    Landing::Failed => return self.run(load).await,
+                    Landing::Dissolved => continue,
+                },
+            };
+            return self.lead_local::<S, F>(local, leader, load).await;
+        }
+    }
+
+    async fn lead_local<S, F>(
+        &self,
+        local: &Local,
+        leader: Leader<'_, Observed>,
+        load: F,
+    ) -> S::Return
+    where
+        S: Shape<Value: CacheValue>,
+        F: Future<Output = S::Return>,
+    {
+        // If this future is dropped here, the leader hands the flight on.
+        let returned = self.run(load).await;
+        let outcome = S::view(&returned);
+        match (self.lifetime(&outcome), to_shared(&outcome)) {
+            (Some(ttl), Some(value)) => {
+                local.fill(&self.key, leader, value, Instant::now() + ttl);
+            }
+            (None, Some(value)) => {
+                leader.land(value);
+                leader.finish(|| {});
+            }
+            (_, None) => leader.fail(),
+        }
+        returned
+    }
+}

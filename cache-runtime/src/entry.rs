@@ -1,0 +1,247 @@
+//! What is stored in a slot of the shared tier, byte by byte.
+//!
+//! ```text
+//! lease   'L' format stamp[8]
+//! entry   'E' format stamp[8]  codec flags created[8] ttl[8] cost[4] epoch[8]
+//!         tags[2]  (version[8] length[2] name)*  payload
+//! ```
+//!
+//! Numbers are little-endian. The first ten bytes, the [`Mark`], differ for each
+//! lease and each entry ever written, so a script can ask whether a slot still
+//! holds what was seen by comparing a prefix. A fence will be a third kind.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::key::Key;
+use crate::unique;
+
+const FORMAT: u8 = 1;
+const LEASE: u8 = b'L';
+const ENTRY: u8 = b'E';
+const JSON: u8 = b'j';
+const NONE: u8 = 1;
+
+/// The first bytes of a slot: unlike those of any other lease or entry.
+pub(crate) type Mark = [u8; 10];
+
+fn new_mark(kind: u8) -> Mark {
+    let mut mark = [kind, FORMAT, 0, 0, 0, 0, 0, 0, 0, 0];
+    mark[2..].copy_from_slice(&unique::number().to_le_bytes());
+    mark
+}
+
+/// What a slot holds while somebody loads.
+pub(crate) fn new_lease() -> Mark {
+    new_mark(LEASE)
+}
+
+/// What a slot was seen to hold.
+#[derive(Debug, Clone)]
+pub(crate) enum Slot {
+    Absent,
+    Lease(Mark),
+    Entry(Entry),
+    /// Neither: a foreign, truncated or future format. Its first bytes, to replace it by.
+    Unreadable(Box<[u8]>),
+}
+
+/// An entry as read: its header, and the payload still encoded.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) mark: Mark,
+    /// Whether what is cached is a `None`.
+    pub(crate) none: bool,
+    /// The `run_id` of the server that the lease was taken from, hashed.
+    pub(crate) epoch: u64,
+    /// The tags, each with the version it had before the load began.
+    pub(crate) tags: Vec<(Key, u64)>,
+    /// The whole slot; the payload begins at `payload_at`.
+    bytes: Vec<u8>,
+    payload_at: usize,
+}
+
+impl Entry {
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.bytes.get(self.payload_at..).unwrap_or_default()
+    }
+}
+
+/// What the writer of an entry knows about it.
+#[derive(Debug)]
+pub(crate) struct Header<'a> {
+    pub(crate) none: bool,
+    pub(crate) ttl: Duration,
+    /// How long the load took.
+    pub(crate) cost: Duration,
+    pub(crate) epoch: u64,
+    pub(crate) tags: &'a [Key],
+    pub(crate) versions: &'a [u64],
+}
+
+impl Header<'_> {
+    /// Encodes the header; the payload is to be appended to it.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let created = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let mut out = Vec::with_capacity(128);
+        out.extend(new_mark(ENTRY));
+        out.push(JSON);
+        out.push(if self.none { NONE } else { 0 });
+        out.extend(millis(created).to_le_bytes());
+        out.extend(millis(self.ttl).to_le_bytes());
+        let cost = u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX);
+        out.extend(cost.to_le_bytes());
+        out.extend(self.epoch.to_le_bytes());
+        // A function has far fewer tags, and a name is at most `Key::MAX_LEN` long.
+        let count = u16::try_from(self.tags.len()).unwrap_or(u16::MAX);
+        out.extend(count.to_le_bytes());
+        for (tag, version) in self.tags.iter().zip(self.versions) {
+            let name = tag.as_str().as_bytes();
+            let length = u16::try_from(name.len()).unwrap_or(u16::MAX);
+            out.extend(version.to_le_bytes());
+            out.extend(length.to_le_bytes());
+            out.extend(name);
+        }
+        out
+    }
+}
+
+/// Reads a slot; any bytes at all are one of the four cases.
+pub(crate) fn decode(bytes: Option<Vec<u8>>) -> Slot {
+    let Some(bytes) = bytes else {
+        return Slot::Absent;
+    };
+    match bytes.first_chunk::<10>() {
+        Some(&mark) if mark[..2] == [LEASE, FORMAT] && bytes.len() == mark.len() => {
+            return Slot::Lease(mark);
+        }
+        Some(&mark) if mark[..2] == [ENTRY, FORMAT] => {
+            if let Some(header) = decode_header(&bytes) {
+                let Decoded {
+                    none,
+                    epoch,
+                    tags,
+                    payload_at,
+                } = header;
+                return Slot::Entry(Entry {
+                    mark,
+                    none,
+                    epoch,
+                    tags,
+                    bytes,
+                    payload_at,
+                });
+            }
+        }
+        _ => {}
+    }
+    let seen = bytes.len().min(size_of::<Mark>());
+    Slot::Unreadable(bytes[..seen].into())
+}
+
+struct Decoded {
+    none: bool,
+    epoch: u64,
+    tags: Vec<(Key, u64)>,
+    payload_at: usize,
+}
+
+fn decode_header(bytes: &[u8]) -> Option<Decoded> {
+    let mut rest = bytes.get(size_of::<Mark>()..)?;
+    let [codec, flags] = take(&mut rest)?;
+    if codec != JSON || flags & !NONE != 0 {
+        return None;
+    }
+    let _created = u64::from_le_bytes(take(&mut rest)?);
+    let _ttl = u64::from_le_bytes(take(&mut rest)?);
+    let _cost = u32::from_le_bytes(take(&mut rest)?);
+    let epoch = u64::from_le_bytes(take(&mut rest)?);
+    let count = u16::from_le_bytes(take(&mut rest)?);
+    let mut tags = Vec::new();
+    for _ in 0..count {
+        let version = u64::from_le_bytes(take(&mut rest)?);
+        let length = u16::from_le_bytes(take(&mut rest)?);
+        let (name, after) = rest.split_at_checked(length.into())?;
+        rest = after;
+        tags.push((Key::from(str::from_utf8(name).ok()?), version));
+    }
+    Some(Decoded {
+        none: flags & NONE != 0,
+        epoch,
+        tags,
+        payload_at: bytes.len() - rest.len(),
+    })
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, after) = rest.split_first_chunk::<N>()?;
+    *rest = after;
+    Some(*taken)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encoded(tags: &[Key], versions: &[u64]) -> Vec<u8> {
+        let header = Header {
+            none: false,
+            ttl: Duration::from_secs(60),
+            cost: Duration::from_millis(3),
+            epoch: 7,
+            tags,
+            versions,
+        };
+        let mut bytes = header.encode();
+        bytes.extend(b"{}");
+        bytes
+    }
+
+    #[test]
+    fn an_entry_reads_back_as_written() {
+        let tags = [Key::from("users"), Key::from("größe")];
+        let Slot::Entry(entry) = decode(Some(encoded(&tags, &[1, 2]))) else {
+            panic!("not an entry");
+        };
+        assert_eq!((entry.none, entry.epoch), (false, 7));
+        assert_eq!(entry.tags, [("users".into(), 1), ("größe".into(), 2)]);
+        assert_eq!(entry.payload(), b"{}");
+    }
+
+    #[test]
+    fn each_truncation_is_unreadable_and_never_an_entry_with_other_tags() {
+        let tags = [Key::from("users")];
+        let whole = encoded(&tags, &[1]);
+        let header = whole.len() - 2;
+        for cut in 0..header {
+            let slot = decode(Some(whole[..cut].to_vec()));
+            assert!(
+                matches!(slot, Slot::Unreadable(_)),
+                "cut at {cut}: {slot:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_marks_differ() {
+        assert_ne!(new_lease(), new_lease());
+        assert!(matches!(decode(Some(new_lease().to_vec())), Slot::Lease(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>, entry_like: bool) {
+            let mut bytes = bytes;
+            if entry_like {
+                bytes.splice(0..0, [ENTRY, FORMAT]);
+            }
+            let _ = decode(Some(bytes));
+        }
+    }
+}

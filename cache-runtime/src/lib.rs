@@ -1,0 +1,114 @@
+//! Annotate a function and it is cached; annotate the functions that change the
+//! data, and no one reads what they replaced.
+//!
+//! ```
+//! use cache_runtime::{cache_invalidate, cached};
+//! # use std::io::Error;
+//! # #[derive(Clone, serde::Serialize, serde::Deserialize)] struct User { id: u64, name: String }
+//! struct Users;
+//!
+//! impl Users {
+//!     #[cached(key = "user:<id>", ttl = 60, invalidate_on = "users")]
+//!     async fn find(&self, id: u64) -> Result<Option<User>, Error> {
+//!         // The query, as if nothing were cached.
+//!         # Ok(Some(User { id, name: "Ada".to_owned() }))
+//!     }
+//!
+//!     #[cache_invalidate("user:<id>")]
+//!     async fn rename(&self, id: u64, name: &str) -> Result<(), Error> {
+//!         // The update.
+//!         # let _ = (id, name);
+//!         # Ok(())
+//!     }
+//! }
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Error> {
+//! # Users.find(1).await?; Users.rename(1, "Grace").await?; Ok(()) }
+//! ```
+//!
+//! # What is promised
+//!
+//! * A read that begins after an invalidation has returned never gets data from before it.
+//! * If the cache fails, callers see no error and no hang: at worst the function
+//!   runs as if it were not annotated, after one bounded delay.
+//! * Concurrent callers of one key share one load, in a process and in all
+//!   processes on one server.
+//! * Two different argument lists never share a key, nor do two templates.
+//! * A mistake in a template does not compile.
+//!
+//! What is not: an invalidation that the server did not carry out, because it was
+//! away, is reported and leaves old data until its ttl ends. A load that reads
+//! from an older state of the database (an open `REPEATABLE READ` transaction, a
+//! replica that lags) caches what it read. Where a proxy hides which server
+//! answers, or `INFO` is not permitted, a server that restarts from an old
+//! snapshot may serve what it held then, until its ttl ends.
+//!
+//! # Where entries are
+//!
+//! Without a server, in this process: `memory:` is the default. With
+//! `CACHE_URL=redis://…`, on Redis or Valkey, which is then shared by all
+//! processes. See [`CacheBuilder::from_env`] and [`CacheBuilder::url`].
+//!
+//! Values go to the server as JSON, after a binary header; keys are readable in
+//! `redis-cli`: `cache:e:user:42`.
+//!
+//! # Features
+//!
+//! `redis` (default): the shared tier. Without it the cache runs in-process only.
+
+// Some of what the tiers have in common is used by the shared one only.
+#![cfg_attr(not(feature = "redis"), allow(dead_code))]
+
+// In reading order: a call, then what it stands on, then what surrounds it.
+mod cache;
+mod call;
+mod clock;
+mod config;
+#[cfg(feature = "redis")]
+mod entry;
+mod error;
+mod flight;
+mod key;
+mod local;
+mod options;
+mod stats;
+#[cfg(feature = "redis")]
+mod store;
+mod unique;
+mod value;
+
+pub use cache_macros::{cache_invalidate, cached, key};
+
+pub use crate::cache::{Cache, global, install};
+pub use crate::config::CacheBuilder;
+pub use crate::error::Error;
+pub use crate::key::{Key, KeyPart, KeyWriter, ListWriter, Written};
+pub use crate::options::Options;
+pub use crate::stats::{SiteStats, Stats};
+pub use crate::value::CacheValue;
+
+/// What the attributes expand to. Not for use by hand, and not covered by semver.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::call::{CachedCall, InvalidateCall};
+    pub use crate::key::{Name, RenderedPart, TypeName, part};
+    pub use crate::stats::CallSite;
+    pub use crate::value::{ReturnType, return_shape};
+
+    use crate::Cache;
+    use crate::key::{Key, Parts};
+
+    /// The cache of functions without `cache = …`.
+    pub fn global_cache() -> &'static Cache {
+        crate::cache::global_or_off()
+    }
+
+    /// The cache of functions with it.
+    pub fn as_cache<C: AsRef<Cache> + ?Sized>(cache: &C) -> &Cache {
+        cache.as_ref()
+    }
+
+    /// What `key!` makes.
+    pub fn key<P: Parts>(name: Name<P>) -> Key {
+        name.render()
+    }
+}

@@ -1,0 +1,305 @@
+//! The in-process tier: typed values, no serialization, and the same protocol
+//! as the shared tier, with a lock in place of the server.
+//!
+//! A flight that is current in [`Flights`] is what a lease is there. An
+//! invalidation removes the flight and the entry under the flight's lock, so a
+//! load that was under way can neither be boarded nor store what it read. A
+//! tag's version is a counter that its entries hold, so invalidating a tag takes
+//! the same time however many entries carry it.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::flight::{Boarding, Flights, Leader, SharedValue};
+use crate::key::{Key, Names};
+use crate::value::Outcome;
+
+#[derive(Debug)]
+pub(crate) struct Local {
+    entries: quick_cache::sync::Cache<Box<str>, Arc<LocalEntry>>,
+    tags: Tags,
+    flights: Flights<Observed>,
+}
+
+/// An entry: an `Outcome<V>` of a type that only its reader knows.
+#[derive(Debug)]
+pub(crate) struct LocalEntry {
+    pub(crate) value: SharedValue,
+    pub(crate) expires: Instant,
+    observed: Observed,
+}
+
+/// The tags of an entry or a load, each with the version it had before the load began.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Observed(Arc<[Observation]>);
+
+#[derive(Debug, Clone)]
+struct Observation {
+    tag: Key,
+    current: Arc<AtomicU64>,
+    version: u64,
+}
+
+/// What a look at the local tier, with a miss, leads to.
+#[derive(Debug)]
+pub(crate) enum Look<'a> {
+    Hit(Arc<LocalEntry>),
+    Board(Boarding<'a, Observed>),
+}
+
+impl Local {
+    pub(crate) fn new(max_entries: usize) -> Self {
+        Self {
+            entries: quick_cache::sync::Cache::new(max_entries),
+            tags: Tags::default(),
+            flights: Flights::default(),
+        }
+    }
+
+    /// The entry of `key`, if it may be served to a caller with these tags.
+    pub(crate) fn get(&self, key: &str, tags: &impl Names) -> Option<Arc<LocalEntry>> {
+        self.peek(key)
+            .filter(|entry| tags.are(&mut entry.observed.tags()))
+    }
+
+    /// The entry of `key`, if it may be served at all.
+    pub(crate) fn peek(&self, key: &str) -> Option<Arc<LocalEntry>> {
+        self.entries
+            .get(key)
+            .filter(|entry| entry.observed.is_current() && Instant::now() < entry.expires)
+    }
+
+    /// Looks again, under the lock under which flights store: a hit, or a flight to board or lead.
+    pub(crate) fn look(&self, key: &Key, tags: &[Key]) -> Look<'_> {
+        let observed = self.tags.observe(tags);
+        let mut shard = self.flights.lock(key);
+        if let Some(entry) = self.peek(key.as_str())
+            && entry.observed.tags().eq(tags)
+        {
+            return Look::Hit(entry);
+        }
+        let boarding = shard
+            .board(key, Some(&observed))
+            .unwrap_or_else(|| Boarding::Lead(shard.load(key, observed)));
+        Look::Board(boarding)
+    }
+
+    /// Ends a flight and stores what it yields, unless it was invalidated meanwhile.
+    pub(crate) fn fill(
+        &self,
+        key: &Key,
+        leader: Leader<'_, Observed>,
+        value: SharedValue,
+        expires: Instant,
+    ) {
+        let Some(observed) = leader.seen() else {
+            return leader.dissolve();
+        };
+        let entry = LocalEntry {
+            value: value.clone(),
+            expires,
+            observed: (*observed).clone(),
+        };
+        leader.land(value);
+        leader.finish(|| self.entries.insert(key.as_str().into(), Arc::new(entry)));
+    }
+
+    /// Stores a value that was not loaded by a flight; a flight under way does not store over it.
+    pub(crate) fn set(&self, key: &Key, tags: &[Key], value: SharedValue, expires: Instant) {
+        let observed = self.tags.observe(tags);
+        let mut shard = self.flights.lock(key);
+        shard.forget(key);
+        let entry = LocalEntry {
+            value,
+            expires,
+            observed,
+        };
+        self.entries.insert(key.as_str().into(), Arc::new(entry));
+    }
+
+    /// Removes the entry of `key`; a load that is under way neither stores nor is boarded any more.
+    pub(crate) fn delete(&self, key: &Key) -> bool {
+        let mut shard = self.flights.lock(key);
+        shard.forget(key);
+        let removed = self.entries.remove(key.as_str());
+        drop(shard);
+        removed
+            .is_some_and(|(_, entry)| entry.observed.is_current() && Instant::now() < entry.expires)
+    }
+
+    /// Invalidates a name: the entry whose key it is, and every entry that carries it as a tag.
+    pub(crate) fn invalidate(&self, name: &Key) {
+        self.delete(name);
+        self.tags.invalidate(name);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.flights.forget_all(|| self.entries.clear());
+    }
+
+    /// How many entries there are, expired ones that nobody read since among them.
+    pub(crate) fn len(&self) -> u64 {
+        self.entries.len() as u64
+    }
+}
+
+impl LocalEntry {
+    /// What is stored, if it is of this type.
+    pub(crate) fn outcome<V: Any + Clone>(&self) -> Option<Outcome<V>> {
+        self.value.downcast_ref().cloned()
+    }
+}
+
+impl Observed {
+    fn is_current(&self) -> bool {
+        self.0
+            .iter()
+            .all(|observation| observation.current.load(Ordering::Acquire) == observation.version)
+    }
+
+    fn tags(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter().map(|observation| &observation.tag)
+    }
+}
+
+/// The same counters at the same versions.
+impl PartialEq for Observation {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.current, &other.current) && self.version == other.version
+    }
+}
+
+/// The version counters of the tags that some entry or load carries.
+#[derive(Debug, Default)]
+struct Tags(Mutex<TagMap>);
+
+#[derive(Debug, Default)]
+struct TagMap {
+    counters: HashMap<Key, Arc<AtomicU64>>,
+    /// How many counters there may be before those without entries are swept out.
+    sweep_at: usize,
+}
+
+impl Tags {
+    fn observe(&self, tags: &[Key]) -> Observed {
+        if tags.is_empty() {
+            return Observed(Arc::new([]));
+        }
+        let mut map = self.lock();
+        map.sweep();
+        let observe = |tag: &Key| {
+            let current = map.counters.entry(tag.clone()).or_default().clone();
+            let version = current.load(Ordering::Acquire);
+            Observation {
+                tag: tag.clone(),
+                current,
+                version,
+            }
+        };
+        Observed(tags.iter().map(observe).collect())
+    }
+
+    fn invalidate(&self, tag: &Key) {
+        // A tag without a counter is on no entry and no load.
+        if let Some(counter) = self.lock().counters.get(tag) {
+            counter.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, TagMap> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TagMap {
+    /// Forgets the counters that only this map holds, each time it has doubled.
+    fn sweep(&mut self) {
+        if self.counters.len() < self.sweep_at {
+            return;
+        }
+        self.counters
+            .retain(|_, counter| Arc::strong_count(counter) > 1);
+        self.sweep_at = (self.counters.len() * 2).max(1024);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flight::Landing;
+    use std::time::Duration;
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    fn lead<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Leader<'a, Observed> {
+        match local.look(key, tags) {
+            Look::Board(Boarding::Lead(leader)) => leader,
+            other => panic!("expected to lead: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_load_that_an_invalidation_overtook_is_not_stored() {
+        let local = Local::new(10);
+        let key = Key::from("user:1");
+        let leader = lead(&local, &key, &[]);
+        local.invalidate(&key);
+        local.fill(&key, leader, Arc::new(1), later());
+        assert!(local.peek("user:1").is_none());
+    }
+
+    #[test]
+    fn a_load_whose_tag_was_invalidated_is_never_served_nor_boarded() {
+        let local = Local::new(10);
+        let (key, tags) = (Key::from("user:1"), [Key::from("users")]);
+        let first = lead(&local, &key, &tags);
+        local.invalidate(&tags[0]);
+        // A caller who comes now does not share the first load.
+        let second = lead(&local, &key, &tags);
+        local.fill(&key, second, Arc::new(2), later());
+        local.fill(&key, first, Arc::new(1), later());
+        let entry = local.peek("user:1").expect("the second load is stored");
+        assert_eq!(entry.value.downcast_ref::<i32>(), Some(&2));
+    }
+
+    #[test]
+    fn counters_without_entries_are_swept() {
+        let local = Local::new(10);
+        for i in 0..10_000 {
+            let tags = [Key::from(format!("tag:{i}"))];
+            let leader = lead(&local, &Key::from("one"), &tags);
+            leader.dissolve();
+        }
+        assert!(local.tags.lock().counters.len() <= 1024);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_leader_hands_over_to_a_waiter() {
+        let local = Local::new(10);
+        let key = Key::from("user:1");
+        let leader = lead(&local, &key, &[]);
+        let Look::Board(Boarding::Wait(waiter)) = local.look(&key, &[]) else {
+            panic!("expected to wait");
+        };
+        drop(leader);
+        let landing = waiter.wait(Duration::from_secs(5)).await;
+        let Landing::Lead(leader) = landing else {
+            panic!("expected to lead: {landing:?}");
+        };
+        local.fill(&key, leader, Arc::new(1), later());
+        assert!(local.peek("user:1").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_dropped_leader_without_waiters_leaves_nothing_behind() {
+        let local = Local::new(10);
+        let key = Key::from("user:1");
+        drop(lead(&local, &key, &[]));
+        drop(lead(&local, &key, &[]));
+    }
+}

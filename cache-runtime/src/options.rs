@@ -1,0 +1,76 @@
+//! How the manual API stores one entry.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::key::Key;
+
+/// How [`Cache::get_or_load`](crate::Cache::get_or_load) and
+/// [`Cache::set`](crate::Cache::set) store an entry.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+/// use std::time::Duration;
+/// use cache_runtime::{Cache, Options};
+///
+/// let cache = Cache::builder().url("memory:").build()?;
+/// let options = Options::new().ttl(Duration::from_secs(60)).tag("users");
+/// cache.set("user:42", &"Ada".to_owned(), options).await?;
+///
+/// cache.invalidate(["users"]).await?;
+/// assert_eq!(cache.get::<String>("user:42").await?, None);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) tags: Vec<Key>,
+}
+
+impl Options {
+    /// The cache's default ttl, and no tags.
+    ///
+    /// ```
+    /// let options = cache_runtime::Options::new();
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long the entry may be served; jitter only shortens it. Not zero.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let options = cache_runtime::Options::new().ttl(Duration::from_secs(60));
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Adds a tag: the entry dies when it is invalidated.
+    ///
+    /// ```
+    /// let options = cache_runtime::Options::new().tag("users").tag("staff");
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<Key>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.ttl == Some(Duration::ZERO) {
+            return Err(Error::config(
+                "the ttl is zero, so the entry could never be served; leave it out for the cache's default",
+            ));
+        }
+        self.tags.iter().try_for_each(Key::check)
+    }
+}

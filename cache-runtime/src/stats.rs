@@ -1,0 +1,269 @@
+//! Call sites, and what each of them did with a cache.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// What is known of a `#[cached]` function at compile time.
+#[derive(Debug)]
+pub struct CallSite {
+    function: &'static str,
+    file: &'static str,
+    line: u32,
+    template: &'static str,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) none_ttl: Option<Duration>,
+    /// Where its counters are; 0 until its first call.
+    index: AtomicU32,
+}
+
+impl CallSite {
+    /// A function that caches with the default ttl, and no `None`.
+    pub const fn new(
+        function: &'static str,
+        file: &'static str,
+        line: u32,
+        template: &'static str,
+    ) -> Self {
+        Self {
+            function,
+            file,
+            line,
+            template,
+            ttl: None,
+            none_ttl: None,
+            index: AtomicU32::new(0),
+        }
+    }
+
+    /// Sets how long its values are cached.
+    #[must_use]
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets how long its `None`s are cached.
+    #[must_use]
+    pub const fn none_ttl(mut self, none_ttl: Duration) -> Self {
+        self.none_ttl = Some(none_ttl);
+        self
+    }
+
+    fn index(&'static self) -> usize {
+        let index = match self.index.load(Relaxed) {
+            0 => self.register(),
+            index => index,
+        };
+        index as usize
+    }
+
+    #[cold]
+    fn register(&'static self) -> u32 {
+        let mut sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have been first.
+        let index = self.index.load(Relaxed);
+        if index != 0 {
+            return index;
+        }
+        sites.push(self);
+        let index = u32::try_from(sites.len()).unwrap_or(u32::MAX);
+        self.index.store(index, Relaxed);
+        index
+    }
+}
+
+/// Every call site that was called so far; the first has index 1, since 0 is the manual API.
+static SITES: Mutex<Vec<&'static CallSite>> = Mutex::new(Vec::new());
+
+/// What happened at one call site with one cache.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    loads: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn hit(&self) {
+        self.hits.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn miss(&self) {
+        self.misses.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn load(&self) {
+        self.loads.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn error(&self) {
+        self.errors.fetch_add(1, Relaxed);
+    }
+}
+
+/// The counters of one cache, found by index without a lock: chunks that double
+/// in size and never move.
+#[derive(Debug)]
+pub(crate) struct CounterTable {
+    chunks: [OnceLock<Box<[Counters]>>; 26],
+}
+
+/// The first chunk holds so many; later ones twice their predecessor.
+const FIRST_CHUNK: usize = 64;
+
+impl CounterTable {
+    pub(crate) fn new() -> Self {
+        Self {
+            chunks: [const { OnceLock::new() }; 26],
+        }
+    }
+
+    /// The counters of `site`, or those of the manual API.
+    pub(crate) fn of(&self, site: Option<&'static CallSite>) -> &Counters {
+        self.at(site.map_or(0, CallSite::index))
+    }
+
+    fn at(&self, index: usize) -> &Counters {
+        let (chunk, offset) = place(index);
+        let counters = self.chunks[chunk].get_or_init(|| {
+            (0..FIRST_CHUNK << chunk)
+                .map(|_| Counters::default())
+                .collect()
+        });
+        &counters[offset]
+    }
+
+    pub(crate) fn snapshot(&self, entries: u64) -> Stats {
+        let sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stats = Stats {
+            entries,
+            ..Stats::default()
+        };
+        stats.add(self.at(0));
+        for (i, site) in sites.iter().enumerate() {
+            let (chunk, _) = place(i + 1);
+            if self.chunks[chunk].get().is_none() {
+                continue;
+            }
+            let counters = self.at(i + 1);
+            stats.add(counters);
+            let of_site = SiteStats {
+                function: site.function,
+                file: site.file,
+                line: site.line,
+                template: site.template,
+                hits: counters.hits.load(Relaxed),
+                misses: counters.misses.load(Relaxed),
+                loads: counters.loads.load(Relaxed),
+                errors: counters.errors.load(Relaxed),
+            };
+            if of_site.hits + of_site.misses > 0 {
+                stats.sites.push(of_site);
+            }
+        }
+        stats
+    }
+}
+
+/// The chunk of an index, and the place in it. Four billion sites fit 26 chunks.
+fn place(index: usize) -> (usize, usize) {
+    let from_first = index + FIRST_CHUNK;
+    let chunk = (from_first.ilog2() - FIRST_CHUNK.ilog2()) as usize;
+    (chunk.min(25), from_first - (FIRST_CHUNK << chunk))
+}
+
+/// What a cache has done since it was built, from [`Cache::stats`](crate::Cache::stats).
+///
+/// Each call is a hit or a miss. A miss that shares another caller's load adds
+/// no load, so `misses - loads` is the work that single-flight saved.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use cache_runtime::{Cache, cached};
+///
+/// #[cached(key = "square:<n>", ttl = 60, cache = cache, skip(cache))]
+/// async fn square(n: u32, cache: &Cache) -> u32 { n * n }
+///
+/// let cache = Cache::builder().url("memory:").build().unwrap();
+/// square(3, &cache).await;
+/// square(3, &cache).await;
+///
+/// let stats = cache.stats();
+/// assert_eq!((stats.hits, stats.misses, stats.loads), (1, 1, 1));
+/// assert_eq!(stats.sites[0].template, "square:<n>");
+/// # }
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Calls that were answered from the cache.
+    pub hits: u64,
+    /// Calls that were not.
+    pub misses: u64,
+    /// Misses that ran the function's body.
+    pub loads: u64,
+    /// Failures of the cache itself, each of which cost at most a miss.
+    pub errors: u64,
+    /// Entries in the local tier now, expired ones that nobody read since among them.
+    pub entries: u64,
+    /// The same for each `#[cached]` function that was called with this cache.
+    pub sites: Vec<SiteStats>,
+}
+
+impl Stats {
+    fn add(&mut self, counters: &Counters) {
+        self.hits += counters.hits.load(Relaxed);
+        self.misses += counters.misses.load(Relaxed);
+        self.loads += counters.loads.load(Relaxed);
+        self.errors += counters.errors.load(Relaxed);
+    }
+}
+
+/// What one `#[cached]` function did with a cache; the counters are those of [`Stats`].
+///
+/// ```
+/// # fn show(stats: cache_runtime::Stats) {
+/// for site in &stats.sites {
+///     println!("{} ({}:{}): {} hits", site.function, site.file, site.line, site.hits);
+/// }
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SiteStats {
+    /// The function's path.
+    pub function: &'static str,
+    /// The file its attribute stands in.
+    pub file: &'static str,
+    /// The line of its attribute.
+    pub line: u32,
+    /// Its key template.
+    pub template: &'static str,
+    /// Calls that were answered from the cache.
+    pub hits: u64,
+    /// Calls that were not.
+    pub misses: u64,
+    /// Misses that ran the function's body.
+    pub loads: u64,
+    /// Failures of the cache itself.
+    pub errors: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_index_has_a_place_of_its_own() {
+        let mut expected = (0, 0);
+        for index in 0..100_000 {
+            assert_eq!(place(index), expected, "index {index}");
+            expected.1 += 1;
+            if expected.1 == FIRST_CHUNK << expected.0 {
+                expected = (expected.0 + 1, 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! The shared tier: the protocol's steps on a Redis or Valkey server.
+//!
+//! ```text
+//! slot     <ns>:e:<key>   absent | lease | entry
+//! version  <ns>:v:<tag>   absent | number      drawn at random, then counted up
+//! ```
+//!
+//! An absent version is on no valid entry, so a version may be lost (evicted,
+//! expired, flushed) at any time: what it guarded becomes a miss.
+//!
+//! Fences join the slots and versions here, and the journal takes the names
+//! whose invalidation fails, in [`Shared::invalidate`].
+
+mod connection;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, Pipeline, Value};
+
+pub(crate) use self::connection::Limits;
+use self::connection::{Connection, Connector, commands};
+use crate::clock;
+use crate::entry::{self, Entry, Header, Mark, Slot};
+use crate::error::Error;
+use crate::flight::Flights;
+use crate::key::Key;
+use crate::unique;
+
+const LEASE: &str = include_str!("lease.lua");
+const VERSION: &str = include_str!("version.lua");
+const FILL: &str = include_str!("fill.lua");
+const RENEW: &str = include_str!("renew.lua");
+const RELEASE: &str = include_str!("release.lua");
+const BUMP: &str = include_str!("bump.lua");
+
+/// How much longer than its entries a version lives, for the load that comes between.
+const VERSION_MARGIN: Duration = Duration::from_secs(600);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    connector: Arc<Connector>,
+    namespace: String,
+    lease: Duration,
+    pub(crate) flights: Flights<Seen>,
+}
+
+/// What one look at the server showed.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    pub(crate) slot: Slot,
+    pub(crate) now: Now,
+}
+
+/// What an entry must agree with: the server, and the tags' versions on it.
+#[derive(Debug)]
+pub(crate) struct Now {
+    connection: Arc<Connection>,
+    /// In the order of the tags; `None` is absent or no number.
+    versions: Vec<Option<u64>>,
+}
+
+/// What callers must have seen alike to share a load.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    mark: Mark,
+    epoch: u64,
+    versions: Vec<Option<u64>>,
+    /// The lease itself, if it is this process's.
+    pub(crate) lease: Option<Lease>,
+}
+
+impl PartialEq for Seen {
+    fn eq(&self, other: &Self) -> bool {
+        (self.mark, self.epoch, &self.versions) == (other.mark, other.epoch, &other.versions)
+    }
+}
+
+/// The right to fill one slot, once. Given back when it is dropped unused.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    connector: Arc<Connector>,
+    connection: Arc<Connection>,
+    slot: String,
+    mark: Mark,
+    duration: Duration,
+    /// The tags' versions, read before the load.
+    versions: Vec<u64>,
+    settled: AtomicBool,
+}
+
+/// How asking for a lease ends.
+#[derive(Debug)]
+pub(crate) enum Acquired {
+    Lease(Seen),
+    /// The slot has changed since it was seen.
+    Taken,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        url: &str,
+        namespace: &str,
+        lease: Duration,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let info = url
+            .into_connection_info()
+            .map_err(|error| Error::config(error.to_string()))?;
+        let address = describe(info.addr());
+        let client = Client::open(info).map_err(|error| Error::config(error.to_string()))?;
+        Ok(Self {
+            connector: Arc::new(Connector::new(client, address, limits)),
+            namespace: namespace.to_owned(),
+            lease,
+            flights: Flights::default(),
+        })
+    }
+
+    fn slot(&self, key: &Key) -> String {
+        format!("{}:e:{key}", self.namespace)
+    }
+
+    fn version(&self, tag: &Key) -> String {
+        format!("{}:v:{tag}", self.namespace)
+    }
+
+    /// Reads a slot and the versions of `tags`, in one round trip.
+    pub(crate) async fn look(&self, key: &Key, tags: &[Key]) -> Result<Sight, Error> {
+        let mut look = commands();
+        let mget = look.cmd("MGET").arg(self.slot(key));
+        for tag in tags {
+            mget.arg(self.version(tag));
+        }
+        let (connection, replies) = self.connector.send(&look).await?;
+        let mut found = match replies.into_iter().next() {
+            Some(Value::Array(found)) => found.into_iter(),
+            _ => Vec::new().into_iter(),
+        };
+        let slot = entry::decode(found.next().and_then(bytes));
+        let versions = tags.iter().map(|_| found.next().and_then(number)).collect();
+        Ok(Sight {
+            slot,
+            now: Now {
+                connection,
+                versions,
+            },
+        })
+    }
+
+    /// Reads an entry whose tags are known only from its header: a round trip
+    /// more where it has tags. The versions are read last, which is as good as at once.
+    pub(crate) async fn look_up(&self, key: &Key) -> Result<Option<Entry>, Error> {
+        let Sight { slot, mut now } = self.look(key, &[]).await?;
+        let Slot::Entry(entry) = slot else {
+            return Ok(None);
+        };
+        if !entry.tags.is_empty() {
+            let mut read = commands();
+            let mget = read.cmd("MGET");
+            for (tag, _) in &entry.tags {
+                mget.arg(self.version(tag));
+            }
+            let replies = self.connector.send_over(&now.connection, &read).await?;
+            if let Some(Value::Array(found)) = replies.into_iter().next() {
+                now.versions = found.into_iter().map(number).collect();
+            }
+        }
+        Ok(now.may_serve(&entry).then_some(entry))
+    }
+
+    /// Takes the lease on a slot that still holds what was seen, and then reads the tags' versions, in one round trip: both before the load begins.
+    pub(crate) async fn acquire(
+        &self,
+        key: &Key,
+        tags: &[Key],
+        seen: &Slot,
+        now: &Now,
+        ttl: Duration,
+    ) -> Result<Acquired, Error> {
+        let expected: &[u8] = match seen {
+            Slot::Absent => &[],
+            Slot::Entry(entry) => &entry.mark,
+            Slot::Lease(mark) => mark,
+            Slot::Unreadable(start) => start,
+        };
+        let slot = self.slot(key);
+        let mark = entry::new_lease();
+        let mut acquire = commands();
+        script(&mut acquire, LEASE, &slot)
+            .arg(expected)
+            .arg(&mark)
+            .arg(millis(self.lease));
+        self.read_versions(&mut acquire, tags, ttl);
+        // From here on a lease may stand in the slot, whether or not we hear of it.
+        let mut lease = Lease {
+            connector: self.connector.clone(),
+            connection: now.connection.clone(),
+            slot,
+            mark,
+            duration: self.lease,
+            versions: Vec::new(),
+            settled: AtomicBool::new(false),
+        };
+        let replies = self.connector.send_over(&now.connection, &acquire).await?;
+        let mut replies = replies.into_iter();
+        if replies.next() != Some(Value::Int(1)) {
+            lease.settle();
+            return Ok(Acquired::Taken);
+        }
+        let versions: Vec<_> = replies.map(number).collect();
+        lease.versions = versions.iter().copied().flatten().collect();
+        Ok(Acquired::Lease(Seen {
+            mark,
+            epoch: now.connection.epoch,
+            versions,
+            lease: Some(lease),
+        }))
+    }
+
+    fn read_versions(&self, commands: &mut Pipeline, tags: &[Key], ttl: Duration) {
+        let lives = ttl.saturating_mul(2).saturating_add(VERSION_MARGIN);
+        for tag in tags {
+            script(commands, VERSION, &self.version(tag))
+                .arg(first_version())
+                .arg(millis(lives));
+        }
+    }
+
+    /// Writes an entry over whatever the slot holds.
+    pub(crate) async fn set(
+        &self,
+        key: &Key,
+        tags: &[Key],
+        value: &Encoded<'_>,
+        ttl: Duration,
+    ) -> Result<(), Error> {
+        // Asked for in any case: it tells which connection, and so which server, the entry is for.
+        let mut read = commands();
+        read.cmd("PING");
+        self.read_versions(&mut read, tags, ttl);
+        let (connection, replies) = self.connector.send(&read).await?;
+        let versions: Vec<u64> = replies.into_iter().skip(1).filter_map(number).collect();
+        let entry = value.with_header(tags, &versions, connection.epoch, ttl, Duration::ZERO);
+        let mut set = commands();
+        set.cmd("SET")
+            .arg(self.slot(key))
+            .arg(entry)
+            .arg("PX")
+            .arg(millis(ttl));
+        self.connector.send_over(&connection, &set).await?;
+        Ok(())
+    }
+
+    /// Removes what is in a slot; whether it was there.
+    pub(crate) async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        let mut delete = commands();
+        delete.cmd("UNLINK").arg(self.slot(key));
+        let (_, replies) = self.connector.send(&delete).await?;
+        Ok(replies.first() == Some(&Value::Int(1)))
+    }
+
+    /// How long the slot's content still lives.
+    pub(crate) async fn remaining(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        let mut ask = commands();
+        ask.cmd("PTTL").arg(self.slot(key));
+        let (_, replies) = self.connector.send(&ask).await?;
+        match replies.first() {
+            Some(&Value::Int(left)) => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Invalidates names: each one's entry, and every entry that carries it as a tag.
+    pub(crate) async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
+        let mut invalidate = commands();
+        for name in names {
+            invalidate.cmd("UNLINK").arg(self.slot(name));
+            script(&mut invalidate, BUMP, &self.version(name));
+        }
+        self.connector.send(&invalidate).await?;
+        Ok(())
+    }
+
+    /// Removes everything in the namespace. A scan returns every key that is there from its
+    /// beginning to its end, so no entry, lease or version from before the call survives it.
+    pub(crate) async fn clear(&self) -> Result<(), Error> {
+        let mut cursor = b"0".to_vec();
+        loop {
+            let mut scan = commands();
+            scan.cmd("SCAN")
+                .arg(&cursor)
+                .arg("MATCH")
+                .arg(format!("{}:*", self.namespace))
+                .arg("COUNT")
+                .arg(1000);
+            let (connection, replies) = self.connector.send(&scan).await?;
+            let Some(Value::Array(page)) = replies.into_iter().next() else {
+                return Ok(());
+            };
+            let mut page = page.into_iter();
+            cursor = page.next().and_then(bytes).unwrap_or_else(|| b"0".to_vec());
+            if let Some(Value::Array(keys)) = page.next()
+                && !keys.is_empty()
+            {
+                let mut unlink = commands();
+                unlink
+                    .cmd("UNLINK")
+                    .arg(keys.into_iter().filter_map(bytes).collect::<Vec<_>>());
+                self.connector.send_over(&connection, &unlink).await?;
+            }
+            if cursor == b"0" {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Now {
+    /// Whether an entry may be served. Every version must be there and be the one
+    /// from before the load: first versions are drawn at random, so two tags, or
+    /// one that was lost and drawn again, never agree by chance.
+    pub(crate) fn may_serve(&self, entry: &Entry) -> bool {
+        let same = |((_, was), is): (&(Key, u64), &Option<u64>)| Some(*was) == *is;
+        entry.epoch == self.connection.epoch
+            && entry.tags.len() == self.versions.len()
+            && entry.tags.iter().zip(&self.versions).all(same)
+    }
+
+    /// What a caller saw who found somebody's lease.
+    pub(crate) fn with_lease(&self, mark: Mark) -> Seen {
+        Seen {
+            mark,
+            epoch: self.connection.epoch,
+            versions: self.versions.clone(),
+            lease: None,
+        }
+    }
+}
+
+impl Lease {
+    /// Whether every tag has a version to be stored with.
+    pub(crate) fn may_fill(&self, tags: &[Key]) -> bool {
+        self.versions.len() == tags.len()
+    }
+
+    /// Replaces the lease by an entry, if it still stands.
+    ///
+    /// Over the connection that the lease was taken through: the entry's header
+    /// names that server, and no other.
+    pub(crate) async fn fill(
+        &self,
+        tags: &[Key],
+        value: &Encoded<'_>,
+        ttl: Duration,
+        cost: Duration,
+    ) -> Result<(), Error> {
+        let entry = value.with_header(tags, &self.versions, self.connection.epoch, ttl, cost);
+        let mut fill = commands();
+        script(&mut fill, FILL, &self.slot)
+            .arg(&self.mark)
+            .arg(entry)
+            .arg(millis(ttl));
+        self.connector.send_over(&self.connection, &fill).await?;
+        self.settle();
+        Ok(())
+    }
+
+    /// Renews the lease for as long as it is polled, up to `limit`.
+    pub(crate) async fn keep(&self, limit: Duration) -> Infallible {
+        let mut kept = Duration::ZERO;
+        while kept < limit {
+            let pause = self.duration / 3;
+            tokio::time::sleep(pause).await;
+            kept += pause;
+            let mut renew = commands();
+            script(&mut renew, RENEW, &self.slot)
+                .arg(&self.mark)
+                .arg(millis(self.duration));
+            // A renewal that fails is followed by another, or the lease expires.
+            let _ = self.connector.send_over(&self.connection, &renew).await;
+        }
+        std::future::pending().await
+    }
+
+    /// Gives the lease back.
+    pub(crate) async fn release(&self) {
+        self.settle();
+        Self::give_back(&self.connector, &self.connection, &self.slot, &self.mark).await;
+    }
+
+    async fn give_back(
+        connector: &Arc<Connector>,
+        connection: &Arc<Connection>,
+        slot: &str,
+        mark: &Mark,
+    ) {
+        let mut release = commands();
+        script(&mut release, RELEASE, slot).arg(mark);
+        // If it fails, the lease expires.
+        let _ = connector.send_over(connection, &release).await;
+    }
+
+    fn settle(&self) {
+        self.settled.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A caller that was cancelled, or a load that panicked, with nobody to take over.
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.settled.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (connector, connection) = (self.connector.clone(), self.connection.clone());
+            let (slot, mark) = (std::mem::take(&mut self.slot), self.mark);
+            runtime.spawn(async move {
+                Self::give_back(&connector, &connection, &slot, &mark).await;
+            });
+        }
+    }
+}
+
+/// A value in its stored form, and whether it is a `None`.
+#[derive(Debug)]
+pub(crate) enum Encoded<'a> {
+    Value(&'a [u8]),
+    None,
+}
+
+impl Encoded<'_> {
+    fn with_header(
+        &self,
+        tags: &[Key],
+        versions: &[u64],
+        epoch: u64,
+        ttl: Duration,
+        cost: Duration,
+    ) -> Vec<u8> {
+        let none = matches!(self, Self::None);
+        let header = Header {
+            none,
+            ttl,
+            cost,
+            epoch,
+            tags,
+            versions,
+        };
+        let mut entry = header.encode();
+        if let Self::Value(payload) = self {
+            entry.extend_from_slice(payload);
+        }
+        entry
+    }
+}
+
+fn script<'a>(commands: &'a mut Pipeline, script: &str, key: &str) -> &'a mut Pipeline {
+    // With its text each time: no state on the server that a restart or a failover could lose.
+    commands.cmd("EVAL").arg(script).arg(1).arg(key)
+}
+
+/// 62 random bits: never the same twice, and far from the end of a signed 64-bit counter.
+fn first_version() -> u64 {
+    unique::number() >> 2
+}
+
+fn millis(duration: Duration) -> u64 {
+    // Rounded up: a ttl of less than a millisecond is not none.
+    let millis = duration.min(clock::FOREVER).as_nanos().div_ceil(1_000_000);
+    u64::try_from(millis).unwrap_or(u64::MAX)
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.into_bytes()),
+        _ => None,
+    }
+}
+
+fn number(value: Value) -> Option<u64> {
+    str::from_utf8(&bytes(value)?).ok()?.parse().ok()
+}
+
+fn describe(address: &ConnectionAddr) -> String {
+    match address {
+        ConnectionAddr::Tcp(host, port) => format!("{host}:{port}"),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,11 @@
+-- Reads a tag's version, drawing one if it is absent, and lets it outlive the entry that will carry it.
+-- KEYS[1] version   ARGV[1] random number   ARGV[2] milliseconds
+local version = redis.call('GET', KEYS[1])
+if not version then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  return ARGV[1]
+end
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return version

@@ -1,0 +1,143 @@
+//! A cache in front of a database: what is read twice is loaded once, and what
+//! is changed is loaded again.
+//!
+//! Begin with `countries.rs`. This file only calls it and shows what happens.
+
+// The repository reads as it would in a library.
+#![allow(unreachable_pub)]
+
+mod countries;
+mod database;
+mod report;
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+
+use cache_runtime::Cache;
+use tokio::task::JoinSet;
+
+use crate::countries::{Countries, Country};
+use crate::report::Report;
+
+const HELP: &str = "\
+Usage: cargo run --example quickstart [-- watch]
+
+  (nothing)    read and change countries, without a cache and with it
+  watch        read one country five times a second, for 20 seconds, while
+               another copy of this program changes it; needs CACHE_URL
+
+CACHE_URL=redis://127.0.0.1/ puts the cache on that Redis; unset, it is in the
+process.
+";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let file = std::env::current_exe()?.with_extension("sqlite");
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => tour(&file).await,
+        ["watch"] => watch(&file).await,
+        _ => {
+            print!("{HELP}");
+            Ok(())
+        }
+    }
+}
+
+async fn tour(file: &Path) -> Result<(), Box<dyn Error>> {
+    let pool = database::open(file).await?;
+    println!("Every country of ISO 3166, in {}", file.display());
+    let off = Cache::builder().url("off:").build()?;
+    let place = match std::env::var_os("CACHE_URL") {
+        Some(_) => "With the cache that CACHE_URL names",
+        None => "With a cache in this process (CACHE_URL=redis://… puts it on Redis)",
+    };
+    let caches = [("Without a cache", off), (place, cache()?)];
+    for (title, cache) in caches {
+        // Whatever was changed before: first the data, then the cache.
+        database::fill(&pool).await?;
+        if let Err(error) = cache.clear().await {
+            println!("\nThe cache can't be reached, and every read will be a load: {error}");
+        }
+        let pool = pool.clone();
+        read_and_rename(title, &Countries { pool, cache }).await?;
+    }
+    println!("\nThe code of it: examples/quickstart/countries.rs");
+    Ok(())
+}
+
+/// The same steps for every cache.
+async fn read_and_rename(title: &str, countries: &Countries) -> sqlx::Result<()> {
+    let report = Report::new(title, &countries.cache);
+    let find = async || Ok(country(countries.find("TR").await?));
+    let names = async || Ok(list(&countries.names('T').await?));
+    let find_100 = async || Ok(country(find_100_times(countries, "JP").await?));
+    let rename = async || {
+        countries.rename("TR", "Republic of Türkiye").await?;
+        Ok("done".to_owned())
+    };
+
+    report.step("read, cold", "find(TR)", find()).await?;
+    report.step("read again", "find(TR)", find()).await?;
+    report.step("read a list", "names(T)", names()).await?;
+    report
+        .step("100 at once, cold", "find(JP) × 100", find_100())
+        .await?;
+    report.step("update", "rename(TR)", rename()).await?;
+    report.step("read after it", "find(TR)", find()).await?;
+    report.step("read again", "find(TR)", find()).await?;
+    report.step("the list after it", "names(T)", names()).await
+}
+
+/// Calls that run side by side, as those of a busy server do.
+async fn find_100_times(
+    countries: &Countries,
+    alpha2: &'static str,
+) -> sqlx::Result<Option<Country>> {
+    let mut calls = JoinSet::new();
+    for _ in 0..100 {
+        let countries = countries.clone();
+        calls.spawn(async move { countries.find(alpha2).await });
+    }
+    let mut answers = calls.join_all().await;
+    answers.pop().expect("a hundred answers")
+}
+
+async fn watch(file: &Path) -> Result<(), Box<dyn Error>> {
+    if std::env::var_os("CACHE_URL").is_none() {
+        return Err(
+            "watch needs CACHE_URL: caches in two processes know nothing of each other".into(),
+        );
+    }
+    let countries = Countries {
+        pool: database::open(file).await?,
+        cache: cache()?,
+    };
+    println!("Now start another copy: cargo run --example quickstart");
+    let report = Report::new("Five reads a second", &countries.cache);
+    for _ in 0..100 {
+        let find = async { Ok(country(countries.find("TR").await?)) };
+        report.step("read", "find(TR)", find).await?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
+/// The cache that `CACHE_URL` names, in a namespace that is ours to clear.
+fn cache() -> Result<Cache, cache_runtime::Error> {
+    let url = std::env::var("CACHE_URL").unwrap_or_else(|_| "memory:".to_owned());
+    Cache::builder().url(url).namespace("quickstart").build()
+}
+
+fn country(found: Option<Country>) -> String {
+    found.map_or_else(
+        || "no such country".to_owned(),
+        |country| format!("{}, {} subdivisions", country.name, country.subdivisions),
+    )
+}
+
+fn list(names: &[String]) -> String {
+    let last = names.last().map_or("none", String::as_str);
+    format!("{} names, the last is {last}", names.len())
+}

@@ -1,0 +1,93 @@
+//! What a person reads: one line for each step.
+
+use std::fmt;
+use std::io::IsTerminal as _;
+use std::time::Instant;
+
+use cache_runtime::Cache;
+
+/// Runs steps, and says of each what the cache did meanwhile.
+pub struct Report<'a> {
+    cache: &'a Cache,
+}
+
+impl<'a> Report<'a> {
+    /// Begins a table.
+    pub fn new(title: &str, cache: &'a Cache) -> Self {
+        let columns = format!(
+            "  {:<20}{:<16}  {:<20}{:>9}   {}",
+            "step", "call", "the cache saw", "time", "answer"
+        );
+        println!("\n{}\n{}", paint("1", title), paint("2", &columns));
+        Self { cache }
+    }
+
+    /// Adds a row.
+    pub async fn step(
+        &self,
+        step: &str,
+        call: &str,
+        run: impl Future<Output = sqlx::Result<String>>,
+    ) -> sqlx::Result<()> {
+        let before = self.cache.stats();
+        let start = Instant::now();
+        let answer = run.await?;
+        let time = start.elapsed();
+        let after = self.cache.stats();
+        let seen = Seen {
+            hits: after.hits - before.hits,
+            misses: after.misses - before.misses,
+            loads: after.loads - before.loads,
+        };
+        let (symbol, colour) = match seen {
+            Seen { loads: 1.., .. } => ("○", "33"),
+            Seen { hits: 1.., .. } => ("●", "32"),
+            _ => ("·", "2"),
+        };
+        println!(
+            "  {step:<20}{call:<16}{} {}{:>9}   {answer}",
+            paint(colour, symbol),
+            paint(colour, &format!("{:<20}", seen.to_string())),
+            format!("{time:.1?}"),
+        );
+        Ok(())
+    }
+}
+
+/// What the cache counted during a step.
+struct Seen {
+    hits: u64,
+    misses: u64,
+    loads: u64,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.hits, "hit", "hits"),
+            (self.misses, "miss", "misses"),
+            (self.loads, "load", "loads"),
+        ];
+        let mut separator = "";
+        for (count, one, many) in counts.into_iter().filter(|(count, ..)| *count > 0) {
+            let noun = if count == 1 { one } else { many };
+            write!(f, "{separator}{count} {noun}")?;
+            separator = ", ";
+        }
+        if separator.is_empty() {
+            f.write_str("no read")?;
+        }
+        Ok(())
+    }
+}
+
+/// Colour is for terminals, and for people who want it (<https://no-color.org>).
+fn paint(colour: &str, text: &str) -> String {
+    let wanted = std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if wanted {
+        format!("\x1b[{colour}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}

@@ -1,0 +1,5 @@
+//! Compiles and runs the code in the README.
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

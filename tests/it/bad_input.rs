@@ -1,0 +1,166 @@
+//! What is wrong shows as an error where there is somebody to tell, and as a
+//! miss where there is not.
+
+use std::time::Duration;
+
+use cache_runtime::{Cache, Options, cached};
+use cache_tests::RedisServer;
+
+#[cached(key = "length:<text>", ttl = 60, cache = cache, skip(cache))]
+async fn length(cache: &Cache, text: &str) -> usize {
+    text.len()
+}
+
+fn cache(url: &str) -> Cache {
+    Cache::builder().url(url).namespace("test").build().unwrap()
+}
+
+/// Annotated functions work, however often, and `cache` has nothing to do with it.
+async fn check_only_misses(cache: &Cache) {
+    for _ in 0..3 {
+        assert_eq!(length(cache, "four").await, 4);
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.hits, stats.misses, stats.loads), (0, 3, 3));
+}
+
+#[test]
+fn a_wrong_url_is_refused_and_what_is_allowed_is_said() {
+    for url in [
+        "http://:secret@localhost",
+        "",
+        "localhost:6379",
+        "memory",
+        "redis://localhost:port",
+    ] {
+        let error = Cache::builder().url(url).build().unwrap_err();
+        assert!(error.is_config(), "{url}: {error:?}");
+        assert!(error.to_string().contains("redis://"), "{url}: {error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_there_is_a_miss_and_an_error_by_hand() {
+    // Nothing listens on port 1, and no name server knows `invalid`.
+    for url in ["redis://127.0.0.1:1", "redis://nowhere.invalid"] {
+        let cache = cache(url);
+        check_only_misses(&cache).await;
+        let error = cache.exists("a").await.unwrap_err();
+        assert!(error.is_unavailable(), "{url}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_a_miss_and_an_error_by_hand() {
+    let server = RedisServer::builder().password("sesame").start();
+    let port = server.port();
+    for url in [
+        format!("redis://:secret@127.0.0.1:{port}"),
+        format!("redis://127.0.0.1:{port}"),
+    ] {
+        let cache = cache(&url);
+        check_only_misses(&cache).await;
+        let error = cache.exists("a").await.unwrap_err();
+        assert!(error.is_refused(), "{url}: {error:?}");
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+    }
+}
+
+/// What somebody else put into the slot is loaded over.
+async fn check_mended(spoil: impl AsyncFnOnce(&RedisServer, &Cache)) {
+    let server = RedisServer::start();
+    let cache = cache(&server.url());
+    assert_eq!(length(&cache, "four").await, 4);
+    assert_eq!(server.keys(), ["test:e:length:'four'"]);
+    spoil(&server, &cache).await;
+    let before = cache.stats();
+    assert_eq!(length(&cache, "four").await, 4);
+    assert_eq!(cache.stats().loads, before.loads + 1);
+    assert_eq!(length(&cache, "four").await, 4);
+    assert_eq!(cache.stats().hits, before.hits + 1);
+}
+
+#[tokio::test]
+async fn garbage_in_a_slot_is_loaded_over() {
+    for garbage in ["", "E", "garbage", "E\u{1}234567890", "L\u{1}"] {
+        check_mended(async |server, _| server.query(&["SET", "test:e:length:'four'", garbage]))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_entry_is_loaded_over() {
+    check_mended(async |server, _| {
+        let slot = "test:e:length:'four'";
+        let entry: Vec<u8> = server.query(&["GET", slot]);
+        let half = &entry[..entry.len() / 2];
+        let mut set = redis::cmd("SET");
+        let () = set
+            .arg(slot)
+            .arg(half)
+            .query(&mut server.connection())
+            .unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_value_of_another_type_is_loaded_over() {
+    check_mended(async |_, cache| {
+        let options = Options::new();
+        cache
+            .set("length:'four'", &"four".to_owned(), options)
+            .await
+            .unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_slot_that_is_no_string_is_a_miss() {
+    let server = RedisServer::start();
+    let cache = cache(&server.url());
+    let _: u64 = server.query(&["RPUSH", "test:e:length:'four'", "a list"]);
+    check_only_misses(&cache).await;
+}
+
+#[tokio::test]
+async fn a_ttl_of_zero_is_refused() {
+    let server = RedisServer::start();
+    for url in ["memory:", &server.url()] {
+        let error = Cache::builder()
+            .url(url)
+            .default_ttl(Duration::ZERO)
+            .build()
+            .unwrap_err();
+        assert!(error.is_config(), "{error:?}");
+
+        let cache = cache(url);
+        let options = Options::new().ttl(Duration::ZERO);
+        let error = cache.set("a", &1, options).await.unwrap_err();
+        assert!(error.is_config(), "{error:?}");
+        assert!(!cache.exists("a").await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_100_kb_is_a_miss_and_an_error_by_hand() {
+    let server = RedisServer::start();
+    let long = "x".repeat(100_000);
+    for url in ["memory:", &server.url()] {
+        let cache = cache(url);
+        for _ in 0..2 {
+            assert_eq!(length(&cache, &long).await, 100_000);
+        }
+        assert_eq!(cache.stats().hits, 0);
+        assert_eq!(cache.stats().errors, 2);
+        let error = cache
+            .set(long.as_str(), &1, Options::new())
+            .await
+            .unwrap_err();
+        assert!(error.is_key(), "{error:?}");
+        assert!(error.to_string().len() < 300, "the message is for people");
+    }
+    assert!(server.keys().is_empty());
+}

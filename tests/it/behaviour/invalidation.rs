@@ -1,0 +1,205 @@
+//! What dies when something is invalidated, and by whom.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cache_runtime::{Cache, cache_invalidate, cached};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::on_both_tiers;
+use crate::gated::LIMIT;
+
+on_both_tiers! {
+    an_update_kills_the_entry_of_its_key
+    a_tag_kills_every_entry_that_carries_it
+    a_key_is_a_tag_too
+    a_name_can_be_read_from_the_result
+    a_result_that_is_none_names_nothing_but_the_arguments_do
+    an_update_that_fails_invalidates
+    an_update_that_panics_invalidates
+    an_update_that_is_dropped_invalidates
+}
+
+/// Users of two tenants. A user is read as the number of updates so far.
+#[derive(Debug)]
+struct Users {
+    cache: Cache,
+    updates: AtomicU64,
+    never: Notify,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct User {
+    id: u64,
+    tenant: String,
+}
+
+impl Users {
+    fn new(cache: Cache) -> Arc<Self> {
+        Arc::new(Self {
+            cache,
+            updates: AtomicU64::new(0),
+            never: Notify::new(),
+        })
+    }
+
+    #[cached(
+        key = "user:<tenant>:<id>",
+        ttl = 60,
+        invalidate_on = ["tenant:<tenant>", "users"],
+        cache = self.cache,
+    )]
+    async fn find(&self, tenant: &str, id: u64) -> u64 {
+        self.updates.load(Ordering::SeqCst)
+    }
+
+    /// Carries the key of a user as a tag.
+    #[cached(
+        key = "posts:<tenant>:<id>",
+        ttl = 60,
+        invalidate_on = "user:<tenant>:<id>",
+        cache = self.cache,
+    )]
+    async fn posts(&self, tenant: &str, id: u64) -> u64 {
+        self.updates.load(Ordering::SeqCst)
+    }
+
+    fn update(&self) {
+        self.updates.fetch_add(1, Ordering::SeqCst);
+    }
+
+    #[cache_invalidate("user:<tenant>:<id>", cache = self.cache)]
+    async fn rename(&self, tenant: &str, id: u64) {
+        self.update();
+    }
+
+    #[cache_invalidate("tenant:<tenant>", cache = self.cache)]
+    async fn close(&self, tenant: &str) {
+        self.update();
+    }
+
+    #[cache_invalidate("users", cache = self.cache)]
+    async fn import(&self) {
+        self.update();
+    }
+
+    #[cache_invalidate("user:<result.tenant>:<id>", "tenant:<other>", cache = self.cache)]
+    async fn promote(&self, id: u64, other: String) -> Result<Option<User>, String> {
+        self.update();
+        // Takes its arguments, as functions do.
+        drop(other);
+        let tenant = "acme".to_owned();
+        Ok(Some(User { id, tenant }).filter(|user| user.id > 0))
+    }
+
+    #[cache_invalidate("users", cache = self.cache)]
+    async fn fail(&self) -> Result<(), String> {
+        self.update();
+        Err("the connection broke after the commit".to_owned())
+    }
+
+    #[cache_invalidate("users", cache = self.cache)]
+    async fn panic(&self) {
+        self.update();
+        panic!("as planned");
+    }
+
+    #[cache_invalidate("users", cache = self.cache)]
+    async fn hang(&self, updated: Arc<Notify>) {
+        self.update();
+        updated.notify_one();
+        self.never.notified().await;
+    }
+
+    /// How many updates each of three users was read after.
+    async fn seen(&self) -> [u64; 3] {
+        [
+            self.find("acme", 1).await,
+            self.find("acme", 2).await,
+            self.find("bolt", 1).await,
+        ]
+    }
+}
+
+async fn an_update_kills_the_entry_of_its_key(cache: Cache) {
+    let users = Users::new(cache);
+    assert_eq!(users.seen().await, [0, 0, 0]);
+    users.rename("acme", 1).await;
+    assert_eq!(users.seen().await, [1, 0, 0]);
+    users.rename("bolt", 1).await;
+    assert_eq!(users.seen().await, [1, 0, 2]);
+}
+
+async fn a_tag_kills_every_entry_that_carries_it(cache: Cache) {
+    let users = Users::new(cache);
+    assert_eq!(users.seen().await, [0, 0, 0]);
+    users.close("acme").await;
+    assert_eq!(users.seen().await, [1, 1, 0]);
+    users.import().await;
+    assert_eq!(users.seen().await, [2, 2, 2]);
+    users.close("nobody").await;
+    assert_eq!(users.seen().await, [2, 2, 2]);
+}
+
+async fn a_key_is_a_tag_too(cache: Cache) {
+    let users = Users::new(cache);
+    assert_eq!(users.posts("acme", 1).await, 0);
+    users.rename("acme", 2).await;
+    assert_eq!(users.posts("acme", 1).await, 0);
+    users.rename("acme", 1).await;
+    assert_eq!(users.posts("acme", 1).await, 2);
+}
+
+async fn a_name_can_be_read_from_the_result(cache: Cache) {
+    let users = Users::new(cache);
+    assert_eq!(users.seen().await, [0, 0, 0]);
+    users.promote(2, "bolt".to_owned()).await.unwrap();
+    assert_eq!(users.seen().await, [0, 1, 1]);
+}
+
+async fn a_result_that_is_none_names_nothing_but_the_arguments_do(cache: Cache) {
+    let users = Users::new(cache);
+    assert_eq!(users.seen().await, [0, 0, 0]);
+    assert!(users.promote(0, "acme".to_owned()).await.unwrap().is_none());
+    assert_eq!(users.seen().await, [1, 1, 0]);
+}
+
+async fn an_update_that_fails_invalidates(cache: Cache) {
+    let users = Users::new(cache);
+    assert_eq!(users.seen().await, [0, 0, 0]);
+    assert!(users.fail().await.is_err());
+    assert_eq!(users.seen().await, [1, 1, 1]);
+}
+
+async fn an_update_that_panics_invalidates(cache: Cache) {
+    let users = Users::new(cache);
+    assert_eq!(users.seen().await, [0, 0, 0]);
+    let panics = users.clone();
+    let panicked = tokio::spawn(async move { panics.panic().await }).await;
+    assert!(panicked.unwrap_err().is_panic());
+    wait_until_seen(&users, [1, 1, 1]).await;
+}
+
+async fn an_update_that_is_dropped_invalidates(cache: Cache) {
+    let users = Users::new(cache);
+    assert_eq!(users.seen().await, [0, 0, 0]);
+    let updated = Arc::new(Notify::new());
+    let (hangs, tell) = (users.clone(), updated.clone());
+    let hanging = tokio::spawn(async move { hangs.hang(tell).await });
+    updated.notified().await;
+    hanging.abort();
+    wait_until_seen(&users, [1, 1, 1]).await;
+}
+
+/// Nobody waits for an invalidation in the background, but it comes.
+async fn wait_until_seen(users: &Users, expected: [u64; 3]) {
+    let seen = async {
+        while users.seen().await != expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, seen)
+        .await
+        .expect("it is invalidated");
+}

@@ -1,0 +1,153 @@
+//! The same protocol by hand.
+
+use std::time::Duration;
+
+use cache_runtime::{Cache, Key, Options, cached, key};
+
+use super::{counts, on_both_tiers};
+
+on_both_tiers! {
+    what_is_set_is_there_until_it_is_deleted
+    an_entry_tells_how_long_it_lives
+    get_or_load_loads_once
+    get_or_load_stores_no_error
+    an_invalidation_takes_keys_and_tags
+    clear_leaves_nothing
+    a_value_of_another_type_is_an_error
+    annotated_functions_and_the_manual_api_share_entries
+    a_name_that_cannot_be_does_not_keep_others_from_being_invalidated
+}
+
+async fn what_is_set_is_there_until_it_is_deleted(cache: Cache) {
+    let id = 42;
+    let key = || key!("user:<id>");
+    assert_eq!(key(), Key::from("user:42"));
+    assert_eq!(cache.get::<String>(key()).await.unwrap(), None);
+    assert!(!cache.exists(key()).await.unwrap());
+
+    let ada = "Ada".to_owned();
+    cache.set(key(), &ada, Options::new()).await.unwrap();
+    assert!(cache.exists(key()).await.unwrap());
+    assert_eq!(cache.get("user:42").await.unwrap(), Some(ada));
+
+    let grace = "Grace".to_owned();
+    cache.set(key(), &grace, Options::new()).await.unwrap();
+    assert_eq!(cache.get(key()).await.unwrap(), Some(grace));
+
+    assert!(cache.delete(key()).await.unwrap());
+    assert!(!cache.delete(key()).await.unwrap());
+    assert_eq!(cache.get::<String>(key()).await.unwrap(), None);
+    assert_eq!(counts(&cache), [2, 2, 0]);
+}
+
+async fn an_entry_tells_how_long_it_lives(cache: Cache) {
+    assert_eq!(cache.ttl("a").await.unwrap(), None);
+    let minute = Duration::from_secs(60);
+    let options = Options::new().ttl(minute);
+    cache.set("a", &1, options).await.unwrap();
+    // Up to a tenth is taken off, and a slow test takes some more.
+    let ttl = cache.ttl("a").await.unwrap().unwrap();
+    assert!((minute / 2..=minute).contains(&ttl), "{ttl:?}");
+
+    let options = Options::new().ttl(Duration::from_millis(1));
+    cache.set("b", &1, options).await.unwrap();
+    let start = std::time::Instant::now();
+    while cache.exists("b").await.unwrap() {
+        assert!(start.elapsed() < minute, "it does not expire");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(cache.get::<i32>("b").await.unwrap(), None);
+    assert_eq!(cache.ttl("b").await.unwrap(), None);
+}
+
+async fn get_or_load_loads_once(cache: Cache) {
+    for expected in [1, 1] {
+        let load = async { Ok::<_, ()>(1) };
+        let got = cache.get_or_load("a", Options::new(), load).await;
+        assert_eq!(got, Ok(expected));
+    }
+    assert_eq!(counts(&cache), [1, 1, 1]);
+}
+
+async fn get_or_load_stores_no_error(cache: Cache) {
+    let fails = async { Err::<i32, _>("no such table") };
+    let got = cache.get_or_load("a", Options::new(), fails).await;
+    assert_eq!(got, Err("no such table"));
+    let works = async { Ok::<_, &str>(1) };
+    let got = cache.get_or_load("a", Options::new(), works).await;
+    assert_eq!(got, Ok(1));
+    assert_eq!(cache.get("a").await.unwrap(), Some(1));
+}
+
+async fn an_invalidation_takes_keys_and_tags(cache: Cache) {
+    let of_a_team = || Options::new().tag("team:7").tag("users");
+    cache.set("user:1", &1, of_a_team()).await.unwrap();
+    cache.set("user:2", &2, of_a_team()).await.unwrap();
+    cache
+        .set("user:3", &3, Options::new().tag("users"))
+        .await
+        .unwrap();
+    cache.set("other", &4, Options::new()).await.unwrap();
+    let there = async || {
+        let mut there = Vec::new();
+        for key in ["user:1", "user:2", "user:3", "other"] {
+            there.push(cache.exists(key).await.unwrap());
+        }
+        there
+    };
+    cache.invalidate(["user:1"]).await.unwrap();
+    assert_eq!(there().await, [false, true, true, true]);
+    cache.invalidate(["team:7", "nobody"]).await.unwrap();
+    assert_eq!(there().await, [false, false, true, true]);
+    cache
+        .invalidate([Key::from("users"), Key::from("other")])
+        .await
+        .unwrap();
+    assert_eq!(there().await, [false; 4]);
+}
+
+async fn clear_leaves_nothing(cache: Cache) {
+    for i in 0..1500 {
+        let tagged = Options::new().tag(key!("tag:<i>"));
+        cache.set(key!("entry:<i>"), &i, tagged).await.unwrap();
+    }
+    cache.clear().await.unwrap();
+    for i in 0..1500 {
+        assert!(!cache.exists(key!("entry:<i>")).await.unwrap());
+    }
+    assert_eq!(cache.stats().entries, 0);
+}
+
+async fn a_value_of_another_type_is_an_error(cache: Cache) {
+    cache.set("a", &1, Options::new()).await.unwrap();
+    let error = cache.get::<String>("a").await.unwrap_err();
+    assert!(error.is_codec(), "{error:?}");
+    assert!(error.to_string().contains("`a`"), "{error}");
+    assert_eq!(cache.get("a").await.unwrap(), Some(1), "it is still there");
+}
+
+#[cached(key = "user:<id>", ttl = 60, cache = cache, skip(cache))]
+async fn user(cache: &Cache, id: u64) -> Result<String, std::io::Error> {
+    Ok(format!("user {id} of the database"))
+}
+
+async fn annotated_functions_and_the_manual_api_share_entries(cache: Cache) {
+    let id = 1;
+    let by_hand = "set".to_owned();
+    let set = cache.set(key!("user:<id>"), &by_hand, Options::new());
+    set.await.unwrap();
+    assert_eq!(user(&cache, 1).await.unwrap(), "set");
+    cache.invalidate([key!("user:<id>")]).await.unwrap();
+    assert_eq!(user(&cache, 1).await.unwrap(), "user 1 of the database");
+    let got = cache.get::<String>("user:1").await.unwrap();
+    assert_eq!(got.as_deref(), Some("user 1 of the database"));
+}
+
+async fn a_name_that_cannot_be_does_not_keep_others_from_being_invalidated(cache: Cache) {
+    cache.set("a", &1, Options::new()).await.unwrap();
+    cache.set("b", &1, Options::new()).await.unwrap();
+    let error = cache.invalidate(["a", "", "b"]).await.unwrap_err();
+    assert!(error.is_key(), "{error:?}");
+    assert!(!cache.exists("a").await.unwrap());
+    assert!(!cache.exists("b").await.unwrap());
+}

@@ -1,0 +1,257 @@
+//! What is cached, under which key, and for how long.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cache_runtime::{Cache, KeyPart, cached};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{counts, on_both_tiers};
+
+on_both_tiers! {
+    a_hit_loads_nothing
+    an_entry_dies_with_its_ttl
+    a_none_is_loaded_each_time
+    a_none_with_a_ttl_of_its_own_is_a_hit
+    a_none_inside_a_some_is_a_value
+    an_error_is_loaded_each_time
+    an_alias_of_result_is_a_result
+    arguments_are_borrowed_and_told_apart
+    a_generic_function_has_an_entry_for_each_type
+    early_returns_are_cached
+    values_come_back_as_they_were
+    stats_tell_functions_apart
+}
+
+#[cached(key = "double:<n>", ttl = 60, cache = cache, skip(cache))]
+async fn double(cache: &Cache, n: i64) -> i64 {
+    n * 2
+}
+
+async fn a_hit_loads_nothing(cache: Cache) {
+    assert_eq!(double(&cache, 4).await, 8);
+    assert_eq!(counts(&cache), [0, 1, 1]);
+    assert_eq!(double(&cache, 4).await, 8);
+    assert_eq!(counts(&cache), [1, 1, 1]);
+    assert_eq!(double(&cache, -4).await, -8);
+    assert_eq!(counts(&cache), [1, 2, 2]);
+}
+
+const SHORT: Duration = Duration::from_millis(100);
+
+#[cached(key = "now", ttl = "100ms", cache = cache, skip(cache))]
+async fn loaded_at(cache: &Cache) -> Duration {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap()
+}
+
+async fn an_entry_dies_with_its_ttl(cache: Cache) {
+    let first = loaded_at(&cache).await;
+    let filled = Instant::now();
+    loop {
+        let asked = filled.elapsed();
+        if loaded_at(&cache).await != first {
+            break;
+        }
+        assert!(asked <= SHORT, "served {asked:?} after it was stored");
+        tokio::task::yield_now().await;
+    }
+    assert!(cache.stats().hits > 0, "it was an entry before it died");
+}
+
+#[cached(key = "none", ttl = 60, cache = cache, skip(cache))]
+async fn none(cache: &Cache) -> Option<u8> {
+    None
+}
+
+#[cached(key = "ok-none", ttl = 60, cache = cache, skip(cache))]
+async fn ok_none(cache: &Cache) -> Result<Option<u8>, String> {
+    Ok(None)
+}
+
+async fn a_none_is_loaded_each_time(cache: Cache) {
+    for _ in 0..2 {
+        assert_eq!(none(&cache).await, None);
+        assert_eq!(ok_none(&cache).await, Ok(None));
+    }
+    assert_eq!(counts(&cache), [0, 4, 4]);
+}
+
+#[cached(key = "kept-none", none_ttl = 60, cache = cache, skip(cache))]
+async fn kept_none(cache: &Cache) -> Option<u8> {
+    None
+}
+
+#[cached(key = "kept-ok-none", none_ttl = 60, cache = cache, skip(cache))]
+async fn kept_ok_none(cache: &Cache) -> Result<Option<u8>, String> {
+    Ok(None)
+}
+
+async fn a_none_with_a_ttl_of_its_own_is_a_hit(cache: Cache) {
+    for _ in 0..2 {
+        assert_eq!(kept_none(&cache).await, None);
+        assert_eq!(kept_ok_none(&cache).await, Ok(None));
+    }
+    assert_eq!(counts(&cache), [2, 2, 2]);
+}
+
+#[cached(key = "some-none", ttl = 60, cache = cache, skip(cache))]
+async fn some_none(cache: &Cache) -> Option<Option<u8>> {
+    Some(None)
+}
+
+#[cached(key = "ok-some-none", ttl = 60, cache = cache, skip(cache))]
+async fn ok_some_none(cache: &Cache) -> Result<Option<Option<u8>>, String> {
+    Ok(Some(None))
+}
+
+async fn a_none_inside_a_some_is_a_value(cache: Cache) {
+    for _ in 0..2 {
+        assert_eq!(some_none(&cache).await, Some(None));
+        assert_eq!(ok_some_none(&cache).await, Ok(Some(None)));
+    }
+    assert_eq!(counts(&cache), [2, 2, 2]);
+}
+
+#[cached(key = "error", ttl = 60, cache = cache, skip(cache))]
+async fn error(cache: &Cache) -> Result<u8, String> {
+    Err("no such table".to_owned())
+}
+
+async fn an_error_is_loaded_each_time(cache: Cache) {
+    for _ in 0..2 {
+        assert_eq!(error(&cache).await, Err("no such table".to_owned()));
+    }
+    assert_eq!(counts(&cache), [0, 2, 2]);
+}
+
+type QueryResult<T> = std::result::Result<Option<T>, std::num::ParseIntError>;
+
+#[cached(key = "number:<text>", ttl = 60, cache = cache, skip(cache))]
+async fn number(cache: &Cache, text: &str) -> QueryResult<u32> {
+    let number = text.parse()?;
+    Ok(Some(number).filter(|number| *number > 0))
+}
+
+async fn an_alias_of_result_is_a_result(cache: Cache) {
+    for _ in 0..2 {
+        assert!(number(&cache, "x").await.is_err());
+        assert_eq!(number(&cache, "0").await, Ok(None));
+        assert_eq!(number(&cache, "7").await, Ok(Some(7)));
+    }
+    assert_eq!(counts(&cache), [1, 5, 5]);
+}
+
+#[cached(key = "joined:<words>:<last>", ttl = 60, cache = cache, skip(cache))]
+async fn joined(cache: &Cache, words: &[&str], last: Option<&str>) -> String {
+    let words: Vec<&str> = words.iter().copied().chain(last).collect();
+    words.join("+")
+}
+
+async fn arguments_are_borrowed_and_told_apart(cache: Cache) {
+    let calls: [(&[&str], Option<&str>, &str); 8] = [
+        (&["a", "b"], None, "a+b"),
+        (&["a"], Some("b"), "a+b"),
+        (&["a,b"], None, "a,b"),
+        (&["a','b"], None, "a','b"),
+        (&["a:b"], None, "a:b"),
+        (&[], Some("()"), "()"),
+        (&[""], None, ""),
+        (&[], None, ""),
+    ];
+    for _ in 0..2 {
+        for (words, last, expected) in calls {
+            assert_eq!(joined(&cache, words, last).await, expected);
+        }
+    }
+    assert_eq!(counts(&cache), [8, 8, 8]);
+}
+
+#[cached(key = "made:<T>:<id>", ttl = 60, cache = cache, skip(cache, K))]
+async fn made<T, K>(cache: &Cache, id: K) -> T
+where
+    T: From<u8> + Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
+    K: KeyPart,
+{
+    T::from(7)
+}
+
+async fn a_generic_function_has_an_entry_for_each_type(cache: Cache) {
+    for _ in 0..2 {
+        assert_eq!(made::<u64, _>(&cache, 1).await, 7);
+        assert_eq!(made::<char, _>(&cache, 1).await, '\u{7}');
+        assert_eq!(made::<char, _>(&cache, "1").await, '\u{7}');
+    }
+    assert_eq!(counts(&cache), [3, 3, 3]);
+}
+
+#[cached(key = "sign:<n>", ttl = 60, cache = cache, skip(cache))]
+async fn sign(cache: &Cache, n: i32) -> Result<char, ()> {
+    if n < 0 {
+        return Ok('-');
+    }
+    u32::try_from(n).map_err(|_| ())?;
+    Ok('+')
+}
+
+async fn early_returns_are_cached(cache: Cache) {
+    for _ in 0..2 {
+        assert_eq!(sign(&cache, -1).await, Ok('-'));
+        assert_eq!(sign(&cache, 1).await, Ok('+'));
+    }
+    assert_eq!(counts(&cache), [2, 2, 2]);
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Account {
+    name: String,
+    balance: i128,
+    ratio: f64,
+    parent: Option<Box<Account>>,
+}
+
+#[cached(key = "account:<id>", ttl = 60, cache = cache, skip(cache))]
+async fn account(cache: &Cache, id: u8) -> Arc<Account> {
+    Arc::new(sample(Some(Box::new(sample(None)))))
+}
+
+fn sample(parent: Option<Box<Account>>) -> Account {
+    Account {
+        name: "Zoë \u{0}\"\\ 🦀".to_owned(),
+        balance: i128::MIN,
+        ratio: 0.1 + 0.2,
+        parent,
+    }
+}
+
+async fn values_come_back_as_they_were(cache: Cache) {
+    for _ in 0..2 {
+        let expected = sample(Some(Box::new(sample(None))));
+        assert_eq!(*account(&cache, 1).await, expected);
+    }
+    assert_eq!(counts(&cache), [1, 1, 1]);
+}
+
+async fn stats_tell_functions_apart(cache: Cache) {
+    for _ in 0..3 {
+        double(&cache, 1).await;
+    }
+    let _ = error(&cache).await;
+    let mut seen: Vec<_> = cache
+        .stats()
+        .sites
+        .into_iter()
+        .map(|site| {
+            assert!(site.file.ends_with("values.rs") && site.line > 1);
+            let function = site.function.rsplit("::").next().unwrap();
+            let counts = [site.hits, site.misses, site.loads, site.errors];
+            (function, site.template, counts)
+        })
+        .collect();
+    seen.sort_unstable();
+    let expected = [
+        ("double", "double:<n>", [2, 1, 1, 0]),
+        ("error", "error", [0, 1, 1, 0]),
+    ];
+    assert_eq!(seen, expected);
+}

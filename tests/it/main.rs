@@ -1,0 +1,11 @@
+//! What only shows with a real server, a broken network and a second process.
+
+mod bad_input;
+mod behaviour;
+mod fixture_works;
+mod gated;
+mod outage;
+mod races;
+mod restart;
+mod stampede;
+mod ui;

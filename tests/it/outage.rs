@@ -1,0 +1,116 @@
+//! A server that fails makes calls slower, never wrong: no error, no hang.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cache_runtime::{Cache, cached};
+use cache_tests::RedisServer;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+const CALLERS: u64 = 16;
+const CALLS_EACH: u64 = 60;
+const LOAD: Duration = Duration::from_millis(5);
+
+/// What one call may take in an outage, over its load.
+const PROMISE: Duration = Duration::from_millis(150);
+/// A busy machine may stretch any of the waits; four times is no noise any more.
+const SLACK: u32 = 4;
+
+struct Squares {
+    cache: Cache,
+    calls: AtomicU64,
+    a_third_is_done: Notify,
+}
+
+impl Squares {
+    #[cached(key = "square:<n>", ttl = 60, cache = self.cache)]
+    async fn square(&self, n: u64) -> Result<u64, Infallible> {
+        tokio::time::sleep(LOAD).await;
+        Ok(n * n)
+    }
+
+    /// Every caller asks for the same few keys, in an order of its own.
+    async fn call(self: Arc<Self>, caller: u64) -> Duration {
+        let mut longest = Duration::ZERO;
+        for call in 0..CALLS_EACH {
+            let n = (caller + call) % 24;
+            let start = Instant::now();
+            let Ok(square) = self.square(n).await;
+            longest = longest.max(start.elapsed());
+            assert_eq!(square, n * n);
+            if self.calls.fetch_add(1, Ordering::Relaxed) == CALLERS * CALLS_EACH / 3 {
+                self.a_third_is_done.notify_one();
+            }
+        }
+        longest
+    }
+}
+
+/// The longest of many calls, after a third of which the outage begins.
+async fn longest_call(url: String, outage: impl FnOnce()) -> Duration {
+    let squares = Arc::new(Squares {
+        cache: Cache::builder().url(url).build().unwrap(),
+        calls: AtomicU64::new(0),
+        a_third_is_done: Notify::new(),
+    });
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        callers.spawn(squares.clone().call(caller));
+    }
+    squares.a_third_is_done.notified().await;
+    outage();
+    let longest = callers.join_all().await.into_iter().max();
+    println!("{:?}", squares.cache.stats());
+    longest.expect("there are callers")
+}
+
+fn check(what: &str, longest: Duration) {
+    println!("{what}: the longest call took {longest:.1?}, of which {LOAD:?} its load");
+    assert!(longest < PROMISE * SLACK + LOAD, "{what}: {longest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed() {
+    let mut server = RedisServer::start();
+    check("killed", longest_call(server.url(), || server.kill()).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_frozen() {
+    let server = RedisServer::start();
+    check(
+        "frozen",
+        longest_call(server.url(), || server.freeze()).await,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_never_there() {
+    let mut server = RedisServer::start();
+    server.kill();
+    check("absent", longest_call(server.url(), || {}).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_back_is_used_again() {
+    let mut server = RedisServer::start();
+    let squares = Squares {
+        cache: Cache::builder().url(server.url()).build().unwrap(),
+        calls: AtomicU64::new(0),
+        a_third_is_done: Notify::new(),
+    };
+    server.kill();
+    assert_eq!(squares.square(3).await, Ok(9));
+    assert_eq!(squares.cache.stats().hits, 0);
+    server.restart();
+    let back = Instant::now();
+    while squares.cache.stats().hits == 0 {
+        assert_eq!(squares.square(3).await, Ok(9));
+        assert!(back.elapsed() < Duration::from_secs(10), "no hit any more");
+    }
+    println!("a hit {:.1?} after the server was back", back.elapsed());
+}

@@ -1,0 +1,149 @@
+//! Whatever the server loses or brings back, nothing stale is read.
+
+use cache_runtime::Cache;
+use cache_tests::RedisServer;
+
+use crate::gated::{Row, answer};
+
+fn cache(server: &RedisServer) -> Cache {
+    let url = server.url();
+    Cache::builder().url(url).namespace("test").build().unwrap()
+}
+
+/// A row that was read while its value was 1, and is in the cache.
+async fn cached_row(cache: &Cache) -> std::sync::Arc<Row> {
+    let row = Row::new(cache);
+    row.end_loads();
+    assert_eq!(row.read().await, 1);
+    assert_eq!(row.read().await, 1);
+    assert_eq!(row.loads(), 1, "it is in the cache");
+    row
+}
+
+#[tokio::test]
+async fn an_entry_whose_version_was_lost_is_no_hit() {
+    let server = RedisServer::start();
+    let row = cached_row(&cache(&server)).await;
+    assert_eq!(server.query::<u64>(&["DEL", "test:v:rows"]), 1);
+    assert_eq!(row.read().await, 1);
+    assert_eq!(row.loads(), 2);
+}
+
+#[tokio::test]
+async fn an_invalidation_that_finds_no_version_still_invalidates() {
+    let server = RedisServer::start();
+    let row = cached_row(&cache(&server)).await;
+    assert_eq!(server.query::<u64>(&["DEL", "test:v:rows"]), 1);
+    row.write_by_tag(2).await;
+    assert_eq!(row.read().await, 2);
+}
+
+#[tokio::test]
+async fn a_version_that_is_drawn_again_does_not_revive_old_entries() {
+    let server = RedisServer::start();
+    let cache = cache(&server);
+    let row = cached_row(&cache).await;
+    assert_eq!(server.query::<u64>(&["DEL", "test:v:rows"]), 1);
+    row.write_by_tag(2).await;
+    let options = || cache_runtime::Options::new().tag("rows");
+    cache.set("another", &0_u64, options()).await.unwrap();
+    assert_eq!(
+        server.query::<u64>(&["EXISTS", "test:v:rows", "test:e:row"]),
+        2
+    );
+    assert_eq!(row.read().await, 2);
+}
+
+#[tokio::test]
+async fn a_flushed_server_forgets() {
+    let server = RedisServer::start();
+    let row = cached_row(&cache(&server)).await;
+    server.flush_all();
+    row.write(2).await;
+    assert_eq!(row.read().await, 2);
+}
+
+#[tokio::test]
+async fn a_server_that_restarts_empty_forgets() {
+    let mut server = RedisServer::start();
+    let row = cached_row(&cache(&server)).await;
+    server.restart();
+    row.set_silently(2);
+    assert_eq!(row.read().await, 2);
+}
+
+#[tokio::test]
+async fn an_old_snapshot_brings_no_old_entry_back() {
+    let mut server = RedisServer::start();
+    let row = cached_row(&cache(&server)).await;
+    server.save();
+    row.write(2).await;
+    row.write_by_tag(3).await;
+    server.restart_from_snapshot();
+    assert_eq!(
+        server.keys(),
+        ["test:e:row", "test:v:rows"],
+        "all is as it was"
+    );
+    assert_eq!(row.read().await, 3);
+}
+
+/// While a load runs: `accident`, and an update that it can't have seen.
+async fn load_meets(accident: impl FnOnce(&mut RedisServer)) {
+    let mut server = RedisServer::start();
+    let row = Row::new(&cache(&server));
+    let reader = row.reader();
+    row.load_started().await;
+    accident(&mut server);
+    row.write_by_tag(2).await;
+    row.end_loads();
+    assert_eq!(
+        answer(reader).await,
+        1,
+        "its own load, from before the update"
+    );
+    for _ in 0..3 {
+        assert_eq!(row.read().await, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_load_that_an_update_overtakes() {
+    load_meets(|_| {}).await;
+}
+
+#[tokio::test]
+async fn a_load_whose_version_is_lost_meanwhile() {
+    load_meets(|server| {
+        assert_eq!(server.query::<u64>(&["DEL", "test:v:rows"]), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_load_whose_lease_is_lost_meanwhile() {
+    load_meets(|server| {
+        assert_eq!(server.query::<u64>(&["DEL", "test:e:row"]), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_load_whose_server_is_flushed_meanwhile() {
+    load_meets(|server| server.flush_all()).await;
+}
+
+#[tokio::test]
+async fn a_load_whose_server_restarts_empty_meanwhile() {
+    load_meets(RedisServer::restart).await;
+}
+
+#[tokio::test]
+async fn a_load_whose_server_restarts_with_the_lease_meanwhile() {
+    load_meets(|server| {
+        server.save();
+        server.restart_from_snapshot();
+        assert_eq!(server.keys(), ["test:e:row", "test:v:rows"]);
+    })
+    .await;
+}

@@ -1,0 +1,308 @@
+//! The network between the cache and the server, with its faults.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::port;
+
+/// A TCP proxy on the loopback address; it passes everything on until told
+/// otherwise.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    upstream: SocketAddr,
+    flow: watch::Sender<Flow>,
+    rewrites: Arc<AtomicU64>,
+    /// `None` while cut.
+    listening: Option<Listening>,
+}
+
+#[derive(Debug)]
+struct Listening {
+    stop: oneshot::Sender<()>,
+    stopped: JoinHandle<()>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Flow {
+    held: bool,
+    delay: Duration,
+    rewrite: Option<Arc<Rewrite>>,
+}
+
+impl Proxy {
+    /// A proxy in front of the server at `upstream_port`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no port to listen on.
+    pub async fn start(upstream_port: u16) -> Self {
+        let mut proxy = Self {
+            address: (Ipv4Addr::LOCALHOST, port::free()).into(),
+            upstream: (Ipv4Addr::LOCALHOST, upstream_port).into(),
+            flow: watch::Sender::new(Flow::default()),
+            rewrites: Arc::default(),
+            listening: None,
+        };
+        proxy.listen().await;
+        proxy
+    }
+
+    /// Where clients connect.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// Closes all connections and refuses new ones.
+    ///
+    /// # Panics
+    ///
+    /// If the proxy itself has panicked.
+    pub async fn cut(&mut self) {
+        if let Some(listening) = self.listening.take() {
+            let _ = listening.stop.send(());
+            listening.stopped.await.expect("the proxy runs");
+        }
+    }
+
+    /// Keeps connections open and accepts new ones, but passes nothing on.
+    pub fn black_hole(&self) {
+        self.flow.send_modify(|flow| flow.held = true);
+    }
+
+    /// Ends [`cut`](Self::cut) and [`black_hole`](Self::black_hole). What was
+    /// held is passed on.
+    ///
+    /// # Panics
+    ///
+    /// If the port was taken meanwhile.
+    pub async fn heal(&mut self) {
+        self.flow.send_modify(|flow| flow.held = false);
+        if self.listening.is_none() {
+            self.listen().await;
+        }
+    }
+
+    /// Holds what comes from either side for `delay` before it is passed on.
+    pub fn delay(&self, delay: Duration) {
+        self.flow.send_modify(|flow| flow.delay = delay);
+    }
+
+    /// Replaces `from` by `to` in what clients send: how a test takes a line out
+    /// of a script that runs on the server.
+    ///
+    /// # Panics
+    ///
+    /// If the two differ in length, which the protocol would not survive.
+    pub fn rewrite(&self, from: &[u8], to: &[u8]) {
+        assert_eq!(from.len(), to.len(), "the protocol counts bytes");
+        assert!(!from.is_empty(), "nothing to replace");
+        let rewrite = Arc::new(Rewrite {
+            from: from.into(),
+            to: to.into(),
+        });
+        self.flow.send_modify(|flow| flow.rewrite = Some(rewrite));
+    }
+
+    /// How many times [`rewrite`](Self::rewrite) found something to replace.
+    pub fn rewrites(&self) -> u64 {
+        self.rewrites.load(Ordering::Relaxed)
+    }
+
+    async fn listen(&mut self) {
+        let listener = TcpListener::bind(self.address)
+            .await
+            .expect("a port to listen on");
+        let (stop, stopping) = oneshot::channel();
+        let stopped = tokio::spawn(serve(
+            listener,
+            self.upstream,
+            self.flow.subscribe(),
+            Arc::clone(&self.rewrites),
+            stopping,
+        ));
+        self.listening = Some(Listening { stop, stopped });
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    upstream: SocketAddr,
+    flow: watch::Receiver<Flow>,
+    rewrites: Arc<AtomicU64>,
+    mut stop: oneshot::Receiver<()>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            // Also when the `Proxy` is dropped.
+            _ = &mut stop => break,
+            accepted = listener.accept() => {
+                let Ok((client, _)) = accepted else { continue };
+                connections.spawn(relay(client, upstream, flow.clone(), Arc::clone(&rewrites)));
+            }
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+async fn relay(
+    client: TcpStream,
+    upstream: SocketAddr,
+    flow: watch::Receiver<Flow>,
+    rewrites: Arc<AtomicU64>,
+) {
+    // A server that is down shows as a connection that is closed at once.
+    let Ok(server) = TcpStream::connect(upstream).await else {
+        return;
+    };
+    let _ = client.set_nodelay(true);
+    let _ = server.set_nodelay(true);
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let mut stream = Rewriter::default();
+    let to_server = pump(from_client, to_server, flow.clone(), |rewrite, chunk| {
+        let (bytes, found) = stream.feed(rewrite, chunk);
+        rewrites.fetch_add(found, Ordering::Relaxed);
+        bytes
+    });
+    let to_client = pump(from_server, to_client, flow, |_, chunk| chunk.to_vec());
+    // When one side closes, so does the other.
+    tokio::select! {
+        _ = to_server => {}
+        _ = to_client => {}
+    }
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut flow: watch::Receiver<Flow>,
+    mut pass: impl FnMut(Option<&Rewrite>, &[u8]) -> Vec<u8>,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        let delay = flow.borrow().delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        let rewrite = match flow.wait_for(|flow| !flow.held).await {
+            Ok(flow) => flow.rewrite.clone(),
+            Err(_proxy_dropped) => return Ok(()),
+        };
+        to.write_all(&pass(rewrite.as_deref(), &buffer[..length]))
+            .await?;
+    }
+}
+
+#[derive(Debug)]
+struct Rewrite {
+    from: Box<[u8]>,
+    to: Box<[u8]>,
+}
+
+/// Rewrites a stream that arrives in pieces.
+#[derive(Debug, Default)]
+struct Rewriter {
+    /// The end of what came so far, where it may be the start of a match.
+    held: Vec<u8>,
+}
+
+impl Rewriter {
+    /// What can be passed on, and how many matches were replaced in it.
+    fn feed(&mut self, rewrite: Option<&Rewrite>, chunk: &[u8]) -> (Vec<u8>, u64) {
+        let mut bytes = std::mem::take(&mut self.held);
+        bytes.extend_from_slice(chunk);
+        let Some(Rewrite { from, to }) = rewrite else {
+            return (bytes, 0);
+        };
+        let mut found = 0;
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            if rest.starts_with(from) {
+                bytes[at..at + to.len()].copy_from_slice(to);
+                at += to.len();
+                found += 1;
+            } else if from.starts_with(rest) {
+                self.held = bytes.split_off(at);
+            } else {
+                at += 1;
+            }
+        }
+        (bytes, found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewrite(from: &str, to: &str) -> Rewrite {
+        Rewrite {
+            from: from.as_bytes().into(),
+            to: to.as_bytes().into(),
+        }
+    }
+
+    /// Feeds `text` in two pieces, cut at each place in turn.
+    fn every_cut(rule: &Rewrite, text: &str) -> Vec<(String, u64)> {
+        (0..=text.len())
+            .map(|cut| {
+                let mut rewriter = Rewriter::default();
+                let (mut out, first) = rewriter.feed(Some(rule), &text.as_bytes()[..cut]);
+                let (rest, second) = rewriter.feed(Some(rule), &text.as_bytes()[cut..]);
+                out.extend(rest);
+                out.extend(rewriter.held);
+                (String::from_utf8(out).unwrap(), first + second)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_match_is_replaced_wherever_the_stream_is_cut() {
+        for cut in every_cut(&rewrite("lease", "LEASE"), "a lease, leas, lleasee") {
+            assert_eq!(cut, ("a LEASE, leas, lLEASEe".into(), 2));
+        }
+    }
+
+    #[test]
+    fn a_false_start_does_not_hide_the_match_that_begins_inside_it() {
+        for cut in every_cut(&rewrite("aab", "xyz"), "aaab aaaab") {
+            assert_eq!(cut, ("axyz aaxyz".into(), 2));
+        }
+    }
+
+    #[test]
+    fn only_what_may_become_a_match_is_held_back() {
+        let rule = rewrite("if x", "if y");
+        let mut rewriter = Rewriter::default();
+        assert_eq!(rewriter.feed(Some(&rule), b"one if"), (b"one ".to_vec(), 0));
+        assert_eq!(
+            rewriter.feed(Some(&rule), b" z\r\n"),
+            (b"if z\r\n".to_vec(), 0)
+        );
+        assert!(rewriter.held.is_empty());
+    }
+
+    #[test]
+    fn without_a_rule_everything_passes_and_nothing_is_kept() {
+        let mut rewriter = Rewriter::default();
+        let rule = rewrite("abc", "xyz");
+        assert_eq!(rewriter.feed(Some(&rule), b"ab"), (vec![], 0));
+        assert_eq!(rewriter.feed(None, b"c"), (b"abc".to_vec(), 0));
+    }
+}

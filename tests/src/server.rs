@@ -1,0 +1,346 @@
+//! A real Redis or Valkey, one for each test that asks.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use tempfile::TempDir;
+
+use crate::port;
+
+/// A server of one's own on the loopback address, killed when dropped.
+///
+/// It persists nothing unless told to ([`save`](Self::save)).
+#[derive(Debug)]
+pub struct RedisServer {
+    process: Child,
+    port: u16,
+    dir: TempDir,
+    settings: RedisServerBuilder,
+}
+
+/// What a [`RedisServer`] is started with.
+#[derive(Debug, Clone, Default)]
+pub struct RedisServerBuilder {
+    password: Option<String>,
+    args: Vec<String>,
+}
+
+impl RedisServerBuilder {
+    /// The password that clients must give. Letters and digits only: it goes
+    /// into [`RedisServer::url`] as it is.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Settings as on the command line: `&["--maxmemory", "2mb"]`.
+    #[must_use]
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Starts the server and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// If there is no server program, or the server does not answer within ten
+    /// seconds.
+    pub fn start(self) -> RedisServer {
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        // Another process may take the port between our look and the server's.
+        for _ in 0..5 {
+            let port = port::free();
+            let mut process = self.spawn(port, &dir);
+            if became_ready(&mut process, &self.url(port), &dir) {
+                return RedisServer {
+                    process,
+                    port,
+                    dir,
+                    settings: self,
+                };
+            }
+        }
+        panic!("found no port for the server:\n{}", log(&dir));
+    }
+
+    fn spawn(&self, port: u16, dir: &TempDir) -> Child {
+        let log = File::create(dir.path().join("server.log")).expect("the server's log");
+        let errors = log.try_clone().expect("the server's log, twice");
+        let mut command = Command::new(program());
+        command
+            .current_dir(dir.path())
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--unixsocket", "redis.sock"])
+            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors);
+        if let Some(password) = &self.password {
+            command.args(["--requirepass", password]);
+        }
+        command.spawn().expect("the server program starts")
+    }
+
+    fn url(&self, port: u16) -> String {
+        match &self.password {
+            Some(password) => format!("redis://:{password}@127.0.0.1:{port}"),
+            None => format!("redis://127.0.0.1:{port}"),
+        }
+    }
+}
+
+impl RedisServer {
+    /// Starts a server with the settings that most tests want.
+    ///
+    /// # Panics
+    ///
+    /// As [`RedisServerBuilder::start`].
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// For a server that needs settings of its own.
+    pub fn builder() -> RedisServerBuilder {
+        RedisServerBuilder::default()
+    }
+
+    /// Where the server listens, with its password.
+    pub fn url(&self) -> String {
+        self.settings.url(self.port)
+    }
+
+    /// The same server by its unix socket.
+    pub fn unix_url(&self) -> String {
+        let socket = self.dir.path().join("redis.sock");
+        let password = match &self.settings.password {
+            Some(password) => format!("?pass={password}"),
+            None => String::new(),
+        };
+        format!("redis+unix://{}{password}", socket.display())
+    }
+
+    /// The TCP port on the loopback address, the same after a restart.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Kills the server: connections break, new ones are refused, its data are
+    /// lost.
+    ///
+    /// # Panics
+    ///
+    /// If the system doesn't let us.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("our own child can be killed");
+        self.process.wait().expect("and waited for");
+    }
+
+    /// Stops the server in its tracks: connections stay open, the system goes
+    /// on accepting new ones, and nothing is answered.
+    ///
+    /// # Panics
+    ///
+    /// If the server isn't running.
+    pub fn freeze(&self) {
+        kill_process(self.pid(), Signal::STOP).expect("the server is running");
+        // The signal is delivered when it suits the system; wait for that.
+        waitpid(Some(self.pid()), WaitOptions::UNTRACED).expect("our own child");
+    }
+
+    /// Lets a frozen server go on: it first answers all that it was asked.
+    ///
+    /// # Panics
+    ///
+    /// If the server isn't running.
+    pub fn thaw(&self) {
+        kill_process(self.pid(), Signal::CONT).expect("the server is running");
+    }
+
+    /// Kills the server if it runs, and starts it empty on the same port.
+    ///
+    /// # Panics
+    ///
+    /// If it doesn't answer within ten seconds.
+    pub fn restart(&mut self) {
+        let _ = std::fs::remove_file(self.dir.path().join("dump.rdb"));
+        self.restart_from_snapshot();
+    }
+
+    /// Writes the data to disk, for [`restart_from_snapshot`](Self::restart_from_snapshot).
+    ///
+    /// # Panics
+    ///
+    /// If the server doesn't do it.
+    pub fn save(&self) {
+        let _: () = self.query(&["SAVE"]);
+    }
+
+    /// Kills the server if it runs, and starts it with the data of the last
+    /// [`save`](Self::save).
+    ///
+    /// # Panics
+    ///
+    /// If it doesn't answer within ten seconds.
+    pub fn restart_from_snapshot(&mut self) {
+        self.kill();
+        self.process = self.settings.spawn(self.port, &self.dir);
+        let url = self.url();
+        assert!(
+            became_ready(&mut self.process, &url, &self.dir),
+            "the server did not come back:\n{}",
+            log(&self.dir)
+        );
+    }
+
+    /// A connection of the test's own, past the cache.
+    ///
+    /// # Panics
+    ///
+    /// If the server doesn't answer.
+    pub fn connection(&self) -> redis::Connection {
+        connect(&self.url(), Duration::from_secs(5)).expect("the server answers")
+    }
+
+    /// Asks the server one thing: `server.query::<u64>(&["DBSIZE"])`.
+    ///
+    /// # Panics
+    ///
+    /// If the server doesn't answer, or with an error, or with another type.
+    pub fn query<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::Cmd::new();
+        command.arg(words);
+        command
+            .query(&mut self.connection())
+            .unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// Every key that the server holds, sorted.
+    ///
+    /// # Panics
+    ///
+    /// As [`query`](Self::query).
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.query(&["KEYS", "*"]);
+        keys.sort();
+        keys
+    }
+
+    /// Deletes everything.
+    ///
+    /// # Panics
+    ///
+    /// As [`query`](Self::query).
+    pub fn flush_all(&self) {
+        let _: () = self.query(&["FLUSHALL"]);
+    }
+
+    /// How often `command` ran since the server started, in scripts too.
+    ///
+    /// # Panics
+    ///
+    /// As [`query`](Self::query).
+    pub fn calls(&self, command: &str) -> u64 {
+        self.command_counts()
+            .into_iter()
+            .find_map(|(name, calls)| name.eq_ignore_ascii_case(command).then_some(calls))
+            .unwrap_or(0)
+    }
+
+    /// How many commands ran since the server started, in scripts too, but not
+    /// those that set up a connection, nor `PING` and `INFO`.
+    ///
+    /// # Panics
+    ///
+    /// As [`query`](Self::query).
+    pub fn commands_processed(&self) -> u64 {
+        const NOT_COUNTED: [&str; 6] = ["auth", "client", "hello", "info", "ping", "select"];
+        self.command_counts()
+            .into_iter()
+            .filter(|(name, _)| {
+                let command = name.split('|').next().unwrap_or(name);
+                !NOT_COUNTED.contains(&command)
+            })
+            .map(|(_, calls)| calls)
+            .sum()
+    }
+
+    fn command_counts(&self) -> Vec<(String, u64)> {
+        let info: String = self.query(&["INFO", "commandstats"]);
+        info.lines()
+            .filter_map(|line| {
+                // cmdstat_mget:calls=3,usec=…
+                let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+                let (calls, _) = rest.split_once(',')?;
+                Some((name.to_owned(), calls.parse().ok()?))
+            })
+            .collect()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // Also ends a frozen one. After `kill` there is nothing to do.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// False if the process ended, which it does when its port is taken.
+fn became_ready(process: &mut Child, url: &str, dir: &TempDir) -> bool {
+    const LIMIT: Duration = Duration::from_secs(10);
+    const PAUSE: Duration = Duration::from_millis(5);
+    let start = Instant::now();
+    loop {
+        if process.try_wait().expect("our own child").is_some() {
+            return false;
+        }
+        let answer = connect(url, Duration::from_millis(500))
+            .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
+        match answer {
+            Ok(_) => return true,
+            Err(error) if start.elapsed() > LIMIT => {
+                let _ = process.kill();
+                panic!("the server does not answer: {error}\n{}", log(dir));
+            }
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
+}
+
+fn connect(url: &str, limit: Duration) -> redis::RedisResult<redis::Connection> {
+    let connection = redis::Client::open(url)?.get_connection_with_timeout(limit)?;
+    connection.set_read_timeout(Some(limit))?;
+    connection.set_write_timeout(Some(limit))?;
+    Ok(connection)
+}
+
+fn log(dir: &TempDir) -> String {
+    std::fs::read_to_string(dir.path().join("server.log")).unwrap_or_default()
+}
+
+fn program() -> PathBuf {
+    std::env::var_os("REDIS_SERVER")
+        .map(PathBuf::from)
+        .or_else(|| on_path("redis-server"))
+        .or_else(|| on_path("valkey-server"))
+        .expect(
+            "this test starts a real Redis, and there is no `redis-server` on PATH: \
+             `cargo xtask test` installs it, or: apt-get install redis-server",
+        )
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}

@@ -1,0 +1,8 @@
+use cache_runtime::cached;
+
+#[cached(key = "answer")]
+const fn answer() -> u64 {
+    42
+}
+
+fn main() {}

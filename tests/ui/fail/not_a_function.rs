@@ -1,0 +1,6 @@
+use cache_runtime::cached;
+
+#[cached(key = "user")]
+struct User;
+
+fn main() {}

@@ -1,0 +1,64 @@
+//! Every path of an expansion is absolute: it needs no prelude, and the user's
+//! types may be called like those of the standard library.
+#![no_implicit_prelude]
+#![deny(warnings, clippy::all, clippy::pedantic)]
+
+use ::cache_runtime::{cache_invalidate, cached, key};
+use ::core::clone::Clone;
+
+#[derive(Clone, ::serde::Serialize, ::serde::Deserialize)]
+pub struct Result {
+    id: u64,
+}
+#[derive(Clone, ::serde::Serialize, ::serde::Deserialize)]
+pub struct Option;
+#[derive(Clone, ::serde::Serialize, ::serde::Deserialize)]
+pub struct String;
+pub struct Some;
+pub struct None;
+pub struct Ok;
+pub struct Err;
+pub struct Vec;
+pub struct Box;
+pub trait Send {}
+pub trait Sync {}
+pub trait Future {}
+pub mod core {}
+pub mod std {}
+pub mod cache_runtime {}
+
+#[cached(key = "result:<id>", ttl = 60, none_ttl = "5s", invalidate_on = ["results", "id:<id>"])]
+async fn get(id: u64) -> Result {
+    Result { id }
+}
+
+#[cached(key = "option")]
+async fn option() -> Option {
+    Option
+}
+
+#[cached(key = "string")]
+async fn string() -> String {
+    String
+}
+
+#[cache_invalidate("result:<result.id>", "id:<id>")]
+async fn update(id: u64) -> Result {
+    Result { id }
+}
+
+fn main() {
+    let id = 7;
+    ::std::assert_eq!(key!("result:<id>").as_str(), "result:7");
+    let run = async || {
+        get(1).await;
+        option().await;
+        string().await;
+        update(1).await;
+    };
+    ::tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(run());
+}

@@ -1,0 +1,72 @@
+//! The project's chores, as a program, so that they run the same everywhere.
+
+mod server;
+mod step;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+The project's chores.
+
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  test    Run every test and doctest of the workspace. They talk to a real
+          Redis or Valkey: found on PATH or in REDIS_SERVER, else installed
+          with the system's package manager
+  lint    Check formatting, clippy, the documentation and the build without
+          default features
+  ci      test, then lint
+
+Environment:
+  REDIS_SERVER    path of the server program that the tests start; it wins
+                  over the one on PATH
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["test"] => test(),
+        ["lint"] => lint(),
+        ["ci"] => test().and_then(|()| lint()),
+        ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        [] => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+        other => {
+            eprintln!("error: no such command: `{}`\n\n{HELP}", other.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("\nerror: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test() -> Result<(), String> {
+    let server = server::find_or_install()?;
+    step::cargo("test --workspace --all-features")
+        .env(server::PATH_VARIABLE, server)
+        .run()
+}
+
+fn lint() -> Result<(), String> {
+    step::cargo("fmt --all --check").run()?;
+    step::cargo("clippy --workspace --all-targets --all-features -- -D warnings").run()?;
+    step::cargo("clippy -p cache-runtime --all-targets --no-default-features -- -D warnings")
+        .run()?;
+    step::cargo("doc --workspace --no-deps --all-features")
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()?;
+    step::cargo("build -p cache-runtime --no-default-features").run()?;
+    step::cargo("test -p cache-runtime --no-default-features").run()
+}

@@ -1,0 +1,230 @@
+//! The server that the tests start: found, or installed.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::step;
+
+/// Where the tests look before they look on `PATH`.
+pub(crate) const PATH_VARIABLE: &str = "REDIS_SERVER";
+
+const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
+
+pub(crate) fn find_or_install() -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os(PATH_VARIABLE).map(PathBuf::from) {
+        return if path.is_file() {
+            Ok(path)
+        } else {
+            Err(format!(
+                "{PATH_VARIABLE} names `{}`, which is not a file",
+                path.display()
+            ))
+        };
+    }
+    if let Some(path) = find() {
+        return Ok(path);
+    }
+    let programs = PROGRAMS.join(" or ");
+    eprintln!("The tests start a real server, and there is no {programs} on PATH.");
+    let manager = MANAGERS
+        .iter()
+        .find(|manager| on_path(manager.program).is_some())
+        .ok_or_else(|| {
+            format!("found no package manager that we know; install {programs} and try again")
+        })?;
+    let prefix = manager
+        .prefix(is_root(), || succeeds("sudo", &["-n", "true"]))
+        .ok_or_else(|| {
+            format!(
+                "installing needs root, and sudo would ask for a password; type this and try again:\n\n    {}",
+                manager.to_type()
+            )
+        })?;
+    for package in manager.packages {
+        for command in manager.commands(package) {
+            let words: Vec<&str> = prefix.iter().copied().chain(command).collect();
+            if let Err(message) = step::program(words[0], &words[1..]).run() {
+                // Not the end: an index that is half out of date may still
+                // have the package, and the next name may be the right one.
+                eprintln!("{message}");
+            }
+        }
+        if let Some(path) = find() {
+            return Ok(path);
+        }
+    }
+    Err(format!(
+        "could not install a server; see above, or type\n\n    {}\n\nor set {PATH_VARIABLE} to the path of {programs}",
+        manager.to_type()
+    ))
+}
+
+fn find() -> Option<PathBuf> {
+    PROGRAMS.iter().find_map(|program| on_path(program))
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
+
+fn is_root() -> bool {
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+struct Manager {
+    program: &'static str,
+    /// Brings the package index up to date.
+    update: Option<&'static [&'static str]>,
+    /// Followed by the package's name.
+    install: &'static [&'static str],
+    /// What the server is called here, the likeliest first.
+    packages: &'static [&'static str],
+    needs_root: bool,
+}
+
+const REDIS_THEN_VALKEY: &[&str] = &["redis", "valkey"];
+
+const MANAGERS: [Manager; 7] = [
+    Manager {
+        program: "apt-get",
+        update: Some(&["apt-get", "update"]),
+        // The first variable lets no package ask a question. The second keeps
+        // systemd from starting the service that comes with the package: the
+        // tests start servers of their own.
+        install: &[
+            "env",
+            "DEBIAN_FRONTEND=noninteractive",
+            "SYSTEMD_OFFLINE=1",
+            "apt-get",
+            "install",
+            "--yes",
+            "--no-install-recommends",
+        ],
+        packages: &["redis-server", "valkey-server"],
+        needs_root: true,
+    },
+    Manager {
+        program: "dnf",
+        update: None,
+        install: &["dnf", "install", "--assumeyes"],
+        packages: REDIS_THEN_VALKEY,
+        needs_root: true,
+    },
+    Manager {
+        program: "yum",
+        update: None,
+        install: &["yum", "install", "--assumeyes"],
+        packages: REDIS_THEN_VALKEY,
+        needs_root: true,
+    },
+    Manager {
+        program: "apk",
+        update: None,
+        install: &["apk", "add", "--no-cache"],
+        packages: REDIS_THEN_VALKEY,
+        needs_root: true,
+    },
+    Manager {
+        program: "pacman",
+        update: None,
+        install: &["pacman", "--sync", "--refresh", "--noconfirm"],
+        packages: &["valkey", "redis"],
+        needs_root: true,
+    },
+    Manager {
+        program: "zypper",
+        update: None,
+        install: &["zypper", "--non-interactive", "install"],
+        packages: REDIS_THEN_VALKEY,
+        needs_root: true,
+    },
+    Manager {
+        program: "brew",
+        update: None,
+        install: &["brew", "install"],
+        packages: REDIS_THEN_VALKEY,
+        needs_root: false,
+    },
+];
+
+impl Manager {
+    fn commands<'a>(&'a self, package: &'a str) -> impl Iterator<Item = Vec<&'a str>> {
+        let install = self.install.iter().copied().chain([package]).collect();
+        self.update
+            .map(<[&str]>::to_vec)
+            .into_iter()
+            .chain([install])
+    }
+
+    /// What stands before each command, `None` if we may not run it.
+    fn prefix(
+        &self,
+        is_root: bool,
+        sudo_asks_nothing: impl FnOnce() -> bool,
+    ) -> Option<&'static [&'static str]> {
+        if is_root || !self.needs_root {
+            Some(&[])
+        } else if sudo_asks_nothing() {
+            Some(&["sudo", "-n"])
+        } else {
+            None
+        }
+    }
+
+    /// The same commands for a person at a terminal.
+    fn to_type(&self) -> String {
+        let sudo = if self.needs_root { "sudo " } else { "" };
+        let commands: Vec<String> = self
+            .commands(self.packages[0])
+            .map(|words| format!("{sudo}{}", words.join(" ")))
+            .collect();
+        commands.join(" && ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manager(program: &str) -> &'static Manager {
+        MANAGERS
+            .iter()
+            .find(|manager| manager.program == program)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_person_is_told_whole_commands() {
+        assert_eq!(
+            manager("apt-get").to_type(),
+            "sudo apt-get update && sudo env DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1 \
+             apt-get install --yes --no-install-recommends redis-server"
+        );
+        assert_eq!(manager("brew").to_type(), "brew install redis");
+    }
+
+    #[test]
+    fn root_is_used_sudo_is_tried_and_a_password_is_never_asked_for() {
+        let apk = manager("apk");
+        assert_eq!(apk.prefix(true, || unreachable!()), Some(&[][..]));
+        assert_eq!(apk.prefix(false, || true), Some(&["sudo", "-n"][..]));
+        assert_eq!(apk.prefix(false, || false), None);
+        let brew = manager("brew");
+        assert_eq!(brew.prefix(false, || unreachable!()), Some(&[][..]));
+    }
+}
