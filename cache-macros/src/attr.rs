@@ -101,13 +101,11 @@ impl InvalidateArgs {
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
         let mut seen = Seen::new(CACHE_INVALIDATE);
-        let mut nameless = true;
         each_argument(tokens, errors, |input| {
             if input.peek(Ident::peek_any) && input.peek2(Token![=]) {
                 args.cache = Some(seen.next(input)?.value(input)?);
                 return Ok(());
             }
-            nameless = false;
             let name = input.parse::<Expr>()?;
             args.names.push(as_string(&name).ok_or_else(|| {
                 error(
@@ -118,7 +116,7 @@ impl InvalidateArgs {
             })?);
             Ok(())
         });
-        if nameless {
+        if args.names.is_empty() && errors.is_empty() {
             errors.push(
                 Span::call_site(),
                 "`#[cache_invalidate]` names nothing to invalidate",
@@ -239,12 +237,15 @@ impl OptionName {
     }
 
     fn names(&self, input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {
-        let names = |input: ParseStream<'_>| {
+        let content = |input: ParseStream<'_>| {
             let content;
             parenthesized!(content in input);
-            Punctuated::<Ident, Token![,]>::parse_terminated_with(&content, Ident::parse_any)
+            content.parse::<TokenStream>()
         };
-        match names(input) {
+        let names = |input: ParseStream<'_>| {
+            Punctuated::<Ident, Token![,]>::parse_terminated_with(input, Ident::parse_any)
+        };
+        match content(input).and_then(|content| names.parse2(content)) {
             Ok(names) => Ok(names.into_iter().collect()),
             Err(error) => Err(self.wrong(error.span(), "takes names of parameters", self.usage)),
         }
@@ -279,11 +280,9 @@ impl OptionName {
                 "must be longer than zero",
                 "leave it out for the cache's default, or remove `#[cached]` to cache nothing",
             )),
-            Some(duration) if duration > LONGEST => Err(self.wrong(
-                span,
-                "must not be longer than 100 years",
-                self.usage,
-            )),
+            Some(duration) if duration > LONGEST => {
+                Err(self.wrong(span, "must not be longer than 100 years", self.usage))
+            }
             Some(duration) => Ok(duration),
         }
     }
@@ -306,5 +305,84 @@ fn as_string(expr: &Expr) -> Option<LitStr> {
     match as_literal(expr) {
         Some(Lit::Str(string)) => Some(string.clone()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quote::quote;
+
+    #[track_caller]
+    fn errors_of(tokens: TokenStream) -> Vec<String> {
+        let mut errors = Errors::default();
+        CachedArgs::parse(tokens, &mut errors);
+        let errors = errors.finish(()).unwrap_err();
+        errors.into_iter().map(|error| error.to_string()).collect()
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let mut errors = Errors::default();
+        let tokens = quote! {
+            key = "user:<id>", ttl = "1h30m", none_ttl = 1_5, invalidate_on = ["a", "b",],
+            skip(self, pool), cache = map::<A, B>(x),
+        };
+        let args = CachedArgs::parse(tokens, &mut errors);
+        errors.finish(()).unwrap();
+        assert_eq!(args.key.unwrap().value(), "user:<id>");
+        assert_eq!(args.ttl, Some(Duration::from_secs(90 * 60)));
+        assert_eq!(args.none_ttl, Some(Duration::from_secs(15)));
+        let tags: Vec<_> = args.tags.iter().map(LitStr::value).collect();
+        assert_eq!(tags, ["a", "b"]);
+        assert_eq!(args.skip, ["self", "pool"]);
+        assert!(matches!(args.cache, Some(Expr::Call(_))));
+    }
+
+    #[test]
+    fn a_literal_may_come_from_a_macro_variable() {
+        let literal = proc_macro2::Group::new(proc_macro2::Delimiter::None, quote!("users"));
+        let mut errors = Errors::default();
+        let args = CachedArgs::parse(quote!(key = #literal), &mut errors);
+        errors.finish(()).unwrap();
+        assert_eq!(args.key.unwrap().value(), "users");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let errors = errors_of(quote!(tll = 60, ttl = 0, skip = x, none_ttl, cache = , key = 1));
+        let expected = [
+            "unknown option `tll`\nhelp: did you mean `ttl`?",
+            "`ttl` must be longer than zero",
+            "`skip` takes names of parameters",
+            "option `none_ttl` needs a value",
+            "expected an expression",
+            "`key` must be a string literal",
+        ];
+        assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+        for (error, expected) in errors.iter().zip(expected) {
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_mistake_is_told_once() {
+        for tokens in [
+            quote!(),
+            quote!("user:<id>"),
+            quote!(key "user:<id>"),
+            quote!(key = "user:<id>" ttl = 60),
+            quote!(key = "user:<id>", ttl = 60s),
+            quote!(key = "user:<id>", ttl = 1.5),
+            quote!(key = "user:<id>", ttl = -1),
+            quote!(key = "user:<id>", ttl = 60u8),
+            quote!(key = "user:<id>", ttl = 99999999999999999999),
+            quote!(key = "user:<id>", skip(a.b)),
+            quote!(key = "user:<id>", key = "user:<id>"),
+            quote!(key = "user:<id>", =),
+        ] {
+            let errors = errors_of(tokens.clone());
+            assert_eq!(errors.len(), 1, "{tokens}: {errors:?}");
+        }
     }
 }

@@ -20,6 +20,10 @@ impl Errors {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(crate) fn finish<T>(self, checked: T) -> syn::Result<T> {
         self.0.map_or(Ok(checked), Err)
     }
@@ -35,9 +39,13 @@ pub(crate) fn suggest(name: &str, known: &[impl AsRef<str>], kind: &str) -> Stri
     if let Some(nearest) = nearest(name, known) {
         return format!("did you mean `{nearest}`?");
     }
-    let known: Vec<_> = known.iter().map(|name| format!("`{}`", name.as_ref())).collect();
+    let known: Vec<_> = known
+        .iter()
+        .map(|name| format!("`{}`", name.as_ref()))
+        .collect();
     match known.as_slice() {
         [] => format!("there are no {kind}"),
+        [only] => format!("there is only {only}"),
         _ => format!("the {kind} are {}", known.join(", ")),
     }
 }
@@ -53,20 +61,25 @@ pub(crate) fn nearest<'a>(name: &str, known: &'a [impl AsRef<str>]) -> Option<&'
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters to insert, remove or replace (Levenshtein); upper and lower case are equal.
+/// How many letters to insert, remove, replace or swap with their neighbour
+/// (Damerau and Levenshtein); upper and lower case are equal.
 fn distance(left: &str, right: &str) -> usize {
+    let left: Vec<_> = left.to_lowercase().chars().collect();
     let right: Vec<_> = right.to_lowercase().chars().collect();
-    let mut row: Vec<_> = (0..=right.len()).collect();
-    for (above, from) in left.to_lowercase().chars().enumerate() {
-        let mut diagonal = above;
-        row[0] = above + 1;
-        for (column, to) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+    let mut rows: Vec<Vec<usize>> = vec![(0..=right.len()).collect()];
+    for (i, from) in left.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, to) in right.iter().enumerate() {
+            let replaced = rows[i][j] + usize::from(from != to);
+            let mut least = replaced.min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *from == right[j - 1] && left[i - 1] == *to {
+                least = least.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[right.len()]
+    rows[left.len()][right.len()]
 }
 
 #[cfg(test)]
@@ -77,11 +90,18 @@ mod tests {
     fn the_nearest_name_is_suggested() {
         let known = ["user_id", "tenant", "id"];
         assert_eq!(nearest("user_idd", &known), Some("user_id"));
-        assert_eq!(nearest("usr_di", &known), None);
+        assert_eq!(nearest("login", &known), None);
         assert_eq!(nearest("Tenant", &known), Some("tenant"));
         assert_eq!(nearest("ids", &known), Some("id"));
+        assert_eq!(nearest("teannt", &known), Some("tenant"));
         assert_eq!(nearest("", &known), None);
-        assert_eq!(suggest("x", &known, "parameters"), "the parameters are `user_id`, `tenant`, `id`");
-        assert_eq!(suggest("x", &[""; 0], "parameters"), "there are no parameters");
+        assert_eq!(
+            suggest("x", &known, "parameters"),
+            "the parameters are `user_id`, `tenant`, `id`"
+        );
+        assert_eq!(
+            suggest("x", &[""; 0], "parameters"),
+            "there are no parameters"
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
+use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Expr, Type, TypeInfer};
 
@@ -57,13 +58,20 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
     let none_ttl = none_ttl.map(|none_ttl| setter("none_ttl", none_ttl));
     let cache = expand_cache(cache);
     let shape = expand_shape(&output);
-    let tags = tuple(&tags);
+    let tags = tuple(tags.iter().map(|tag| (tag.span, tag)));
     let load = expand_body(&function, &output);
-    // A statement of its own drops what the placeholders made (a guard, a
-    // string) before the function first waits.
-    let call = quote_spanned! {Span::mixed_site()=>
+    // A type that can't be cached is the return type's fault. In one place, the
+    // compiler says so once, and not again for each layer of the call.
+    let blame = output.span().resolved_at(Span::mixed_site());
+    let call = Ident::new("call", blame);
+    let or_load = quote_spanned! {blame=>
+        ::cache_runtime::__private::CachedCall::or_load(#call, #load).await
+    };
+    // A statement of its own: what the placeholders made, such as a guard, is
+    // gone before the function waits.
+    let statements = quote_spanned! {Span::mixed_site()=>
         #[allow(clippy::used_underscore_binding)]
-        let call = ::cache_runtime::__private::CachedCall::start(
+        let #call = ::cache_runtime::__private::CachedCall::start(
             {
                 static SITE: ::cache_runtime::__private::CallSite =
                     ::cache_runtime::__private::CallSite::new(
@@ -81,9 +89,9 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
             #key,
             #tags,
         );
-        call.or_load(#load).await
+        #or_load
     };
-    expand_function(&function, &call)
+    expand_function(&function, &statements)
 }
 
 fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
@@ -95,38 +103,38 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
         from_result,
     } = invalidate;
     let cache = expand_cache(cache);
-    let from_arguments = tuple(&from_arguments);
-    let with_result = (!from_result.is_empty()).then(|| expand_with_result(from_result, &output));
+    let from_arguments = tuple(from_arguments.iter().map(|name| (name.span, name)));
+    let with_result = (!from_result.is_empty()).then(|| expand_with_result(&from_result, &output));
     let body = expand_body(&function, &output);
-    let call = quote_spanned! {Span::mixed_site()=>
+    let statements = quote_spanned! {Span::mixed_site()=>
         #[allow(clippy::used_underscore_binding)]
         let call = ::cache_runtime::__private::InvalidateCall::start(#cache, #from_arguments)
             #with_result;
         call.run(#body).await
     };
-    expand_function(&function, &call)
+    expand_function(&function, &statements)
 }
 
 /// Parts that are arguments are rendered before the body takes the arguments.
-fn expand_with_result(names: Vec<Name>, output: &Type) -> TokenStream {
+fn expand_with_result(names: &[Name], output: &Type) -> TokenStream {
     let shape = expand_shape(output);
     let mut rendered = Vec::new();
-    let names = names.into_iter().map(|name| {
-        let parts = name.parts.into_iter().map(|part| {
+    let names = names.iter().map(|name| {
+        // Blamed on the template, but `result` is the closure's.
+        let span = name.span.resolved_at(Span::mixed_site());
+        let parts = name.parts.iter().map(|part| {
             if let Root::Result = part.root {
-                return part.to_token_stream();
+                return expand_part(part, span);
             }
+            let part = expand_part(part, name.span);
             let local = format_ident!("part{}", rendered.len(), span = Span::mixed_site());
             rendered.push(quote_spanned! {Span::mixed_site()=>
                 let #local = ::cache_runtime::__private::RenderedPart::new(#part);
             });
             quote!(&#local)
         });
-        let parts = tuple(&parts.collect::<Vec<_>>());
-        let literals = name.literals;
-        quote! {
-            ::cache_runtime::__private::Name::new(&[#(#literals),*], #parts)
-        }
+        let parts: Vec<_> = parts.collect();
+        expand_name(span, &name.literals, &parts)
     });
     let names: Vec<_> = names.collect();
     quote_spanned! {Span::mixed_site()=>
@@ -185,10 +193,10 @@ fn expand_body(function: &Function, output: &Type) -> TokenStream {
 }
 
 fn expand_cache(cache: Option<Expr>) -> TokenStream {
-    match cache {
-        Some(cache) => quote!(::cache_runtime::__private::as_cache(&(#cache))),
-        None => quote!(::cache_runtime::__private::global_cache()),
-    }
+    cache.map_or_else(
+        || quote!(::cache_runtime::__private::global_cache()),
+        |cache| quote_spanned!(cache.span()=> ::cache_runtime::__private::as_cache(&(#cache))),
+    )
 }
 
 /// How the return type holds its value, found by trait rather than by name.
@@ -213,11 +221,11 @@ fn setter(name: &str, duration: Duration) -> TokenStream {
 }
 
 /// `(a, (b, ()))`: a tuple of any length that a trait can be implemented for.
-fn tuple(items: &[impl ToTokens]) -> TokenStream {
-    items
-        .iter()
-        .rev()
-        .fold(quote!(()), |rest, item| quote!((#item, #rest)))
+fn tuple<T: ToTokens>(items: impl DoubleEndedIterator<Item = (Span, T)>) -> TokenStream {
+    items.rev().fold(
+        quote!(()),
+        |rest, (span, item)| quote_spanned!(span=> (#item, #rest)),
+    )
 }
 
 /// `impl Trait` cannot be written in a `let`; what is in its place is inferred.
@@ -240,34 +248,230 @@ fn without_impl_trait(ty: &Type) -> Type {
     ty
 }
 
+/// A name from its parts, blamed on the template: one error, not one for each layer.
+fn expand_name(span: Span, literals: &[String], parts: &[TokenStream]) -> TokenStream {
+    let parts = tuple(parts.iter().map(|part| (span, part)));
+    quote_spanned! {span=> ::cache_runtime::__private::Name::new(&[#(#literals),*], #parts) }
+}
+
 impl ToTokens for Name {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        let literals = &self.literals;
-        let parts = tuple(&self.parts);
-        tokens.extend(quote! {
-            ::cache_runtime::__private::Name::new(&[#(#literals),*], #parts)
-        });
+        let parts: Vec<_> = self
+            .parts
+            .iter()
+            .map(|part| expand_part(part, self.span))
+            .collect();
+        tokens.extend(expand_name(self.span, &self.literals, &parts));
     }
 }
 
-impl ToTokens for Part {
-    fn to_tokens(&self, tokens: &mut TokenStream) {
-        let root = match &self.root {
-            Root::Value(ident) => ident.to_token_stream(),
-            Root::Type(ty) => quote_spanned! {self.span=>
-                ::cache_runtime::__private::TypeName::<#ty>::NEW
-            },
-            // The closure's parameter.
-            Root::Result => Ident::new("result", self.span.resolved_at(Span::mixed_site()))
-                .to_token_stream(),
+fn expand_part(part: &Part, span: Span) -> TokenStream {
+    let root = match &part.root {
+        Root::Value(ident) => ident.to_token_stream(),
+        Root::Type(ty) => quote_spanned!(span=> ::cache_runtime::__private::TypeName::<#ty>::NEW),
+        Root::Result => Ident::new("result", span).to_token_stream(),
+    };
+    let steps = part.steps.iter().map(|step| match step {
+        Step::Field(member) => quote_spanned!(span=> .#member),
+        Step::Method(name) => quote_spanned!(span=> .#name()),
+    });
+    quote_spanned!(span=> ::cache_runtime::__private::part(&#root #(#steps)*))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn pretty(tokens: TokenStream) -> String {
+        prettyplease::unparse(&syn::parse2(tokens).unwrap())
+    }
+
+    #[track_caller]
+    fn assert_expansion(expanded: TokenStream, expected: TokenStream) {
+        assert_eq!(pretty(expanded), pretty(expected));
+    }
+
+    #[test]
+    fn a_cached_function_is_one_call() {
+        let args = quote! {
+            key = "user:<self.tenant>:<id>", ttl = 60, none_ttl = "250ms",
+            invalidate_on = ["users", "type:<T>"], skip(T), cache = self.cache
         };
-        let steps = self.steps.iter().map(|step| match step {
-            Step::Field(member) => quote_spanned!(self.span=> .#member),
-            Step::Method(name) => quote_spanned!(self.span=> .#name()),
-        });
-        // All of it is blamed on the template, where the placeholder stands.
-        tokens.extend(quote_spanned! {self.span=>
-            ::cache_runtime::__private::part(&#root #(#steps)*)
-        });
+        let function = quote! {
+            /// Documentation.
+            #[inline]
+            pub async fn get<T: Get>(&self, id: u64) -> Result<T, Error> {
+                #![allow(unused)]
+                let row = self.row(id).await?;
+                Ok(row.into())
+            }
+        };
+        assert_expansion(
+            cached(args, function),
+            quote! {
+                /// Documentation.
+                #[inline]
+                pub async fn get<T: Get>(&self, id: u64) -> Result<T, Error> {
+                    #![allow(unused)]
+                    #[allow(clippy::used_underscore_binding)]
+                    let call = ::cache_runtime::__private::CachedCall::start(
+                        {
+                            static SITE: ::cache_runtime::__private::CallSite =
+                                ::cache_runtime::__private::CallSite::new(
+                                    ::core::concat!(::core::module_path!(), "::", "get"),
+                                    ::core::file!(),
+                                    ::core::line!(),
+                                    "user:<self.tenant>:<id>",
+                                )
+                                .ttl(::core::time::Duration::from_millis(60000u64))
+                                .none_ttl(::core::time::Duration::from_millis(250u64));
+                            &SITE
+                        },
+                        ::cache_runtime::__private::as_cache(&(self.cache)),
+                        {
+                            let output =
+                                ::cache_runtime::__private::ReturnType::<Result<T, Error>>::NEW;
+                            {
+                                use ::cache_runtime::__private::return_shape::*;
+                                (&&&&output).shape()
+                            }
+                        },
+                        ::cache_runtime::__private::Name::new(
+                            &["user:", ":", ""],
+                            (
+                                ::cache_runtime::__private::part(&self.tenant),
+                                (::cache_runtime::__private::part(&id), ()),
+                            ),
+                        ),
+                        (
+                            ::cache_runtime::__private::Name::new(&["users"], ()),
+                            (
+                                ::cache_runtime::__private::Name::new(
+                                    &["type:", ""],
+                                    (
+                                        ::cache_runtime::__private::part(
+                                            &::cache_runtime::__private::TypeName::<T>::NEW
+                                        ),
+                                        (),
+                                    ),
+                                ),
+                                (),
+                            ),
+                        ),
+                    );
+                    ::cache_runtime::__private::CachedCall::or_load(call, async move {
+                        #[allow(
+                            unreachable_code,
+                            clippy::diverging_sub_expression,
+                            clippy::empty_loop,
+                            clippy::let_unit_value,
+                            clippy::needless_return,
+                        )]
+                        if false {
+                            let output: Result<T, Error> = loop {};
+                            return output;
+                        }
+                        {
+                            let row = self.row(id).await?;
+                            Ok(row.into())
+                        }
+                    })
+                    .await
+                }
+            },
+        );
+    }
+
+    #[test]
+    fn names_of_the_result_take_their_arguments_along() {
+        let args = quote!("user:<id>", "tenant:<tenant>:user:<result.id>");
+        let function = quote! {
+            async fn rename(tenant: Tenant, id: u64) -> Result<User, impl Display> {}
+        };
+        let refused = pretty(cache_invalidate(args.clone(), function));
+        assert!(refused.contains("compile_error!"), "{refused}");
+        assert!(refused.contains("async fn rename"), "{refused}");
+
+        let function = quote!(
+            async fn rename(tenant: Tenant, id: u64) -> User {}
+        );
+        assert_expansion(
+            cache_invalidate(args, function),
+            quote! {
+                async fn rename(tenant: Tenant, id: u64) -> User {
+                    #[allow(clippy::used_underscore_binding)]
+                    let call = ::cache_runtime::__private::InvalidateCall::start(
+                        ::cache_runtime::__private::global_cache(),
+                        (
+                            ::cache_runtime::__private::Name::new(
+                                &["user:", ""],
+                                (::cache_runtime::__private::part(&id), ()),
+                            ),
+                            (),
+                        ),
+                    )
+                    .with_result(
+                        {
+                            let output = ::cache_runtime::__private::ReturnType::<User>::NEW;
+                            {
+                                use ::cache_runtime::__private::return_shape::*;
+                                (&&&&output).shape()
+                            }
+                        },
+                        {
+                            let part0 = ::cache_runtime::__private::RenderedPart::new(
+                                ::cache_runtime::__private::part(&tenant),
+                            );
+                            move |result, names| {
+                                names.push(::cache_runtime::__private::Name::new(
+                                    &["tenant:", ":user:", ""],
+                                    (&part0, (::cache_runtime::__private::part(&result.id), ())),
+                                ));
+                            }
+                        },
+                    );
+                    call.run(async move {
+                        #[allow(
+                            unreachable_code,
+                            clippy::diverging_sub_expression,
+                            clippy::empty_loop,
+                            clippy::let_unit_value,
+                            clippy::needless_return,
+                        )]
+                        if false {
+                            let output: User = loop {};
+                            return output;
+                        }
+                        {}
+                    })
+                    .await
+                }
+            },
+        );
+    }
+
+    #[test]
+    fn impl_trait_is_inferred_in_the_body() {
+        let function = quote!(
+            async fn f() -> Result<impl Display, Vec<impl Copy>> {}
+        );
+        let expanded = pretty(cache_invalidate(quote!("x"), function));
+        assert!(
+            expanded.contains("let output: Result<_, Vec<_>> = loop {}"),
+            "{expanded}"
+        );
+    }
+
+    #[test]
+    fn a_refused_function_stays() {
+        let expanded = pretty(cached(
+            quote!(),
+            quote!(
+                async fn f() {}
+            ),
+        ));
+        assert!(expanded.contains("compile_error!"), "{expanded}");
+        assert!(expanded.contains("async fn f() {}"), "{expanded}");
     }
 }

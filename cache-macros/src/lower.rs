@@ -47,15 +47,14 @@ pub(crate) struct Function {
 }
 
 /// A key or a tag: literal text around parts, one piece more than parts.
-#[derive(Default)]
 pub(crate) struct Name {
+    pub(crate) span: Span,
     pub(crate) literals: Vec<String>,
     pub(crate) parts: Vec<Part>,
 }
 
-/// What a placeholder stands for. Every name in it is located at the template.
+/// What a placeholder stands for. Every identifier in it is located at the template.
 pub(crate) struct Part {
-    pub(crate) span: Span,
     pub(crate) root: Root,
     pub(crate) steps: Vec<Step>,
 }
@@ -77,17 +76,20 @@ pub(crate) fn cached(args: TokenStream, item: TokenStream) -> syn::Result<Cached
     let function = Function::parse_item(item)?;
     let mut errors = Errors::default();
     let args = CachedArgs::parse(args, &mut errors);
+    let mut scope = Scope::new(&function.sig);
+    // An argument that could not be read may be the one that names a parameter.
+    scope.in_doubt = !errors.is_empty();
     function.check_async(&mut errors);
     function.check_nameable(&mut errors);
 
-    let mut scope = Scope::new(&function.sig);
-    let key = args.key.as_ref().map(|key| scope.lower(Place::Key, key, &mut errors));
+    let key = args
+        .key
+        .as_ref()
+        .map(|key| scope.lower(Place::Key, key, &mut errors));
     let tags = scope.lower_all(Place::Tag, &args.tags, &mut errors);
     scope.skip(&args.skip, &mut errors);
-    if key.is_some() {
-        function.check_no_wildcards(&mut errors);
-        scope.check_complete(&mut errors);
-    }
+    function.check_no_wildcards(&mut errors);
+    scope.check_complete(&mut errors);
 
     errors.finish(CachedFn {
         output: function.output(),
@@ -95,7 +97,7 @@ pub(crate) fn cached(args: TokenStream, item: TokenStream) -> syn::Result<Cached
         ttl: args.ttl,
         none_ttl: args.none_ttl,
         cache: args.cache,
-        key: key.unwrap_or_default(),
+        key: key.unwrap_or_else(|| Name::empty(Span::call_site())),
         tags,
         function,
     })
@@ -134,11 +136,16 @@ pub(crate) fn key(template: TokenStream) -> syn::Result<Name> {
     })?;
     let mut errors = Errors::default();
     let name = parse_template(&literal, &mut errors).map(|template| {
-        lower_parts(template, literal.span(), &mut errors, |placeholder, errors| {
-            name_of(&placeholder.root, literal.span(), errors).map(Root::Value)
-        })
+        lower_parts(
+            template,
+            literal.span(),
+            &mut errors,
+            |placeholder, errors| {
+                name_of(&placeholder.root, literal.span(), errors).map(Root::Value)
+            },
+        )
     });
-    errors.finish(name.unwrap_or_default())
+    errors.finish(name.unwrap_or_else(|| Name::empty(literal.span())))
 }
 
 impl Function {
@@ -242,6 +249,15 @@ impl Parse for Function {
 }
 
 impl Name {
+    /// Stands in for one that is refused.
+    fn empty(span: Span) -> Self {
+        Self {
+            span,
+            literals: Vec::new(),
+            parts: Vec::new(),
+        }
+    }
+
     fn reads_result(&self) -> bool {
         self.parts
             .iter()
@@ -249,66 +265,91 @@ impl Name {
     }
 }
 
-/// What a template stands in.
+/// Where an argument is named.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Key,
     Tag,
     Invalidated,
+    Skip,
 }
 
 /// What templates can name, and where they did.
 struct Scope<'f> {
     function: &'f Ident,
     arguments: Vec<Argument>,
-    /// A name is wrong in a way that leaves open what was meant, so that
-    /// whatever else is missing may just be what was meant.
+    /// A name is wrong in a way that leaves open what was meant: whatever else
+    /// is missing may be just that.
     in_doubt: bool,
 }
 
 struct Argument {
     ident: Ident,
-    noun: &'static str,
-    is_type: bool,
-    /// Whether the key must have it, unless it is skipped.
-    counts: bool,
-    in_key: bool,
-    in_tag: bool,
-    skipped: bool,
+    kind: Kind,
+    named_in: Vec<Place>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Receiver,
+    SelfType,
+    Parameter,
+    TypeParameter,
+    ConstParameter,
+}
+
+impl Kind {
+    fn noun(self) -> &'static str {
+        match self {
+            Kind::Receiver => "receiver",
+            Kind::SelfType => "type",
+            Kind::Parameter => "parameter",
+            Kind::TypeParameter => "type parameter",
+            Kind::ConstParameter => "const parameter",
+        }
+    }
+
+    fn is_type(self) -> bool {
+        matches!(self, Kind::SelfType | Kind::TypeParameter)
+    }
+
+    /// A receiver is usually how to get at the data, rather than which data.
+    fn is_skipped_by_default(self) -> bool {
+        matches!(self, Kind::Receiver | Kind::SelfType)
+    }
 }
 
 impl<'f> Scope<'f> {
     fn new(sig: &'f Signature) -> Self {
         let mut arguments = Vec::new();
-        let mut add = |ident: Ident, noun, is_type, counts| {
+        let mut add = |ident, kind| {
             arguments.push(Argument {
                 ident,
-                noun,
-                is_type,
-                counts,
-                in_key: false,
-                in_tag: false,
-                skipped: false,
+                kind,
+                named_in: Vec::new(),
             });
         };
         for input in &sig.inputs {
             match input {
                 FnArg::Receiver(receiver) => {
-                    add(receiver.self_token.into(), "receiver", false, false);
-                    add(Ident::new("Self", receiver.self_token.span), "type", true, false);
+                    let span = receiver.self_token.span;
+                    add(Ident::new("self", span), Kind::Receiver);
+                    add(Ident::new("Self", span), Kind::SelfType);
                 }
                 FnArg::Typed(input) => {
                     for binding in bindings(&input.pat) {
-                        add(binding, "parameter", false, true);
+                        add(binding, Kind::Parameter);
                     }
                 }
             }
         }
         for parameter in &sig.generics.params {
             match parameter {
-                GenericParam::Type(ty) => add(ty.ident.clone(), "type parameter", true, true),
-                GenericParam::Const(value) => {
-                    add(value.ident.clone(), "const parameter", false, true);
+                GenericParam::Type(parameter) => {
+                    add(parameter.ident.clone(), Kind::TypeParameter);
+                }
+                GenericParam::Const(parameter) => {
+                    add(parameter.ident.clone(), Kind::ConstParameter);
                 }
                 GenericParam::Lifetime(_) => {}
             }
@@ -324,18 +365,18 @@ impl<'f> Scope<'f> {
         let span = literal.span();
         let Some(template) = parse_template(literal, errors) else {
             self.in_doubt |= place == Place::Key;
-            return Name::default();
+            return Name::empty(span);
         };
         for braced in template.braced() {
             if let Some(argument) = self.find(&braced.root) {
-                argument.mark(place);
+                argument.named_in.push(place);
                 let written = braced.to_string();
                 errors.push(
                     span,
                     format_args!(
                         "`{}` in the template is literal text, not the {} `{}`",
                         written.replace('<', "{").replace('>', "}"),
-                        argument.noun,
+                        argument.kind.noun(),
                         argument.ident,
                     ),
                     format_args!("did you mean `{written}`?"),
@@ -361,12 +402,12 @@ impl<'f> Scope<'f> {
     ) -> Option<Root> {
         let root = placeholder.root.as_str();
         if let Some(argument) = self.find(root) {
-            argument.mark(place);
+            argument.named_in.push(place);
             let mut ident = argument.ident.clone();
             // Blamed at the template, but found where the parameter is, whatever
             // macro wrote the one or the other.
             ident.set_span(span.resolved_at(ident.span()));
-            if !argument.is_type {
+            if !argument.kind.is_type() {
                 return Some(Root::Value(ident));
             }
             if placeholder.steps.is_empty() {
@@ -385,19 +426,23 @@ impl<'f> Scope<'f> {
         if root == "result" {
             errors.push(
                 span,
-                format_args!("`{placeholder}` names the result, which is not there before the load"),
+                format_args!(
+                    "`{placeholder}` names the result, which is not there before the load"
+                ),
                 "name parameters of the function",
             );
             self.in_doubt = true;
             return None;
         }
-        let (subject, also) = match place {
-            Place::Key => ("cache key", None),
-            Place::Tag => ("tag", None),
-            Place::Invalidated => ("template", Some("result")),
+        let subject = match place {
+            Place::Key => "cache key",
+            Place::Tag => "tag",
+            Place::Invalidated | Place::Skip => "template",
         };
         let mut known = self.names();
-        known.extend(also.map(str::to_owned));
+        if place == Place::Invalidated {
+            known.push("result".to_owned());
+        }
         errors.push(
             span,
             format_args!(
@@ -406,7 +451,7 @@ impl<'f> Scope<'f> {
             ),
             suggest(root, &known, "parameters"),
         );
-        self.mark_nearest(root, |argument| argument.mark(place));
+        self.take_for_nearest(root, place);
         None
     }
 
@@ -414,14 +459,14 @@ impl<'f> Scope<'f> {
         for name in names {
             let text = name.to_string();
             if let Some(argument) = self.find(&text) {
-                if argument.in_key {
+                if argument.named_in.contains(&Place::Key) {
                     errors.push(
                         name.span(),
                         format_args!("`{name}` is skipped, and it is in the cache key"),
                         format_args!("remove it from `skip`, or `<{name}>` from the key"),
                     );
                 }
-                argument.skipped = true;
+                argument.named_in.push(Place::Skip);
             } else {
                 errors.push(
                     name.span(),
@@ -431,7 +476,7 @@ impl<'f> Scope<'f> {
                     ),
                     suggest(&text, &self.names(), "parameters"),
                 );
-                self.mark_nearest(&text, |argument| argument.skipped = true);
+                self.take_for_nearest(&text, Place::Skip);
             }
         }
     }
@@ -441,25 +486,33 @@ impl<'f> Scope<'f> {
             return;
         }
         for argument in &self.arguments {
-            let Argument { ident, noun, .. } = argument;
-            if argument.counts && !argument.in_key && !argument.skipped {
-                let place = if argument.in_tag {
-                    "in a tag, but not in the cache key"
-                } else {
-                    "not in the cache key"
-                };
-                errors.push(
-                    ident.span(),
-                    format_args!(
-                        "{noun} `{ident}` is {place}, so calls with different `{ident}` \
-                         would share an entry"
-                    ),
-                    format_args!(
-                        "add `<{ident}>` to the key, or say that it does not matter: \
-                         `skip({ident})`"
-                    ),
-                );
+            let Argument {
+                ident,
+                kind,
+                named_in,
+            } = argument;
+            if kind.is_skipped_by_default()
+                || named_in.contains(&Place::Key)
+                || named_in.contains(&Place::Skip)
+            {
+                continue;
             }
+            let place = if named_in.contains(&Place::Tag) {
+                "in a tag, but not in the cache key"
+            } else {
+                "not in the cache key"
+            };
+            errors.push(
+                ident.span(),
+                format_args!(
+                    "{} `{ident}` is {place}, so calls with different `{ident}` \
+                     would share an entry",
+                    kind.noun()
+                ),
+                format_args!(
+                    "add `<{ident}>` to the key, or say that it does not matter: `skip({ident})`"
+                ),
+            );
         }
     }
 
@@ -473,27 +526,17 @@ impl<'f> Scope<'f> {
     fn names(&self) -> Vec<String> {
         self.arguments
             .iter()
-            .filter(|argument| argument.counts || argument.ident == "self")
+            .filter(|argument| argument.kind != Kind::SelfType)
             .map(|argument| argument.ident.to_string())
             .collect()
     }
 
     /// Takes a misspelt name for the one that was meant, so that one mistake is one error.
-    fn mark_nearest(&mut self, name: &str, mark: impl FnOnce(&mut Argument)) {
+    fn take_for_nearest(&mut self, name: &str, place: Place) {
         let nearest = nearest(name, &self.names()).map(str::to_owned);
         match nearest.and_then(|nearest| self.find(&nearest)) {
-            Some(argument) => mark(argument),
+            Some(argument) => argument.named_in.push(place),
             None => self.in_doubt = true,
-        }
-    }
-}
-
-impl Argument {
-    fn mark(&mut self, place: Place) {
-        match place {
-            Place::Key => self.in_key = true,
-            Place::Tag => self.in_tag = true,
-            Place::Invalidated => {}
         }
     }
 }
@@ -538,37 +581,243 @@ fn lower_parts(
         let steps = placeholder.steps.iter().map(|step| {
             Some(match step {
                 template::Step::Field(name) => Step::Field(name_of(name, span, errors)?.into()),
-                template::Step::Index(index) => Step::Field(Index { index: *index, span }.into()),
+                template::Step::Index(index) => Step::Field(
+                    Index {
+                        index: *index,
+                        span,
+                    }
+                    .into(),
+                ),
                 template::Step::Method(name) => Step::Method(name_of(name, span, errors)?),
             })
         });
         let steps = steps.collect::<Option<_>>();
         if let (Some(root), Some(steps)) = (root, steps) {
-            parts.push(Part { span, root, steps });
+            parts.push(Part { root, steps });
         }
     }
     Name {
+        span,
         literals: template.literals,
         parts,
     }
 }
 
+/// Rust's name for a piece of a placeholder.
 fn name_of(text: &str, span: Span, errors: &mut Errors) -> Option<Ident> {
     if text == "self" {
         return Some(Ident::new(text, span));
     }
-    match syn::parse_str::<Ident>(text) {
-        Ok(mut name) => {
-            name.set_span(span);
-            Some(name)
+    if let Ok(mut name) = syn::parse_str::<Ident>(text) {
+        name.set_span(span);
+        return Some(name);
+    }
+    errors.push(
+        span,
+        format_args!("`{text}` in the template is not a name"),
+        format_args!("a name that is also a keyword is written `r#{text}`"),
+    );
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quote::quote;
+
+    fn errors_in<T>(lowered: syn::Result<T>) -> Vec<String> {
+        let errors = lowered.err().into_iter().flatten();
+        errors.map(|error| error.to_string()).collect()
+    }
+
+    #[track_caller]
+    fn assert_errors<T>(lowered: syn::Result<T>, expected: &[&str]) {
+        let errors = errors_in(lowered);
+        assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+        for (error, expected) in errors.iter().zip(expected) {
+            assert!(error.contains(expected), "{error}");
         }
-        Err(_) => {
-            errors.push(
-                span,
-                format_args!("`{text}` in the template is not a name"),
-                format_args!("a name that is also a keyword is written `r#{text}`"),
+    }
+
+    #[test]
+    fn a_function_that_fits_is_taken_apart() {
+        let args = quote!(
+            key = "a:<id>:<self.x.0>:<N>",
+            invalidate_on = "b:<T>",
+            skip(T)
+        );
+        let function = quote! {
+            /// Documentation.
+            pub async fn f<'a, T, const N: usize>(&self, mut id: &'a str) -> T { id }
+        };
+        let cached = cached(args, function).unwrap();
+        assert_eq!(cached.key.literals, ["a:", ":", ":", ""]);
+        assert!(matches!(&cached.key.parts[0].root, Root::Value(id) if id == "id"));
+        assert_eq!(cached.key.parts[1].steps.len(), 2);
+        assert!(matches!(&cached.key.parts[2].root, Root::Value(n) if n == "N"));
+        assert!(matches!(&cached.tags[0].parts[0].root, Root::Type(ty) if ty == "T"));
+        assert_eq!(cached.function.attrs.len(), 1);
+    }
+
+    #[test]
+    fn every_parameter_is_in_the_key_or_skipped() {
+        let function = quote! {
+            async fn f<T, const N: usize>(&self, a: A, (b, C { c, d: [e, ..] }): B, f @ _: F) {}
+        };
+        assert_errors(
+            cached(quote!(key = "x"), function.clone()),
+            &[
+                "parameter `a`",
+                "parameter `b`",
+                "parameter `c`",
+                "parameter `e`",
+                "parameter `f`",
+                "type parameter `T`",
+                "const parameter `N`",
+            ],
+        );
+        let args = quote!(key = "<a>:<b>:<c>:<N>", skip(e, f, T));
+        assert!(cached(args, function).is_ok());
+    }
+
+    #[test]
+    fn a_misspelt_name_is_one_mistake() {
+        for (args, error) in [
+            (quote!(key = "<tenent>:<id>"), "did you mean `tenant`?"),
+            (quote!(key = "{tenant}:<id>"), "did you mean `<tenant>`?"),
+            (
+                quote!(key = "<id>", skip(tennant)),
+                "did you mean `tenant`?",
+            ),
+            (
+                quote!(key = "<id>:<x>"),
+                "the parameters are `tenant`, `id`",
+            ),
+            (
+                quote!(key = "<id>:<self>"),
+                "the parameters are `tenant`, `id`",
+            ),
+            (quote!(key = "<id>", skp(tenant)), "did you mean `skip`?"),
+            (quote!(key = "<id", skip(id)), "is not closed"),
+            (quote!(key = "<id>:<tenant.type>"), "is written `r#type`"),
+        ] {
+            let function = quote!(
+                async fn f(tenant: u64, id: u64) {}
             );
-            None
+            assert_errors(cached(args, function), &[error]);
         }
+    }
+
+    #[test]
+    fn only_an_async_function_with_a_body_fits() {
+        for (item, error) in [
+            (
+                quote!(
+                    fn f() {}
+                ),
+                "`f` is not an `async fn`",
+            ),
+            (
+                quote!(
+                    const fn f() {}
+                ),
+                "`f` is a `const fn`",
+            ),
+            (
+                quote!(
+                    async fn f();
+                ),
+                "`f` has no body",
+            ),
+            (
+                quote!(
+                    struct F;
+                ),
+                "only a function",
+            ),
+            (
+                quote!(
+                    mod f {}
+                ),
+                "only a function",
+            ),
+            (
+                quote!(
+                    async unsafe extern "C" fn f(...) {}
+                ),
+                "any number of arguments",
+            ),
+            (
+                quote!(
+                    async fn f() -> Option<impl Copy> {}
+                ),
+                "`impl Trait`",
+            ),
+            (
+                quote!(
+                    async fn f(_: u8) {}
+                ),
+                "parameter `_`",
+            ),
+        ] {
+            assert_errors(cached(quote!(key = "x"), item), &[error]);
+        }
+    }
+
+    #[test]
+    fn the_result_is_for_invalidation() {
+        let function = quote!(
+            async fn f(id: u64) -> Result<User, E> {}
+        );
+        let args = quote!("a:<id>", "b:<result.id>:<id>");
+        let invalidate = cache_invalidate(args, function.clone()).unwrap();
+        assert_eq!(invalidate.from_arguments.len(), 1);
+        assert_eq!(invalidate.from_result.len(), 1);
+
+        let args = quote!(key = "<id>", invalidate_on = "<result.id>");
+        assert_errors(
+            cached(args, function.clone()),
+            &["not there before the load"],
+        );
+        assert_errors(
+            cache_invalidate(quote!("<reslt>"), function),
+            &["`result`?"],
+        );
+
+        let function = quote!(
+            async fn f(result: u64) -> impl Copy {}
+        );
+        let invalidate = cache_invalidate(quote!("<result>"), function).unwrap();
+        assert!(invalidate.from_result.is_empty(), "a parameter comes first");
+
+        let function = quote!(
+            async fn f() -> impl Copy {}
+        );
+        assert_errors(
+            cache_invalidate(quote!("<result>"), function),
+            &["`impl Trait`"],
+        );
+    }
+
+    #[test]
+    fn something_is_invalidated() {
+        let function = quote!(
+            async fn f() {}
+        );
+        for (args, error) in [
+            (quote!(), "names nothing"),
+            (quote!(cache = x), "names nothing"),
+            (quote!(key = "x"), "unknown option `key`"),
+            (quote!(x), "is a string literal"),
+        ] {
+            assert_errors(cache_invalidate(args, function.clone()), &[error]);
+        }
+    }
+
+    #[test]
+    fn key_names_any_variable() {
+        assert_eq!(key(quote!("a:<x.y()>:<self.z>")).unwrap().parts.len(), 2);
+        assert_errors(key(quote!()), &["`key!` takes one string literal"]);
+        assert_errors(key(quote!("a:<type>")), &["`r#type`"]);
     }
 }

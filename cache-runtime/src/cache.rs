@@ -422,7 +422,7 @@ impl Cache {
             _ if names.is_empty() => Ok(()),
             Tier::Off => Ok(()),
             Tier::Local(local) => {
-                names.iter().for_each(|name| local.invalidate(name));
+                local.invalidate(names);
                 Ok(())
             }
             #[cfg(feature = "redis")]
@@ -444,7 +444,7 @@ impl Cache {
     pub(crate) fn invalidate_in_background(&self, names: Vec<Key>) {
         match self.tier() {
             Tier::Off => {}
-            Tier::Local(local) => names.iter().for_each(|name| local.invalidate(name)),
+            Tier::Local(local) => local.invalidate(&names),
             #[cfg(feature = "redis")]
             Tier::Shared(_) => {
                 let cache = self.clone();

@@ -31,9 +31,11 @@ const SHARDS: usize = 64;
 /// The flights of one cache. `Seen` is what its store shows to a caller that misses.
 #[derive(Debug)]
 pub(crate) struct Flights<Seen> {
-    shards: Box<[Mutex<HashMap<Key, Arc<Flight<Seen>>>>]>,
+    shards: Box<[Mutex<FlightMap<Seen>>]>,
     hasher: RandomState,
 }
+
+type FlightMap<Seen> = HashMap<Key, Arc<Flight<Seen>>>;
 
 #[derive(Debug)]
 struct Flight<Seen> {
@@ -82,7 +84,7 @@ pub(crate) enum Landing<'a, Seen> {
 /// One shard, locked.
 pub(crate) struct Shard<'a, Seen> {
     flights: &'a Flights<Seen>,
-    map: MutexGuard<'a, HashMap<Key, Arc<Flight<Seen>>>>,
+    map: MutexGuard<'a, FlightMap<Seen>>,
 }
 
 impl<Seen> Default for Flights<Seen> {

@@ -109,14 +109,12 @@ impl<'a> KeyWriter<'a> {
     /// Writes a number: `42`, and negative ones quoted: `'-5'`, since a hyphen is also a separator.
     pub fn integer(self, value: impl Into<i128>) -> Written {
         let value = value.into();
-        match u128::try_from(value) {
-            Ok(value) => self.unsigned(value),
-            Err(_) => {
-                // Writing to a `String` cannot fail.
-                let _ = write!(self.out, "'{value}'");
-                Written(())
-            }
+        if let Ok(value) = u128::try_from(value) {
+            return self.unsigned(value);
         }
+        // Writing to a `String` cannot fail.
+        let _ = write!(self.out, "'{value}'");
+        Written(())
     }
 
     fn unsigned(self, value: u128) -> Written {
@@ -227,9 +225,7 @@ impl<K: KeyPart> KeyPart for Option<K> {
 
 impl<K: KeyPart> KeyPart for [K] {
     fn write(&self, out: KeyWriter<'_>) -> Written {
-        self.iter()
-            .fold(out.list(), |list, part| list.part(part))
-            .end()
+        self.iter().fold(out.list(), ListWriter::part).end()
     }
 }
 

@@ -130,10 +130,12 @@ impl Local {
             .is_some_and(|(_, entry)| entry.observed.is_current() && Instant::now() < entry.expires)
     }
 
-    /// Invalidates a name: the entry whose key it is, and every entry that carries it as a tag.
-    pub(crate) fn invalidate(&self, name: &Key) {
-        self.delete(name);
-        self.tags.invalidate(name);
+    /// Invalidates names: each one's entry, and every entry that carries it as a tag.
+    pub(crate) fn invalidate(&self, names: &[Key]) {
+        for name in names {
+            self.delete(name);
+            self.tags.invalidate(name);
+        }
     }
 
     pub(crate) fn clear(&self) {
@@ -248,7 +250,7 @@ mod tests {
         let local = Local::new(10);
         let key = Key::from("user:1");
         let leader = lead(&local, &key, &[]);
-        local.invalidate(&key);
+        local.invalidate(std::slice::from_ref(&key));
         local.fill(&key, leader, Arc::new(1), later());
         assert!(local.peek("user:1").is_none());
     }
@@ -258,7 +260,7 @@ mod tests {
         let local = Local::new(10);
         let (key, tags) = (Key::from("user:1"), [Key::from("users")]);
         let first = lead(&local, &key, &tags);
-        local.invalidate(&tags[0]);
+        local.invalidate(&tags);
         // A caller who comes now does not share the first load.
         let second = lead(&local, &key, &tags);
         local.fill(&key, second, Arc::new(2), later());

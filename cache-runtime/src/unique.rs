@@ -14,10 +14,8 @@ pub(crate) fn number() -> u64 {
 
 /// A fraction in `0.0..1.0`.
 pub(crate) fn fraction() -> f64 {
-    // The top 53 bits: as many as a mantissa holds.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit a mantissa exactly")]
-    let numerator = (number() >> 11) as f64;
-    numerator / (1_u64 << 53) as f64
+    let drawn = u32::try_from(number() >> 32).unwrap_or_default();
+    f64::from(drawn) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]

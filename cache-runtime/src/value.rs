@@ -177,7 +177,7 @@ impl<T> Shape for Plain<T> {
     }
 }
 
-/// Finds the [`Shape`] of `R` by trait, so that every alias of `Result` and
+/// Finds the `Shape` of `R` by trait, so that every alias of `Result` and
 /// `Option` is seen through: `(&&&&ReturnType::<R>::NEW).shape()`.
 ///
 /// Method look-up tries the receiver with the most references first, so the

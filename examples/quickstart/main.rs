@@ -11,7 +11,8 @@ mod database;
 mod report;
 
 use std::error::Error;
-use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use cache_runtime::Cache;
@@ -32,21 +33,28 @@ process.
 ";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let file = std::env::current_exe()?.with_extension("sqlite");
+async fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => tour(&file).await,
-        ["watch"] => watch(&file).await,
+    let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => tour().await,
+        ["watch"] => watch().await,
         _ => {
             print!("{HELP}");
             Ok(())
         }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-async fn tour(file: &Path) -> Result<(), Box<dyn Error>> {
-    let pool = database::open(file).await?;
+async fn tour() -> Result<(), Box<dyn Error>> {
+    let file = file()?;
+    let pool = database::open(&file).await?;
     println!("Every country of ISO 3166, in {}", file.display());
     let off = Cache::builder().url("off:").build()?;
     let place = match std::env::var_os("CACHE_URL") {
@@ -74,7 +82,8 @@ async fn read_and_rename(title: &str, countries: &Countries) -> sqlx::Result<()>
     let names = async || Ok(list(&countries.names('T').await?));
     let find_100 = async || Ok(country(find_100_times(countries, "JP").await?));
     let rename = async || {
-        countries.rename("TR", "Republic of Türkiye").await?;
+        let name = format!("Türkiye (renamed by {})", std::process::id());
+        countries.rename("TR", &name).await?;
         Ok("done".to_owned())
     };
 
@@ -104,14 +113,14 @@ async fn find_100_times(
     answers.pop().expect("a hundred answers")
 }
 
-async fn watch(file: &Path) -> Result<(), Box<dyn Error>> {
+async fn watch() -> Result<(), Box<dyn Error>> {
     if std::env::var_os("CACHE_URL").is_none() {
         return Err(
             "watch needs CACHE_URL: caches in two processes know nothing of each other".into(),
         );
     }
     let countries = Countries {
-        pool: database::open(file).await?,
+        pool: database::open(&file()?).await?,
         cache: cache()?,
     };
     println!("Now start another copy: cargo run --example quickstart");
@@ -122,6 +131,11 @@ async fn watch(file: &Path) -> Result<(), Box<dyn Error>> {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     Ok(())
+}
+
+/// Beside this program, so that two copies of it share it.
+fn file() -> std::io::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_extension("sqlite"))
 }
 
 /// The cache that `CACHE_URL` names, in a namespace that is ours to clear.

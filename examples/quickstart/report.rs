@@ -15,7 +15,7 @@ impl<'a> Report<'a> {
     /// Begins a table.
     pub fn new(title: &str, cache: &'a Cache) -> Self {
         let columns = format!(
-            "  {:<20}{:<16}  {:<20}{:>9}   {}",
+            "  {:<20}{:<16}  {:<26}{:>9}   {}",
             "step", "call", "the cache saw", "time", "answer"
         );
         println!("\n{}\n{}", paint("1", title), paint("2", &columns));
@@ -47,7 +47,7 @@ impl<'a> Report<'a> {
         println!(
             "  {step:<20}{call:<16}{} {}{:>9}   {answer}",
             paint(colour, symbol),
-            paint(colour, &format!("{:<20}", seen.to_string())),
+            paint(colour, &format!("{:<26}", seen.to_string())),
             format!("{time:.1?}"),
         );
         Ok(())

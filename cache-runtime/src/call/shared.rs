@@ -290,19 +290,14 @@ impl Request {
             View::Value(value) => serde_json::to_vec(value).map(Some),
             _ => Ok(None),
         };
-        match (ttl, &encoded) {
-            (Some(ttl), Ok(payload)) => {
-                let value = payload.as_deref().map_or(Encoded::None, Encoded::Value);
-                lease.fill(&self.tags, &value, ttl, cost).await
-            }
-            _ => {
-                lease.release().await;
-                match encoded {
-                    Err(error) => Err(Error::codec(self.key.as_str(), "encoded", &error)),
-                    Ok(_) => Ok(()),
-                }
-            }
+        if let (Some(ttl), Ok(payload)) = (ttl, &encoded) {
+            let value = payload.as_deref().map_or(Encoded::None, Encoded::Value);
+            return lease.fill(&self.tags, &value, ttl, cost).await;
         }
+        lease.release().await;
+        encoded
+            .map(drop)
+            .map_err(|error| Error::codec(self.key.as_str(), "encoded", &error))
     }
 
     fn decode<S: Shape<Value: CacheValue>>(&self, entry: &Entry) -> Result<S::Return, Error> {

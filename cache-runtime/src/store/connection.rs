@@ -230,15 +230,15 @@ impl Connector {
 
     fn explain(&self, error: &RedisError) -> Error {
         match error.kind() {
-            ErrorKind::AuthenticationFailed
-            | ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::ReadOnly)
-            | ErrorKind::Extension => Error::refused(&self.address, error),
+            // These pass by themselves.
             ErrorKind::Server(
                 ServerErrorKind::BusyLoading
                 | ServerErrorKind::MasterDown
                 | ServerErrorKind::ClusterDown,
             ) => Error::unavailable(&self.address, error),
-            ErrorKind::Server(_) => Error::refused(&self.address, error),
+            ErrorKind::AuthenticationFailed | ErrorKind::Server(_) | ErrorKind::Extension => {
+                Error::refused(&self.address, error)
+            }
             _ => Error::unavailable(&self.address, error),
         }
     }

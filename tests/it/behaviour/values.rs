@@ -38,9 +38,9 @@ async fn a_hit_loads_nothing(cache: Cache) {
     assert_eq!(counts(&cache), [1, 2, 2]);
 }
 
-const SHORT: Duration = Duration::from_millis(100);
+const SHORT: Duration = Duration::from_millis(500);
 
-#[cached(key = "now", ttl = "100ms", cache = cache, skip(cache))]
+#[cached(key = "now", ttl = "500ms", cache = cache, skip(cache))]
 async fn loaded_at(cache: &Cache) -> Duration {
     std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap()
 }
@@ -53,7 +53,11 @@ async fn an_entry_dies_with_its_ttl(cache: Cache) {
         if loaded_at(&cache).await != first {
             break;
         }
-        assert!(asked <= SHORT, "served {asked:?} after it was stored");
+        // Redis counts whole milliseconds, and lets the last one pass.
+        assert!(
+            asked < SHORT + Duration::from_millis(1),
+            "served {asked:?} after it was stored"
+        );
         tokio::task::yield_now().await;
     }
     assert!(cache.stats().hits > 0, "it was an entry before it died");
