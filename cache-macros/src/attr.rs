@@ -64,7 +64,7 @@ const CACHE_INVALIDATE: &[Usage] = &[("cache", "write an expression: `cache = se
 impl CachedArgs {
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
-        let mut seen = Seen::new(CACHED);
+        let mut seen = Seen::new(CACHED, "");
         each_argument(tokens, errors, |input| {
             if input.peek(Lit) {
                 seen.names.push("key");
@@ -100,7 +100,10 @@ impl CachedArgs {
 impl InvalidateArgs {
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
-        let mut seen = Seen::new(CACHE_INVALIDATE);
+        let mut seen = Seen::new(
+            CACHE_INVALIDATE,
+            "; keys and tags stand alone: `#[cache_invalidate(\"user:<id>\")]`",
+        );
         each_argument(tokens, errors, |input| {
             if input.peek(Ident::peek_any) && input.peek2(Token![=]) {
                 args.cache = Some(seen.next(input)?.value(input)?);
@@ -160,13 +163,16 @@ fn each_argument(
 /// The options that were given so far, among those that there are.
 struct Seen {
     usages: &'static [Usage],
+    /// What else to tell those who wrote another.
+    hint: &'static str,
     names: Vec<&'static str>,
 }
 
 impl Seen {
-    fn new(usages: &'static [Usage]) -> Self {
+    fn new(usages: &'static [Usage], hint: &'static str) -> Self {
         Self {
             usages,
+            hint,
             names: Vec::new(),
         }
     }
@@ -179,7 +185,7 @@ impl Seen {
             return Err(error(
                 ident.span(),
                 format_args!("unknown option `{given}`"),
-                suggest(&given, &known, "options"),
+                suggest(&given, &known, "options") + self.hint,
             ));
         };
         if self.names.contains(name) {

@@ -157,7 +157,7 @@ impl Function {
                 Ok(Item::Fn(_) | Item::Verbatim(_)) | Err(_) => syntax,
                 Ok(_) => error(
                     Span::call_site(),
-                    "only a function can be cached or invalidate",
+                    "only a function can have this attribute",
                     "put the attribute on an `async fn`",
                 ),
             }
@@ -178,6 +178,17 @@ impl Function {
                 token.span,
                 format_args!("`{name}` is a `const fn`, and a cache is only there at run time"),
                 format_args!("write `async fn {name}`"),
+            );
+        } else if self
+            .sig
+            .generics
+            .lifetimes()
+            .any(|lifetime| lifetime.lifetime.ident == "async_trait")
+        {
+            errors.push(
+                name.span(),
+                format_args!("`{name}` is under `#[async_trait]`, which has already rewritten it"),
+                "move the body to an `async fn` of the type, and put the attribute there",
             );
         } else if self.sig.asyncness.is_none() {
             errors.push(
@@ -443,13 +454,18 @@ impl<'f> Scope<'f> {
         if place == Place::Invalidated {
             known.push("result".to_owned());
         }
+        let help = if root == "self" {
+            "a receiver is a parameter: `&self`".to_owned()
+        } else {
+            suggest(root, &known, "parameters")
+        };
         errors.push(
             span,
             format_args!(
                 "{subject} names `{root}`, which is not a parameter of `{}`",
                 self.function
             ),
-            suggest(root, &known, "parameters"),
+            help,
         );
         self.take_for_nearest(root, place);
         None
@@ -693,10 +709,7 @@ mod tests {
                 quote!(key = "<id>:<x>"),
                 "the parameters are `tenant`, `id`",
             ),
-            (
-                quote!(key = "<id>:<self>"),
-                "the parameters are `tenant`, `id`",
-            ),
+            (quote!(key = "<id>:<self>"), "a receiver is a parameter"),
             (quote!(key = "<id>", skp(tenant)), "did you mean `skip`?"),
             (quote!(key = "<id", skip(id)), "is not closed"),
             (quote!(key = "<id>:<tenant.type>"), "is written `r#type`"),
@@ -722,6 +735,12 @@ mod tests {
                     const fn f() {}
                 ),
                 "`f` is a `const fn`",
+            ),
+            (
+                quote!(
+                    fn f<'async_trait>() -> Pin<Box<dyn Future + 'async_trait>> {}
+                ),
+                "`f` is under `#[async_trait]`",
             ),
             (
                 quote!(

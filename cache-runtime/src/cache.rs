@@ -1,13 +1,14 @@
 //! The [`Cache`] handle: the global one, and the API by hand.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 
-use crate::call::Request;
+use crate::call::{Keep, Request};
 use crate::clock;
 use crate::config::CacheBuilder;
 use crate::error::Error;
@@ -49,18 +50,29 @@ pub(crate) struct Inner {
     pub(crate) tier: Tier,
     pub(crate) default_ttl: Duration,
     pub(crate) jitter: f64,
+    pub(crate) op_timeout: Duration,
     pub(crate) lease_wait: Duration,
     pub(crate) load_limit: Duration,
     pub(crate) counters: CounterTable,
 }
 
 /// Where entries are.
-#[derive(Debug)]
 pub(crate) enum Tier {
     Off,
     Local(Local),
     #[cfg(feature = "redis")]
     Shared(Shared),
+}
+
+impl Tier {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Local(_) => "local",
+            #[cfg(feature = "redis")]
+            Self::Shared(_) => "shared",
+        }
+    }
 }
 
 static GLOBAL: OnceCell<Cache> = OnceCell::new();
@@ -105,9 +117,13 @@ pub fn install(cache: Cache) -> Result<(), Error> {
 /// The global cache, or none at all if its settings cannot be.
 pub(crate) fn global_or_off() -> &'static Cache {
     static OFF: LazyLock<Cache> = LazyLock::new(|| CacheBuilder::default().with_tier(Tier::Off));
-    static REPORTED: AtomicBool = AtomicBool::new(false);
+    static FAILED: AtomicBool = AtomicBool::new(false);
+    if FAILED.load(Ordering::Relaxed) {
+        // The environment does not mend itself; only `install` can.
+        return GLOBAL.get().unwrap_or(&OFF);
+    }
     global().unwrap_or_else(|error| {
-        if !REPORTED.swap(true, Ordering::Relaxed) {
+        if !FAILED.swap(true, Ordering::Relaxed) {
             tracing::error!(%error, "nothing is cached until this is mended");
         }
         &OFF
@@ -190,8 +206,11 @@ impl Cache {
             tags: options.tags,
             ttl: options.ttl,
             none_ttl: None,
+            version: 0,
         };
-        request.get_or_load::<ResultOf<T, E>, F>(load).await
+        request
+            .get_or_load::<ResultOf<T, E>, _>(|_| Keep::Default, pin!(load))
+            .await
     }
 
     /// The value under `key`, if there is one.
@@ -275,7 +294,7 @@ impl Cache {
             Tier::Off => Ok(()),
             Tier::Local(local) => {
                 let value = Arc::new(Outcome::Value(value.clone()));
-                local.set(&key, &options.tags, value, Instant::now() + ttl);
+                local.set(&key, &options.tags, value, Instant::now() + ttl, 0);
                 Ok(())
             }
             #[cfg(feature = "redis")]
@@ -433,29 +452,33 @@ impl Cache {
     /// For annotated functions, whose callers are not to see the cache's errors.
     pub(crate) async fn invalidate_or_report(&self, names: &[Key]) {
         // Under a name that cannot be, there is nothing to invalidate.
-        let invalidated = self.invalidate(names).await;
-        if let Err(error) = invalidated {
-            let names: Vec<&str> = names.iter().map(Key::as_str).collect();
-            tracing::error!(%error, ?names, "not invalidated: old data may be served until its ttl ends");
+        let names: Vec<Key> = names
+            .iter()
+            .filter(|name| name.check().is_ok())
+            .cloned()
+            .collect();
+        if let Err(error) = self.invalidate_keys(&names).await {
+            log_not_invalidated(&names, &error);
         }
     }
 
-    /// Where nobody is left to wait for it.
-    pub(crate) fn invalidate_in_background(&self, names: Vec<Key>) {
+    /// Invalidates without waiting, where that can be done.
+    pub(crate) fn invalidate_at_once(&self, names: &[Key]) -> bool {
         match self.tier() {
-            Tier::Off => {}
-            Tier::Local(local) => local.invalidate(&names),
-            #[cfg(feature = "redis")]
-            Tier::Shared(_) => {
-                let cache = self.clone();
-                let invalidate = async move { cache.invalidate_or_report(&names).await };
-                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                    runtime.spawn(invalidate);
-                } else {
-                    tracing::error!("not invalidated: dropped outside of a Tokio runtime");
-                }
+            Tier::Off => true,
+            Tier::Local(local) => {
+                local.invalidate(names);
+                true
             }
+            #[cfg(feature = "redis")]
+            Tier::Shared(_) => false,
         }
+    }
+
+    /// Counts and logs an invalidation that was never attempted.
+    pub(crate) fn report_not_invalidated(&self, names: &[Key], reason: &dyn fmt::Display) {
+        self.counters(None).error();
+        log_not_invalidated(names, reason);
     }
 
     /// Removes every entry of this cache's namespace, as if each had been
@@ -530,22 +553,26 @@ impl Cache {
         self.0.lease_wait
     }
 
+    /// How long a caller who cannot use the store waits for others to share a load with.
+    #[cfg(feature = "redis")]
+    pub(crate) fn gather_limit(&self) -> Duration {
+        self.0.op_timeout / 2
+    }
+
     pub(crate) fn load_limit(&self) -> Duration {
         self.0.load_limit
     }
 }
 
-/// So that `cache = …` takes a `Cache`, a reference to one, or an `Arc` of one.
-impl AsRef<Cache> for Cache {
-    fn as_ref(&self) -> &Cache {
-        self
-    }
+fn log_not_invalidated(names: &[Key], reason: &dyn fmt::Display) {
+    let names: Vec<&str> = names.iter().map(Key::as_str).collect();
+    tracing::error!(%reason, ?names, "not invalidated: old data may be served until its ttl ends");
 }
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
-            .field("tier", self.tier())
+            .field("tier", &self.tier().name())
             .field("default_ttl", &self.0.default_ttl)
             .finish_non_exhaustive()
     }

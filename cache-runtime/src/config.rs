@@ -278,6 +278,7 @@ impl CacheBuilder {
             tier,
             default_ttl: self.default_ttl,
             jitter: self.jitter,
+            op_timeout: self.op_timeout,
             lease_wait: self.lease_wait,
             load_limit: self.load_limit,
             counters: CounterTable::new(),
@@ -374,11 +375,16 @@ fn check_namespace(namespace: &str) -> Result<(), Error> {
 
 /// The URL as it may be shown: whatever could hold a password is left out.
 fn redact(url: &str) -> String {
-    let shown = url.split('?').next().unwrap_or_default();
-    match (shown.split_once("://"), shown.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        (None, Some((_, host))) => format!("…@{host}"),
-        (_, None) => shown.to_owned(),
+    // The last `@` of all: a password may hold any other character.
+    let (credentials, shown) = match url.rsplit_once('@') {
+        Some((before, after)) => (before, after),
+        None => ("", url),
+    };
+    let shown = shown.split('?').next().unwrap_or_default();
+    match (credentials.split_once("://"), credentials) {
+        (_, "") => shown.to_owned(),
+        (Some((scheme, _)), _) => format!("{scheme}://…@{shown}"),
+        (None, _) => format!("…@{shown}"),
     }
 }
 
@@ -459,6 +465,8 @@ mod tests {
             "redis://a:s3cret@h",
             "unix:///p?pass=s3cret",
             "redis:a:s3cret@h",
+            "redis://a:s3c?s3cret@h",
+            "redis://a:@s3cret@h",
         ] {
             assert!(!redact(url).contains("s3cret"), "{url}");
             let builder = Cache::builder().url(url);

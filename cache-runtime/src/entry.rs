@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lease   'L' format stamp[8]
-//! entry   'E' format stamp[8]  codec flags created[8] ttl[8] cost[4] epoch[8]
+//! entry   'E' format stamp[8]  codec flags version[4] created[8] ttl[8] cost[4] epoch[8]
 //!         tags[2]  (version[8] length[2] name)*  payload
 //! ```
 //!
@@ -36,7 +36,7 @@ pub(crate) fn new_lease() -> Mark {
 }
 
 /// What a slot was seen to hold.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Slot {
     Absent,
     Lease(Mark),
@@ -46,23 +46,31 @@ pub(crate) enum Slot {
 }
 
 /// An entry as read: its header, and the payload still encoded.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) mark: Mark,
+    pub(crate) header: Decoded,
+    /// The whole slot.
+    bytes: Vec<u8>,
+}
+
+/// What is read of a header; the rest is for people with `redis-cli`, and for early refresh.
+#[derive(Debug)]
+pub(crate) struct Decoded {
     /// Whether what is cached is a `None`.
     pub(crate) none: bool,
-    /// The `run_id` of the server that the lease was taken from, hashed.
+    /// Which meaning its value has.
+    pub(crate) version: u32,
+    /// Which server the lease was taken from.
     pub(crate) epoch: u64,
     /// The tags, each with the version it had before the load began.
     pub(crate) tags: Vec<(Key, u64)>,
-    /// The whole slot; the payload begins at `payload_at`.
-    bytes: Vec<u8>,
     payload_at: usize,
 }
 
 impl Entry {
     pub(crate) fn payload(&self) -> &[u8] {
-        self.bytes.get(self.payload_at..).unwrap_or_default()
+        self.bytes.get(self.header.payload_at..).unwrap_or_default()
     }
 }
 
@@ -70,6 +78,7 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Header<'a> {
     pub(crate) none: bool,
+    pub(crate) version: u32,
     pub(crate) ttl: Duration,
     /// How long the load took.
     pub(crate) cost: Duration,
@@ -88,6 +97,7 @@ impl Header<'_> {
         out.extend(new_mark(ENTRY));
         out.push(JSON);
         out.push(if self.none { NONE } else { 0 });
+        out.extend(self.version.to_le_bytes());
         out.extend(millis(created).to_le_bytes());
         out.extend(millis(self.ttl).to_le_bytes());
         let cost = u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX);
@@ -118,19 +128,10 @@ pub(crate) fn decode(bytes: Option<Vec<u8>>) -> Slot {
         }
         Some(&mark) if mark[..2] == [ENTRY, FORMAT] => {
             if let Some(header) = decode_header(&bytes) {
-                let Decoded {
-                    none,
-                    epoch,
-                    tags,
-                    payload_at,
-                } = header;
                 return Slot::Entry(Entry {
                     mark,
-                    none,
-                    epoch,
-                    tags,
+                    header,
                     bytes,
-                    payload_at,
                 });
             }
         }
@@ -140,19 +141,13 @@ pub(crate) fn decode(bytes: Option<Vec<u8>>) -> Slot {
     Slot::Unreadable(bytes[..seen].into())
 }
 
-struct Decoded {
-    none: bool,
-    epoch: u64,
-    tags: Vec<(Key, u64)>,
-    payload_at: usize,
-}
-
 fn decode_header(bytes: &[u8]) -> Option<Decoded> {
     let mut rest = bytes.get(size_of::<Mark>()..)?;
     let [codec, flags] = take(&mut rest)?;
     if codec != JSON || flags & !NONE != 0 {
         return None;
     }
+    let version = u32::from_le_bytes(take(&mut rest)?);
     let _created = u64::from_le_bytes(take(&mut rest)?);
     let _ttl = u64::from_le_bytes(take(&mut rest)?);
     let _cost = u32::from_le_bytes(take(&mut rest)?);
@@ -168,6 +163,7 @@ fn decode_header(bytes: &[u8]) -> Option<Decoded> {
     }
     Some(Decoded {
         none: flags & NONE != 0,
+        version,
         epoch,
         tags,
         payload_at: bytes.len() - rest.len(),
@@ -192,6 +188,7 @@ mod tests {
     fn encoded(tags: &[Key], versions: &[u64]) -> Vec<u8> {
         let header = Header {
             none: false,
+            version: 2,
             ttl: Duration::from_secs(60),
             cost: Duration::from_millis(3),
             epoch: 7,
@@ -209,8 +206,9 @@ mod tests {
         let Slot::Entry(entry) = decode(Some(encoded(&tags, &[1, 2]))) else {
             panic!("not an entry");
         };
-        assert_eq!((entry.none, entry.epoch), (false, 7));
-        assert_eq!(entry.tags, [("users".into(), 1), ("größe".into(), 2)]);
+        let header = &entry.header;
+        assert_eq!((header.none, header.version, header.epoch), (false, 2, 7));
+        assert_eq!(header.tags, [("users".into(), 1), ("größe".into(), 2)]);
         assert_eq!(entry.payload(), b"{}");
     }
 

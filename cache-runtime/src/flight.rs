@@ -14,6 +14,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::mem::take;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -133,12 +134,13 @@ impl<Seen> Flights<Seen> {
     }
 
     /// Nobody boards any of the flights there are now, and none of them stores.
-    pub(crate) fn forget_all(&self, mut while_locked: impl FnMut()) {
+    pub(crate) fn forget_all<T>(&self, while_locked: impl FnOnce() -> T) -> T {
         let mut shards: Vec<_> = self.shards.iter().map(lock).collect();
-        while_locked();
-        for shard in &mut shards {
-            shard.clear();
-        }
+        let forgotten: Vec<_> = shards.iter_mut().map(|shard| take(&mut **shard)).collect();
+        let value = while_locked();
+        drop(shards);
+        drop(forgotten);
+        value
     }
 }
 
@@ -207,18 +209,16 @@ impl<'a, Seen> Shard<'a, Seen> {
         self.map.remove(key);
     }
 
+    /// The same for this flight only; whether it was boarded until now.
     fn forget_flight(&mut self, key: &Key, flight: &Arc<Flight<Seen>>) -> bool {
-        let current = self.is_current(key, flight);
+        let current = self
+            .map
+            .get(key)
+            .is_some_and(|current| Arc::ptr_eq(current, flight));
         if current {
             self.map.remove(key);
         }
         current
-    }
-
-    fn is_current(&self, key: &Key, flight: &Arc<Flight<Seen>>) -> bool {
-        self.map
-            .get(key)
-            .is_some_and(|current| Arc::ptr_eq(current, flight))
     }
 }
 
@@ -268,32 +268,30 @@ impl<Seen> Leader<'_, Seen> {
         lock(&self.flight.state).waiters > 0
     }
 
-    /// Hands the value to the waiters, and to those who board until [`finish`](Self::finish).
+    /// Hands the value to the waiters, and to those who board until the flight ends.
     pub(crate) fn land(&self, value: SharedValue) {
         self.flight.change(Phase::Landed(value));
     }
 
     /// Ends the flight. `store` runs, under the lock that an invalidation takes
     /// too, unless the flight was forgotten meanwhile.
-    pub(crate) fn finish(mut self, store: impl FnOnce()) {
+    pub(crate) fn finish_storing<T>(mut self, store: impl FnOnce() -> T) -> Option<T> {
         self.ended = true;
         let mut shard = self.flights.lock(&self.key);
-        if shard.is_current(&self.key, &self.flight) {
-            store();
-            shard.forget(&self.key);
-        }
+        let stored = shard.forget_flight(&self.key, &self.flight).then(store);
         drop(shard);
         self.flight.end(Phase::Dissolved);
+        stored
+    }
+
+    /// Ends the flight: its value is in the store, or nowhere.
+    pub(crate) fn finish(self) {
+        self.end(Phase::Dissolved);
     }
 
     /// Ends the flight without a value: the waiters load for themselves.
     pub(crate) fn fail(self) {
         self.end(Phase::Failed);
-    }
-
-    /// Ends the flight without a value: the waiters look again.
-    pub(crate) fn dissolve(self) {
-        self.end(Phase::Dissolved);
     }
 
     fn end(mut self, phase: Phase) {
@@ -422,8 +420,7 @@ impl Phase {
     }
 }
 
-/// Nothing that can panic runs under these locks but a `Drop` of the user's, so
-/// a poisoned one still holds a whole state.
+/// Nothing that can panic runs under these locks, and nothing of the user's.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -96,7 +96,7 @@ pub use crate::value::CacheValue;
 /// What the attributes expand to. Not for use by hand, and not covered by semver.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::call::{CachedCall, InvalidateCall};
+    pub use crate::call::{CachedCall, InvalidateCall, Keep, ask};
     pub use crate::key::{Name, RenderedPart, TypeName, part};
     pub use crate::stats::CallSite;
     pub use crate::value::{ReturnType, return_shape};
@@ -110,8 +110,46 @@ pub mod __private {
     }
 
     /// The cache of functions with it.
-    pub fn as_cache<C: AsRef<Cache> + ?Sized>(cache: &C) -> &Cache {
-        cache.as_ref()
+    pub fn as_cache<C: AsCache + ?Sized>(cache: &C) -> &Cache {
+        cache.as_cache()
+    }
+
+    /// What `cache = …` takes: a `Cache`, or what leads to one.
+    #[diagnostic::on_unimplemented(
+        message = "`{Self}` is not a `Cache`",
+        label = "not a `Cache`",
+        note = "`cache = …` takes a `Cache`, a reference to one, or an `Arc` or `LazyLock` of one"
+    )]
+    pub trait AsCache {
+        /// Leads to it.
+        fn as_cache(&self) -> &Cache;
+    }
+
+    impl AsCache for Cache {
+        fn as_cache(&self) -> &Cache {
+            self
+        }
+    }
+
+    #[diagnostic::do_not_recommend]
+    impl<C: AsCache + ?Sized> AsCache for &C {
+        fn as_cache(&self) -> &Cache {
+            (**self).as_cache()
+        }
+    }
+
+    #[diagnostic::do_not_recommend]
+    impl<C: AsCache + ?Sized> AsCache for std::sync::Arc<C> {
+        fn as_cache(&self) -> &Cache {
+            (**self).as_cache()
+        }
+    }
+
+    #[diagnostic::do_not_recommend]
+    impl<C: AsCache> AsCache for std::sync::LazyLock<C> {
+        fn as_cache(&self) -> &Cache {
+            (**self).as_cache()
+        }
     }
 
     /// What `key!` makes.

@@ -13,13 +13,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use quick_cache::{DefaultHashBuilder, Lifecycle, UnitWeighter};
+
 use crate::flight::{Boarding, Flights, Leader, SharedValue};
 use crate::key::{Key, Names};
 use crate::value::Outcome;
 
+type Entries =
+    quick_cache::sync::Cache<Box<str>, Arc<LocalEntry>, UnitWeighter, DefaultHashBuilder, HandOut>;
+
+/// Evicted entries are handed to whoever evicts them.
+#[derive(Debug, Clone)]
+struct HandOut;
+
+impl Lifecycle<Box<str>, Arc<LocalEntry>> for HandOut {
+    type RequestState = Vec<Arc<LocalEntry>>;
+
+    fn on_evict(&self, gone: &mut Self::RequestState, _key: Box<str>, entry: Arc<LocalEntry>) {
+        gone.push(entry);
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Local {
-    entries: quick_cache::sync::Cache<Box<str>, Arc<LocalEntry>>,
+    entries: Entries,
     tags: Tags,
     flights: Flights<Observed>,
 }
@@ -29,6 +46,8 @@ pub(crate) struct Local {
 pub(crate) struct LocalEntry {
     pub(crate) value: SharedValue,
     pub(crate) expires: Instant,
+    /// Which meaning its value has.
+    version: u32,
     observed: Observed,
 }
 
@@ -53,16 +72,16 @@ pub(crate) enum Look<'a> {
 impl Local {
     pub(crate) fn new(max_entries: usize) -> Self {
         Self {
-            entries: quick_cache::sync::Cache::new(max_entries),
+            entries: Entries::with(
+                max_entries,
+                max_entries as u64,
+                UnitWeighter,
+                DefaultHashBuilder::default(),
+                HandOut,
+            ),
             tags: Tags::default(),
             flights: Flights::default(),
         }
-    }
-
-    /// The entry of `key`, if it may be served to a caller with these tags.
-    pub(crate) fn get(&self, key: &str, tags: &impl Names) -> Option<Arc<LocalEntry>> {
-        self.peek(key)
-            .filter(|entry| tags.are(&mut entry.observed.tags()))
     }
 
     /// The entry of `key`, if it may be served at all.
@@ -73,10 +92,11 @@ impl Local {
     }
 
     /// Looks again, under the lock under which flights store: a hit, or a flight to board or lead.
-    pub(crate) fn look(&self, key: &Key, tags: &[Key]) -> Look<'_> {
+    pub(crate) fn look(&self, key: &Key, tags: &[Key], version: u32) -> Look<'_> {
         let observed = self.tags.observe(tags);
         let mut shard = self.flights.lock(key);
         if let Some(entry) = self.peek(key.as_str())
+            && entry.version == version
             && entry.observed.tags().eq(tags)
         {
             return Look::Hit(entry);
@@ -94,30 +114,43 @@ impl Local {
         leader: Leader<'_, Observed>,
         value: SharedValue,
         expires: Instant,
+        version: u32,
     ) {
         let Some(observed) = leader.seen() else {
-            return leader.dissolve();
+            return leader.finish();
         };
         let entry = LocalEntry {
             value: value.clone(),
             expires,
+            version,
             observed: (*observed).clone(),
         };
         leader.land(value);
-        leader.finish(|| self.entries.insert(key.as_str().into(), Arc::new(entry)));
+        // What the entry replaces is dropped after the lock: `Drop` may be the user's.
+        drop(leader.finish_storing(|| self.insert(key, entry)));
     }
 
     /// Stores a value that was not loaded by a flight; a flight under way does not store over it.
-    pub(crate) fn set(&self, key: &Key, tags: &[Key], value: SharedValue, expires: Instant) {
+    pub(crate) fn set(
+        &self,
+        key: &Key,
+        tags: &[Key],
+        value: SharedValue,
+        expires: Instant,
+        version: u32,
+    ) {
         let observed = self.tags.observe(tags);
         let mut shard = self.flights.lock(key);
         shard.forget(key);
         let entry = LocalEntry {
             value,
             expires,
+            version,
             observed,
         };
-        self.entries.insert(key.as_str().into(), Arc::new(entry));
+        let gone = self.insert(key, entry);
+        drop(shard);
+        drop(gone);
     }
 
     /// Removes the entry of `key`; a load that is under way neither stores nor is boarded any more.
@@ -139,7 +172,19 @@ impl Local {
     }
 
     pub(crate) fn clear(&self) {
-        self.flights.forget_all(|| self.entries.clear());
+        drop(
+            self.flights
+                .forget_all(|| self.entries.drain().collect::<Vec<_>>()),
+        );
+    }
+
+    /// Puts an entry into the map, and hands out what has to go for it.
+    fn insert(&self, key: &Key, entry: LocalEntry) -> Vec<Arc<LocalEntry>> {
+        let mut gone = Vec::new();
+        gone.extend(self.entries.remove(key.as_str()).map(|(_, entry)| entry));
+        self.entries
+            .insert_with_lifecycle(key.as_str().into(), Arc::new(entry), &mut gone);
+        gone
     }
 
     /// How many entries there are, expired ones that nobody read since among them.
@@ -149,6 +194,11 @@ impl Local {
 }
 
 impl LocalEntry {
+    /// Whether it may be served to a caller with these tags and this version.
+    pub(crate) fn suits(&self, tags: &impl Names, version: u32) -> bool {
+        self.version == version && tags.are(&mut self.observed.tags())
+    }
+
     /// What is stored, if it is of this type.
     pub(crate) fn outcome<V: Any + Clone>(&self) -> Option<Outcome<V>> {
         self.value.downcast_ref().cloned()
@@ -239,7 +289,7 @@ mod tests {
     }
 
     fn lead<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Leader<'a, Observed> {
-        match local.look(key, tags) {
+        match local.look(key, tags, 0) {
             Look::Board(Boarding::Lead(leader)) => leader,
             other => panic!("expected to lead: {other:?}"),
         }
@@ -251,7 +301,7 @@ mod tests {
         let key = Key::from("user:1");
         let leader = lead(&local, &key, &[]);
         local.invalidate(std::slice::from_ref(&key));
-        local.fill(&key, leader, Arc::new(1), later());
+        local.fill(&key, leader, Arc::new(1), later(), 0);
         assert!(local.peek("user:1").is_none());
     }
 
@@ -263,8 +313,8 @@ mod tests {
         local.invalidate(&tags);
         // A caller who comes now does not share the first load.
         let second = lead(&local, &key, &tags);
-        local.fill(&key, second, Arc::new(2), later());
-        local.fill(&key, first, Arc::new(1), later());
+        local.fill(&key, second, Arc::new(2), later(), 0);
+        local.fill(&key, first, Arc::new(1), later(), 0);
         let entry = local.peek("user:1").expect("the second load is stored");
         assert_eq!(entry.value.downcast_ref::<i32>(), Some(&2));
     }
@@ -275,7 +325,7 @@ mod tests {
         for i in 0..10_000 {
             let tags = [Key::from(format!("tag:{i}"))];
             let leader = lead(&local, &Key::from("one"), &tags);
-            leader.dissolve();
+            leader.finish();
         }
         assert!(local.tags.lock().counters.len() <= 1024);
     }
@@ -285,7 +335,7 @@ mod tests {
         let local = Local::new(10);
         let key = Key::from("user:1");
         let leader = lead(&local, &key, &[]);
-        let Look::Board(Boarding::Wait(waiter)) = local.look(&key, &[]) else {
+        let Look::Board(Boarding::Wait(waiter)) = local.look(&key, &[], 0) else {
             panic!("expected to wait");
         };
         drop(leader);
@@ -293,7 +343,7 @@ mod tests {
         let Landing::Lead(leader) = landing else {
             panic!("expected to lead: {landing:?}");
         };
-        local.fill(&key, leader, Arc::new(1), later());
+        local.fill(&key, leader, Arc::new(1), later(), 0);
         assert!(local.peek("user:1").is_some());
     }
 

@@ -13,6 +13,7 @@ pub struct CallSite {
     template: &'static str,
     pub(crate) ttl: Option<Duration>,
     pub(crate) none_ttl: Option<Duration>,
+    pub(crate) version: u32,
     /// Where its counters are; 0 until its first call.
     index: AtomicU32,
 }
@@ -32,6 +33,7 @@ impl CallSite {
             template,
             ttl: None,
             none_ttl: None,
+            version: 0,
             index: AtomicU32::new(0),
         }
     }
@@ -47,6 +49,13 @@ impl CallSite {
     #[must_use]
     pub const fn none_ttl(mut self, none_ttl: Duration) -> Self {
         self.none_ttl = Some(none_ttl);
+        self
+    }
+
+    /// Sets which meaning its values have; others are not served.
+    #[must_use]
+    pub const fn version(mut self, version: u32) -> Self {
+        self.version = version;
         self
     }
 
@@ -176,8 +185,8 @@ fn place(index: usize) -> (usize, usize) {
 
 /// What a cache has done since it was built, from [`Cache::stats`](crate::Cache::stats).
 ///
-/// Each call is a hit or a miss. A miss that shares another caller's load adds
-/// no load, so `misses - loads` is the work that single-flight saved.
+/// Each call is a hit or a miss. A miss of an annotated function that shares another
+/// caller's load adds no load, so `misses - loads` is the work that single-flight saved.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -204,7 +213,7 @@ pub struct Stats {
     pub misses: u64,
     /// Misses that ran the function's body.
     pub loads: u64,
-    /// Failures of the cache itself, each of which cost at most a miss.
+    /// Failures of the cache itself: each cost a miss, or left an invalidation undone.
     pub errors: u64,
     /// Entries in the local tier now, expired ones that nobody read since among them.
     pub entries: u64,

@@ -1,11 +1,11 @@
-//! Numbers that are never drawn twice: lease and entry stamps, first versions of tags, jitter.
+//! Numbers that nobody else draws: lease and entry stamps, first versions of tags, jitter.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number no other process or thread has drawn: a counter under a keyed hash
-/// whose key the operating system drew for this process.
+/// 64 bits that are random to everybody else: a counter, hashed under a key that the
+/// operating system drew for this process. Two of them agree by chance only.
 pub(crate) fn number() -> u64 {
     static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNTER: AtomicU64 = AtomicU64::new(0);

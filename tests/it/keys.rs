@@ -44,6 +44,7 @@ struct Arguments {
     flag: bool,
     letter: char,
     perhaps: Option<String>,
+    #[expect(clippy::option_option, reason = "nesting must show in the key")]
     nested: Option<Option<i8>>,
     pair: (String, u8),
     list: Vec<String>,

@@ -4,6 +4,7 @@ mod bad_input;
 mod behaviour;
 mod fixture_works;
 mod gated;
+mod joining;
 mod keys;
 mod outage;
 mod races;

@@ -1,17 +1,24 @@
 //! Whatever the server loses or brings back, nothing stale is read.
 
-use cache_runtime::Cache;
+use std::sync::Arc;
+
+use cache_runtime::{Cache, Options};
 use cache_tests::RedisServer;
 
-use crate::gated::{Row, answer};
+use crate::gated::{LIMIT, Row, answer};
 
 fn cache(server: &RedisServer) -> Cache {
-    let url = server.url();
-    Cache::builder().url(url).namespace("test").build().unwrap()
+    Cache::builder()
+        .url(server.url())
+        .namespace("test")
+        // A busy machine is not to look like an outage.
+        .op_timeout(LIMIT)
+        .build()
+        .unwrap()
 }
 
 /// A row that was read while its value was 1, and is in the cache.
-async fn cached_row(cache: &Cache) -> std::sync::Arc<Row> {
+async fn cached_row(cache: &Cache) -> Arc<Row> {
     let row = Row::new(cache);
     row.end_loads();
     assert_eq!(row.read().await, 1);
@@ -45,7 +52,7 @@ async fn a_version_that_is_drawn_again_does_not_revive_old_entries() {
     let row = cached_row(&cache).await;
     assert_eq!(server.query::<u64>(&["DEL", "test:v:rows"]), 1);
     row.write_by_tag(2).await;
-    let options = || cache_runtime::Options::new().tag("rows");
+    let options = || Options::new().tag("rows");
     cache.set("another", &0_u64, options()).await.unwrap();
     assert_eq!(
         server.query::<u64>(&["EXISTS", "test:v:rows", "test:e:row"]),

@@ -5,14 +5,21 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_runtime::Cache;
+use cache_runtime::{Cache, CacheBuilder};
 use cache_tests::{RedisServer, SlowDatabase, Stampede, stampede};
 
 const CALLERS: usize = 512;
 const LOAD: Duration = Duration::from_millis(20);
 
+/// A busy machine is not to look like an outage.
+fn patient(url: &str) -> CacheBuilder {
+    Cache::builder()
+        .url(url)
+        .op_timeout(Duration::from_secs(60))
+}
+
 async fn one_process(url: &str) -> Stampede {
-    let cache = Cache::builder().url(url).build().unwrap();
+    let cache = patient(url).build().unwrap();
     let database = Arc::new(SlowDatabase::new(cache, LOAD));
     stampede(&database, 7, CALLERS).await
 }
@@ -30,6 +37,20 @@ async fn one_load_for_512_callers_on_redis() {
     let seen = one_process(&server.url()).await;
     println!("{seen:?}");
     assert_eq!(seen.loads, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_that_outlives_its_lease_is_still_the_only_one() {
+    let server = RedisServer::start();
+    let lease = Duration::from_secs(1);
+    let process = || {
+        let builder = patient(&server.url()).lease(lease);
+        let cache = builder.lease_wait(lease * 60).build().unwrap();
+        Arc::new(SlowDatabase::new(cache, lease * 5 / 2))
+    };
+    let (one, other) = (process(), process());
+    let seen = tokio::join!(stampede(&one, 7, 4), stampede(&other, 7, 4));
+    assert_eq!(seen.0.loads + seen.1.loads, 1, "{seen:?}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(crate) fn find_or_install() -> Result<PathBuf, String> {
         .prefix(is_root(), || succeeds("sudo", &["-n", "true"]))
         .ok_or_else(|| {
             format!(
-                "installing needs root, and sudo would ask for a password; type this and try again:\n\n    {}",
+                "installing needs root, and sudo is missing or wants a password; type this and try again:\n\n    {}",
                 manager.to_type()
             )
         })?;

@@ -5,6 +5,8 @@
 //! caller that gives up; an invalidation too many costs one miss, one too few
 //! costs stale data. So every way out invalidates.
 
+use tokio::runtime::Handle;
+
 use crate::cache::Cache;
 use crate::key::{Key, Name, Names, Parts};
 use crate::value::{Shape, View};
@@ -43,6 +45,7 @@ impl InvalidateCall {
             due: Due {
                 cache: cache.clone(),
                 names: rendered,
+                in_background: false,
             },
         }
     }
@@ -79,9 +82,10 @@ where
         let mut due = self.due;
         let returned = body.await;
         if let View::Value(value) = S::view(&returned) {
-            let mut names = ResultNames(std::mem::take(&mut due.names));
+            // Apart from the others, which a panic in here must not take along.
+            let mut names = ResultNames(Vec::new());
             (self.names)(value, &mut names);
-            due.names = names.0;
+            due.names.append(&mut names.0);
         }
         due.invalidate().await;
         returned
@@ -94,6 +98,7 @@ where
 struct Due {
     cache: Cache,
     names: Vec<Key>,
+    in_background: bool,
 }
 
 impl Due {
@@ -106,9 +111,23 @@ impl Due {
 
 impl Drop for Due {
     fn drop(&mut self) {
+        if self.names.is_empty() || self.cache.invalidate_at_once(&self.names) {
+            return;
+        }
         let names = std::mem::take(&mut self.names);
-        if !names.is_empty() {
-            self.cache.invalidate_in_background(names);
+        match Handle::try_current() {
+            Ok(runtime) if !self.in_background => {
+                let due = Due {
+                    cache: self.cache.clone(),
+                    names,
+                    in_background: true,
+                };
+                // If the runtime is shutting down, this drops `due` again, which reports it.
+                runtime.spawn(due.invalidate());
+            }
+            _ => self
+                .cache
+                .report_not_invalidated(&names, &"there is no Tokio runtime to do it on"),
         }
     }
 }

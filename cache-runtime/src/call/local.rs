@@ -2,19 +2,24 @@
 
 use std::time::Instant;
 
-use super::{Request, to_shared};
+use super::{Keep, Request, to_shared};
 use crate::flight::{Boarding, Landing, Leader};
 use crate::local::{Local, Look, Observed};
 use crate::value::{CacheValue, Shape};
 
 impl Request {
-    pub(super) async fn get_or_load_local<S, F>(&self, local: &Local, load: F) -> S::Return
+    pub(super) async fn get_or_load_local<S, F>(
+        &self,
+        local: &Local,
+        keep: impl Fn(&S::Value) -> Keep,
+        load: F,
+    ) -> S::Return
     where
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
     {
         loop {
-            let boarding = match local.look(&self.key, &self.tags) {
+            let boarding = match local.look(&self.key, &self.tags, self.version) {
                 Look::Board(boarding) => boarding,
                 Look::Hit(entry) => match self.hit::<S>(&entry.value) {
                     Some(value) => return value,
@@ -34,7 +39,7 @@ impl Request {
                     Landing::Dissolved => continue,
                 },
             };
-            return self.lead_local::<S, F>(local, leader, load).await;
+            return self.lead_local::<S, F>(local, leader, keep, load).await;
         }
     }
 
@@ -42,6 +47,7 @@ impl Request {
         &self,
         local: &Local,
         leader: Leader<'_, Observed>,
+        keep: impl Fn(&S::Value) -> Keep,
         load: F,
     ) -> S::Return
     where
@@ -51,13 +57,14 @@ impl Request {
         // If this future is dropped here, the leader hands the flight on.
         let returned = self.run(load).await;
         let outcome = S::view(&returned);
-        match (self.lifetime(&outcome), to_shared(&outcome)) {
+        match (self.lifetime(&outcome, keep), to_shared(&outcome)) {
             (Some(ttl), Some(value)) => {
-                local.fill(&self.key, leader, value, Instant::now() + ttl);
+                let expires = Instant::now() + ttl;
+                local.fill(&self.key, leader, value, expires, self.version);
             }
             (None, Some(value)) => {
                 leader.land(value);
-                leader.finish(|| {});
+                leader.finish();
             }
             (_, None) => leader.fail(),
         }

@@ -15,6 +15,8 @@ mod local;
 mod shared;
 
 use std::any::Any;
+use std::marker::PhantomData;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,15 +27,22 @@ use crate::cache::{Cache, Tier};
 use crate::clock;
 use crate::flight::SharedValue;
 use crate::key::{Key, Name, Names, Parts};
+use crate::local::LocalEntry;
 use crate::stats::{CallSite, Counters};
 use crate::value::{CacheValue, Outcome, Shape, View, to_return};
 
 /// A call of a `#[cached]` function, before its body runs.
-pub struct CachedCall<S: Shape>(Started<S>);
+#[derive(Debug)]
+pub struct CachedCall<S> {
+    started: Started,
+    shape: PhantomData<S>,
+}
 
-enum Started<S: Shape> {
-    Hit(S::Return),
+#[derive(Debug)]
+enum Started {
+    Hit(Arc<LocalEntry>),
     Miss(Request),
+    Bypass,
 }
 
 /// What is asked of the cache, owned: the body takes the arguments.
@@ -46,12 +55,24 @@ pub(crate) struct Request {
     pub(crate) ttl: Option<Duration>,
     /// How long a `None` is cached; not at all without it.
     pub(crate) none_ttl: Option<Duration>,
+    /// Which meaning its values have; others are not served.
+    pub(crate) version: u32,
 }
 
-impl<S: Shape> CachedCall<S>
-where
-    S::Value: CacheValue,
-{
+/// How long one value is cached.
+#[derive(Debug, Clone, Copy)]
+pub enum Keep {
+    /// As long as the call says.
+    Default,
+    /// This long.
+    For(Duration),
+    /// Not at all.
+    Not,
+}
+
+/// Only what ends a call asks for a [`CacheValue`], so that a type that is none is
+/// one error, and not one for each method.
+impl<S: Shape> CachedCall<S> {
     /// Borrows the arguments: answers from the local tier, or renders what will be asked.
     pub fn start<P: Parts, N: Names>(
         site: &'static CallSite,
@@ -59,51 +80,98 @@ where
         _shape: S,
         key: Name<P>,
         tags: N,
-    ) -> Self {
+    ) -> Self
+    where
+        S::Value: 'static,
+    {
         if let Tier::Local(local) = cache.tier()
-            && let Some(entry) = key.with_text(|text| local.get(text, &tags))
-            && let Some(value) = take::<S>(&entry.value)
+            && let Some(entry) = key.with_text(|text| local.peek(text))
+            && entry.suits(&tags, site.version)
+            && is_of::<S>(&entry.value)
         {
             cache.counters(Some(site)).hit();
-            return Self(Started::Hit(value));
+            return Self::new(Started::Hit(entry));
         }
         let mut names = Vec::new();
         tags.render_into(&mut names);
-        Self(Started::Miss(Request {
+        Self::new(Started::Miss(Request {
             cache: cache.clone(),
             site: Some(site),
             key: key.render(),
             tags: names,
             ttl: site.ttl,
             none_ttl: site.none_ttl,
+            version: site.version,
         }))
     }
 
+    /// A call that leaves the cache alone.
+    pub fn bypass(_shape: S) -> Self {
+        Self::new(Started::Bypass)
+    }
+
+    fn new(started: Started) -> Self {
+        let shape = PhantomData;
+        Self { started, shape }
+    }
+
+    /// Sets how long this call's value is cached, if it is going to be.
+    #[must_use]
+    pub fn ttl(mut self, ttl: impl FnOnce() -> Duration) -> Self {
+        if let Started::Miss(request) = &mut self.started {
+            request.ttl = Some(ttl());
+        }
+        self
+    }
+
     /// The answer, or else what the body yields; the body of a hit is never polled.
-    pub async fn or_load<F: Future<Output = S::Return>>(self, load: F) -> S::Return {
-        match self.0 {
-            Started::Hit(value) => value,
-            Started::Miss(request) => request.get_or_load::<S, F>(load).await,
+    pub async fn or_load<F>(self, load: F) -> S::Return
+    where
+        S::Value: CacheValue,
+        F: Future<Output = S::Return>,
+    {
+        self.or_load_and_keep(|_| Keep::Default, load).await
+    }
+
+    /// The same, where the value itself decides how long it is cached.
+    pub async fn or_load_and_keep<K, F>(self, keep: K, load: F) -> S::Return
+    where
+        S::Value: CacheValue,
+        K: Fn(&S::Value) -> Keep,
+        F: Future<Output = S::Return>,
+    {
+        match self.started {
+            Started::Hit(entry) => match take::<S>(&entry.value) {
+                Some(value) => value,
+                None => load.await,
+            },
+            // Pinned once, and passed on by reference: the body's state is often large.
+            Started::Miss(request) => request.get_or_load::<S, _>(keep, pin!(load)).await,
+            Started::Bypass => load.await,
         }
     }
 }
 
 impl Request {
-    pub(crate) async fn get_or_load<S, F>(&self, load: F) -> S::Return
+    pub(crate) async fn get_or_load<S, F>(
+        &self,
+        keep: impl Fn(&S::Value) -> Keep,
+        load: F,
+    ) -> S::Return
     where
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
     {
         if let Err(error) = self.check_names() {
-            tracing::warn!(%error, "not cached");
+            tracing::debug!(%error, "not cached");
             self.counters().error();
             return self.run(load).await;
         }
         match self.cache.tier() {
             Tier::Off => self.run(load).await,
-            Tier::Local(local) => self.get_or_load_local::<S, F>(local, load).await,
+            Tier::Local(local) => self.get_or_load_local::<S, F>(local, keep, load).await,
             #[cfg(feature = "redis")]
-            Tier::Shared(shared) => self.get_or_load_shared::<S, F>(shared, load).await,
+            Tier::Shared(shared) => self.get_or_load_shared::<S, F>(shared, keep, load).await,
         }
     }
 
@@ -144,9 +212,17 @@ impl Request {
     }
 
     /// How long an outcome is cached, jitter included; `None` for not at all.
-    pub(crate) fn lifetime<V>(&self, outcome: &View<'_, V>) -> Option<Duration> {
+    pub(crate) fn lifetime<V>(
+        &self,
+        outcome: &View<'_, V>,
+        keep: impl Fn(&V) -> Keep,
+    ) -> Option<Duration> {
         let ttl = match outcome {
-            View::Value(_) => self.value_ttl(),
+            View::Value(value) => match keep(value) {
+                Keep::Default => self.value_ttl(),
+                Keep::For(ttl) => ttl,
+                Keep::Not => return None,
+            },
             View::None => self.none_ttl?,
             View::Error => return None,
         };
@@ -164,10 +240,25 @@ impl Request {
     }
 }
 
+/// Whether the value is of this shape's type.
+fn is_of<S: Shape<Value: 'static>>(value: &SharedValue) -> bool {
+    let value: &(dyn Any + Send + Sync) = &**value;
+    match value.downcast_ref::<Outcome<S::Value>>() {
+        Some(Outcome::Value(_)) => true,
+        Some(Outcome::None) => S::from_none().is_some(),
+        None => false,
+    }
+}
+
 /// A copy of the value, if it is of this shape's type.
 pub(crate) fn take<S: Shape<Value: CacheValue>>(value: &SharedValue) -> Option<S::Return> {
     let value: &(dyn Any + Send + Sync) = &**value;
     to_return::<S>(value.downcast_ref::<Outcome<S::Value>>()?.clone())
+}
+
+/// Lets the compiler know what a closure of the user's takes.
+pub fn ask<V, T>(value: &V, question: impl FnOnce(&V) -> T) -> T {
+    question(value)
 }
 
 /// A copy of the value for others; `None` for an error, which others do not share.

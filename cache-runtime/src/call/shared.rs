@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::{Request, to_shared};
+use super::{Keep, Request, to_shared};
 use crate::clock;
 use crate::entry::{Entry, Mark, Slot};
 use crate::error::Error;
@@ -30,126 +30,153 @@ enum Step<'a> {
     Lead(Leader<'a, Seen>),
     /// Load, and store nothing.
     Alone,
+    /// Something has changed: look at the store again.
+    LookAgain,
 }
 
 impl Request {
-    pub(super) async fn get_or_load_shared<S, F>(&self, shared: &Shared, load: F) -> S::Return
+    pub(super) async fn get_or_load_shared<S, F>(
+        &self,
+        shared: &Shared,
+        keep: impl Fn(&S::Value) -> Keep,
+        load: F,
+    ) -> S::Return
     where
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
     {
         let mut undecodable = None;
-        loop {
-            match self.next_step(shared, undecodable).await {
-                Step::Serve(entry, watcher) => match self.decode::<S>(&entry) {
-                    Ok(returned) => {
-                        self.hand_out::<S>(&returned, watcher);
-                        return returned;
-                    }
-                    // The entry is replaced by whoever gets the lease, if it is still this one.
-                    Err(error) if undecodable.is_none() => {
-                        tracing::warn!(%error, "loaded again");
-                        self.counters().error();
-                        undecodable = Some(entry.mark);
-                    }
-                    Err(_) => return self.run(load).await,
-                },
-                Step::Share(value) => {
-                    return match self.boarded::<S>(&value) {
-                        Some(value) => value,
-                        None => self.run(load).await,
-                    };
+        let step = loop {
+            let step = self.next_step(shared, undecodable).await;
+            let Step::Serve(entry, watcher) = step else {
+                break step;
+            };
+            match self.decode::<S>(&entry) {
+                Ok(returned) => {
+                    self.hand_out::<S>(&returned, watcher);
+                    return returned;
                 }
-                Step::Lead(leader) => return self.lead_shared::<S, F>(leader, load).await,
-                Step::Alone => return self.run(load).await,
+                Err(error) => {
+                    self.report(&error);
+                    if undecodable.is_some() {
+                        break Step::Alone;
+                    }
+                    // It is replaced by whoever gets the lease, if it is still this one.
+                    undecodable = Some(entry.mark);
+                }
             }
+        };
+        match step {
+            Step::Lead(leader) => self.lead_shared::<S, F>(leader, keep, load).await,
+            Step::Share(value) => match self.boarded::<S>(&value) {
+                Some(value) => value,
+                None => self.run(load).await,
+            },
+            _ => self.run(load).await,
         }
     }
 
-    /// Looks at the store until it is clear what to do.
+    /// Looks at the store until it is clear what to do, at most for `lease_wait`.
     async fn next_step<'a>(&self, shared: &'a Shared, undecodable: Option<Mark>) -> Step<'a> {
         let started = Instant::now();
-        while started.elapsed() <= self.cache.lease_wait() {
-            let Sight { slot, now } = match shared.look(&self.key, &self.tags).await {
-                Ok(sight) => sight,
-                Err(error) => return self.degrade(shared, &error).await,
-            };
-            let step = match slot {
-                Slot::Entry(entry) if now.may_serve(&entry) && undecodable != Some(entry.mark) => {
-                    return Step::Serve(entry, None);
-                }
-                Slot::Lease(mark) => {
-                    match shared
-                        .flights
-                        .board_or_load(&self.key, now.with_lease(mark))
-                    {
-                        Boarding::Wait(waiter) => self.wait(shared, waiter).await,
-                        Boarding::Lead(leader) => self.take_over(shared, leader).await,
-                    }
-                }
-                // Absent, dead or unreadable: somebody must load.
-                slot => match shared.flights.board_or_gather(&self.key) {
-                    Boarding::Wait(waiter) => self.wait(shared, waiter).await,
-                    Boarding::Lead(leader) => self.acquire(shared, leader, &slot, &now).await,
-                },
-            };
-            if let Some(step) = step {
-                return step;
+        loop {
+            match self.look(shared, undecodable).await {
+                Step::LookAgain if started.elapsed() < self.cache.lease_wait() => {}
+                Step::LookAgain => return self.gather(shared).await,
+                step => return step,
             }
         }
-        Step::Alone
     }
 
-    /// Asks for the lease, for all who come before the load begins; `None` is to look again.
+    async fn look<'a>(&self, shared: &'a Shared, undecodable: Option<Mark>) -> Step<'a> {
+        let Sight { slot, now } = match shared.look(&self.key, &self.tags).await {
+            Ok(sight) => sight,
+            Err(error) => {
+                self.report(&error);
+                return self.gather(shared).await;
+            }
+        };
+        match slot {
+            Slot::Entry(entry)
+                if self.may_serve(&entry, &now) && undecodable != Some(entry.mark) =>
+            {
+                Step::Serve(entry, None)
+            }
+            Slot::Lease(mark) => match now.with_lease(mark) {
+                Some(seen) => match shared.flights.board_or_load(&self.key, seen) {
+                    Boarding::Wait(waiter) => self.wait(shared, waiter).await,
+                    Boarding::Lead(leader) => self.take_over(shared, leader).await,
+                },
+                // Callers who saw that a version is absent have nothing in common:
+                // an invalidation would not have changed it.
+                None => match shared
+                    .draw_versions(&now, &self.tags, self.longest_ttl())
+                    .await
+                {
+                    Ok(()) => Step::LookAgain,
+                    Err(error) => {
+                        self.report(&error);
+                        self.gather(shared).await
+                    }
+                },
+            },
+            // Absent, dead or unreadable: somebody must load.
+            slot => match shared.flights.board_or_gather(&self.key) {
+                Boarding::Wait(waiter) => self.wait(shared, waiter).await,
+                Boarding::Lead(leader) => self.acquire(shared, leader, &slot, &now).await,
+            },
+        }
+    }
+
+    fn may_serve(&self, entry: &Entry, now: &Now) -> bool {
+        entry.header.version == self.version && now.may_serve(entry)
+    }
+
+    /// Asks for the lease, for all who come before the load begins.
     async fn acquire<'a>(
         &self,
         shared: &'a Shared,
         leader: Leader<'a, Seen>,
         slot: &Slot,
         now: &Now,
-    ) -> Option<Step<'a>> {
+    ) -> Step<'a> {
         let acquired = shared
             .acquire(&self.key, &self.tags, slot, now, self.longest_ttl())
             .await;
         match acquired {
             Ok(Acquired::Lease(seen)) => leader.begin(Some(seen)),
             Ok(Acquired::Taken) => {
-                leader.dissolve();
-                return None;
+                leader.finish();
+                return Step::LookAgain;
             }
             Err(error) => {
                 self.report(&error);
                 leader.begin(None);
             }
         }
-        Some(Step::Lead(leader))
+        Step::Lead(leader)
     }
 
-    /// Waits for another caller's load; `None` is to look again.
-    async fn wait<'a>(&self, shared: &'a Shared, waiter: Waiter<'a, Seen>) -> Option<Step<'a>> {
+    /// Waits for another caller's load.
+    async fn wait<'a>(&self, shared: &'a Shared, waiter: Waiter<'a, Seen>) -> Step<'a> {
         match waiter.wait(self.cache.load_limit()).await {
-            Landing::Value(value) => Some(Step::Share(value)),
+            Landing::Value(value) => Step::Share(value),
             Landing::Lead(leader) => self.take_over(shared, leader).await,
-            Landing::Failed => Some(Step::Alone),
-            Landing::Dissolved => None,
+            Landing::Failed => Step::Alone,
+            Landing::Dissolved => Step::LookAgain,
         }
     }
 
     /// Goes on with a flight: with its load if the lease is ours, else with watching for the
     /// entry that the lease's owner, in another process, will write.
-    async fn take_over<'a>(
-        &self,
-        shared: &'a Shared,
-        leader: Leader<'a, Seen>,
-    ) -> Option<Step<'a>> {
+    async fn take_over<'a>(&self, shared: &'a Shared, leader: Leader<'a, Seen>) -> Step<'a> {
         match leader.seen() {
             Some(seen) if seen.lease.is_none() => self.watch(shared, leader, &seen).await,
-            _ => Some(Step::Lead(leader)),
+            _ => Step::Lead(leader),
         }
     }
 
-    /// Looks, for all callers of this process, until another process's lease becomes
-    /// an entry; `None` is to look again.
+    /// Looks, for all callers of this process, until another process's lease becomes an entry.
     ///
     /// Whoever boards this flight saw the lease in the store, and a lease never comes
     /// back once it is replaced. So an entry that the watcher sees in its place was
@@ -159,11 +186,11 @@ impl Request {
         shared: &'a Shared,
         leader: Leader<'a, Seen>,
         seen: &Seen,
-    ) -> Option<Step<'a>> {
+    ) -> Step<'a> {
         let started = Instant::now();
         let mut pause = FIRST_PAUSE;
-        while started.elapsed() <= self.cache.lease_wait() {
-            tokio::time::sleep(clock::around(pause)).await;
+        while started.elapsed() < self.cache.lease_wait() {
+            clock::pause(clock::around(pause)).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
             let Sight { slot, now } = match shared.look(&self.key, &self.tags).await {
                 Ok(sight) => sight,
@@ -173,37 +200,43 @@ impl Request {
                 }
             };
             match slot {
-                Slot::Lease(mark) if now.with_lease(mark) == *seen => {}
-                Slot::Entry(entry) if now.may_serve(&entry) => {
-                    return Some(Step::Serve(entry, Some(leader)));
+                Slot::Lease(mark) if now.with_lease(mark).as_ref() == Some(seen) => {}
+                Slot::Entry(entry) if self.may_serve(&entry, &now) => {
+                    return Step::Serve(entry, Some(leader));
                 }
                 _ => {
-                    leader.dissolve();
-                    return None;
+                    leader.finish();
+                    return Step::LookAgain;
                 }
             }
         }
-        // The load begins now, after the watcher saw the lease, so it is no older
-        // than whoever sees that lease.
-        Some(Step::Lead(leader))
+        // The load begins now, after the watcher saw the lease with these versions, so
+        // it is no older than whoever sees them too.
+        Step::Lead(leader)
     }
 
-    /// Without the store, callers share only a load that begins after they came:
-    /// while one runs, those who come wait for it, and then share the next.
-    async fn degrade<'a>(&self, shared: &'a Shared, error: &Error) -> Step<'a> {
-        self.report(error);
-        match shared.flights.board_or_gather(&self.key) {
-            Boarding::Lead(mut leader) => {
-                leader.wait_for_previous(self.cache.lease_wait()).await;
-                leader.begin(None);
-                Step::Lead(leader)
+    /// Without the store, or after it kept this caller waiting too long, callers share
+    /// only a load that begins after they came: while one runs, those who come wait for
+    /// a moment, and then share the next.
+    async fn gather<'a>(&self, shared: &'a Shared) -> Step<'a> {
+        let started = Instant::now();
+        while started.elapsed() < self.cache.load_limit() {
+            let waiter = match shared.flights.board_or_gather(&self.key) {
+                Boarding::Wait(waiter) => waiter,
+                Boarding::Lead(mut leader) => {
+                    leader.wait_for_previous(self.cache.gather_limit()).await;
+                    leader.begin(None);
+                    return Step::Lead(leader);
+                }
+            };
+            match waiter.wait(self.cache.load_limit()).await {
+                Landing::Value(value) => return Step::Share(value),
+                Landing::Lead(leader) => return Step::Lead(leader),
+                Landing::Failed => break,
+                Landing::Dissolved => {}
             }
-            Boarding::Wait(waiter) => match waiter.wait(self.cache.load_limit()).await {
-                Landing::Value(value) => Step::Share(value),
-                Landing::Lead(leader) => Step::Lead(leader),
-                Landing::Failed | Landing::Dissolved => Step::Alone,
-            },
         }
+        Step::Alone
     }
 
     /// Counts an entry that was served, and serves it to those who waited for it as well.
@@ -219,16 +252,25 @@ impl Request {
         if let Some(value) = to_shared(&S::view(returned)) {
             watcher.land(value);
         }
-        watcher.finish(|| {});
+        watcher.finish();
     }
 
     fn report(&self, error: &Error) {
-        // The connection reports each change of its state; here it is counted.
-        tracing::debug!(%error, key = %self.key, "the cache is passed by");
+        if error.is_codec() {
+            tracing::warn!(%error, "not served from the cache, or not stored");
+        } else {
+            // The connection reports each change of its state.
+            tracing::debug!(%error, key = %self.key, "the cache is passed by");
+        }
         self.counters().error();
     }
 
-    async fn lead_shared<S, F>(&self, leader: Leader<'_, Seen>, load: F) -> S::Return
+    async fn lead_shared<S, F>(
+        &self,
+        leader: Leader<'_, Seen>,
+        keep: impl Fn(&S::Value) -> Keep,
+        load: F,
+    ) -> S::Return
     where
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
@@ -247,14 +289,14 @@ impl Request {
             leader.land(value);
         }
         if let Some(lease) = lease {
-            let filled = self.fill(lease, &outcome, cost).await;
+            let filled = self.fill(lease, &outcome, keep, cost).await;
             if let Err(error) = &filled {
                 self.report(error);
             }
         }
         match outcome {
             View::Error => leader.fail(),
-            View::Value(_) | View::None => leader.finish(|| {}),
+            View::Value(_) | View::None => leader.finish(),
         }
         returned
     }
@@ -281,18 +323,17 @@ impl Request {
         &self,
         lease: &Lease,
         outcome: &View<'_, V>,
+        keep: impl Fn(&V) -> Keep,
         cost: Duration,
     ) -> Result<(), Error> {
-        let ttl = self
-            .lifetime(outcome)
-            .filter(|_| lease.may_fill(&self.tags));
+        let ttl = self.lifetime(outcome, keep);
         let encoded = match outcome {
             View::Value(value) => serde_json::to_vec(value).map(Some),
             _ => Ok(None),
         };
         if let (Some(ttl), Ok(payload)) = (ttl, &encoded) {
             let value = payload.as_deref().map_or(Encoded::None, Encoded::Value);
-            return lease.fill(&self.tags, &value, ttl, cost).await;
+            return lease.fill(&value, ttl, self.version, cost).await;
         }
         lease.release().await;
         encoded
@@ -309,7 +350,7 @@ impl Request {
 
 /// Decodes what [`Request::fill`] encoded.
 pub(crate) fn decode_outcome<V: CacheValue>(key: &Key, entry: &Entry) -> Result<Outcome<V>, Error> {
-    if entry.none {
+    if entry.header.none {
         return Ok(Outcome::None);
     }
     serde_json::from_slice(entry.payload())

@@ -1,8 +1,10 @@
 //! The connection to the server: made lazily, by us, and never again behind our back.
 //!
 //! Each connection knows which server it reached: a server that restarted from
-//! an old snapshot, or a promoted replica, has another `run_id`, and no entry
-//! that was written through the old one is served through the new one.
+//! an old snapshot, or the replica that takes its place, has another `run_id`, and
+//! no entry that was written through the old one is served through the new one.
+//! (Not told apart: a server that was demoted, missed writes, and is promoted again
+//! without a restart.)
 //!
 //! Every request has a deadline. A connection that failed or was too slow is
 //! dropped, and the next request makes a new one; however many callers wait for
@@ -11,7 +13,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
@@ -50,7 +52,10 @@ pub(crate) struct Connector {
 
 enum State {
     Idle,
-    Connecting(watch::Receiver<Option<Attempt>>),
+    Connecting {
+        since: Instant,
+        attempt: watch::Receiver<Option<Attempt>>,
+    },
     Up(Arc<Connection>),
 }
 
@@ -163,10 +168,16 @@ impl Connector {
                     *used = Some(connection.clone());
                     return Ok(connection.clone());
                 }
-                State::Connecting(attempt) => attempt.clone(),
-                State::Idle => {
+                // One that is older than it may be belongs to a runtime that nobody drives.
+                State::Connecting { since, attempt } if since.elapsed() <= self.limits.connect => {
+                    attempt.clone()
+                }
+                State::Connecting { .. } | State::Idle => {
                     let (done, attempt) = watch::channel(None);
-                    *state = State::Connecting(attempt.clone());
+                    *state = State::Connecting {
+                        since: Instant::now(),
+                        attempt: attempt.clone(),
+                    };
                     // A task of its own: a caller that gives up does not end the attempt of the others.
                     tokio::spawn(self.clone().connect(done));
                     attempt
@@ -179,10 +190,7 @@ impl Connector {
         };
         let Some(result) = result else {
             // The runtime that ran the attempt was shut down.
-            let mut state = self.lock();
-            if matches!(&*state, State::Connecting(current) if current.same_channel(&attempt)) {
-                *state = State::Idle;
-            }
+            self.end_attempt(&attempt, State::Idle);
             return Err(Error::unavailable(
                 &self.address,
                 &"the attempt to connect was cut short",
@@ -211,14 +219,23 @@ impl Connector {
             Ok(attempt) => attempt.map_err(|error| self.explain(&error)),
             Err(_) => Err(Error::timeout(&self.address, self.limits.connect)),
         };
-        *self.lock() = match &attempt {
+        let state = match &attempt {
             Ok(connection) => {
                 self.refusing.store(false, Ordering::Relaxed);
                 State::Up(connection.clone())
             }
             Err(_) => State::Idle,
         };
+        self.end_attempt(&done.subscribe(), state);
         let _ = done.send(Some(attempt));
+    }
+
+    /// Leaves another attempt, that has taken this one's place, alone.
+    fn end_attempt(&self, ended: &watch::Receiver<Option<Attempt>>, next: State) {
+        let mut state = self.lock();
+        if matches!(&*state, State::Connecting { attempt, .. } if attempt.same_channel(ended)) {
+            *state = next;
+        }
     }
 
     fn discard(&self, connection: &Arc<Connection>) {
@@ -270,11 +287,12 @@ async fn epoch(redis: &mut MultiplexedConnection) -> Result<u64, RedisError> {
     let info: Result<String, _> = redis::cmd("INFO").arg("server").query_async(redis).await;
     match info {
         Ok(info) => Ok(run_id(&info).map_or(0, fnv1a)),
-        Err(error) if error.is_io_error() || error.is_connection_dropped() => Err(error),
-        Err(error) => {
+        Err(error) if matches!(error.code(), Some("NOPERM" | "ERR")) => {
             tracing::warn!(%error, "the cache server does not tell its `run_id`");
             Ok(0)
         }
+        // It may be told later.
+        Err(error) => Err(error),
     }
 }
 

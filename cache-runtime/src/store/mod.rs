@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, Pipeline, Value};
 
 pub(crate) use self::connection::Limits;
@@ -62,19 +64,27 @@ pub(crate) struct Now {
     versions: Vec<Option<u64>>,
 }
 
-/// What callers must have seen alike to share a load.
+/// What a caller saw who found a lease.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    mark: Mark,
-    epoch: u64,
-    versions: Vec<Option<u64>>,
+    evidence: Evidence,
     /// The lease itself, if it is this process's.
     pub(crate) lease: Option<Lease>,
 }
 
+/// What an invalidation, had there been one, would have changed. No version is absent:
+/// invalidating a tag without one changes nothing.
+#[derive(Debug, PartialEq)]
+struct Evidence {
+    mark: Mark,
+    epoch: u64,
+    versions: Vec<u64>,
+}
+
+/// Callers who saw the same may share a load.
 impl PartialEq for Seen {
     fn eq(&self, other: &Self) -> bool {
-        (self.mark, self.epoch, &self.versions) == (other.mark, other.epoch, &other.versions)
+        self.evidence == other.evidence
     }
 }
 
@@ -86,7 +96,8 @@ pub(crate) struct Lease {
     slot: String,
     mark: Mark,
     duration: Duration,
-    /// The tags' versions, read before the load.
+    /// The tags, with the versions they had before the load.
+    tags: Vec<Key>,
     versions: Vec<u64>,
     settled: AtomicBool,
 }
@@ -157,10 +168,10 @@ impl Shared {
         let Slot::Entry(entry) = slot else {
             return Ok(None);
         };
-        if !entry.tags.is_empty() {
+        if !entry.header.tags.is_empty() {
             let mut read = commands();
             let mget = read.cmd("MGET");
-            for (tag, _) in &entry.tags {
+            for (tag, _) in &entry.header.tags {
                 mget.arg(self.version(tag));
             }
             let replies = self.connector.send_over(&now.connection, &read).await?;
@@ -201,6 +212,7 @@ impl Shared {
             slot,
             mark,
             duration: self.lease,
+            tags: tags.to_vec(),
             versions: Vec::new(),
             settled: AtomicBool::new(false),
         };
@@ -210,14 +222,28 @@ impl Shared {
             lease.settle();
             return Ok(Acquired::Taken);
         }
-        let versions: Vec<_> = replies.map(number).collect();
-        lease.versions = versions.iter().copied().flatten().collect();
+        lease.versions = versions(replies, key)?;
         Ok(Acquired::Lease(Seen {
-            mark,
-            epoch: now.connection.epoch,
-            versions,
+            evidence: Evidence {
+                mark,
+                epoch: now.connection.epoch,
+                versions: lease.versions.clone(),
+            },
             lease: Some(lease),
         }))
+    }
+
+    /// Draws a version for each tag that has none.
+    pub(crate) async fn draw_versions(
+        &self,
+        now: &Now,
+        tags: &[Key],
+        ttl: Duration,
+    ) -> Result<(), Error> {
+        let mut draw = commands();
+        self.read_versions(&mut draw, tags, ttl);
+        self.connector.send_over(&now.connection, &draw).await?;
+        Ok(())
     }
 
     fn read_versions(&self, commands: &mut Pipeline, tags: &[Key], ttl: Duration) {
@@ -242,8 +268,16 @@ impl Shared {
         read.cmd("PING");
         self.read_versions(&mut read, tags, ttl);
         let (connection, replies) = self.connector.send(&read).await?;
-        let versions: Vec<u64> = replies.into_iter().skip(1).filter_map(number).collect();
-        let entry = value.with_header(tags, &versions, connection.epoch, ttl, Duration::ZERO);
+        let versions = versions(replies.into_iter().skip(1), key)?;
+        let entry = value.after(&Header {
+            none: value.is_none(),
+            version: 0,
+            ttl,
+            cost: Duration::ZERO,
+            epoch: connection.epoch,
+            tags,
+            versions: &versions,
+        });
         let mut set = commands();
         set.cmd("SET")
             .arg(self.slot(key))
@@ -324,40 +358,46 @@ impl Now {
     /// one that was lost and drawn again, never agree by chance.
     pub(crate) fn may_serve(&self, entry: &Entry) -> bool {
         let same = |((_, was), is): (&(Key, u64), &Option<u64>)| Some(*was) == *is;
-        entry.epoch == self.connection.epoch
-            && entry.tags.len() == self.versions.len()
-            && entry.tags.iter().zip(&self.versions).all(same)
+        let header = &entry.header;
+        header.epoch == self.connection.epoch
+            && header.tags.len() == self.versions.len()
+            && header.tags.iter().zip(&self.versions).all(same)
     }
 
-    /// What a caller saw who found somebody's lease.
-    pub(crate) fn with_lease(&self, mark: Mark) -> Seen {
-        Seen {
-            mark,
-            epoch: self.connection.epoch,
-            versions: self.versions.clone(),
+    /// What a caller saw who found somebody's lease; `None` if a version is absent.
+    pub(crate) fn with_lease(&self, mark: Mark) -> Option<Seen> {
+        Some(Seen {
+            evidence: Evidence {
+                mark,
+                epoch: self.connection.epoch,
+                versions: self.versions.iter().copied().collect::<Option<_>>()?,
+            },
             lease: None,
-        }
+        })
     }
 }
 
 impl Lease {
-    /// Whether every tag has a version to be stored with.
-    pub(crate) fn may_fill(&self, tags: &[Key]) -> bool {
-        self.versions.len() == tags.len()
-    }
-
     /// Replaces the lease by an entry, if it still stands.
     ///
     /// Over the connection that the lease was taken through: the entry's header
     /// names that server, and no other.
     pub(crate) async fn fill(
         &self,
-        tags: &[Key],
         value: &Encoded<'_>,
         ttl: Duration,
+        version: u32,
         cost: Duration,
     ) -> Result<(), Error> {
-        let entry = value.with_header(tags, &self.versions, self.connection.epoch, ttl, cost);
+        let entry = value.after(&Header {
+            none: value.is_none(),
+            version,
+            ttl,
+            cost,
+            epoch: self.connection.epoch,
+            tags: &self.tags,
+            versions: &self.versions,
+        });
         let mut fill = commands();
         script(&mut fill, FILL, &self.slot)
             .arg(&self.mark)
@@ -370,10 +410,11 @@ impl Lease {
 
     /// Renews the lease for as long as it is polled, up to `limit`.
     pub(crate) async fn keep(&self, limit: Duration) -> Infallible {
+        let pause = (self.duration / 3).max(Duration::from_millis(1));
         let mut kept = Duration::ZERO;
-        while kept < limit {
-            let pause = self.duration / 3;
-            tokio::time::sleep(pause).await;
+        // Without a runtime there is neither a pause nor a server.
+        while kept < limit && Handle::try_current().is_ok() {
+            clock::pause(pause).await;
             kept += pause;
             let mut renew = commands();
             script(&mut renew, RENEW, &self.slot)
@@ -387,8 +428,8 @@ impl Lease {
 
     /// Gives the lease back.
     pub(crate) async fn release(&self) {
-        self.settle();
         Self::give_back(&self.connector, &self.connection, &self.slot, &self.mark).await;
+        self.settle();
     }
 
     async fn give_back(
@@ -414,7 +455,7 @@ impl Drop for Lease {
         if self.settled.load(Ordering::Relaxed) {
             return;
         }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        if let Ok(runtime) = Handle::try_current() {
             let (connector, connection) = (self.connector.clone(), self.connection.clone());
             let (slot, mark) = (std::mem::take(&mut self.slot), self.mark);
             runtime.spawn(async move {
@@ -432,23 +473,11 @@ pub(crate) enum Encoded<'a> {
 }
 
 impl Encoded<'_> {
-    fn with_header(
-        &self,
-        tags: &[Key],
-        versions: &[u64],
-        epoch: u64,
-        ttl: Duration,
-        cost: Duration,
-    ) -> Vec<u8> {
-        let none = matches!(self, Self::None);
-        let header = Header {
-            none,
-            ttl,
-            cost,
-            epoch,
-            tags,
-            versions,
-        };
+    fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    fn after(&self, header: &Header<'_>) -> Vec<u8> {
         let mut entry = header.encode();
         if let Self::Value(payload) = self {
             entry.extend_from_slice(payload);
@@ -483,6 +512,15 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
 
 fn number(value: Value) -> Option<u64> {
     str::from_utf8(&bytes(value)?).ok()?.parse().ok()
+}
+
+/// The versions in the replies to `version.lua`.
+fn versions(replies: impl Iterator<Item = Value>, key: &Key) -> Result<Vec<u64>, Error> {
+    let versions: Option<Vec<_>> = replies.map(number).collect();
+    versions.ok_or_else(|| {
+        let reason = "the version of one of its tags is not a number; invalidate the tags";
+        Error::codec(key.as_str(), "stored", &reason)
+    })
 }
 
 fn describe(address: &ConnectionAddr) -> String {

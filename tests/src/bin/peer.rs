@@ -27,6 +27,8 @@ async fn load(arguments: &Arguments) {
     let cache = Cache::builder()
         .url(arguments.text("url"))
         .namespace(arguments.text("namespace"))
+        // A busy machine is not to look like an outage.
+        .op_timeout(Duration::from_secs(60))
         .build()
         .expect("a cache");
     cache.exists("connect").await.expect("the server answers");

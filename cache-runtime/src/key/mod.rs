@@ -1,0 +1,94 @@
+//! Names of entries and tags, and why two different argument lists never share one.
+//!
+//! A name is literal text with values in it. A value is a run of digits that
+//! stands alone (`user:42`), or it starts with a quote (`login:'octocat'`) or
+//! with a parenthesis (`page:(7)`). Literal text of a template holds no quote,
+//! no parenthesis and no number on its own, and touches a placeholder only with
+//! a separator; the macros check this at compile time. So every name can be
+//! read back in exactly one way: into its template and its arguments.
+
+mod name;
+mod part;
+mod types;
+
+use std::fmt;
+
+pub use self::name::Name;
+pub(crate) use self::name::{Names, Parts};
+pub use self::part::{KeyPart, KeyWriter, ListWriter, RenderedPart, TypeName, Written, part};
+use crate::error::Error;
+
+/// The finished name of an entry or a tag.
+///
+/// Annotated functions make theirs from a template; the manual API takes one
+/// made by [`key!`](crate::key), or any text. Text is taken as it stands: to
+/// name the entry of an annotated function, write what its template renders to
+/// (`"user:42"`, `"login:'octocat'"`), or better use `key!` with the same template.
+///
+/// A name is at most [`Key::MAX_LEN`] bytes. Under a longer or an empty one
+/// nothing is cached: annotated functions run as if they were not annotated, and
+/// the manual API says so with an [`Error`].
+///
+/// ```
+/// use cache_runtime::{Key, key};
+///
+/// let login = "octocat";
+/// assert_eq!(key!("login:<login>"), Key::from("login:'octocat'"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Box<str>);
+
+impl Key {
+    /// The longest name that is cached, in bytes.
+    pub const MAX_LEN: usize = 8 * 1024;
+
+    /// The text of this name, without the cache's namespace.
+    ///
+    /// ```
+    /// assert_eq!(cache_runtime::Key::from("users").as_str(), "users");
+    /// ```
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_len(self.0.len())
+            .then_some(())
+            .ok_or_else(|| Error::key(&self.0))
+    }
+}
+
+/// Whether a name of so many bytes may be cached.
+pub(crate) fn check_len(len: usize) -> bool {
+    (1..=Key::MAX_LEN).contains(&len)
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&Key> for Key {
+    fn from(key: &Key) -> Self {
+        key.clone()
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<str> for Key {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,205 @@
+//! One value in a name, and the proof that it is exactly one.
+
+use std::any;
+use std::fmt::Write as _;
+use std::marker::PhantomData;
+
+/// A type that can stand in a key or tag template, as in `"user:<id>"`.
+///
+/// Implemented for integers, `bool`, `char`, strings, IP addresses, `Option`,
+/// tuples, slices and references to them. Not for floats: two that print alike
+/// can differ, and two that are equal can print differently.
+///
+/// The returned [`Written`] is the proof that exactly one value was written, so
+/// that no implementation can run two of them together.
+///
+/// ```
+/// use cache_runtime::{KeyPart, KeyWriter, Written, key};
+///
+/// struct UserId(u64);
+///
+/// impl KeyPart for UserId {
+///     fn write(&self, out: KeyWriter<'_>) -> Written {
+///         self.0.write(out)
+///     }
+/// }
+///
+/// let id = UserId(42);
+/// assert_eq!(key!("user:<id>").as_str(), "user:42");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be part of a cache key",
+    label = "not a `KeyPart`",
+    note = "integers, `bool`, `char`, strings, `Option`, tuples and slices of them can; floats cannot",
+    note = "for a type of your own, implement `KeyPart`, or name a field or method in the placeholder: `<id.0>`"
+)]
+pub trait KeyPart {
+    /// Writes this value, as one of the writer's forms.
+    fn write(&self, out: KeyWriter<'_>) -> Written;
+}
+
+/// Where a [`KeyPart`] writes itself: exactly once, since each method consumes it.
+///
+/// ```
+/// use cache_runtime::{KeyPart, KeyWriter, Written, key};
+///
+/// enum Sort { Newest, By(String) }
+///
+/// impl KeyPart for Sort {
+///     fn write(&self, out: KeyWriter<'_>) -> Written {
+///         match self {
+///             Sort::Newest => out.list().end(),
+///             Sort::By(column) => out.list().part(column).end(),
+///         }
+///     }
+/// }
+///
+/// let sort = Sort::By("name".to_owned());
+/// assert_eq!(key!("users:<sort>").as_str(), "users:('name')");
+/// ```
+#[derive(Debug)]
+pub struct KeyWriter<'a> {
+    pub(super) out: &'a mut String,
+}
+
+/// The proof that a [`KeyPart`] wrote one value; only a [`KeyWriter`] makes it.
+///
+/// ```
+/// use cache_runtime::{KeyWriter, Written};
+///
+/// fn write_yes(out: KeyWriter<'_>) -> Written {
+///     out.text("yes")
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Written(());
+
+/// Writes several values as one, from [`KeyWriter::list`].
+///
+/// ```
+/// use cache_runtime::{KeyWriter, Written};
+///
+/// fn write_pair(out: KeyWriter<'_>) -> Written {
+///     out.list().part(&1).part("one").end()
+/// }
+/// ```
+#[derive(Debug)]
+pub struct ListWriter<'a> {
+    out: &'a mut String,
+    empty: bool,
+}
+
+impl<'a> KeyWriter<'a> {
+    pub(super) fn new(out: &'a mut String) -> Self {
+        Self { out }
+    }
+
+    /// Writes a number: `42`, and negative ones quoted: `'-5'`, since a hyphen is also a separator.
+    pub fn integer(self, value: impl Into<i128>) -> Written {
+        let value = value.into();
+        if let Ok(value) = u128::try_from(value) {
+            return self.unsigned(value);
+        }
+        // Writing to a `String` cannot fail.
+        let _ = write!(self.out, "'{value}'");
+        Written(())
+    }
+
+    pub(super) fn unsigned(self, value: u128) -> Written {
+        let _ = write!(self.out, "{value}");
+        Written(())
+    }
+
+    /// Writes text, in quotes: `'octocat'`.
+    ///
+    /// What could end the quotes, start a Redis Cluster hash tag or confuse a
+    /// terminal is written `%XX`.
+    pub fn text(mut self, value: &str) -> Written {
+        self.out.push('\'');
+        for c in value.chars() {
+            match c {
+                '\'' | '%' | '{' | '}' => self.escape(c),
+                c if c.is_control() => self.escape(c),
+                c => self.out.push(c),
+            }
+        }
+        self.out.push('\'');
+        Written(())
+    }
+
+    fn escape(&mut self, c: char) {
+        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+            let _ = write!(self.out, "%{byte:02X}");
+        }
+    }
+
+    /// Writes several values as one, in parentheses: `(1,'a')`.
+    pub fn list(self) -> ListWriter<'a> {
+        self.out.push('(');
+        ListWriter {
+            out: self.out,
+            empty: true,
+        }
+    }
+}
+
+impl ListWriter<'_> {
+    /// Adds a value.
+    #[must_use]
+    pub fn part<K: KeyPart + ?Sized>(mut self, part: &K) -> Self {
+        if !self.empty {
+            self.out.push(',');
+        }
+        self.empty = false;
+        let _: Written = part.write(KeyWriter::new(self.out));
+        self
+    }
+
+    /// Closes the list.
+    pub fn end(self) -> Written {
+        self.out.push(')');
+        Written(())
+    }
+}
+
+/// Carries the `KeyPart` bound, so that the compiler blames the placeholder.
+pub fn part<K: KeyPart + ?Sized>(part: &K) -> &K {
+    part
+}
+
+/// An argument rendered before the function's body takes it.
+#[derive(Debug)]
+pub struct RenderedPart(String);
+
+impl RenderedPart {
+    /// Renders it.
+    pub fn new<K: KeyPart + ?Sized>(part: &K) -> Self {
+        let mut text = String::new();
+        let _: Written = part.write(KeyWriter::new(&mut text));
+        Self(text)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl KeyPart for RenderedPart {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        out.out.push_str(&self.0);
+        Written(())
+    }
+}
+
+/// The placeholder `<T>` of a generic type parameter.
+#[derive(Debug)]
+pub struct TypeName<T: ?Sized>(PhantomData<T>);
+
+impl<T: ?Sized> TypeName<T> {
+    /// The name of `T`.
+    pub const NEW: Self = Self(PhantomData);
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: ?Sized> KeyPart for TypeName<T> {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        out.text(any::type_name::<T>())
+    }
+}

@@ -1,0 +1,215 @@
+//! Which types can stand in a key: those of std, and of other crates behind features.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::part::{KeyPart, KeyWriter, ListWriter, Written};
+
+macro_rules! key_part {
+    ($($form:ident: $($type:ty),+;)+) => { $($(
+        #[diagnostic::do_not_recommend]
+        impl KeyPart for $type {
+            fn write(&self, out: KeyWriter<'_>) -> Written {
+                key_part!(@$form self out)
+            }
+        }
+    )+)+ };
+    (@integer $self:ident $out:ident) => { $out.integer(*$self) };
+    (@unsigned $self:ident $out:ident) => { $out.unsigned(*$self as u128) };
+    (@wide $self:ident $out:ident) => { $out.integer(*$self as i128) };
+    (@nonzero $self:ident $out:ident) => { $self.get().write($out) };
+    (@text $self:ident $out:ident) => { $out.text($self) };
+    (@display $self:ident $out:ident) => { $out.text(&$self.to_string()) };
+}
+
+key_part! {
+    integer: u8, u16, u32, u64, i8, i16, i32, i64, i128;
+    unsigned: u128, usize;
+    wide: isize;
+    nonzero: std::num::NonZeroU8, std::num::NonZeroU16, std::num::NonZeroU32, std::num::NonZeroU64,
+        std::num::NonZeroU128, std::num::NonZeroUsize, std::num::NonZeroI8, std::num::NonZeroI16,
+        std::num::NonZeroI32, std::num::NonZeroI64, std::num::NonZeroI128, std::num::NonZeroIsize;
+    text: str, String, Cow<'_, str>;
+    display: bool, char, std::net::IpAddr, std::net::Ipv4Addr, std::net::Ipv6Addr;
+}
+
+macro_rules! key_part_by_deref {
+    ($($type:ty),+) => { $(
+        #[diagnostic::do_not_recommend]
+        impl<K: KeyPart + ?Sized> KeyPart for $type {
+            fn write(&self, out: KeyWriter<'_>) -> Written {
+                (**self).write(out)
+            }
+        }
+    )+ };
+}
+
+key_part_by_deref!(&K, &mut K, Box<K>, Rc<K>, Arc<K>);
+
+/// `()` for `None` and `(x)` for `Some`, so that no `x` can pass for `None`.
+#[diagnostic::do_not_recommend]
+impl<K: KeyPart> KeyPart for Option<K> {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        match self {
+            None => out.list().end(),
+            Some(value) => out.list().part(value).end(),
+        }
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<K: KeyPart> KeyPart for [K] {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        self.iter().fold(out.list(), ListWriter::part).end()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<K: KeyPart, const N: usize> KeyPart for [K; N] {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        self.as_slice().write(out)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<K: KeyPart> KeyPart for Vec<K> {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        self.as_slice().write(out)
+    }
+}
+
+macro_rules! key_part_tuple {
+    ($($name:ident)+) => {
+        #[diagnostic::do_not_recommend]
+        impl<$($name: KeyPart),+> KeyPart for ($($name,)+) {
+            #[allow(non_snake_case, reason = "a tuple's fields are named after their types")]
+            fn write(&self, out: KeyWriter<'_>) -> Written {
+                let ($($name,)+) = self;
+                out.list()$(.part($name))+.end()
+            }
+        }
+    };
+}
+
+key_part_tuple!(A);
+key_part_tuple!(A B);
+key_part_tuple!(A B C);
+key_part_tuple!(A B C D);
+key_part_tuple!(A B C D E);
+key_part_tuple!(A B C D E F);
+key_part_tuple!(A B C D E F G);
+key_part_tuple!(A B C D E F G H);
+
+#[cfg(feature = "uuid")]
+#[diagnostic::do_not_recommend]
+impl KeyPart for uuid::Uuid {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        out.text(
+            self.hyphenated()
+                .encode_lower(&mut uuid::Uuid::encode_buffer()),
+        )
+    }
+}
+
+#[cfg(feature = "chrono")]
+key_part! {
+    display: chrono::NaiveDate, chrono::NaiveTime, chrono::NaiveDateTime, chrono::Weekday;
+}
+
+/// The instant, since that is what decides whether two are equal.
+#[cfg(feature = "chrono")]
+#[diagnostic::do_not_recommend]
+impl<Tz: chrono::TimeZone> KeyPart for chrono::DateTime<Tz> {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        out.text(&self.to_utc().to_string())
+    }
+}
+
+#[cfg(feature = "time")]
+key_part! {
+    display: time::Date, time::Time, time::PrimitiveDateTime, time::Weekday;
+}
+
+/// The instant, since that is what decides whether two are equal.
+#[cfg(feature = "time")]
+#[diagnostic::do_not_recommend]
+impl KeyPart for time::OffsetDateTime {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        out.text(&self.to_offset(time::UtcOffset::UTC).to_string())
+    }
+}
+
+#[cfg(feature = "jiff")]
+key_part! {
+    display: jiff::Timestamp, jiff::civil::Date, jiff::civil::Time, jiff::civil::DateTime;
+}
+
+/// The instant, since that is what decides whether two are equal.
+#[cfg(feature = "jiff")]
+#[diagnostic::do_not_recommend]
+impl KeyPart for jiff::Zoned {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        self.timestamp().write(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::key::{KeyPart, Name};
+
+    fn text<K: KeyPart + ?Sized>(part: &K) -> String {
+        Name::new(&["", ""], (part, ())).render().to_string()
+    }
+
+    #[test]
+    fn values_read_well_and_never_alike() {
+        assert_eq!(text(&42_u64), "42");
+        assert_eq!(text(&u128::MAX), u128::MAX.to_string());
+        assert_eq!(text(&-5_i8), "'-5'");
+        assert_eq!(text("octocat"), "'octocat'");
+        assert_eq!(text("it's 100%"), "'it%27s 100%25'");
+        assert_eq!(text("{a}\n"), "'%7Ba%7D%0A'");
+        assert_eq!(text("größe"), "'größe'");
+        assert_eq!(text(&true), "'true'");
+        assert_eq!(text(&'\''), "'%27'");
+        assert_eq!(text(&None::<u8>), "()");
+        assert_eq!(text(&Some(None::<u8>)), "(())");
+        assert_eq!(text(&(1, "a", Some(2))), "(1,'a',(2))");
+        assert_eq!(text([1, 2].as_slice()), "(1,2)");
+    }
+
+    #[cfg(feature = "uuid")]
+    #[test]
+    fn a_uuid_is_text() {
+        let id = uuid::Uuid::from_u128(7);
+        assert_eq!(text(&id), "'00000000-0000-0000-0000-000000000007'");
+    }
+
+    #[cfg(feature = "chrono")]
+    #[test]
+    fn equal_chrono_instants_are_one_value() {
+        let instant = chrono::DateTime::from_timestamp(0, 5_000_000).unwrap();
+        let zone = chrono::FixedOffset::east_opt(3600).unwrap();
+        assert_eq!(text(&instant), "'1970-01-01 00:00:00.005 UTC'");
+        assert_eq!(text(&instant.with_timezone(&zone)), text(&instant));
+    }
+
+    #[cfg(feature = "time")]
+    #[test]
+    fn equal_time_instants_are_one_value() {
+        let instant = time::OffsetDateTime::UNIX_EPOCH;
+        let elsewhere = instant.to_offset(time::UtcOffset::from_hms(1, 0, 0).unwrap());
+        assert_eq!(text(&elsewhere), text(&instant));
+        assert_eq!(text(&instant.date()), "'1970-01-01'");
+    }
+
+    #[cfg(feature = "jiff")]
+    #[test]
+    fn equal_jiff_instants_are_one_value() {
+        let instant = jiff::Timestamp::UNIX_EPOCH;
+        let elsewhere = instant.to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(1)));
+        assert_eq!(text(&instant), "'1970-01-01T00:00:00Z'");
+        assert_eq!(text(&elsewhere), text(&instant));
+    }
+}
