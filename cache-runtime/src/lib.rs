@@ -125,6 +125,7 @@ pub mod __private {
         fn as_cache(&self) -> &Cache;
     }
 
+    #[diagnostic::do_not_recommend]
     impl AsCache for Cache {
         fn as_cache(&self) -> &Cache {
             self
