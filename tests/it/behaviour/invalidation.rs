@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cache_runtime::{Cache, cache_invalidate, cached};
+use cache_runtime::{Cache, KeyPart, KeyWriter, Options, Written, cache_invalidate, cached};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -18,6 +18,7 @@ on_both_tiers! {
     a_result_that_is_none_names_nothing_but_the_arguments_do
     an_update_that_fails_invalidates
     an_update_that_panics_invalidates
+    a_result_that_cannot_be_named_leaves_the_arguments_named
     an_update_that_is_dropped_invalidates
 }
 
@@ -202,4 +203,36 @@ async fn wait_until_seen(users: &Users, expected: [u64; 3]) {
     tokio::time::timeout(LIMIT, seen)
         .await
         .expect("it is invalidated");
+}
+
+/// A key part that panics.
+struct Unnameable;
+
+impl KeyPart for Unnameable {
+    fn write(&self, _: KeyWriter<'_>) -> Written {
+        panic!("no name")
+    }
+}
+
+#[cache_invalidate("row", "other:<result>", cache = cache)]
+async fn return_unnameable(cache: &Cache) -> Unnameable {
+    Unnameable
+}
+
+async fn a_result_that_cannot_be_named_leaves_the_arguments_named(cache: Cache) {
+    cache.set("row", &1, Options::new()).await.unwrap();
+    let update = tokio::spawn({
+        let cache = cache.clone();
+        async move {
+            return_unnameable(&cache).await;
+        }
+    });
+    assert!(update.await.unwrap_err().is_panic());
+    let gone = async {
+        while cache.exists("row").await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let gone = tokio::time::timeout(LIMIT, gone).await;
+    gone.expect("the entry dies, at the latest in the background");
 }

@@ -151,3 +151,31 @@ async fn a_name_that_cannot_be_does_not_keep_others_from_being_invalidated(cache
     assert!(!cache.exists("a").await.unwrap());
     assert!(!cache.exists("b").await.unwrap());
 }
+
+/// A value that uses the cache it is dropped by.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+struct Busybody;
+
+static BUSY: std::sync::OnceLock<Cache> = std::sync::OnceLock::new();
+
+impl Drop for Busybody {
+    fn drop(&mut self) {
+        if let Some(cache) = BUSY.get() {
+            let delete = std::pin::pin!(cache.delete("busybody"));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            let _ = delete.poll(&mut context);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_value_may_use_the_cache_while_it_is_dropped() {
+    let cache = super::builder().url("memory:").build().unwrap();
+    let cache = BUSY.get_or_init(|| cache);
+    for _ in 0..2 {
+        let busybody = Busybody;
+        let set = cache.set("busybody", &busybody, Options::new());
+        set.await.unwrap();
+    }
+    cache.clear().await.unwrap();
+}

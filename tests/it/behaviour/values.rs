@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cache_runtime::{Cache, KeyPart, cached};
+use cache_runtime::{Cache, KeyPart, Options, cached};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,7 @@ on_both_tiers! {
     a_generic_function_has_an_entry_for_each_type
     early_returns_are_cached
     values_come_back_as_they_were
+    floats_come_back_to_the_last_bit
     stats_tell_functions_apart
 }
 
@@ -258,4 +259,13 @@ async fn stats_tell_functions_apart(cache: Cache) {
         ("error", "error", [0, 1, 1, 0]),
     ];
     assert_eq!(seen, expected);
+}
+
+async fn floats_come_back_to_the_last_bit(cache: Cache) {
+    // Of the fractions of two primes many have no short decimal form.
+    let floats: Vec<f64> = (1..2_000).map(|n| f64::from(n) / 1_999.0).collect();
+    cache.set("floats", &floats, Options::new()).await.unwrap();
+    let back = cache.get::<Vec<f64>>("floats").await.unwrap().unwrap();
+    let bits = |floats: &[f64]| floats.iter().map(|f| f.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&back), bits(&floats));
 }

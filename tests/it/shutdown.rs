@@ -1,0 +1,42 @@
+//! A program that ends in the middle of something.
+
+use cache_runtime::{Cache, cache_invalidate};
+use cache_tests::RedisServer;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+#[cache_invalidate("row", cache = cache)]
+async fn update_for_ever(cache: Cache, started: oneshot::Sender<()>) {
+    let _ = started.send(());
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn an_invalidation_that_nobody_carries_out_any_more_is_counted() {
+    let server = RedisServer::start();
+    let cache = Cache::builder().url(server.url()).build().unwrap();
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let (started, has_started) = oneshot::channel();
+        tokio::spawn(update_for_ever(cache.clone(), started));
+        has_started.await.unwrap();
+    });
+    drop(runtime);
+    assert_eq!(cache.stats().errors, 1);
+}
+
+/// Each test of a program has a runtime of its own, and its static cache outlives them.
+#[test]
+fn a_connection_outlives_the_runtime_it_was_made_on() {
+    let server = RedisServer::start();
+    let cache = Cache::builder().url(server.url()).build().unwrap();
+    for _ in 0..3 {
+        Runtime::new().unwrap().block_on(async {
+            let load = async { Ok::<_, ()>(1) };
+            let options = cache_runtime::Options::new();
+            assert_eq!(cache.get_or_load("row", options, load).await, Ok(1));
+        });
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.hits, stats.loads, stats.errors), (2, 1, 0));
+}
