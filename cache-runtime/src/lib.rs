@@ -40,7 +40,19 @@
 //! from an older state of the database (an open `REPEATABLE READ` transaction, a
 //! replica that lags) caches what it read. Where a proxy hides which server
 //! answers, or `INFO` is not permitted, a server that restarts from an old
-//! snapshot may serve what it held then, until its ttl ends.
+//! snapshot may serve what it held then, until its ttl ends. So may a server that was
+//! demoted, missed invalidations, and is promoted again without a restart.
+//! An update that is dropped while its commit is under way in the database is
+//! invalidated at once, which may be before that commit.
+//!
+//! Two functions may use one template on purpose, and share entries: then they
+//! must return the same type.
+//!
+//! # What it needs
+//!
+//! The shared tier needs a Tokio runtime with its timers and I/O enabled
+//! (`#[tokio::main]` enables them); without one, calls pass the cache by. The local
+//! tier runs on any executor; on a Tokio runtime, it needs the timers too.
 //!
 //! # Where entries are
 //!
