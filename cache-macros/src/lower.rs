@@ -305,6 +305,8 @@ enum Kind {
     Receiver,
     SelfType,
     Parameter,
+    /// Of a type that has no name.
+    ImplParameter,
     TypeParameter,
     ConstParameter,
 }
@@ -314,7 +316,7 @@ impl Kind {
         match self {
             Kind::Receiver => "receiver",
             Kind::SelfType => "type",
-            Kind::Parameter => "parameter",
+            Kind::Parameter | Kind::ImplParameter => "parameter",
             Kind::TypeParameter => "type parameter",
             Kind::ConstParameter => "const parameter",
         }
@@ -348,8 +350,13 @@ impl<'f> Scope<'f> {
                     add(Ident::new("Self", span), Kind::SelfType);
                 }
                 FnArg::Typed(input) => {
+                    let kind = if is_impl_trait(&input.ty) {
+                        Kind::ImplParameter
+                    } else {
+                        Kind::Parameter
+                    };
                     for binding in bindings(&input.pat) {
-                        add(binding, Kind::Parameter);
+                        add(binding, kind);
                     }
                 }
             }
@@ -418,6 +425,21 @@ impl<'f> Scope<'f> {
             // Blamed at the template, but found where the parameter is, whatever
             // macro wrote the one or the other.
             ident.set_span(span.resolved_at(ident.span()));
+            let unnamed = argument.kind == Kind::ImplParameter && placeholder.steps.is_empty();
+            if unnamed && place == Place::Key {
+                errors.push(
+                    span,
+                    format_args!(
+                        "`{ident}` is of a type `impl Trait`, and two types can write the same key"
+                    ),
+                    format_args!(
+                        "name the type, `fn {}<K: KeyPart>({ident}: K)`, and add `<K>` to the key, \
+                         or say that it does not matter: `skip(K)`",
+                        self.function,
+                    ),
+                );
+                return None;
+            }
             if !argument.kind.is_type() {
                 return Some(Root::Value(ident));
             }
@@ -634,6 +656,15 @@ fn name_of(text: &str, span: Span, errors: &mut Errors) -> Option<Ident> {
         format_args!("a name that is also a keyword is written `r#{text}`"),
     );
     None
+}
+
+fn is_impl_trait(ty: &Type) -> bool {
+    match ty {
+        Type::ImplTrait(_) => true,
+        Type::Reference(reference) => is_impl_trait(&reference.elem),
+        Type::Paren(paren) => is_impl_trait(&paren.elem),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

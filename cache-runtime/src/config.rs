@@ -337,7 +337,11 @@ impl CacheBuilder {
         Shared::new(&self.url, &self.namespace, self.lease, limits)
             .map(Tier::Shared)
             .map_err(|error| {
-                Error::config(format!("the cache URL is `{}`: {error}", redact(&self.url)))
+                Error::config(format!(
+                    "the cache URL is `{}`: {error}; write `redis://host:port/database`, with \
+                     `user:password@` before the host if need be, or `redis+unix:///path`",
+                    redact(&self.url)
+                ))
             })
     }
 

@@ -16,6 +16,7 @@ use crate::port;
 #[derive(Debug)]
 pub struct RedisServer {
     process: Child,
+    watchdog: Watchdog,
     port: u16,
     dir: TempDir,
     settings: RedisServerBuilder,
@@ -58,6 +59,7 @@ impl RedisServerBuilder {
             let mut process = self.spawn(port, &dir);
             if became_ready(&mut process, &self.url(port), &dir) {
                 return RedisServer {
+                    watchdog: Watchdog::start(&process),
                     process,
                     port,
                     dir,
@@ -137,6 +139,7 @@ impl RedisServer {
     ///
     /// If the system doesn't let us.
     pub fn kill(&mut self) {
+        self.watchdog.stop();
         self.process.kill().expect("our own child can be killed");
         self.process.wait().expect("and waited for");
     }
@@ -190,6 +193,7 @@ impl RedisServer {
     pub fn restart_from_snapshot(&mut self) {
         self.kill();
         self.process = self.settings.spawn(self.port, &self.dir);
+        self.watchdog = Watchdog::start(&self.process);
         let url = self.url();
         assert!(
             became_ready(&mut self.process, &url, &self.dir),
@@ -290,8 +294,32 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         // Also ends a frozen one. After `kill` there is nothing to do.
+        self.watchdog.stop();
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// Kills the server when this process is killed, and so drops nothing: a pipe
+/// that nobody else can write to ends with us.
+#[derive(Debug)]
+struct Watchdog(Child);
+
+impl Watchdog {
+    fn start(server: &Child) -> Self {
+        let watchdog = Command::new("sh")
+            .args(["-c", "read -r _; kill -9 \"$0\"", &server.id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(watchdog.expect("there is a shell"))
+    }
+
+    /// Before the server is gone, and its number perhaps another process's.
+    fn stop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -497,9 +497,9 @@ fn first_version() -> u64 {
 }
 
 fn millis(duration: Duration) -> u64 {
-    // Rounded up: a ttl of less than a millisecond is not none.
-    let millis = duration.min(clock::FOREVER).as_nanos().div_ceil(1_000_000);
-    u64::try_from(millis).unwrap_or(u64::MAX)
+    // One less than there are: the server counts whole ones, and serves through the last.
+    let millis = duration.min(clock::FOREVER).as_millis().saturating_sub(1);
+    u64::try_from(millis).unwrap_or(u64::MAX).max(1)
 }
 
 fn bytes(value: Value) -> Option<Vec<u8>> {

@@ -109,8 +109,8 @@ async fn keyed<K: KeyPart + Display>(id: K) -> String {
     id.to_string()
 }
 
-#[cached(key = "impl:<id>")]
-async fn impl_argument(id: impl KeyPart + Display) -> String {
+#[cached(key = "impl:<id.to_string()>")]
+async fn impl_argument(id: impl Display) -> String {
     id.to_string()
 }
 
