@@ -73,3 +73,22 @@ async fn callers_who_wait_for_nobody_are_still_served_from_the_cache() {
     }
     assert_eq!(row.loads(), 1);
 }
+
+#[tokio::test]
+async fn a_version_that_is_no_number_is_a_miss() {
+    let server = RedisServer::start();
+    let cache = builder(&server).build().unwrap();
+    let row = Row::new(&cache);
+    row.end_loads();
+    server.query::<String>(&["SET", "test:v:rows", "foreign"]);
+    for _ in 0..2 {
+        assert_eq!(row.read().await, 1);
+    }
+    assert_eq!((row.loads(), cache.stats().errors), (2, 2));
+    // Which puts an end to it.
+    row.write_by_tag(2).await;
+    for _ in 0..2 {
+        assert_eq!(row.read().await, 2);
+    }
+    assert_eq!(row.loads(), 3);
+}

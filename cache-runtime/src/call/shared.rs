@@ -109,22 +109,28 @@ impl Request {
                 },
                 // Callers who saw that a version is absent have nothing in common:
                 // an invalidation would not have changed it.
-                None => match shared
-                    .draw_versions(&now, &self.tags, self.longest_ttl())
-                    .await
-                {
-                    Ok(()) => Step::LookAgain,
-                    Err(error) => {
-                        self.report(&error);
-                        self.gather(shared).await
-                    }
-                },
+                None => self.draw_versions(shared, &now).await,
             },
             // Absent, dead or unreadable: somebody must load.
             slot => match shared.flights.board_or_gather(&self.key) {
                 Boarding::Wait(waiter) => self.wait(shared, waiter).await,
                 Boarding::Lead(leader) => self.acquire(shared, leader, &slot, &now).await,
             },
+        }
+    }
+
+    /// Callers who see that a version is absent have nothing in common that an
+    /// invalidation would have changed. So they give it one first.
+    async fn draw_versions<'a>(&self, shared: &'a Shared, now: &Now) -> Step<'a> {
+        let drawn = shared
+            .draw_versions(&self.key, &self.tags, now, self.longest_ttl())
+            .await;
+        match drawn {
+            Ok(()) => Step::LookAgain,
+            Err(error) => {
+                self.report(&error);
+                self.gather(shared).await
+            }
         }
     }
 

@@ -236,14 +236,15 @@ impl Shared {
     /// Draws a version for each tag that has none.
     pub(crate) async fn draw_versions(
         &self,
-        now: &Now,
+        key: &Key,
         tags: &[Key],
+        now: &Now,
         ttl: Duration,
     ) -> Result<(), Error> {
         let mut draw = commands();
         self.read_versions(&mut draw, tags, ttl);
-        self.connector.send_over(&now.connection, &draw).await?;
-        Ok(())
+        let replies = self.connector.send_over(&now.connection, &draw).await?;
+        versions(replies.into_iter(), key).map(drop)
     }
 
     fn read_versions(&self, commands: &mut Pipeline, tags: &[Key], ttl: Duration) {
