@@ -55,11 +55,17 @@ struct State<Seen> {
 
 #[derive(Debug)]
 enum Phase {
+    /// The load has not begun. Next: loading, or dissolved.
     Gathering,
+    /// The leader loads, or watches for another process's entry. Next: any of those below.
     Loading,
+    /// The leader was dropped, and one of the waiters will lead. Next: loading, or dissolved.
     Leaderless,
+    /// The value is there for the waiters, while the leader still stores it.
     Landed(SharedValue),
+    /// The load failed: the waiters load for themselves.
     Failed,
+    /// Over, without a value to hand out: the waiters look again.
     Dissolved,
 }
 
