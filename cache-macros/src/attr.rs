@@ -11,7 +11,7 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprGroup, ExprLit, Lit, LitStr, Token, parenthesized};
+use syn::{Expr, ExprClosure, ExprGroup, ExprLit, Lit, LitStr, Token, parenthesized};
 
 use crate::duration;
 use crate::errors::{Errors, error, suggest};
@@ -21,18 +21,41 @@ use crate::errors::{Errors, error, suggest};
 pub(crate) struct CachedArgs {
     /// `None` only where there is an error.
     pub(crate) key: Option<LitStr>,
-    pub(crate) ttl: Option<Duration>,
+    pub(crate) ttl: Option<Ttl>,
     pub(crate) none_ttl: Option<Duration>,
-    pub(crate) tags: Vec<LitStr>,
+    pub(crate) tags: Vec<Tag>,
     pub(crate) skip: Vec<Ident>,
     pub(crate) cache: Option<Expr>,
+    pub(crate) condition: Option<Expr>,
+    /// A closure, or the path of a function.
+    pub(crate) unless: Option<Expr>,
+    pub(crate) version: Option<u32>,
+}
+
+/// How long an entry may be served.
+pub(crate) enum Ttl {
+    Fixed(Duration),
+    /// An expression over the arguments.
+    Computed(Expr),
+    /// A closure that is asked about the value.
+    OfValue(ExprClosure),
 }
 
 /// `#[cache_invalidate(…)]`
 #[derive(Default)]
 pub(crate) struct InvalidateArgs {
-    pub(crate) names: Vec<LitStr>,
+    pub(crate) names: Vec<Tag>,
     pub(crate) cache: Option<Expr>,
+    pub(crate) condition: Option<Expr>,
+    /// `on = ok`
+    pub(crate) on_ok: bool,
+}
+
+/// What is invalidated together.
+pub(crate) enum Tag {
+    Template(LitStr),
+    /// A value of a type that implements `CacheTag`.
+    Typed(Expr),
 }
 
 /// An option and how it is written, for those who wrote it in another way.
@@ -42,8 +65,8 @@ const CACHED: &[Usage] = &[
     ("key", "write a string: `key = \"user:<id>\"`"),
     (
         "ttl",
-        "write seconds, `ttl = 60`, or a string with units of `d`, `h`, `m`, `s`, `ms`: \
-         `ttl = \"1h30m\"`",
+        "write seconds, `ttl = 60`, a string with units of `d`, `h`, `m`, `s`, `ms`, \
+         `ttl = \"1h30m\"`, a `Duration`, or a closure: `ttl = |user| user.lifetime()`",
     ),
     (
         "none_ttl",
@@ -52,14 +75,33 @@ const CACHED: &[Usage] = &[
     ),
     (
         "invalidate_on",
-        "write a string, `invalidate_on = \"users\"`, or several: \
-         `invalidate_on = [\"users\", \"tenant:<tenant>\"]`",
+        "write a template, `invalidate_on = \"users\"`, a value of a `CacheTag` type, or several: \
+         `invalidate_on = [\"users\", TenantUsers(tenant)]`",
     ),
     ("skip", "write names of parameters: `skip(pool, context)`"),
     ("cache", "write an expression: `cache = self.cache`"),
+    (
+        "condition",
+        "write an expression over the parameters: `condition = page < 10`",
+    ),
+    (
+        "unless",
+        "write a closure over the value: `unless = |user| user.is_guest()`",
+    ),
+    ("version", "write an integer: `version = 2`"),
 ];
 
-const CACHE_INVALIDATE: &[Usage] = &[("cache", "write an expression: `cache = self.cache`")];
+const CACHE_INVALIDATE: &[Usage] = &[
+    ("cache", "write an expression: `cache = self.cache`"),
+    (
+        "condition",
+        "write an expression over the parameters: `condition = name.is_some()`",
+    ),
+    (
+        "on",
+        "write `on = ok`, to invalidate after success only, or leave it out",
+    ),
+];
 
 impl CachedArgs {
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
@@ -78,10 +120,13 @@ impl CachedArgs {
             let option = seen.next(input)?;
             match option.name {
                 "key" => args.key = Some(option.string(input)?),
-                "ttl" => args.ttl = Some(option.duration(input)?),
+                "ttl" => args.ttl = Some(option.ttl(input)?),
                 "none_ttl" => args.none_ttl = Some(option.duration(input)?),
-                "invalidate_on" => args.tags = option.strings(input)?,
+                "invalidate_on" => args.tags = option.tags(input)?,
                 "skip" => args.skip = option.names(input)?,
+                "condition" => args.condition = Some(option.value(input)?),
+                "unless" => args.unless = Some(option.question(input)?),
+                "version" => args.version = Some(option.version(input)?),
                 _ => args.cache = Some(option.value(input)?),
             }
             Ok(())
@@ -106,14 +151,19 @@ impl InvalidateArgs {
         );
         each_argument(tokens, errors, |input| {
             if input.peek(Ident::peek_any) && input.peek2(Token![=]) {
-                args.cache = Some(seen.next(input)?.value(input)?);
+                let option = seen.next(input)?;
+                match option.name {
+                    "condition" => args.condition = Some(option.value(input)?),
+                    "on" => args.on_ok = option.is_ok(input)?,
+                    _ => args.cache = Some(option.value(input)?),
+                }
                 return Ok(());
             }
             let name = input.parse::<Expr>()?;
-            args.names.push(as_string(&name).ok_or_else(|| {
+            args.names.push(Tag::new(name).map_err(|span| {
                 error(
-                    name.span(),
-                    "a name to invalidate is a string literal",
+                    span,
+                    "a name to invalidate is a string literal, or a value of a `CacheTag` type",
                     "write a key or a tag as a template: `\"user:<id>\"`",
                 )
             })?);
@@ -127,6 +177,17 @@ impl InvalidateArgs {
             );
         }
         args
+    }
+}
+
+impl Tag {
+    /// Refuses, with its place, a literal that is no template: it is no tag either.
+    fn new(expr: Expr) -> Result<Self, Span> {
+        match as_literal(&expr) {
+            Some(Lit::Str(template)) => Ok(Self::Template(template.clone())),
+            Some(other) => Err(other.span()),
+            None => Ok(Self::Typed(expr)),
+        }
     }
 }
 
@@ -229,17 +290,16 @@ impl OptionName {
             .ok_or_else(|| self.wrong(value.span(), "must be a string literal", self.usage))
     }
 
-    fn strings(&self, input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
-        let value = self.value(input)?;
-        let elements = match &value {
-            Expr::Array(array) => array.elems.iter().collect(),
+    fn tags(&self, input: ParseStream<'_>) -> syn::Result<Vec<Tag>> {
+        let elements = match self.value(input)? {
+            Expr::Array(array) => array.elems.into_iter().collect(),
             single => vec![single],
         };
-        let strings = elements.into_iter().map(|element| {
-            as_string(element)
-                .ok_or_else(|| self.wrong(element.span(), "must be a string literal", self.usage))
+        let tags = elements.into_iter().map(|element| {
+            Tag::new(element)
+                .map_err(|span| self.wrong(span, "must be a string literal, or a tag", self.usage))
         });
-        strings.collect()
+        tags.collect()
     }
 
     fn names(&self, input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {
@@ -257,12 +317,51 @@ impl OptionName {
         }
     }
 
+    fn is_ok(&self, input: ParseStream<'_>) -> syn::Result<bool> {
+        match self.value(input)? {
+            Expr::Path(path) if path.path.is_ident("ok") => Ok(true),
+            other => Err(self.wrong(other.span(), "must be `ok`", self.usage)),
+        }
+    }
+
+    fn question(&self, input: ParseStream<'_>) -> syn::Result<Expr> {
+        let value = self.value(input)?;
+        match &value {
+            Expr::Closure(closure) if closure.inputs.len() == 1 => Ok(value),
+            Expr::Path(_) => Ok(value),
+            other => Err(self.wrong(other.span(), "must be a closure over the value", self.usage)),
+        }
+    }
+
+    fn version(&self, input: ParseStream<'_>) -> syn::Result<u32> {
+        let value = self.value(input)?;
+        let version = match as_literal(&value) {
+            Some(Lit::Int(version)) => version.base10_parse().ok(),
+            _ => None,
+        };
+        version.ok_or_else(|| {
+            let rule = "must be an integer from 0 to 4294967295";
+            self.wrong(value.span(), rule, self.usage)
+        })
+    }
+
+    fn ttl(&self, input: ParseStream<'_>) -> syn::Result<Ttl> {
+        match self.value(input)? {
+            Expr::Closure(closure) if closure.inputs.len() == 1 => Ok(Ttl::OfValue(closure)),
+            value if as_literal(&value).is_some() => self.fixed(&value).map(Ttl::Fixed),
+            value => Ok(Ttl::Computed(value)),
+        }
+    }
+
     fn duration(&self, input: ParseStream<'_>) -> syn::Result<Duration> {
+        self.fixed(&self.value(input)?)
+    }
+
+    fn fixed(&self, value: &Expr) -> syn::Result<Duration> {
         const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-        let value = self.value(input)?;
         let span = value.span();
-        let duration = match as_literal(&value) {
+        let duration = match as_literal(value) {
             Some(Lit::Str(text)) => duration::parse(&text.value()),
             Some(Lit::Int(seconds)) if seconds.suffix().is_empty() => {
                 seconds.base10_parse().ok().map(Duration::from_secs)
@@ -331,16 +430,17 @@ mod tests {
     fn every_option_is_read() {
         let mut errors = Errors::default();
         let tokens = quote! {
-            key = "user:<id>", ttl = "1h30m", none_ttl = 1_5, invalidate_on = ["a", "b",],
+            key = "user:<id>", ttl = "1h30m", none_ttl = 1_5, invalidate_on = ["a", B(b),],
             skip(self, pool), cache = map::<A, B>(x),
         };
         let args = CachedArgs::parse(tokens, &mut errors);
         errors.finish(()).unwrap();
         assert_eq!(args.key.unwrap().value(), "user:<id>");
-        assert_eq!(args.ttl, Some(Duration::from_secs(90 * 60)));
+        assert!(matches!(args.ttl, Some(Ttl::Fixed(ttl)) if ttl == Duration::from_secs(90 * 60)));
         assert_eq!(args.none_ttl, Some(Duration::from_secs(15)));
-        let tags: Vec<_> = args.tags.iter().map(LitStr::value).collect();
-        assert_eq!(tags, ["a", "b"]);
+        assert!(matches!(&args.tags[0], Tag::Template(tag) if tag.value() == "a"));
+        assert!(matches!(&args.tags[1], Tag::Typed(Expr::Call(_))));
+        assert_eq!(args.tags.len(), 2);
         assert_eq!(args.skip, ["self", "pool"]);
         assert!(matches!(args.cache, Some(Expr::Call(_))));
     }

@@ -7,9 +7,10 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
-use syn::{Expr, Type, TypeInfer};
+use syn::{Expr, ExprClosure, Type, TypeInfer};
 
-use crate::lower::{self, CachedFn, Function, InvalidateFn, Name, Part, Root, Step};
+use crate::attr::Ttl;
+use crate::lower::{self, CachedFn, Function, InvalidateFn, Name, Part, Root, Step, Tag, TypedTag};
 
 pub(crate) fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
     match lower::cached(args, item.clone()) {
@@ -50,28 +51,39 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
         ttl,
         none_ttl,
         cache,
+        condition,
+        unless,
+        version,
         key,
         tags,
     } = cached;
     let name = function.sig.ident.unraw().to_string();
-    let ttl = ttl.map(|ttl| setter("ttl", ttl));
     let none_ttl = none_ttl.map(|none_ttl| setter("none_ttl", none_ttl));
+    let version = version.map(|version| quote!(.version(#version)));
+    let (fixed_ttl, computed_ttl, ttl_of_value) = match ttl {
+        None => (None, None, None),
+        Some(Ttl::Fixed(ttl)) => (Some(setter("ttl", ttl)), None, None),
+        Some(Ttl::Computed(ttl)) => (None, Some(quote_spanned!(ttl.span()=> .ttl(|| #ttl))), None),
+        Some(Ttl::OfValue(ttl)) => (None, None, Some(ttl)),
+    };
     let cache = expand_cache(cache);
     let shape = expand_shape(&output);
-    let tags = tuple(tags.iter().map(|tag| (tag.span, tag)));
+    let tags = expand_tags(&tags);
     let load = expand_body(&function, &output);
     // A type that can't be cached is the return type's fault. In one place, the
     // compiler says so once, and not again for each layer of the call.
     let blame = output.span().resolved_at(Span::mixed_site());
     let call = Ident::new("call", blame);
-    let or_load = quote_spanned! {blame=>
-        ::cache_runtime::__private::CachedCall::or_load(#call, #load).await
+    let or_load = match expand_keep(unless, ttl_of_value) {
+        None => quote_spanned! {blame=>
+            ::cache_runtime::__private::CachedCall::or_load(#call, #load).await
+        },
+        Some(keep) => quote_spanned! {blame=>
+            ::cache_runtime::__private::CachedCall::or_load_and_keep(#call, #keep, #load).await
+        },
     };
-    // A statement of its own: what the placeholders made, such as a guard, is
-    // gone before the function waits.
-    let statements = quote_spanned! {Span::mixed_site()=>
-        #[allow(clippy::used_underscore_binding)]
-        let #call = ::cache_runtime::__private::CachedCall::start(
+    let start = quote_spanned! {Span::mixed_site()=>
+        ::cache_runtime::__private::CachedCall::start(
             {
                 static SITE: ::cache_runtime::__private::CallSite =
                     ::cache_runtime::__private::CallSite::new(
@@ -80,18 +92,56 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
                         ::core::line!(),
                         #template,
                     )
-                    #ttl
-                    #none_ttl;
+                    #fixed_ttl
+                    #none_ttl
+                    #version;
                 &SITE
             },
             #cache,
             #shape,
             #key,
             #tags,
-        );
+        )
+        #computed_ttl
+    };
+    let start = match condition {
+        None => start,
+        Some(condition) => quote_spanned! {Span::mixed_site()=>
+            if #condition {
+                #start
+            } else {
+                ::cache_runtime::__private::CachedCall::bypass(#shape)
+            }
+        },
+    };
+    // A statement of its own: what the placeholders made, such as a guard, is
+    // gone before the function waits.
+    let statements = quote_spanned! {Span::mixed_site()=>
+        #[allow(clippy::used_underscore_binding)]
+        let #call = #start;
         #or_load
     };
     expand_function(&function, &statements)
+}
+
+/// What the value itself decides: whether it is stored, and for how long.
+fn expand_keep(unless: Option<Expr>, ttl: Option<ExprClosure>) -> Option<TokenStream> {
+    let keep = match &ttl {
+        None => quote_spanned!(Span::mixed_site()=> ::cache_runtime::__private::Keep::Default),
+        Some(ttl) => quote_spanned! {Span::mixed_site()=>
+            ::cache_runtime::__private::Keep::For(::cache_runtime::__private::ask(value, #ttl))
+        },
+    };
+    match unless {
+        None => ttl.map(|_| quote_spanned!(Span::mixed_site()=> |value| #keep)),
+        Some(unless) => Some(quote_spanned! {Span::mixed_site()=>
+            |value| if ::cache_runtime::__private::ask(value, #unless) {
+                ::cache_runtime::__private::Keep::Not
+            } else {
+                #keep
+            }
+        }),
+    }
 }
 
 fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
@@ -99,34 +149,52 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
         function,
         output,
         cache,
+        condition,
+        on_ok,
         from_arguments,
         from_result,
     } = invalidate;
     let cache = expand_cache(cache);
-    let from_arguments = tuple(from_arguments.iter().map(|name| (name.span, name)));
-    let with_result = (!from_result.is_empty()).then(|| expand_with_result(&from_result, &output));
+    let from_arguments = expand_tags(&from_arguments);
+    let only_if =
+        condition.map(|condition| quote_spanned!(condition.span()=> .only_if(#condition)));
+    let reads_result = on_ok || !from_result.is_empty();
+    let with_result = reads_result.then(|| expand_with_result(&from_result, &output));
+    let on_ok = on_ok.then(|| quote_spanned!(Span::mixed_site()=> .on_ok()));
     let body = expand_body(&function, &output);
     let statements = quote_spanned! {Span::mixed_site()=>
         #[allow(clippy::used_underscore_binding)]
         let call = ::cache_runtime::__private::InvalidateCall::start(#cache, #from_arguments)
-            #with_result;
+            #only_if
+            #with_result
+            #on_ok;
         call.run(#body).await
     };
     expand_function(&function, &statements)
 }
 
 /// Parts that are arguments are rendered before the body takes the arguments.
-fn expand_with_result(names: &[Name], output: &Type) -> TokenStream {
+fn expand_with_result(tags: &[Tag], output: &Type) -> TokenStream {
     let shape = expand_shape(output);
     let mut rendered = Vec::new();
-    let names = names.iter().map(|name| {
+    let statements = tags.iter().map(|tag| {
+        let name = match tag {
+            Tag::Name(name) => name,
+            Tag::Typed(tag) => {
+                let result = tag.result.as_ref();
+                return quote_spanned! {Span::mixed_site()=> {
+                    let #result = result;
+                    names.push_tag(#tag);
+                }};
+            }
+        };
         // Blamed on the template, but `result` is the closure's.
         let span = name.span.resolved_at(Span::mixed_site());
         let parts = name.parts.iter().map(|part| {
             if let Root::Result = part.root {
-                return expand_part(part, span);
+                return self::part(part, span);
             }
-            let part = expand_part(part, name.span);
+            let part = self::part(part, name.span);
             let local = format_ident!("part{}", rendered.len(), span = Span::mixed_site());
             rendered.push(quote_spanned! {Span::mixed_site()=>
                 let #local = ::cache_runtime::__private::RenderedPart::new(#part);
@@ -134,14 +202,16 @@ fn expand_with_result(names: &[Name], output: &Type) -> TokenStream {
             quote!(&#local)
         });
         let parts: Vec<_> = parts.collect();
-        expand_name(span, &name.literals, &parts)
+        let name = self::name(span, &name.literals, &parts);
+        quote_spanned!(Span::mixed_site()=> names.push(#name);)
     });
-    let names: Vec<_> = names.collect();
+    let statements: Vec<_> = statements.collect();
     quote_spanned! {Span::mixed_site()=>
         .with_result(#shape, {
             #(#rendered)*
+            #[allow(unused_variables)]
             move |result, names| {
-                #(names.push(#names);)*
+                #(#statements)*
             }
         })
     }
@@ -220,6 +290,13 @@ fn setter(name: &str, duration: Duration) -> TokenStream {
     quote!(.#name(::core::time::Duration::from_millis(#millis)))
 }
 
+fn expand_tags(tags: &[Tag]) -> TokenStream {
+    tuple(tags.iter().map(|tag| match tag {
+        Tag::Name(name) => (name.span, name.to_token_stream()),
+        Tag::Typed(tag) => (tag.expr.span(), tag.to_token_stream()),
+    }))
+}
+
 /// `(a, (b, ()))`: a tuple of any length that a trait can be implemented for.
 fn tuple<T: ToTokens>(items: impl DoubleEndedIterator<Item = (Span, T)>) -> TokenStream {
     items.rev().fold(
@@ -249,7 +326,7 @@ fn without_impl_trait(ty: &Type) -> Type {
 }
 
 /// A name from its parts, blamed on the template: one error, not one for each layer.
-fn expand_name(span: Span, literals: &[String], parts: &[TokenStream]) -> TokenStream {
+pub(crate) fn name(span: Span, literals: &[String], parts: &[TokenStream]) -> TokenStream {
     let parts = tuple(parts.iter().map(|part| (span, part)));
     quote_spanned! {span=> ::cache_runtime::__private::Name::new(&[#(#literals),*], #parts) }
 }
@@ -259,13 +336,20 @@ impl ToTokens for Name {
         let parts: Vec<_> = self
             .parts
             .iter()
-            .map(|part| expand_part(part, self.span))
+            .map(|part| self::part(part, self.span))
             .collect();
-        tokens.extend(expand_name(self.span, &self.literals, &parts));
+        tokens.extend(name(self.span, &self.literals, &parts));
     }
 }
 
-fn expand_part(part: &Part, span: Span) -> TokenStream {
+impl ToTokens for TypedTag {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let expr = &self.expr;
+        tokens.extend(quote_spanned!(expr.span()=> ::cache_runtime::__private::tag(&(#expr))));
+    }
+}
+
+pub(crate) fn part(part: &Part, span: Span) -> TokenStream {
     let root = match &part.root {
         Root::Value(ident) => ident.to_token_stream(),
         Root::Type(ty) => quote_spanned!(span=> ::cache_runtime::__private::TypeName::<#ty>::NEW),

@@ -3,12 +3,15 @@
 //! An attribute goes through the phases of a small compiler, one module each:
 //! `attr` parses its arguments, with `template` and `duration` for what is
 //! inside of strings; `lower` checks them against the function, and collects
-//! every mistake; `expand` writes the function.
+//! every mistake; `expand` writes the function. A derive is a module of its own.
 
 mod attr;
+mod cache_tag;
 mod duration;
 mod errors;
 mod expand;
+mod generics;
+mod key_part;
 mod lower;
 mod template;
 
@@ -50,10 +53,38 @@ use proc_macro::TokenStream;
 /// |---|---|
 /// | `key = "user:<id>"` | The template of the key. Required. |
 /// | `ttl = 60`, `"90s"`, `"1h30m"` | How long an entry may be served; never longer, and a little shorter at random. An integer is seconds; units are `d`, `h`, `m`, `s`, `ms`. Left out: the cache's default. |
+/// | `ttl = LIFETIME * factor` | The same, as any expression of type `Duration`. It may use the arguments. |
+/// | `ttl = \|token\| token.lifetime()` | The same, asked of the value that is about to be stored. |
 /// | `none_ttl = 5` | Caches `None` too, for so long. Left out: `None` is not cached. |
-/// | `invalidate_on = "users"`, `["users", "team:<team>"]` | Tags: the entry ends when one of them is invalidated. An invalidation of its own key ends it without being named here. |
+/// | `invalidate_on = "users"`, `["users", TeamUsers(team)]` | Tags: the entry ends when one of them is invalidated. An invalidation of its own key ends it without being named here. |
 /// | `skip(pool, trace)` | Parameters that do not change the result. `self` is skipped unless the key names it. |
-/// | `cache = self.cache` | Which cache: anything that is `AsRef<Cache>`. Left out: the global one. |
+/// | `cache = self.cache` | Which cache: a `Cache`, a reference to one, or an `Arc` of one. Left out: the global one. |
+/// | `condition = page < 10` | An expression over the arguments: where it is false, the call leaves the cache alone. |
+/// | `unless = \|user\| user.is_guest()` | A question to the value that is about to be stored: where it is true, it is not. |
+/// | `version = 2` | To be raised when the meaning of the stored value changes: values of another version are not served. The key stays the same, and so does what invalidates it. |
+///
+/// A ttl of zero, computed, stores nothing. A `None` is never asked: `none_ttl`
+/// alone decides about it.
+///
+/// ```
+/// use std::time::Duration;
+/// use cache_runtime::cached;
+///
+/// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+/// struct Token { scope: String, seconds: u64 }
+///
+/// #[cached(
+///     key = "token:<client>",
+///     ttl = |token| Duration::from_secs(token.seconds / 2),
+///     unless = |token| token.scope.is_empty(),
+///     condition = client != "anonymous",
+///     version = 2
+/// )]
+/// async fn token(client: &str) -> Result<Token, std::io::Error> {
+///     println!("asking for a token for {client}");
+///     Ok(Token { scope: "read".to_owned(), seconds: 3600 })
+/// }
+/// ```
 ///
 /// # Templates
 ///
@@ -67,6 +98,33 @@ use proc_macro::TokenStream;
 /// refused in literal text: white space, quotes, parentheses, numbers on their
 /// own, and placeholders without a separator beside them. Braces are literal:
 /// `{user:<id>}:posts` has a hash tag for Redis Cluster.
+///
+/// # Typed tags
+///
+/// A tag is a template, or an expression of a type that implements `CacheTag`:
+/// that the tag of an entry and the tag that is invalidated are the same is then
+/// for the compiler to see.
+///
+/// ```
+/// use cache_runtime::{CacheTag, cache_invalidate, cached};
+///
+/// #[derive(CacheTag)]
+/// #[cache_tag("team:<0>:users")]
+/// struct TeamUsers(u64);
+///
+/// #[cached(key = "users:<team>:<page>", invalidate_on = TeamUsers(team))]
+/// async fn users(team: u64, page: u32) -> Vec<String> {
+///     println!("asking the database for page {page} of team {team}");
+///     vec!["Ada".to_owned()]
+/// }
+///
+/// #[cache_invalidate(TeamUsers(team))]
+/// async fn remove_users(team: u64) {
+///     println!("removing the users of team {team}");
+/// }
+/// ```
+///
+/// The expression is evaluated before the body, and may borrow the arguments.
 ///
 /// # What is cached
 ///
@@ -106,19 +164,34 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// Each string is a template as for [`macro@cached`], of a key or of a tag. What
-/// it names is gone for every call that begins after this function has returned:
-/// the entry with that key, and every entry with that tag.
+/// Each string is a template as for [`macro@cached`], of a key or of a tag; any
+/// other expression is a tag whose type implements `CacheTag`. What it names is
+/// gone for every call that begins after this function has returned: the entry
+/// with that key, and every entry with that tag.
 ///
 /// `<result…>` is the value that the function returned: the `Ok` or `Some` part,
 /// if there is one. Without a value, names with `<result…>` are left out. A
-/// parameter called `result` comes first.
+/// parameter called `result` comes first. In an expression, `result` is a
+/// reference to that value; such an expression names no parameter, since the
+/// body has taken them: `TeamUsers(result.team)`.
 ///
 /// # Options
 ///
 /// | Option | Meaning |
 /// |---|---|
-/// | `cache = self.cache` | Which cache: anything that is `AsRef<Cache>`. Left out: the global one. |
+/// | `cache = self.cache` | Which cache: a `Cache`, a reference to one, or an `Arc` of one. Left out: the global one. |
+/// | `condition = name.is_some()` | An expression over the arguments: where it is false, nothing is invalidated. |
+/// | `on = ok` | Invalidates after success only: not after an `Err`, a panic, or a caller that gave up. For functions that change nothing then, such as those that end in a rollback. |
+///
+/// ```
+/// use cache_runtime::cache_invalidate;
+///
+/// #[cache_invalidate("user:<id>", condition = name.is_some(), on = ok)]
+/// async fn update(id: u64, name: Option<&str>) -> Result<(), std::io::Error> {
+///     println!("updating {id}: {name:?}");
+///     Ok(())
+/// }
+/// ```
 ///
 /// # Errors
 ///
@@ -132,6 +205,22 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn cache_invalidate(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::cache_invalidate(args.into(), item.into()).into()
+}
+
+/// Implements `CacheTag` for a struct: a tag with a type of its own.
+///
+/// The trait of the same name has the contract.
+#[proc_macro_derive(CacheTag, attributes(cache_tag))]
+pub fn cache_tag(input: TokenStream) -> TokenStream {
+    cache_tag::derive(input.into()).into()
+}
+
+/// Implements `KeyPart` for a struct or an enum: one value in a key.
+///
+/// The trait of the same name has the contract.
+#[proc_macro_derive(KeyPart)]
+pub fn key_part(input: TokenStream) -> TokenStream {
+    key_part::derive(input.into()).into()
 }
 
 /// The key that a template makes of the variables in scope.

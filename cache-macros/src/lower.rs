@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    Attribute, Expr, FnArg, GenericParam, Index, Item, LitStr, Member, Pat, PatIdent, ReturnType,
-    Signature, Token, Type, TypeImplTrait, Visibility, braced, parse_quote, token,
+    Attribute, Expr, ExprPath, FnArg, GenericParam, Index, Item, LitStr, Macro, Member, Pat,
+    PatIdent, ReturnType, Signature, Token, Type, TypeImplTrait, Visibility, braced, parse_quote,
+    token,
 };
 
-use crate::attr::{CachedArgs, InvalidateArgs};
+use crate::attr::{self, CachedArgs, InvalidateArgs, Ttl};
 use crate::errors::{Errors, error, nearest, suggest};
 use crate::template::{self, Placeholder, Template};
 
@@ -20,11 +21,14 @@ pub(crate) struct CachedFn {
     pub(crate) function: Function,
     pub(crate) output: Type,
     pub(crate) template: String,
-    pub(crate) ttl: Option<Duration>,
+    pub(crate) ttl: Option<Ttl>,
     pub(crate) none_ttl: Option<Duration>,
     pub(crate) cache: Option<Expr>,
+    pub(crate) condition: Option<Expr>,
+    pub(crate) unless: Option<Expr>,
+    pub(crate) version: Option<u32>,
     pub(crate) key: Name,
-    pub(crate) tags: Vec<Name>,
+    pub(crate) tags: Vec<Tag>,
 }
 
 /// `#[cache_invalidate]` on a function that it fits.
@@ -32,8 +36,10 @@ pub(crate) struct InvalidateFn {
     pub(crate) function: Function,
     pub(crate) output: Type,
     pub(crate) cache: Option<Expr>,
-    pub(crate) from_arguments: Vec<Name>,
-    pub(crate) from_result: Vec<Name>,
+    pub(crate) condition: Option<Expr>,
+    pub(crate) on_ok: bool,
+    pub(crate) from_arguments: Vec<Tag>,
+    pub(crate) from_result: Vec<Tag>,
 }
 
 /// A function whose statements are nobody's business here.
@@ -44,6 +50,18 @@ pub(crate) struct Function {
     pub(crate) brace: token::Brace,
     pub(crate) inner_attrs: Vec<Attribute>,
     pub(crate) statements: TokenStream,
+}
+
+pub(crate) enum Tag {
+    Name(Name),
+    Typed(TypedTag),
+}
+
+/// A value of a type that implements `CacheTag`.
+pub(crate) struct TypedTag {
+    pub(crate) expr: Expr,
+    /// The user's name for what the function returned, if this reads it.
+    pub(crate) result: Option<Ident>,
 }
 
 /// A key or a tag: literal text around parts, one piece more than parts.
@@ -86,7 +104,7 @@ pub(crate) fn cached(args: TokenStream, item: TokenStream) -> syn::Result<Cached
         .key
         .as_ref()
         .map(|key| scope.lower(Place::Key, key, &mut errors));
-    let tags = scope.lower_all(Place::Tag, &args.tags, &mut errors);
+    let tags = scope.lower_all(Place::Tag, args.tags, &mut errors);
     scope.skip(&args.skip, &mut errors);
     function.check_no_wildcards(&mut errors);
     scope.check_complete(&mut errors);
@@ -97,6 +115,9 @@ pub(crate) fn cached(args: TokenStream, item: TokenStream) -> syn::Result<Cached
         ttl: args.ttl,
         none_ttl: args.none_ttl,
         cache: args.cache,
+        condition: args.condition,
+        unless: args.unless,
+        version: args.version,
         key: key.unwrap_or_else(|| Name::empty(Span::call_site())),
         tags,
         function,
@@ -109,16 +130,18 @@ pub(crate) fn cache_invalidate(args: TokenStream, item: TokenStream) -> syn::Res
     let args = InvalidateArgs::parse(args, &mut errors);
     function.check_async(&mut errors);
 
-    let names = Scope::new(&function.sig).lower_all(Place::Invalidated, &args.names, &mut errors);
+    let names = Scope::new(&function.sig).lower_all(Place::Invalidated, args.names, &mut errors);
     let (from_result, from_arguments): (Vec<_>, Vec<_>) =
-        names.into_iter().partition(Name::reads_result);
-    if !from_result.is_empty() {
+        names.into_iter().partition(Tag::reads_result);
+    if args.on_ok || !from_result.is_empty() {
         function.check_nameable(&mut errors);
     }
 
     errors.finish(InvalidateFn {
         output: function.output(),
         cache: args.cache,
+        condition: args.condition,
+        on_ok: args.on_ok,
         from_arguments,
         from_result,
         function,
@@ -261,7 +284,7 @@ impl Parse for Function {
 
 impl Name {
     /// Stands in for one that is refused.
-    fn empty(span: Span) -> Self {
+    pub(crate) fn empty(span: Span) -> Self {
         Self {
             span,
             literals: Vec::new(),
@@ -273,6 +296,15 @@ impl Name {
         self.parts
             .iter()
             .any(|part| matches!(part.root, Root::Result))
+    }
+}
+
+impl Tag {
+    fn reads_result(&self) -> bool {
+        match self {
+            Tag::Name(name) => name.reads_result(),
+            Tag::Typed(tag) => tag.result.is_some(),
+        }
     }
 }
 
@@ -406,9 +438,52 @@ impl<'f> Scope<'f> {
         })
     }
 
-    fn lower_all(&mut self, place: Place, literals: &[LitStr], errors: &mut Errors) -> Vec<Name> {
-        let names = literals.iter();
-        names.map(|name| self.lower(place, name, errors)).collect()
+    fn lower_all(&mut self, place: Place, tags: Vec<attr::Tag>, errors: &mut Errors) -> Vec<Tag> {
+        let lower = |tag| match tag {
+            attr::Tag::Template(literal) => Tag::Name(self.lower(place, &literal, errors)),
+            attr::Tag::Typed(expr) => Tag::Typed(self.lower_typed(place, expr, errors)),
+        };
+        tags.into_iter().map(lower).collect()
+    }
+
+    fn lower_typed(&mut self, place: Place, expr: Expr, errors: &mut Errors) -> TypedTag {
+        let variables = variables(&expr);
+        let mut arguments = Vec::new();
+        let mut result = None;
+        for variable in variables {
+            if let Some(argument) = self.find(&variable.to_string()) {
+                argument.named_in.push(place);
+                arguments.push(variable);
+            } else if variable == "result" {
+                result = Some(variable);
+            }
+        }
+        if let Some(result) = &result {
+            if place == Place::Tag {
+                errors.push(
+                    result.span(),
+                    "the tag names the result, which is not there before the load",
+                    "name parameters of the function",
+                );
+                self.in_doubt = true;
+            }
+            // The body has taken the arguments when the result is there.
+            if place == Place::Invalidated
+                && let Some(argument) = arguments.first()
+            {
+                errors.push(
+                    argument.span(),
+                    format_args!(
+                        "the tag names `{argument}`, which is gone when there is a `result`"
+                    ),
+                    format_args!(
+                        "write a template, which may name both: \
+                         `\"tag:<{argument}>:<result.id>\"`"
+                    ),
+                );
+            }
+        }
+        TypedTag { expr, result }
     }
 
     fn resolve(
@@ -596,7 +671,37 @@ fn bindings(pattern: &Pat) -> Vec<Ident> {
     bindings.0
 }
 
-fn parse_template(literal: &LitStr, errors: &mut Errors) -> Option<Template> {
+/// The variables that an expression reads, those in the arguments of macros too.
+fn variables(expr: &Expr) -> Vec<Ident> {
+    struct Variables(Vec<Ident>);
+    impl Variables {
+        fn add_tokens(&mut self, tokens: TokenStream) {
+            let mut after_dot = false;
+            for token in tokens {
+                match &token {
+                    TokenTree::Ident(ident) if !after_dot => self.0.push(ident.clone()),
+                    TokenTree::Group(group) => self.add_tokens(group.stream()),
+                    _ => {}
+                }
+                after_dot = matches!(token, TokenTree::Punct(punct) if punct.as_char() == '.');
+            }
+        }
+    }
+    impl VisitMut for Variables {
+        fn visit_expr_path_mut(&mut self, path: &mut ExprPath) {
+            self.0.extend(path.path.get_ident().cloned());
+        }
+
+        fn visit_macro_mut(&mut self, invocation: &mut Macro) {
+            self.add_tokens(invocation.tokens.clone());
+        }
+    }
+    let mut variables = Variables(Vec::new());
+    variables.visit_expr_mut(&mut expr.clone());
+    variables.0
+}
+
+pub(crate) fn parse_template(literal: &LitStr, errors: &mut Errors) -> Option<Template> {
     let parsed = Template::parse(&literal.value());
     parsed
         .map_err(|faults| {
@@ -607,7 +712,7 @@ fn parse_template(literal: &LitStr, errors: &mut Errors) -> Option<Template> {
         .ok()
 }
 
-fn lower_parts(
+pub(crate) fn lower_parts(
     template: Template,
     span: Span,
     errors: &mut Errors,
@@ -650,10 +755,15 @@ fn name_of(text: &str, span: Span, errors: &mut Errors) -> Option<Ident> {
         name.set_span(span);
         return Some(name);
     }
+    let help = if text.starts_with(|c: char| c.is_ascii_digit()) {
+        "only `#[cache_tag]` has placeholders for fields without names".to_owned()
+    } else {
+        format!("a name that is also a keyword is written `r#{text}`")
+    };
     errors.push(
         span,
         format_args!("`{text}` in the template is not a name"),
-        format_args!("a name that is also a keyword is written `r#{text}`"),
+        help,
     );
     None
 }
@@ -702,7 +812,10 @@ mod tests {
         assert!(matches!(&cached.key.parts[0].root, Root::Value(id) if id == "id"));
         assert_eq!(cached.key.parts[1].steps.len(), 2);
         assert!(matches!(&cached.key.parts[2].root, Root::Value(n) if n == "N"));
-        assert!(matches!(&cached.tags[0].parts[0].root, Root::Type(ty) if ty == "T"));
+        let Tag::Name(tag) = &cached.tags[0] else {
+            panic!("a template");
+        };
+        assert!(matches!(&tag.parts[0].root, Root::Type(ty) if ty == "T"));
         assert_eq!(cached.function.attrs.len(), 1);
     }
 
@@ -850,6 +963,38 @@ mod tests {
     }
 
     #[test]
+    fn a_typed_tag_reads_arguments_or_the_result() {
+        let function = quote!(
+            async fn f(id: u64, team: u64) -> User {}
+        );
+        let args = quote!(
+            Tag(id),
+            Tag(result.team),
+            Tag {
+                team: f!(result.id)
+            }
+        );
+        let invalidate = cache_invalidate(args, function.clone()).unwrap();
+        assert_eq!(invalidate.from_arguments.len(), 1);
+        assert_eq!(invalidate.from_result.len(), 2);
+        for mixed in [quote!(Tag(result.id, team)), quote!(f!(result.id, [team]))] {
+            let refused = cache_invalidate(mixed, function.clone());
+            assert_errors(refused, &["the tag names `team`, which is gone"]);
+        }
+
+        let args = quote!(key = "<id>", invalidate_on = Tag(team));
+        assert_errors(cached(args, function.clone()), &["in a tag, but not in"]);
+        let args = quote!(key = "<id>:<team>", invalidate_on = [Tag(result)]);
+        assert_errors(cached(args, function), &["not there before the load"]);
+
+        let function = quote!(
+            async fn f(result: u64) -> impl Copy {}
+        );
+        let invalidate = cache_invalidate(quote!(Tag(result)), function).unwrap();
+        assert!(invalidate.from_result.is_empty(), "a parameter comes first");
+    }
+
+    #[test]
     fn something_is_invalidated() {
         let function = quote!(
             async fn f() {}
@@ -858,7 +1003,7 @@ mod tests {
             (quote!(), "names nothing"),
             (quote!(cache = x), "names nothing"),
             (quote!(key = "x"), "unknown option `key`"),
-            (quote!(x), "is a string literal"),
+            (quote!(5), "is a string literal"),
         ] {
             assert_errors(cache_invalidate(args, function.clone()), &[error]);
         }

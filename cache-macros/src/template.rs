@@ -17,6 +17,7 @@ pub(crate) struct Template {
 /// `<root.step.step>`
 #[derive(Debug, PartialEq)]
 pub(crate) struct Placeholder {
+    /// A name, or the number of a field that has none.
     pub(crate) root: String,
     pub(crate) steps: Vec<Step>,
 }
@@ -216,7 +217,9 @@ fn word_at_start(literal: &str) -> &str {
 impl Placeholder {
     fn parse(text: &str) -> Result<Self, Fault> {
         let mut names = text.split('.');
-        let root = names.next().filter(|root| is_name(root));
+        let root = names
+            .next()
+            .filter(|root| is_name(root) || index(root).is_some());
         let steps = names.map(Step::parse).collect();
         match (root, steps) {
             (Some(root), Some(steps)) => Ok(Self {
@@ -225,11 +228,11 @@ impl Placeholder {
             }),
             _ if text.is_empty() => Err(fault(
                 "placeholder `<>` names nothing",
-                "name a parameter in it, or write `<<>>` for a literal `<>`",
+                "write a name in it, or write `<<>>` for a literal `<>`",
             )),
             _ => Err(fault(
                 format!("`<{}>` is not a placeholder", text.escape_debug()),
-                "a placeholder is a parameter, or fields and calls without arguments from one: \
+                "a placeholder is a name, or fields and calls without arguments from one: \
                  `<id>`, `<user.id>`, `<login.to_lowercase()>`",
             )),
         }
@@ -243,11 +246,15 @@ impl Step {
         } else if is_name(text) {
             Some(Self::Field(text.to_owned()))
         } else {
-            let index = text.parse::<u32>().ok()?;
-            // `+1` and `01` parse as numbers; as fields they don't exist.
-            (index.to_string() == text).then_some(Self::Index(index))
+            index(text).map(Self::Index)
         }
     }
+}
+
+/// The number of a field; `+1` and `01` parse as numbers too, and are none.
+fn index(text: &str) -> Option<u32> {
+    let index = text.parse::<u32>().ok()?;
+    (index.to_string() == text).then_some(index)
 }
 
 /// Whether this looks like a Rust name; the compiler knows better about rare letters.
@@ -385,7 +392,7 @@ mod tests {
             ("a:<id.+1>", "`<id.+1>` is not a placeholder"),
             ("a:<id.01>", "`<id.01>` is not a placeholder"),
             ("a:<id.>", "`<id.>` is not a placeholder"),
-            ("a:<0>", "`<0>` is not a placeholder"),
+            ("a:<00>", "`<00>` is not a placeholder"),
         ] {
             let fault = fault_of(source);
             assert!(fault.starts_with(what), "{source:?}: {fault}");

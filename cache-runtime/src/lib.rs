@@ -95,12 +95,12 @@ mod store;
 mod unique;
 mod value;
 
-pub use cache_macros::{cache_invalidate, cached, key};
+pub use cache_macros::{CacheTag, KeyPart, cache_invalidate, cached, key};
 
 pub use crate::cache::{Cache, global, install};
 pub use crate::config::CacheBuilder;
 pub use crate::error::Error;
-pub use crate::key::{Key, KeyPart, KeyWriter, ListWriter, Written};
+pub use crate::key::{CacheTag, Key, KeyPart, KeyWriter, ListWriter, Written};
 pub use crate::options::Options;
 pub use crate::stats::{SiteStats, Stats};
 pub use crate::value::CacheValue;
@@ -109,12 +109,12 @@ pub use crate::value::CacheValue;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::call::{CachedCall, InvalidateCall, Keep, ask};
-    pub use crate::key::{Name, RenderedPart, TypeName, part};
+    pub use crate::key::{Name, Parts, RenderedPart, TypeName, part, tag};
     pub use crate::stats::CallSite;
     pub use crate::value::{ReturnType, return_shape};
 
     use crate::Cache;
-    use crate::key::{Key, Parts};
+    use crate::key::Key;
 
     /// The cache of functions without `cache = …`.
     pub fn global_cache() -> &'static Cache {

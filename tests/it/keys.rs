@@ -1,6 +1,6 @@
 //! No two argument lists share a key, nor do two templates.
 
-use cache_runtime::{Key, key};
+use cache_runtime::{Key, KeyPart, key};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -168,4 +168,75 @@ fn keys_read_well() {
         key!("{user:<id>}:login:<name>").as_str(),
         "{user:42}:login:'octo:cat'"
     );
+}
+
+#[derive(KeyPart)]
+struct Id(u64);
+
+#[derive(KeyPart)]
+struct Unit;
+
+#[derive(KeyPart)]
+struct Page<'a, K> {
+    after: Option<K>,
+    r#type: &'a str,
+}
+
+/// Variants that are as alike as they can be.
+#[derive(Debug, Clone, PartialEq, KeyPart)]
+enum Filter<K> {
+    None,
+    Empty(),
+    Is(K),
+    In(Vec<K>),
+    Between { low: K, high: K },
+    Not(Box<Filter<K>>),
+}
+
+#[derive(KeyPart)]
+enum Never {}
+
+#[derive(KeyPart)]
+struct Assoc<I: Iterator>(Option<I::Item>);
+
+fn filter() -> impl Strategy<Value = Filter<String>> {
+    let leaf = prop_oneof![
+        Just(Filter::None),
+        Just(Filter::Empty()),
+        Just(Filter::Is("None".to_owned())),
+        text().prop_map(Filter::Is),
+        vec(text(), 0..3).prop_map(Filter::In),
+        (text(), text()).prop_map(|(low, high)| Filter::Between { low, high }),
+    ];
+    leaf.prop_recursive(2, 4, 1, |inner| {
+        inner.prop_map(|inner| Filter::Not(Box::new(inner)))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn different_values_of_a_derived_part_have_different_keys(one in filter(), other in filter()) {
+        prop_assert_eq!(key!("a:<one>") == key!("a:<other>"), one == other);
+    }
+}
+
+#[test]
+fn derived_parts_read_well() {
+    let (id, unit) = (Id(7), Unit);
+    assert_eq!(key!("<id>:<unit>").as_str(), "7:'Unit'");
+    let page = Page {
+        after: Some(id),
+        r#type: "new",
+    };
+    assert_eq!(key!("<page>").as_str(), "((7),'new')");
+    let filter = Filter::Not(Box::new(Filter::Between { low: 1, high: 2 }));
+    assert_eq!(key!("<filter>").as_str(), "('Not',('Between',1,2))");
+    let (none, empty) = (Filter::<u8>::None, Filter::<u8>::Empty());
+    assert_eq!(key!("<none>:<empty>").as_str(), "'None':'Empty'");
+    let first = Assoc::<std::ops::Range<u8>>(Some(1));
+    assert_eq!(key!("<first>").as_str(), "(1)");
+    let never = None::<Never>;
+    assert_eq!(key!("<never>").as_str(), "()");
 }

@@ -3,12 +3,12 @@
 //! `#[cache_invalidate]` expands to `InvalidateCall::start(…).run(async move { body }).await`.
 //! An error may come after the change was committed, and so may a panic or a
 //! caller that gives up; an invalidation too many costs one miss, one too few
-//! costs stale data. So every way out invalidates.
+//! costs stale data. So every way out invalidates, unless `on = ok` says otherwise.
 
 use tokio::runtime::Handle;
 
 use crate::cache::Cache;
-use crate::key::{Key, Name, Names, Parts};
+use crate::key::{CacheTag, Key, Name, Names, Parts};
 use crate::value::{Shape, View};
 
 /// A call of a `#[cache_invalidate]` function, before its body runs.
@@ -23,6 +23,7 @@ pub struct InvalidateCallWithResult<S, N> {
     due: Due,
     _shape: S,
     names: N,
+    on_ok: bool,
 }
 
 /// Where a [`InvalidateCallWithResult`] puts the names it reads.
@@ -33,6 +34,11 @@ impl ResultNames {
     /// Adds a name.
     pub fn push<P: Parts>(&mut self, name: Name<P>) {
         self.0.push(name.render());
+    }
+
+    /// Adds a tag.
+    pub fn push_tag<T: CacheTag + ?Sized>(&mut self, tag: &T) {
+        self.push(tag.name());
     }
 }
 
@@ -45,9 +51,18 @@ impl InvalidateCall {
             due: Due {
                 cache: cache.clone(),
                 names: rendered,
+                wanted: true,
                 in_background: false,
             },
         }
+    }
+
+    /// Invalidates nothing if `condition` is false.
+    #[must_use]
+    pub fn only_if(mut self, condition: bool) -> Self {
+        self.due.names.retain(|_| condition);
+        self.due.wanted = condition;
+        self
     }
 
     /// Adds the names that depend on what the body returns.
@@ -60,6 +75,7 @@ impl InvalidateCall {
             due: self.due,
             _shape: shape,
             names,
+            on_ok: false,
         }
     }
 
@@ -77,11 +93,30 @@ where
     S: Shape,
     N: FnOnce(&S::Value, &mut ResultNames),
 {
+    /// Invalidates nothing after an error, a panic, or a caller that gave up.
+    #[must_use]
+    pub fn on_ok(mut self) -> Self {
+        self.on_ok = true;
+        self
+    }
+
     /// Runs the body, then invalidates, the names of its value too if it returned one.
     pub async fn run<F: Future<Output = S::Return>>(self, body: F) -> F::Output {
         let mut due = self.due;
+        if !due.wanted {
+            return body.await;
+        }
+        // With `on_ok`, nothing is due until it is known how the body ended.
+        let held = self.on_ok.then(|| std::mem::take(&mut due.names));
         let returned = body.await;
-        if let View::Value(value) = S::view(&returned) {
+        let outcome = S::view(&returned);
+        if let Some(held) = held {
+            if let View::Error = outcome {
+                return returned;
+            }
+            due.names = held;
+        }
+        if let View::Value(value) = outcome {
             // Apart from the others, which a panic in here must not take along.
             let mut names = ResultNames(Vec::new());
             (self.names)(value, &mut names);
@@ -98,6 +133,8 @@ where
 struct Due {
     cache: Cache,
     names: Vec<Key>,
+    /// Whether anything is to be invalidated at all.
+    wanted: bool,
     in_background: bool,
 }
 
@@ -120,6 +157,7 @@ impl Drop for Due {
                 let due = Due {
                     cache: self.cache.clone(),
                     names,
+                    wanted: true,
                     in_background: true,
                 };
                 // If the runtime is shutting down, this drops `due` again, which reports it.

@@ -9,13 +9,15 @@
 
 mod name;
 mod part;
+mod tag;
 mod types;
 
 use std::fmt;
 
-pub use self::name::Name;
-pub(crate) use self::name::{Names, Parts};
+pub(crate) use self::name::Names;
+pub use self::name::{Name, Parts};
 pub use self::part::{KeyPart, KeyWriter, ListWriter, RenderedPart, TypeName, Written, part};
+pub use self::tag::{CacheTag, tag};
 use crate::error::Error;
 
 /// The finished name of an entry or a tag.

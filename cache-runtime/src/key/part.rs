@@ -27,11 +27,37 @@ use std::marker::PhantomData;
 /// let id = UserId(42);
 /// assert_eq!(key!("user:<id>").as_str(), "user:42");
 /// ```
+///
+/// # Derived
+///
+/// A struct around one value is that value; other structs are the list of their
+/// fields. A variant is its name, in a list with its fields if it has any:
+///
+/// ```
+/// use cache_runtime::{KeyPart, key};
+///
+/// #[derive(KeyPart)]
+/// struct UserId(u64);
+///
+/// #[derive(KeyPart)]
+/// struct Page { after: UserId, limit: u16 }
+///
+/// #[derive(KeyPart)]
+/// enum Sort { Newest, By(String) }
+///
+/// let page = Page { after: UserId(42), limit: 10 };
+/// assert_eq!(key!("users:<page>").as_str(), "users:(42,10)");
+/// let (sort, other) = (Sort::Newest, Sort::By("name".to_owned()));
+/// assert_eq!(key!("users:<sort>").as_str(), "users:'Newest'");
+/// assert_eq!(key!("users:<other>").as_str(), "users:('By','name')");
+/// ```
+///
+/// Who renames a variant, or moves a field, changes the keys.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a cache key",
     label = "not a `KeyPart`",
     note = "integers, `bool`, `char`, strings, `Option`, tuples and slices of them can; floats cannot",
-    note = "for a type of your own, implement `KeyPart`, or name a field or method in the placeholder: `<id.0>`"
+    note = "for a type of your own, `#[derive(KeyPart)]`, or name a field or method in the placeholder: `<id.0>`"
 )]
 pub trait KeyPart {
     /// Writes this value, as one of the writer's forms.

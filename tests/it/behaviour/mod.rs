@@ -3,6 +3,8 @@
 mod flights;
 mod invalidation;
 mod manual;
+mod options;
+mod tags;
 mod values;
 
 use std::time::Duration;

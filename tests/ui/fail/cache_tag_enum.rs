@@ -1,0 +1,9 @@
+use cache_runtime::CacheTag;
+
+#[derive(CacheTag)]
+#[cache_tag("users")]
+enum Users {
+    All,
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use cache_runtime::CacheTag;
+
+#[derive(CacheTag)]
+#[cache_tag("tenant:<0>:users")]
+struct TenantUsers;
+
+fn main() {}

@@ -1,0 +1,5 @@
+use cache_runtime::key;
+
+fn main() {
+    key!("user:<0>");
+}

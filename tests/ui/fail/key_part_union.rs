@@ -1,0 +1,9 @@
+use cache_runtime::KeyPart;
+
+#[derive(KeyPart)]
+union Number {
+    signed: i64,
+    unsigned: u64,
+}
+
+fn main() {}
