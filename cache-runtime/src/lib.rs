@@ -65,7 +65,8 @@
 //!
 //! # Features
 //!
-//! `redis` (default): the shared tier. Without it the cache runs in-process only.
+//! * `redis` (default): the shared tier. Without it the cache runs in-process only.
+//! * `uuid`, `chrono`, `time`, `jiff`: the types of these crates in keys.
 
 // Some of what the tiers have in common is used, or awaited, by the shared one only.
 #![cfg_attr(
