@@ -348,7 +348,7 @@ impl OptionName {
     fn ttl(&self, input: ParseStream<'_>) -> syn::Result<Ttl> {
         match self.value(input)? {
             Expr::Closure(closure) if closure.inputs.len() == 1 => Ok(Ttl::OfValue(closure)),
-            value if as_literal(&value).is_some() => self.fixed(&value).map(Ttl::Fixed),
+            value if is_number_or_text(&value) => self.fixed(&value).map(Ttl::Fixed),
             value => Ok(Ttl::Computed(value)),
         }
     }
@@ -403,6 +403,14 @@ fn as_literal(expr: &Expr) -> Option<&Lit> {
         Expr::Lit(ExprLit { lit, .. }) => Some(lit),
         Expr::Group(ExprGroup { expr, .. }) => as_literal(expr),
         _ => None,
+    }
+}
+
+/// A literal, or a negative one, which the compiler takes for an expression.
+fn is_number_or_text(expr: &Expr) -> bool {
+    match expr {
+        Expr::Unary(negative) => as_literal(&negative.expr).is_some(),
+        other => as_literal(other).is_some(),
     }
 }
 

@@ -206,10 +206,12 @@ fn expand_with_result(tags: &[Tag], output: &Type) -> TokenStream {
         quote_spanned!(Span::mixed_site()=> names.push(#name);)
     });
     let statements: Vec<_> = statements.collect();
+    if statements.is_empty() {
+        return quote_spanned!(Span::mixed_site()=> .with_result(#shape, |_, _| {}));
+    }
     quote_spanned! {Span::mixed_site()=>
         .with_result(#shape, {
             #(#rendered)*
-            #[allow(unused_variables)]
             move |result, names| {
                 #(#statements)*
             }
