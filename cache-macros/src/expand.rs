@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -239,10 +239,10 @@ fn expand_function(function: &Function, statements: &TokenStream) -> TokenStream
 /// The user's statements, as a future that nobody has polled yet.
 fn expand_body(function: &Function, output: &Type) -> TokenStream {
     let output = without_impl_trait(output);
-    let mut block = TokenStream::new();
-    function
-        .brace
-        .surround(&mut block, |block| function.statements.to_tokens(block));
+    // Where the user's braces are, but not theirs: a body of one line is no
+    // block with unnecessary braces.
+    let mut block = Group::new(Delimiter::Brace, function.statements.clone());
+    block.set_span(function.brace.span.join().resolved_at(Span::mixed_site()));
     // The return that never happens makes the signature's type known inside,
     // where `?` and `.into()` need it. It stands outside the user's block, so
     // that an item in there cannot give the type another meaning.
