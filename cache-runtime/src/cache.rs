@@ -42,7 +42,8 @@ use crate::value::{CacheValue, Outcome, ResultOf};
 /// # Cancellation
 ///
 /// Every future of a cache may be dropped at any time: another caller takes
-/// over a load, a lease is given back, an invalidation goes on in the background.
+/// over a load, a lease is given back, and the invalidation of an annotated function
+/// goes on in the background. (That of [`invalidate`](Self::invalidate) does not.)
 #[derive(Clone)]
 pub struct Cache(Arc<Inner>);
 

@@ -182,7 +182,8 @@ impl Shared {
         Ok(now.may_serve(&entry).then_some(entry))
     }
 
-    /// Takes the lease on a slot that still holds what was seen, and then reads the tags' versions, in one round trip: both before the load begins.
+    /// Takes the lease on a slot that still holds what was seen, and then reads the
+    /// tags' versions, in one round trip: both before the load begins.
     pub(crate) async fn acquire(
         &self,
         key: &Key,
