@@ -4,8 +4,9 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Fields, LitStr, Member, Type, parse_quote};
+use syn::{Attribute, Data, DeriveInput, Fields, Generics, LitStr, Member, Type, parse_quote};
 
+use crate::describe;
 use crate::errors::{Errors, error, suggest};
 use crate::expand;
 use crate::generics::mentions_parameter;
@@ -42,9 +43,11 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
     let Some(((name, used), literal)) = errors.finish(lowered)? else {
         return Ok(TokenStream::new());
     };
+    let registered = expand_registration(&input.ident, &literal, &used, &input.generics);
 
     let bounds: Vec<_> = used
         .into_iter()
+        .flatten()
         .filter(|ty| mentions_parameter(ty, &input.generics))
         .collect();
     let clause = input.generics.make_where_clause();
@@ -70,7 +73,30 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
 
             #function
         }
+
+        #registered
     })
+}
+
+/// What the registry is told: which template is behind the type's name.
+fn expand_registration(
+    tag: &Ident,
+    template: &LitStr,
+    used: &[Option<&Type>],
+    generics: &Generics,
+) -> TokenStream {
+    let tag = tag.unraw().to_string();
+    let types = used
+        .iter()
+        .map(|ty| ty.map_or("_".to_owned(), |ty| describe::plain(ty, generics)));
+    quote! {
+        ::cache_runtime::__private::submit! {
+            ::cache_runtime::__private::Registered::Tag(
+                #tag,
+                ::cache_runtime::registry::Name::template(#template, &[#(#types),*]),
+            )
+        }
+    }
 }
 
 /// The name is returned: what a method made would be gone, so it is rendered at once.
@@ -129,8 +155,8 @@ struct Scope<'i> {
 }
 
 impl<'i> Scope<'i> {
-    /// The name, and the types that have to be parts of it as they are.
-    fn lower(&self, literal: &LitStr, errors: &mut Errors) -> (Name, Vec<&'i Type>) {
+    /// The name, and for each placeholder the type that has to be a part of it as it is.
+    fn lower(&self, literal: &LitStr, errors: &mut Errors) -> (Name, Vec<Option<&'i Type>>) {
         // Its tokens and `self` are from one place, to be blamed as one.
         let span = literal.span().resolved_at(Span::mixed_site());
         let mut used = Vec::new();
@@ -140,9 +166,7 @@ impl<'i> Scope<'i> {
         self.check_braces(&template, literal.span(), errors);
         for placeholder in &mut template.placeholders {
             if let Some(ty) = self.field(&placeholder.root) {
-                if placeholder.steps.is_empty() {
-                    used.push(ty);
-                }
+                used.push(placeholder.steps.is_empty().then_some(ty));
             } else {
                 errors.push(
                     literal.span(),

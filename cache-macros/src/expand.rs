@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Expr, ExprClosure, Type, TypeInfer};
 
 use crate::attr::Ttl;
+use crate::describe;
 use crate::lower::{self, CachedFn, Function, InvalidateFn, Name, Part, Root, Step, Tag, TypedTag};
 
 pub(crate) fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -28,7 +28,15 @@ pub(crate) fn cache_invalidate(args: TokenStream, item: TokenStream) -> TokenStr
 
 pub(crate) fn key(template: TokenStream) -> TokenStream {
     match lower::key(template) {
-        Ok(name) => quote!(::cache_runtime::__private::key(#name)),
+        Ok(name) => {
+            let by_hand = describe::key(&name);
+            quote! {{
+                ::cache_runtime::__private::submit! {
+                    ::cache_runtime::__private::Registered::ByHand(#by_hand)
+                }
+                ::cache_runtime::__private::key(#name)
+            }}
+        }
         Err(error) => error.to_compile_error(),
     }
 }
@@ -44,10 +52,10 @@ fn error_beside(item: TokenStream, error: &syn::Error) -> TokenStream {
 // visible to what the user wrote, and theirs are not shadowed.
 
 fn expand_cached(cached: CachedFn) -> TokenStream {
+    let description = describe::cached(&cached);
     let CachedFn {
         function,
         output,
-        template,
         ttl,
         none_ttl,
         cache,
@@ -56,8 +64,8 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
         version,
         key,
         tags,
+        options: _,
     } = cached;
-    let name = function.sig.ident.unraw().to_string();
     let none_ttl = none_ttl.map(|none_ttl| setter("none_ttl", none_ttl));
     let version = version.map(|version| quote!(.version(#version)));
     let (fixed_ttl, computed_ttl, ttl_of_value) = match ttl {
@@ -86,15 +94,13 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
         ::cache_runtime::__private::CachedCall::start(
             {
                 static SITE: ::cache_runtime::__private::CallSite =
-                    ::cache_runtime::__private::CallSite::new(
-                        ::core::concat!(::core::module_path!(), "::", #name),
-                        ::core::file!(),
-                        ::core::line!(),
-                        #template,
-                    )
-                    #fixed_ttl
-                    #none_ttl
-                    #version;
+                    ::cache_runtime::__private::CallSite::new(#description)
+                        #fixed_ttl
+                        #none_ttl
+                        #version;
+                ::cache_runtime::__private::submit! {
+                    ::cache_runtime::__private::Registered::Cached(&SITE)
+                }
                 &SITE
             },
             #cache,
@@ -145,6 +151,7 @@ fn expand_keep(unless: Option<Expr>, ttl: Option<ExprClosure>) -> Option<TokenSt
 }
 
 fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
+    let description = describe::invalidate(&invalidate);
     let InvalidateFn {
         function,
         output,
@@ -153,6 +160,7 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
         on_ok,
         from_arguments,
         from_result,
+        options: _,
     } = invalidate;
     let cache = expand_cache(cache);
     let from_arguments = expand_tags(&from_arguments);
@@ -163,6 +171,12 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
     let on_ok = on_ok.then(|| quote_spanned!(Span::mixed_site()=> .on_ok()));
     let body = expand_body(&function, &output);
     let statements = quote_spanned! {Span::mixed_site()=>
+        const _: () = {
+            static SITE: ::cache_runtime::registry::Function = #description;
+            ::cache_runtime::__private::submit! {
+                ::cache_runtime::__private::Registered::Function(&SITE)
+            }
+        };
         #[allow(clippy::used_underscore_binding)]
         let call = ::cache_runtime::__private::InvalidateCall::start(#cache, #from_arguments)
             #only_if
@@ -379,10 +393,11 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "an expansion is shown whole")]
     fn a_cached_function_is_one_call() {
         let args = quote! {
             key = "user:<self.tenant>:<id>", ttl = 60, none_ttl = "250ms",
-            invalidate_on = ["users", "type:<T>"], skip(T), cache = self.cache
+            invalidate_on = ["users", "type:<T>"], skip(T), cache = CACHE
         };
         let function = quote! {
             /// Documentation.
@@ -405,16 +420,44 @@ mod tests {
                         {
                             static SITE: ::cache_runtime::__private::CallSite =
                                 ::cache_runtime::__private::CallSite::new(
-                                    ::core::concat!(::core::module_path!(), "::", "get"),
-                                    ::core::file!(),
-                                    ::core::line!(),
-                                    "user:<self.tenant>:<id>",
+                                    ::cache_runtime::registry::Function::new(
+                                        ::core::concat!(::core::module_path!(), "::", "get"),
+                                        ::core::file!(),
+                                        ::core::line!(),
+                                        ::cache_runtime::registry::Role::caches(
+                                            ::cache_runtime::registry::Name::template(
+                                                "user:<self.tenant>:<id>",
+                                                &["_", "u64"],
+                                            ),
+                                            "_",
+                                            &[
+                                                ::cache_runtime::registry::Name::template(
+                                                    "users",
+                                                    &[],
+                                                ),
+                                                ::cache_runtime::registry::Name::template(
+                                                    "type:<T>",
+                                                    &["type"],
+                                                ),
+                                            ],
+                                        ),
+                                    )
+                                    .cache("CACHE")
+                                    .options(&[
+                                        "ttl = 60",
+                                        "none_ttl = \"250ms\"",
+                                        "skip (T)",
+                                        "cache = CACHE",
+                                    ]),
                                 )
                                 .ttl(::core::time::Duration::from_millis(60000u64))
                                 .none_ttl(::core::time::Duration::from_millis(250u64));
+                            ::cache_runtime::__private::submit! {
+                                ::cache_runtime::__private::Registered::Cached(&SITE)
+                            }
                             &SITE
                         },
-                        ::cache_runtime::__private::as_cache(&(self.cache)),
+                        ::cache_runtime::__private::as_cache(&(CACHE)),
                         {
                             let output =
                                 ::cache_runtime::__private::ReturnType::<Result<T, Error>>::NEW;
@@ -486,6 +529,27 @@ mod tests {
             cache_invalidate(args, function),
             quote! {
                 async fn rename(tenant: Tenant, id: u64) -> User {
+                    const _: () = {
+                        static SITE: ::cache_runtime::registry::Function =
+                            ::cache_runtime::registry::Function::new(
+                                ::core::concat!(::core::module_path!(), "::", "rename"),
+                                ::core::file!(),
+                                ::core::line!(),
+                                ::cache_runtime::registry::Role::invalidates(&[
+                                    ::cache_runtime::registry::Name::template(
+                                        "user:<id>",
+                                        &["u64"],
+                                    ),
+                                    ::cache_runtime::registry::Name::template(
+                                        "tenant:<tenant>:user:<result.id>",
+                                        &["Tenant", "_"],
+                                    ),
+                                ]),
+                            );
+                        ::cache_runtime::__private::submit! {
+                            ::cache_runtime::__private::Registered::Function(&SITE)
+                        }
+                    };
                     #[allow(clippy::used_underscore_binding)]
                     let call = ::cache_runtime::__private::InvalidateCall::start(
                         ::cache_runtime::__private::global_cache(),

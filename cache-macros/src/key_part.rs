@@ -1,11 +1,12 @@
 //! `#[derive(KeyPart)]`: a type of the user's as one value in a key.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Field, Fields, parse_quote};
 
+use crate::describe;
 use crate::errors::error;
 use crate::generics::{mentions, mentions_parameter};
 
@@ -55,6 +56,7 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
             .predicates
             .push(parse_quote!(#ty: ::cache_runtime::KeyPart));
     }
+    let registered = expand_registration(&input);
     let ident = &input.ident;
     let (parameters, arguments, clause) = input.generics.split_for_impl();
     Ok(quote_spanned! {mixed=>
@@ -67,6 +69,28 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
             ) -> ::cache_runtime::Written {
                 #body
             }
+        }
+
+        #registered
+    })
+}
+
+/// What the registry is told: which type a struct around one value is the same as.
+fn expand_registration(input: &DeriveInput) -> Option<TokenStream> {
+    let Data::Struct(data) = &input.data else {
+        return None;
+    };
+    let Fields::Unnamed(fields) = &data.fields else {
+        return None;
+    };
+    let [field] = fields.unnamed.iter().collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let around = input.ident.unraw().to_string();
+    let inside = describe::plain(&field.ty, &input.generics);
+    Some(quote! {
+        ::cache_runtime::__private::submit! {
+            ::cache_runtime::__private::Registered::Newtype(#around, #inside)
         }
     })
 }

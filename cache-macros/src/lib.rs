@@ -3,10 +3,12 @@
 //! An attribute goes through the phases of a small compiler, one module each:
 //! `attr` parses its arguments, with `template` and `duration` for what is
 //! inside of strings; `lower` checks them against the function, and collects
-//! every mistake; `expand` writes the function. A derive is a module of its own.
+//! every mistake; `expand` writes the function, and `describe` tells the registry
+//! about it. A derive is a module of its own.
 
 mod attr;
 mod cache_tag;
+mod describe;
 mod duration;
 mod errors;
 mod expand;

@@ -13,6 +13,7 @@ use syn::{
 };
 
 use crate::attr::{self, CachedArgs, InvalidateArgs, Ttl};
+use crate::describe;
 use crate::errors::{Errors, error, nearest, suggest};
 use crate::template::{self, Placeholder, Template};
 
@@ -20,7 +21,6 @@ use crate::template::{self, Placeholder, Template};
 pub(crate) struct CachedFn {
     pub(crate) function: Function,
     pub(crate) output: Type,
-    pub(crate) template: String,
     pub(crate) ttl: Option<Ttl>,
     pub(crate) none_ttl: Option<Duration>,
     pub(crate) cache: Option<Expr>,
@@ -29,6 +29,8 @@ pub(crate) struct CachedFn {
     pub(crate) version: Option<u32>,
     pub(crate) key: Name,
     pub(crate) tags: Vec<Tag>,
+    /// The other arguments, as they are written.
+    pub(crate) options: Vec<String>,
 }
 
 /// `#[cache_invalidate]` on a function that it fits.
@@ -40,6 +42,8 @@ pub(crate) struct InvalidateFn {
     pub(crate) on_ok: bool,
     pub(crate) from_arguments: Vec<Tag>,
     pub(crate) from_result: Vec<Tag>,
+    /// The other arguments, as they are written.
+    pub(crate) options: Vec<String>,
 }
 
 /// A function whose statements are nobody's business here.
@@ -66,6 +70,8 @@ pub(crate) struct TypedTag {
 
 /// A key or a tag: literal text around parts, one piece more than parts.
 pub(crate) struct Name {
+    /// The template as it was written.
+    pub(crate) source: String,
     pub(crate) span: Span,
     pub(crate) literals: Vec<String>,
     pub(crate) parts: Vec<Part>,
@@ -92,6 +98,7 @@ pub(crate) enum Step {
 
 pub(crate) fn cached(args: TokenStream, item: TokenStream) -> syn::Result<CachedFn> {
     let function = Function::parse_item(item)?;
+    let options = describe::options(args.clone());
     let mut errors = Errors::default();
     let args = CachedArgs::parse(args, &mut errors);
     let mut scope = Scope::new(&function.sig);
@@ -111,7 +118,6 @@ pub(crate) fn cached(args: TokenStream, item: TokenStream) -> syn::Result<Cached
 
     errors.finish(CachedFn {
         output: function.output(),
-        template: args.key.map(|key| key.value()).unwrap_or_default(),
         ttl: args.ttl,
         none_ttl: args.none_ttl,
         cache: args.cache,
@@ -120,12 +126,14 @@ pub(crate) fn cached(args: TokenStream, item: TokenStream) -> syn::Result<Cached
         version: args.version,
         key: key.unwrap_or_else(|| Name::empty(Span::call_site())),
         tags,
+        options,
         function,
     })
 }
 
 pub(crate) fn cache_invalidate(args: TokenStream, item: TokenStream) -> syn::Result<InvalidateFn> {
     let function = Function::parse_item(item)?;
+    let options = describe::options(args.clone());
     let mut errors = Errors::default();
     let args = InvalidateArgs::parse(args, &mut errors);
     function.check_async(&mut errors);
@@ -144,6 +152,7 @@ pub(crate) fn cache_invalidate(args: TokenStream, item: TokenStream) -> syn::Res
         on_ok: args.on_ok,
         from_arguments,
         from_result,
+        options,
         function,
     })
 }
@@ -286,6 +295,7 @@ impl Name {
     /// Stands in for one that is refused.
     pub(crate) fn empty(span: Span) -> Self {
         Self {
+            source: String::new(),
             span,
             literals: Vec::new(),
             parts: Vec::new(),
@@ -740,6 +750,7 @@ pub(crate) fn lower_parts(
         }
     }
     Name {
+        source: template.source,
         span,
         literals: template.literals,
         parts,

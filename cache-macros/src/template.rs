@@ -10,6 +10,7 @@ use std::fmt;
 /// A template, taken apart: one piece of literal text more than placeholders.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Template {
+    pub(crate) source: String,
     pub(crate) literals: Vec<String>,
     pub(crate) placeholders: Vec<Placeholder>,
 }
@@ -111,6 +112,7 @@ impl Template {
         literals.push(literal);
         if faults.is_empty() {
             Ok(Self {
+                source: source.to_owned(),
                 literals,
                 placeholders,
             })

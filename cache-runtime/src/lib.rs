@@ -90,6 +90,7 @@ mod flight;
 mod key;
 mod local;
 mod options;
+pub mod registry;
 mod stats;
 #[cfg(feature = "redis")]
 mod store;
@@ -111,8 +112,11 @@ pub use crate::value::CacheValue;
 pub mod __private {
     pub use crate::call::{CachedCall, InvalidateCall, Keep, ask};
     pub use crate::key::{Name, Parts, RenderedPart, TypeName, part, tag};
+    pub use crate::registry::Registered;
     pub use crate::stats::CallSite;
     pub use crate::value::{ReturnType, return_shape};
+
+    pub use inventory::submit;
 
     use crate::Cache;
     use crate::key::Key;

@@ -4,13 +4,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crate::registry::Function;
+
 /// What is known of a `#[cached]` function at compile time.
 #[derive(Debug)]
 pub struct CallSite {
-    function: &'static str,
-    file: &'static str,
-    line: u32,
-    template: &'static str,
+    pub(crate) function: Function,
     pub(crate) ttl: Option<Duration>,
     pub(crate) none_ttl: Option<Duration>,
     pub(crate) version: u32,
@@ -20,17 +19,9 @@ pub struct CallSite {
 
 impl CallSite {
     /// A function that caches with the default ttl, and no `None`.
-    pub const fn new(
-        function: &'static str,
-        file: &'static str,
-        line: u32,
-        template: &'static str,
-    ) -> Self {
+    pub const fn new(function: Function) -> Self {
         Self {
             function,
-            file,
-            line,
-            template,
             ttl: None,
             none_ttl: None,
             version: 0,
@@ -158,11 +149,14 @@ impl CounterTable {
             }
             let counters = self.at(i + 1);
             stats.add(counters);
+            let Function {
+                path, file, line, ..
+            } = site.function;
             let of_site = SiteStats {
-                function: site.function,
-                file: site.file,
-                line: site.line,
-                template: site.template,
+                function: path,
+                file,
+                line,
+                template: site.function.key(),
                 hits: counters.hits.load(Relaxed),
                 misses: counters.misses.load(Relaxed),
                 loads: counters.loads.load(Relaxed),

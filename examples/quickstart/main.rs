@@ -155,3 +155,11 @@ fn list(names: &[String]) -> String {
     let last = names.last().map_or("none", String::as_str);
     format!("{} names, the last is {last}", names.len())
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn annotations_agree() {
+        cache_runtime::registry::check().unwrap();
+    }
+}
