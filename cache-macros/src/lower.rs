@@ -384,12 +384,12 @@ impl<'f> Scope<'f> {
                 named_in: Vec::new(),
             });
         };
+        // Whether there is one, only the compiler knows.
+        add(Ident::new("Self", sig.ident.span()), Kind::SelfType);
         for input in &sig.inputs {
             match input {
                 FnArg::Receiver(receiver) => {
-                    let span = receiver.self_token.span;
-                    add(Ident::new("self", span), Kind::Receiver);
-                    add(Ident::new("Self", span), Kind::SelfType);
+                    add(Ident::new("self", receiver.self_token.span), Kind::Receiver);
                 }
                 FnArg::Typed(input) => {
                     let kind = if is_impl_trait(&input.ty) {
