@@ -10,6 +10,7 @@ mod keys;
 mod leases;
 mod outage;
 mod races;
+mod real_code;
 mod restart;
 mod shutdown;
 mod stampede;
