@@ -274,7 +274,8 @@ struct OptionName {
 
 impl OptionName {
     fn value(&self, input: ParseStream<'_>) -> syn::Result<Expr> {
-        if input.parse::<Option<Token![=]>>()?.is_none() {
+        let equals: Option<Token![=]> = input.parse()?;
+        if equals.is_none() || input.is_empty() || input.peek(Token![,]) {
             return Err(error(
                 self.span,
                 format_args!("option `{}` needs a value", self.name),
@@ -454,6 +455,19 @@ mod tests {
     }
 
     #[test]
+    fn every_option_is_documented() {
+        let cached = include_str!("../docs/cached.md");
+        let cache_invalidate = include_str!("../docs/cache_invalidate.md");
+        for (options, docs) in [(CACHED, cached), (CACHE_INVALIDATE, cache_invalidate)] {
+            for (option, _) in options {
+                let headings = [format!("\n## `{option}`\n"), format!("\n## `{option} = ")];
+                let found = headings.iter().any(|heading| docs.contains(heading));
+                assert!(found, "no heading for `{option}`");
+            }
+        }
+    }
+
+    #[test]
     fn a_literal_may_come_from_a_macro_variable() {
         let literal = proc_macro2::Group::new(proc_macro2::Delimiter::None, quote!("users"));
         let mut errors = Errors::default();
@@ -470,7 +484,7 @@ mod tests {
             "`ttl` must be longer than zero",
             "`skip` takes names of parameters",
             "option `none_ttl` needs a value",
-            "expected an expression",
+            "option `cache` needs a value",
             "`key` must be a string literal",
         ];
         assert_eq!(errors.len(), expected.len(), "{errors:#?}");

@@ -614,14 +614,46 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_function_stays() {
-        let expanded = pretty(cached(
-            quote!(),
+    fn a_refused_item_stays_as_it_is() {
+        let items = [
+            quote! {
+                /// Documentation.
+                #[inline]
+                pub(crate) async fn find<T: From<u8>>(&self, mut id: u64) -> Result<T, Error> {
+                    #![allow(unused)]
+                    self.row(id).await?.into()
+                }
+            },
             quote!(
-                async fn f() {}
+                async fn find(&self, id: u64) -> Option<User>;
             ),
-        ));
-        assert!(expanded.contains("compile_error!"), "{expanded}");
-        assert!(expanded.contains("async fn f() {}"), "{expanded}");
+            quote!(
+                fn find(id: u64) -> impl Future<Output = u64> + Send;
+            ),
+            quote!(
+                struct User(u64);
+            ),
+            quote!(
+                async fn find( -> ) { let x = ; }
+            ),
+        ];
+        let of_cached = [
+            quote!(),
+            quote!(key),
+            quote!(key = ),
+            quote!(key = "user:<id>", tt),
+        ];
+        let of_cache_invalidate = [quote!(), quote!("user:<"), quote!("user:<id>", on = )];
+        for item in items {
+            let cached = of_cached.clone().map(|args| cached(args, item.clone()));
+            let cache_invalidate = of_cache_invalidate
+                .clone()
+                .map(|args| cache_invalidate(args, item.clone()));
+            for expanded in cached.iter().chain(&cache_invalidate) {
+                let expanded = expanded.to_string();
+                assert!(expanded.contains("compile_error !"), "{expanded}");
+                assert!(expanded.ends_with(&item.to_string()), "{expanded}");
+            }
+        }
     }
 }

@@ -33,7 +33,7 @@
 //! * Concurrent callers of one key share one load, in a process and in all
 //!   processes on one server.
 //! * Two different argument lists never share a key, nor do two templates.
-//! * A mistake in a template does not compile.
+//! * A mistake in a template does not compile: [what the compiler says](mistakes).
 //!
 //! What is not: an invalidation that the server did not carry out, because it was
 //! away, is reported and leaves old data until its ttl ends. A load that reads
@@ -96,6 +96,10 @@ mod stats;
 mod store;
 mod unique;
 mod value;
+
+#[cfg(all(doc, not(doctest)))]
+#[doc = include_str!("../docs/mistakes.md")]
+pub mod mistakes {}
 
 pub use cache_macros::{CacheTag, KeyPart, cache_invalidate, cached, key};
 

@@ -8,6 +8,7 @@ mod gated;
 mod joining;
 mod keys;
 mod leases;
+mod mistakes;
 mod outage;
 mod races;
 mod real_code;

@@ -1,0 +1,164 @@
+//! The page of mistakes in the documentation is what `ui/fail` says.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+const PAGE: &str = "../cache-runtime/docs/mistakes.md";
+
+const HEAD: &str = "\
+<!-- Made from tests/ui/fail: see tests/it/mistakes.rs -->
+
+What does not compile, and what the compiler says of it.
+
+Each of these is a test: the message is the one that you will see.
+";
+
+struct Chapter {
+    title: &'static str,
+    idea: &'static str,
+    /// How the names of its cases begin; the longest that fits a name decides.
+    cases: &'static [&'static str],
+}
+
+const CHAPTERS: &[Chapter] = &[
+    Chapter {
+        title: "Templates",
+        idea: "A template is a string literal. What could be mistaken for a value in a \
+               finished key is refused in its literal text.",
+        cases: &["template_", "braces", "key_"],
+    },
+    Chapter {
+        title: "Placeholders and parameters",
+        idea: "Every placeholder names a parameter, and every parameter is in the key or \
+               in `skip`.",
+        cases: &[
+            "unknown_placeholder",
+            "parameter_",
+            "type_parameter_",
+            "binding_",
+            "typed_tag_",
+            "wildcard_",
+            "self_",
+            "skip_",
+            "field_of_a_type",
+            "result_in_key",
+            "key_of_impl_trait",
+        ],
+    },
+    Chapter {
+        title: "Types in keys",
+        idea: "What stands in a key implements `KeyPart`.",
+        cases: &["key_part_"],
+    },
+    Chapter {
+        title: "Options",
+        idea: "All mistakes of one attribute are told at once.",
+        cases: &[
+            "unknown_option",
+            "option_",
+            "repeated_option",
+            "missing_",
+            "key_without_name",
+            "ttl_",
+            "none_ttl_",
+            "condition_",
+            "unless_",
+            "version_",
+            "cache_not_a_cache",
+            "several_mistakes",
+            "half_typed_",
+        ],
+    },
+    Chapter {
+        title: "Functions",
+        idea: "The attributes stand on async functions that have a body.",
+        cases: &["not_", "const_", "no_body", "body_"],
+    },
+    Chapter {
+        title: "Return types",
+        idea: "What is cached is owned, and can be cloned and serialized.",
+        cases: &["value_", "impl_trait_result"],
+    },
+    Chapter {
+        title: "Tags",
+        idea: "A tag is a template, or a value of a type that implements `CacheTag`.",
+        cases: &["cache_tag_", "tag_of_", "invalidate_on_"],
+    },
+    Chapter {
+        title: "Invalidation",
+        idea: "`#[cache_invalidate]` names keys and tags, by arguments or by the result.",
+        cases: &[
+            "invalidate_",
+            "invalidate_on_something_else",
+            "no_such_field",
+        ],
+    },
+];
+
+#[test]
+fn the_page_of_mistakes_is_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = page(&root.join("ui/fail"));
+    let path = root.join(PAGE);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path, page).unwrap();
+        return;
+    }
+    assert!(
+        fs::read_to_string(path).is_ok_and(|committed| committed == page),
+        "cache-runtime/docs/mistakes.md is not what tests/ui/fail says; to write it again:\n\n    \
+         UPDATE=1 cargo test -p cache-tests --test it the_page_of_mistakes\n"
+    );
+}
+
+fn page(folder: &Path) -> String {
+    let mut names: Vec<_> = folder
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    let mut page = HEAD.to_owned();
+    for chapter in CHAPTERS {
+        let Chapter { title, idea, .. } = chapter;
+        write!(page, "\n# {title}\n\n{idea}\n").unwrap();
+        for name in &names {
+            if chapter_of(name).title == *title {
+                page.push_str(&case(folder, name));
+            }
+        }
+    }
+    page
+}
+
+fn chapter_of(name: &str) -> &'static Chapter {
+    let fit = |chapter: &Chapter| {
+        let cases = chapter.cases.iter();
+        let fits = cases.filter(|case| name.starts_with(**case));
+        fits.map(|case| case.len()).max()
+    };
+    let chapter = CHAPTERS.iter().max_by_key(|chapter| fit(chapter)).unwrap();
+    assert!(
+        fit(chapter).is_some(),
+        "ui/fail/{name}.rs is of no chapter; name one in tests/it/mistakes.rs"
+    );
+    chapter
+}
+
+fn case(folder: &Path, name: &str) -> String {
+    let source = fs::read_to_string(folder.join(name).with_extension("rs")).unwrap();
+    let source = source
+        .trim_end()
+        .trim_end_matches("fn main() {}")
+        .trim_end();
+    let says = fs::read_to_string(folder.join(name).with_extension("stderr")).unwrap();
+    let says = says.replace(&format!("ui/fail/{name}.rs"), "src/lib.rs");
+    let says = says.trim_end();
+    let title = name.replace('_', " ");
+    let (first, rest) = title.split_at(1);
+    let first = first.to_uppercase();
+    format!("\n## {first}{rest}\n\n```rust,compile_fail\n{source}\n```\n\n```text\n{says}\n```\n")
+}
