@@ -16,6 +16,8 @@ Commands:
           with the system's package manager
   lint    Check formatting, clippy, the documentation and the build without
           default features
+  model   Look at every state of the protocol's model, in the large
+          configurations too: some minutes and gigabytes
   ci      test, then lint
 
 Environment:
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let done = match args.as_slice() {
         ["test"] => test(),
         ["lint"] => lint(),
+        ["model"] => model(),
         ["ci"] => test().and_then(|()| lint()),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -56,6 +59,12 @@ fn test() -> Result<(), String> {
     let server = server::find_or_install()?;
     step::cargo("test --workspace --all-features")
         .env(server::PATH_VARIABLE, server)
+        .run()
+}
+
+fn model() -> Result<(), String> {
+    // One after the other: the large ones want the memory for themselves.
+    step::cargo("test -p cache-model --release -- --include-ignored --nocapture --test-threads 1")
         .run()
 }
 

@@ -1,0 +1,179 @@
+//! The in-process tier: one key with one tag, where a lock stands for the server.
+//!
+//! `local.rs`, `flight.rs` and `call/local.rs` of the runtime, one lock at a time.
+
+mod participants;
+pub mod rules;
+pub mod state;
+
+use self::rules::Without;
+use self::state::{At, Budget, Names, State, WriterAt};
+use crate::search::{Action, Model, Step, Who};
+
+/// Who takes part, and which faults there are.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// For the table.
+    pub name: &'static str,
+    /// How many readers.
+    pub readers: usize,
+    /// What each writer invalidates.
+    pub writers: Vec<Names>,
+    /// Whether a second load is a broken promise.
+    pub one_load: bool,
+    /// How many faults there may be.
+    pub faults: Budget,
+}
+
+/// A configuration, under the protocol or without one of its rules.
+#[derive(Debug, Clone)]
+pub struct Local {
+    /// The configuration.
+    pub config: Config,
+    /// The rule that is left out.
+    pub without: Option<Without>,
+}
+
+impl Config {
+    /// Nobody, and no faults.
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            readers: 0,
+            writers: Vec::new(),
+            one_load: false,
+            faults: Budget::default(),
+        }
+    }
+
+    /// With so many readers.
+    #[must_use]
+    pub fn readers(mut self, readers: usize) -> Self {
+        self.readers = readers;
+        self
+    }
+
+    /// With one more writer.
+    #[must_use]
+    pub fn writer(mut self, names: Names) -> Self {
+        self.writers.push(names);
+        self
+    }
+
+    /// With one load as a promise.
+    #[must_use]
+    pub fn one_load(mut self) -> Self {
+        self.one_load = true;
+        self
+    }
+
+    /// With so many faults.
+    #[must_use]
+    pub fn faults(mut self, set: impl FnOnce(&mut Budget)) -> Self {
+        set(&mut self.faults);
+        self
+    }
+}
+
+impl Local {
+    fn lacks(&self, rule: Without) -> bool {
+        self.without == Some(rule)
+    }
+}
+
+impl Model for Local {
+    type State = State;
+
+    fn initial(&self) -> State {
+        State {
+            budget: self.config.faults,
+            ..State::default()
+        }
+    }
+
+    fn steps(&self, state: &State, steps: &mut Vec<Step<State>>) {
+        for reader in 0..self.config.readers {
+            self.reader_steps(state, reader, steps);
+            self.reader_fault_steps(state, reader, steps);
+        }
+        for writer in 0..self.config.writers.len() {
+            self.writer_steps(state, writer, steps);
+        }
+        self.fault_steps(state, steps);
+    }
+
+    fn violation(&self, state: &State) -> Option<String> {
+        if let Some((data, floor)) = state.stale {
+            return Some(format!(
+                "stale read: data {data}, though data {floor} was invalidated for"
+            ));
+        }
+        if self.config.one_load && state.loads > 1 {
+            return Some("two loads where one would do".to_owned());
+        }
+        if self.all_done(state) {
+            let entry = state.entry.filter(|&entry| self.is_valid(state, entry));
+            if entry.is_some_and(|entry| entry.data < state.row) {
+                return Some("stale at rest".to_owned());
+            }
+            if state.current.is_some() {
+                return Some("a flight is left behind".to_owned());
+            }
+        }
+        None
+    }
+
+    fn all_done(&self, state: &State) -> bool {
+        state
+            .readers
+            .iter()
+            .all(|reader| matches!(reader.at, At::Idle | At::Done))
+            && state
+                .writers
+                .iter()
+                .all(|writer| matches!(writer.at, WriterAt::Idle | WriterAt::Done))
+    }
+}
+
+fn step(
+    steps: &mut Vec<Step<State>>,
+    state: &State,
+    who: Who,
+    what: &'static str,
+    change: impl FnOnce(&mut State),
+) {
+    let mut state = state.clone();
+    change(&mut state);
+    let action = Action { who, what };
+    steps.push(Step { action, state });
+}
+
+/// The configurations for each test run.
+pub fn configurations() -> Vec<Config> {
+    use self::state::{ALL, KEY, TAG};
+    vec![
+        Config::new("one load").readers(3).one_load(),
+        Config::new("three readers, a tag").readers(3).writer(TAG),
+        Config::new("a key and a tag, and readers that give up or fail")
+            .readers(2)
+            .writer(KEY)
+            .writer(TAG)
+            .faults(|faults| {
+                faults.cancels = 1;
+                faults.errors = 1;
+            }),
+        Config::new("all is cleared, counters are swept")
+            .readers(2)
+            .writer(TAG)
+            .writer(ALL)
+            .faults(|faults| {
+                faults.losses = 1;
+                faults.sweeps = 1;
+            }),
+        Config::new("two writers, of whom one names both")
+            .readers(2)
+            .writer(KEY | TAG)
+            .writer(TAG)
+            .faults(|faults| faults.cancels = 1),
+    ]
+}

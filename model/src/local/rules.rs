@@ -1,0 +1,23 @@
+//! The rules, each of which can be left out.
+
+use super::Config;
+use super::state::{ALL, KEY, TAG};
+
+rules! {
+    /// An entry is valid while its tags' counters are where they were.
+    EntriesAskTheirCounter => |it| it.readers(2).writer(TAG),
+    /// The counters are observed before the load begins.
+    CountersAreObservedBeforeTheLoad => |it| it.readers(2).writer(TAG),
+    /// A flight that was forgotten stores nothing.
+    ForgottenFlightsStoreNothing => |it| it.readers(2).writer(KEY),
+    /// Invalidating a key forgets its flight.
+    InvalidationForgetsTheFlight => |it| it.readers(2).writer(KEY),
+    /// Clearing the cache forgets all flights.
+    ClearingForgetsFlights => |it| it.readers(2).writer(ALL),
+    /// A caller boards only a load with the counters that it observed.
+    BoardingComparesCounters => |it| it.readers(2).writer(TAG),
+    /// A counter that an entry, a load or a caller holds is not swept out.
+    CountersThatAreHeldAreKept => |it| it.readers(2).writer(TAG).faults(|f| f.sweeps = 1),
+    /// A leader that is dropped hands its flight to a waiter.
+    DroppedLeaderHandsOver => |it| it.readers(2).faults(|f| f.cancels = 1),
+}

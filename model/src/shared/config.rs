@@ -1,0 +1,180 @@
+//! Who takes part, and which faults there are.
+
+use super::state::{Budget, Names, TAGS};
+
+/// One configuration of the model.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// For the table.
+    pub name: &'static str,
+    /// Where slot and versions are.
+    pub servers: Servers,
+    /// The process of each reader, in ascending order.
+    pub readers: Vec<u8>,
+    /// How many tags the entry carries.
+    pub tags: usize,
+    /// The writers.
+    pub writers: Vec<WriterConfig>,
+    /// Whether readers refresh a valid entry.
+    pub refresh: bool,
+    /// Whether a second load is a broken promise: only without writers and faults.
+    pub one_load: bool,
+    /// How many faults there may be.
+    pub faults: Budget,
+}
+
+/// Where slot and versions are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Servers {
+    /// On one server: a look reads all of them at once.
+    One,
+    /// In a cluster, on two: each is read for itself, in any order, and each
+    /// server may restart without the other.
+    Two,
+}
+
+/// What a writer does.
+#[derive(Debug, Clone, Copy)]
+pub struct WriterConfig {
+    /// Where it runs.
+    pub process: u8,
+    /// What it invalidates.
+    pub names: Names,
+    /// Whether it places fences.
+    pub fenced: bool,
+    /// Whether its body may fail, panic or be dropped.
+    pub fails: bool,
+}
+
+/// The name of the key.
+pub const KEY: Names = 1;
+/// The name of the first tag.
+pub const TAG: Names = 1 << 1;
+/// The name of the second tag.
+pub const OTHER_TAG: Names = 1 << 2;
+
+impl Config {
+    /// One server, one tag, no faults.
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            servers: Servers::One,
+            readers: Vec::new(),
+            tags: 1,
+            writers: Vec::new(),
+            refresh: false,
+            one_load: false,
+            faults: Budget::default(),
+        }
+    }
+
+    /// With a reader in each of these processes.
+    #[must_use]
+    pub fn readers<const N: usize>(mut self, processes: [u8; N]) -> Self {
+        self.readers = processes.to_vec();
+        self
+    }
+
+    /// With one more writer, in process 0.
+    #[must_use]
+    pub fn writer(mut self, names: Names) -> Self {
+        self.writers.push(WriterConfig {
+            process: 0,
+            names,
+            fenced: false,
+            fails: false,
+        });
+        self
+    }
+
+    /// With one more writer, whose body may fail, panic or be dropped.
+    #[must_use]
+    pub fn failing_writer(mut self, names: Names) -> Self {
+        self = self.writer(names);
+        self.last_writer().fails = true;
+        self
+    }
+
+    /// With one more writer, that places fences.
+    #[must_use]
+    pub fn fenced_writer(mut self, names: Names) -> Self {
+        self = self.writer(names);
+        self.last_writer().fenced = true;
+        self
+    }
+
+    /// With one more writer, that places fences, and whose body may fail, panic or be dropped.
+    #[must_use]
+    pub fn failing_fenced_writer(mut self, names: Names) -> Self {
+        self = self.fenced_writer(names);
+        self.last_writer().fails = true;
+        self
+    }
+
+    fn last_writer(&mut self) -> &mut WriterConfig {
+        self.writers.last_mut().expect("it was just added")
+    }
+
+    /// With slot and versions on two servers.
+    #[must_use]
+    pub fn cluster(mut self) -> Self {
+        self.servers = Servers::Two;
+        self
+    }
+
+    /// With so many tags.
+    #[must_use]
+    pub fn tags(mut self, tags: usize) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    /// With readers that refresh.
+    #[must_use]
+    pub fn refreshing(mut self) -> Self {
+        self.refresh = true;
+        self
+    }
+
+    /// With one load as a promise.
+    #[must_use]
+    pub fn one_load(mut self) -> Self {
+        self.one_load = true;
+        self
+    }
+
+    /// With so many faults.
+    #[must_use]
+    pub fn faults(mut self, set: impl FnOnce(&mut Budget)) -> Self {
+        set(&mut self.faults);
+        self
+    }
+
+    /// Where a reader runs; those that do not take part are nowhere.
+    pub(super) fn process_of(&self, reader: usize) -> u8 {
+        self.readers.get(reader).copied().unwrap_or(u8::MAX)
+    }
+
+    /// The names of slot and tags.
+    pub(super) fn all_names(&self) -> Names {
+        (1 << (1 + self.tags)) - 1
+    }
+
+    /// Which server has the versions.
+    pub(super) fn versions_server(&self) -> usize {
+        match self.servers {
+            Servers::One => 0,
+            Servers::Two => 1,
+        }
+    }
+
+    pub(super) fn tag_indices(&self) -> std::ops::Range<usize> {
+        debug_assert!(self.tags <= TAGS);
+        0..self.tags
+    }
+}
+
+/// The bit of a tag.
+pub(super) fn tag(index: usize) -> Names {
+    1 << (1 + index)
+}

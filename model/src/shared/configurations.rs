@@ -1,0 +1,177 @@
+//! The configurations that are looked at: small ones in each test run, large ones
+//! on request.
+
+use super::config::{Config, KEY, OTHER_TAG, TAG};
+
+/// Those for each test run.
+pub fn small() -> Vec<Config> {
+    vec![
+        Config::new("one load in one process")
+            .readers([0, 0, 0])
+            .one_load(),
+        Config::new("one load in two processes")
+            .readers([0, 0, 1])
+            .one_load(),
+        Config::new("a key, two writers")
+            .tags(0)
+            .readers([0, 0])
+            .writer(KEY)
+            .writer(KEY),
+        Config::new("a tag in a cluster, two losses")
+            .cluster()
+            .readers([0])
+            .writer(TAG)
+            .writer(KEY | TAG)
+            .faults(|faults| faults.losses = 2),
+        Config::new("a tag, a loss, a caller that gives up")
+            .readers([0, 0])
+            .writer(TAG)
+            .faults(|faults| {
+                faults.losses = 1;
+                faults.cancels = 1;
+            }),
+        Config::new("two processes, and an impatient one")
+            .readers([0, 1])
+            .writer(TAG)
+            .faults(|faults| {
+                faults.losses = 1;
+                faults.patience = 1;
+            }),
+        Config::new("two tags, a loss")
+            .tags(2)
+            .readers([0, 0])
+            .writer(TAG | OTHER_TAG)
+            .faults(|faults| faults.losses = 1),
+        Config::new("a snapshot")
+            .readers([0, 0])
+            .writer(TAG)
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+            }),
+        Config::new("a snapshot in a cluster")
+            .cluster()
+            .readers([0])
+            .writer(TAG)
+            .writer(KEY)
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 2;
+            }),
+        Config::new("loads that fail")
+            .readers([0, 0])
+            .writer(KEY)
+            .faults(|faults| {
+                faults.errors = 1;
+                faults.cancels = 1;
+            }),
+        Config::new("no answers")
+            .readers([0, 0])
+            .writer(TAG)
+            .faults(|faults| faults.outages = 2),
+        Config::new("writers that fail")
+            .readers([0])
+            .failing_writer(KEY)
+            .failing_writer(TAG),
+        Config::new("fences, a death, a loss")
+            .readers([0])
+            .failing_fenced_writer(KEY | TAG)
+            .fenced_writer(TAG)
+            .faults(|faults| {
+                faults.crashes = 1;
+                faults.losses = 1;
+            }),
+        Config::new("a fence and readers of one process")
+            .readers([0, 0])
+            .failing_fenced_writer(TAG)
+            .faults(|faults| faults.crashes = 1),
+        Config::new("refresh, a tag, a loss")
+            .readers([0, 0])
+            .refreshing()
+            .writer(TAG)
+            .faults(|faults| faults.losses = 1),
+        Config::new("refresh, a key, two writers")
+            .tags(0)
+            .readers([0, 0])
+            .refreshing()
+            .writer(KEY)
+            .writer(KEY),
+    ]
+}
+
+/// Those that take minutes.
+pub fn large() -> Vec<Config> {
+    vec![
+        Config::new("three readers in two processes, a loss")
+            .readers([0, 0, 1])
+            .writer(TAG)
+            .faults(|faults| faults.losses = 1),
+        Config::new("three readers in one process, a snapshot")
+            .readers([0, 0, 0])
+            .writer(TAG)
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+            }),
+        Config::new("two processes, two writers, two losses, impatient")
+            .readers([0, 1])
+            .writer(TAG)
+            .writer(KEY)
+            .faults(|faults| {
+                faults.losses = 2;
+                faults.patience = 1;
+            }),
+        Config::new("two readers, two fenced writers that fail, a death, a loss")
+            .readers([0, 0])
+            .failing_fenced_writer(TAG)
+            .fenced_writer(KEY | TAG)
+            .faults(|faults| {
+                faults.losses = 1;
+                faults.crashes = 1;
+            }),
+        Config::new("two processes, two writers, no answers, a loss")
+            .readers([0, 1])
+            .writer(KEY | TAG)
+            .writer(TAG)
+            .faults(|faults| {
+                faults.outages = 2;
+                faults.losses = 1;
+            }),
+        Config::new("a cluster, two readers, a snapshot, a loss")
+            .cluster()
+            .readers([0, 0])
+            .writer(TAG)
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+                faults.losses = 1;
+            }),
+        Config::new("a cluster, two tags, two readers, a loss")
+            .cluster()
+            .tags(2)
+            .readers([0, 0])
+            .writer(TAG | OTHER_TAG)
+            .faults(|faults| faults.losses = 1),
+        Config::new("refresh, a snapshot, a loss, a caller that gives up")
+            .readers([0, 0])
+            .refreshing()
+            .writer(TAG)
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+                faults.losses = 1;
+                faults.cancels = 1;
+            }),
+        Config::new("everything at once")
+            .readers([0, 0])
+            .failing_writer(KEY | TAG)
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+                faults.losses = 1;
+                faults.cancels = 1;
+                faults.outages = 1;
+                faults.errors = 1;
+            }),
+    ]
+}

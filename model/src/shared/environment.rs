@@ -1,0 +1,359 @@
+//! What happens to the participants: time, and faults.
+
+use super::rules::Without;
+use super::state::{At, Budget, Slot, State, Stored, Version, WriterAt, Writers};
+use super::writer::each;
+use super::{Shared, step};
+use crate::search::{Step, Who};
+
+impl Shared {
+    /// What ends by itself, once nobody will end it.
+    pub(super) fn time_steps(&self, state: &State, steps: &mut Vec<Step<State>>) {
+        let mut add = |what, change: &dyn Fn(&mut State)| {
+            step(steps, state, Who::Time, what, change);
+        };
+        if let Slot::Lease(mark) = state.stored.slot {
+            let of_flight = state
+                .flights
+                .iter()
+                .enumerate()
+                .filter_map(|(place, flight)| Some((u8::try_from(place).ok()?, (*flight)?)))
+                .any(|(place, flight)| {
+                    flight.owns
+                        && flight.seen.is_some_and(|seen| seen.mark == mark)
+                        && state
+                            .readers
+                            .iter()
+                            .any(|reader| reader.flight == Some(place))
+                });
+            let of_reader = state.readers.iter().any(|reader| {
+                matches!(reader.at, At::ReadingVersions | At::Beginning)
+                    && reader.sight.slot == Slot::Lease(mark)
+            });
+            if !of_flight && !of_reader {
+                add(
+                    "a lease that nobody holds is given back, or expires",
+                    &|state| {
+                        state.stored.slot = Slot::Absent;
+                    },
+                );
+            }
+        }
+        let refreshes = |at| {
+            matches!(
+                at,
+                At::RefreshVersions | At::RefreshLoading | At::RefreshFilling
+            )
+        };
+        if state.stored.refreshing && !state.readers.iter().any(|reader| refreshes(reader.at)) {
+            add("a refresh lock that nobody holds expires", &|state| {
+                state.stored.refreshing = false;
+            });
+        }
+        for it in 0..self.config.writers.len() {
+            let writer = &state.writers[it];
+            let over = matches!(
+                writer.at,
+                WriterAt::Settling | WriterAt::Done | WriterAt::Dead
+            );
+            let mut after = state.stored;
+            each_fence(&mut after, |writers| writers.without(it));
+            if over && !writer.pending && after != state.stored {
+                add("a writer's fences expire", &|state| state.stored = after);
+            }
+        }
+        if state.blind_releases > 0 {
+            add("a release that compares nothing arrives", &|state| {
+                state.blind_releases -= 1;
+                state.stored.slot = Slot::Absent;
+            });
+        }
+    }
+
+    /// The faults for which there is budget left.
+    pub(super) fn fault_steps(&self, state: &State, steps: &mut Vec<Step<State>>) {
+        let budget = state.budget;
+        if budget.losses > 0 {
+            self.loss_steps(state, steps);
+        }
+        if budget.snapshots > 0 {
+            let what = "a snapshot is written, or a replica is left behind";
+            fault(steps, state, what, |state| {
+                state.budget.snapshots -= 1;
+                state.snapshot = Some(state.stored);
+            });
+        }
+        if budget.restarts > 0 {
+            self.restart_steps(state, steps);
+        }
+        for it in 0..self.config.readers.len() {
+            self.reader_fault_steps(state, it, steps);
+        }
+        for it in 0..self.config.writers.len() {
+            self.writer_fault_steps(state, it, steps);
+        }
+    }
+
+    fn loss_steps(&self, state: &State, steps: &mut Vec<Step<State>>) {
+        if state.stored.slot != Slot::Absent {
+            let mut after = state.stored;
+            after.slot = Slot::Absent;
+            self.lose(
+                state,
+                after,
+                "the slot is evicted, or expires",
+                steps,
+                lose_one,
+            );
+        }
+        for index in self.config.tag_indices() {
+            if state.stored.versions[index] != Version::Absent {
+                let mut after = state.stored;
+                after.versions[index] = Version::Absent;
+                self.lose(state, after, "a version is evicted", steps, lose_one);
+            }
+        }
+        if state.stored != Stored::default() {
+            let after = Stored::default();
+            self.lose(state, after, "all is flushed", steps, lose_one);
+        }
+        if state.stored.refreshing {
+            let mut after = state.stored;
+            after.refreshing = false;
+            self.lose(state, after, "the refresh lock expires", steps, lose_one);
+        }
+    }
+
+    /// The servers lose something. Not modelled, for only the ttl bounds it: a fence
+    /// that is lost before the commit of a writer that died.
+    fn lose(
+        &self,
+        state: &State,
+        after: Stored,
+        what: &'static str,
+        steps: &mut Vec<Step<State>>,
+        pay: impl FnOnce(&mut State),
+    ) {
+        let mut unprotected = [false; 2];
+        for (it, lost) in unprotected.iter_mut().enumerate() {
+            let writer = &state.writers[it];
+            let before = count_fences(state.stored, it);
+            let commits_later =
+                writer.pending || matches!(writer.at, WriterAt::Fencing | WriterAt::Body);
+            *lost = commits_later && count_fences(after, it) < before;
+            if *lost && writer.at == WriterAt::Dead {
+                return;
+            }
+        }
+        fault(steps, state, what, |state| {
+            pay(state);
+            state.stored = after;
+            for (writer, lost) in state.writers.iter_mut().zip(unprotected) {
+                writer.unprotected |= lost;
+            }
+        });
+    }
+
+    fn restart_steps(&self, state: &State, steps: &mut Vec<Step<State>>) {
+        let one = self.config.versions_server() == 0;
+        let sources = [
+            (Some(Stored::default()), "restarts empty"),
+            (state.snapshot, "comes back as it was at the snapshot"),
+        ];
+        for (source, what) in sources {
+            let Some(source) = source else {
+                continue;
+            };
+            let mut first = state.stored;
+            first.slot = source.slot;
+            first.refreshing = source.refreshing;
+            if one {
+                first.versions = source.versions;
+            }
+            self.lose(state, first, what, steps, |state| restart(state, 0));
+            if !one {
+                let mut second = state.stored;
+                second.versions = source.versions;
+                self.lose(state, second, what, steps, |state| restart(state, 1));
+            }
+        }
+    }
+
+    fn reader_fault_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
+        let at = state.readers[it].at;
+        let budget = state.budget;
+        if budget.cancels > 0 && at != At::Idle && at != At::Done {
+            let what = [
+                "reader 0 gives up",
+                "reader 1 gives up",
+                "reader 2 gives up",
+            ][it];
+            fault(steps, state, what, |state| {
+                state.budget.cancels -= 1;
+                self.cancel(state, it);
+            });
+        }
+        if budget.errors > 0 && at == At::Loading {
+            fault(steps, state, "the load fails", |state| {
+                state.budget.errors -= 1;
+                self.fail_load(state, it);
+            });
+        }
+        if budget.patience > 0 && at == At::Watching {
+            fault(steps, state, "a reader has waited long enough", |state| {
+                state.budget.patience -= 1;
+                self.without_store(state, it);
+            });
+        }
+        let talks = matches!(
+            at,
+            At::Looking
+                | At::Watching
+                | At::Drawing
+                | At::Acquiring
+                | At::ReadingVersions
+                | At::Filling
+        );
+        if budget.outages > 0 && talks {
+            fault(steps, state, "a reader gets no answer", |state| {
+                state.budget.outages -= 1;
+                self.unanswered(state, it);
+            });
+        }
+    }
+
+    fn writer_fault_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
+        let writer = state.writers[it];
+        let config = self.config.writers[it];
+        if writer.at == WriterAt::Invalidating {
+            if state.budget.refusals > 0 {
+                for name in each(writer.left) {
+                    fault(
+                        steps,
+                        state,
+                        "an increment is refused: no memory",
+                        |state| {
+                            state.budget.refusals -= 1;
+                            self.begin_invalidation(state, it);
+                            self.invalidate_without_memory(state, name);
+                            self.invalidated(state, it, name);
+                        },
+                    );
+                }
+            }
+            if state.budget.outages > 0 {
+                let what = "a writer gets no answer: its names go to the journal";
+                fault(steps, state, what, |state| {
+                    state.budget.outages -= 1;
+                    self.keep_for_later(state, it);
+                });
+            }
+        }
+        let in_time = !matches!(
+            writer.at,
+            WriterAt::Idle | WriterAt::Fencing | WriterAt::Done | WriterAt::Dead
+        );
+        if state.budget.crashes > 0 && config.fenced && in_time && !writer.unprotected {
+            let mut die = |what, pending| {
+                fault(steps, state, what, |state| {
+                    state.budget.crashes -= 1;
+                    let writer = &mut state.writers[it];
+                    writer.at = WriterAt::Dead;
+                    writer.left = 0;
+                    writer.covers = 0;
+                    writer.pending |= pending;
+                });
+            };
+            die("a writer's process dies", false);
+            if writer.at == WriterAt::Body {
+                die("a writer's process dies, its commit under way", true);
+            }
+        }
+    }
+
+    /// An invalidation that failed returns too: its names are in the journal.
+    fn keep_for_later(&self, state: &mut State, it: usize) {
+        self.begin_invalidation(state, it);
+        let covers = state.writers[it].covers;
+        let at = usize::from(self.config.writers[it].process);
+        state.floors[at] = covers.max(state.floors[at]);
+        if !self.lacks(Without::FailedInvalidationIsKept) {
+            let process = &mut state.processes[at];
+            process.journal |= self.config.writers[it].names;
+            process.covers = covers.max(process.covers);
+        }
+        self.after_invalidation(state, it, false);
+    }
+
+    fn unanswered(&self, state: &mut State, it: usize) {
+        match state.readers[it].at {
+            At::Acquiring => self.begin_without_store(state, it),
+            At::ReadingVersions => {
+                self.release(state);
+                self.begin_without_store(state, it);
+            }
+            At::Filling => {
+                state.flight(it).owns = false;
+                state.readers[it].at = At::Finishing;
+                self.release(state);
+            }
+            _ => self.without_store(state, it),
+        }
+    }
+}
+
+fn lose_one(state: &mut State) {
+    state.budget.losses -= 1;
+}
+
+/// Every connection to this server ends, and with it what was sent over it.
+fn restart(state: &mut State, server: usize) {
+    state.budget.restarts -= 1;
+    state.epochs[server] += 1;
+    if server == 0 {
+        state.blind_releases = 0;
+    }
+    if state.budget.restarts == 0 {
+        // Nobody will ask for them any more: states that differ in them are one.
+        state.budget = Budget {
+            snapshots: 0,
+            ..state.budget
+        };
+        state.snapshot = None;
+    }
+}
+
+fn each_fence(stored: &mut Stored, change: impl Fn(Writers) -> Writers) {
+    if let Slot::Fence(writers) = &mut stored.slot {
+        *writers = change(*writers);
+        if writers.is_empty() {
+            stored.slot = Slot::Absent;
+        }
+    }
+    for version in &mut stored.versions {
+        if let Version::Fence(writers) = version {
+            *writers = change(*writers);
+            if writers.is_empty() {
+                *version = Version::Absent;
+            }
+        }
+    }
+}
+
+fn count_fences(mut stored: Stored, writer: usize) -> usize {
+    let fences = std::cell::Cell::new(0);
+    each_fence(&mut stored, |writers| {
+        fences.set(fences.get() + usize::from(writers.has(writer)));
+        writers
+    });
+    fences.get()
+}
+
+fn fault(
+    steps: &mut Vec<Step<State>>,
+    state: &State,
+    what: &'static str,
+    change: impl FnOnce(&mut State),
+) {
+    step(steps, state, Who::Environment, what, change);
+}

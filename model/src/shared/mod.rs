@@ -1,0 +1,88 @@
+//! The shared tier: one key, its tags, its readers and its writers.
+//!
+//! Read [`state`] first, then `reader`, `writer` and `environment`, which are the
+//! steps; `server` has the commands that are atomic there, and `flight` what happens
+//! under the lock of a process's flights.
+
+mod canonical;
+pub mod config;
+pub mod configurations;
+mod environment;
+mod flight;
+mod promises;
+mod reader;
+pub mod rules;
+mod server;
+pub mod state;
+mod writer;
+
+use self::config::Config;
+use self::rules::Without;
+use self::state::State;
+use crate::search::{Action, Model, Step, Who};
+
+/// A configuration, under the protocol or without one of its rules.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Who takes part, and which faults there are.
+    pub config: Config,
+    /// The rule that is left out.
+    pub without: Option<Without>,
+}
+
+impl Shared {
+    fn lacks(&self, rule: Without) -> bool {
+        self.without == Some(rule)
+    }
+}
+
+impl Model for Shared {
+    type State = State;
+
+    fn initial(&self) -> State {
+        State {
+            budget: self.config.faults,
+            ..State::default()
+        }
+    }
+
+    fn steps(&self, state: &State, steps: &mut Vec<Step<State>>) {
+        for reader in 0..self.config.readers.len() {
+            self.reader_steps(state, reader, steps);
+        }
+        for writer in 0..self.config.writers.len() {
+            self.writer_steps(state, writer, steps);
+        }
+        for process in 0..state.processes.len() {
+            self.replay_step(state, process, steps);
+        }
+        self.time_steps(state, steps);
+        self.fault_steps(state, steps);
+    }
+
+    fn canonical(&self, state: &mut State) {
+        canonical::canonical(&self.config, state);
+    }
+
+    fn violation(&self, state: &State) -> Option<String> {
+        self.broken_promise(state)
+    }
+
+    fn all_done(&self, state: &State) -> bool {
+        self.at_rest(state)
+    }
+}
+
+/// Adds a step: what `change` makes of the state.
+fn step(
+    steps: &mut Vec<Step<State>>,
+    state: &State,
+    who: Who,
+    what: &'static str,
+    change: impl FnOnce(&mut State),
+) {
+    let mut state = state.clone();
+    change(&mut state);
+    let action = Action { who, what };
+    steps.push(Step { action, state });
+}

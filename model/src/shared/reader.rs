@@ -1,0 +1,558 @@
+//! The steps of a cached call: `call/shared.rs` of the runtime.
+
+use super::config::{KEY, Servers, tag};
+use super::flight::{Boarding, has_waiters};
+use super::rules::Without;
+use super::state::{At, Data, Entry, Evidence, Phase, Reader, Sight, Slot, State, Version};
+use super::{Shared, step};
+use crate::search::{Step, Who};
+
+impl Shared {
+    /// What this reader can do next.
+    pub(super) fn reader_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
+        let reader = &state.readers[it];
+        let mut add = |what, change: &dyn Fn(&mut State)| {
+            step(steps, state, Who::Reader(it), what, change);
+        };
+        match reader.at {
+            At::Idle => add("begins", &|state| {
+                let process = usize::from(self.config.process_of(it));
+                state.readers[it].floor = state.floors[process];
+                self.look_again(state, it);
+            }),
+            At::Looking | At::Watching => self.look_steps(state, it, &mut add),
+            At::Deciding => {
+                add("acts on what it saw", &|state| self.decide(state, it));
+                if self.config.refresh && self.valid_entry(&reader.sight).is_some() {
+                    add("serves the entry, and will refresh it", &|state| {
+                        self.refresh(state, it);
+                    });
+                }
+            }
+            At::Drawing => add("draws the versions that are absent", &|state| {
+                if !self.lost_connection(state, it) {
+                    for index in self.config.tag_indices() {
+                        self.read_or_draw(state, index);
+                    }
+                }
+                self.look_again(state, it);
+            }),
+            At::Acquiring => add("asks for the lease", &|state| self.acquire(state, it)),
+            At::ReadingVersions => add("reads a tag's version, or draws it", &|state| {
+                self.read_version(state, it);
+            }),
+            At::Beginning => add("begins the load", &|state| {
+                let seen = evidence(&state.readers[it].sight);
+                let flight = state.flight(it);
+                flight.phase = Phase::Loading;
+                flight.seen = seen;
+                flight.owns = seen.is_some();
+                state.readers[it].sight = Sight::default();
+                state.readers[it].at = At::Loading;
+            }),
+            At::Loading => {
+                add("reads the database", &|state| self.load(state, it));
+            }
+            At::Landing => add("hands the value to its waiters", &|state| {
+                self.land(state, it);
+            }),
+            At::Filling => add("fills the slot", &|state| {
+                let data = state.readers[it].data;
+                if let Some(seen) = state.flight(it).seen {
+                    self.fill(state, &seen, data);
+                }
+                state.readers[it].at = At::Finishing;
+            }),
+            At::Finishing => add("returns what it loaded", &|state| {
+                let data = state.readers[it].data;
+                self.end_flight(state, it, Phase::Dissolved);
+                self.return_data(state, it, data);
+            }),
+            At::Waiting => self.wait_step(state, it, &mut add),
+            At::Watched => add("acts on what it saw", &|state| self.watched(state, it)),
+            At::Gathering => add("goes by without the store", &|state| self.gather(state, it)),
+            At::Alone => add("loads for itself, and returns that", &|state| {
+                self.count_load(state);
+                let data = state.row;
+                self.return_data(state, it, data);
+            }),
+            At::LockingRefresh | At::RefreshVersions | At::RefreshLoading | At::RefreshFilling => {
+                self.refresh_step(state, it, &mut add);
+            }
+            At::Done => {}
+        }
+    }
+
+    /// Looks at the store; at a distrusted name it does not.
+    pub(super) fn look_again(&self, state: &mut State, it: usize) {
+        let process = usize::from(self.config.process_of(it));
+        let distrusted = state.processes[process].journal != 0
+            && !self.lacks(Without::FailedNameIsDistrusted)
+            && !self.lacks(Without::DistrustIsAskedBeforeTheLook);
+        let reader = &mut state.readers[it];
+        reader.sight = Sight::default();
+        reader.degraded = false;
+        reader.at = if distrusted {
+            At::Gathering
+        } else {
+            At::Looking
+        };
+    }
+
+    fn look_steps(
+        &self,
+        state: &State,
+        it: usize,
+        add: &mut impl FnMut(&'static str, &dyn Fn(&mut State)),
+    ) {
+        let have = state.readers[it].sight.have;
+        match self.config.servers {
+            Servers::One => add("reads slot and versions", &|state| {
+                self.see_slot(state, it);
+                for index in self.config.tag_indices() {
+                    self.see_version(state, it, index);
+                }
+            }),
+            Servers::Two => {
+                if have & KEY == 0 {
+                    add("reads the slot", &|state| self.see_slot(state, it));
+                }
+                for index in self.config.tag_indices() {
+                    if have & tag(index) == 0 {
+                        add("reads a version", &|state| {
+                            self.see_version(state, it, index);
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn see_slot(&self, state: &mut State, it: usize) {
+        let sight = &mut state.readers[it].sight;
+        sight.slot = state.stored.slot;
+        sight.epochs[0] = state.epochs[0];
+        sight.have |= KEY;
+        self.looked(state, it);
+    }
+
+    fn see_version(&self, state: &mut State, it: usize, index: usize) {
+        let server = self.config.versions_server();
+        let sight = &mut state.readers[it].sight;
+        let first = server == 1 && sight.have & !KEY == 0;
+        if !first && sight.epochs[server] != state.epochs[server] {
+            return self.without_store(state, it);
+        }
+        sight.epochs[server] = state.epochs[server];
+        sight.versions[index] = state.stored.versions[index];
+        sight.have |= tag(index);
+        self.looked(state, it);
+    }
+
+    fn looked(&self, state: &mut State, it: usize) {
+        let reader = &mut state.readers[it];
+        if reader.sight.have == self.config.all_names() {
+            reader.at = match reader.at {
+                At::Watching => At::Watched,
+                _ => At::Deciding,
+            };
+        }
+    }
+
+    /// The entry that was seen, if it may be served.
+    pub(super) fn valid_entry(&self, sight: &Sight) -> Option<Entry> {
+        let Slot::Entry(entry) = sight.slot else {
+            return None;
+        };
+        let same_server = self.lacks(Without::EntryNamesItsServer)
+            || entry.epochs == sight.epochs
+            || self.lacks(Without::EntryNamesEveryServer) && entry.epochs[0] == sight.epochs[0];
+        let same_versions = self.config.tag_indices().all(|index| {
+            let (was, is) = (entry.versions[index], sight.versions[index]);
+            let number = matches!(is, Version::Number(..));
+            number && was == is || is == Version::Absent && self.lacks(Without::AbsentIsInvalid)
+        });
+        (same_server && same_versions).then_some(entry)
+    }
+
+    fn decide(&self, state: &mut State, it: usize) {
+        let process = usize::from(self.config.process_of(it));
+        if state.processes[process].journal != 0
+            && self.lacks(Without::DistrustIsAskedBeforeTheLook)
+        {
+            state.readers[it].at = At::Gathering;
+            return;
+        }
+        let sight = state.readers[it].sight;
+        if let Some(entry) = self.valid_entry(&sight) {
+            return self.return_data(state, it, entry.data);
+        }
+        let fenced = matches!(sight.slot, Slot::Fence(_))
+            || sight
+                .versions
+                .iter()
+                .any(|version| matches!(version, Version::Fence(_)));
+        if fenced && !self.lacks(Without::NothingIsStoredUnderFence) {
+            return self.without_store(state, it);
+        }
+        let any_absent = sight.versions[self.config.tag_indices()].contains(&Version::Absent);
+        let boarding = match evidence(&sight) {
+            Some(_) if any_absent && !self.lacks(Without::AbsentIsNoEvidence) => {
+                state.readers[it].at = At::Drawing;
+                return;
+            }
+            Some(seen) => self.board(state, it, Some(&seen)).unwrap_or_else(|| {
+                self.start_flight(state, it, Some(seen));
+                Boarding::Lead
+            }),
+            None => self.board(state, it, None).unwrap_or_else(|| {
+                self.start_flight(state, it, None);
+                Boarding::Lead
+            }),
+        };
+        match boarding {
+            Boarding::Wait => self.wait(state, it),
+            Boarding::Lead if state.flight(it).phase == Phase::Gathering => {
+                state.readers[it].at = At::Acquiring;
+            }
+            Boarding::Lead => self.take_over(state, it),
+        }
+    }
+
+    fn wait(&self, state: &mut State, it: usize) {
+        state.readers[it].sight = Sight::default();
+        state.readers[it].at = At::Waiting;
+    }
+
+    /// Goes on with a flight: with its load, or with watching for another process's entry.
+    fn take_over(&self, state: &mut State, it: usize) {
+        let flight = *state.flight(it);
+        let reader = &mut state.readers[it];
+        reader.sight = Sight::default();
+        reader.at = match flight.seen {
+            Some(_) if !flight.owns && !reader.degraded => At::Watching,
+            _ => At::Loading,
+        };
+    }
+
+    fn lost_connection(&self, state: &State, it: usize) -> bool {
+        let sight = &state.readers[it].sight;
+        let server = self.config.versions_server();
+        sight.epochs[0] != state.epochs[0] || sight.epochs[server] != state.epochs[server]
+    }
+
+    fn acquire(&self, state: &mut State, it: usize) {
+        let sight = state.readers[it].sight;
+        if sight.epochs[0] != state.epochs[0] {
+            return self.begin_without_store(state, it);
+        }
+        let Some(mark) = self.take_lease(state, &sight.slot) else {
+            self.end_flight(state, it, Phase::Dissolved);
+            return self.look_again(state, it);
+        };
+        let sight = &mut state.readers[it].sight;
+        sight.slot = Slot::Lease(mark);
+        sight.have = KEY;
+        let now = !self.lacks(Without::VersionsAreReadBeforeTheLoad);
+        if now {
+            sight.versions = Default::default();
+        }
+        state.readers[it].at = if now && self.config.tags > 0 {
+            At::ReadingVersions
+        } else {
+            At::Beginning
+        };
+    }
+
+    fn read_version(&self, state: &mut State, it: usize) {
+        let late = self.lacks(Without::VersionsAreReadBeforeTheLoad);
+        let server = self.config.versions_server();
+        let have = state.readers[it].sight.have;
+        let index = self
+            .config
+            .tag_indices()
+            .find(|&index| have & tag(index) == 0);
+        let index = index.expect("one is left to read");
+        let first = server == 1 && have & !KEY == 0;
+        if !first && !late && state.readers[it].sight.epochs[server] != state.epochs[server] {
+            return self.begin_without_store(state, it);
+        }
+        let version = self.read_or_draw(state, index);
+        if matches!(version, Version::Fence(_)) && !self.lacks(Without::NothingIsStoredUnderFence) {
+            self.release(state);
+            return self.begin_without_store(state, it);
+        }
+        let sight = &mut state.readers[it].sight;
+        sight.epochs[server] = state.epochs[server];
+        sight.versions[index] = version;
+        sight.have |= tag(index);
+        let sight = *sight;
+        if sight.have != self.config.all_names() {
+            return;
+        }
+        if late {
+            if let Some(seen) = &mut state.flight(it).seen {
+                seen.versions = sight.versions;
+            }
+            state.readers[it].sight = Sight::default();
+            state.readers[it].at = At::Landing;
+        } else {
+            state.readers[it].at = At::Beginning;
+        }
+    }
+
+    /// The load begins, and nothing will be stored.
+    pub(super) fn begin_without_store(&self, state: &mut State, it: usize) {
+        let flight = state.flight(it);
+        flight.phase = Phase::Loading;
+        flight.seen = None;
+        state.readers[it].sight = Sight::default();
+        state.readers[it].at = At::Loading;
+        debug_assert!(!flight_owns(state, it), "no lease was begun under");
+    }
+
+    fn load(&self, state: &mut State, it: usize) {
+        self.count_load(state);
+        state.readers[it].data = state.row;
+        let flight = *state.flight(it);
+        state.readers[it].at = At::Landing;
+        if flight.owns && self.lacks(Without::VersionsAreReadBeforeTheLoad) && self.config.tags > 0
+        {
+            state.readers[it].sight = Sight {
+                epochs: state.epochs,
+                have: KEY,
+                ..Sight::default()
+            };
+            state.readers[it].at = At::ReadingVersions;
+        }
+    }
+
+    fn land(&self, state: &mut State, it: usize) {
+        let data = state.readers[it].data;
+        let waiters = has_waiters(state, it);
+        let flight = state.flight(it);
+        if waiters {
+            flight.phase = Phase::Landed(data);
+        }
+        let owns = flight.owns;
+        state.readers[it].at = if owns { At::Filling } else { At::Finishing };
+    }
+
+    fn wait_step(
+        &self,
+        state: &State,
+        it: usize,
+        add: &mut impl FnMut(&'static str, &dyn Fn(&mut State)),
+    ) {
+        let place = state.readers[it].flight.expect("it waits for a flight");
+        let Some(flight) = state.flights[usize::from(place)] else {
+            return;
+        };
+        match flight.phase {
+            Phase::Gathering | Phase::Loading => {}
+            Phase::Landed(data) => add("gets the value that landed", &|state| {
+                self.return_data(state, it, data);
+            }),
+            Phase::Failed => add("hears that the load failed", &|state| {
+                state.readers[it].flight = None;
+                state.readers[it].at = At::Alone;
+            }),
+            Phase::Dissolved => add("hears that there is something new", &|state| {
+                state.readers[it].flight = None;
+                if state.readers[it].degraded {
+                    state.readers[it].at = At::Gathering;
+                } else {
+                    self.look_again(state, it);
+                }
+            }),
+            Phase::Leaderless => add("takes the flight over", &|state| {
+                state.flight(it).phase = Phase::Loading;
+                self.take_over(state, it);
+            }),
+        }
+    }
+
+    fn watched(&self, state: &mut State, it: usize) {
+        let sight = std::mem::take(&mut state.readers[it].sight);
+        let seen = state.flight(it).seen;
+        if let Some(entry) = self.valid_entry(&sight) {
+            if has_waiters(state, it) {
+                state.flight(it).phase = Phase::Landed(entry.data);
+            }
+            self.end_flight(state, it, Phase::Dissolved);
+            return self.return_data(state, it, entry.data);
+        }
+        let stands = evidence(&sight)
+            .zip(seen)
+            .is_some_and(|(now, seen)| self.agree(&now, &seen));
+        if stands {
+            state.readers[it].at = At::Watching;
+        } else {
+            self.end_flight(state, it, Phase::Dissolved);
+            self.look_again(state, it);
+        }
+    }
+
+    /// Goes by without the store.
+    pub(super) fn without_store(&self, state: &mut State, it: usize) {
+        let reader = &mut state.readers[it];
+        reader.sight = Sight::default();
+        // A watcher loads; others board a load that has not begun.
+        reader.at = match reader.at {
+            At::Watching => At::Loading,
+            _ => At::Gathering,
+        };
+    }
+
+    fn gather(&self, state: &mut State, it: usize) {
+        state.readers[it].degraded = true;
+        match self.board(state, it, None) {
+            Some(Boarding::Wait) => self.wait(state, it),
+            Some(Boarding::Lead) => unreachable!("without evidence nobody is promoted"),
+            None => {
+                self.start_flight(state, it, None);
+                state.readers[it].at = At::Beginning;
+            }
+        }
+    }
+
+    fn refresh(&self, state: &mut State, it: usize) {
+        let reader = &mut state.readers[it];
+        if let Slot::Entry(entry) = reader.sight.slot
+            && entry.data < reader.floor
+        {
+            state.stale = Some((entry.data, reader.floor));
+        }
+        reader.floor = 0;
+        reader.at = At::LockingRefresh;
+    }
+
+    fn refresh_step(
+        &self,
+        state: &State,
+        it: usize,
+        add: &mut impl FnMut(&'static str, &dyn Fn(&mut State)),
+    ) {
+        let connected = !self.lost_connection(state, it);
+        match state.readers[it].at {
+            At::LockingRefresh => add("asks for the refresh lock", &|state| {
+                if connected && !state.stored.refreshing {
+                    state.stored.refreshing = true;
+                    let early = !self.lacks(Without::RefreshReadsVersionsBeforeTheLoad);
+                    state.readers[it].at = if early {
+                        At::RefreshVersions
+                    } else {
+                        At::RefreshLoading
+                    };
+                } else {
+                    state.readers[it] = done();
+                }
+            }),
+            At::RefreshVersions => add("reads the versions, to refresh", &|state| {
+                if !connected {
+                    state.readers[it] = done();
+                    return;
+                }
+                for index in self.config.tag_indices() {
+                    state.readers[it].sight.versions[index] = self.read_or_draw(state, index);
+                }
+                let fenced = state.readers[it]
+                    .sight
+                    .versions
+                    .iter()
+                    .any(|version| matches!(version, Version::Fence(_)));
+                state.readers[it].at = if self.lacks(Without::RefreshReadsVersionsBeforeTheLoad) {
+                    At::RefreshFilling
+                } else {
+                    At::RefreshLoading
+                };
+                if fenced {
+                    state.stored.refreshing = false;
+                    state.readers[it] = done();
+                }
+            }),
+            At::RefreshLoading => add("reads the database, to refresh", &|state| {
+                state.readers[it].data = state.row;
+                state.readers[it].at = if self.lacks(Without::RefreshReadsVersionsBeforeTheLoad) {
+                    At::RefreshVersions
+                } else {
+                    At::RefreshFilling
+                };
+            }),
+            _ => add("replaces the entry it saw", &|state| {
+                let Reader { sight, data, .. } = state.readers[it];
+                self.refill(state, &sight, data);
+                if connected {
+                    state.stored.refreshing = false;
+                }
+                state.readers[it] = done();
+            }),
+        }
+    }
+
+    fn count_load(&self, state: &mut State) {
+        if self.config.one_load {
+            state.loads = state.loads.saturating_add(1);
+        }
+    }
+
+    /// The call ends, with this.
+    fn return_data(&self, state: &mut State, it: usize, data: Data) {
+        let floor = state.readers[it].floor;
+        if data < floor {
+            state.stale = Some((data, floor));
+        }
+        state.readers[it] = done();
+        debug_assert!(it < self.config.readers.len());
+    }
+
+    /// The load fails: the error goes to the reader whose load it was.
+    pub(super) fn fail_load(&self, state: &mut State, it: usize) {
+        let flight = state.flight(it);
+        let owned = flight.owns;
+        flight.owns = false;
+        self.end_flight(state, it, Phase::Failed);
+        if owned {
+            self.release(state);
+        }
+        state.readers[it] = done();
+    }
+
+    /// A reader's caller gives up.
+    pub(super) fn cancel(&self, state: &mut State, it: usize) {
+        let at = state.readers[it].at;
+        if at == At::ReadingVersions || at == At::Beginning && !state.readers[it].degraded {
+            // Its lease is given back.
+            self.release(state);
+        }
+        if at == At::Waiting {
+            self.drop_waiter(state, it);
+        } else if state.readers[it].flight.is_some() {
+            self.drop_leader(state, it);
+        }
+        state.readers[it] = done();
+    }
+}
+
+fn done() -> Reader {
+    Reader {
+        at: At::Done,
+        ..Reader::default()
+    }
+}
+
+fn flight_owns(state: &mut State, it: usize) -> bool {
+    state.flight(it).owns
+}
+
+/// What was seen under somebody's lease.
+fn evidence(sight: &Sight) -> Option<Evidence> {
+    match sight.slot {
+        Slot::Lease(mark) => Some(Evidence {
+            mark,
+            versions: sight.versions,
+            epochs: sight.epochs,
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,183 @@
+//! The steps of a call that writes and invalidates: `call/invalidate.rs` of the runtime.
+
+use super::rules::Without;
+use super::state::{Names, State, Writer, WriterAt};
+use super::{Shared, step};
+use crate::search::{Step, Who};
+
+impl Shared {
+    /// What this writer can do next, and what is left of it in the database.
+    pub(super) fn writer_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
+        let config = self.config.writers[it];
+        let writer = state.writers[it];
+        let mut add = |what, change: &dyn Fn(&mut State)| {
+            step(steps, state, Who::Writer(it), what, change);
+        };
+        match writer.at {
+            WriterAt::Idle => add("begins", &|state| {
+                state.writers[it].left = config.names;
+                state.writers[it].at = if config.fenced {
+                    WriterAt::Fencing
+                } else if self.lacks(Without::InvalidationFollowsTheCommit) {
+                    WriterAt::Invalidating
+                } else {
+                    WriterAt::Body
+                };
+            }),
+            WriterAt::Fencing => {
+                for name in each(writer.left) {
+                    add("places a fence", &|state| {
+                        self.place_fence(state, name, it);
+                        let writer = &mut state.writers[it];
+                        writer.left &= !name;
+                        if writer.left == 0 {
+                            writer.at = WriterAt::Body;
+                        }
+                    });
+                }
+            }
+            WriterAt::Body => self.body_steps(it, &mut add),
+            WriterAt::Invalidating => {
+                for name in each(writer.left) {
+                    add("invalidates a name", &|state| {
+                        self.begin_invalidation(state, it);
+                        self.invalidate_name(state, name);
+                        self.invalidated(state, it, name);
+                    });
+                }
+            }
+            WriterAt::Leaving => {
+                for name in each(writer.left) {
+                    add("takes itself out of a fence", &|state| {
+                        self.leave_fence(state, name, it);
+                        state.writers[it].left &= !name;
+                        if state.writers[it].left == 0 {
+                            self.end(state, it);
+                        }
+                    });
+                }
+            }
+            WriterAt::Settling if !writer.pending => {
+                add("invalidates again, now that all is settled", &|state| {
+                    let writer = &mut state.writers[it];
+                    writer.at = WriterAt::Invalidating;
+                    writer.again = true;
+                    writer.left = config.names;
+                });
+            }
+            WriterAt::Settling | WriterAt::Done | WriterAt::Dead => {}
+        }
+        if writer.pending {
+            let what = "commits, after its caller has gone";
+            step(steps, state, Who::Database, what, |state| {
+                state.row += 1;
+                state.writers[it].pending = false;
+            });
+        }
+    }
+
+    fn body_steps(&self, it: usize, add: &mut impl FnMut(&'static str, &dyn Fn(&mut State))) {
+        let config = self.config.writers[it];
+        let mut end = |what, commits: u8, clean, pending| {
+            add(what, &|state| {
+                state.row += commits;
+                let writer = &mut state.writers[it];
+                writer.clean = clean;
+                writer.pending = pending;
+                writer.left = config.names;
+                writer.at = WriterAt::Invalidating;
+                if self.lacks(Without::InvalidationFollowsTheCommit) {
+                    writer.at = WriterAt::Done;
+                }
+            });
+        };
+        end("commits", 1, true, false);
+        if config.fails {
+            end("commits, and then fails or is dropped", 1, false, false);
+            end("is dropped, while its commit is under way", 0, false, true);
+            end("fails, and commits nothing", 0, false, false);
+        }
+    }
+
+    /// What is committed now is what the invalidation covers.
+    pub(super) fn begin_invalidation(&self, state: &mut State, it: usize) {
+        let row = state.row;
+        let writer = &mut state.writers[it];
+        if writer.left == self.config.writers[it].names {
+            writer.covers = row;
+        }
+    }
+
+    pub(super) fn invalidated(&self, state: &mut State, it: usize, name: Names) {
+        let writer = &mut state.writers[it];
+        writer.left &= !name;
+        if writer.left != 0 {
+            return;
+        }
+        let covers = writer.covers;
+        for floor in &mut state.floors {
+            *floor = covers.max(*floor);
+        }
+        if self.lacks(Without::InvalidationFollowsTheCommit) {
+            state.writers[it].at = WriterAt::Body;
+            return;
+        }
+        self.after_invalidation(state, it, true);
+    }
+
+    /// Goes on after an invalidation that returned, whether it reached the server or the journal.
+    pub(super) fn after_invalidation(&self, state: &mut State, it: usize, reached: bool) {
+        let config = self.config.writers[it];
+        let Writer { clean, again, .. } = state.writers[it];
+        let leaves = config.fenced
+            && reached
+            && !again
+            && (clean || self.lacks(Without::FenceOutlastsAnError));
+        if leaves {
+            let writer = &mut state.writers[it];
+            writer.left = config.names;
+            writer.at = WriterAt::Leaving;
+        } else {
+            self.end(state, it);
+        }
+    }
+
+    /// The end, or after a body that did not end cleanly, a pause.
+    fn end(&self, state: &mut State, it: usize) {
+        let writer = &mut state.writers[it];
+        writer.left = 0;
+        writer.covers = 0;
+        let settles = !writer.clean && !writer.again && !self.lacks(Without::ErrorsAreSettled);
+        writer.at = if settles {
+            WriterAt::Settling
+        } else {
+            WriterAt::Done
+        };
+    }
+
+    /// A name whose invalidation failed is invalidated as soon as the server answers.
+    pub(super) fn replay_step(&self, state: &State, process: usize, steps: &mut Vec<Step<State>>) {
+        let journal = state.processes[process].journal;
+        for name in each(journal) {
+            let what = "replays an invalidation";
+            step(steps, state, Who::Process(process), what, |state| {
+                self.invalidate_name(state, name);
+                let process = &mut state.processes[process];
+                process.journal &= !name;
+                if process.journal == 0 {
+                    let covers = std::mem::take(&mut process.covers);
+                    for floor in &mut state.floors {
+                        *floor = covers.max(*floor);
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// Each name for itself.
+pub(super) fn each(names: Names) -> impl Iterator<Item = Names> {
+    (0..8)
+        .map(|bit| 1 << bit)
+        .filter(move |name| names & name != 0)
+}

@@ -1,0 +1,110 @@
+//! The promises hold, and each rule is needed.
+//!
+//! `cargo test -p cache-model -- --nocapture` prints how many states there are.
+
+use cache_model::front::{self, Front};
+use cache_model::local::{self, Local};
+use cache_model::search::{Model, explore};
+use cache_model::shared::{self, Shared, configurations};
+
+/// Every promise holds in every state of these models.
+#[track_caller]
+fn all_hold<M: Model>(models: impl Iterator<Item = (&'static str, M)>) {
+    println!("    states | steps | configuration");
+    for (name, model) in models {
+        match explore(&model) {
+            Ok(all) => println!("{:10} | {:5} | {name}", all.states, all.depth),
+            Err(found) => panic!("{name}: {found}"),
+        }
+    }
+}
+
+/// With all rules a promise holds, and without this one it does not: each item is a
+/// rule's name and sentence, the model with all rules, and the model without.
+#[track_caller]
+fn each_is_needed<M: Model>(rules: impl Iterator<Item = (String, &'static str, M, M)>) {
+    println!("    states |     until | steps | without this rule");
+    for (rule, sentence, whole, without) in rules {
+        let whole = match explore(&whole) {
+            Ok(whole) => whole.states,
+            Err(found) => panic!("{rule}, with all rules: {found}"),
+        };
+        match explore(&without) {
+            Err(found) => println!(
+                "{whole:10} | {:9} | {:5} | {rule}: {sentence}",
+                found.states,
+                found.trace.len(),
+            ),
+            Ok(all) => panic!("{rule}: nothing is broken in {} states", all.states),
+        }
+    }
+}
+
+/// The models for each rule: with all rules, and without it.
+macro_rules! rules {
+    ($model:ident in $module:ident) => {
+        $module::rules::Without::ALL.iter().map(|&rule| {
+            let with = |without| $model {
+                config: rule.config(),
+                without,
+            };
+            (
+                format!("{rule:?}"),
+                rule.sentence(),
+                with(None),
+                with(Some(rule)),
+            )
+        })
+    };
+}
+
+fn shared(
+    configurations: Vec<shared::config::Config>,
+) -> impl Iterator<Item = (&'static str, Shared)> {
+    configurations.into_iter().map(|config| {
+        let without = None;
+        (config.name, Shared { config, without })
+    })
+}
+
+#[test]
+fn the_shared_tier_keeps_its_promises() {
+    all_hold(shared(configurations::small()));
+}
+
+#[test]
+#[ignore = "takes minutes; `cargo xtask model` runs it"]
+fn the_shared_tier_keeps_its_promises_in_large_configurations() {
+    all_hold(shared(configurations::large()));
+}
+
+#[test]
+fn each_rule_of_the_shared_tier_is_needed() {
+    each_is_needed(rules!(Shared in shared));
+}
+
+#[test]
+fn the_local_tier_keeps_its_promises() {
+    all_hold(local::configurations().into_iter().map(|config| {
+        let without = None;
+        (config.name, Local { config, without })
+    }));
+}
+
+#[test]
+fn each_rule_of_the_local_tier_is_needed() {
+    each_is_needed(rules!(Local in local));
+}
+
+#[test]
+fn a_local_tier_in_front_keeps_its_promises() {
+    all_hold(front::configurations().into_iter().map(|config| {
+        let without = None;
+        (config.name, Front { config, without })
+    }));
+}
+
+#[test]
+fn each_rule_of_a_local_tier_in_front_is_needed() {
+    each_is_needed(rules!(Front in front));
+}
