@@ -90,7 +90,7 @@ fn expand_registration(
         .iter()
         .map(|ty| ty.map_or("_".to_owned(), |ty| describe::plain(ty, generics)));
     quote! {
-        ::cache_runtime::__private::submit! {
+        ::cache_runtime::__private::register! {
             ::cache_runtime::__private::Registered::Tag(
                 #tag,
                 ::cache_runtime::registry::Name::template(#template, &[#(#types),*]),

@@ -31,7 +31,7 @@ pub(crate) fn key(template: TokenStream) -> TokenStream {
         Ok(name) => {
             let by_hand = describe::key(&name);
             quote! {{
-                ::cache_runtime::__private::submit! {
+                ::cache_runtime::__private::register! {
                     ::cache_runtime::__private::Registered::ByHand(#by_hand)
                 }
                 ::cache_runtime::__private::key(#name)
@@ -98,7 +98,7 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
                         #fixed_ttl
                         #none_ttl
                         #version;
-                ::cache_runtime::__private::submit! {
+                ::cache_runtime::__private::register! {
                     ::cache_runtime::__private::Registered::Cached(&SITE)
                 }
                 &SITE
@@ -173,7 +173,7 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
     let statements = quote_spanned! {Span::mixed_site()=>
         const _: () = {
             static SITE: ::cache_runtime::registry::Function = #description;
-            ::cache_runtime::__private::submit! {
+            ::cache_runtime::__private::register! {
                 ::cache_runtime::__private::Registered::Function(&SITE)
             }
         };
@@ -452,7 +452,7 @@ mod tests {
                                 )
                                 .ttl(::core::time::Duration::from_millis(60000u64))
                                 .none_ttl(::core::time::Duration::from_millis(250u64));
-                            ::cache_runtime::__private::submit! {
+                            ::cache_runtime::__private::register! {
                                 ::cache_runtime::__private::Registered::Cached(&SITE)
                             }
                             &SITE
@@ -546,7 +546,7 @@ mod tests {
                                     ),
                                 ]),
                             );
-                        ::cache_runtime::__private::submit! {
+                        ::cache_runtime::__private::register! {
                             ::cache_runtime::__private::Registered::Function(&SITE)
                         }
                     };

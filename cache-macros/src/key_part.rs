@@ -89,7 +89,7 @@ fn expand_registration(input: &DeriveInput) -> Option<TokenStream> {
     let around = input.ident.unraw().to_string();
     let inside = describe::plain(&field.ty, &input.generics);
     Some(quote! {
-        ::cache_runtime::__private::submit! {
+        ::cache_runtime::__private::register! {
             ::cache_runtime::__private::Registered::Newtype(#around, #inside)
         }
     })

@@ -114,13 +114,12 @@ pub use crate::value::CacheValue;
 /// What the attributes expand to. Not for use by hand, and not covered by semver.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::__register as register;
     pub use crate::call::{CachedCall, InvalidateCall, Keep, ask};
     pub use crate::key::{Name, Parts, RenderedPart, TypeName, part, tag};
-    pub use crate::registry::Registered;
+    pub use crate::registry::{Node, Registered};
     pub use crate::stats::CallSite;
     pub use crate::value::{ReturnType, return_shape};
-
-    pub use inventory::submit;
 
     use crate::Cache;
     use crate::key::Key;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
 
-use super::{Function, Name, Registered, Role};
+use super::{Function, Name, Registered, Role, link};
 
 /// Checks the annotated functions of the program against each other.
 ///
@@ -30,7 +30,7 @@ use super::{Function, Name, Registered, Role};
 /// # Ok::<_, cache_runtime::registry::Findings>(())
 /// ```
 pub fn check() -> Result<(), Findings> {
-    let program = Program::new(inventory::iter::<Registered>);
+    let program = Program::new(link::all());
     Findings::or_nothing(program.findings())
 }
 

@@ -25,8 +25,11 @@
 //! links: a library that nothing is used of may be left out by the linker.
 
 mod check;
+mod link;
 
 pub use self::check::{Finding, Findings, check};
+#[doc(hidden)]
+pub use self::link::Node;
 use crate::stats::CallSite;
 
 /// An annotated function, as its attribute describes it.
@@ -201,8 +204,6 @@ pub enum Registered {
     ByHand(Name),
 }
 
-inventory::collect!(Registered);
-
 impl Registered {
     fn function(&self) -> Option<&Function> {
         match self {
@@ -221,7 +222,5 @@ impl Registered {
 /// }
 /// ```
 pub fn all() -> impl Iterator<Item = &'static Function> {
-    inventory::iter::<Registered>
-        .into_iter()
-        .filter_map(Registered::function)
+    link::all().filter_map(Registered::function)
 }

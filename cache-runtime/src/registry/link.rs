@@ -1,0 +1,72 @@
+//! How an annotation gets into the registry before `main`.
+//!
+//! Crates for this exist, but what they expand to has `unsafe` blocks in it, and
+//! Clippy holds those against the type whose method is annotated
+//! (`unsafe_derive_deserialize`). Here all that is unusual is where a pointer to a
+//! safe function is put: among those that are called when the program is loaded.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::Registered;
+
+/// One annotation, in a list of all of them that needs no memory but its own.
+#[derive(Debug)]
+pub struct Node {
+    registered: Registered,
+    next: OnceLock<Option<&'static Node>>,
+}
+
+static LAST: Mutex<Option<&'static Node>> = Mutex::new(None);
+
+impl Node {
+    /// An annotation that is not in the list yet.
+    pub const fn new(registered: Registered) -> Self {
+        Self {
+            registered,
+            next: OnceLock::new(),
+        }
+    }
+
+    /// Puts it into the list, once.
+    pub fn link(&'static self) {
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.next.set(*last).is_ok() {
+            *last = Some(self);
+        }
+    }
+}
+
+/// What is in the list.
+pub(super) fn all() -> impl Iterator<Item = &'static Registered> {
+    let last = *LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    std::iter::successors(last, |node| node.next.get().copied().flatten())
+        .map(|node| &node.registered)
+}
+
+/// Registers an annotation when the program is loaded. Where there is no such
+/// moment (WebAssembly), the registry is empty.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register {
+    ($registered:expr) => {
+        const _: () = {
+            static NODE: $crate::__private::Node = $crate::__private::Node::new($registered);
+
+            extern "C" fn link() {
+                NODE.link();
+            }
+
+            #[used]
+            #[cfg_attr(
+                all(unix, not(target_vendor = "apple")),
+                unsafe(link_section = ".init_array")
+            )]
+            #[cfg_attr(
+                target_vendor = "apple",
+                unsafe(link_section = "__DATA,__mod_init_func,mod_init_funcs")
+            )]
+            #[cfg_attr(windows, unsafe(link_section = ".CRT$XCU"))]
+            static LINK: extern "C" fn() = link;
+        };
+    };
+}
