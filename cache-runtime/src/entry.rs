@@ -241,5 +241,24 @@ mod tests {
             }
             let _ = decode(Some(bytes));
         }
+
+        #[test]
+        fn one_wrong_byte_costs_no_more_than_the_entry(
+            tags in proptest::collection::vec("[a-z:é]{0,12}", 0..4),
+            at: prop::sample::Index,
+            change in 1..=u8::MAX,
+        ) {
+            let keys: Vec<Key> = tags.iter().map(|tag| Key::from(tag.as_str())).collect();
+            let versions: Vec<u64> = (1..).take(keys.len()).collect();
+            let mut bytes = encoded(&keys, &versions);
+            let at = at.index(bytes.len());
+            bytes[at] ^= change;
+            if let Slot::Entry(entry) = decode(Some(bytes.clone())) {
+                // Whatever its tags are now, they and the payload are all there is.
+                let tags: usize = entry.header.tags.iter().map(|(tag, _)| 10 + tag.as_str().len()).sum();
+                prop_assert_eq!(entry.header.payload_at, 46 + tags);
+                prop_assert!(bytes.ends_with(entry.payload()));
+            }
+        }
     }
 }

@@ -1,0 +1,115 @@
+//! The decoder of what a slot holds.
+
+#![no_main]
+
+#[expect(dead_code, reason = "what writes leases is not read here")]
+#[path = "../../cache-runtime/src/entry.rs"]
+mod entry;
+#[expect(dead_code, reason = "only stamps are drawn here")]
+#[path = "../../cache-runtime/src/unique.rs"]
+mod unique;
+
+/// Stands in for the runtime's, of which the decoder asks no more.
+mod key {
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) struct Key(String);
+
+    impl Key {
+        pub(crate) fn as_str(&self) -> &str {
+            &self.0
+        }
+    }
+
+    impl From<&str> for Key {
+        fn from(text: &str) -> Self {
+            Self(text.to_owned())
+        }
+    }
+}
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+
+use self::entry::{Entry, Header, Slot, decode};
+use self::key::Key;
+
+/// Everything in a header but its tags.
+const FIXED: usize = 10 + 1 + 1 + 4 + 8 + 8 + 4 + 8 + 2;
+
+fuzz_target!(|bytes: &[u8]| {
+    check(bytes);
+    near_valid(bytes);
+});
+
+/// Any bytes are one of the four cases, and an entry's parts are where they must be.
+fn check(bytes: &[u8]) -> Option<Entry> {
+    match decode(Some(bytes.to_vec())) {
+        Slot::Absent => panic!("something is there"),
+        Slot::Lease(mark) => {
+            assert_eq!(mark, bytes);
+            None
+        }
+        Slot::Unreadable(start) => {
+            assert!(bytes.starts_with(&start));
+            assert!(start.len() == bytes.len().min(10));
+            None
+        }
+        Slot::Entry(entry) => {
+            let tags = entry.header.tags.iter();
+            let tags: usize = tags.map(|(tag, _)| 8 + 2 + tag.as_str().len()).sum();
+            assert_eq!(entry.payload(), &bytes[FIXED + tags..]);
+            assert!(bytes.starts_with(&entry.mark));
+            Some(entry)
+        }
+    }
+}
+
+/// An entry that was written reads back; changed in one place, it does no harm.
+fn near_valid(bytes: &[u8]) {
+    let [where_, change, version, rest @ ..] = bytes else {
+        return;
+    };
+    let text = String::from_utf8_lossy(rest);
+    let mut pieces: Vec<&str> = text.split('\n').collect();
+    let payload = pieces.pop().unwrap_or_default();
+    let tags: Vec<Key> = pieces
+        .iter()
+        .filter(|tag| tag.len() < 512)
+        .map(|&tag| Key::from(tag))
+        .collect();
+    let versions: Vec<u64> = (0..)
+        .map(|n| u64::from(*version).wrapping_mul(n))
+        .take(tags.len())
+        .collect();
+    let header = Header {
+        none: version % 2 == 1,
+        version: u32::from(*version),
+        ttl: Duration::from_secs(60),
+        cost: Duration::from_millis(3),
+        epoch: 7,
+        tags: &tags,
+        versions: &versions,
+    };
+    let mut written = header.encode();
+    let length = written.len();
+    written.extend(payload.as_bytes());
+
+    let read = check(&written).expect("what was written is an entry");
+    assert_eq!(read.header.none, header.none);
+    assert_eq!(read.header.version, header.version);
+    assert_eq!(read.header.epoch, header.epoch);
+    assert_eq!(read.payload(), payload.as_bytes());
+    assert!(
+        read.header
+            .tags
+            .iter()
+            .map(|(tag, version)| (tag, version))
+            .eq(tags.iter().zip(&versions))
+    );
+
+    let at = (usize::from(*where_) * 7 + usize::from(*change)) % length;
+    assert!(check(&written[..at]).is_none(), "cut at {at}");
+    written[at] ^= change;
+    check(&written);
+}
