@@ -25,7 +25,7 @@ use super::{Function, Name, Registered, Role, link};
 ///
 /// What was found, each with all of its places.
 ///
-/// ```
+/// ```standalone_crate
 /// cache_runtime::registry::check()?;
 /// # Ok::<_, cache_runtime::registry::Findings>(())
 /// ```
@@ -56,7 +56,7 @@ impl Findings {
 
     /// Each of them.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # let result = cache_runtime::registry::check();
     /// let count = result.map_or_else(|findings| findings.iter().count(), |()| 0);
     /// assert_eq!(count, 0);
@@ -72,7 +72,7 @@ impl Findings {
     ///
     /// What is left.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use cache_runtime::registry;
     ///
     /// registry::check().or_else(|findings| findings.except(&["users", "TenantUsers"]))?;

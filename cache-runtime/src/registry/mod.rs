@@ -4,7 +4,7 @@
 //! invalidation whose template no cached function has, two functions that take
 //! each other's entries for their own — is found here, by one test:
 //!
-//! ```
+//! ```standalone_crate
 //! # use cache_runtime::{cache_invalidate, cached};
 //! #[cached(key = "user:<id>", ttl = 60)]
 //! async fn find(id: u64) -> String { format!("user {id}") }
