@@ -2,9 +2,9 @@
 //!
 //! [`shared`] is the shared tier: slots, versions, leases, flights, fences, the
 //! server's epoch, refresh and the journal. [`local`] is the in-process tier, and
-//! [`front`] that tier in front of the shared one. All take the steps that the code takes, one
-//! atomic command or one lock at a time, in every order, among faults of which each
-//! configuration has a budget.
+//! [`front`] that tier in front of the shared one. All take the steps that the code
+//! takes, one atomic command or one lock at a time, in every order, among faults of
+//! which each configuration has a budget. What they leave out is in ARCHITECTURE.md.
 //!
 //! The promises:
 //!
@@ -17,7 +17,7 @@
 //! * **One load.** Without faults, any number of readers make one.
 //!
 //! Each rule of the protocol can be left out (`Without`): then a promise is broken,
-//! and the search says how. A rule whose absence broke nothing would be no rule.
+//! and the search says how. A rule whose absence breaks nothing is not among them.
 
 #![allow(
     clippy::unused_self,

@@ -40,6 +40,20 @@ pub struct Step<S> {
     pub state: S,
 }
 
+/// Adds a step: what `change` makes of the state.
+pub(crate) fn step<S: Clone>(
+    steps: &mut Vec<Step<S>>,
+    state: &S,
+    who: Who,
+    what: &'static str,
+    change: impl FnOnce(&mut S),
+) {
+    let mut state = state.clone();
+    change(&mut state);
+    let action = Action { who, what };
+    steps.push(Step { action, state });
+}
+
 /// Who does what.
 #[derive(Debug, Clone, Copy)]
 pub struct Action {

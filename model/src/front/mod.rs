@@ -12,7 +12,7 @@ pub mod state;
 
 use self::rules::Without;
 use self::state::{At, Budget, State, WriterAt};
-use crate::search::{Action, Model, Step, Who};
+use crate::search::{Model, Step};
 
 /// Who takes part, and which faults there are.
 #[derive(Debug, Clone)]
@@ -136,19 +136,6 @@ impl Model for Front {
                 .into_iter()
                 .all(|at| matches!(at, WriterAt::Idle | WriterAt::Done | WriterAt::Dead))
     }
-}
-
-fn step(
-    steps: &mut Vec<Step<State>>,
-    state: &State,
-    who: Who,
-    what: &'static str,
-    change: impl FnOnce(&mut State),
-) {
-    let mut state = state.clone();
-    change(&mut state);
-    let action = Action { who, what };
-    steps.push(Step { action, state });
 }
 
 /// The configurations for each test run.

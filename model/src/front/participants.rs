@@ -1,9 +1,9 @@
 //! The steps of readers, writers, connections and time.
 
+use super::Front;
 use super::rules::Without;
 use super::state::{At, Connection, Entry, MESSAGES, Message, Reader, State, WriterAt};
-use super::{Front, step};
-use crate::search::{Step, Who};
+use crate::search::{Step, Who, step};
 
 impl Front {
     pub(super) fn reader_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {

@@ -8,7 +8,7 @@ pub mod state;
 
 use self::rules::Without;
 use self::state::{At, Budget, Names, State, WriterAt};
-use crate::search::{Action, Model, Step, Who};
+use crate::search::{Model, Step};
 
 /// Who takes part, and which faults there are.
 #[derive(Debug, Clone)]
@@ -133,19 +133,6 @@ impl Model for Local {
                 .iter()
                 .all(|writer| matches!(writer.at, WriterAt::Idle | WriterAt::Done))
     }
-}
-
-fn step(
-    steps: &mut Vec<Step<State>>,
-    state: &State,
-    who: Who,
-    what: &'static str,
-    change: impl FnOnce(&mut State),
-) {
-    let mut state = state.clone();
-    change(&mut state);
-    let action = Action { who, what };
-    steps.push(Step { action, state });
 }
 
 /// The configurations for each test run.

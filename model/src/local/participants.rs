@@ -1,9 +1,9 @@
 //! The steps of readers, writers and faults.
 
+use super::Local;
 use super::rules::Without;
 use super::state::{ALL, At, Entry, Flight, KEY, Observed, Phase, Reader, State, TAG, WriterAt};
-use super::{Local, step};
-use crate::search::{Step, Who};
+use crate::search::{Step, Who, step};
 
 impl Local {
     /// Whether an entry may be served: its counter, not one of the same name, is where it was.

@@ -4,6 +4,7 @@
 use super::config::{Config, KEY, OTHER_TAG, TAG};
 
 /// Those for each test run.
+#[expect(clippy::too_many_lines, reason = "a list")]
 pub fn small() -> Vec<Config> {
     vec![
         Config::new("one load in one process")
@@ -73,9 +74,9 @@ pub fn small() -> Vec<Config> {
             .readers([0])
             .failing_writer(KEY)
             .failing_writer(TAG),
-        Config::new("fences, a death, a loss")
+        Config::new("two fences, a death, a loss")
             .readers([0])
-            .failing_fenced_writer(KEY | TAG)
+            .failing_fenced_writer(TAG)
             .fenced_writer(TAG)
             .faults(|faults| {
                 faults.crashes = 1;
@@ -85,6 +86,35 @@ pub fn small() -> Vec<Config> {
             .readers([0, 0])
             .failing_fenced_writer(TAG)
             .faults(|faults| faults.crashes = 1),
+        Config::new("a fence, no answers, a death")
+            .readers([0])
+            .failing_fenced_writer(KEY | TAG)
+            .faults(|faults| {
+                faults.outages = 2;
+                faults.crashes = 1;
+            }),
+        Config::new("a fence, a snapshot")
+            .readers([0])
+            .failing_fenced_writer(KEY | TAG)
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+                faults.crashes = 1;
+            }),
+        Config::new("refresh, a fence, a death")
+            .readers([0, 0])
+            .refreshing()
+            .fenced_writer(TAG)
+            .faults(|faults| faults.crashes = 1),
+        Config::new("refresh in a cluster, a snapshot")
+            .cluster()
+            .readers([0, 0])
+            .refreshing()
+            .writer(TAG)
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+            }),
         Config::new("refresh, a tag, a loss")
             .readers([0, 0])
             .refreshing()
@@ -152,6 +182,15 @@ pub fn large() -> Vec<Config> {
             .readers([0, 0])
             .writer(TAG | OTHER_TAG)
             .faults(|faults| faults.losses = 1),
+        Config::new("two fenced writers that fail, no answers, a death, a loss")
+            .readers([0])
+            .failing_fenced_writer(KEY)
+            .failing_fenced_writer(KEY | TAG)
+            .faults(|faults| {
+                faults.outages = 1;
+                faults.crashes = 1;
+                faults.losses = 1;
+            }),
         Config::new("refresh, a snapshot, a loss, a caller that gives up")
             .readers([0, 0])
             .refreshing()

@@ -1,10 +1,10 @@
 //! What happens to the participants: time, and faults.
 
+use super::Shared;
 use super::rules::Without;
 use super::state::{At, Budget, Slot, State, Stored, Version, WriterAt, Writers};
 use super::writer::each;
-use super::{Shared, step};
-use crate::search::{Step, Who};
+use crate::search::{Step, Who, step};
 
 impl Shared {
     /// What ends by itself, once nobody will end it.
@@ -225,6 +225,16 @@ impl Shared {
     fn writer_fault_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
         let writer = state.writers[it];
         let config = self.config.writers[it];
+        if writer.at == WriterAt::Fencing && state.budget.outages > 0 {
+            for name in each(writer.left) {
+                let what = "a writer gets no answer, and goes on without a fence";
+                fault(steps, state, what, |state| {
+                    state.budget.outages -= 1;
+                    state.writers[it].unprotected = true;
+                    self.fenced(state, it, name);
+                });
+            }
+        }
         if writer.at == WriterAt::Invalidating {
             if state.budget.refusals > 0 {
                 for name in each(writer.left) {

@@ -19,7 +19,7 @@ mod writer;
 use self::config::Config;
 use self::rules::Without;
 use self::state::State;
-use crate::search::{Action, Model, Step, Who};
+use crate::search::{Model, Step};
 
 /// A configuration, under the protocol or without one of its rules.
 #[derive(Debug, Clone)]
@@ -71,18 +71,4 @@ impl Model for Shared {
     fn all_done(&self, state: &State) -> bool {
         self.at_rest(state)
     }
-}
-
-/// Adds a step: what `change` makes of the state.
-fn step(
-    steps: &mut Vec<Step<State>>,
-    state: &State,
-    who: Who,
-    what: &'static str,
-    change: impl FnOnce(&mut State),
-) {
-    let mut state = state.clone();
-    change(&mut state);
-    let action = Action { who, what };
-    steps.push(Step { action, state });
 }

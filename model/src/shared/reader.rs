@@ -1,11 +1,11 @@
 //! The steps of a cached call: `call/shared.rs` of the runtime.
 
+use super::Shared;
 use super::config::{KEY, Servers, tag};
 use super::flight::{Boarding, has_waiters};
 use super::rules::Without;
 use super::state::{At, Data, Entry, Evidence, Phase, Reader, Sight, Slot, State, Version};
-use super::{Shared, step};
-use crate::search::{Step, Who};
+use crate::search::{Step, Who, step};
 
 impl Shared {
     /// What this reader can do next.

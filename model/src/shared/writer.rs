@@ -1,9 +1,9 @@
 //! The steps of a call that writes and invalidates: `call/invalidate.rs` of the runtime.
 
+use super::Shared;
 use super::rules::Without;
 use super::state::{Names, State, Writer, WriterAt};
-use super::{Shared, step};
-use crate::search::{Step, Who};
+use crate::search::{Step, Who, step};
 
 impl Shared {
     /// What this writer can do next, and what is left of it in the database.
@@ -28,11 +28,7 @@ impl Shared {
                 for name in each(writer.left) {
                     add("places a fence", &|state| {
                         self.place_fence(state, name, it);
-                        let writer = &mut state.writers[it];
-                        writer.left &= !name;
-                        if writer.left == 0 {
-                            writer.at = WriterAt::Body;
-                        }
+                        self.fenced(state, it, name);
                     });
                 }
             }
@@ -73,6 +69,15 @@ impl Shared {
                 state.row += 1;
                 state.writers[it].pending = false;
             });
+        }
+    }
+
+    /// Goes on to the next fence, or to the body.
+    pub(super) fn fenced(&self, state: &mut State, it: usize, name: Names) {
+        let writer = &mut state.writers[it];
+        writer.left &= !name;
+        if writer.left == 0 {
+            writer.at = WriterAt::Body;
         }
     }
 
