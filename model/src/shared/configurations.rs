@@ -201,7 +201,7 @@ pub fn large() -> Vec<Config> {
                 faults.losses = 1;
                 faults.cancels = 1;
             }),
-        Config::new("everything at once")
+        Config::new("six kinds of fault at once")
             .readers([0, 0])
             .failing_writer(KEY | TAG)
             .faults(|faults| {
