@@ -11,10 +11,11 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprClosure, ExprGroup, ExprLit, Lit, LitStr, Token, parenthesized};
+use syn::{Expr, ExprClosure, ExprGroup, ExprLit, ExprPath, Lit, LitStr, Token, parenthesized};
 
 use crate::duration;
 use crate::errors::{Errors, error, suggest};
+use crate::runtime::Runtime;
 
 /// `#[cached(…)]`
 #[derive(Default)]
@@ -30,6 +31,7 @@ pub(crate) struct CachedArgs {
     /// A closure, or the path of a function.
     pub(crate) unless: Option<Expr>,
     pub(crate) version: Option<u32>,
+    pub(crate) runtime: Runtime,
 }
 
 /// How long an entry may be served.
@@ -49,6 +51,37 @@ pub(crate) struct InvalidateArgs {
     pub(crate) condition: Option<Expr>,
     /// `on = ok`
     pub(crate) on_ok: bool,
+    pub(crate) runtime: Runtime,
+}
+
+/// `"user:<id>"` alone, or with `crate = path` after it.
+pub(crate) fn parse_template(
+    input: ParseStream<'_>,
+    subject: &str,
+    usage: &str,
+) -> syn::Result<(LitStr, Runtime)> {
+    let wrong = |span| {
+        let what = format_args!("{subject} takes one string literal");
+        error(span, what, usage)
+    };
+    let template = input
+        .parse()
+        .map_err(|syntax: syn::Error| wrong(syntax.span()))?;
+    let mut runtime = Runtime::default();
+    if input.peek(Token![,]) && input.peek2(Token![crate]) {
+        input.parse::<Token![,]>()?;
+        runtime = parse_runtime(input)?;
+    }
+    if input.is_empty() {
+        Ok((template, runtime))
+    } else {
+        Err(wrong(input.span()))
+    }
+}
+
+/// `crate = path`, where it is the only option.
+pub(crate) fn parse_runtime(input: ParseStream<'_>) -> syn::Result<Runtime> {
+    Seen::new(&[CRATE], "").next(input)?.runtime(input)
 }
 
 /// What is invalidated together.
@@ -89,6 +122,7 @@ const CACHED: &[Usage] = &[
         "write a closure over the value: `unless = |user| user.is_guest()`",
     ),
     ("version", "write an integer: `version = 2`"),
+    CRATE,
 ];
 
 const CACHE_INVALIDATE: &[Usage] = &[
@@ -101,7 +135,13 @@ const CACHE_INVALIDATE: &[Usage] = &[
         "on",
         "write `on = ok`, to invalidate after success only, or leave it out",
     ),
+    CRATE,
 ];
+
+const CRATE: Usage = (
+    "crate",
+    "write where `cache_runtime` is: `crate = my_crate::cache_runtime`",
+);
 
 impl CachedArgs {
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
@@ -127,6 +167,7 @@ impl CachedArgs {
                 "condition" => args.condition = Some(option.value(input)?),
                 "unless" => args.unless = Some(option.question(input)?),
                 "version" => args.version = Some(option.version(input)?),
+                "crate" => args.runtime = option.runtime(input)?,
                 _ => args.cache = Some(option.value(input)?),
             }
             Ok(())
@@ -155,6 +196,7 @@ impl InvalidateArgs {
                 match option.name {
                     "condition" => args.condition = Some(option.value(input)?),
                     "on" => args.on_ok = option.is_ok(input)?,
+                    "crate" => args.runtime = option.runtime(input)?,
                     _ => args.cache = Some(option.value(input)?),
                 }
                 return Ok(());
@@ -292,7 +334,7 @@ impl OptionName {
     }
 
     fn tags(&self, input: ParseStream<'_>) -> syn::Result<Vec<Tag>> {
-        let elements = match self.value(input)? {
+        let elements = match ungrouped(self.value(input)?) {
             Expr::Array(array) => array.elems.into_iter().collect(),
             single => vec![single],
         };
@@ -319,14 +361,14 @@ impl OptionName {
     }
 
     fn is_ok(&self, input: ParseStream<'_>) -> syn::Result<bool> {
-        match self.value(input)? {
+        match ungrouped(self.value(input)?) {
             Expr::Path(path) if path.path.is_ident("ok") => Ok(true),
             other => Err(self.wrong(other.span(), "must be `ok`", self.usage)),
         }
     }
 
     fn question(&self, input: ParseStream<'_>) -> syn::Result<Expr> {
-        let value = self.value(input)?;
+        let value = ungrouped(self.value(input)?);
         match &value {
             Expr::Closure(closure) if closure.inputs.len() == 1 => Ok(value),
             Expr::Path(_) => Ok(value),
@@ -347,10 +389,19 @@ impl OptionName {
     }
 
     fn ttl(&self, input: ParseStream<'_>) -> syn::Result<Ttl> {
-        match self.value(input)? {
+        match ungrouped(self.value(input)?) {
             Expr::Closure(closure) if closure.inputs.len() == 1 => Ok(Ttl::OfValue(closure)),
             value if is_number_or_text(&value) => self.fixed(&value).map(Ttl::Fixed),
             value => Ok(Ttl::Computed(value)),
+        }
+    }
+
+    fn runtime(&self, input: ParseStream<'_>) -> syn::Result<Runtime> {
+        match ungrouped(self.value(input)?) {
+            Expr::Path(ExprPath {
+                path, qself: None, ..
+            }) => Ok(Runtime::at(path)),
+            other => Err(self.wrong(other.span(), "must be a path", self.usage)),
         }
     }
 
@@ -407,9 +458,18 @@ fn as_literal(expr: &Expr) -> Option<&Lit> {
     }
 }
 
+/// An expression as it was written, also when it comes from a `macro_rules!` variable.
+fn ungrouped(expr: Expr) -> Expr {
+    match expr {
+        Expr::Group(ExprGroup { expr, .. }) => ungrouped(*expr),
+        other => other,
+    }
+}
+
 /// A literal, or a negative one, which the compiler takes for an expression.
 fn is_number_or_text(expr: &Expr) -> bool {
     match expr {
+        Expr::Group(group) => is_number_or_text(&group.expr),
         Expr::Unary(negative) => as_literal(&negative.expr).is_some(),
         other => as_literal(other).is_some(),
     }

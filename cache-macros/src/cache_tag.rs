@@ -3,14 +3,19 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Fields, Generics, LitStr, Member, Type, parse_quote};
+use syn::{
+    Attribute, Data, DeriveInput, Fields, Generics, LitStr, Member, Meta, Type, parse_quote,
+};
 
+use crate::attr;
 use crate::describe;
-use crate::errors::{Errors, error, suggest};
+use crate::errors::{Errors, suggest};
 use crate::expand;
 use crate::generics::mentions_parameter;
 use crate::lower::{self, Name, Root};
+use crate::runtime::Runtime;
 use crate::template::{Step, Template};
 
 pub(crate) fn derive(input: TokenStream) -> TokenStream {
@@ -20,7 +25,7 @@ pub(crate) fn derive(input: TokenStream) -> TokenStream {
 
 fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
     let mut errors = Errors::default();
-    let literal = read_template(&input.attrs, &mut errors);
+    let template = read_template(&input.attrs, &mut errors);
     let fields = match &input.data {
         Data::Struct(data) => data.fields.clone(),
         Data::Enum(_) | Data::Union(_) => {
@@ -37,38 +42,39 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
         fields: &fields,
     };
     // Its placeholders are only wrong once it is clear what they can name.
-    let lowered = literal
-        .filter(|_| errors.is_empty())
-        .map(|literal| (scope.lower(&literal, &mut errors), literal));
-    let Some(((name, used), literal)) = errors.finish(lowered)? else {
+    let lowered = template.filter(|_| errors.is_empty()).map(|template| {
+        let (literal, runtime) = template;
+        (scope.lower(&literal, &mut errors), literal, runtime)
+    });
+    let Some(((name, used), literal, runtime)) = errors.finish(lowered)? else {
         return Ok(TokenStream::new());
     };
-    let registered = expand_registration(&input.ident, &literal, &used, &input.generics);
+    let registered = expand_registration(&runtime, &input.ident, &literal, &used, &input.generics);
 
     let bounds: Vec<_> = used
         .into_iter()
         .flatten()
         .filter(|ty| mentions_parameter(ty, &input.generics))
         .collect();
+    let path = runtime.path(Span::call_site());
     let clause = input.generics.make_where_clause();
     for ty in bounds {
-        clause
-            .predicates
-            .push(parse_quote!(#ty: ::cache_runtime::KeyPart));
+        clause.predicates.push(parse_quote!(#ty: #path::KeyPart));
     }
-    let name = expand_name(&name);
+    let name = expand_name(&runtime, &name);
     let ident = &input.ident;
     let (parameters, arguments, clause) = input.generics.split_for_impl();
     // Blamed on the template, as its parts are: one error, and not one for each layer.
     let blame = literal.span().resolved_at(Span::mixed_site());
+    let private = runtime.private(blame);
     let function = quote_spanned! {blame=>
-        fn name(&self) -> ::cache_runtime::__private::Name<impl ::cache_runtime::__private::Parts> {
+        fn name(&self) -> #private::Name<impl #private::Parts> {
             #name
         }
     };
     Ok(quote! {
         #[automatically_derived]
-        impl #parameters ::cache_runtime::CacheTag for #ident #arguments #clause {
+        impl #parameters #path::CacheTag for #ident #arguments #clause {
             const TEMPLATE: &'static str = #literal;
 
             #function
@@ -80,6 +86,7 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
 
 /// What the registry is told: which template is behind the type's name.
 fn expand_registration(
+    runtime: &Runtime,
     tag: &Ident,
     template: &LitStr,
     used: &[Option<&Type>],
@@ -89,32 +96,39 @@ fn expand_registration(
     let types = used
         .iter()
         .map(|ty| ty.map_or("_".to_owned(), |ty| describe::plain(ty, generics)));
+    let path = runtime.path(Span::call_site());
     quote! {
-        ::cache_runtime::__private::register! {
-            ::cache_runtime::__private::Registered::Tag(
+        #path::__private::register! {
+            #path::__private::Registered::Tag(
                 #tag,
-                ::cache_runtime::registry::Name::template(#template, &[#(#types),*]),
+                #path::registry::Name::template(#template, &[#(#types),*]),
             )
         }
     }
 }
 
 /// The name is returned: what a method made would be gone, so it is rendered at once.
-fn expand_name(name: &Name) -> TokenStream {
+fn expand_name(runtime: &Runtime, name: &Name) -> TokenStream {
+    let private = runtime.private(name.span);
     let parts = name.parts.iter().map(|written| {
-        let part = expand::part(written, name.span);
+        let part = expand::part(runtime, written, name.span);
         let calls = |step: &lower::Step| matches!(step, lower::Step::Method(_));
         if written.steps.iter().any(calls) {
-            quote_spanned!(name.span=> ::cache_runtime::__private::RenderedPart::new(#part))
+            quote_spanned!(name.span=> #private::RenderedPart::new(#part))
         } else {
             part
         }
     });
-    expand::name(name.span, &name.literals, &parts.collect::<Vec<_>>())
+    expand::name(
+        runtime,
+        name.span,
+        &name.literals,
+        &parts.collect::<Vec<_>>(),
+    )
 }
 
-/// The string in `#[cache_tag("users:<0>")]`.
-fn read_template(attrs: &[Attribute], errors: &mut Errors) -> Option<LitStr> {
+/// The string in `#[cache_tag("users:<0>")]`, and where the runtime is.
+fn read_template(attrs: &[Attribute], errors: &mut Errors) -> Option<(LitStr, Runtime)> {
     const USAGE: &str = "write a template: `#[cache_tag(\"tenant:<0>:users\")]`";
 
     let mut attrs = attrs
@@ -131,21 +145,15 @@ fn read_template(attrs: &[Attribute], errors: &mut Errors) -> Option<LitStr> {
             "keep one of them",
         );
     }
-    let template = attr.parse_args::<LitStr>();
-    template
-        .map_err(|wrong| {
-            // Without parentheses, the place is all of the attribute.
-            let span = match &attr.meta {
-                syn::Meta::List(_) => wrong.span(),
-                other => other.span(),
-            };
-            errors.add(error(
-                span,
-                "`#[cache_tag]` takes one string literal",
-                USAGE,
-            ));
-        })
-        .ok()
+    let parse = |input: ParseStream<'_>| attr::parse_template(input, "`#[cache_tag]`", USAGE);
+    let parsed = match &attr.meta {
+        Meta::List(list) => list.parse_args_with(parse),
+        // There is no argument whose place could be told.
+        other => parse
+            .parse2(TokenStream::new())
+            .map_err(|missing| syn::Error::new(other.span(), missing)),
+    };
+    parsed.map_err(|wrong| errors.add(wrong)).ok()
 }
 
 /// What the template can name.

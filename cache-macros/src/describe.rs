@@ -3,7 +3,7 @@
 //! A static can't name a function's own types, so types are described by how they
 //! are written. What that leaves open is `_`, which the registry takes for any.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::visit_mut::{self, VisitMut};
@@ -13,15 +13,17 @@ use syn::{
 };
 
 use crate::lower::{CachedFn, InvalidateFn, Name, Part, Root, Tag};
+use crate::runtime::Runtime;
 
 /// A function of the registry's, and how it calls itself.
 pub(crate) fn cached(cached: &CachedFn) -> TokenStream {
-    let types = Types::new(&cached.function.sig);
+    let types = Types::new(&cached.runtime, &cached.function.sig);
     let key = types.name(&cached.key);
     let tags = cached.tags.iter().map(|tag| types.tag(tag));
     let value = &types.value;
     let role = quote!(caches(#key, #value, &[#(#tags),*]));
     function(
+        &types.path,
         &cached.function.sig,
         &role,
         cached.cache.as_ref(),
@@ -30,11 +32,12 @@ pub(crate) fn cached(cached: &CachedFn) -> TokenStream {
 }
 
 pub(crate) fn invalidate(invalidate: &InvalidateFn) -> TokenStream {
-    let types = Types::new(&invalidate.function.sig);
+    let types = Types::new(&invalidate.runtime, &invalidate.function.sig);
     let names = [&invalidate.from_arguments, &invalidate.from_result];
     let names = names.into_iter().flatten().map(|tag| types.tag(tag));
     let role = quote!(invalidates(&[#(#names),*]));
     function(
+        &types.path,
         &invalidate.function.sig,
         &role,
         invalidate.cache.as_ref(),
@@ -43,13 +46,15 @@ pub(crate) fn invalidate(invalidate: &InvalidateFn) -> TokenStream {
 }
 
 /// A name whose placeholders are any variables.
-pub(crate) fn key(name: &Name) -> TokenStream {
+pub(crate) fn key(runtime: &Runtime, name: &Name) -> TokenStream {
+    let path = runtime.path(Span::call_site());
     let source = &name.source;
     let types = name.parts.iter().map(|_| "_");
-    quote!(::cache_runtime::registry::Name::template(#source, &[#(#types),*]))
+    quote!(#path::registry::Name::template(#source, &[#(#types),*]))
 }
 
 fn function(
+    path: &TokenStream,
     sig: &Signature,
     role: &TokenStream,
     cache: Option<&Expr>,
@@ -62,11 +67,11 @@ fn function(
     });
     let options = (!options.is_empty()).then(|| quote!(.options(&[#(#options),*])));
     quote! {
-        ::cache_runtime::registry::Function::new(
+        #path::registry::Function::new(
             ::core::concat!(::core::module_path!(), "::", #name),
             ::core::file!(),
             ::core::line!(),
-            ::cache_runtime::registry::Role::#role,
+            #path::registry::Role::#role,
         )
         #cache
         #options
@@ -104,31 +109,35 @@ pub(crate) fn options(args: TokenStream) -> Vec<String> {
 
 /// The types in a signature, without what makes no difference to a key or a value.
 struct Types<'s> {
+    path: TokenStream,
     sig: &'s Signature,
     value: String,
 }
 
 impl<'s> Types<'s> {
-    fn new(sig: &'s Signature) -> Self {
+    fn new(runtime: &Runtime, sig: &'s Signature) -> Self {
         let value = match &sig.output {
             ReturnType::Default => "()".to_owned(),
             ReturnType::Type(_, output) => plain(&value_of(output), &sig.generics),
         };
-        Self { sig, value }
+        let path = runtime.path(Span::call_site());
+        Self { path, sig, value }
     }
 
     fn name(&self, name: &Name) -> TokenStream {
+        let path = &self.path;
         let source = &name.source;
         let types = name.parts.iter().map(|part| self.of(part));
-        quote!(::cache_runtime::registry::Name::template(#source, &[#(#types),*]))
+        quote!(#path::registry::Name::template(#source, &[#(#types),*]))
     }
 
     fn tag(&self, tag: &Tag) -> TokenStream {
         match tag {
             Tag::Name(name) => self.name(name),
             Tag::Typed(tag) => {
+                let path = &self.path;
                 let ty = type_of_tag(&tag.expr).map_or("_".to_owned(), |ty| ty.unraw().to_string());
-                quote!(::cache_runtime::registry::Name::typed(#ty))
+                quote!(#path::registry::Name::typed(#ty))
             }
         }
     }

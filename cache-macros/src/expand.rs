@@ -10,7 +10,10 @@ use syn::{Expr, ExprClosure, Type, TypeInfer};
 
 use crate::attr::Ttl;
 use crate::describe;
-use crate::lower::{self, CachedFn, Function, InvalidateFn, Name, Part, Root, Step, Tag, TypedTag};
+use crate::lower::{
+    self, CachedFn, Function, InvalidateFn, Name, Output, Part, Root, Step, Tag, TypedTag,
+};
+use crate::runtime::Runtime;
 
 pub(crate) fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
     match lower::cached(args, item.clone()) {
@@ -28,13 +31,15 @@ pub(crate) fn cache_invalidate(args: TokenStream, item: TokenStream) -> TokenStr
 
 pub(crate) fn key(template: TokenStream) -> TokenStream {
     match lower::key(template) {
-        Ok(name) => {
-            let by_hand = describe::key(&name);
+        Ok((name, runtime)) => {
+            let private = runtime.private(Span::call_site());
+            let by_hand = describe::key(&runtime, &name);
+            let name = expand_name(&runtime, &name);
             quote! {{
-                ::cache_runtime::__private::register! {
-                    ::cache_runtime::__private::Registered::ByHand(#by_hand)
+                #private::register! {
+                    #private::Registered::ByHand(#by_hand)
                 }
-                ::cache_runtime::__private::key(#name)
+                #private::key(#name)
             }}
         }
         Err(error) => error.to_compile_error(),
@@ -54,6 +59,7 @@ fn error_beside(item: TokenStream, error: &syn::Error) -> TokenStream {
 fn expand_cached(cached: CachedFn) -> TokenStream {
     let description = describe::cached(&cached);
     let CachedFn {
+        runtime,
         function,
         output,
         ttl,
@@ -66,6 +72,7 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
         tags,
         options: _,
     } = cached;
+    let private = runtime.private(Span::mixed_site());
     let none_ttl = none_ttl.map(|none_ttl| setter("none_ttl", none_ttl));
     let version = version.map(|version| quote!(.version(#version)));
     let (fixed_ttl, computed_ttl, ttl_of_value) = match ttl {
@@ -74,32 +81,27 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
         Some(Ttl::Computed(ttl)) => (None, Some(quote_spanned!(ttl.span()=> .ttl(|| #ttl))), None),
         Some(Ttl::OfValue(ttl)) => (None, None, Some(ttl)),
     };
-    let cache = expand_cache(cache);
-    let shape = expand_shape(&output);
-    let tags = expand_tags(&tags);
-    let load = expand_body(&function, &output);
-    // A type that can't be cached is the return type's fault. In one place, the
-    // compiler says so once, and not again for each layer of the call.
-    let blame = output.span().resolved_at(Span::mixed_site());
-    let call = Ident::new("call", blame);
-    let or_load = match expand_keep(unless, ttl_of_value) {
-        None => quote_spanned! {blame=>
-            ::cache_runtime::__private::CachedCall::or_load(#call, #load).await
-        },
-        Some(keep) => quote_spanned! {blame=>
-            ::cache_runtime::__private::CachedCall::or_load_and_keep(#call, #keep, #load).await
-        },
+    let cache = expand_cache(&runtime, cache);
+    let shape = expand_shape(&runtime, &output);
+    let key = expand_name(&runtime, &key);
+    let tags = expand_tags(&runtime, &tags);
+    let load = expand_body(&runtime, &function, &output);
+    // What is there already is looked at when the future is polled, which may be
+    // after an invalidation; an `async fn` is not called before that.
+    let start = match output {
+        Output::Value(_) => quote_spanned!(Span::mixed_site()=> start),
+        Output::Future(_) | Output::Boxed(_) => quote_spanned!(Span::mixed_site()=> defer),
     };
     let start = quote_spanned! {Span::mixed_site()=>
-        ::cache_runtime::__private::CachedCall::start(
+        #private::CachedCall::#start(
             {
-                static SITE: ::cache_runtime::__private::CallSite =
-                    ::cache_runtime::__private::CallSite::new(#description)
+                static SITE: #private::CallSite =
+                    #private::CallSite::new(#description)
                         #fixed_ttl
                         #none_ttl
                         #version;
-                ::cache_runtime::__private::register! {
-                    ::cache_runtime::__private::Registered::Cached(&SITE)
+                #private::register! {
+                    #private::Registered::Cached(&SITE)
                 }
                 &SITE
             },
@@ -116,13 +118,29 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
             if #condition {
                 #start
             } else {
-                ::cache_runtime::__private::CachedCall::bypass(#shape)
+                #private::CachedCall::bypass(#shape)
             }
         },
     };
+    // A type that can't be cached is the return type's fault. In one place, the
+    // compiler says so once, and not again for each layer of the call.
+    let blame = output.ty().span().resolved_at(Span::mixed_site());
+    let call = Ident::new("call", blame);
+    let private = runtime.private(blame);
+    let or_load = match expand_keep(&runtime, &output, unless, ttl_of_value) {
+        None => quote_spanned! {blame=>
+            #private::CachedCall::or_load(#call, #load)
+        },
+        Some(keep) => quote_spanned! {blame=>
+            #private::CachedCall::or_load_and_keep(#call, #keep, #load)
+        },
+    };
+    let or_load = expand_future(&output, &or_load);
+    let returned = expand_returned(&runtime, &output);
     // A statement of its own: what the placeholders made, such as a guard, is
     // gone before the function waits.
     let statements = quote_spanned! {Span::mixed_site()=>
+        #returned
         #[allow(clippy::used_underscore_binding)]
         let #call = #start;
         #or_load
@@ -131,28 +149,41 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
 }
 
 /// What the value itself decides: whether it is stored, and for how long.
-fn expand_keep(unless: Option<Expr>, ttl: Option<ExprClosure>) -> Option<TokenStream> {
+fn expand_keep(
+    runtime: &Runtime,
+    output: &Output,
+    unless: Option<Expr>,
+    ttl: Option<ExprClosure>,
+) -> Option<TokenStream> {
+    let private = runtime.private(Span::mixed_site());
     let keep = match &ttl {
-        None => quote_spanned!(Span::mixed_site()=> ::cache_runtime::__private::Keep::Default),
+        None => quote_spanned!(Span::mixed_site()=> #private::Keep::Default),
         Some(ttl) => quote_spanned! {Span::mixed_site()=>
-            ::cache_runtime::__private::Keep::For(::cache_runtime::__private::ask(value, #ttl))
+            #private::Keep::For(#private::ask(value, #ttl))
         },
     };
-    match unless {
-        None => ttl.map(|_| quote_spanned!(Span::mixed_site()=> |value| #keep)),
-        Some(unless) => Some(quote_spanned! {Span::mixed_site()=>
-            |value| if ::cache_runtime::__private::ask(value, #unless) {
-                ::cache_runtime::__private::Keep::Not
+    let keep = match unless {
+        None => ttl.map(|_| keep)?,
+        Some(unless) => quote_spanned! {Span::mixed_site()=>
+            if #private::ask(value, #unless) {
+                #private::Keep::Not
             } else {
                 #keep
             }
-        }),
-    }
+        },
+    };
+    // A future that is returned takes along what it asks.
+    let capture = match output {
+        Output::Value(_) => None,
+        Output::Future(_) | Output::Boxed(_) => Some(quote_spanned!(Span::mixed_site()=> move)),
+    };
+    Some(quote_spanned!(Span::mixed_site()=> #capture |value| #keep))
 }
 
 fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
     let description = describe::invalidate(&invalidate);
     let InvalidateFn {
+        runtime,
         function,
         output,
         cache,
@@ -162,40 +193,47 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
         from_result,
         options: _,
     } = invalidate;
-    let cache = expand_cache(cache);
-    let from_arguments = expand_tags(&from_arguments);
+    let path = runtime.path(Span::mixed_site());
+    let private = runtime.private(Span::mixed_site());
+    let cache = expand_cache(&runtime, cache);
+    let from_arguments = expand_tags(&runtime, &from_arguments);
     let only_if =
         condition.map(|condition| quote_spanned!(condition.span()=> .only_if(#condition)));
     let reads_result = on_ok || !from_result.is_empty();
-    let with_result = reads_result.then(|| expand_with_result(&from_result, &output));
+    let with_result = reads_result.then(|| expand_with_result(&runtime, &from_result, &output));
     let on_ok = on_ok.then(|| quote_spanned!(Span::mixed_site()=> .on_ok()));
-    let body = expand_body(&function, &output);
+    let body = expand_body(&runtime, &function, &output);
+    let run = quote_spanned!(Span::mixed_site()=> call.run(#body));
+    let run = expand_future(&output, &run);
+    let returned = expand_returned(&runtime, &output);
     let statements = quote_spanned! {Span::mixed_site()=>
         const _: () = {
-            static SITE: ::cache_runtime::registry::Function = #description;
-            ::cache_runtime::__private::register! {
-                ::cache_runtime::__private::Registered::Function(&SITE)
+            static SITE: #path::registry::Function = #description;
+            #private::register! {
+                #private::Registered::Function(&SITE)
             }
         };
+        #returned
         #[allow(clippy::used_underscore_binding)]
-        let call = ::cache_runtime::__private::InvalidateCall::start(#cache, #from_arguments)
+        let call = #private::InvalidateCall::start(#cache, #from_arguments)
             #only_if
             #with_result
             #on_ok;
-        call.run(#body).await
+        #run
     };
     expand_function(&function, &statements)
 }
 
 /// Parts that are arguments are rendered before the body takes the arguments.
-fn expand_with_result(tags: &[Tag], output: &Type) -> TokenStream {
-    let shape = expand_shape(output);
+fn expand_with_result(runtime: &Runtime, tags: &[Tag], output: &Output) -> TokenStream {
+    let shape = expand_shape(runtime, output);
     let mut rendered = Vec::new();
     let statements = tags.iter().map(|tag| {
         let name = match tag {
             Tag::Name(name) => name,
             Tag::Typed(tag) => {
                 let result = tag.result.as_ref();
+                let tag = expand_typed_tag(runtime, tag);
                 return quote_spanned! {Span::mixed_site()=> {
                     let #result = result;
                     names.push_tag(#tag);
@@ -206,17 +244,18 @@ fn expand_with_result(tags: &[Tag], output: &Type) -> TokenStream {
         let span = name.span.resolved_at(Span::mixed_site());
         let parts = name.parts.iter().map(|part| {
             if let Root::Result = part.root {
-                return self::part(part, span);
+                return self::part(runtime, part, span);
             }
-            let part = self::part(part, name.span);
+            let part = self::part(runtime, part, name.span);
+            let private = runtime.private(Span::mixed_site());
             let local = format_ident!("part{}", rendered.len(), span = Span::mixed_site());
             rendered.push(quote_spanned! {Span::mixed_site()=>
-                let #local = ::cache_runtime::__private::RenderedPart::new(#part);
+                let #local = #private::RenderedPart::new(#part);
             });
             quote!(&#local)
         });
         let parts: Vec<_> = parts.collect();
-        let name = self::name(span, &name.literals, &parts);
+        let name = self::name(runtime, span, &name.literals, &parts);
         quote_spanned!(Span::mixed_site()=> names.push(#name);)
     });
     let statements: Vec<_> = statements.collect();
@@ -251,12 +290,24 @@ fn expand_function(function: &Function, statements: &TokenStream) -> TokenStream
 }
 
 /// The user's statements, as a future that nobody has polled yet.
-fn expand_body(function: &Function, output: &Type) -> TokenStream {
-    let output = without_impl_trait(output);
+fn expand_body(runtime: &Runtime, function: &Function, output: &Output) -> TokenStream {
     // Where the user's braces are, but not theirs: a body of one line is no
     // block with unnecessary braces.
     let mut block = Group::new(Delimiter::Brace, function.statements.clone());
     block.set_span(function.brace.span.join().resolved_at(Span::mixed_site()));
+    let ty = match output {
+        Output::Value(ty) => without_impl_trait(ty),
+        Output::Future(ty) | Output::Boxed(ty) => {
+            let blame = ty.span().resolved_at(Span::mixed_site());
+            let private = runtime.private(blame);
+            // A closure, so that an early return is one from the body.
+            return if let Output::Boxed(_) = output {
+                quote_spanned!(blame=> future.load(#private::future_of(move || -> #ty #block)))
+            } else {
+                quote_spanned!(blame=> #private::future_of(move || #block))
+            };
+        }
+    };
     // The return that never happens makes the signature's type known inside,
     // where `?` and `.into()` need it. It stands outside the user's block, so
     // that an item in there cannot give the type another meaning.
@@ -270,7 +321,7 @@ fn expand_body(function: &Function, output: &Type) -> TokenStream {
                 clippy::needless_return,
             )]
             if false {
-                let output: #output = loop {};
+                let output: #ty = loop {};
                 return output;
             }
             #block
@@ -278,22 +329,59 @@ fn expand_body(function: &Function, output: &Type) -> TokenStream {
     }
 }
 
-fn expand_cache(cache: Option<Expr>) -> TokenStream {
+/// Whether the function returns a boxed future, found by trait rather than by name.
+fn expand_returned(runtime: &Runtime, output: &Output) -> Option<TokenStream> {
+    let Output::Boxed(ty) = output else {
+        return None;
+    };
+    let blame = ty.span().resolved_at(Span::mixed_site());
+    let private = runtime.private(blame);
+    Some(quote_spanned! {blame=>
+        let future = {
+            let returned = #private::Returned::<#ty>::NEW;
+            {
+                use #private::returned_future::*;
+                (&&returned).future()
+            }
+        };
+    })
+}
+
+/// The call's future, as the function gives it.
+fn expand_future(output: &Output, call: &TokenStream) -> TokenStream {
+    let blame = output.ty().span().resolved_at(Span::mixed_site());
+    match output {
+        Output::Value(_) => quote_spanned!(blame=> #call.await),
+        Output::Future(_) => call.clone(),
+        Output::Boxed(_) => quote_spanned!(blame=> future.boxed(::std::boxed::Box::pin(#call))),
+    }
+}
+
+fn expand_cache(runtime: &Runtime, cache: Option<Expr>) -> TokenStream {
+    let span = cache.as_ref().map_or_else(Span::call_site, Spanned::span);
+    let private = runtime.private(span);
     cache.map_or_else(
-        || quote!(::cache_runtime::__private::global_cache()),
-        |cache| quote_spanned!(cache.span()=> ::cache_runtime::__private::as_cache(&(#cache))),
+        || quote!(#private::global_cache()),
+        |cache| quote_spanned!(span=> #private::as_cache(&(#cache))),
     )
 }
 
 /// How the return type holds its value, found by trait rather than by name.
-fn expand_shape(output: &Type) -> TokenStream {
+fn expand_shape(runtime: &Runtime, output: &Output) -> TokenStream {
+    let private = runtime.private(Span::mixed_site());
+    let output = match output {
+        Output::Value(ty) | Output::Future(ty) => {
+            quote_spanned!(Span::mixed_site()=> #private::ReturnType::<#ty>::NEW)
+        }
+        Output::Boxed(_) => quote_spanned!(Span::mixed_site()=> future.output()),
+    };
     // The type is named outside the block with the import, which could hide a
     // type of the user's.
     quote_spanned! {Span::mixed_site()=>
         {
-            let output = ::cache_runtime::__private::ReturnType::<#output>::NEW;
+            let output = #output;
             {
-                use ::cache_runtime::__private::return_shape::*;
+                use #private::return_shape::*;
                 (&&&&output).shape()
             }
         }
@@ -306,10 +394,10 @@ fn setter(name: &str, duration: Duration) -> TokenStream {
     quote!(.#name(::core::time::Duration::from_millis(#millis)))
 }
 
-fn expand_tags(tags: &[Tag]) -> TokenStream {
+fn expand_tags(runtime: &Runtime, tags: &[Tag]) -> TokenStream {
     tuple(tags.iter().map(|tag| match tag {
-        Tag::Name(name) => (name.span, name.to_token_stream()),
-        Tag::Typed(tag) => (tag.expr.span(), tag.to_token_stream()),
+        Tag::Name(name) => (name.span, expand_name(runtime, name)),
+        Tag::Typed(tag) => (tag.expr.span(), expand_typed_tag(runtime, tag)),
     }))
 }
 
@@ -341,41 +429,45 @@ fn without_impl_trait(ty: &Type) -> Type {
     ty
 }
 
+fn expand_name(runtime: &Runtime, name: &Name) -> TokenStream {
+    let parts: Vec<_> = name
+        .parts
+        .iter()
+        .map(|part| self::part(runtime, part, name.span))
+        .collect();
+    self::name(runtime, name.span, &name.literals, &parts)
+}
+
+fn expand_typed_tag(runtime: &Runtime, tag: &TypedTag) -> TokenStream {
+    let expr = &tag.expr;
+    let private = runtime.private(expr.span());
+    quote_spanned!(expr.span()=> #private::tag(&(#expr)))
+}
+
 /// A name from its parts, blamed on the template: one error, not one for each layer.
-pub(crate) fn name(span: Span, literals: &[String], parts: &[TokenStream]) -> TokenStream {
+pub(crate) fn name(
+    runtime: &Runtime,
+    span: Span,
+    literals: &[String],
+    parts: &[TokenStream],
+) -> TokenStream {
+    let private = runtime.private(span);
     let parts = tuple(parts.iter().map(|part| (span, part)));
-    quote_spanned! {span=> ::cache_runtime::__private::Name::new(&[#(#literals),*], #parts) }
+    quote_spanned! {span=> #private::Name::new(&[#(#literals),*], #parts) }
 }
 
-impl ToTokens for Name {
-    fn to_tokens(&self, tokens: &mut TokenStream) {
-        let parts: Vec<_> = self
-            .parts
-            .iter()
-            .map(|part| self::part(part, self.span))
-            .collect();
-        tokens.extend(name(self.span, &self.literals, &parts));
-    }
-}
-
-impl ToTokens for TypedTag {
-    fn to_tokens(&self, tokens: &mut TokenStream) {
-        let expr = &self.expr;
-        tokens.extend(quote_spanned!(expr.span()=> ::cache_runtime::__private::tag(&(#expr))));
-    }
-}
-
-pub(crate) fn part(part: &Part, span: Span) -> TokenStream {
+pub(crate) fn part(runtime: &Runtime, part: &Part, span: Span) -> TokenStream {
+    let private = runtime.private(span);
     let root = match &part.root {
         Root::Value(ident) => ident.to_token_stream(),
-        Root::Type(ty) => quote_spanned!(span=> ::cache_runtime::__private::TypeName::<#ty>::NEW),
+        Root::Type(ty) => quote_spanned!(span=> #private::TypeName::<#ty>::NEW),
         Root::Result => Ident::new("result", span).to_token_stream(),
     };
     let steps = part.steps.iter().map(|step| match step {
         Step::Field(member) => quote_spanned!(span=> .#member),
         Step::Method(name) => quote_spanned!(span=> .#name()),
     });
-    quote_spanned!(span=> ::cache_runtime::__private::part(&#root #(#steps)*))
+    quote_spanned!(span=> #private::part(&#root #(#steps)*))
 }
 
 #[cfg(test)]

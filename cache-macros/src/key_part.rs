@@ -4,11 +4,13 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Field, Fields, parse_quote};
+use syn::{Attribute, Data, DeriveInput, Field, Fields, parse_quote};
 
+use crate::attr::parse_runtime;
 use crate::describe;
 use crate::errors::error;
 use crate::generics::{mentions, mentions_parameter};
+use crate::runtime::Runtime;
 
 pub(crate) fn derive(input: TokenStream) -> TokenStream {
     let derived = syn::parse2(input).and_then(expand);
@@ -19,9 +21,11 @@ pub(crate) fn derive(input: TokenStream) -> TokenStream {
 
 fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
     let mixed = Span::mixed_site();
+    let runtime = read_runtime(&input.attrs)?;
+    let path = runtime.path(mixed);
     let (body, fields) = match &input.data {
         Data::Struct(data) => {
-            let body = expand_struct(&input.ident, &data.fields);
+            let body = expand_struct(&runtime, &input.ident, &data.fields);
             (body, data.fields.iter().collect::<Vec<_>>())
         }
         Data::Enum(data) => {
@@ -52,21 +56,19 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
         .collect();
     let clause = input.generics.make_where_clause();
     for ty in bounds {
-        clause
-            .predicates
-            .push(parse_quote!(#ty: ::cache_runtime::KeyPart));
+        clause.predicates.push(parse_quote!(#ty: #path::KeyPart));
     }
-    let registered = expand_registration(&input);
+    let registered = expand_registration(&runtime, &input);
     let ident = &input.ident;
     let (parameters, arguments, clause) = input.generics.split_for_impl();
     Ok(quote_spanned! {mixed=>
         #[automatically_derived]
         #[diagnostic::do_not_recommend]
-        impl #parameters ::cache_runtime::KeyPart for #ident #arguments #clause {
+        impl #parameters #path::KeyPart for #ident #arguments #clause {
             fn write(
                 &self,
-                out: ::cache_runtime::KeyWriter<'_>,
-            ) -> ::cache_runtime::Written {
+                out: #path::KeyWriter<'_>,
+            ) -> #path::Written {
                 #body
             }
         }
@@ -76,7 +78,7 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
 }
 
 /// What the registry is told: which type a struct around one value is the same as.
-fn expand_registration(input: &DeriveInput) -> Option<TokenStream> {
+fn expand_registration(runtime: &Runtime, input: &DeriveInput) -> Option<TokenStream> {
     let Data::Struct(data) = &input.data else {
         return None;
     };
@@ -88,15 +90,25 @@ fn expand_registration(input: &DeriveInput) -> Option<TokenStream> {
     };
     let around = input.ident.unraw().to_string();
     let inside = describe::plain(&field.ty, &input.generics);
+    let private = runtime.private(Span::call_site());
     Some(quote! {
-        ::cache_runtime::__private::register! {
-            ::cache_runtime::__private::Registered::Newtype(#around, #inside)
+        #private::register! {
+            #private::Registered::Newtype(#around, #inside)
         }
     })
 }
 
-fn expand_struct(ident: &Ident, fields: &Fields) -> TokenStream {
+/// The path in `#[key_part(crate = path)]`.
+fn read_runtime(attrs: &[Attribute]) -> syn::Result<Runtime> {
+    let attr = attrs.iter().find(|attr| attr.path().is_ident("key_part"));
+    attr.map_or(Ok(Runtime::default()), |attr| {
+        attr.parse_args_with(parse_runtime)
+    })
+}
+
+fn expand_struct(runtime: &Runtime, ident: &Ident, fields: &Fields) -> TokenStream {
     let mixed = Span::mixed_site();
+    let path = runtime.path(mixed);
     let mut values = fields.members().zip(fields).map(|(member, field)| {
         let blame = blame(field);
         quote_spanned!(blame=> &self.#member)
@@ -109,7 +121,7 @@ fn expand_struct(ident: &Ident, fields: &Fields) -> TokenStream {
         // A struct around one value is that value: what its type adds is in the template.
         Fields::Unnamed(_) if fields.len() == 1 => {
             let value = values.next();
-            quote_spanned!(mixed=> ::cache_runtime::KeyPart::write(#value, out))
+            quote_spanned!(mixed=> #path::KeyPart::write(#value, out))
         }
         _ => quote_spanned!(mixed=> out.list()#(.part(#values))*.end()),
     }

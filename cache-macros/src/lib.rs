@@ -3,8 +3,8 @@
 //! An attribute goes through the phases of a small compiler, one module each:
 //! `attr` parses its arguments, with `template` and `duration` for what is
 //! inside of strings; `lower` checks them against the function, and collects
-//! every mistake; `expand` writes the function, and `describe` tells the registry
-//! about it. A derive is a module of its own.
+//! every mistake; `expand` writes the function, for where `runtime` finds the
+//! rest, and `describe` tells the registry about it. A derive is a module of its own.
 
 mod attr;
 mod cache_tag;
@@ -15,6 +15,7 @@ mod expand;
 mod generics;
 mod key_part;
 mod lower;
+mod runtime;
 mod template;
 
 use proc_macro::TokenStream;
@@ -46,7 +47,7 @@ pub fn cache_tag(input: TokenStream) -> TokenStream {
 /// Implements `KeyPart` for a struct or an enum: one value in a key.
 ///
 /// The trait of the same name has the contract.
-#[proc_macro_derive(KeyPart)]
+#[proc_macro_derive(KeyPart, attributes(key_part))]
 pub fn key_part(input: TokenStream) -> TokenStream {
     key_part::derive(input.into()).into()
 }

@@ -4,23 +4,26 @@ use std::time::Duration;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
-use syn::parse::{Parse, ParseStream};
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    Attribute, Expr, ExprPath, FnArg, GenericParam, Index, Item, LitStr, Macro, Member, Pat,
-    PatIdent, ReturnType, Signature, Token, Type, TypeImplTrait, Visibility, braced, parse_quote,
-    token,
+    Attribute, Expr, ExprPath, FnArg, GenericArgument, GenericParam, Index, Item, LitStr, Macro,
+    Member, Pat, PatIdent, PathArguments, ReturnType, Signature, Token, Type, TypeImplTrait,
+    TypeParamBound, Visibility, braced, parse_quote, token,
 };
 
 use crate::attr::{self, CachedArgs, InvalidateArgs, Ttl};
 use crate::describe;
 use crate::errors::{Errors, error, nearest, suggest};
+use crate::runtime::Runtime;
 use crate::template::{self, Placeholder, Template};
 
 /// `#[cached]` on a function that it fits.
 pub(crate) struct CachedFn {
+    pub(crate) runtime: Runtime,
     pub(crate) function: Function,
-    pub(crate) output: Type,
+    pub(crate) output: Output,
     pub(crate) ttl: Option<Ttl>,
     pub(crate) none_ttl: Option<Duration>,
     pub(crate) cache: Option<Expr>,
@@ -35,8 +38,9 @@ pub(crate) struct CachedFn {
 
 /// `#[cache_invalidate]` on a function that it fits.
 pub(crate) struct InvalidateFn {
+    pub(crate) runtime: Runtime,
     pub(crate) function: Function,
-    pub(crate) output: Type,
+    pub(crate) output: Output,
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     pub(crate) on_ok: bool,
@@ -54,6 +58,16 @@ pub(crate) struct Function {
     pub(crate) brace: token::Brace,
     pub(crate) inner_attrs: Vec<Attribute>,
     pub(crate) statements: TokenStream,
+}
+
+/// How a function gives what it loads.
+pub(crate) enum Output {
+    /// `async fn … -> T`
+    Value(Type),
+    /// `-> impl Future<Output = T>`
+    Future(Type),
+    /// `-> Pin<Box<dyn Future<Output = T>>>`, or an alias; which `T` is for the compiler to find.
+    Boxed(Type),
 }
 
 pub(crate) enum Tag {
@@ -104,8 +118,9 @@ pub(crate) fn cached(args: TokenStream, item: TokenStream) -> syn::Result<Cached
     let mut scope = Scope::new(&function.sig);
     // An argument that could not be read may be the one that names a parameter.
     scope.in_doubt = !errors.is_empty();
-    function.check_async(&mut errors);
-    function.check_nameable(&mut errors);
+    let output = function.output(&mut errors);
+    output.check_nameable(&mut errors);
+    function.check_alone(&["cached", "cache_invalidate"], &mut errors);
 
     let key = args
         .key
@@ -114,10 +129,12 @@ pub(crate) fn cached(args: TokenStream, item: TokenStream) -> syn::Result<Cached
     let tags = scope.lower_all(Place::Tag, args.tags, &mut errors);
     scope.skip(&args.skip, &mut errors);
     function.check_no_wildcards(&mut errors);
+    scope.check_patterns(&mut errors);
     scope.check_complete(&mut errors);
 
     errors.finish(CachedFn {
-        output: function.output(),
+        runtime: args.runtime,
+        output,
         ttl: args.ttl,
         none_ttl: args.none_ttl,
         cache: args.cache,
@@ -136,17 +153,19 @@ pub(crate) fn cache_invalidate(args: TokenStream, item: TokenStream) -> syn::Res
     let options = describe::options(args.clone());
     let mut errors = Errors::default();
     let args = InvalidateArgs::parse(args, &mut errors);
-    function.check_async(&mut errors);
+    let output = function.output(&mut errors);
+    function.check_alone(&["cached"], &mut errors);
 
     let names = Scope::new(&function.sig).lower_all(Place::Invalidated, args.names, &mut errors);
     let (from_result, from_arguments): (Vec<_>, Vec<_>) =
         names.into_iter().partition(Tag::reads_result);
     if args.on_ok || !from_result.is_empty() {
-        function.check_nameable(&mut errors);
+        output.check_nameable(&mut errors);
     }
 
     errors.finish(InvalidateFn {
-        output: function.output(),
+        runtime: args.runtime,
+        output,
         cache: args.cache,
         condition: args.condition,
         on_ok: args.on_ok,
@@ -158,14 +177,12 @@ pub(crate) fn cache_invalidate(args: TokenStream, item: TokenStream) -> syn::Res
 }
 
 /// The name in `key!("user:<id>")`, whose placeholders are any variables.
-pub(crate) fn key(template: TokenStream) -> syn::Result<Name> {
-    let literal: LitStr = syn::parse2(template).map_err(|wrong| {
-        error(
-            wrong.span(),
-            "`key!` takes one string literal",
-            "name variables in the template: `key!(\"user:<id>\")`",
-        )
-    })?;
+pub(crate) fn key(tokens: TokenStream) -> syn::Result<(Name, Runtime)> {
+    let parse = |input: ParseStream<'_>| {
+        let usage = "name variables in the template: `key!(\"user:<id>\")`";
+        attr::parse_template(input, "`key!`", usage)
+    };
+    let (literal, runtime) = parse.parse2(tokens)?;
     let mut errors = Errors::default();
     let name = parse_template(&literal, &mut errors).map(|template| {
         lower_parts(
@@ -177,7 +194,8 @@ pub(crate) fn key(template: TokenStream) -> syn::Result<Name> {
             },
         )
     });
-    errors.finish(name.unwrap_or_else(|| Name::empty(literal.span())))
+    let name = name.unwrap_or_else(|| Name::empty(literal.span()));
+    errors.finish((name, runtime))
 }
 
 impl Function {
@@ -196,39 +214,13 @@ impl Function {
         })
     }
 
-    fn output(&self) -> Type {
-        match &self.sig.output {
-            ReturnType::Default => parse_quote!(()),
-            ReturnType::Type(_, output) => output.as_ref().clone(),
-        }
-    }
-
-    fn check_async(&self, errors: &mut Errors) {
+    /// How it gives what it loads; refused if it could not wait for a cache.
+    fn output(&self, errors: &mut Errors) -> Output {
         let name = &self.sig.ident;
-        if let Some(token) = &self.sig.constness {
-            errors.push(
-                token.span,
-                format_args!("`{name}` is a `const fn`, and a cache is only there at run time"),
-                format_args!("write `async fn {name}`"),
-            );
-        } else if self
-            .sig
-            .generics
-            .lifetimes()
-            .any(|lifetime| lifetime.lifetime.ident == "async_trait")
-        {
-            errors.push(
-                name.span(),
-                format_args!("`{name}` is under `#[async_trait]`, which has already rewritten it"),
-                "move the body to an `async fn` of the type, and put the attribute there",
-            );
-        } else if self.sig.asyncness.is_none() {
-            errors.push(
-                self.sig.fn_token.span,
-                format_args!("`{name}` is not an `async fn`"),
-                format_args!("write `async fn {name}`: a cache may have to wait for a server"),
-            );
-        }
+        let ty = match &self.sig.output {
+            ReturnType::Default => parse_quote!(()),
+            ReturnType::Type(_, ty) => ungrouped(ty).clone(),
+        };
         if let Some(variadic) = &self.sig.variadic {
             errors.push(
                 variadic.dots.spans[0],
@@ -236,20 +228,70 @@ impl Function {
                 "take a slice instead",
             );
         }
+        if let Some(token) = &self.sig.constness {
+            errors.push(
+                token.span,
+                format_args!("`{name}` is a `const fn`, and a cache is only there at run time"),
+                format_args!("write `async fn {name}`"),
+            );
+        } else if self.sig.asyncness.is_none() {
+            match &ty {
+                Type::ImplTrait(found) => {
+                    return Output::Future(output_of(found).unwrap_or_else(|| {
+                        errors.push(
+                            found.span(),
+                            format_args!("`{name}` does not say which value its future yields"),
+                            "write `impl Future<Output = …>`",
+                        );
+                        parse_quote!(())
+                    }));
+                }
+                Type::Path(_) | Type::Macro(_) => {
+                    for found in impl_traits(&ty) {
+                        errors.push(
+                            found,
+                            "a boxed `impl Future` cannot be named",
+                            "return `impl Future<Output = …>`, or box a `dyn Future<Output = …>`",
+                        );
+                    }
+                    return Output::Boxed(ty);
+                }
+                _ => errors.push(
+                    self.sig.fn_token.span,
+                    format_args!("`{name}` is not an `async fn`"),
+                    format_args!("write `async fn {name}`: a cache may have to wait for a server"),
+                ),
+            }
+        }
+        Output::Value(ty)
     }
 
-    fn check_nameable(&self, errors: &mut Errors) {
-        struct Search<'a>(&'a mut Errors);
-        impl VisitMut for Search<'_> {
-            fn visit_type_impl_trait_mut(&mut self, found: &mut TypeImplTrait) {
-                self.0.push(
-                    found.impl_token.span,
-                    "a value of type `impl Trait` cannot be cached",
-                    "name the type: the cache has to know what it stores",
+    /// Refuses attributes whose meaning beside this one would be anybody's guess.
+    fn check_alone(&self, others: &[&str], errors: &mut Errors) {
+        let name = &self.sig.ident;
+        for attr in &self.attrs {
+            let Some(last) = attr.path().segments.last() else {
+                continue;
+            };
+            let Some(other) = others.iter().find(|other| last.ident == **other) else {
+                continue;
+            };
+            let both = others.len() == 1 || *other == "cache_invalidate";
+            if both {
+                errors.push(
+                    attr.path().span(),
+                    format_args!("`{name}` is both `#[cached]` and `#[cache_invalidate]`"),
+                    "a hit does not run the body, so there is no change to invalidate after; \
+                     write two functions, one that reads and one that changes",
+                );
+            } else {
+                errors.push(
+                    attr.path().span(),
+                    format_args!("`{name}` is `#[cached]` more than once"),
+                    "keep one of them: an entry has one key, and as many tags as you like",
                 );
             }
         }
-        Search(errors).visit_type_mut(&mut self.output());
     }
 
     fn check_no_wildcards(&self, errors: &mut Errors) {
@@ -288,6 +330,67 @@ impl Parse for Function {
             inner_attrs: content.call(Attribute::parse_inner)?,
             statements: content.parse()?,
         })
+    }
+}
+
+impl Output {
+    pub(crate) fn ty(&self) -> &Type {
+        match self {
+            Self::Value(ty) | Self::Future(ty) | Self::Boxed(ty) => ty,
+        }
+    }
+
+    fn check_nameable(&self, errors: &mut Errors) {
+        if let Self::Boxed(_) = self {
+            return;
+        }
+        for found in impl_traits(self.ty()) {
+            errors.push(
+                found,
+                "a value of type `impl Trait` cannot be cached",
+                "name the type: the cache has to know what it stores",
+            );
+        }
+    }
+}
+
+/// Where a type has no name.
+fn impl_traits(ty: &Type) -> Vec<Span> {
+    struct Search(Vec<Span>);
+    impl VisitMut for Search {
+        fn visit_type_impl_trait_mut(&mut self, found: &mut TypeImplTrait) {
+            self.0.push(found.impl_token.span);
+        }
+    }
+    let mut search = Search(Vec::new());
+    search.visit_type_mut(&mut ty.clone());
+    search.0
+}
+
+/// The `T` of `impl Future<Output = T>`.
+fn output_of(future: &TypeImplTrait) -> Option<Type> {
+    future.bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else {
+            return None;
+        };
+        let last = bound.path.segments.last()?;
+        let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+            return None;
+        };
+        let output = arguments.args.iter().find_map(|argument| match argument {
+            GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(assoc.ty.clone()),
+            _ => None,
+        });
+        output.filter(|_| last.ident == "Future")
+    })
+}
+
+/// A type as it was written, also when it comes from a `macro_rules!` variable.
+fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        Type::Paren(paren) => ungrouped(&paren.elem),
+        other => other,
     }
 }
 
@@ -331,6 +434,8 @@ enum Place {
 struct Scope<'f> {
     function: &'f Ident,
     arguments: Vec<Argument>,
+    /// Where `#[async_trait]` has moved a pattern into the body, and its variables with it.
+    moved_patterns: Vec<Span>,
     /// A name is wrong in a way that leaves open what was meant: whatever else
     /// is missing may be just that.
     in_doubt: bool,
@@ -376,6 +481,11 @@ impl Kind {
 
 impl<'f> Scope<'f> {
     fn new(sig: &'f Signature) -> Self {
+        let under_async_trait = sig
+            .generics
+            .lifetimes()
+            .any(|parameter| parameter.lifetime.ident == "async_trait");
+        let mut moved_patterns = Vec::new();
         let mut arguments = Vec::new();
         let mut add = |ident, kind| {
             arguments.push(Argument {
@@ -398,7 +508,11 @@ impl<'f> Scope<'f> {
                         Kind::Parameter
                     };
                     for binding in bindings(&input.pat) {
-                        add(binding, kind);
+                        if under_async_trait && is_positional(&binding) {
+                            moved_patterns.push(binding.span());
+                        } else {
+                            add(binding, kind);
+                        }
                     }
                 }
             }
@@ -417,6 +531,7 @@ impl<'f> Scope<'f> {
         Self {
             function: &sig.ident,
             arguments,
+            moved_patterns,
             in_doubt: false,
         }
     }
@@ -552,6 +667,12 @@ impl<'f> Scope<'f> {
             self.in_doubt = true;
             return None;
         }
+        let in_pattern = !self.moved_patterns.is_empty();
+        if in_pattern && place != Place::Invalidated {
+            // It is the pattern that is told.
+            self.in_doubt = true;
+            return None;
+        }
         let subject = match place {
             Place::Key => "cache key",
             Place::Tag => "tag",
@@ -563,6 +684,8 @@ impl<'f> Scope<'f> {
         }
         let help = if root == "self" {
             "a receiver is a parameter: `&self`".to_owned()
+        } else if in_pattern {
+            format!("if it is in a pattern under `#[async_trait]`, {NAME_THE_PARAMETER}")
         } else {
             suggest(root, &known, "parameters")
         };
@@ -590,7 +713,7 @@ impl<'f> Scope<'f> {
                     );
                 }
                 argument.named_in.push(Place::Skip);
-            } else {
+            } else if self.moved_patterns.is_empty() {
                 errors.push(
                     name.span(),
                     format_args!(
@@ -601,6 +724,16 @@ impl<'f> Scope<'f> {
                 );
                 self.take_for_nearest(&text, Place::Skip);
             }
+        }
+    }
+
+    fn check_patterns(&self, errors: &mut Errors) {
+        for pattern in &self.moved_patterns {
+            errors.push(
+                *pattern,
+                "a pattern under `#[async_trait]` cannot be in the cache key",
+                format_args!("{NAME_THE_PARAMETER}, to put it in the key or in `skip(…)`"),
+            );
         }
     }
 
@@ -662,6 +795,15 @@ impl<'f> Scope<'f> {
             None => self.in_doubt = true,
         }
     }
+}
+
+const NAME_THE_PARAMETER: &str = "name the parameter and take it apart in the body";
+
+/// The name that `#[async_trait]` gives to a parameter that has a pattern for a name.
+fn is_positional(ident: &Ident) -> bool {
+    let name = ident.to_string();
+    let position = name.strip_prefix("__arg");
+    position.is_some_and(|position| position.parse::<u32>().is_ok())
 }
 
 /// The variables that a pattern makes.
@@ -780,10 +922,9 @@ fn name_of(text: &str, span: Span, errors: &mut Errors) -> Option<Ident> {
 }
 
 fn is_impl_trait(ty: &Type) -> bool {
-    match ty {
+    match ungrouped(ty) {
         Type::ImplTrait(_) => true,
         Type::Reference(reference) => is_impl_trait(&reference.elem),
-        Type::Paren(paren) => is_impl_trait(&paren.elem),
         _ => false,
     }
 }
@@ -893,9 +1034,27 @@ mod tests {
             ),
             (
                 quote!(
-                    fn f<'async_trait>() -> Pin<Box<dyn Future + 'async_trait>> {}
+                    fn f() -> (u8, u8) {}
                 ),
-                "`f` is under `#[async_trait]`",
+                "`f` is not an `async fn`",
+            ),
+            (
+                quote!(
+                    fn f() -> impl TryFuture<Ok = u8> {}
+                ),
+                "does not say which value",
+            ),
+            (
+                quote!(
+                    fn f() -> Pin<Box<impl Future<Output = u8>>> {}
+                ),
+                "a boxed `impl Future`",
+            ),
+            (
+                quote!(
+                    fn f() -> impl Future<Output = impl Copy> {}
+                ),
+                "a value of type `impl Trait`",
             ),
             (
                 quote!(
@@ -1022,7 +1181,7 @@ mod tests {
 
     #[test]
     fn key_names_any_variable() {
-        assert_eq!(key(quote!("a:<x.y()>:<self.z>")).unwrap().parts.len(), 2);
+        assert_eq!(key(quote!("a:<x.y()>:<self.z>")).unwrap().0.parts.len(), 2);
         assert_errors(key(quote!()), &["`key!` takes one string literal"]);
         assert_errors(key(quote!("a:<type>")), &["`r#type`"]);
     }

@@ -115,7 +115,9 @@ pub use crate::value::CacheValue;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::__register as register;
-    pub use crate::call::{CachedCall, InvalidateCall, Keep, ask};
+    pub use crate::call::{
+        CachedCall, InvalidateCall, Keep, Returned, ask, future_of, returned_future,
+    };
     pub use crate::key::{Name, Parts, RenderedPart, TypeName, part, tag};
     pub use crate::registry::{Node, Registered};
     pub use crate::stats::CallSite;

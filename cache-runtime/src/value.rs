@@ -36,8 +36,10 @@ impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> CacheValue
 
 /// What a load yields that others can share; errors are not among it.
 #[derive(Debug, Clone)]
-pub(crate) enum Outcome<V> {
+pub enum Outcome<V> {
+    /// A value.
     Value(V),
+    /// A `None`.
     None,
 }
 
@@ -70,6 +72,12 @@ pub trait Shape {
 
     /// Looks at what was returned.
     fn view(returned: &Self::Return) -> View<'_, Self::Value>;
+    /// Takes apart what was returned; an error comes back as it was.
+    ///
+    /// # Errors
+    ///
+    /// With what was returned, if it is an error.
+    fn into_outcome(returned: Self::Return) -> Result<Outcome<Self::Value>, Self::Return>;
     /// What the function would have returned with this value.
     fn from_value(value: Self::Value) -> Self::Return;
     /// What the function would have returned with a `None`; `None` where the return type has no such value.
@@ -111,6 +119,14 @@ impl<T, E> Shape for ResultOption<T, E> {
         }
     }
 
+    fn into_outcome(returned: Self::Return) -> Result<Outcome<T>, Self::Return> {
+        match returned {
+            Ok(Some(value)) => Ok(Outcome::Value(value)),
+            Ok(None) => Ok(Outcome::None),
+            Err(error) => Err(Err(error)),
+        }
+    }
+
     fn from_value(value: T) -> Self::Return {
         Ok(Some(value))
     }
@@ -129,6 +145,10 @@ impl<T, E> Shape for ResultOf<T, E> {
             Ok(value) => View::Value(value),
             Err(_) => View::Error,
         }
+    }
+
+    fn into_outcome(returned: Self::Return) -> Result<Outcome<T>, Self::Return> {
+        returned.map(Outcome::Value).map_err(Err)
     }
 
     fn from_value(value: T) -> Self::Return {
@@ -151,6 +171,10 @@ impl<T> Shape for OptionOf<T> {
         }
     }
 
+    fn into_outcome(returned: Self::Return) -> Result<Outcome<T>, Self::Return> {
+        Ok(returned.map_or(Outcome::None, Outcome::Value))
+    }
+
     fn from_value(value: T) -> Self::Return {
         Some(value)
     }
@@ -166,6 +190,10 @@ impl<T> Shape for Plain<T> {
 
     fn view(returned: &T) -> View<'_, T> {
         View::Value(returned)
+    }
+
+    fn into_outcome(returned: T) -> Result<Outcome<T>, T> {
+        Ok(Outcome::Value(returned))
     }
 
     fn from_value(value: T) -> T {

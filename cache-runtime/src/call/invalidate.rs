@@ -23,7 +23,8 @@ pub struct InvalidateCallWithResult<S, N> {
     due: Due,
     _shape: S,
     names: N,
-    on_ok: bool,
+    /// Names that are due once it is known that the body ended well.
+    held: Option<Vec<Key>>,
 }
 
 /// Where a [`InvalidateCallWithResult`] puts the names it reads.
@@ -75,7 +76,7 @@ impl InvalidateCall {
             due: self.due,
             _shape: shape,
             names,
-            on_ok: false,
+            held: None,
         }
     }
 
@@ -96,7 +97,7 @@ where
     /// Invalidates nothing after an error, a panic, or a caller that gave up.
     #[must_use]
     pub fn on_ok(mut self) -> Self {
-        self.on_ok = true;
+        self.held = Some(std::mem::take(&mut self.due.names));
         self
     }
 
@@ -106,11 +107,9 @@ where
         if !due.wanted {
             return body.await;
         }
-        // With `on_ok`, nothing is due until it is known how the body ended.
-        let held = self.on_ok.then(|| std::mem::take(&mut due.names));
         let returned = body.await;
         let outcome = S::view(&returned);
-        if let Some(held) = held {
+        if let Some(held) = self.held {
             if let View::Error = outcome {
                 return returned;
             }

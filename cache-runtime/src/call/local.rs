@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Keep, Request, to_shared};
+use super::{Keep, Request, put_together, to_shared};
 use crate::flight::{Boarding, Landing, Leader};
 use crate::local::{Local, Look, Observed};
 use crate::value::{CacheValue, Shape};
@@ -21,20 +21,24 @@ impl Request {
         loop {
             let boarding = match local.look(&self.key, &self.tags, self.version) {
                 Look::Board(boarding) => boarding,
-                Look::Hit(entry) => match self.hit::<S>(&entry.value) {
-                    Some(value) => return value,
+                Look::Hit(entry) => {
+                    if let Some(value) = self.hit::<S>(&entry.value) {
+                        return value;
+                    }
                     // Another function's value under this key: it is theirs.
-                    None => return self.run(load).await,
-                },
+                    return self.run(load).await;
+                }
             };
             let leader = match boarding {
                 Boarding::Lead(leader) => leader,
                 Boarding::Wait(waiter) => match waiter.wait(self.cache.load_limit()).await {
                     Landing::Lead(leader) => leader,
-                    Landing::Value(value) => match self.boarded::<S>(&value) {
-                        Some(value) => return value,
-                        None => return self.run(load).await,
-                    },
+                    Landing::Value(value) => {
+                        if let Some(value) = self.boarded::<S>(&value) {
+                            return value;
+                        }
+                        return self.run(load).await;
+                    }
                     Landing::Failed => return self.run(load).await,
                     Landing::Dissolved => continue,
                 },
@@ -55,19 +59,21 @@ impl Request {
         F: Future<Output = S::Return>,
     {
         // If this future is dropped here, the leader hands the flight on.
-        let returned = self.run(load).await;
-        let outcome = S::view(&returned);
-        match (self.lifetime(&outcome, keep), to_shared(&outcome)) {
-            (Some(ttl), Some(value)) => {
-                let expires = Instant::now() + ttl;
-                local.fill(&self.key, leader, value, expires, self.version);
+        let outcome = match S::into_outcome(self.run(load).await) {
+            Ok(outcome) => outcome,
+            Err(returned) => {
+                leader.fail();
+                return returned;
             }
-            (None, Some(value)) => {
-                leader.land(value);
-                leader.finish();
-            }
-            (_, None) => leader.fail(),
+        };
+        let value = to_shared(&outcome);
+        if let Some(ttl) = self.lifetime(&outcome, keep) {
+            let expires = Instant::now() + ttl;
+            local.fill(&self.key, leader, value, expires, self.version);
+        } else {
+            leader.land(value);
+            leader.finish();
         }
-        returned
+        put_together::<S>(outcome)
     }
 }

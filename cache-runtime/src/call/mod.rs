@@ -1,6 +1,7 @@
 //! One cached call and one invalidation, top to bottom.
 //!
-//! `#[cached]` expands to `CachedCall::start(…).or_load(async move { body }).await`.
+//! `#[cached]` expands to `CachedCall::start(…).or_load(async move { body }).await`;
+//! [`future`] says to what for functions that return a future.
 //! [`CachedCall::start`] borrows the arguments, and answers from the local tier
 //! if it can: then the body is dropped without having been polled. Else the body
 //! is the call's *load*, and [`CachedCall::or_load`] runs it in one of three ways:
@@ -9,6 +10,7 @@
 //! * *boarded*: this caller waits for another's load, and drops its own;
 //! * *alone*: it loads for itself and stores nothing.
 
+mod future;
 mod invalidate;
 mod local;
 #[cfg(feature = "redis")]
@@ -20,6 +22,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::future::{Returned, future_of, returned_future};
 pub use self::invalidate::InvalidateCall;
 #[cfg(feature = "redis")]
 pub(crate) use self::shared::decode_outcome;
@@ -29,7 +32,7 @@ use crate::flight::SharedValue;
 use crate::key::{Key, Name, Names, Parts};
 use crate::local::LocalEntry;
 use crate::stats::{CallSite, Counters};
-use crate::value::{CacheValue, Outcome, Shape, View, to_return};
+use crate::value::{CacheValue, Outcome, Shape, to_return};
 
 /// A call of a `#[cached]` function, before its body runs.
 #[derive(Debug)]
@@ -92,17 +95,7 @@ impl<S: Shape> CachedCall<S> {
             cache.counters(Some(site)).hit();
             return Self::new(Started::Hit(entry));
         }
-        let mut names = Vec::new();
-        tags.render_into(&mut names);
-        Self::new(Started::Miss(Request {
-            cache: cache.clone(),
-            site: Some(site),
-            key: key.render(),
-            tags: names,
-            ttl: site.ttl,
-            none_ttl: site.none_ttl,
-            version: site.version,
-        }))
+        Self::new(Started::Miss(Request::new(site, cache, &key, &tags)))
     }
 
     /// A call that leaves the cache alone.
@@ -124,6 +117,18 @@ impl<S: Shape> CachedCall<S> {
         self
     }
 
+    /// Borrows the arguments for a call that looks at the cache when its future is polled:
+    /// what is invalidated until then is not served.
+    pub fn defer<P: Parts, N: Names>(
+        site: &'static CallSite,
+        cache: &Cache,
+        _shape: S,
+        key: Name<P>,
+        tags: N,
+    ) -> Self {
+        Self::new(Started::Miss(Request::new(site, cache, &key, &tags)))
+    }
+
     /// The answer, or else what the body yields; the body of a hit is never polled.
     pub async fn or_load<F>(self, load: F) -> S::Return
     where
@@ -134,6 +139,9 @@ impl<S: Shape> CachedCall<S> {
     }
 
     /// The same, where the value itself decides how long it is cached.
+    ///
+    /// Here and below, no `S::Return` is in scope, not even as the `None` of an
+    /// `Option`, while anything is waited for: an error need not be `Send`.
     pub async fn or_load_and_keep<K, F>(self, keep: K, load: F) -> S::Return
     where
         S::Value: CacheValue,
@@ -141,10 +149,12 @@ impl<S: Shape> CachedCall<S> {
         F: Future<Output = S::Return>,
     {
         match self.started {
-            Started::Hit(entry) => match take::<S>(&entry.value) {
-                Some(value) => value,
-                None => load.await,
-            },
+            Started::Hit(entry) => {
+                if let Some(value) = take::<S>(&entry.value) {
+                    return value;
+                }
+                load.await
+            }
             // Pinned once, and passed on by reference: the body's state is often large.
             Started::Miss(request) => request.get_or_load::<S, _>(keep, pin!(load)).await,
             Started::Bypass => load.await,
@@ -153,6 +163,25 @@ impl<S: Shape> CachedCall<S> {
 }
 
 impl Request {
+    fn new<P: Parts, N: Names>(
+        site: &'static CallSite,
+        cache: &Cache,
+        key: &Name<P>,
+        tags: &N,
+    ) -> Self {
+        let mut names = Vec::new();
+        tags.render_into(&mut names);
+        Self {
+            cache: cache.clone(),
+            site: Some(site),
+            key: key.render(),
+            tags: names,
+            ttl: site.ttl,
+            none_ttl: site.none_ttl,
+            version: site.version,
+        }
+    }
+
     pub(crate) async fn get_or_load<S, F>(
         &self,
         keep: impl Fn(&S::Value) -> Keep,
@@ -214,17 +243,16 @@ impl Request {
     /// How long an outcome is cached, jitter included; `None` for not at all.
     pub(crate) fn lifetime<V>(
         &self,
-        outcome: &View<'_, V>,
+        outcome: &Outcome<V>,
         keep: impl Fn(&V) -> Keep,
     ) -> Option<Duration> {
         let ttl = match outcome {
-            View::Value(value) => match keep(value) {
+            Outcome::Value(value) => match keep(value) {
                 Keep::Default => self.value_ttl(),
                 Keep::For(ttl) => ttl,
                 Keep::Not => return None,
             },
-            View::None => self.none_ttl?,
-            View::Error => return None,
+            Outcome::None => self.none_ttl?,
         };
         (!ttl.is_zero()).then(|| clock::jittered(ttl, self.cache.jitter()))
     }
@@ -261,12 +289,12 @@ pub fn ask<V, T>(value: &V, question: impl FnOnce(&V) -> T) -> T {
     question(value)
 }
 
-/// A copy of the value for others; `None` for an error, which others do not share.
-pub(crate) fn to_shared<V: CacheValue>(outcome: &View<'_, V>) -> Option<SharedValue> {
-    let outcome = match outcome {
-        View::Value(value) => Outcome::Value(V::clone(value)),
-        View::None => Outcome::None,
-        View::Error => return None,
-    };
-    Some(Arc::new(outcome))
+/// A copy of the value for others.
+fn to_shared<V: CacheValue>(outcome: &Outcome<V>) -> SharedValue {
+    Arc::new(outcome.clone())
+}
+
+/// What a load returned, once it is no longer needed in pieces.
+fn put_together<S: Shape>(outcome: Outcome<S::Value>) -> S::Return {
+    to_return::<S>(outcome).expect("the outcome was made from a value of this type")
 }

@@ -7,14 +7,14 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::{Keep, Request, to_shared};
+use super::{Keep, Request, put_together, to_shared};
 use crate::clock;
 use crate::entry::{Entry, Mark, Slot};
 use crate::error::Error;
 use crate::flight::{Boarding, Landing, Leader, SharedValue, Waiter};
 use crate::key::Key;
 use crate::store::{Acquired, Encoded, Lease, Now, Seen, Shared, Sight};
-use crate::value::{CacheValue, Outcome, Shape, View, to_return};
+use crate::value::{CacheValue, Outcome, Shape, to_return};
 
 /// The pause between two looks at another process's lease, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -51,11 +51,8 @@ impl Request {
             let Step::Serve(entry, watcher) = step else {
                 break step;
             };
-            match self.decode::<S>(&entry) {
-                Ok(returned) => {
-                    self.hand_out::<S>(&returned, watcher);
-                    return returned;
-                }
+            match self.serve::<S>(&entry, watcher) {
+                Ok(returned) => return returned,
                 Err(error) => {
                     self.report(&error);
                     if undecodable.is_some() {
@@ -68,10 +65,12 @@ impl Request {
         };
         match step {
             Step::Lead(leader) => self.lead_shared::<S, F>(leader, keep, load).await,
-            Step::Share(value) => match self.boarded::<S>(&value) {
-                Some(value) => value,
-                None => self.run(load).await,
-            },
+            Step::Share(value) => {
+                if let Some(value) = self.boarded::<S>(&value) {
+                    return value;
+                }
+                self.run(load).await
+            }
             _ => self.run(load).await,
         }
     }
@@ -245,20 +244,24 @@ impl Request {
         Step::Alone
     }
 
-    /// Counts an entry that was served, and serves it to those who waited for it as well.
-    fn hand_out<S: Shape<Value: CacheValue>>(
+    /// Serves an entry, to those who waited for it as well, and counts that.
+    fn serve<S: Shape<Value: CacheValue>>(
         &self,
-        returned: &S::Return,
+        entry: &Entry,
         watcher: Option<Leader<'_, Seen>>,
-    ) {
-        let Some(watcher) = watcher else {
-            return self.counters().hit();
-        };
-        self.counters().miss();
-        if let Some(value) = to_shared(&S::view(returned)) {
+    ) -> Result<S::Return, Error> {
+        let outcome = decode_outcome(&self.key, entry)?;
+        let watcher = watcher.map(|watcher| (watcher, to_shared(&outcome)));
+        let returned = to_return::<S>(outcome)
+            .ok_or_else(|| Error::codec(self.key.as_str(), "decoded", &"a `None` is stored"))?;
+        if let Some((watcher, value)) = watcher {
+            self.counters().miss();
             watcher.land(value);
+            watcher.finish();
+        } else {
+            self.counters().hit();
         }
-        watcher.finish();
+        Ok(returned)
     }
 
     fn report(&self, error: &Error) {
@@ -288,11 +291,16 @@ impl Request {
         let returned = self.load_under(lease, load).await;
         let cost = started.elapsed();
 
-        let outcome = S::view(&returned);
-        if leader.has_waiters()
-            && let Some(value) = to_shared(&outcome)
-        {
-            leader.land(value);
+        // An error is not held while the lease is given back: it need not be `Send`.
+        let outcome = match S::into_outcome(returned) {
+            Ok(outcome) => outcome,
+            Err(returned) => {
+                leader.fail();
+                return returned;
+            }
+        };
+        if leader.has_waiters() {
+            leader.land(to_shared(&outcome));
         }
         if let Some(lease) = lease {
             let filled = self.fill(lease, &outcome, keep, cost).await;
@@ -300,11 +308,8 @@ impl Request {
                 self.report(error);
             }
         }
-        match outcome {
-            View::Error => leader.fail(),
-            View::Value(_) | View::None => leader.finish(),
-        }
-        returned
+        leader.finish();
+        put_together::<S>(outcome)
     }
 
     /// Runs the load, and renews its lease meanwhile.
@@ -328,14 +333,14 @@ impl Request {
     async fn fill<V: CacheValue>(
         &self,
         lease: &Lease,
-        outcome: &View<'_, V>,
+        outcome: &Outcome<V>,
         keep: impl Fn(&V) -> Keep,
         cost: Duration,
     ) -> Result<(), Error> {
         let ttl = self.lifetime(outcome, keep);
         let encoded = match outcome {
-            View::Value(value) => serde_json::to_vec(value).map(Some),
-            _ => Ok(None),
+            Outcome::Value(value) => serde_json::to_vec(value).map(Some),
+            Outcome::None => Ok(None),
         };
         if let (Some(ttl), Ok(payload)) = (ttl, &encoded) {
             let value = payload.as_deref().map_or(Encoded::None, Encoded::Value);
@@ -345,12 +350,6 @@ impl Request {
         encoded
             .map(drop)
             .map_err(|error| Error::codec(self.key.as_str(), "encoded", &error))
-    }
-
-    fn decode<S: Shape<Value: CacheValue>>(&self, entry: &Entry) -> Result<S::Return, Error> {
-        let outcome = decode_outcome(&self.key, entry)?;
-        to_return::<S>(outcome)
-            .ok_or_else(|| Error::codec(self.key.as_str(), "decoded", &"a `None` is stored"))
     }
 }
 

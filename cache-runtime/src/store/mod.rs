@@ -451,7 +451,7 @@ impl Lease {
     }
 }
 
-/// A caller that was cancelled, or a load that panicked, with nobody to take over.
+/// A load that failed, or a caller that was cancelled or panicked with nobody to take over.
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.settled.load(Ordering::Relaxed) {

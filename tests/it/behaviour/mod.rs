@@ -4,6 +4,7 @@ mod flights;
 mod invalidation;
 mod manual;
 mod options;
+mod shapes;
 mod tags;
 mod values;
 

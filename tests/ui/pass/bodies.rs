@@ -79,7 +79,7 @@ impl Guarded {
     }
 }
 
-/// Both attributes, and a `macro_rules!` that writes them.
+/// A `macro_rules!` that writes them.
 macro_rules! functions {
     ($name:ident, $key:literal, $ttl:expr, $parameter:ident) => {
         #[cached(key = $key, ttl = $ttl)]
@@ -87,16 +87,7 @@ macro_rules! functions {
             $parameter + other
         }
     };
-    ($name:ident) => {
-        #[cache_invalidate("both:<id>")]
-        #[cached(key = "both:<id>")]
-        async fn $name(id: u64) -> u64 {
-            id
-        }
-    };
 }
-
-functions!(both);
 
 fn is_send<T: Send>(value: T) -> T {
     value
@@ -113,7 +104,6 @@ async fn main() {
     let guarded = Guarded(Mutex::new("a".to_owned()));
     assert_eq!(is_send(guarded.read()).await, 1);
     assert_eq!(is_send(guarded.write()).await, 2);
-    assert_eq!(is_send(both(1)).await, 1);
     functions!(local, "local:<id>:<other>", "5m", id);
     assert_eq!(local(1, 2).await, 3);
 }

@@ -42,6 +42,24 @@ async fn string() -> String {
     String
 }
 
+#[cached(key = "future:<id>", unless = |future| future.id == 0)]
+fn future(id: u64) -> impl ::core::future::Future<Output = Result> + ::core::marker::Send {
+    async move { Result { id } }
+}
+
+type Boxed<'a, T> =
+    ::core::pin::Pin<::std::boxed::Box<dyn ::core::future::Future<Output = T> + ::core::marker::Send + 'a>>;
+
+#[cached(key = "boxed:<id>")]
+fn boxed(id: &u64) -> Boxed<'_, Result> {
+    ::std::boxed::Box::pin(async move { Result { id: *id } })
+}
+
+#[cache_invalidate("future:<id>", "boxed:<result.id>")]
+fn update_future(id: &u64) -> Boxed<'_, Result> {
+    ::std::boxed::Box::pin(async move { Result { id: *id } })
+}
+
 #[cache_invalidate("result:<result.id>", "id:<id>")]
 async fn update(id: u64) -> Result {
     Result { id }
@@ -54,6 +72,9 @@ fn main() {
         get(1).await;
         option().await;
         string().await;
+        future(1).await;
+        boxed(&1).await;
+        update_future(&1).await;
         update(1).await;
     };
     ::tokio::runtime::Builder::new_current_thread()

@@ -1,0 +1,127 @@
+//! Functions that are not `async`, and return a future.
+//!
+//! `#[cached]` expands to `CachedCall::defer(…).or_load(future_of(move || { body }))`,
+//! in a `Box` if the function [boxes](Boxed) its future. The body runs up to its future when the
+//! function is called, as it does without the attribute; the cache is looked at when the
+//! outer future is polled. That holds what the call owns, and the body's future: it borrows
+//! what the body's future borrows, and is `Send` if that is.
+
+use std::future::Ready;
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+use crate::value::ReturnType;
+
+/// What the body makes. Called here, it may move out of what it captures, and so
+/// give out what it reborrows.
+pub fn future_of<F>(body: impl FnOnce() -> F) -> F {
+    body()
+}
+
+/// A boxed future, whatever an alias calls it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a boxed future",
+    label = "the function is not `async`, so it has to return a future",
+    note = "write `async fn`, or return `impl Future<Output = …>` or `Pin<Box<dyn Future<Output = …>>>`"
+)]
+pub trait BoxedFuture: Future {}
+
+macro_rules! boxed_future {
+    ($($bounds:tt)*) => {
+        #[diagnostic::do_not_recommend]
+        impl<'a, T> BoxedFuture for Pin<Box<dyn Future<Output = T> + 'a $($bounds)*>> {}
+    };
+}
+
+boxed_future!();
+boxed_future!(+ Send);
+boxed_future!(+ Sync);
+boxed_future!(+ Send + Sync);
+
+/// Finds out what is returned: `(&&Returned::<F>::NEW).future()`, as with [`ReturnType`].
+#[derive(Debug)]
+pub struct Returned<F>(PhantomData<fn() -> F>);
+
+impl<F> Returned<F> {
+    /// The question.
+    pub const NEW: Self = Self(PhantomData);
+}
+
+pub mod returned_future {
+    //! The traits that [`Returned`] is asked through, most specific first.
+    use super::{Boxed, BoxedFuture, NotBoxed, PhantomData, Returned};
+
+    /// One of the questions.
+    pub trait IsBoxed {
+        /// The answer.
+        type Future;
+        /// Gives the answer.
+        fn future(&self) -> Self::Future;
+    }
+
+    impl<F: BoxedFuture> IsBoxed for &Returned<F> {
+        type Future = Boxed<F>;
+        fn future(&self) -> Boxed<F> {
+            Boxed(PhantomData)
+        }
+    }
+
+    /// The other question.
+    pub trait IsNotBoxed<F> {
+        /// Gives the answer, which is an error of the compiler's.
+        fn future(&self) -> NotBoxed<F>
+        where
+            F: BoxedFuture;
+    }
+
+    impl<F> IsNotBoxed<F> for Returned<F> {
+        fn future(&self) -> NotBoxed<F>
+        where
+            F: BoxedFuture,
+        {
+            NotBoxed(PhantomData)
+        }
+    }
+}
+
+/// A boxed future is returned.
+#[derive(Debug)]
+pub struct Boxed<F>(PhantomData<fn() -> F>);
+
+impl<F: BoxedFuture> Boxed<F> {
+    /// What it yields.
+    pub fn output(&self) -> ReturnType<F::Output> {
+        ReturnType::NEW
+    }
+
+    /// The body's future.
+    pub fn load(&self, load: F) -> F {
+        load
+    }
+
+    /// The call's future.
+    pub fn boxed(&self, call: F) -> F {
+        call
+    }
+}
+
+/// Something else is returned. The compiler has said so; here it finds nothing else to say.
+#[derive(Debug)]
+pub struct NotBoxed<F>(PhantomData<fn() -> F>);
+
+impl<F> NotBoxed<F> {
+    /// What it yields.
+    pub fn output(&self) -> ReturnType<()> {
+        ReturnType::NEW
+    }
+
+    /// The body's future.
+    pub fn load(&self, _load: F) -> Ready<()> {
+        std::future::ready(())
+    }
+
+    /// The call's future.
+    pub fn boxed<C>(&self, _call: C) -> F {
+        unreachable!("it does not compile")
+    }
+}

@@ -1,0 +1,154 @@
+//! Functions that another attribute has rewritten before ours sees them.
+
+use std::rc::Rc;
+
+use async_recursion::async_recursion;
+use async_trait::async_trait;
+use cache_runtime::{Cache, cache_invalidate, cached};
+
+use super::{counts, miss_hit_invalidate, on_both_tiers};
+
+on_both_tiers! {
+    async_trait_on_an_impl
+    async_trait_on_a_trait
+    async_trait_that_is_not_send
+    a_recursive_function
+}
+
+struct Users {
+    cache: Cache,
+    tenant: u64,
+}
+
+impl Users {
+    fn new(cache: &Cache) -> Self {
+        Self {
+            cache: cache.clone(),
+            tenant: 7,
+        }
+    }
+}
+
+#[async_trait]
+trait Boxed: Send + Sync {
+    fn cache(&self) -> &Cache;
+
+    async fn find(&self, id: &str, note: String) -> Result<String, String>;
+    async fn change(&mut self, id: &str, (times, _): (u64, u64)) -> u64;
+
+    #[cached(key = "default:<id>", cache = self.cache())]
+    async fn find_default(&self, id: u64) -> Option<u64> {
+        Some(id)
+    }
+
+    #[cache_invalidate("default:<id>", cache = self.cache())]
+    async fn change_default(&self, id: u64) {
+        assert_ne!(id, 0);
+    }
+}
+
+#[async_trait]
+impl Boxed for Users {
+    fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    #[cached(key = "find:<self.tenant>:<id>", ttl = 60, cache = self.cache, skip(note))]
+    async fn find(&self, id: &str, note: String) -> Result<String, String> {
+        if id.is_empty() {
+            return Err(note);
+        }
+        let tenant = self.tenant.to_string();
+        let number: u64 = tenant.parse().map_err(|_| note)?;
+        Ok(format!("{id} of {number}"))
+    }
+
+    #[cache_invalidate("find:<self.tenant>:<id>", "result:<result>", cache = self.cache)]
+    async fn change(&mut self, id: &str, (times, _): (u64, u64)) -> u64 {
+        times
+    }
+}
+
+async fn async_trait_on_an_impl(cache: Cache) {
+    let users: &dyn Boxed = &Users::new(&cache);
+    let changing: &mut dyn Boxed = &mut Users::new(&cache);
+    miss_hit_invalidate!(
+        cache,
+        users.find("Ada", "?".to_owned()),
+        Ok("Ada of 7".to_owned()),
+        changing.change("Ada", (1, 2))
+    );
+    assert_eq!(
+        users.find("", "none".to_owned()).await,
+        Err("none".to_owned())
+    );
+}
+
+async fn async_trait_on_a_trait(cache: Cache) {
+    let users: &dyn Boxed = &Users::new(&cache);
+    miss_hit_invalidate!(
+        cache,
+        users.find_default(1),
+        Some(1),
+        users.change_default(1)
+    );
+}
+
+#[async_trait(?Send)]
+trait Local {
+    async fn find_local(&self, id: Rc<u64>) -> u64;
+    async fn change_local(&self, id: Rc<u64>) -> Rc<u64>;
+}
+
+#[async_trait(?Send)]
+impl Local for Users {
+    #[cached(key = "local:<id>", cache = self.cache)]
+    async fn find_local(&self, id: Rc<u64>) -> u64 {
+        tokio::task::yield_now().await;
+        *id * self.tenant
+    }
+
+    #[cache_invalidate("local:<id>", cache = self.cache)]
+    async fn change_local(&self, id: Rc<u64>) -> Rc<u64> {
+        id
+    }
+}
+
+async fn async_trait_that_is_not_send(cache: Cache) {
+    let users: &dyn Local = &Users::new(&cache);
+    let id = Rc::new(6);
+    miss_hit_invalidate!(
+        cache,
+        users.find_local(id.clone()),
+        42,
+        users.change_local(id.clone())
+    );
+}
+
+/// The number before it is an entry of its own.
+#[async_recursion]
+#[cached(key = "fibonacci:<n>", cache = cache, skip(cache))]
+async fn fibonacci(cache: &Cache, n: u64) -> u64 {
+    match n {
+        0 | 1 => n,
+        _ => fibonacci(cache, n - 2).await + fibonacci(cache, n - 1).await,
+    }
+}
+
+#[cache_invalidate("fibonacci:<n>", cache = cache)]
+#[async_recursion]
+async fn forget(cache: &Cache, n: u64) -> u64 {
+    if n == 0 {
+        0
+    } else {
+        forget(cache, n - 1).await
+    }
+}
+
+async fn a_recursive_function(cache: Cache) {
+    assert_eq!(fibonacci(&cache, 10).await, 55);
+    assert_eq!(counts(&cache), [8, 11, 11]);
+    assert_eq!(forget(&cache, 10).await, 0);
+    assert_eq!(fibonacci(&cache, 10).await, 55);
+    assert_eq!(counts(&cache)[2], 22, "each of them was forgotten");
+}

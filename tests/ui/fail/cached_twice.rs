@@ -1,0 +1,9 @@
+use cache_runtime::cached;
+
+#[cached(key = "user:<id>")]
+#[cached(key = "member:<id>")]
+async fn get_user(id: u64) -> u64 {
+    id
+}
+
+fn main() {}

@@ -1,0 +1,98 @@
+//! Return types of every kind: no bound is asked of an error, and a future is
+//! `Send` wherever it was without the attribute.
+#![forbid(unsafe_code)]
+#![deny(
+    warnings,
+    clippy::all,
+    clippy::pedantic,
+    missing_docs,
+    unreachable_pub,
+    unused,
+    rust_2018_idioms,
+    let_underscore_drop,
+    single_use_lifetimes,
+    unused_qualifications,
+    unused_lifetimes,
+    unused_results,
+    trivial_casts,
+    variant_size_differences,
+    elided_lifetimes_in_paths
+)]
+
+use std::cell::Cell;
+use std::error::Error;
+use std::num::ParseIntError;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cache_runtime::{Cache, cached};
+
+/// As in `anyhow`.
+pub type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+/// As in `diesel`.
+pub type QueryResult<T> = Result<Option<T>, ParseIntError>;
+
+/// Neither `Send` nor `Sync`, nor anything else.
+pub struct Unsendable(Rc<Cell<u8>>);
+
+macro_rules! functions {
+    ($($name:ident($text:ident) -> $output:ty $body:block)+) => { $(
+        /// Cached.
+        ///
+        /// # Errors
+        /// If it fails.
+        #[cached(key = "value:<name>:<text>", cache = cache, skip(cache))]
+        pub async fn $name(cache: &Cache, name: &str, $text: String) -> $output $body
+    )+ };
+}
+
+functions! {
+    dynamic(text) -> Result<u64> { Ok(text.parse()?) }
+    query(text) -> QueryResult<u64> { text.parse().map(Some) }
+    list(text) -> Result<Vec<u64>, ()> { text.chars().map(|c| c.to_digit(9).map(u64::from).ok_or(())).collect() }
+    arc(text) -> Result<Arc<str>> { Ok(text.into()) }
+    nested(text) -> Option<Option<u64>> { Some(text.parse().ok()) }
+    tuple(text) -> (usize, String) { (text.len(), text) }
+    unsendable(text) -> Result<usize, Unsendable> {
+        if text.is_empty() { Err(Unsendable(Rc::default())) } else { Ok(text.len()) }
+    }
+    nothing(text) -> () { drop(text); }
+}
+
+/// Its error is borrowed.
+///
+/// # Errors
+/// If it is no number.
+#[cached(key = "borrowed:<text>")]
+pub async fn borrowed(text: &str) -> Result<u64, &str> {
+    text.parse().map_err(|_| text)
+}
+
+fn spawnable<F: Future<Output: Send> + Send + 'static>(future: F) -> F {
+    future
+}
+
+/// Each is awaited where a plain function could be.
+async fn all(cache: Cache) -> [bool; 8] {
+    let text = || "7".to_owned();
+    [
+        dynamic(&cache, "dynamic", text()).await.is_ok(),
+        query(&cache, "query", text()).await.is_ok(),
+        list(&cache, "list", text()).await.is_ok(),
+        arc(&cache, "arc", text()).await.is_ok(),
+        nested(&cache, "nested", text()).await.is_some(),
+        tuple(&cache, "tuple", text()).await.0 == 1,
+        unsendable(&cache, "unsendable", text()).await.is_ok_and(|length| length == 1),
+        unsendable(&cache, "unsendable", String::new())
+            .await
+            .is_err_and(|error| error.0.get() == 0),
+    ]
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let cache = Cache::builder().url("memory:").build().unwrap();
+    nothing(&cache, "nothing", String::new()).await;
+    assert_eq!(borrowed("7").await, Ok(7));
+    assert_eq!(spawnable(all(cache)).await, [true; 8]);
+}
