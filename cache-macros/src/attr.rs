@@ -68,7 +68,7 @@ pub(crate) fn parse_template(
         .parse()
         .map_err(|syntax: syn::Error| wrong(syntax.span()))?;
     let mut runtime = Runtime::default();
-    if input.peek(Token![,]) && input.peek2(Token![crate]) {
+    if input.peek(Token![,]) && input.peek2(Ident::peek_any) {
         input.parse::<Token![,]>()?;
         runtime = parse_runtime(input)?;
     }

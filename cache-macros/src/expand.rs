@@ -85,7 +85,7 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
     let shape = expand_shape(&runtime, &output);
     let key = expand_name(&runtime, &key);
     let tags = expand_tags(&runtime, &tags);
-    let load = expand_body(&runtime, &function, &output);
+    let body = expand_body(&runtime, &function, &output);
     // What is there already is looked at when the future is polled, which may be
     // after an invalidation; an `async fn` is not called before that.
     let start = match output {
@@ -127,15 +127,15 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
     let blame = output.ty().span().resolved_at(Span::mixed_site());
     let call = Ident::new("call", blame);
     let private = runtime.private(blame);
-    let or_load = match expand_keep(&runtime, &output, unless, ttl_of_value) {
+    let keep = expand_keep(&runtime, &output, unless, ttl_of_value);
+    let or_load = expand_future(&output, body, |load| match keep {
         None => quote_spanned! {blame=>
             #private::CachedCall::or_load(#call, #load)
         },
         Some(keep) => quote_spanned! {blame=>
             #private::CachedCall::or_load_and_keep(#call, #keep, #load)
         },
-    };
-    let or_load = expand_future(&output, &or_load);
+    });
     let returned = expand_returned(&runtime, &output);
     // A statement of its own: what the placeholders made, such as a guard, is
     // gone before the function waits.
@@ -203,8 +203,11 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
     let with_result = reads_result.then(|| expand_with_result(&runtime, &from_result, &output));
     let on_ok = on_ok.then(|| quote_spanned!(Span::mixed_site()=> .on_ok()));
     let body = expand_body(&runtime, &function, &output);
-    let run = quote_spanned!(Span::mixed_site()=> call.run(#body));
-    let run = expand_future(&output, &run);
+    let run = expand_future(
+        &output,
+        body,
+        |load| quote_spanned!(Span::mixed_site()=> call.run(#load)),
+    );
     let returned = expand_returned(&runtime, &output);
     let statements = quote_spanned! {Span::mixed_site()=>
         const _: () = {
@@ -347,13 +350,30 @@ fn expand_returned(runtime: &Runtime, output: &Output) -> Option<TokenStream> {
     })
 }
 
-/// The call's future, as the function gives it.
-fn expand_future(output: &Output, call: &TokenStream) -> TokenStream {
+/// The call with the body, as the function gives it.
+fn expand_future(
+    output: &Output,
+    body: TokenStream,
+    call_with: impl FnOnce(TokenStream) -> TokenStream,
+) -> TokenStream {
     let blame = output.ty().span().resolved_at(Span::mixed_site());
     match output {
-        Output::Value(_) => quote_spanned!(blame=> #call.await),
-        Output::Future(_) => call.clone(),
-        Output::Boxed(_) => quote_spanned!(blame=> future.boxed(::std::boxed::Box::pin(#call))),
+        Output::Value(_) => {
+            let call = call_with(body);
+            quote_spanned!(blame=> #call.await)
+        }
+        // A block is a future whatever is in it: a body that is none is one error.
+        Output::Future(_) => {
+            let call = call_with(quote_spanned!(blame=> load));
+            quote_spanned! {blame=>
+                let load = #body;
+                async move { #call.await }
+            }
+        }
+        Output::Boxed(_) => {
+            let call = call_with(body);
+            quote_spanned!(blame=> future.boxed(::std::boxed::Box::pin(#call)))
+        }
     }
 }
 
@@ -691,6 +711,193 @@ mod tests {
                 }
             },
         );
+    }
+
+    #[test]
+    fn the_value_decides_in_a_closure() {
+        let args = quote! {
+            key = "token:<id>", ttl = |token| token.ttl(), unless = Token::is_empty,
+            condition = id > 0
+        };
+        let function = quote! {
+            async fn token(id: u64) -> Token {
+                Token::new(id)
+            }
+        };
+        let site = site("token", "token:<id>");
+        assert_expansion(
+            cached(args, function),
+            quote! {
+                async fn token(id: u64) -> Token {
+                    #[allow(clippy::used_underscore_binding)]
+                    let call = if id > 0 {
+                        ::cache_runtime::__private::CachedCall::start(
+                            #site,
+                            ::cache_runtime::__private::global_cache(),
+                            {
+                                let output = ::cache_runtime::__private::ReturnType::<Token>::NEW;
+                                {
+                                    use ::cache_runtime::__private::return_shape::*;
+                                    (&&&&output).shape()
+                                }
+                            },
+                            ::cache_runtime::__private::Name::new(
+                                &["token:", ""],
+                                (::cache_runtime::__private::part(&id), ()),
+                            ),
+                            (),
+                        )
+                    } else {
+                        ::cache_runtime::__private::CachedCall::bypass({
+                            let output = ::cache_runtime::__private::ReturnType::<Token>::NEW;
+                            {
+                                use ::cache_runtime::__private::return_shape::*;
+                                (&&&&output).shape()
+                            }
+                        })
+                    };
+                    ::cache_runtime::__private::CachedCall::or_load_and_keep(
+                        call,
+                        |value| if ::cache_runtime::__private::ask(value, Token::is_empty) {
+                            ::cache_runtime::__private::Keep::Not
+                        } else {
+                            ::cache_runtime::__private::Keep::For(
+                                ::cache_runtime::__private::ask(value, |token| token.ttl()),
+                            )
+                        },
+                        async move {
+                            #[allow(
+                                unreachable_code,
+                                clippy::diverging_sub_expression,
+                                clippy::empty_loop,
+                                clippy::let_unit_value,
+                                clippy::needless_return,
+                            )]
+                            if false {
+                                let output: Token = loop {};
+                                return output;
+                            }
+                            { Token::new(id) }
+                        },
+                    )
+                    .await
+                }
+            },
+        );
+    }
+
+    #[test]
+    fn a_future_is_returned_around_the_one_of_the_body() {
+        let function = quote! {
+            fn get(&self, id: u64) -> impl Future<Output = User> + Send {
+                self.load(id)
+            }
+        };
+        let site = site("get", "<id>");
+        assert_expansion(
+            cached(quote!(key = "<id>", unless = User::is_guest), function),
+            quote! {
+                fn get(&self, id: u64) -> impl Future<Output = User> + Send {
+                    #[allow(clippy::used_underscore_binding)]
+                    let call = ::cache_runtime::__private::CachedCall::defer(
+                        #site,
+                        ::cache_runtime::__private::global_cache(),
+                        {
+                            let output = ::cache_runtime::__private::ReturnType::<User>::NEW;
+                            {
+                                use ::cache_runtime::__private::return_shape::*;
+                                (&&&&output).shape()
+                            }
+                        },
+                        ::cache_runtime::__private::Name::new(
+                            &["", ""],
+                            (::cache_runtime::__private::part(&id), ()),
+                        ),
+                        (),
+                    );
+                    let load = ::cache_runtime::__private::future_of(move || { self.load(id) });
+                    async move {
+                        ::cache_runtime::__private::CachedCall::or_load_and_keep(
+                            call,
+                            move |value| if ::cache_runtime::__private::ask(value, User::is_guest) {
+                                ::cache_runtime::__private::Keep::Not
+                            } else {
+                                ::cache_runtime::__private::Keep::Default
+                            },
+                            load,
+                        )
+                        .await
+                    }
+                }
+            },
+        );
+    }
+
+    #[test]
+    fn a_boxed_future_is_found_by_trait_and_the_runtime_by_path() {
+        let function = quote! {
+            fn remove(id: u64) -> BoxFuture<'static, u64> {
+                Box::pin(async move { id })
+            }
+        };
+        assert_expansion(
+            cache_invalidate(quote!("<id>", on = ok, crate = framework::cache), function),
+            quote! {
+                fn remove(id: u64) -> BoxFuture<'static, u64> {
+                    let future = {
+                        let returned =
+                            framework::cache::__private::Returned::<BoxFuture<'static, u64>>::NEW;
+                        {
+                            use framework::cache::__private::returned_future::*;
+                            (&&returned).future()
+                        }
+                    };
+                    #[allow(clippy::used_underscore_binding)]
+                    let call = framework::cache::__private::InvalidateCall::start(
+                        framework::cache::__private::global_cache(),
+                        (
+                            framework::cache::__private::Name::new(
+                                &["", ""],
+                                (framework::cache::__private::part(&id), ()),
+                            ),
+                            (),
+                        ),
+                    )
+                    .with_result(
+                        {
+                            let output = future.output();
+                            {
+                                use framework::cache::__private::return_shape::*;
+                                (&&&&output).shape()
+                            }
+                        },
+                        |_, _| {},
+                    )
+                    .on_ok();
+                    future.boxed(::std::boxed::Box::pin(call.run(future.load(
+                        framework::cache::__private::future_of(
+                            move || -> BoxFuture<'static, u64> { Box::pin(async move { id }) },
+                        ),
+                    ))))
+                }
+            },
+        );
+    }
+
+    /// What a function knows at compile time, without options.
+    fn site(name: &str, template: &str) -> TokenStream {
+        quote! {
+            {
+                static SITE: ::cache_runtime::__private::CallSite =
+                    ::cache_runtime::__private::CallSite::new(
+                        ::core::concat!(::core::module_path!(), "::", #name),
+                        ::core::file!(),
+                        ::core::line!(),
+                        #template,
+                    );
+                &SITE
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Functions that are not `async`, and return a future.
 //!
 //! `#[cached]` expands to `CachedCall::defer(…).or_load(future_of(move || { body }))`,
-//! in a `Box` if the function [boxes](Boxed) its future. The body runs up to its future when the
+//! in a block or, if the function [boxes](Boxed) its future, in a `Box`. The body runs up to its future when the
 //! function is called, as it does without the attribute; the cache is looked at when the
 //! outer future is polled. That holds what the call owns, and the body's future: it borrows
 //! what the body's future borrows, and is `Send` if that is.
@@ -22,7 +22,8 @@ pub fn future_of<F>(body: impl FnOnce() -> F) -> F {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a boxed future",
     label = "the function is not `async`, so it has to return a future",
-    note = "write `async fn`, or return `impl Future<Output = …>` or `Pin<Box<dyn Future<Output = …>>>`"
+    note = "write `async fn`, or return `impl Future<Output = …>` or `Pin<Box<dyn Future<Output = …>>>`",
+    note = "a boxed future may be `Send`, but not `Sync`: what waits for a server is not"
 )]
 pub trait BoxedFuture: Future {}
 
@@ -35,8 +36,6 @@ macro_rules! boxed_future {
 
 boxed_future!();
 boxed_future!(+ Send);
-boxed_future!(+ Sync);
-boxed_future!(+ Send + Sync);
 
 /// Finds out what is returned: `(&&Returned::<F>::NEW).future()`, as with [`ReturnType`].
 #[derive(Debug)]
@@ -88,6 +87,7 @@ pub mod returned_future {
 #[derive(Debug)]
 pub struct Boxed<F>(PhantomData<fn() -> F>);
 
+#[expect(clippy::unused_self, reason = "only a value knows its type here")]
 impl<F: BoxedFuture> Boxed<F> {
     /// What it yields.
     pub fn output(&self) -> ReturnType<F::Output> {
@@ -109,6 +109,7 @@ impl<F: BoxedFuture> Boxed<F> {
 #[derive(Debug)]
 pub struct NotBoxed<F>(PhantomData<fn() -> F>);
 
+#[expect(clippy::unused_self, reason = "only a value knows its type here")]
 impl<F> NotBoxed<F> {
     /// What it yields.
     pub fn output(&self) -> ReturnType<()> {

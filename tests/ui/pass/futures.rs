@@ -104,12 +104,6 @@ impl Users {
     }
 }
 
-/// `Sync` too.
-#[cached(key = "sync:<id>")]
-pub fn sync(id: u64) -> Pin<Box<dyn Future<Output = u64> + Send + Sync>> {
-    Box::pin(async move { id })
-}
-
 /// Any type parameter, any lifetime.
 #[cached(key = "generic:<T>:<N>:<id>", skip(K))]
 pub fn generic<'a, T, K, const N: usize>(id: &'a K) -> impl Future<Output = Option<T>> + Send + 'a
@@ -137,13 +131,8 @@ async fn main() {
     assert_eq!(spawnable(users.owned()).await, 7);
     assert_eq!(users.exclusive().await, 8);
     assert_eq!(users.local(Rc::new(1)).await, 9);
-    assert_eq!(*spawnless(Users::change_local(Rc::new(1))).await, 1);
+    assert_eq!(*Users::change_local(Rc::new(1)).await, 1);
     assert_eq!(users.change("x").await, Ok(8));
     assert_eq!(Users::letters("ab").await.count(), 2);
-    assert_eq!(spawnable(sync(1)).await, 1);
     assert_eq!(generic::<u8, _, 1>(&1).await, Some(0));
-}
-
-fn spawnless<F: Future>(future: F) -> F {
-    future
 }

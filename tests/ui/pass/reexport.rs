@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![deny(warnings, clippy::all, clippy::pedantic)]
 
-extern crate cache_runtime as renamed;
+pub extern crate cache_runtime as renamed;
 extern crate self as cache_runtime;
 
 pub mod framework {

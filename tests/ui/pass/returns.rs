@@ -75,18 +75,16 @@ fn spawnable<F: Future<Output: Send> + Send + 'static>(future: F) -> F {
 /// Each is awaited where a plain function could be.
 async fn all(cache: Cache) -> [bool; 8] {
     let text = || "7".to_owned();
-    [
-        dynamic(&cache, "dynamic", text()).await.is_ok(),
-        query(&cache, "query", text()).await.is_ok(),
-        list(&cache, "list", text()).await.is_ok(),
-        arc(&cache, "arc", text()).await.is_ok(),
-        nested(&cache, "nested", text()).await.is_some(),
-        tuple(&cache, "tuple", text()).await.0 == 1,
-        unsendable(&cache, "unsendable", text()).await.is_ok_and(|length| length == 1),
-        unsendable(&cache, "unsendable", String::new())
-            .await
-            .is_err_and(|error| error.0.get() == 0),
-    ]
+    let dynamic = dynamic(&cache, "dynamic", text()).await.is_ok();
+    let query = query(&cache, "query", text()).await.is_ok();
+    let list = list(&cache, "list", text()).await.is_ok();
+    let arc = arc(&cache, "arc", text()).await.is_ok();
+    let nested = nested(&cache, "nested", text()).await.is_some();
+    let tuple = tuple(&cache, "tuple", text()).await.0 == 1;
+    let length = unsendable(&cache, "unsendable", text()).await.unwrap_or(0);
+    let failed = unsendable(&cache, "unsendable", String::new()).await;
+    let failure = failed.is_err_and(|Unsendable(count)| count.get() == 0);
+    [dynamic, query, list, arc, nested, tuple, length == 1, failure]
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -2,6 +2,7 @@
 #![deny(warnings, clippy::all)]
 
 use std::fmt::Display;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -47,6 +48,18 @@ impl Repository {
     #[cached(key = "rc:<self.tenant>")]
     async fn by_rc(self: Rc<Self>) -> u64 {
         self.tenant
+    }
+
+    #[cached(key = "box:<self.tenant>")]
+    async fn by_box(self: Box<Self>) -> u64 {
+        let this: Self = *self;
+        this.tenant
+    }
+
+    #[cached(key = "pin:<self.tenant>")]
+    async fn by_pin(self: Pin<&mut Self>) -> u64 {
+        let this = self.get_mut();
+        this.tenant
     }
 
     #[cached(key = "none:<id>")]
@@ -120,6 +133,17 @@ async fn borrowed(text: &str, list: &[u64], pair: &(u8, String), log: &mut Vec<S
     text.len() + list.len() + pair.1.len()
 }
 
+struct Pool<'p> {
+    log: &'p mut Vec<String>,
+}
+
+#[cached(key = "pooled:<id>", skip(pool))]
+async fn pooled<'p>(pool: &mut Pool<'p>, mut id: &'p str) -> usize {
+    pool.log.push(id.to_owned());
+    id = id.trim();
+    id.len()
+}
+
 #[cached(key = "moved:<name>:<name.to_lowercase()>")]
 async fn moved(mut name: String) -> String {
     name.push('!');
@@ -179,6 +203,8 @@ async fn main() {
     assert_eq!(repository.clone().by_mut_value().await, 2);
     assert_eq!(Arc::new(repository.clone()).by_arc().await, 7);
     assert_eq!(Rc::new(repository.clone()).by_rc().await, 7);
+    assert_eq!(Box::new(repository.clone()).by_box().await, 7);
+    assert_eq!(Pin::new(&mut repository).by_pin().await, 7);
     assert_eq!(Repository::none(1).await, 1);
     assert_eq!(repository.skipped(1).await, 1);
     assert_eq!(repository.find(1).await, Some(1));
@@ -193,6 +219,9 @@ async fn main() {
     assert_eq!(keyed(1).await, "1");
     assert_eq!(impl_argument("a").await, "a");
     assert_eq!(borrowed("ab", &[1], &(1, "c".to_owned()), &mut Vec::new()).await, 4);
+    let mut log = Vec::new();
+    assert_eq!(pooled(&mut Pool { log: &mut log }, "a ").await, 1);
+    assert_eq!(log, ["a "]);
     assert_eq!(moved("A".to_owned()).await, "A!");
     let page = Page { number: 2, size: 3, _total: 4 };
     assert_eq!(patterns((1, 2), page, [4, 5]).await, 13);

@@ -21,7 +21,7 @@ pub unsafe fn future(id: u64) -> impl Future<Output = std::num::NonZeroU64> {
 /// # Safety
 /// None needed.
 #[cache_invalidate("unsafe:<id>")]
-pub(crate) async unsafe extern "C" fn change(id: u64) -> u64 {
+pub(crate) async unsafe fn change(id: u64) -> u64 {
     id
 }
 
