@@ -1,5 +1,6 @@
 //! The project's chores, as a program, so that they run the same everywhere.
 
+mod build_cost;
 mod server;
 mod step;
 
@@ -19,6 +20,8 @@ Commands:
   model   Look at every state of the protocol's model, in the large
           configurations too: some minutes and gigabytes
   ci      test, then lint
+  build-cost
+          Measure what one more annotated function costs `cargo check`
 
 Environment:
   REDIS_SERVER    path of the server program that the tests start; it wins
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["lint"] => lint(),
         ["model"] => model(),
+        ["build-cost"] => build_cost::build_cost(),
         ["ci"] => test().and_then(|()| lint()),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
