@@ -5,6 +5,7 @@ mod behaviour;
 mod connecting;
 mod fixture_works;
 mod gated;
+mod hygiene;
 mod joining;
 mod keys;
 mod leases;

@@ -41,7 +41,7 @@ async fn inferred(text: &str) -> Option<Arc<str>> {
 async fn shadowed(id: u64) -> Result<u64, String> {
     type Result = std::result::Result<u64, String>;
     fn local(id: u64) -> Result {
-        Ok(id)
+        id.checked_add(0).ok_or_else(String::new)
     }
     local(id)
 }

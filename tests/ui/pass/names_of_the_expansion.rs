@@ -8,9 +8,9 @@ const SITE: &str = "mine";
 static CACHE: &str = "mine too";
 
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
-pub struct IsResult(u64);
+struct IsResult(u64);
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
-pub struct ReturnType(u64);
+struct ReturnType(u64);
 
 #[cached(key = "a:<key>:<call>:<output>:<part0>:<cache>:<site>")]
 async fn arguments(key: u64, call: u64, output: u64, part0: u64, cache: u64, site: u64) -> u64 {

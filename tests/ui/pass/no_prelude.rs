@@ -7,25 +7,34 @@ use ::cache_runtime::{cache_invalidate, cached, key};
 use ::core::clone::Clone;
 
 #[derive(Clone, ::serde::Serialize, ::serde::Deserialize)]
-pub struct Result {
+struct Result {
     id: u64,
 }
 #[derive(Clone, ::serde::Serialize, ::serde::Deserialize)]
-pub struct Option;
+struct Option;
 #[derive(Clone, ::serde::Serialize, ::serde::Deserialize)]
-pub struct String;
+struct String;
+/// A user's own.
 pub struct Some;
+/// A user's own.
 pub struct None;
+/// A user's own.
 pub struct Ok;
+/// A user's own.
 pub struct Err;
+/// A user's own.
 pub struct Vec;
+/// A user's own.
 pub struct Box;
+/// A user's own.
 pub trait Send {}
+/// A user's own.
 pub trait Sync {}
+/// A user's own.
 pub trait Future {}
-pub mod core {}
-pub mod std {}
-pub mod cache_runtime {}
+mod core {}
+mod std {}
+mod cache_runtime {}
 
 #[cached(key = "result:<id>", ttl = 60, none_ttl = "5s", invalidate_on = ["results", "id:<id>"])]
 async fn get(id: u64) -> Result {
