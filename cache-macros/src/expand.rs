@@ -724,7 +724,12 @@ mod tests {
                 Token::new(id)
             }
         };
-        let site = site("token", "token:<id>");
+        let options = quote! {
+            "ttl = | token | token . ttl ()",
+            "unless = Token :: is_empty",
+            "condition = id > 0"
+        };
+        let site = site("token", "token:<id>", "Token", &options);
         assert_expansion(
             cached(args, function),
             quote! {
@@ -793,7 +798,8 @@ mod tests {
                 self.load(id)
             }
         };
-        let site = site("get", "<id>");
+        let options = quote!("unless = User :: is_guest");
+        let site = site("get", "<id>", "User", &options);
         assert_expansion(
             cached(quote!(key = "<id>", unless = User::is_guest), function),
             quote! {
@@ -844,6 +850,21 @@ mod tests {
             cache_invalidate(quote!("<id>", on = ok, crate = framework::cache), function),
             quote! {
                 fn remove(id: u64) -> BoxFuture<'static, u64> {
+                    const _: () = {
+                        static SITE: framework::cache::registry::Function =
+                            framework::cache::registry::Function::new(
+                                ::core::concat!(::core::module_path!(), "::", "remove"),
+                                ::core::file!(),
+                                ::core::line!(),
+                                framework::cache::registry::Role::invalidates(&[
+                                    framework::cache::registry::Name::template("<id>", &["u64"])
+                                ]),
+                            )
+                            .options(&["on = ok", "crate = framework :: cache"]);
+                        framework::cache::__private::register! {
+                            framework::cache::__private::Registered::Function(&SITE)
+                        }
+                    };
                     let future = {
                         let returned =
                             framework::cache::__private::Returned::<BoxFuture<'static, u64>>::NEW;
@@ -885,16 +906,26 @@ mod tests {
     }
 
     /// What a function knows at compile time, without options.
-    fn site(name: &str, template: &str) -> TokenStream {
+    fn site(name: &str, template: &str, value: &str, options: &TokenStream) -> TokenStream {
         quote! {
             {
                 static SITE: ::cache_runtime::__private::CallSite =
                     ::cache_runtime::__private::CallSite::new(
-                        ::core::concat!(::core::module_path!(), "::", #name),
-                        ::core::file!(),
-                        ::core::line!(),
-                        #template,
+                        ::cache_runtime::registry::Function::new(
+                            ::core::concat!(::core::module_path!(), "::", #name),
+                            ::core::file!(),
+                            ::core::line!(),
+                            ::cache_runtime::registry::Role::caches(
+                                ::cache_runtime::registry::Name::template(#template, &["u64"]),
+                                #value,
+                                &[],
+                            ),
+                        )
+                        .options(&[#options]),
                     );
+                ::cache_runtime::__private::register! {
+                    ::cache_runtime::__private::Registered::Cached(&SITE)
+                }
                 &SITE
             }
         }
