@@ -103,7 +103,8 @@ pub mod mistakes {}
 
 pub use cache_macros::{CacheTag, KeyPart, cache_invalidate, cached, key};
 
-pub use crate::cache::{Cache, global, install};
+pub use crate::cache::{AsCache, Cache, global, install};
+pub use crate::call::BoxedFuture;
 pub use crate::config::CacheBuilder;
 pub use crate::error::Error;
 pub use crate::key::{CacheTag, Key, KeyPart, KeyWriter, ListWriter, Written};
@@ -123,8 +124,8 @@ pub mod __private {
     pub use crate::stats::CallSite;
     pub use crate::value::{ReturnType, return_shape};
 
-    use crate::Cache;
     use crate::key::Key;
+    use crate::{AsCache, Cache};
 
     /// The cache of functions without `cache = …`.
     pub fn global_cache() -> &'static Cache {
@@ -134,45 +135,6 @@ pub mod __private {
     /// The cache of functions with it.
     pub fn as_cache<C: AsCache + ?Sized>(cache: &C) -> &Cache {
         cache.as_cache()
-    }
-
-    /// What `cache = …` takes: a `Cache`, or what leads to one.
-    #[diagnostic::on_unimplemented(
-        message = "`{Self}` is not a `Cache`",
-        label = "not a `Cache`",
-        note = "`cache = …` takes a `Cache`, a reference to one, or an `Arc` or `LazyLock` of one"
-    )]
-    pub trait AsCache {
-        /// Leads to it.
-        fn as_cache(&self) -> &Cache;
-    }
-
-    #[diagnostic::do_not_recommend]
-    impl AsCache for Cache {
-        fn as_cache(&self) -> &Cache {
-            self
-        }
-    }
-
-    #[diagnostic::do_not_recommend]
-    impl<C: AsCache + ?Sized> AsCache for &C {
-        fn as_cache(&self) -> &Cache {
-            (**self).as_cache()
-        }
-    }
-
-    #[diagnostic::do_not_recommend]
-    impl<C: AsCache + ?Sized> AsCache for std::sync::Arc<C> {
-        fn as_cache(&self) -> &Cache {
-            (**self).as_cache()
-        }
-    }
-
-    #[diagnostic::do_not_recommend]
-    impl<C: AsCache> AsCache for std::sync::LazyLock<C> {
-        fn as_cache(&self) -> &Cache {
-            (**self).as_cache()
-        }
     }
 
     /// What `key!` makes.

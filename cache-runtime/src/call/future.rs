@@ -18,7 +18,23 @@ pub fn future_of<F>(body: impl FnOnce() -> F) -> F {
     body()
 }
 
-/// A boxed future, whatever an alias calls it.
+/// A boxed future, whatever an alias calls it: what a function returns that the
+/// attributes annotate, unless it is `async` or returns `impl Future`.
+///
+/// ```
+/// use std::pin::Pin;
+/// use cache_runtime::{BoxedFuture, cached};
+///
+/// type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+///
+/// fn is_boxed<F: BoxedFuture>() {}
+/// is_boxed::<BoxFuture<'_, u64>>();
+///
+/// #[cached(key = "square:<n>", ttl = 60)]
+/// fn square(n: u64) -> BoxFuture<'static, u64> {
+///     Box::pin(async move { n * n })
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a boxed future",
     label = "the function is not `async`, so it has to return a future",

@@ -22,7 +22,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::future::{Returned, future_of, returned_future};
+pub use self::future::{BoxedFuture, Returned, future_of, returned_future};
 pub use self::invalidate::InvalidateCall;
 #[cfg(feature = "redis")]
 pub(crate) use self::shared::decode_outcome;
