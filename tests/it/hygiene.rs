@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const LINTS: &[&str] = &[
@@ -21,9 +21,10 @@ fn expansions_are_silent_under_clippy() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hygiene");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("Cargo.toml"), manifest(tests)).unwrap();
+    fs::write(folder.join("lib.rs"), "//! The files are its examples.\n").unwrap();
     fs::copy(tests.join("../Cargo.lock"), folder.join("Cargo.lock")).unwrap();
     let clippy = Command::new(env!("CARGO"))
-        .args(["clippy", "--quiet", "--bins", "--"])
+        .args(["clippy", "--quiet", "--examples", "--"])
         .args(LINTS)
         .current_dir(&folder)
         .env("CARGO_TARGET_DIR", folder.join("target"))
@@ -33,7 +34,7 @@ fn expansions_are_silent_under_clippy() {
     assert!(clippy.status.success(), "{says}");
 }
 
-/// A program for each file, with the dependencies of these tests.
+/// An example for each file, with the dependencies of these tests.
 fn manifest(tests: &Path) -> String {
     let workspace = tests.parent().unwrap();
     let between = |file: &Path, from, to| {
@@ -51,12 +52,16 @@ fn manifest(tests: &Path) -> String {
     let dependencies = between(&tests.join("Cargo.toml"), "[dependencies]", "[lints]");
     let mut manifest = format!(
         "[workspace]\n\n{versions}\n\
-         [package]\nname = \"hygiene\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n{dependencies}"
+         [package]\nname = \"hygiene\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+         [lib]\npath = \"lib.rs\"\n\n{dependencies}"
     );
     let files = tests.join("ui/pass").read_dir().unwrap();
     let files = files.map(|file| file.unwrap().path());
+    // What is annotated there may need `unsafe` itself.
+    let forbids_unsafe = |file: &PathBuf| !file.ends_with("unsafe_fn.rs");
     let files: Vec<_> = files
         .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .filter(forbids_unsafe)
         .collect();
     assert!(!files.is_empty());
     for file in files {
@@ -64,7 +69,7 @@ fn manifest(tests: &Path) -> String {
         let path = file.display();
         write!(
             manifest,
-            "\n[[bin]]\nname = \"{name}\"\npath = \"{path}\"\n"
+            "\n[[example]]\nname = \"{name}\"\npath = \"{path}\"\n"
         )
         .unwrap();
     }

@@ -6,6 +6,7 @@
 pub extern crate cache_runtime as renamed;
 extern crate self as cache_runtime;
 
+/// A framework, with a cache in it.
 pub mod framework {
     pub use renamed as cache;
 
@@ -28,18 +29,18 @@ static CACHE: std::sync::LazyLock<Cache> =
 
 #[derive(Clone, Copy, KeyPart)]
 #[key_part(crate = framework::cache)]
-pub struct UserId(u64);
+struct UserId(u64);
 
 #[derive(KeyPart)]
 #[key_part(crate = crate::framework::cache)]
-pub enum Order<T> {
+enum Order<T> {
     Ascending,
     By { field: T, name: &'static str },
 }
 
 #[derive(CacheTag)]
 #[cache_tag("team:<id>:<order>:<name.trim()>", crate = crate::framework::cache)]
-pub struct Team<T> {
+struct Team<T> {
     id: UserId,
     order: Order<T>,
     name: &'static str,

@@ -70,4 +70,10 @@ fn main() {
 
     // Done by hand, it is done.
     assert_eq!(key!("lists").as_str(), "lists");
+
+    // Nothing of it has run.
+    drop(Users("of any type").find(UserId(1), 2));
+    drop(Users("of any type").remove(1, 2));
+    drop(self::page::<u8>(&[]));
+    drop(clear());
 }
