@@ -2,6 +2,7 @@
 //! a signature or a body: each function misses, hits, and misses again after
 //! the update that belongs to it.
 
+mod async_trait;
 mod axum;
 mod diesel_async;
 mod sea_orm;

@@ -242,6 +242,7 @@ macro_rules! entity {
             }
 
             #[derive(Default)]
+            #[allow(dead_code, reason = "not every entity is inserted")]
             pub(in super::super) struct ActiveModel {
                 $(pub(in super::super) $column: ActiveValue<$type>),+
             }
