@@ -1,0 +1,86 @@
+//! This cache beside its peers: `cargo run --release -p cache-benches -- --help`.
+
+mod allocations;
+mod floor;
+mod growth;
+mod harness;
+mod local;
+mod table;
+mod value;
+
+use std::process::ExitCode;
+
+use crate::harness::{Effort, Row};
+
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;
+
+type Group = (&'static str, fn(Effort) -> Vec<Row>);
+
+const GROUPS: &[Group] = &[
+    ("local-hit", |effort| local::hit(effort, 1)),
+    ("local-hit-2-threads", |effort| local::hit(effort, 2)),
+    ("local-hit-owned", local::hit_owned),
+    ("local-hit-text", local::hit_by_text),
+    ("local-miss", local::miss),
+    ("local-invalidate", local::invalidate),
+    ("growth-entries", growth::entries),
+    ("growth-tag", |effort| {
+        growth::tagged_entries(effort.fewer())
+    }),
+    ("growth-tags", growth::tags),
+    ("memory", |_| growth::memory()),
+];
+
+const HELP: &str = "\
+This cache beside its peers.
+
+Usage: cargo run --release -p cache-benches -- [OPTIONS] [GROUP]...
+
+A GROUP is the beginning of a name: `local` is all that begin with it. Without
+one, all run.
+
+Options:
+  --quick   fewer and shorter slices: to see that everything works
+  --huge    also ten million entries, which take some gigabytes
+";
+
+fn main() -> ExitCode {
+    let mut effort = Effort::FULL;
+    let mut wanted = Vec::new();
+    let mut huge = false;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--quick" => effort = Effort::QUICK,
+            "--huge" => huge = true,
+            // `cargo bench` says so.
+            "--bench" => {}
+            name if GROUPS.iter().any(|(group, _)| group.starts_with(name)) => {
+                wanted.push(argument);
+            }
+            other => {
+                let help = matches!(other, "--help" | "-h" | "help");
+                let groups: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
+                println!("{HELP}\nGroups:\n  {}", groups.join("\n  "));
+                return if help {
+                    ExitCode::SUCCESS
+                } else {
+                    ExitCode::from(2)
+                };
+            }
+        }
+    }
+    effort.huge = huge;
+    let rows: Vec<Row> = GROUPS
+        .iter()
+        .filter(|(name, _)| {
+            wanted.is_empty()
+                || wanted
+                    .iter()
+                    .any(|wanted| name.starts_with(wanted.as_str()))
+        })
+        .flat_map(|(_, run)| run(effort))
+        .collect();
+    table::print(&rows);
+    ExitCode::SUCCESS
+}
