@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
@@ -19,7 +19,7 @@ use crate::options::Options;
 use crate::stats::{CallSite, CounterTable, Counters, Stats};
 #[cfg(feature = "redis")]
 use crate::store::{Encoded, Shared};
-use crate::value::{CacheValue, Outcome, ResultOf};
+use crate::value::{CacheValue, Outcome, ResultOf, outcome};
 
 /// A cache: the store behind annotated functions, and the same by hand.
 ///
@@ -247,9 +247,9 @@ impl Cache {
         let outcome =
             match self.tier() {
                 Tier::Off => None,
-                Tier::Local(local) => match local.peek(key.as_str()) {
+                Tier::Local(local) => match local.peek(key.as_str().as_bytes()) {
                     None => None,
-                    Some(entry) => Some(entry.outcome::<T>().ok_or_else(|| {
+                    Some(entry) => Some(outcome::<T>(&entry.value).ok_or_else(|| {
                         Error::codec(key.as_str(), "read", &"it is of another type")
                     })?),
                 },
@@ -296,7 +296,7 @@ impl Cache {
             Tier::Off => Ok(()),
             Tier::Local(local) => {
                 let value = Arc::new(Outcome::Value(value.clone()));
-                local.set(&key, &options.tags, value, Instant::now() + ttl, 0);
+                local.set(&key, &options.tags, value, ttl);
                 Ok(())
             }
             #[cfg(feature = "redis")]
@@ -356,7 +356,7 @@ impl Cache {
         key.check()?;
         match self.tier() {
             Tier::Off => Ok(false),
-            Tier::Local(local) => Ok(local.peek(key.as_str()).is_some()),
+            Tier::Local(local) => Ok(local.peek(key.as_str().as_bytes()).is_some()),
             #[cfg(feature = "redis")]
             Tier::Shared(shared) => self
                 .count(shared.look_up(&key).await)
@@ -385,10 +385,7 @@ impl Cache {
         key.check()?;
         match self.tier() {
             Tier::Off => Ok(None),
-            Tier::Local(local) => {
-                let entry = local.peek(key.as_str());
-                Ok(entry.map(|entry| entry.expires.saturating_duration_since(Instant::now())))
-            }
+            Tier::Local(local) => Ok(local.remaining(&key)),
             #[cfg(feature = "redis")]
             Tier::Shared(shared) => match self.count(shared.look_up(&key).await)? {
                 None => Ok(None),
@@ -538,7 +535,7 @@ impl Cache {
         &self.0.tier
     }
 
-    pub(crate) fn counters(&self, site: Option<&'static CallSite>) -> &Counters {
+    pub(crate) fn counters(&self, site: Option<&'static CallSite>) -> Counters<'_> {
         self.0.counters.of(site)
     }
 

@@ -11,7 +11,6 @@
 //! A leader that is dropped, by a cancelled caller or a panic, hands the flight
 //! to a waiter, with all it saw; one without waiters disappears.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::mem::take;
@@ -23,9 +22,7 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::key::Key;
-
-/// A value on its way to waiters whose type only they know.
-pub(crate) type SharedValue = Arc<dyn Any + Send + Sync>;
+use crate::value::SharedValue;
 
 const SHARDS: usize = 64;
 

@@ -1,6 +1,9 @@
 //! What can be cached: the value inside a return type, whatever the type is called.
 
+use std::any::Any;
+use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,6 +46,41 @@ pub enum Outcome<V> {
     None,
 }
 
+/// A shared outcome whose type only its reader knows.
+///
+/// In one of two forms, and whoever reads one must know both: an `Outcome<V>`, or, where `V`
+/// is an `Arc<T>` and the function's signature shows it, the `T` itself, shared
+/// with all callers. That saves an allocation an entry, and a hit two writes to shared memory.
+pub(crate) type SharedValue = Arc<dyn Erased>;
+
+/// What a [`SharedValue`] holds.
+pub trait Erased: Any + Send + Sync {
+    /// As the `Outcome<Arc<Self>>` that it stands for, if it is of the second form.
+    fn into_outcome(self: Arc<Self>) -> Box<dyn Any>;
+}
+
+impl<T: Any + Send + Sync> Erased for T {
+    fn into_outcome(self: Arc<Self>) -> Box<dyn Any> {
+        Box::new(Outcome::Value(self))
+    }
+}
+
+impl fmt::Debug for dyn Erased {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedValue")
+    }
+}
+
+/// The outcome, if it is of this type.
+pub(crate) fn outcome<V: Any + Clone>(value: &SharedValue) -> Option<Outcome<V>> {
+    let any: &dyn Any = &**value;
+    if let Some(outcome) = any.downcast_ref::<Outcome<V>>() {
+        return Some(outcome.clone());
+    }
+    let outcome = value.clone().into_outcome().downcast().ok()?;
+    Some(*outcome)
+}
+
 impl<V> Outcome<V> {
     pub(crate) fn into_value(self) -> Option<V> {
         match self {
@@ -69,6 +107,8 @@ pub trait Shape {
     type Return;
     /// What of it is cached.
     type Value;
+    /// A hit, until it is handed out.
+    type Hit;
 
     /// Looks at what was returned.
     fn view(returned: &Self::Return) -> View<'_, Self::Value>;
@@ -82,9 +122,22 @@ pub trait Shape {
     fn from_value(value: Self::Value) -> Self::Return;
     /// What the function would have returned with a `None`; `None` where the return type has no such value.
     fn from_none() -> Option<Self::Return>;
+
+    /// A copy of the value for others.
+    fn share(value: &Self::Value) -> SharedValue
+    where
+        Self::Value: CacheValue;
+    /// A hit, if what is shared is of this type.
+    fn hit(shared: SharedValue) -> Option<Self::Hit>
+    where
+        Self::Value: 'static;
+    /// What the function would have returned.
+    fn from_hit(hit: Self::Hit) -> Option<Self::Return>
+    where
+        Self::Value: CacheValue;
 }
 
-pub(crate) fn to_return<S: Shape>(outcome: Outcome<S::Value>) -> Option<S::Return> {
+pub(crate) fn to_return<S: Shape + ?Sized>(outcome: Outcome<S::Value>) -> Option<S::Return> {
     match outcome {
         Outcome::Value(value) => Some(S::from_value(value)),
         Outcome::None => S::from_none(),
@@ -107,9 +160,98 @@ pub struct OptionOf<T>(PhantomData<fn() -> T>);
 #[derive(Debug)]
 pub struct Plain<T>(PhantomData<fn() -> T>);
 
+/// A shape of which no more is known than that its value can be cached.
+macro_rules! any_value {
+    () => {
+        /// Known to be of the right type.
+        type Hit = SharedValue;
+
+        fn share(value: &Self::Value) -> SharedValue
+        where
+            Self::Value: CacheValue,
+        {
+            Arc::new(Outcome::Value(value.clone()))
+        }
+
+        fn hit(shared: SharedValue) -> Option<SharedValue>
+        where
+            Self::Value: 'static,
+        {
+            let any: &dyn Any = &*shared;
+            let fits = match any.downcast_ref::<Outcome<Self::Value>>() {
+                Some(Outcome::Value(_)) => true,
+                Some(Outcome::None) => Self::from_none().is_some(),
+                // The other form, perhaps: then the look that a miss takes finds it.
+                None => false,
+            };
+            fits.then_some(shared)
+        }
+
+        fn from_hit(shared: SharedValue) -> Option<Self::Return>
+        where
+            Self::Value: CacheValue,
+        {
+            to_return::<Self>(outcome(&shared)?)
+        }
+    };
+}
+
+/// A shape whose value is an `Arc` to the compiler's knowledge.
+#[derive(Debug)]
+pub struct OfArc<S>(PhantomData<fn() -> S>);
+
+impl<S, T> Shape for OfArc<S>
+where
+    S: Shape<Value = Arc<T>>,
+    T: Any + Send + Sync,
+{
+    type Return = S::Return;
+    type Value = Arc<T>;
+    type Hit = Outcome<Arc<T>>;
+
+    fn view(returned: &S::Return) -> View<'_, Arc<T>> {
+        S::view(returned)
+    }
+
+    fn into_outcome(returned: S::Return) -> Result<Outcome<Arc<T>>, S::Return> {
+        S::into_outcome(returned)
+    }
+
+    fn from_value(value: Arc<T>) -> S::Return {
+        S::from_value(value)
+    }
+
+    fn from_none() -> Option<S::Return> {
+        S::from_none()
+    }
+
+    fn share(value: &Arc<T>) -> SharedValue {
+        value.clone()
+    }
+
+    fn hit(shared: SharedValue) -> Option<Outcome<Arc<T>>> {
+        let any: Arc<dyn Any + Send + Sync> = shared;
+        match any.downcast::<T>() {
+            Ok(value) => Some(Outcome::Value(value)),
+            Err(any) => match any.downcast_ref::<Outcome<Arc<T>>>()? {
+                Outcome::Value(value) => Some(Outcome::Value(value.clone())),
+                Outcome::None => S::from_none().is_some().then_some(Outcome::None),
+            },
+        }
+    }
+
+    fn from_hit(hit: Outcome<Arc<T>>) -> Option<S::Return> {
+        match hit {
+            Outcome::Value(value) => Some(S::from_value(value)),
+            Outcome::None => S::from_none(),
+        }
+    }
+}
+
 impl<T, E> Shape for ResultOption<T, E> {
     type Return = Result<Option<T>, E>;
     type Value = T;
+    any_value!();
 
     fn view(returned: &Self::Return) -> View<'_, T> {
         match returned {
@@ -139,6 +281,7 @@ impl<T, E> Shape for ResultOption<T, E> {
 impl<T, E> Shape for ResultOf<T, E> {
     type Return = Result<T, E>;
     type Value = T;
+    any_value!();
 
     fn view(returned: &Self::Return) -> View<'_, T> {
         match returned {
@@ -163,6 +306,7 @@ impl<T, E> Shape for ResultOf<T, E> {
 impl<T> Shape for OptionOf<T> {
     type Return = Option<T>;
     type Value = T;
+    any_value!();
 
     fn view(returned: &Self::Return) -> View<'_, T> {
         match returned {
@@ -187,6 +331,7 @@ impl<T> Shape for OptionOf<T> {
 impl<T> Shape for Plain<T> {
     type Return = T;
     type Value = T;
+    any_value!();
 
     fn view(returned: &T) -> View<'_, T> {
         View::Value(returned)
@@ -220,7 +365,34 @@ impl<R> ReturnType<R> {
 
 pub mod return_shape {
     //! The traits that [`ReturnType`] is asked through, most specific first.
-    use super::{OptionOf, PhantomData, Plain, ResultOf, ResultOption, ReturnType};
+    use super::{
+        Any, Arc, OfArc, OptionOf, PhantomData, Plain, ResultOf, ResultOption, ReturnType,
+    };
+
+    /// Asked before all but the first, by being a reference more than they are.
+    pub trait IsOfArc {
+        /// The answer.
+        type Shape;
+        /// Gives the answer.
+        fn shape(&self) -> Self::Shape;
+    }
+
+    macro_rules! of_arc {
+        ($($return:ty => $shape:ty $(, $error:ident)?;)+) => { $(
+            impl<T: Any + Send + Sync $(, $error)?> IsOfArc for &&&&ReturnType<$return> {
+                type Shape = OfArc<$shape>;
+                fn shape(&self) -> Self::Shape {
+                    OfArc(PhantomData)
+                }
+            }
+        )+ };
+    }
+
+    of_arc! {
+        Result<Arc<T>, E> => ResultOf<Arc<T>, E>, E;
+        Option<Arc<T>> => OptionOf<Arc<T>>;
+        Arc<T> => Plain<Arc<T>>;
+    }
 
     macro_rules! ask {
         ($($question:ident: $receiver:ty => $shape:ident<$($generic:ident),+>;)+) => { $(

@@ -1,7 +1,5 @@
 //! A cached call on the local tier: look, load, store; or wait.
 
-use std::time::Instant;
-
 use super::{Keep, Request, put_together, to_shared};
 use crate::flight::{Boarding, Landing, Leader};
 use crate::local::{Local, Look, Observed};
@@ -66,10 +64,9 @@ impl Request {
                 return returned;
             }
         };
-        let value = to_shared(&outcome);
+        let value = to_shared::<S>(&outcome);
         if let Some(ttl) = self.lifetime(&outcome, keep) {
-            let expires = Instant::now() + ttl;
-            local.fill(&self.key, leader, value, expires, self.version);
+            local.fill(&self.key, leader, value, ttl);
         } else {
             leader.land(value);
             leader.finish();

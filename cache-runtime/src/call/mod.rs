@@ -16,8 +16,6 @@ mod local;
 #[cfg(feature = "redis")]
 mod shared;
 
-use std::any::Any;
-use std::marker::PhantomData;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,23 +26,18 @@ pub use self::invalidate::InvalidateCall;
 pub(crate) use self::shared::decode_outcome;
 use crate::cache::{Cache, Tier};
 use crate::clock;
-use crate::flight::SharedValue;
 use crate::key::{Key, Name, Names, Parts};
-use crate::local::LocalEntry;
 use crate::stats::{CallSite, Counters};
-use crate::value::{CacheValue, Outcome, Shape, to_return};
+use crate::value::{CacheValue, Outcome, Shape, SharedValue, outcome, to_return};
 
 /// A call of a `#[cached]` function, before its body runs.
 #[derive(Debug)]
-pub struct CachedCall<S> {
-    started: Started,
-    shape: PhantomData<S>,
-}
+pub struct CachedCall<S: Shape>(Started<S::Hit>);
 
 #[derive(Debug)]
-enum Started {
-    Hit(Arc<LocalEntry>),
-    Miss(Request),
+enum Started<H> {
+    Hit(H),
+    Miss(Box<Request>),
     Bypass,
 }
 
@@ -89,29 +82,24 @@ impl<S: Shape> CachedCall<S> {
     {
         if let Tier::Local(local) = cache.tier()
             && let Some(entry) = key.with_text(|text| local.peek(text))
-            && entry.suits(&tags, site.version)
-            && is_of::<S>(&entry.value)
+            && entry.observed.suits(&tags, site.version)
+            && let Some(hit) = S::hit(entry.value)
         {
             cache.counters(Some(site)).hit();
-            return Self::new(Started::Hit(entry));
+            return Self(Started::Hit(hit));
         }
-        Self::new(Started::Miss(Request::new(site, cache, &key, &tags)))
+        Self::miss(site, cache, &key, &tags)
     }
 
     /// A call that leaves the cache alone.
     pub fn bypass(_shape: S) -> Self {
-        Self::new(Started::Bypass)
-    }
-
-    fn new(started: Started) -> Self {
-        let shape = PhantomData;
-        Self { started, shape }
+        Self(Started::Bypass)
     }
 
     /// Sets how long this call's value is cached, if it is going to be.
     #[must_use]
     pub fn ttl(mut self, ttl: impl FnOnce() -> Duration) -> Self {
-        if let Started::Miss(request) = &mut self.started {
+        if let Started::Miss(request) = &mut self.0 {
             request.ttl = Some(ttl());
         }
         self
@@ -126,16 +114,28 @@ impl<S: Shape> CachedCall<S> {
         key: Name<P>,
         tags: N,
     ) -> Self {
-        Self::new(Started::Miss(Request::new(site, cache, &key, &tags)))
+        Self::miss(site, cache, &key, &tags)
+    }
+
+    /// In a box: what a hit drags along stays small.
+    fn miss<P: Parts, N: Names>(
+        site: &'static CallSite,
+        cache: &Cache,
+        key: &Name<P>,
+        tags: &N,
+    ) -> Self {
+        Self(Started::Miss(Box::new(Request::new(
+            site, cache, key, tags,
+        ))))
     }
 
     /// The answer, or else what the body yields; the body of a hit is never polled.
-    pub async fn or_load<F>(self, load: F) -> S::Return
+    pub fn or_load<F>(self, load: F) -> impl Future<Output = S::Return>
     where
         S::Value: CacheValue,
         F: Future<Output = S::Return>,
     {
-        self.or_load_and_keep(|_| Keep::Default, load).await
+        self.or_load_and_keep(|_| Keep::Default, load)
     }
 
     /// The same, where the value itself decides how long it is cached.
@@ -148,9 +148,9 @@ impl<S: Shape> CachedCall<S> {
         K: Fn(&S::Value) -> Keep,
         F: Future<Output = S::Return>,
     {
-        match self.started {
-            Started::Hit(entry) => {
-                if let Some(value) = take::<S>(&entry.value) {
+        match self.0 {
+            Started::Hit(hit) => {
+                if let Some(value) = S::from_hit(hit) {
                     return value;
                 }
                 load.await
@@ -209,7 +209,7 @@ impl Request {
         self.tags.iter().try_for_each(Key::check)
     }
 
-    pub(crate) fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> Counters<'_> {
         self.cache.counters(self.site)
     }
 
@@ -268,20 +268,9 @@ impl Request {
     }
 }
 
-/// Whether the value is of this shape's type.
-fn is_of<S: Shape<Value: 'static>>(value: &SharedValue) -> bool {
-    let value: &(dyn Any + Send + Sync) = &**value;
-    match value.downcast_ref::<Outcome<S::Value>>() {
-        Some(Outcome::Value(_)) => true,
-        Some(Outcome::None) => S::from_none().is_some(),
-        None => false,
-    }
-}
-
 /// A copy of the value, if it is of this shape's type.
 pub(crate) fn take<S: Shape<Value: CacheValue>>(value: &SharedValue) -> Option<S::Return> {
-    let value: &(dyn Any + Send + Sync) = &**value;
-    to_return::<S>(value.downcast_ref::<Outcome<S::Value>>()?.clone())
+    to_return::<S>(outcome(value)?)
 }
 
 /// Lets the compiler know what a closure of the user's takes.
@@ -290,8 +279,11 @@ pub fn ask<V, T>(value: &V, question: impl FnOnce(&V) -> T) -> T {
 }
 
 /// A copy of the value for others.
-fn to_shared<V: CacheValue>(outcome: &Outcome<V>) -> SharedValue {
-    Arc::new(outcome.clone())
+fn to_shared<S: Shape<Value: CacheValue>>(outcome: &Outcome<S::Value>) -> SharedValue {
+    match outcome {
+        Outcome::Value(value) => S::share(value),
+        Outcome::None => Arc::new(Outcome::<S::Value>::None),
+    }
 }
 
 /// What a load returned, once it is no longer needed in pieces.

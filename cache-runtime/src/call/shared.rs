@@ -11,10 +11,10 @@ use super::{Keep, Request, put_together, to_shared};
 use crate::clock;
 use crate::entry::{Entry, Mark, Slot};
 use crate::error::Error;
-use crate::flight::{Boarding, Landing, Leader, SharedValue, Waiter};
+use crate::flight::{Boarding, Landing, Leader, Waiter};
 use crate::key::Key;
 use crate::store::{Acquired, Encoded, Lease, Now, Seen, Shared, Sight};
-use crate::value::{CacheValue, Outcome, Shape, to_return};
+use crate::value::{CacheValue, Outcome, Shape, SharedValue, to_return};
 
 /// The pause between two looks at another process's lease, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -251,7 +251,7 @@ impl Request {
         watcher: Option<Leader<'_, Seen>>,
     ) -> Result<S::Return, Error> {
         let outcome = decode_outcome(&self.key, entry)?;
-        let watcher = watcher.map(|watcher| (watcher, to_shared(&outcome)));
+        let watcher = watcher.map(|watcher| (watcher, to_shared::<S>(&outcome)));
         let returned = to_return::<S>(outcome)
             .ok_or_else(|| Error::codec(self.key.as_str(), "decoded", &"a `None` is stored"))?;
         if let Some((watcher, value)) = watcher {
@@ -300,7 +300,7 @@ impl Request {
             }
         };
         if leader.has_waiters() {
-            leader.land(to_shared(&outcome));
+            leader.land(to_shared::<S>(&outcome));
         }
         if let Some(lease) = lease {
             let filled = self.fill(lease, &outcome, keep, cost).await;

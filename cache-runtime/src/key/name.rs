@@ -20,19 +20,25 @@ impl<P: Parts> Name<P> {
     }
 
     pub(crate) fn render(&self) -> Key {
-        self.with_text(|text| Key::from(text))
+        self.with_text(|text| {
+            // A `KeyWriter` writes nothing else.
+            debug_assert!(str::from_utf8(text).is_ok());
+            Key::from(&*String::from_utf8_lossy(text))
+        })
     }
 
     /// Renders into a buffer of this thread's and lends it: a look-up needs no allocation.
-    pub(crate) fn with_text<T>(&self, use_text: impl FnOnce(&str) -> T) -> T {
+    // Inlined, for the literals to be constants.
+    #[inline(always)]
+    pub(crate) fn with_text<T>(&self, use_text: impl FnOnce(&[u8]) -> T) -> T {
         thread_local! {
-            static BUFFER: Cell<String> = const { Cell::new(String::new()) };
+            static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
         }
         // Taken, not borrowed: a `KeyPart` of the user's may itself come back here.
         let mut text = BUFFER.take();
         text.clear();
         let last = self.parts.write_between(self.literals, &mut text);
-        text.push_str(last);
+        text.extend_from_slice(last.as_bytes());
         let value = use_text(&text);
         BUFFER.set(text);
         value
@@ -42,19 +48,21 @@ impl<P: Parts> Name<P> {
 /// The arguments of a [`Name`]: a nested tuple `(first, (second, ()))`.
 pub trait Parts {
     /// Writes the parts, each after its literal; returns the literal that is left.
-    fn write_between(&self, literals: &[&'static str], out: &mut String) -> &'static str;
+    fn write_between(&self, literals: &[&'static str], out: &mut Vec<u8>) -> &'static str;
 }
 
 impl Parts for () {
-    fn write_between(&self, literals: &[&'static str], _out: &mut String) -> &'static str {
+    #[inline(always)]
+    fn write_between(&self, literals: &[&'static str], _out: &mut Vec<u8>) -> &'static str {
         literals.first().copied().unwrap_or_default()
     }
 }
 
 impl<K: KeyPart, P: Parts> Parts for (K, P) {
-    fn write_between(&self, literals: &[&'static str], out: &mut String) -> &'static str {
+    #[inline(always)]
+    fn write_between(&self, literals: &[&'static str], out: &mut Vec<u8>) -> &'static str {
         let (first, rest) = literals.split_first().unwrap_or((&"", &[]));
-        out.push_str(first);
+        out.extend_from_slice(first.as_bytes());
         let _: Written = self.0.write(KeyWriter::new(out));
         self.1.write_between(rest, out)
     }
@@ -72,6 +80,7 @@ pub trait Names {
 impl Names for () {
     fn render_into(&self, _out: &mut Vec<Key>) {}
 
+    #[inline]
     fn are(&self, names: &mut dyn Iterator<Item = &Key>) -> bool {
         names.next().is_none()
     }
@@ -86,7 +95,7 @@ impl<P: Parts, N: Names> Names for (Name<P>, N) {
     fn are(&self, names: &mut dyn Iterator<Item = &Key>) -> bool {
         names
             .next()
-            .is_some_and(|name| self.0.with_text(|text| text == name.as_str()))
+            .is_some_and(|name| self.0.with_text(|text| text == name.as_str().as_bytes()))
             && self.1.are(names)
     }
 }

@@ -10,6 +10,7 @@ macro_rules! key_part {
     ($($form:ident: $($type:ty),+;)+) => { $($(
         #[diagnostic::do_not_recommend]
         impl KeyPart for $type {
+            #[inline]
             fn write(&self, out: KeyWriter<'_>) -> Written {
                 key_part!(@$form self out)
             }
@@ -38,6 +39,7 @@ macro_rules! key_part_by_deref {
     ($($type:ty),+) => { $(
         #[diagnostic::do_not_recommend]
         impl<K: KeyPart + ?Sized> KeyPart for $type {
+            #[inline]
             fn write(&self, out: KeyWriter<'_>) -> Written {
                 (**self).write(out)
             }
@@ -177,6 +179,24 @@ mod tests {
         assert_eq!(text(&Some(None::<u8>)), "(())");
         assert_eq!(text(&(1, "a", Some(2))), "(1,'a',(2))");
         assert_eq!(text([1, 2].as_slice()), "(1,2)");
+    }
+
+    #[test]
+    fn numbers_are_written_as_std_writes_them() {
+        let edges = (0..=20).flat_map(|power| {
+            let edge = 10_u64.saturating_pow(power);
+            [
+                edge - 1,
+                edge,
+                edge.saturating_add(1),
+                edge.saturating_mul(7),
+            ]
+        });
+        for number in edges.chain(0..100_000).chain([u64::MAX]) {
+            assert_eq!(text(&number), number.to_string());
+        }
+        assert_eq!(text(&(u128::from(u64::MAX) + 1)), "18446744073709551616");
+        assert_eq!(text(&i128::MIN), format!("'{}'", i128::MIN));
     }
 
     #[cfg(feature = "uuid")]

@@ -7,55 +7,46 @@
 //! tag's version is a counter that its entries hold, so invalidating a tag takes
 //! the same time however many entries carry it.
 
-use std::any::Any;
+mod table;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
-use quick_cache::{DefaultHashBuilder, Lifecycle, UnitWeighter};
-
-use crate::flight::{Boarding, Flights, Leader, SharedValue};
+use self::table::Table;
+use crate::clock::{self, Now};
+use crate::flight::{Boarding, Flights, Leader};
 use crate::key::{Key, Names};
-use crate::value::Outcome;
-
-type Entries =
-    quick_cache::sync::Cache<Box<str>, Arc<LocalEntry>, UnitWeighter, DefaultHashBuilder, HandOut>;
-
-/// Evicted entries are handed to whoever evicts them.
-#[derive(Debug, Clone)]
-struct HandOut;
-
-impl Lifecycle<Box<str>, Arc<LocalEntry>> for HandOut {
-    type RequestState = Vec<Arc<LocalEntry>>;
-
-    fn on_evict(&self, gone: &mut Self::RequestState, _key: Box<str>, entry: Arc<LocalEntry>) {
-        gone.push(entry);
-    }
-}
+use crate::value::SharedValue;
 
 #[derive(Debug)]
 pub(crate) struct Local {
-    entries: Entries,
+    entries: Table,
     tags: Tags,
     flights: Flights<Observed>,
 }
 
-/// An entry: an `Outcome<V>` of a type that only its reader knows.
-#[derive(Debug)]
-pub(crate) struct LocalEntry {
+/// An entry: an outcome of a type that only its reader knows, and when it was one.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
     pub(crate) value: SharedValue,
-    pub(crate) expires: Instant,
-    /// Which meaning its value has.
-    version: u32,
-    observed: Observed,
+    pub(crate) observed: Observed,
 }
 
-/// The tags of an entry or a load, each with the version it had before the load began.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Observed(Arc<[Observation]>);
+/// What was so before the load began, and must be so still. Nothing at all of most entries.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Observed(Option<Arc<Observations>>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, PartialEq)]
+struct Observations {
+    /// Which meaning the value has.
+    version: u32,
+    /// Each with the version it had.
+    tags: Box<[Observation]>,
+}
+
+#[derive(Debug)]
 struct Observation {
     tag: Key,
     current: Arc<AtomicU64>,
@@ -65,38 +56,36 @@ struct Observation {
 /// What a look at the local tier, with a miss, leads to.
 #[derive(Debug)]
 pub(crate) enum Look<'a> {
-    Hit(Arc<LocalEntry>),
+    Hit(Entry),
     Board(Boarding<'a, Observed>),
 }
 
 impl Local {
     pub(crate) fn new(max_entries: usize) -> Self {
         Self {
-            entries: Entries::with(
-                max_entries,
-                max_entries as u64,
-                UnitWeighter,
-                DefaultHashBuilder::default(),
-                HandOut,
-            ),
+            entries: Table::new(max_entries),
             tags: Tags::default(),
             flights: Flights::default(),
         }
     }
 
     /// The entry of `key`, if it may be served at all.
-    pub(crate) fn peek(&self, key: &str) -> Option<Arc<LocalEntry>> {
-        self.entries
-            .get(key)
-            .filter(|entry| entry.observed.is_current() && Instant::now() < entry.expires)
+    pub(crate) fn peek(&self, key: &[u8]) -> Option<Entry> {
+        self.entries.get(key, Now::read())
+    }
+
+    /// How long the entry of `key` will still be served, at most.
+    pub(crate) fn remaining(&self, key: &Key) -> Option<Duration> {
+        let expiry = self.entries.expiry(key.as_str().as_bytes(), Now::read());
+        expiry.map(clock::until)
     }
 
     /// Looks again, under the lock under which flights store: a hit, or a flight to board or lead.
     pub(crate) fn look(&self, key: &Key, tags: &[Key], version: u32) -> Look<'_> {
-        let observed = self.tags.observe(tags);
+        let observed = self.tags.observe(tags, version);
         let mut shard = self.flights.lock(key);
-        if let Some(entry) = self.peek(key.as_str())
-            && entry.version == version
+        if let Some(entry) = self.peek(key.as_str().as_bytes())
+            && entry.observed.version() == version
             && entry.observed.tags().eq(tags)
         {
             return Look::Hit(entry);
@@ -113,42 +102,26 @@ impl Local {
         key: &Key,
         leader: Leader<'_, Observed>,
         value: SharedValue,
-        expires: Instant,
-        version: u32,
+        ttl: Duration,
     ) {
         let Some(observed) = leader.seen() else {
             return leader.finish();
         };
-        let entry = LocalEntry {
+        let entry = Entry {
             value: value.clone(),
-            expires,
-            version,
             observed: (*observed).clone(),
         };
         leader.land(value);
         // What the entry replaces is dropped after the lock: `Drop` may be the user's.
-        drop(leader.finish_storing(|| self.insert(key, entry)));
+        drop(leader.finish_storing(|| self.insert(key, entry, ttl)));
     }
 
     /// Stores a value that was not loaded by a flight; a flight under way does not store over it.
-    pub(crate) fn set(
-        &self,
-        key: &Key,
-        tags: &[Key],
-        value: SharedValue,
-        expires: Instant,
-        version: u32,
-    ) {
-        let observed = self.tags.observe(tags);
+    pub(crate) fn set(&self, key: &Key, tags: &[Key], value: SharedValue, ttl: Duration) {
+        let observed = self.tags.observe(tags, 0);
         let mut shard = self.flights.lock(key);
         shard.forget(key);
-        let entry = LocalEntry {
-            value,
-            expires,
-            version,
-            observed,
-        };
-        let gone = self.insert(key, entry);
+        let gone = self.insert(key, Entry { value, observed }, ttl);
         drop(shard);
         drop(gone);
     }
@@ -157,10 +130,9 @@ impl Local {
     pub(crate) fn delete(&self, key: &Key) -> bool {
         let mut shard = self.flights.lock(key);
         shard.forget(key);
-        let removed = self.entries.remove(key.as_str());
+        let removed = self.entries.remove(key.as_str().as_bytes(), Now::read());
         drop(shard);
-        removed
-            .is_some_and(|(_, entry)| entry.observed.is_current() && Instant::now() < entry.expires)
+        removed.is_some_and(|(_, alive)| alive)
     }
 
     /// Invalidates names: each one's entry, and every entry that carries it as a tag.
@@ -172,48 +144,51 @@ impl Local {
     }
 
     pub(crate) fn clear(&self) {
-        drop(
-            self.flights
-                .forget_all(|| self.entries.drain().collect::<Vec<_>>()),
-        );
+        drop(self.flights.forget_all(|| self.entries.drain()));
     }
 
-    /// Puts an entry into the map, and hands out what has to go for it.
-    fn insert(&self, key: &Key, entry: LocalEntry) -> Vec<Arc<LocalEntry>> {
-        let mut gone = Vec::new();
-        gone.extend(self.entries.remove(key.as_str()).map(|(_, entry)| entry));
+    /// Puts an entry into the table, and hands out what has to go for it.
+    fn insert(&self, key: &Key, entry: Entry, ttl: Duration) -> Vec<Entry> {
+        let (expiry, now) = (clock::expiry(ttl), Now::read());
         self.entries
-            .insert_with_lifecycle(key.as_str().into(), Arc::new(entry), &mut gone);
-        gone
+            .insert(key.as_str().as_bytes(), entry, expiry, now)
     }
 
-    /// How many entries there are, expired ones that nobody read since among them.
+    /// How many entries there are, dead ones that were not reclaimed yet among them.
     pub(crate) fn len(&self) -> u64 {
         self.entries.len() as u64
     }
 }
 
-impl LocalEntry {
-    /// Whether it may be served to a caller with these tags and this version.
-    pub(crate) fn suits(&self, tags: &impl Names, version: u32) -> bool {
-        self.version == version && tags.are(&mut self.observed.tags())
-    }
-
-    /// What is stored, if it is of this type.
-    pub(crate) fn outcome<V: Any + Clone>(&self) -> Option<Outcome<V>> {
-        self.value.downcast_ref().cloned()
-    }
-}
-
 impl Observed {
     fn is_current(&self) -> bool {
-        self.0
-            .iter()
-            .all(|observation| observation.current.load(Ordering::Acquire) == observation.version)
+        let is_current = |observation: &Observation| {
+            observation.current.load(Ordering::Acquire) == observation.version
+        };
+        self.observations().iter().all(is_current)
+    }
+
+    /// Whether an entry may be served to a caller with these tags and this version.
+    #[inline]
+    pub(crate) fn suits(&self, tags: &impl Names, version: u32) -> bool {
+        if self.0.is_none() {
+            return version == 0 && tags.are(&mut std::iter::empty());
+        }
+        self.version() == version && tags.are(&mut self.tags())
+    }
+
+    fn version(&self) -> u32 {
+        self.0.as_ref().map_or(0, |observed| observed.version)
     }
 
     fn tags(&self) -> impl Iterator<Item = &Key> {
-        self.0.iter().map(|observation| &observation.tag)
+        self.observations()
+            .iter()
+            .map(|observation| &observation.tag)
+    }
+
+    fn observations(&self) -> &[Observation] {
+        self.0.as_ref().map_or(&[], |observed| &observed.tags)
     }
 }
 
@@ -236,9 +211,9 @@ struct TagMap {
 }
 
 impl Tags {
-    fn observe(&self, tags: &[Key]) -> Observed {
-        if tags.is_empty() {
-            return Observed(Arc::new([]));
+    fn observe(&self, tags: &[Key], version: u32) -> Observed {
+        if tags.is_empty() && version == 0 {
+            return Observed(None);
         }
         let mut map = self.lock();
         map.sweep();
@@ -251,7 +226,8 @@ impl Tags {
                 version,
             }
         };
-        Observed(tags.iter().map(observe).collect())
+        let tags = tags.iter().map(observe).collect();
+        Observed(Some(Arc::new(Observations { version, tags })))
     }
 
     fn invalidate(&self, tag: &Key) {
@@ -282,11 +258,9 @@ impl TagMap {
 mod tests {
     use super::*;
     use crate::flight::Landing;
-    use std::time::Duration;
+    use std::any::Any;
 
-    fn later() -> Instant {
-        Instant::now() + Duration::from_secs(60)
-    }
+    const LONG: Duration = Duration::from_secs(60);
 
     fn lead<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Leader<'a, Observed> {
         match local.look(key, tags, 0) {
@@ -301,8 +275,8 @@ mod tests {
         let key = Key::from("user:1");
         let leader = lead(&local, &key, &[]);
         local.invalidate(std::slice::from_ref(&key));
-        local.fill(&key, leader, Arc::new(1), later(), 0);
-        assert!(local.peek("user:1").is_none());
+        local.fill(&key, leader, Arc::new(1), LONG);
+        assert!(local.peek(b"user:1").is_none());
     }
 
     #[test]
@@ -313,10 +287,11 @@ mod tests {
         local.invalidate(&tags);
         // A caller who comes now does not share the first load.
         let second = lead(&local, &key, &tags);
-        local.fill(&key, second, Arc::new(2), later(), 0);
-        local.fill(&key, first, Arc::new(1), later(), 0);
-        let entry = local.peek("user:1").expect("the second load is stored");
-        assert_eq!(entry.value.downcast_ref::<i32>(), Some(&2));
+        local.fill(&key, second, Arc::new(2), LONG);
+        local.fill(&key, first, Arc::new(1), LONG);
+        let entry = local.peek(b"user:1").expect("the second load is stored");
+        let value: &dyn Any = &*entry.value;
+        assert_eq!(value.downcast_ref::<i32>(), Some(&2));
     }
 
     #[test]
@@ -343,8 +318,8 @@ mod tests {
         let Landing::Lead(leader) = landing else {
             panic!("expected to lead: {landing:?}");
         };
-        local.fill(&key, leader, Arc::new(1), later(), 0);
-        assert!(local.peek("user:1").is_some());
+        local.fill(&key, leader, Arc::new(1), LONG);
+        assert!(local.peek(b"user:1").is_some());
     }
 
     #[tokio::test]
