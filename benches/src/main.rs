@@ -5,6 +5,8 @@ mod floor;
 mod growth;
 mod harness;
 mod local;
+mod shared;
+mod stampede;
 mod table;
 mod value;
 
@@ -30,6 +32,8 @@ const GROUPS: &[Group] = &[
     }),
     ("growth-tags", growth::tags),
     ("memory", |_| growth::memory()),
+    ("shared-hit", shared::hit),
+    ("stampede", stampede::compare),
 ];
 
 const HELP: &str = "\
@@ -46,10 +50,17 @@ Options:
 ";
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, contestant, url] = arguments.as_slice()
+        && flag == "--stampede"
+    {
+        stampede::run(contestant, url);
+        return ExitCode::SUCCESS;
+    }
     let mut effort = Effort::FULL;
     let mut wanted = Vec::new();
     let mut huge = false;
-    for argument in std::env::args().skip(1) {
+    for argument in arguments {
         match argument.as_str() {
             "--quick" => effort = Effort::QUICK,
             "--huge" => huge = true,

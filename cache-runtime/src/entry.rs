@@ -170,6 +170,27 @@ fn decode_header(bytes: &[u8]) -> Option<Decoded> {
     })
 }
 
+/// An entry's bytes, for those who count what writing them takes.
+pub fn encode_entry(tags: &[Key], versions: &[u64], payload: &[u8]) -> Vec<u8> {
+    let header = Header {
+        none: false,
+        version: 0,
+        ttl: Duration::from_secs(60),
+        cost: Duration::from_millis(3),
+        epoch: 7,
+        tags,
+        versions,
+    };
+    let mut bytes = header.encode();
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Whether these bytes are an entry, for those who count what reading them takes.
+pub fn decode_entry(bytes: Vec<u8>) -> bool {
+    matches!(decode(Some(bytes)), Slot::Entry(_))
+}
+
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (taken, after) = rest.split_first_chunk::<N>()?;
     *rest = after;

@@ -119,6 +119,8 @@ pub mod __private {
     pub use crate::call::{
         CachedCall, InvalidateCall, Keep, Returned, ask, future_of, returned_future,
     };
+    #[cfg(feature = "redis")]
+    pub use crate::entry::{decode_entry, encode_entry};
     pub use crate::key::{Name, Parts, RenderedPart, TypeName, part, tag};
     pub use crate::registry::{Node, Registered};
     pub use crate::stats::CallSite;
