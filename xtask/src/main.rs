@@ -1,6 +1,7 @@
 //! The project's chores, as a program, so that they run the same everywhere.
 
 mod build_cost;
+mod instructions;
 mod server;
 mod step;
 
@@ -19,6 +20,10 @@ Commands:
           default features
   model   Look at every state of the protocol's model, in the large
           configurations too: some minutes and gigabytes
+  instructions [--update]
+          Count the instructions of the hot paths with valgrind, and fail if
+          one takes 5 % more than `benches/instructions/committed.txt` says;
+          or write that file
   ci      test, then lint
   build-cost
           Measure what one more annotated function costs `cargo check`
@@ -36,6 +41,8 @@ fn main() -> ExitCode {
         ["lint"] => lint(),
         ["model"] => model(),
         ["build-cost"] => build_cost::build_cost(),
+        ["instructions"] => instructions::compare(),
+        ["instructions", "--update"] => instructions::update(),
         ["ci"] => test().and_then(|()| lint()),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -61,9 +68,11 @@ fn main() -> ExitCode {
 
 fn test() -> Result<(), String> {
     let server = server::find_or_install()?;
-    step::cargo("test --workspace --all-features")
-        .env(server::PATH_VARIABLE, server)
-        .run()
+    step::cargo(
+        "test --workspace --exclude cache-benches --exclude cache-instructions --all-features",
+    )
+    .env(server::PATH_VARIABLE, server)
+    .run()
 }
 
 fn model() -> Result<(), String> {

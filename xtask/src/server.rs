@@ -1,4 +1,4 @@
-//! The server that the tests start: found, or installed.
+//! The programs that the chores need: the server that the tests start, and valgrind: found, or installed.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -21,11 +21,25 @@ pub(crate) fn find_or_install() -> Result<PathBuf, String> {
             ))
         };
     }
+    find_or_install_any(&PROGRAMS, |manager| manager.packages)
+        .map_err(|message| format!("{message}\n\nor set {PATH_VARIABLE} to the path of one"))
+}
+
+/// The program that counts instructions.
+pub(crate) fn find_or_install_valgrind() -> Result<PathBuf, String> {
+    find_or_install_any(&["valgrind"], |_| &["valgrind"])
+}
+
+fn find_or_install_any(
+    names: &[&str],
+    packages: impl Fn(&Manager) -> &'static [&'static str],
+) -> Result<PathBuf, String> {
+    let find = || names.iter().find_map(|program| on_path(program));
     if let Some(path) = find() {
         return Ok(path);
     }
-    let programs = PROGRAMS.join(" or ");
-    eprintln!("The tests start a real server, and there is no {programs} on PATH.");
+    let programs = names.join(" or ");
+    eprintln!("There is no {programs} on PATH.");
     let manager = MANAGERS
         .iter()
         .find(|manager| on_path(manager.program).is_some())
@@ -37,10 +51,10 @@ pub(crate) fn find_or_install() -> Result<PathBuf, String> {
         .ok_or_else(|| {
             format!(
                 "installing needs root, and sudo is missing or wants a password; type this and try again:\n\n    {}",
-                manager.to_type()
+                manager.to_type(packages(manager)[0])
             )
         })?;
-    for package in manager.packages {
+    for package in packages(manager) {
         for command in manager.commands(package) {
             let words: Vec<&str> = prefix.iter().copied().chain(command).collect();
             if let Err(message) = step::program(words[0], &words[1..]).run() {
@@ -54,13 +68,9 @@ pub(crate) fn find_or_install() -> Result<PathBuf, String> {
         }
     }
     Err(format!(
-        "could not install a server; see above, or type\n\n    {}\n\nor set {PATH_VARIABLE} to the path of {programs}",
-        manager.to_type()
+        "could not install {programs}; see above, or type\n\n    {}",
+        manager.to_type(packages(manager)[0])
     ))
-}
-
-fn find() -> Option<PathBuf> {
-    PROGRAMS.iter().find_map(|program| on_path(program))
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
@@ -187,10 +197,10 @@ impl Manager {
     }
 
     /// The same commands for a person at a terminal.
-    fn to_type(&self) -> String {
+    fn to_type(&self, package: &str) -> String {
         let sudo = if self.needs_root { "sudo " } else { "" };
         let commands: Vec<String> = self
-            .commands(self.packages[0])
+            .commands(package)
             .map(|words| format!("{sudo}{}", words.join(" ")))
             .collect();
         commands.join(" && ")
@@ -211,11 +221,11 @@ mod tests {
     #[test]
     fn a_person_is_told_whole_commands() {
         assert_eq!(
-            manager("apt-get").to_type(),
+            manager("apt-get").to_type("redis-server"),
             "sudo apt-get update && sudo env DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1 \
              apt-get install --yes --no-install-recommends redis-server"
         );
-        assert_eq!(manager("brew").to_type(), "brew install redis");
+        assert_eq!(manager("brew").to_type("redis"), "brew install redis");
     }
 
     #[test]
