@@ -64,7 +64,7 @@ pub(crate) fn memory() -> Vec<Row> {
 
     let (kept, _, bytes) = allocations::count(|| {
         let cache = cached::ShardedTtlCache::<u64, Arc<User>>::builder()
-            .ttl(Duration::from_secs(3600))
+            .ttl(Duration::from_hours(1))
             .build()
             .expect("a cache");
         for id in 0..ENTRIES {
@@ -78,7 +78,7 @@ pub(crate) fn memory() -> Vec<Row> {
     let (kept, _, bytes) = allocations::count(|| {
         let cache = cached::ShardedLruTtlCache::<u64, Arc<User>>::builder()
             .max_size(2 * ENTRIES as usize)
-            .ttl(Duration::from_secs(3600))
+            .ttl(Duration::from_hours(1))
             .build()
             .expect("a cache");
         for id in 0..ENTRIES {
@@ -102,7 +102,7 @@ pub(crate) fn memory() -> Vec<Row> {
     let (kept, _, bytes) = allocations::count(|| {
         let cache = moka::future::Cache::<u64, Arc<User>>::builder()
             .max_capacity(ENTRIES)
-            .time_to_live(Duration::from_secs(3600))
+            .time_to_live(Duration::from_hours(1))
             .build();
         runtime.block_on(async {
             for id in 0..ENTRIES {

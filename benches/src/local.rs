@@ -32,7 +32,7 @@ use crate::harness::{
 use crate::value::{Failed, IDS, Ids, User};
 
 const BOUND: usize = 100_000;
-const TTL: Duration = Duration::from_secs(3600);
+const TTL: Duration = Duration::from_hours(1);
 
 pub(crate) static CACHE: LazyLock<Cache> = LazyLock::new(|| {
     let cache = Cache::builder().url("memory:").max_entries(BOUND);

@@ -34,7 +34,7 @@ use crate::value::{Failed, Ids, User};
 
 /// So many different ids: the server has them all.
 const IDS: u64 = 1_000;
-const TTL: Duration = Duration::from_secs(3600);
+const TTL: Duration = Duration::from_hours(1);
 
 /// Where the peers of an annotated function find the server.
 static URL: OnceLock<String> = OnceLock::new();
@@ -48,9 +48,7 @@ async fn ours(cache: &Cache, id: u64) -> Result<User, Infallible> {
 
 /// A cache for a machine so busy that an answer may take long.
 pub(crate) fn patient(url: &str) -> Cache {
-    let cache = Cache::builder()
-        .url(url)
-        .op_timeout(Duration::from_secs(60));
+    let cache = Cache::builder().url(url).op_timeout(Duration::from_mins(1));
     cache.build().expect("a cache")
 }
 

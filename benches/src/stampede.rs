@@ -31,7 +31,7 @@ use crate::value::{Failed, User};
 
 const CALLERS: usize = 512;
 const LOAD: Duration = Duration::from_millis(20);
-const TTL: Duration = Duration::from_secs(3600);
+const TTL: Duration = Duration::from_hours(1);
 
 static LOADS: AtomicU64 = AtomicU64::new(0);
 static URL: OnceLock<String> = OnceLock::new();

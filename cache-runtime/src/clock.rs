@@ -148,7 +148,7 @@ mod tests {
                 break;
             }
         }
-        assert!(stored.elapsed() >= ttl - Duration::from_millis(1));
+        assert!(stored.elapsed() + Duration::from_millis(1) >= ttl);
         assert!(until(expiry).is_zero());
     }
 

@@ -52,6 +52,10 @@ pub trait Parts {
 }
 
 impl Parts for () {
+    #[expect(
+        clippy::inline_always,
+        reason = "a key of three parts is one piece of code, or calls"
+    )]
     #[inline(always)]
     fn write_between(&self, literals: &[&'static str], _out: &mut Vec<u8>) -> &'static str {
         literals.first().copied().unwrap_or_default()
@@ -59,6 +63,10 @@ impl Parts for () {
 }
 
 impl<K: KeyPart, P: Parts> Parts for (K, P) {
+    #[expect(
+        clippy::inline_always,
+        reason = "a key of three parts is one piece of code, or calls"
+    )]
     #[inline(always)]
     fn write_between(&self, literals: &[&'static str], out: &mut Vec<u8>) -> &'static str {
         let (first, rest) = literals.split_first().unwrap_or((&"", &[]));

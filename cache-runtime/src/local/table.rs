@@ -143,7 +143,6 @@ impl Table {
     fn shard(&self, hash: u64) -> &Padded {
         // Another mix of it: single bits of a hash are uneven over numbered keys under some
         // seeds, and the index of the shard goes by this hash too.
-        #[expect(clippy::cast_possible_truncation, reason = "16 bits of it")]
         let bits = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize;
         &self.shards[bits & (self.shards.len() - 1)]
     }
@@ -289,7 +288,7 @@ impl Slot {
 
     fn forget_use(&self) {
         let both = self.expiry_and_uses.load(Relaxed);
-        if both % (MAX_USES + 1) > 0 {
+        if !both.is_multiple_of(MAX_USES + 1) {
             self.expiry_and_uses.store(both - 1, Relaxed);
         }
     }
