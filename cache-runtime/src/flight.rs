@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::key::Key;
+use crate::sabotage::{self, Rule};
 use crate::value::SharedValue;
 
 const SHARDS: usize = 64;
@@ -152,7 +153,8 @@ impl<'a, Seen: PartialEq> Shard<'a, Seen> {
     pub(crate) fn board(&self, key: &Key, seen: Option<&Seen>) -> Option<Boarding<'a, Seen>> {
         let flight = self.map.get(key)?;
         let mut state = lock(&flight.state);
-        let saw_the_same = seen.is_some() && seen == state.seen.as_deref();
+        let saw_the_same =
+            seen.is_some() && seen == state.seen.as_deref() || !sabotage::keeps(Rule::Boarding);
         match state.phase {
             Phase::Gathering => {}
             Phase::Loading | Phase::Landed(_) if saw_the_same => {}
@@ -281,7 +283,8 @@ impl<Seen> Leader<'_, Seen> {
     pub(crate) fn finish_storing<T>(mut self, store: impl FnOnce() -> T) -> Option<T> {
         self.ended = true;
         let mut shard = self.flights.lock(&self.key);
-        let stored = shard.forget_flight(&self.key, &self.flight).then(store);
+        let current = shard.forget_flight(&self.key, &self.flight);
+        let stored = (current || !sabotage::keeps(Rule::CompareAndFill)).then(store);
         drop(shard);
         self.flight.end(Phase::Dissolved);
         stored
@@ -308,7 +311,7 @@ impl<Seen> Leader<'_, Seen> {
 
 impl<Seen> Drop for Leader<'_, Seen> {
     fn drop(&mut self) {
-        if self.ended {
+        if self.ended || !sabotage::keeps(Rule::HandOver) {
             return;
         }
         let mut shard = self.flights.lock(&self.key);
@@ -354,6 +357,11 @@ impl<'a, Seen> Waiter<'a, Seen> {
                 }
                 changed.await;
             }
+        };
+        let limit = if sabotage::keeps(Rule::WaiterBound) {
+            limit
+        } else {
+            clock::FOREVER
         };
         clock::within(limit, landing)
             .await

@@ -91,6 +91,11 @@ mod key;
 mod local;
 mod options;
 pub mod registry;
+#[cfg(feature = "sabotage")]
+#[doc(hidden)]
+pub mod sabotage;
+#[cfg(not(feature = "sabotage"))]
+mod sabotage;
 mod stats;
 #[cfg(feature = "redis")]
 mod store;

@@ -13,6 +13,7 @@ use crate::entry::{Entry, Mark, Slot};
 use crate::error::Error;
 use crate::flight::{Boarding, Landing, Leader, Waiter};
 use crate::key::Key;
+use crate::sabotage::{self, Rule};
 use crate::store::{Acquired, Encoded, Lease, Now, Seen, Shared, Sight};
 use crate::value::{CacheValue, Outcome, Shape, SharedValue, to_return};
 
@@ -265,6 +266,7 @@ impl Request {
     }
 
     fn report(&self, error: &Error) {
+        assert!(sabotage::keeps(Rule::Degrade), "{error}");
         if error.is_codec() {
             tracing::warn!(%error, "not served from the cache, or not stored");
         } else {

@@ -18,6 +18,7 @@ use self::table::Table;
 use crate::clock::{self, Now};
 use crate::flight::{Boarding, Flights, Leader};
 use crate::key::{Key, Names};
+use crate::sabotage::{self, Rule};
 use crate::value::SharedValue;
 
 #[derive(Debug)]
@@ -107,9 +108,15 @@ impl Local {
         let Some(observed) = leader.seen() else {
             return leader.finish();
         };
+        let observed = if sabotage::keeps(Rule::VersionsBeforeLoad) {
+            (*observed).clone()
+        } else {
+            let tags: Vec<Key> = observed.tags().cloned().collect();
+            self.tags.observe(&tags, observed.version())
+        };
         let entry = Entry {
             value: value.clone(),
-            observed: (*observed).clone(),
+            observed,
         };
         leader.land(value);
         // What the entry replaces is dropped after the lock: `Drop` may be the user's.

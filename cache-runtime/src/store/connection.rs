@@ -23,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::sabotage::{self, Rule};
 
 /// The limits of a [`Connector`].
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +121,9 @@ impl Connector {
         if Handle::try_current().is_err() {
             let reason = "this task does not run on a Tokio runtime";
             return Err(Error::unavailable(&self.address, &reason));
+        }
+        if !sabotage::keeps(Rule::Deadline) {
+            return request.await;
         }
         match tokio::time::timeout(self.limits.operation, request).await {
             Ok(result) => result,
@@ -239,6 +243,9 @@ impl Connector {
     }
 
     fn discard(&self, connection: &Arc<Connection>) {
+        if !sabotage::keeps(Rule::Reconnect) {
+            return;
+        }
         let mut state = self.lock();
         if matches!(&*state, State::Up(current) if Arc::ptr_eq(current, connection)) {
             *state = State::Idle;
@@ -284,6 +291,9 @@ pub(crate) fn commands() -> Pipeline {
 /// Which server this is. Where it may not be asked (`INFO` denied), a restart
 /// from an old snapshot cannot be noticed, and only the ttl bounds what it brings back.
 async fn epoch(redis: &mut MultiplexedConnection) -> Result<u64, RedisError> {
+    if !sabotage::keeps(Rule::Epoch) {
+        return Ok(0);
+    }
     let info: Result<String, _> = redis::cmd("INFO").arg("server").query_async(redis).await;
     match info {
         Ok(info) => Ok(run_id(&info).map_or(0, fnv1a)),

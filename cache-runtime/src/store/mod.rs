@@ -29,6 +29,7 @@ use crate::entry::{self, Entry, Header, Mark, Slot};
 use crate::error::Error;
 use crate::flight::Flights;
 use crate::key::Key;
+use crate::sabotage::{self, Rule};
 use crate::unique;
 
 const LEASE: &str = include_str!("lease.lua");
@@ -314,7 +315,7 @@ impl Shared {
         let mut invalidate = commands();
         for name in names {
             invalidate.cmd("UNLINK").arg(self.slot(name));
-            script(&mut invalidate, BUMP, &self.version(name));
+            script(&mut invalidate, bump_script(), &self.version(name));
         }
         self.connector.send(&invalidate).await?;
         Ok(())
@@ -359,7 +360,9 @@ impl Now {
     /// from before the load: first versions are drawn at random, so two tags, or
     /// one that was lost and drawn again, never agree by chance.
     pub(crate) fn may_serve(&self, entry: &Entry) -> bool {
-        let same = |((_, was), is): (&(Key, u64), &Option<u64>)| Some(*was) == *is;
+        let same = |((_, was), is): (&(Key, u64), &Option<u64>)| {
+            Some(*was) == *is || is.is_none() && !sabotage::keeps(Rule::AbsentVersion)
+        };
         let header = &entry.header;
         header.epoch == self.connection.epoch
             && header.tags.len() == self.versions.len()
@@ -401,7 +404,7 @@ impl Lease {
             versions: &self.versions,
         });
         let mut fill = commands();
-        script(&mut fill, FILL, &self.slot)
+        script(&mut fill, fill_script(), &self.slot)
             .arg(&self.mark)
             .arg(entry)
             .arg(millis(ttl));
@@ -493,8 +496,27 @@ fn script<'a>(commands: &'a mut Pipeline, script: &str, key: &str) -> &'a mut Pi
     commands.cmd("EVAL").arg(script).arg(1).arg(key)
 }
 
+fn fill_script() -> &'static str {
+    if sabotage::keeps(Rule::CompareAndFill) {
+        FILL
+    } else {
+        "return redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])"
+    }
+}
+
+fn bump_script() -> &'static str {
+    if sabotage::keeps(Rule::UnlinkWhenFull) {
+        BUMP
+    } else {
+        "return redis.call('INCR', KEYS[1])"
+    }
+}
+
 /// 62 random bits: never the same twice, and far from the end of a signed 64-bit counter.
 fn first_version() -> u64 {
+    if !sabotage::keeps(Rule::RandomVersion) {
+        return 1;
+    }
     unique::number() >> 2
 }
 
