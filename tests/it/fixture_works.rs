@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use cache_tests::{Proxy, RedisServer};
+use cache_tests::{Proxy, RedisServer, Way};
 
 fn connects(port: u16) -> Result<(), ErrorKind> {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port))
@@ -138,6 +138,37 @@ async fn a_black_hole_keeps_the_connection_and_passes_on_later() {
     assert!(!asked.is_finished());
     proxy.heal().await;
     assert_eq!(asked.await.unwrap().unwrap(), "late");
+}
+
+#[tokio::test]
+async fn answers_can_be_lost_while_what_is_asked_is_done() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.port()).await;
+    let client = redis::Client::open(proxy.url()).unwrap();
+    let connect = tokio::task::spawn_blocking(move || client.get_connection().unwrap());
+    let mut connection = connect.await.unwrap();
+    proxy.hold(Way::ToClient);
+    let set = tokio::task::spawn_blocking(move || {
+        connection
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
+        redis::cmd("SET")
+            .arg("a")
+            .arg("1")
+            .query::<()>(&mut connection)
+    });
+    assert!(set.await.unwrap().unwrap_err().is_timeout());
+    assert_eq!(server.keys(), ["a"]);
+}
+
+#[tokio::test]
+async fn a_redirected_network_leads_to_another_server() {
+    let (one, other) = (RedisServer::start(), RedisServer::start());
+    let proxy = Proxy::start(one.port()).await;
+    echo(proxy.url(), "one").await.unwrap();
+    proxy.redirect(other.port());
+    echo(proxy.url(), "other").await.unwrap();
+    assert_eq!((one.calls("echo"), other.calls("echo")), (1, 1));
 }
 
 #[tokio::test]

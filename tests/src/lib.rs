@@ -7,6 +7,6 @@ mod proxy;
 mod server;
 mod stampede;
 
-pub use proxy::Proxy;
+pub use proxy::{Proxy, Way};
 pub use server::{RedisServer, RedisServerBuilder};
 pub use stampede::{SlowDatabase, Stampede, stampede};

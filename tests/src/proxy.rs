@@ -18,7 +18,6 @@ use crate::port;
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    upstream: SocketAddr,
     flow: watch::Sender<Flow>,
     rewrites: Arc<AtomicU64>,
     /// `None` while cut.
@@ -31,12 +30,47 @@ struct Listening {
     stopped: JoinHandle<()>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Flow {
-    held: bool,
-    delay: Duration,
+    upstream: SocketAddr,
+    to_server: Passage,
+    to_client: Passage,
     rewrite: Option<Arc<Rewrite>>,
 }
+
+/// What becomes of that which goes one way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Passage {
+    held: bool,
+    delay: Duration,
+}
+
+/// One of the two ways through a [`Proxy`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// What clients ask.
+    ToServer,
+    /// What the server answers.
+    ToClient,
+}
+
+impl Flow {
+    fn passage(&self, way: Way) -> Passage {
+        match way {
+            Way::ToServer => self.to_server,
+            Way::ToClient => self.to_client,
+        }
+    }
+
+    fn passage_mut(&mut self, way: Way) -> &mut Passage {
+        match way {
+            Way::ToServer => &mut self.to_server,
+            Way::ToClient => &mut self.to_client,
+        }
+    }
+}
+
+const BOTH_WAYS: [Way; 2] = [Way::ToServer, Way::ToClient];
 
 impl Proxy {
     /// A proxy in front of the server at `upstream_port`.
@@ -47,8 +81,12 @@ impl Proxy {
     pub async fn start(upstream_port: u16) -> Self {
         let mut proxy = Self {
             address: (Ipv4Addr::LOCALHOST, port::free()).into(),
-            upstream: (Ipv4Addr::LOCALHOST, upstream_port).into(),
-            flow: watch::Sender::new(Flow::default()),
+            flow: watch::Sender::new(Flow {
+                upstream: (Ipv4Addr::LOCALHOST, upstream_port).into(),
+                to_server: Passage::default(),
+                to_client: Passage::default(),
+                rewrite: None,
+            }),
             rewrites: Arc::default(),
             listening: None,
         };
@@ -75,17 +113,37 @@ impl Proxy {
 
     /// Keeps connections open and accepts new ones, but passes nothing on.
     pub fn black_hole(&self) {
-        self.flow.send_modify(|flow| flow.held = true);
+        for way in BOTH_WAYS {
+            self.hold(way);
+        }
     }
 
-    /// Ends [`cut`](Self::cut) and [`black_hole`](Self::black_hole). What was
-    /// held is passed on.
+    /// The same for one way only: with [`Way::ToClient`] the server does all that
+    /// it is asked, and nobody hears of it.
+    pub fn hold(&self, way: Way) {
+        self.flow
+            .send_modify(|flow| flow.passage_mut(way).held = true);
+    }
+
+    /// Connections that are made from now on lead to another server, as after a
+    /// failover.
+    pub fn redirect(&self, upstream_port: u16) {
+        let upstream = (Ipv4Addr::LOCALHOST, upstream_port).into();
+        self.flow.send_modify(|flow| flow.upstream = upstream);
+    }
+
+    /// Ends [`cut`](Self::cut), [`black_hole`](Self::black_hole) and
+    /// [`hold`](Self::hold). What was held is passed on.
     ///
     /// # Panics
     ///
     /// If the port was taken meanwhile.
     pub async fn heal(&mut self) {
-        self.flow.send_modify(|flow| flow.held = false);
+        self.flow.send_modify(|flow| {
+            for way in BOTH_WAYS {
+                flow.passage_mut(way).held = false;
+            }
+        });
         if self.listening.is_none() {
             self.listen().await;
         }
@@ -93,7 +151,15 @@ impl Proxy {
 
     /// Holds what comes from either side for `delay` before it is passed on.
     pub fn delay(&self, delay: Duration) {
-        self.flow.send_modify(|flow| flow.delay = delay);
+        for way in BOTH_WAYS {
+            self.delay_way(way, delay);
+        }
+    }
+
+    /// The same for one way only.
+    pub fn delay_way(&self, way: Way, delay: Duration) {
+        self.flow
+            .send_modify(|flow| flow.passage_mut(way).delay = delay);
     }
 
     /// Replaces `from` by `to` in what clients send: how a test takes a line out
@@ -124,7 +190,6 @@ impl Proxy {
         let (stop, stopping) = oneshot::channel();
         let stopped = tokio::spawn(serve(
             listener,
-            self.upstream,
             self.flow.subscribe(),
             Arc::clone(&self.rewrites),
             stopping,
@@ -135,7 +200,6 @@ impl Proxy {
 
 async fn serve(
     listener: TcpListener,
-    upstream: SocketAddr,
     flow: watch::Receiver<Flow>,
     rewrites: Arc<AtomicU64>,
     mut stop: oneshot::Receiver<()>,
@@ -147,7 +211,7 @@ async fn serve(
             _ = &mut stop => break,
             accepted = listener.accept() => {
                 let Ok((client, _)) = accepted else { continue };
-                connections.spawn(relay(client, upstream, flow.clone(), Arc::clone(&rewrites)));
+                connections.spawn(relay(client, flow.clone(), Arc::clone(&rewrites)));
             }
         }
     }
@@ -155,13 +219,9 @@ async fn serve(
     connections.shutdown().await;
 }
 
-async fn relay(
-    client: TcpStream,
-    upstream: SocketAddr,
-    flow: watch::Receiver<Flow>,
-    rewrites: Arc<AtomicU64>,
-) {
+async fn relay(client: TcpStream, flow: watch::Receiver<Flow>, rewrites: Arc<AtomicU64>) {
     // A server that is down shows as a connection that is closed at once.
+    let upstream = flow.borrow().upstream;
     let Ok(server) = TcpStream::connect(upstream).await else {
         return;
     };
@@ -170,12 +230,20 @@ async fn relay(
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let mut stream = Rewriter::default();
-    let to_server = pump(from_client, to_server, flow.clone(), |rewrite, chunk| {
-        let (bytes, found) = stream.feed(rewrite, chunk);
-        rewrites.fetch_add(found, Ordering::Relaxed);
-        bytes
+    let to_server = pump(
+        Way::ToServer,
+        from_client,
+        to_server,
+        flow.clone(),
+        |rewrite, chunk| {
+            let (bytes, found) = stream.feed(rewrite, chunk);
+            rewrites.fetch_add(found, Ordering::Relaxed);
+            bytes
+        },
+    );
+    let to_client = pump(Way::ToClient, from_server, to_client, flow, |_, chunk| {
+        chunk.to_vec()
     });
-    let to_client = pump(from_server, to_client, flow, |_, chunk| chunk.to_vec());
     // When one side closes, so does the other.
     tokio::select! {
         _ = to_server => {}
@@ -184,6 +252,7 @@ async fn relay(
 }
 
 async fn pump(
+    way: Way,
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut flow: watch::Receiver<Flow>,
@@ -195,11 +264,11 @@ async fn pump(
         if length == 0 {
             return Ok(());
         }
-        let delay = flow.borrow().delay;
+        let delay = flow.borrow().passage(way).delay;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        let rewrite = match flow.wait_for(|flow| !flow.held).await {
+        let rewrite = match flow.wait_for(|flow| !flow.passage(way).held).await {
             Ok(flow) => flow.rewrite.clone(),
             Err(_proxy_dropped) => return Ok(()),
         };
