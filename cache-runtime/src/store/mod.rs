@@ -433,20 +433,17 @@ impl Lease {
 
     /// Gives the lease back.
     pub(crate) async fn release(&self) {
-        Self::give_back(&self.connector, &self.connection, &self.slot, &self.mark).await;
+        Self::give_back(&self.connector, &self.slot, &self.mark).await;
         self.settle();
     }
 
-    async fn give_back(
-        connector: &Arc<Connector>,
-        connection: &Arc<Connection>,
-        slot: &str,
-        mark: &Mark,
-    ) {
+    /// Over any connection: no other lease on any server has this mark, and the one that it
+    /// was taken through may be what failed.
+    async fn give_back(connector: &Arc<Connector>, slot: &str, mark: &Mark) {
         let mut release = commands();
         script(&mut release, RELEASE, slot).arg(mark);
         // If it fails, the lease expires.
-        let _ = connector.send_over(connection, &release).await;
+        let _ = connector.send(&release).await;
     }
 
     fn settle(&self) {
@@ -461,10 +458,10 @@ impl Drop for Lease {
             return;
         }
         if let Ok(runtime) = Handle::try_current() {
-            let (connector, connection) = (self.connector.clone(), self.connection.clone());
+            let connector = self.connector.clone();
             let (slot, mark) = (std::mem::take(&mut self.slot), self.mark);
             runtime.spawn(async move {
-                Self::give_back(&connector, &connection, &slot, &mark).await;
+                Self::give_back(&connector, &slot, &mark).await;
             });
         }
     }
