@@ -96,6 +96,10 @@ impl Request {
                 return self.gather(shared).await;
             }
         };
+        if let Slot::Unreadable(_) = slot {
+            let reason = "it is in no form that this version of the cache knows";
+            self.report(&Error::codec(self.key.as_str(), "read", &reason));
+        }
         match slot {
             Slot::Entry(entry)
                 if self.may_serve(&entry, &now) && undecodable != Some(entry.mark) =>
