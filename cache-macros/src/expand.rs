@@ -203,10 +203,14 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
     let with_result = reads_result.then(|| expand_with_result(&runtime, &from_result, &output));
     let on_ok = on_ok.then(|| quote_spanned!(Span::mixed_site()=> .on_ok()));
     let body = expand_body(&runtime, &function, &output);
+    let is_failure = (!reads_result).then(|| {
+        let is_failure = expand_is_failure(&runtime, &output);
+        quote_spanned!(Span::mixed_site()=> #is_failure,)
+    });
     let run = expand_future(
         &output,
         body,
-        |load| quote_spanned!(Span::mixed_site()=> call.run(#load)),
+        |load| quote_spanned!(Span::mixed_site()=> call.run(#is_failure #load)),
     );
     let returned = expand_returned(&runtime, &output);
     let statements = quote_spanned! {Span::mixed_site()=>
@@ -403,6 +407,28 @@ fn expand_shape(runtime: &Runtime, output: &Output) -> TokenStream {
             {
                 use #private::return_shape::*;
                 (&&&&output).shape()
+            }
+        }
+    }
+}
+
+/// Tells a failure, found by trait.
+fn expand_is_failure(runtime: &Runtime, output: &Output) -> TokenStream {
+    let private = runtime.private(Span::mixed_site());
+    let output = match output {
+        Output::Value(ty) | Output::Future(ty) => match without_impl_trait(ty) {
+            // A type without a name is no `Result`.
+            Type::Infer(_) => return quote_spanned!(Span::mixed_site()=> |_| false),
+            ty => quote_spanned!(Span::mixed_site()=> #private::ReturnType::<#ty>::NEW),
+        },
+        Output::Boxed(_) => quote_spanned!(Span::mixed_site()=> future.output()),
+    };
+    quote_spanned! {Span::mixed_site()=>
+        {
+            let output = #output;
+            {
+                use #private::return_failure::*;
+                (&&output).failure()
             }
         }
     }

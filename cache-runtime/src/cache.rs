@@ -13,9 +13,11 @@ use crate::call::{Keep, Request};
 use crate::clock;
 use crate::config::CacheBuilder;
 use crate::error::Error;
+use crate::health::{Health, Status};
 use crate::key::Key;
 use crate::local::Local;
 use crate::options::Options;
+use crate::settle::Unsettled;
 use crate::stats::{CallSite, CounterTable, Counters, Stats};
 #[cfg(feature = "redis")]
 use crate::store::{Encoded, Shared};
@@ -55,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) op_timeout: Duration,
     pub(crate) lease_wait: Duration,
     pub(crate) load_limit: Duration,
+    pub(crate) unsettled: Unsettled,
     pub(crate) counters: CounterTable,
 }
 
@@ -400,12 +403,14 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// If the server did not carry it out: then old data may be served until its
-    /// ttl ends. Or if a name cannot be; the others are invalidated all the same.
+    /// If the server did not carry it out. Then the names are kept: reads of them in this
+    /// process load, and store nothing, until the invalidation was repeated, which the
+    /// cache does as soon as the server lets it; other processes may serve old data until
+    /// then. Or if a name cannot be; the others are invalidated all the same.
     ///
     /// # Cancellation
     ///
-    /// Dropped before it is done, it may have been carried out or not.
+    /// Dropped before it is done, it goes on in the background, as after an error.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -474,10 +479,23 @@ impl Cache {
         }
     }
 
-    /// Counts and logs an invalidation that was never attempted.
-    pub(crate) fn report_not_invalidated(&self, names: &[Key], reason: &dyn fmt::Display) {
-        self.counters(None).error();
-        log_not_invalidated(names, reason);
+    /// Invalidates, as soon as that can be done, where it cannot be waited for.
+    pub(crate) fn invalidate_later(&self, names: &[Key]) {
+        if self.invalidate_at_once(names) {
+            return;
+        }
+        #[cfg(feature = "redis")]
+        if let Tier::Shared(shared) = self.tier() {
+            self.counters(None).error();
+            shared.invalidate_later(names);
+        }
+    }
+
+    /// Clears without waiting, where that can be done.
+    pub(crate) fn clear_at_once(&self) {
+        if let Tier::Local(local) = self.tier() {
+            local.clear();
+        }
     }
 
     /// Removes every entry of this cache's namespace, as if each had been
@@ -509,6 +527,83 @@ impl Cache {
         }
     }
 
+    /// Asks the server whether it can be reached, and read and written: for start-up, where
+    /// a program would rather know than run without a cache. Without a server, it can.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong: [`Error::is_unavailable`] or [`Error::is_refused`]. Calls are misses as
+    /// long as it is.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// let cache = cache_runtime::Cache::builder().url("memory:").build()?;
+    /// cache.ping().await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn ping(&self) -> Result<(), Error> {
+        match self.tier() {
+            Tier::Off | Tier::Local(_) => Ok(()),
+            #[cfg(feature = "redis")]
+            Tier::Shared(shared) => self.count(shared.ping().await),
+        }
+    }
+
+    /// How this cache is doing, as its last requests found it. Asks nobody.
+    ///
+    /// ```
+    /// let cache = cache_runtime::Cache::builder().url("memory:").build()?;
+    /// assert!(cache.health().status.is_working());
+    /// # Ok::<_, cache_runtime::Error>(())
+    /// ```
+    pub fn health(&self) -> Health {
+        let (status, (kept, overflowed)) = match self.tier() {
+            Tier::Off | Tier::Local(_) => (Status::Working, (0, false)),
+            #[cfg(feature = "redis")]
+            Tier::Shared(shared) => (shared.status(), shared.kept()),
+        };
+        Health {
+            status,
+            waiting: kept + self.0.unsettled.len(),
+            overflowed,
+        }
+    }
+
+    /// Waits, at most for `limit`, until every invalidation was carried out: for an orderly
+    /// shutdown. Those that are to be repeated some time after an update that failed are
+    /// repeated now.
+    ///
+    /// What this cache still keeps when the program ends is lost: other processes may serve
+    /// what it named until its ttl ends. A cache that is dropped says so, as a `tracing` error.
+    ///
+    /// # Errors
+    ///
+    /// If some could not be carried out; they are still kept.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped, it leaves what it has not done yet to the background.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// # use std::time::Duration;
+    /// let cache = cache_runtime::Cache::builder().url("memory:").build()?;
+    /// cache.flush(Duration::from_secs(5)).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn flush(&self, limit: Duration) -> Result<(), Error> {
+        self.settle_now().await;
+        match self.tier() {
+            Tier::Off | Tier::Local(_) => Ok(()),
+            #[cfg(feature = "redis")]
+            Tier::Shared(shared) => self.count(shared.flush(limit).await),
+        }
+    }
+
+    pub(crate) fn unsettled(&self) -> &Unsettled {
+        &self.0.unsettled
+    }
+
     /// What this cache has done so far, in this process.
     ///
     /// ```
@@ -521,7 +616,12 @@ impl Cache {
             Tier::Local(local) => local.len(),
             _ => 0,
         };
-        self.0.counters.snapshot(entries)
+        let mut stats = self.0.counters.snapshot(entries);
+        #[cfg(feature = "redis")]
+        if let Tier::Shared(shared) = self.tier() {
+            (stats.outages, stats.refusals) = shared.incidents();
+        }
+        stats
     }
 
     fn count<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
@@ -565,7 +665,7 @@ impl Cache {
 
 fn log_not_invalidated(names: &[Key], reason: &dyn fmt::Display) {
     let names: Vec<&str> = names.iter().map(Key::as_str).collect();
-    tracing::error!(%reason, ?names, "not invalidated: old data may be served until its ttl ends");
+    tracing::error!(%reason, ?names, "not invalidated yet: kept, and not served here until it is");
 }
 
 impl fmt::Debug for Cache {

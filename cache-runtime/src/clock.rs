@@ -110,7 +110,6 @@ pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) 
 }
 
 /// Pauses. Outside of a Tokio runtime there is no timer, and no pause.
-#[cfg(feature = "redis")]
 pub(crate) async fn pause(length: Duration) {
     if tokio::runtime::Handle::try_current().is_ok() {
         tokio::time::sleep(length).await;

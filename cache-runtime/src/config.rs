@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cache::{Cache, Inner, Tier};
 use crate::error::Error;
 use crate::local::Local;
+use crate::settle::Unsettled;
 use crate::stats::CounterTable;
 #[cfg(feature = "redis")]
 use crate::store::{Limits, Shared};
@@ -37,6 +38,8 @@ pub struct CacheBuilder {
     lease_wait: Duration,
     load_limit: Duration,
     max_entries: usize,
+    settle: Duration,
+    journal_capacity: usize,
 }
 
 impl Default for CacheBuilder {
@@ -52,6 +55,8 @@ impl Default for CacheBuilder {
             lease_wait: Duration::from_secs(1),
             load_limit: Duration::from_secs(30),
             max_entries: 100_000,
+            settle: Duration::from_secs(5),
+            journal_capacity: 10_000,
         }
     }
 }
@@ -254,6 +259,33 @@ impl CacheBuilder {
         self
     }
 
+    /// How long after an update that failed, panicked or was dropped its invalidation is
+    /// repeated: the longest that its commit may still be under way in the database.
+    /// Zero: not at all. Default: 5 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = cache_runtime::Cache::builder().settle(Duration::from_secs(10));
+    /// # let _ = builder;
+    /// ```
+    pub fn settle(mut self, settle: Duration) -> Self {
+        self.settle = settle;
+        self
+    }
+
+    /// How many names are kept whose invalidation failed, or is to be repeated. Where there
+    /// are more, the whole namespace is cleared instead of any one of them. Default: 10,000.
+    ///
+    /// ```
+    /// let builder = cache_runtime::Cache::builder().journal_capacity(100_000);
+    /// # let _ = builder;
+    /// ```
+    pub fn journal_capacity(mut self, names: usize) -> Self {
+        self.journal_capacity = names;
+        self
+    }
+
     /// Builds the cache. Does not connect: a server that is away makes misses, not an error.
     ///
     /// # Errors
@@ -281,6 +313,7 @@ impl CacheBuilder {
             op_timeout: self.op_timeout,
             lease_wait: self.lease_wait,
             load_limit: self.load_limit,
+            unsettled: Unsettled::new(self.settle, self.journal_capacity),
             counters: CounterTable::new(),
         })
     }
@@ -334,15 +367,21 @@ impl CacheBuilder {
             operation: self.op_timeout,
             connect: self.connect_timeout,
         };
-        Shared::new(&self.url, &self.namespace, self.lease, limits)
-            .map(Tier::Shared)
-            .map_err(|error| {
-                Error::config(format!(
-                    "the cache URL is `{}`: {error}; write `redis://host:port/database`, with \
+        Shared::new(
+            &self.url,
+            &self.namespace,
+            self.lease,
+            limits,
+            self.journal_capacity,
+        )
+        .map(Tier::Shared)
+        .map_err(|error| {
+            Error::config(format!(
+                "the cache URL is `{}`: {error}; write `redis://host:port/database`, with \
                      `user:password@` before the host if need be, or `redis+unix:///path`",
-                    redact(&self.url)
-                ))
-            })
+                redact(&self.url)
+            ))
+        })
     }
 
     #[cfg(not(feature = "redis"))]

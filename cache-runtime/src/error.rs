@@ -36,7 +36,28 @@ enum Kind {
     #[error("the cache server at {address} cannot be reached: {reason}")]
     Unavailable { address: String, reason: String },
     #[error("the cache server at {address} refused: {reason}")]
-    Refused { address: String, reason: String },
+    Refused {
+        address: String,
+        reason: String,
+        refusal: Refusal,
+    },
+    #[error("{names} invalidations wait for the cache server at {address}: {reason}")]
+    Kept {
+        address: String,
+        names: String,
+        reason: String,
+    },
+}
+
+/// What a server refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// The credentials, or a command.
+    Access,
+    /// To write anything.
+    Writes,
+    /// The same, because it is a replica.
+    WritesToReplica,
 }
 
 impl Error {
@@ -126,7 +147,10 @@ impl Error {
     /// # }
     /// ```
     pub fn is_unavailable(&self) -> bool {
-        matches!(*self.0, Kind::Unavailable { .. } | Kind::Timeout { .. })
+        matches!(
+            *self.0,
+            Kind::Unavailable { .. } | Kind::Timeout { .. } | Kind::Kept { .. }
+        )
     }
 
     /// The server answered, and refused: wrong credentials, no permission, no
@@ -159,12 +183,68 @@ impl Error {
         .into()
     }
 
-    pub(crate) fn refused(address: &str, reason: &dyn fmt::Display) -> Self {
+    pub(crate) fn denied(address: &str, reason: &dyn fmt::Display) -> Self {
+        Self::refused(address, reason, Refusal::Access)
+    }
+
+    pub(crate) fn refuses_writes(address: &str, reason: &dyn fmt::Display) -> Self {
+        let reason = reason.to_string();
+        let refusal = if reason.to_ascii_uppercase().contains("READONLY") {
+            Refusal::WritesToReplica
+        } else {
+            Refusal::Writes
+        };
+        Self::refused(address, &reason, refusal)
+    }
+
+    fn refused(address: &str, reason: &dyn fmt::Display, refusal: Refusal) -> Self {
         Kind::Refused {
             address: address.to_owned(),
             reason: reason.to_string(),
+            refusal,
         }
         .into()
+    }
+
+    /// Something in the place of a slot or a version that is no string.
+    pub(crate) fn foreign(address: &str) -> Self {
+        Kind::Codec(format!(
+            "the cache server at {address} holds something else in the cache's namespace; \
+             give the cache a namespace of its own"
+        ))
+        .into()
+    }
+
+    /// Invalidations that could not be carried out in time.
+    pub(crate) fn kept(address: &str, names: &str, reason: &dyn fmt::Display) -> Self {
+        Kind::Kept {
+            address: address.to_owned(),
+            names: names.to_owned(),
+            reason: reason.to_string(),
+        }
+        .into()
+    }
+
+    pub(crate) fn is_write_refused(&self) -> bool {
+        use Refusal::{Writes, WritesToReplica};
+        matches!(
+            &*self.0,
+            Kind::Refused {
+                refusal: Writes | WritesToReplica,
+                ..
+            }
+        )
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        use Refusal::WritesToReplica;
+        matches!(
+            &*self.0,
+            Kind::Refused {
+                refusal: WritesToReplica,
+                ..
+            }
+        )
     }
 }
 

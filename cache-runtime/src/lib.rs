@@ -73,6 +73,9 @@
     not(feature = "redis"),
     allow(
         dead_code,
+        unused_mut,
+        unused_variables,
+        clippy::needless_return,
         clippy::unused_async,
         clippy::match_wildcard_for_single_variants
     )
@@ -87,6 +90,7 @@ mod config;
 mod entry;
 mod error;
 mod flight;
+mod health;
 mod key;
 mod local;
 mod options;
@@ -96,6 +100,7 @@ pub mod registry;
 pub mod sabotage;
 #[cfg(not(feature = "sabotage"))]
 mod sabotage;
+mod settle;
 mod stats;
 #[cfg(feature = "redis")]
 mod store;
@@ -112,6 +117,7 @@ pub use crate::cache::{AsCache, Cache, global, install};
 pub use crate::call::BoxedFuture;
 pub use crate::config::CacheBuilder;
 pub use crate::error::Error;
+pub use crate::health::{Health, Status};
 pub use crate::key::{CacheTag, Key, KeyPart, KeyWriter, ListWriter, Written};
 pub use crate::options::Options;
 pub use crate::stats::{SiteStats, Stats};
@@ -129,7 +135,7 @@ pub mod __private {
     pub use crate::key::{Name, Parts, RenderedPart, TypeName, part, tag};
     pub use crate::registry::{Node, Registered};
     pub use crate::stats::CallSite;
-    pub use crate::value::{ReturnType, return_shape};
+    pub use crate::value::{ReturnType, return_failure, return_shape};
 
     use crate::key::Key;
     use crate::{AsCache, Cache};

@@ -279,6 +279,10 @@ pub struct Stats {
     pub errors: u64,
     /// Entries in the local tier now, expired ones that nobody read since among them.
     pub entries: u64,
+    /// How often the server went away: calls then do not touch the network until it is back.
+    pub outages: u64,
+    /// How often the server began to refuse something: the credentials, a command, all writes.
+    pub refusals: u64,
     /// The same for each `#[cached]` function that was called with this cache.
     pub sites: Vec<SiteStats>,
 }

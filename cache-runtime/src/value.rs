@@ -420,3 +420,39 @@ pub mod return_shape {
         IsPlain: ReturnType<T> => Plain<T>;
     }
 }
+
+pub mod return_failure {
+    //! The traits that [`ReturnType`] is asked through whether a value of it is a failure:
+    //! `(&&ReturnType::<R>::NEW).failure()`.
+    use super::ReturnType;
+
+    /// `Result`, whatever is in it.
+    pub trait MayFail {
+        /// The return type.
+        type Return;
+        /// Gives the answer.
+        fn failure(&self) -> fn(&Self::Return) -> bool;
+    }
+
+    impl<T, E> MayFail for &ReturnType<Result<T, E>> {
+        type Return = Result<T, E>;
+        fn failure(&self) -> fn(&Result<T, E>) -> bool {
+            Result::is_err
+        }
+    }
+
+    /// Anything else.
+    pub trait NeverFails {
+        /// The return type.
+        type Return;
+        /// Gives the answer.
+        fn failure(&self) -> fn(&Self::Return) -> bool;
+    }
+
+    impl<R> NeverFails for ReturnType<R> {
+        type Return = R;
+        fn failure(&self) -> fn(&R) -> bool {
+            |_| false
+        }
+    }
+}

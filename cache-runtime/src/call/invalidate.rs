@@ -3,7 +3,8 @@
 //! `#[cache_invalidate]` expands to `InvalidateCall::start(…).run(async move { body }).await`.
 //! An error may come after the change was committed, and so may a panic or a
 //! caller that gives up; an invalidation too many costs one miss, one too few
-//! costs stale data. So every way out invalidates, unless `on = ok` says otherwise.
+//! costs stale data. So every way out invalidates, unless `on = ok` says otherwise. And after
+//! any but a clean one the change may still come, so it invalidates once more, later.
 
 use tokio::runtime::Handle;
 
@@ -82,9 +83,12 @@ impl InvalidateCall {
     }
 
     /// Runs the body, then invalidates.
-    pub async fn run<F: Future>(self, body: F) -> F::Output {
+    pub async fn run<F: Future>(self, is_failure: fn(&F::Output) -> bool, body: F) -> F::Output {
         let due = self.due;
         let returned = body.await;
+        if is_failure(&returned) {
+            due.repeat();
+        }
         due.invalidate().await;
         returned
     }
@@ -116,6 +120,9 @@ where
             }
             due.names = held;
         }
+        if let View::Error = outcome {
+            due.repeat();
+        }
         if let View::Value(value) = outcome {
             // Apart from the others, which a panic in here must not take along.
             let mut names = ResultNames(Vec::new());
@@ -144,14 +151,22 @@ impl Due {
         self.cache.invalidate_or_report(&self.names).await;
         self.names.clear();
     }
+
+    /// The commit may still be under way.
+    fn repeat(&self) {
+        self.cache.invalidate_again(&self.names);
+    }
 }
 
 impl Drop for Due {
     fn drop(&mut self) {
-        if !sabotage::keeps(Rule::RunOnDrop) {
+        if self.names.is_empty() || !sabotage::keeps(Rule::RunOnDrop) {
             return;
         }
-        if self.names.is_empty() || self.cache.invalidate_at_once(&self.names) {
+        if !self.in_background {
+            self.repeat();
+        }
+        if self.cache.invalidate_at_once(&self.names) {
             return;
         }
         let names = std::mem::take(&mut self.names);
@@ -163,12 +178,10 @@ impl Drop for Due {
                     wanted: true,
                     in_background: true,
                 };
-                // If the runtime is shutting down, this drops `due` again, which reports it.
+                // If the runtime is shutting down, this drops `due` again, which keeps the names.
                 runtime.spawn(due.invalidate());
             }
-            _ => self
-                .cache
-                .report_not_invalidated(&names, &"there is no Tokio runtime to do it on"),
+            _ => self.cache.invalidate_later(&names),
         }
     }
 }

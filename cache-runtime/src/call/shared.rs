@@ -89,6 +89,9 @@ impl Request {
     }
 
     async fn look<'a>(&self, shared: &'a Shared, undecodable: Option<Mark>) -> Step<'a> {
+        if shared.distrusts(&self.key, &self.tags) {
+            return self.gather(shared).await;
+        }
         let Sight { slot, now } = match shared.look(&self.key, &self.tags).await {
             Ok(sight) => sight,
             Err(error) => {
@@ -96,6 +99,9 @@ impl Request {
                 return self.gather(shared).await;
             }
         };
+        if shared.distrusts(&self.key, &self.tags) {
+            return self.gather(shared).await;
+        }
         if let Slot::Unreadable(_) = slot {
             let reason = "it is in no form that this version of the cache knows";
             self.report(&Error::codec(self.key.as_str(), "read", &reason));

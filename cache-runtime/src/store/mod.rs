@@ -8,10 +8,13 @@
 //! An absent version is on no valid entry, so a version may be lost (evicted,
 //! expired, flushed) at any time: what it guarded becomes a miss.
 //!
-//! Fences join the slots and versions here, and the journal takes the names
-//! whose invalidation fails, in [`Shared::invalidate`].
+//! [`journal`] takes the names whose invalidation fails, and [`connector`] is what stands
+//! between all this and a server that is away.
 
 mod connection;
+mod connector;
+mod journal;
+mod keyspace;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,14 +23,17 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, Pipeline, Value};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, Pipeline, ProtocolVersion, Value};
 
-pub(crate) use self::connection::Limits;
-use self::connection::{Connection, Connector, commands};
+use self::connection::{Connection, bytes, commands, script};
+use self::connector::Connector;
+pub(crate) use self::connector::Limits;
+use self::keyspace::Keyspace;
 use crate::clock;
 use crate::entry::{self, Entry, Header, Mark, Slot};
 use crate::error::Error;
 use crate::flight::Flights;
+use crate::health::Status;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
 use crate::unique;
@@ -37,7 +43,6 @@ const VERSION: &str = include_str!("version.lua");
 const FILL: &str = include_str!("fill.lua");
 const RENEW: &str = include_str!("renew.lua");
 const RELEASE: &str = include_str!("release.lua");
-const BUMP: &str = include_str!("bump.lua");
 
 /// How much longer than its entries a version lives, for the load that comes between.
 const VERSION_MARGIN: Duration = Duration::from_secs(600);
@@ -45,7 +50,7 @@ const VERSION_MARGIN: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(crate) struct Shared {
     connector: Arc<Connector>,
-    namespace: String,
+    keyspace: Keyspace,
     lease: Duration,
     pub(crate) flights: Flights<Seen>,
 }
@@ -117,26 +122,39 @@ impl Shared {
         namespace: &str,
         lease: Duration,
         limits: Limits,
+        journal_capacity: usize,
     ) -> Result<Self, Error> {
         let info = url
             .into_connection_info()
             .map_err(|error| Error::config(error.to_string()))?;
+        // The third version lets a connection listen beside its requests.
+        let settings = info.redis_settings().clone();
+        let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
         let address = describe(info.addr());
         let client = Client::open(info).map_err(|error| Error::config(error.to_string()))?;
+        let keyspace = Keyspace::new(namespace);
+        let connector = Connector::new(client, address, limits, keyspace.clone(), journal_capacity);
         Ok(Self {
-            connector: Arc::new(Connector::new(client, address, limits)),
-            namespace: namespace.to_owned(),
+            connector: Arc::new(connector),
+            keyspace,
             lease,
             flights: Flights::default(),
         })
     }
 
     fn slot(&self, key: &Key) -> String {
-        format!("{}:e:{key}", self.namespace)
+        self.keyspace.slot(key)
     }
 
     fn version(&self, tag: &Key) -> String {
-        format!("{}:v:{tag}", self.namespace)
+        self.keyspace.version(tag)
+    }
+
+    /// Whether an invalidation of one of these names has failed, and was not repeated yet:
+    /// then what the server shows may be older than it. To be asked before a look, for what
+    /// failed here, and after it too, for what other processes have announced meanwhile.
+    pub(crate) fn distrusts(&self, key: &Key, tags: &[Key]) -> bool {
+        sabotage::keeps(Rule::Distrust) && self.connector.journal.distrusts(key, tags)
     }
 
     /// Reads a slot and the versions of `tags`, in one round trip.
@@ -165,10 +183,23 @@ impl Shared {
     /// Reads an entry whose tags are known only from its header: a round trip
     /// more where it has tags. The versions are read last, which is as good as at once.
     pub(crate) async fn look_up(&self, key: &Key) -> Result<Option<Entry>, Error> {
+        if self.distrusts(key, &[]) {
+            return Ok(None);
+        }
         let Sight { slot, mut now } = self.look(key, &[]).await?;
         let Slot::Entry(entry) = slot else {
             return Ok(None);
         };
+        let tags: Vec<Key> = entry
+            .header
+            .tags
+            .iter()
+            .map(|(tag, _)| tag.clone())
+            .collect();
+        // Again after the look, and before the versions are read.
+        if self.distrusts(key, &tags) {
+            return Ok(None);
+        }
         if !entry.header.tags.is_empty() {
             let mut read = commands();
             let mget = read.cmd("MGET");
@@ -180,7 +211,8 @@ impl Shared {
                 now.versions = found.into_iter().map(number).collect();
             }
         }
-        Ok(now.may_serve(&entry).then_some(entry))
+        let serves = now.may_serve(&entry) && !self.distrusts(key, &tags);
+        Ok(serves.then_some(entry))
     }
 
     /// Takes the lease on a slot that still holds what was seen, and then reads the
@@ -311,47 +343,75 @@ impl Shared {
     }
 
     /// Invalidates names: each one's entry, and every entry that carries it as a tag.
+    /// What fails, or is dropped half-way, is kept in the journal.
     pub(crate) async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
-        let mut invalidate = commands();
-        for name in names {
-            invalidate.cmd("UNLINK").arg(self.slot(name));
-            script(&mut invalidate, bump_script(), &self.version(name));
+        let under_way = self.connector.journal.begin(names);
+        let result = self.connector.send(&self.keyspace.invalidate(names)).await;
+        let Err(error) = result else {
+            under_way.done();
+            return Ok(());
+        };
+        if !sabotage::keeps(Rule::Journal) {
+            under_way.done();
+            return Err(error);
         }
-        self.connector.send(&invalidate).await?;
-        Ok(())
+        drop(under_way);
+        if error.is_refused() && sabotage::keeps(Rule::Publish) {
+            self.connector.announce().await;
+        }
+        self.connector.look_after_the_journal();
+        Err(error)
     }
 
-    /// Removes everything in the namespace. A scan returns every key that is there from its
-    /// beginning to its end, so no entry, lease or version from before the call survives it.
-    pub(crate) async fn clear(&self) -> Result<(), Error> {
-        let mut cursor = b"0".to_vec();
-        loop {
-            let mut scan = commands();
-            scan.cmd("SCAN")
-                .arg(&cursor)
-                .arg("MATCH")
-                .arg(format!("{}:*", self.namespace))
-                .arg("COUNT")
-                .arg(1000);
-            let (connection, replies) = self.connector.send(&scan).await?;
-            let Some(Value::Array(page)) = replies.into_iter().next() else {
-                return Ok(());
-            };
-            let mut page = page.into_iter();
-            cursor = page.next().and_then(bytes).unwrap_or_else(|| b"0".to_vec());
-            if let Some(Value::Array(keys)) = page.next()
-                && !keys.is_empty()
-            {
-                let mut unlink = commands();
-                unlink
-                    .cmd("UNLINK")
-                    .arg(keys.into_iter().filter_map(bytes).collect::<Vec<_>>());
-                self.connector.send_over(&connection, &unlink).await?;
-            }
-            if cursor == b"0" {
-                return Ok(());
-            }
+    /// Keeps names whose invalidation cannot be waited for here.
+    pub(crate) fn invalidate_later(&self, names: &[Key]) {
+        self.connector.journal.keep(names);
+        self.connector.look_after_the_journal();
+    }
+
+    /// Waits until every invalidation was carried out, at most for `limit`.
+    pub(crate) async fn flush(&self, limit: Duration) -> Result<(), Error> {
+        self.connector.look_after_the_journal();
+        if clock::within(limit, self.connector.journal.emptied())
+            .await
+            .is_some()
+        {
+            return Ok(());
         }
+        let (names, everything) = self.connector.journal.len();
+        let names = if everything {
+            "all".to_owned()
+        } else {
+            names.to_string()
+        };
+        let reason = match self.status().error() {
+            Some(error) => error.to_string(),
+            None => format!("not all were carried out within {limit:?}"),
+        };
+        Err(Error::kept(self.connector.address(), &names, &reason))
+    }
+
+    pub(crate) async fn ping(&self) -> Result<(), Error> {
+        self.connector.ping().await
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.connector.status()
+    }
+
+    /// How many names are in the journal, and whether it has overflowed.
+    pub(crate) fn kept(&self) -> (usize, bool) {
+        self.connector.journal.len()
+    }
+
+    /// How often the server went away, and how often it began to refuse.
+    pub(crate) fn incidents(&self) -> (u64, u64) {
+        self.connector.incidents()
+    }
+
+    /// Removes everything in the namespace.
+    pub(crate) async fn clear(&self) -> Result<(), Error> {
+        self.connector.clear().await
     }
 }
 
@@ -488,24 +548,11 @@ impl Encoded<'_> {
     }
 }
 
-fn script<'a>(commands: &'a mut Pipeline, script: &str, key: &str) -> &'a mut Pipeline {
-    // With its text each time: no state on the server that a restart or a failover could lose.
-    commands.cmd("EVAL").arg(script).arg(1).arg(key)
-}
-
 fn fill_script() -> &'static str {
     if sabotage::keeps(Rule::CompareAndFill) {
         FILL
     } else {
         "return redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])"
-    }
-}
-
-fn bump_script() -> &'static str {
-    if sabotage::keeps(Rule::UnlinkWhenFull) {
-        BUMP
-    } else {
-        "return redis.call('INCR', KEYS[1])"
     }
 }
 
@@ -521,14 +568,6 @@ fn millis(duration: Duration) -> u64 {
     // One less than there are: the server counts whole ones, and serves through the last.
     let millis = duration.min(clock::FOREVER).as_millis().saturating_sub(1);
     u64::try_from(millis).unwrap_or(u64::MAX).max(1)
-}
-
-fn bytes(value: Value) -> Option<Vec<u8>> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) => Some(text.into_bytes()),
-        _ => None,
-    }
 }
 
 fn number(value: Value) -> Option<u64> {

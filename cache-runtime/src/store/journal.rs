@@ -1,0 +1,247 @@
+//! Invalidations that did not reach the server: kept, distrusted here, and replayed.
+//!
+//! What is in the journal may still be served by other processes; in this one its names
+//! are distrusted from the moment the invalidation returns: reads of them load, and store
+//! nothing. A replay sends them again, over a connection that is new or works again, and
+//! only then are they trusted.
+//!
+//! A server that refuses writes still passes messages on. So what it refuses to
+//! invalidate is announced, and every process that hears of it takes it into its own
+//! journal: none of them serves it, and the invalidation outlives whoever made it. An
+//! announcement comes over the connection that answers this process's reads, ahead of
+//! the answer to any read that the server gets after it. So whoever asks the journal
+//! *after* such a read too has missed nothing.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::connection::Connection;
+use super::keyspace::Keyspace;
+use crate::error::Error;
+use crate::key::Key;
+use crate::sabotage::{self, Rule};
+
+/// So many names are sent together.
+const BATCH: usize = 500;
+
+#[derive(Debug)]
+pub(crate) struct Journal {
+    keyspace: Keyspace,
+    /// So many names are kept; where there are more, the whole namespace is.
+    capacity: usize,
+    /// Whether nothing is kept: all that reads ask, most of the time.
+    quiet: AtomicBool,
+    kept: Mutex<Kept>,
+    /// Invalidations that are on their way.
+    under_way: AtomicUsize,
+    /// Notified when there is less of either.
+    less: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// The names, each with a number that no other invalidation of it has had.
+    names: HashMap<Key, u64>,
+    /// Whether there were more names than are kept: then all names are meant.
+    everything: Option<u64>,
+    next: u64,
+}
+
+/// An invalidation on its way to the server. Dropped before it was carried out, it is kept.
+#[derive(Debug)]
+pub(crate) struct UnderWay<'a> {
+    journal: &'a Journal,
+    names: &'a [Key],
+}
+
+impl Journal {
+    pub(crate) fn new(keyspace: Keyspace, capacity: usize) -> Self {
+        Self {
+            keyspace,
+            capacity,
+            quiet: AtomicBool::new(true),
+            kept: Mutex::default(),
+            under_way: AtomicUsize::new(0),
+            less: Notify::new(),
+        }
+    }
+
+    /// To be called before an invalidation is sent.
+    pub(crate) fn begin<'a>(&'a self, names: &'a [Key]) -> UnderWay<'a> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay {
+            journal: self,
+            names,
+        }
+    }
+
+    /// Keeps names until they are replayed.
+    pub(crate) fn keep(&self, names: &[Key]) {
+        if names.is_empty() {
+            return;
+        }
+        let mut kept = self.lock();
+        kept.next += 1;
+        let number = kept.next;
+        for name in names {
+            if kept.names.len() >= self.capacity && !kept.names.contains_key(name) {
+                if !sabotage::keeps(Rule::Overflow) {
+                    continue;
+                }
+                tracing::error!(
+                    capacity = self.capacity,
+                    "the journal is full: the namespace is cleared once the cache server is back"
+                );
+                kept.names.clear();
+                kept.everything = Some(number);
+            }
+            if kept.everything.is_some() {
+                kept.everything = Some(number);
+                break;
+            }
+            kept.names.insert(name.clone(), number);
+        }
+        self.quiet.store(false, Ordering::Release);
+    }
+
+    /// Whether one of these names waits for its invalidation.
+    pub(crate) fn distrusts(&self, key: &Key, tags: &[Key]) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let kept = self.lock();
+        kept.everything.is_some()
+            || kept.names.contains_key(key)
+            || tags.iter().any(|tag| kept.names.contains_key(tag))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.quiet.load(Ordering::Acquire)
+    }
+
+    /// How many names are kept, and whether they are all names there are.
+    pub(crate) fn len(&self) -> (usize, bool) {
+        let kept = self.lock();
+        (kept.names.len(), kept.everything.is_some())
+    }
+
+    /// Sends what is kept, and trusts it again. What is kept again meanwhile stays.
+    pub(crate) async fn replay(
+        &self,
+        connection: &Connection,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let (names, everything) = {
+            let kept = self.lock();
+            let names = kept
+                .names
+                .iter()
+                .map(|(name, number)| (name.clone(), *number));
+            (names.collect::<Vec<_>>(), kept.everything)
+        };
+        if let Some(number) = everything {
+            self.keyspace.clear(connection, limit).await?;
+            self.forget(|kept| {
+                if kept.everything == Some(number) {
+                    kept.everything = None;
+                }
+            });
+        }
+        for names in names.chunks(BATCH) {
+            let invalidate = self.keyspace.invalidate(names.iter().map(|(name, _)| name));
+            connection.request(&invalidate, limit).await?;
+            self.forget(|kept| {
+                for (name, number) in names {
+                    if kept.names.get(name) == Some(number) {
+                        kept.names.remove(name);
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn forget(&self, forget: impl FnOnce(&mut Kept)) {
+        let mut kept = self.lock();
+        forget(&mut kept);
+        let quiet = kept.names.is_empty() && kept.everything.is_none();
+        self.quiet.store(quiet, Ordering::Release);
+        drop(kept);
+        self.less.notify_waiters();
+    }
+
+    /// Tells the other processes what is kept here.
+    pub(crate) async fn announce(
+        &self,
+        connection: &Connection,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let names: Vec<Key> = {
+            let kept = self.lock();
+            match kept.everything {
+                Some(_) => Vec::new(),
+                None => kept.names.keys().cloned().collect(),
+            }
+        };
+        if names.is_empty() {
+            let announce = self.keyspace.announce(&[]);
+            connection.request(&announce, limit).await?;
+        }
+        for names in names.chunks(BATCH) {
+            let announce = self.keyspace.announce(names);
+            connection.request(&announce, limit).await?;
+        }
+        Ok(())
+    }
+
+    /// What another process has announced.
+    pub(crate) fn hear(&self, message: &[u8]) {
+        match Keyspace::heard(message) {
+            Some(names) if names.is_empty() => {
+                let mut kept = self.lock();
+                kept.next += 1;
+                kept.everything = Some(kept.next);
+                self.quiet.store(false, Ordering::Release);
+            }
+            Some(names) => self.keep(&names),
+            None => tracing::warn!("an announcement on the cache server cannot be read"),
+        }
+    }
+
+    /// Waits until nothing is kept, and nothing on its way.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let mut less = std::pin::pin!(self.less.notified());
+            less.as_mut().enable();
+            if self.is_empty() && self.under_way.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            less.await;
+        }
+    }
+
+    /// Nothing panics under this lock.
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UnderWay<'_> {
+    /// It was carried out.
+    pub(crate) fn done(mut self) {
+        self.names = &[];
+    }
+}
+
+/// It failed, or nobody waits for it any more: it may have been carried out or not.
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.journal.keep(self.names);
+        self.journal.under_way.fetch_sub(1, Ordering::Release);
+        self.journal.less.notify_waiters();
+    }
+}

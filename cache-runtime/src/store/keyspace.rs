@@ -1,0 +1,109 @@
+//! What the keys on the server are called, and what is done to them without looking at them.
+
+use std::time::Duration;
+
+use redis::{Pipeline, Value};
+
+use super::connection::{Connection, bytes, commands, script};
+use crate::error::Error;
+use crate::key::Key;
+use crate::sabotage::{self, Rule};
+
+const BUMP: &str = include_str!("bump.lua");
+
+/// The part of the server that one namespace is.
+#[derive(Debug, Clone)]
+pub(crate) struct Keyspace(String);
+
+impl Keyspace {
+    pub(crate) fn new(namespace: &str) -> Self {
+        Self(namespace.to_owned())
+    }
+
+    pub(crate) fn slot(&self, key: &Key) -> String {
+        format!("{}:e:{key}", self.0)
+    }
+
+    pub(crate) fn version(&self, tag: &Key) -> String {
+        format!("{}:v:{tag}", self.0)
+    }
+
+    /// Where processes tell each other what could not be invalidated.
+    pub(crate) fn channel(&self) -> String {
+        format!("{}:i", self.0)
+    }
+
+    /// A key that is there only to see whether one can be written.
+    pub(crate) fn trial(&self) -> String {
+        format!("{}:t", self.0)
+    }
+
+    /// Removes each name's slot, and moves its version on.
+    pub(crate) fn invalidate<'a>(&self, names: impl IntoIterator<Item = &'a Key>) -> Pipeline {
+        let mut invalidate = commands();
+        for name in names {
+            invalidate.cmd("UNLINK").arg(self.slot(name));
+            script(&mut invalidate, bump_script(), &self.version(name));
+        }
+        invalidate
+    }
+
+    /// No names are all names.
+    pub(crate) fn announce(&self, names: &[Key]) -> Pipeline {
+        let names: Vec<&str> = names.iter().map(Key::as_str).collect();
+        let message = serde_json::to_vec(&names).unwrap_or_default();
+        let mut announce = commands();
+        announce.cmd("PUBLISH").arg(self.channel()).arg(message);
+        announce
+    }
+
+    pub(crate) fn heard(message: &[u8]) -> Option<Vec<Key>> {
+        let names: Vec<String> = serde_json::from_slice(message).ok()?;
+        Some(names.into_iter().map(Key::from).collect())
+    }
+
+    /// Removes everything. A scan returns every key that is there from its beginning to
+    /// its end, so no entry, lease or version from before the call survives it.
+    pub(crate) async fn clear(
+        &self,
+        connection: &Connection,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let mut cursor = b"0".to_vec();
+        loop {
+            let mut scan = commands();
+            scan.cmd("SCAN")
+                .arg(&cursor)
+                .arg("MATCH")
+                .arg(format!("{}:*", self.0))
+                .arg("COUNT")
+                .arg(1000);
+            let replies = connection.request(&scan, limit).await?;
+            let Some(Value::Array(page)) = replies.into_iter().next() else {
+                return Ok(());
+            };
+            let mut page = page.into_iter();
+            cursor = page.next().and_then(bytes).unwrap_or_else(|| b"0".to_vec());
+            if let Some(Value::Array(keys)) = page.next()
+                && !keys.is_empty()
+            {
+                let mut unlink = commands();
+                unlink
+                    .cmd("UNLINK")
+                    .arg(keys.into_iter().filter_map(bytes).collect::<Vec<_>>());
+                connection.request(&unlink, limit).await?;
+            }
+            if cursor == b"0" {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn bump_script() -> &'static str {
+    if sabotage::keeps(Rule::UnlinkWhenFull) {
+        BUMP
+    } else {
+        "return redis.call('INCR', KEYS[1])"
+    }
+}
