@@ -37,8 +37,8 @@ impl Connection {
         connector: Weak<Connector>,
     ) -> Result<Self, Error> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limit))
-            // Requests have a deadline of their own.
+            // All has a deadline of its own, here.
+            .set_connection_timeout(None)
             .set_response_timeout(None)
             // Called by whoever reads the connection, before it reads on.
             .set_push_sender(move |push: PushInfo| {

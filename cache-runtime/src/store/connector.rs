@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use redis::{Client, Pipeline, Value};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use super::connection::{Connection, commands, explain, script};
 use super::journal::Journal;
@@ -83,7 +84,9 @@ type Attempt = Result<Arc<Connection>, Error>;
 
 struct Keeper {
     number: u64,
-    /// When it will have shown up again, unless its runtime is gone or nobody drives it.
+    /// Ended if its runtime is gone.
+    task: AbortHandle,
+    /// When it will have shown up again, unless nobody drives its runtime.
     due: Instant,
 }
 
@@ -382,7 +385,8 @@ impl Connector {
     }
 
     fn ensure_keeper(self: &Arc<Self>, link: &mut Link) {
-        let is_there = |keeper: &Keeper| Instant::now() < keeper.due + LATE;
+        let is_there =
+            |keeper: &Keeper| !keeper.task.is_finished() && Instant::now() < keeper.due + LATE;
         if link.keeper.as_ref().is_some_and(is_there) {
             return;
         }
@@ -392,9 +396,9 @@ impl Connector {
             let number = link.keepers;
             link.keeper = Some(Keeper {
                 number,
+                task: runtime.spawn(self.clone().keep(number)).abort_handle(),
                 due: Instant::now(),
             });
-            runtime.spawn(self.clone().keep(number));
         }
     }
 

@@ -47,6 +47,9 @@ const RELEASE: &str = include_str!("release.lua");
 /// How much longer than its entries a version lives, for the load that comes between.
 const VERSION_MARGIN: Duration = Duration::from_secs(600);
 
+/// How often a flush looks after those who do its work.
+const NUDGE: Duration = Duration::from_millis(100);
+
 #[derive(Debug)]
 pub(crate) struct Shared {
     connector: Arc<Connector>,
@@ -371,11 +374,17 @@ impl Shared {
 
     /// Waits until every invalidation was carried out, at most for `limit`.
     pub(crate) async fn flush(&self, limit: Duration) -> Result<(), Error> {
+        let emptied = async {
+            // The keeper may be lost, with the runtime it was on.
+            while clock::within(NUDGE, self.connector.journal.emptied())
+                .await
+                .is_none()
+            {
+                self.connector.look_after_the_journal();
+            }
+        };
         self.connector.look_after_the_journal();
-        if clock::within(limit, self.connector.journal.emptied())
-            .await
-            .is_some()
-        {
+        if clock::within(limit, emptied).await.is_some() {
             return Ok(());
         }
         let (names, everything) = self.connector.journal.len();
