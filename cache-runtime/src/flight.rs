@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::mem::take;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use crate::clock;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
+use crate::sync::{Mutex, MutexGuard};
 use crate::value::SharedValue;
 
 const SHARDS: usize = 64;

@@ -91,6 +91,8 @@ mod entry;
 mod error;
 mod flight;
 mod health;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod key;
 mod local;
 mod options;
@@ -104,6 +106,7 @@ mod settle;
 mod stats;
 #[cfg(feature = "redis")]
 mod store;
+mod sync;
 mod unique;
 mod value;
 

@@ -24,6 +24,8 @@ Commands:
           Count the instructions of the hot paths with valgrind, and fail if
           one takes 5 % more than `benches/instructions/committed.txt` says;
           or write that file
+  interleavings
+          Try thousands of orders of what threads do in one process
   ci      test, then lint
   build-cost
           Measure what one more annotated function costs `cargo check`
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["lint"] => lint(),
         ["model"] => model(),
+        ["interleavings"] => interleavings(),
         ["build-cost"] => build_cost::build_cost(),
         ["instructions"] => instructions::compare(),
         ["instructions", "--update"] => instructions::update(),
@@ -78,6 +81,14 @@ fn test() -> Result<(), String> {
 fn model() -> Result<(), String> {
     // One after the other: the large ones want the memory for themselves.
     step::cargo("test -p cache-model --release -- --include-ignored --nocapture --test-threads 1")
+        .run()
+}
+
+fn interleavings() -> Result<(), String> {
+    // One at a time: each takes a mechanism away from the whole process. In a folder of its
+    // own, for the flag is another build of everything.
+    step::cargo("test -p cache-runtime --features redis,sabotage --lib --target-dir target/interleavings -- interleavings --test-threads 1")
+        .env("RUSTFLAGS", "--cfg shuttle")
         .run()
 }
 

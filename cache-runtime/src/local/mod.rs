@@ -10,8 +10,8 @@
 mod table;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use self::table::Table;
@@ -19,6 +19,7 @@ use crate::clock::{self, Now};
 use crate::flight::{Boarding, Flights, Leader};
 use crate::key::{Key, Names};
 use crate::sabotage::{self, Rule};
+use crate::sync::{AtomicU64, Mutex, MutexGuard};
 use crate::value::SharedValue;
 
 #[derive(Debug)]

@@ -6,13 +6,14 @@
 
 use std::hash::{BuildHasher, Hasher};
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::Entry;
 use crate::clock::{Moment, Now};
+use crate::sync::{AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// At most so many shards, and none smaller than [`MIN_ENTRIES`]: keys do not spread
 /// evenly, and a shard that is full evicts while others have room.

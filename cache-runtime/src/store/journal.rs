@@ -13,8 +13,8 @@
 //! *after* such a read too has missed nothing.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -24,6 +24,7 @@ use super::keyspace::Keyspace;
 use crate::error::Error;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard};
 
 /// So many names are sent together.
 const BATCH: usize = 500;
@@ -56,6 +57,13 @@ struct Kept {
 pub(crate) struct UnderWay<'a> {
     journal: &'a Journal,
     names: &'a [Key],
+}
+
+/// What is sent again, with the numbers that it had when it began to be.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    pub(crate) everything: Option<u64>,
+    pub(crate) names: Vec<(Key, u64)>,
 }
 
 impl Journal {
@@ -135,39 +143,41 @@ impl Journal {
         connection: &Connection,
         limit: Duration,
     ) -> Result<(), Error> {
-        let (names, everything) = {
-            let kept = self.lock();
-            let names = kept
-                .names
-                .iter()
-                .map(|(name, number)| (name.clone(), *number));
-            (names.collect::<Vec<_>>(), kept.everything)
-        };
-        if let Some(number) = everything {
+        let Replay { everything, names } = self.begin_replay();
+        if everything.is_some() {
             self.keyspace.clear(connection, limit).await?;
-            self.forget(|kept| {
-                if kept.everything == Some(number) {
-                    kept.everything = None;
-                }
-            });
+            self.end_replay(everything, &[]);
         }
         for names in names.chunks(BATCH) {
             let invalidate = self.keyspace.invalidate(names.iter().map(|(name, _)| name));
             connection.request(&invalidate, limit).await?;
-            self.forget(|kept| {
-                for (name, number) in names {
-                    if kept.names.get(name) == Some(number) {
-                        kept.names.remove(name);
-                    }
-                }
-            });
+            self.end_replay(None, names);
         }
         Ok(())
     }
 
-    fn forget(&self, forget: impl FnOnce(&mut Kept)) {
+    pub(crate) fn begin_replay(&self) -> Replay {
+        let kept = self.lock();
+        let names = kept
+            .names
+            .iter()
+            .map(|(name, number)| (name.clone(), *number));
+        Replay {
+            everything: kept.everything,
+            names: names.collect(),
+        }
+    }
+
+    pub(crate) fn end_replay(&self, everything: Option<u64>, names: &[(Key, u64)]) {
         let mut kept = self.lock();
-        forget(&mut kept);
+        if everything.is_some() && kept.everything == everything {
+            kept.everything = None;
+        }
+        for (name, number) in names {
+            if kept.names.get(name) == Some(number) {
+                kept.names.remove(name);
+            }
+        }
         let quiet = kept.names.is_empty() && kept.everything.is_none();
         self.quiet.store(quiet, Ordering::Release);
         drop(kept);

@@ -28,7 +28,9 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, Pipeline, ProtocolV
 use self::connection::{Connection, bytes, commands, script};
 use self::connector::Connector;
 pub(crate) use self::connector::Limits;
-use self::keyspace::Keyspace;
+#[cfg(all(test, shuttle))]
+pub(crate) use self::journal::Journal;
+pub(crate) use self::keyspace::Keyspace;
 use crate::clock;
 use crate::entry::{self, Entry, Header, Mark, Slot};
 use crate::error::Error;
