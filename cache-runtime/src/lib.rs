@@ -35,15 +35,11 @@
 //! * Two different argument lists never share a key, nor do two templates.
 //! * A mistake in a template does not compile: [what the compiler says](mistakes).
 //!
-//! What is not: an invalidation that the server did not carry out, because it was
-//! away, is reported and leaves old data until its ttl ends. A load that reads
-//! from an older state of the database (an open `REPEATABLE READ` transaction, a
-//! replica that lags) caches what it read. Where a proxy hides which server
-//! answers, or `INFO` is not permitted, a server that restarts from an old
-//! snapshot may serve what it held then, until its ttl ends. So may a server that was
-//! demoted, missed invalidations, and is promoted again without a restart.
-//! An update that is dropped while its commit is under way in the database is
-//! invalidated at once, which may be before that commit.
+//! Each of these has its bounds, and tests that show it: [what is guaranteed, and what
+//! is not](guarantees). Above all: a load that reads from an older state of the database (an
+//! open `REPEATABLE READ` transaction, a replica that lags) caches what it read, and a
+//! program that ends between an update and its invalidation leaves old data until
+//! its ttl ends, unless the update has a fence.
 //!
 //! Two functions may use one template on purpose, and share entries: then they
 //! must return the same type.
@@ -110,6 +106,9 @@ mod sync;
 mod unique;
 mod value;
 
+#[cfg(all(doc, not(doctest)))]
+#[doc = include_str!("../docs/guarantees.md")]
+pub mod guarantees {}
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/mistakes.md")]
 pub mod mistakes {}
