@@ -665,7 +665,7 @@ impl Cache {
 
 fn log_not_invalidated(names: &[Key], reason: &dyn fmt::Display) {
     let names: Vec<&str> = names.iter().map(Key::as_str).collect();
-    tracing::error!(%reason, ?names, "not invalidated yet: kept, and not served here until it is");
+    tracing::debug!(%reason, ?names, "not invalidated yet: kept, and not served here until it is");
 }
 
 impl fmt::Debug for Cache {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Tier};
 use crate::clock;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
@@ -103,10 +103,8 @@ impl Cache {
     /// Invalidates names a second time, once the update has settled.
     pub(crate) fn invalidate_again(&self, names: &[Key]) {
         let unsettled = self.unsettled();
-        if unsettled.settle.is_zero() || !sabotage::keeps(Rule::SecondInvalidation) {
-            return;
-        }
-        if !unsettled.add(names) {
+        let is_off = matches!(self.tier(), Tier::Off) || unsettled.settle.is_zero();
+        if is_off || !sabotage::keeps(Rule::SecondInvalidation) || !unsettled.add(names) {
             return;
         }
         let attendant = Attendant(self.clone());

@@ -154,3 +154,37 @@ async fn a_load_whose_server_restarts_with_the_lease_meanwhile() {
     })
     .await;
 }
+
+/// It may have missed what was invalidated meanwhile, and has its `run_id` still.
+#[tokio::test]
+async fn a_primary_that_was_demoted_and_is_promoted_again_is_another_server() {
+    let server = RedisServer::start();
+    let row = cached_row(&cache(&server)).await;
+    // Nobody is there whose data it could take.
+    assert_eq!(
+        server.query::<String>(&["REPLICAOF", "127.0.0.1", "1"]),
+        "OK"
+    );
+    assert_eq!(server.query::<String>(&["REPLICAOF", "NO", "ONE"]), "OK");
+    let other = cache(&server);
+    assert!(!other.exists("row").await.unwrap());
+    drop(row);
+}
+
+#[tokio::test]
+async fn a_primary_whose_first_replica_comes_is_the_same_server() {
+    let server = RedisServer::start();
+    let row = cached_row(&cache(&server)).await;
+    let replica = RedisServer::start();
+    let port = server.port().to_string();
+    assert_eq!(
+        replica.query::<String>(&["REPLICAOF", "127.0.0.1", &port]),
+        "OK"
+    );
+    let replicas = || server.query::<String>(&["INFO", "replication"]);
+    while !replicas().contains("state=online") {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(cache(&server).exists("row").await.unwrap());
+    drop(row);
+}

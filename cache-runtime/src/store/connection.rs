@@ -3,8 +3,8 @@
 //! It knows which server it reached. A server that restarted from an old snapshot, or
 //! the replica that takes its place, has another `run_id`, and no entry that was written
 //! through the old one is served through the new one. A primary that was demoted and is
-//! promoted again keeps its `run_id`, but not its replication id. A server that is a
-//! replica when the connection is made is not taken at all.
+//! promoted again keeps its `run_id`, but has another past from then on. A server that is
+//! a replica when the connection is made is not taken at all.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Connection {
                 if let (PushKind::Message, Some(connector)) = (push.kind, connector.upgrade())
                     && let Some(message) = push.data.into_iter().nth(1).and_then(bytes)
                 {
-                    connector.journal.hear(&message);
+                    connector.hear(&message);
                 }
                 Ok::<(), ()>(())
             });
@@ -128,11 +128,13 @@ async fn identity(redis: &mut MultiplexedConnection, address: &str) -> Result<u6
     if !sabotage::keeps(Rule::Epoch) {
         return Ok(0);
     }
-    let identity = [told(&info, "run_id:"), told(&info, "master_replid:")];
-    Ok(match identity {
-        [None, _] => 0,
-        [Some(run_id), replication] => fnv1a(run_id) ^ replication.map_or(0, fnv1a).rotate_left(1),
-    })
+    // Whose data it had when it was promoted. Its own replication id changes when its first
+    // replica comes, too, and then processes would not agree on who it is.
+    let past = ["master_replid2:", "second_repl_offset:"].map(|field| told(&info, field));
+    let past = past.into_iter().flatten().map(fnv1a);
+    Ok(told(&info, "run_id:").map_or(0, |run_id| {
+        past.fold(fnv1a(run_id), |hash, past| hash.rotate_left(7) ^ past)
+    }))
 }
 
 fn told<'a>(info: &'a str, field: &str) -> Option<&'a str> {

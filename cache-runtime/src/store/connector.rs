@@ -379,6 +379,12 @@ impl Connector {
         }
     }
 
+    /// What another process could not invalidate.
+    pub(crate) fn hear(self: &Arc<Self>, message: &[u8]) {
+        self.journal.hear(message);
+        self.look_after_the_journal();
+    }
+
     /// To be called when the journal has got something to keep.
     pub(crate) fn look_after_the_journal(self: &Arc<Self>) {
         self.ensure_keeper(&mut self.lock());

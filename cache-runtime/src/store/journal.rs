@@ -113,7 +113,12 @@ impl Journal {
             }
             kept.names.insert(name.clone(), number);
         }
-        self.quiet.store(false, Ordering::Release);
+        if self.quiet.swap(false, Ordering::Release) {
+            tracing::warn!(
+                "invalidations are kept, and what they name is not served here, until the cache \
+                 server carries them out"
+            );
+        }
     }
 
     /// Whether one of these names waits for its invalidation.
