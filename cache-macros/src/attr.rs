@@ -31,6 +31,7 @@ pub(crate) struct CachedArgs {
     /// A closure, or the path of a function.
     pub(crate) unless: Option<Expr>,
     pub(crate) version: Option<u32>,
+    pub(crate) codec: Option<Expr>,
     pub(crate) runtime: Runtime,
 }
 
@@ -122,6 +123,10 @@ const CACHED: &[Usage] = &[
         "write a closure over the value: `unless = |user| user.is_guest()`",
     ),
     ("version", "write an integer: `version = 2`"),
+    (
+        "codec",
+        "write an expression: `codec = Codec::JSON.zstd(3)`",
+    ),
     CRATE,
 ];
 
@@ -167,6 +172,7 @@ impl CachedArgs {
                 "condition" => args.condition = Some(option.value(input)?),
                 "unless" => args.unless = Some(option.question(input)?),
                 "version" => args.version = Some(option.version(input)?),
+                "codec" => args.codec = Some(option.value(input)?),
                 "crate" => args.runtime = option.runtime(input)?,
                 _ => args.cache = Some(option.value(input)?),
             }

@@ -68,6 +68,7 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
         condition,
         unless,
         version,
+        codec,
         key,
         tags,
         options: _,
@@ -75,6 +76,7 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
     let private = runtime.private(Span::mixed_site());
     let none_ttl = none_ttl.map(|none_ttl| setter("none_ttl", none_ttl));
     let version = version.map(|version| quote!(.version(#version)));
+    let codec = codec.map(|codec| quote_spanned!(codec.span()=> .codec(|| #codec)));
     let (fixed_ttl, computed_ttl, ttl_of_value) = match ttl {
         None => (None, None, None),
         Some(Ttl::Fixed(ttl)) => (Some(setter("ttl", ttl)), None, None),
@@ -111,6 +113,7 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
             #tags,
         )
         #computed_ttl
+        #codec
     };
     let start = match condition {
         None => start,
@@ -743,7 +746,7 @@ mod tests {
     fn the_value_decides_in_a_closure() {
         let args = quote! {
             key = "token:<id>", ttl = |token| token.ttl(), unless = Token::is_empty,
-            condition = id > 0
+            condition = id > 0, codec = codec_of(id)
         };
         let function = quote! {
             async fn token(id: u64) -> Token {
@@ -753,7 +756,8 @@ mod tests {
         let options = quote! {
             "ttl = | token | token . ttl ()",
             "unless = Token :: is_empty",
-            "condition = id > 0"
+            "condition = id > 0",
+            "codec = codec_of (id)"
         };
         let site = site("token", "token:<id>", "Token", &options);
         assert_expansion(
@@ -778,6 +782,7 @@ mod tests {
                             ),
                             (),
                         )
+                        .codec(|| codec_of(id))
                     } else {
                         ::cache_runtime::__private::CachedCall::bypass({
                             let output = ::cache_runtime::__private::ReturnType::<Token>::NEW;

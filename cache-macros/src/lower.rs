@@ -30,6 +30,7 @@ pub(crate) struct CachedFn {
     pub(crate) condition: Option<Expr>,
     pub(crate) unless: Option<Expr>,
     pub(crate) version: Option<u32>,
+    pub(crate) codec: Option<Expr>,
     pub(crate) key: Name,
     pub(crate) tags: Vec<Tag>,
     /// The other arguments, as they are written.
@@ -141,6 +142,7 @@ pub(crate) fn cached(args: TokenStream, item: TokenStream) -> syn::Result<Cached
         condition: args.condition,
         unless: args.unless,
         version: args.version,
+        codec: args.codec,
         key: key.unwrap_or_else(|| Name::empty(Span::call_site())),
         tags,
         options,

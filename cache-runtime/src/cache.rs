@@ -11,6 +11,7 @@ use once_cell::sync::OnceCell;
 
 use crate::call::{Keep, Request};
 use crate::clock;
+use crate::codec::Codec;
 use crate::config::CacheBuilder;
 use crate::error::Error;
 use crate::health::{Health, Status};
@@ -53,6 +54,7 @@ pub struct Cache(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) tier: Tier,
     pub(crate) default_ttl: Duration,
+    pub(crate) codec: Codec,
     pub(crate) jitter: f64,
     pub(crate) op_timeout: Duration,
     pub(crate) lease_wait: Duration,
@@ -211,6 +213,7 @@ impl Cache {
             tags: options.tags,
             ttl: options.ttl,
             none_ttl: None,
+            codec: options.codec,
             version: 0,
         };
         request
@@ -304,9 +307,10 @@ impl Cache {
             }
             #[cfg(feature = "redis")]
             Tier::Shared(shared) => {
-                let payload = serde_json::to_vec(value)
-                    .map_err(|error| Error::codec(key.as_str(), "encoded", &error))?;
-                let value = Encoded::Value(&payload);
+                let codec = options.codec.unwrap_or(self.codec());
+                let value = codec.encode(value).map(Encoded::Value);
+                let value =
+                    value.map_err(|reason| Error::codec(key.as_str(), "encoded", &reason))?;
                 let set = shared.set(&key, &options.tags, &value, ttl).await;
                 self.count(set)
             }
@@ -641,6 +645,11 @@ impl Cache {
 
     pub(crate) fn default_ttl(&self) -> Duration {
         self.0.default_ttl
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn codec(&self) -> Codec {
+        self.0.codec
     }
 
     pub(crate) fn jitter(&self) -> f64 {

@@ -4,6 +4,7 @@ use std::env::{self, VarError};
 use std::time::Duration;
 
 use crate::cache::{Cache, Inner, Tier};
+use crate::codec::Codec;
 use crate::error::Error;
 use crate::local::Local;
 use crate::settle::Unsettled;
@@ -31,6 +32,7 @@ pub struct CacheBuilder {
     url: String,
     namespace: String,
     default_ttl: Duration,
+    codec: Codec,
     jitter: f64,
     op_timeout: Duration,
     connect_timeout: Duration,
@@ -48,6 +50,7 @@ impl Default for CacheBuilder {
             url: "memory:".to_owned(),
             namespace: "cache".to_owned(),
             default_ttl: Duration::from_secs(300),
+            codec: Codec::JSON,
             jitter: 0.1,
             op_timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_millis(500),
@@ -160,6 +163,22 @@ impl CacheBuilder {
     /// ```
     pub fn default_ttl(mut self, ttl: Duration) -> Self {
         self.default_ttl = ttl;
+        self
+    }
+
+    /// How values are written on the server if nothing else is said. Default:
+    /// [`Codec::JSON`], uncompressed.
+    ///
+    /// ```
+    /// use cache_runtime::{Cache, Codec};
+    ///
+    /// # #[cfg(feature = "lz4")]
+    /// let builder = Cache::builder().codec(Codec::JSON.lz4());
+    /// # let builder = Cache::builder().codec(Codec::JSON);
+    /// # let _ = builder;
+    /// ```
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
         self
     }
 
@@ -309,6 +328,7 @@ impl CacheBuilder {
         Cache::new(Inner {
             tier,
             default_ttl: self.default_ttl,
+            codec: self.codec,
             jitter: self.jitter,
             op_timeout: self.op_timeout,
             lease_wait: self.lease_wait,

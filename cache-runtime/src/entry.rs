@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! lease   'L' format stamp[8]
-//! entry   'E' format stamp[8]  codec flags version[4] created[8] ttl[8] cost[4] epoch[8]
-//!         tags[2]  (version[8] length[2] name)*  payload
+//! entry   'E' format stamp[8]  codec compression flags version[4] created[8] ttl[8] cost[4]
+//!         epoch[8] tags[2]  (version[8] length[2] name)*  payload
 //! ```
 //!
 //! Numbers are little-endian. The first ten bytes, the [`Mark`], differ for each
@@ -12,13 +12,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::codec::Form;
 use crate::key::Key;
 use crate::unique;
 
 const FORMAT: u8 = 1;
 const LEASE: u8 = b'L';
 const ENTRY: u8 = b'E';
-const JSON: u8 = b'j';
 const NONE: u8 = 1;
 
 /// The first bytes of a slot: unlike those of any other lease or entry.
@@ -57,6 +57,8 @@ pub(crate) struct Entry {
 /// What is read of a header; the rest is for people with `redis-cli`, and for early refresh.
 #[derive(Debug)]
 pub(crate) struct Decoded {
+    /// How the payload is written.
+    pub(crate) form: Form,
     /// Whether what is cached is a `None`.
     pub(crate) none: bool,
     /// Which meaning its value has.
@@ -77,6 +79,7 @@ impl Entry {
 /// What the writer of an entry knows about it.
 #[derive(Debug)]
 pub(crate) struct Header<'a> {
+    pub(crate) form: Form,
     pub(crate) none: bool,
     pub(crate) version: u32,
     pub(crate) ttl: Duration,
@@ -95,7 +98,7 @@ impl Header<'_> {
             .unwrap_or_default();
         let mut out = Vec::with_capacity(128);
         out.extend(new_mark(ENTRY));
-        out.push(JSON);
+        out.extend(self.form.to_bytes());
         out.push(if self.none { NONE } else { 0 });
         out.extend(self.version.to_le_bytes());
         out.extend(millis(created).to_le_bytes());
@@ -143,8 +146,9 @@ pub(crate) fn decode(bytes: Option<Vec<u8>>) -> Slot {
 
 fn decode_header(bytes: &[u8]) -> Option<Decoded> {
     let mut rest = bytes.get(size_of::<Mark>()..)?;
-    let [codec, flags] = take(&mut rest)?;
-    if codec != JSON || flags & !NONE != 0 {
+    let form = Form::from_bytes(take(&mut rest)?)?;
+    let [flags] = take(&mut rest)?;
+    if flags & !NONE != 0 {
         return None;
     }
     let version = u32::from_le_bytes(take(&mut rest)?);
@@ -162,6 +166,7 @@ fn decode_header(bytes: &[u8]) -> Option<Decoded> {
         tags.push((Key::from(str::from_utf8(name).ok()?), version));
     }
     Some(Decoded {
+        form,
         none: flags & NONE != 0,
         version,
         epoch,
@@ -173,6 +178,7 @@ fn decode_header(bytes: &[u8]) -> Option<Decoded> {
 /// An entry's bytes, for those who count what writing them takes.
 pub fn encode_entry(tags: &[Key], versions: &[u64], payload: &[u8]) -> Vec<u8> {
     let header = Header {
+        form: Form::NONE,
         none: false,
         version: 0,
         ttl: Duration::from_secs(60),
@@ -208,6 +214,7 @@ mod tests {
 
     fn encoded(tags: &[Key], versions: &[u64]) -> Vec<u8> {
         let header = Header {
+            form: Form::NONE,
             none: false,
             version: 2,
             ttl: Duration::from_secs(60),
@@ -277,7 +284,7 @@ mod tests {
             if let Slot::Entry(entry) = decode(Some(bytes.clone())) {
                 // Whatever its tags are now, they and the payload are all there is.
                 let tags: usize = entry.header.tags.iter().map(|(tag, _)| 10 + tag.as_str().len()).sum();
-                prop_assert_eq!(entry.header.payload_at, 46 + tags);
+                prop_assert_eq!(entry.header.payload_at, 47 + tags);
                 prop_assert!(bytes.ends_with(entry.payload()));
             }
         }

@@ -28,6 +28,11 @@ enum Kind {
     Key(String),
     #[error("{0}")]
     Codec(String),
+    #[error("{message}")]
+    Lacks {
+        feature: &'static str,
+        message: String,
+    },
     #[error("the cache server at {address} did not answer within {limit:?}")]
     Timeout {
         address: String,
@@ -107,7 +112,8 @@ impl Error {
         matches!(*self.0, Kind::Config(_))
     }
 
-    /// A value that cannot be encoded, or that is stored in another form than the one asked for.
+    /// A value that cannot be encoded, or that is stored in another form than the one
+    /// asked for, or in one that this program was built without the feature for.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -119,7 +125,7 @@ impl Error {
     /// # }
     /// ```
     pub fn is_codec(&self) -> bool {
-        matches!(*self.0, Kind::Codec(_))
+        matches!(*self.0, Kind::Codec(_) | Kind::Lacks { .. })
     }
 
     /// The server did not answer in time, so it may or may not have done what it was asked.
@@ -170,6 +176,19 @@ impl Error {
 
 #[cfg(feature = "redis")]
 impl Error {
+    pub(crate) fn lacks(key: &str, feature: &'static str, reason: &dyn fmt::Display) -> Self {
+        let message = format!("the value of `{key}` cannot be decoded: {reason}");
+        Kind::Lacks { feature, message }.into()
+    }
+
+    /// The feature without which this program was built, and a value cannot be decoded.
+    pub(crate) fn lacks_feature(&self) -> Option<&'static str> {
+        match &*self.0 {
+            Kind::Lacks { feature, .. } => Some(feature),
+            _ => None,
+        }
+    }
+
     pub(crate) fn timeout(address: &str, limit: std::time::Duration) -> Self {
         let address = address.to_owned();
         Kind::Timeout { address, limit }.into()

@@ -56,12 +56,14 @@
 //! `CACHE_URL=redis://…`, on Redis or Valkey, which is then shared by all
 //! processes. See [`CacheBuilder::from_env`] and [`CacheBuilder::url`].
 //!
-//! Values go to the server as JSON, after a binary header; keys are readable in
-//! `redis-cli`: `cache:e:user:42`.
+//! Values go to the server as JSON, or as a [`Codec`] says, after a binary header; keys
+//! are readable in `redis-cli`: `cache:e:user:42`.
 //!
 //! # Features
 //!
 //! * `redis` (default): the shared tier. Without it the cache runs in-process only.
+//! * `postcard`, `msgpack`: these formats of values on the server, beside JSON.
+//! * `lz4`, `zstd`: compression of them. `zstd` is built by a C compiler.
 //! * `uuid`, `chrono`, `time`, `jiff`: the types of these crates in keys.
 
 // Some of what the tiers have in common is used, or awaited, by the shared one only.
@@ -81,6 +83,7 @@
 mod cache;
 mod call;
 mod clock;
+mod codec;
 mod config;
 #[cfg(feature = "redis")]
 mod entry;
@@ -117,6 +120,7 @@ pub use cache_macros::{CacheTag, KeyPart, cache_invalidate, cached, key};
 
 pub use crate::cache::{AsCache, Cache, global, install};
 pub use crate::call::BoxedFuture;
+pub use crate::codec::Codec;
 pub use crate::config::CacheBuilder;
 pub use crate::error::Error;
 pub use crate::health::{Health, Status};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::codec::Codec;
 use crate::error::Error;
 use crate::key::Key;
 
@@ -25,10 +26,11 @@ use crate::key::Key;
 pub struct Options {
     pub(crate) ttl: Option<Duration>,
     pub(crate) tags: Vec<Key>,
+    pub(crate) codec: Option<Codec>,
 }
 
 impl Options {
-    /// The cache's default ttl, and no tags.
+    /// The cache's default ttl and codec, and no tags.
     ///
     /// ```
     /// let options = cache_runtime::Options::new();
@@ -62,6 +64,21 @@ impl Options {
     #[must_use]
     pub fn tag(mut self, tag: impl Into<Key>) -> Self {
         self.tags.push(tag.into());
+        self
+    }
+
+    /// How the value is written on a server. Left out, it is [what the cache
+    /// says](crate::CacheBuilder::codec). Whatever is there already is read as it was written.
+    ///
+    /// ```
+    /// use cache_runtime::{Codec, Options};
+    ///
+    /// let options = Options::new().codec(Codec::JSON);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = Some(codec);
         self
     }
 

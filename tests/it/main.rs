@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod behaviour;
+mod codecs;
 mod connecting;
 mod fixture_works;
 mod gated;

@@ -65,6 +65,7 @@ const CHAPTERS: &[Chapter] = &[
             "condition_",
             "unless_",
             "version_",
+            "codec_",
             "cache_not_a_cache",
             "crate_",
             "several_mistakes",

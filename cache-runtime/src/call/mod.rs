@@ -26,6 +26,7 @@ pub use self::invalidate::InvalidateCall;
 pub(crate) use self::shared::decode_outcome;
 use crate::cache::{Cache, Tier};
 use crate::clock;
+use crate::codec::Codec;
 use crate::key::{Key, Name, Names, Parts};
 use crate::stats::{CallSite, Counters};
 use crate::value::{CacheValue, Outcome, Shape, SharedValue, outcome, to_return};
@@ -51,6 +52,8 @@ pub(crate) struct Request {
     pub(crate) ttl: Option<Duration>,
     /// How long a `None` is cached; not at all without it.
     pub(crate) none_ttl: Option<Duration>,
+    /// How its value is written on a server; as the cache says without it.
+    pub(crate) codec: Option<Codec>,
     /// Which meaning its values have; others are not served.
     pub(crate) version: u32,
 }
@@ -101,6 +104,15 @@ impl<S: Shape> CachedCall<S> {
     pub fn ttl(mut self, ttl: impl FnOnce() -> Duration) -> Self {
         if let Started::Miss(request) = &mut self.0 {
             request.ttl = Some(ttl());
+        }
+        self
+    }
+
+    /// Sets how this call's value is written on a server.
+    #[must_use]
+    pub fn codec(mut self, codec: impl FnOnce() -> Codec) -> Self {
+        if let Started::Miss(request) = &mut self.0 {
+            request.codec = Some(codec());
         }
         self
     }
@@ -178,6 +190,7 @@ impl Request {
             tags: names,
             ttl: site.ttl,
             none_ttl: site.none_ttl,
+            codec: None,
             version: site.version,
         }
     }
@@ -259,6 +272,11 @@ impl Request {
 
     fn value_ttl(&self) -> Duration {
         self.ttl.unwrap_or(self.cache.default_ttl())
+    }
+
+    #[cfg(feature = "redis")]
+    fn codec(&self) -> Codec {
+        self.codec.unwrap_or(self.cache.codec())
     }
 
     /// The longest that anything this call stores may be served.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{Keep, Request, put_together, to_shared};
 use crate::clock;
+use crate::codec::{self, Reason};
 use crate::entry::{Entry, Mark, Slot};
 use crate::error::Error;
 use crate::flight::{Boarding, Landing, Leader, Waiter};
@@ -277,7 +278,9 @@ impl Request {
 
     fn report(&self, error: &Error) {
         assert!(sabotage::keeps(Rule::Degrade), "{error}");
-        if error.is_codec() {
+        if error.lacks_feature().is_some_and(|it| !codec::is_news(it)) {
+            tracing::debug!(%error, "not served from the cache");
+        } else if error.is_codec() {
             tracing::warn!(%error, "not served from the cache, or not stored");
         } else {
             // The connection reports each change of its state.
@@ -351,17 +354,16 @@ impl Request {
     ) -> Result<(), Error> {
         let ttl = self.lifetime(outcome, keep);
         let encoded = match outcome {
-            Outcome::Value(value) => serde_json::to_vec(value).map(Some),
-            Outcome::None => Ok(None),
+            Outcome::Value(value) => self.codec().encode(value).map(Encoded::Value),
+            Outcome::None => Ok(Encoded::None),
         };
-        if let (Some(ttl), Ok(payload)) = (ttl, &encoded) {
-            let value = payload.as_deref().map_or(Encoded::None, Encoded::Value);
-            return lease.fill(&value, ttl, self.version, cost).await;
+        if let (Some(ttl), Ok(value)) = (ttl, &encoded) {
+            return lease.fill(value, ttl, self.version, cost).await;
         }
         lease.release().await;
         encoded
             .map(drop)
-            .map_err(|error| Error::codec(self.key.as_str(), "encoded", &error))
+            .map_err(|reason| Error::codec(self.key.as_str(), "encoded", &reason))
     }
 }
 
@@ -370,7 +372,9 @@ pub(crate) fn decode_outcome<V: CacheValue>(key: &Key, entry: &Entry) -> Result<
     if entry.header.none {
         return Ok(Outcome::None);
     }
-    serde_json::from_slice(entry.payload())
-        .map(Outcome::Value)
-        .map_err(|error| Error::codec(key.as_str(), "decoded", &error))
+    let decoded = entry.header.form.decode(entry.payload());
+    decoded.map(Outcome::Value).map_err(|reason| match reason {
+        Reason::Lacks(feature) => Error::lacks(key.as_str(), feature, &reason),
+        Reason::Other(reason) => Error::codec(key.as_str(), "decoded", &reason),
+    })
 }

@@ -32,6 +32,7 @@ pub(crate) use self::connector::Limits;
 pub(crate) use self::journal::Journal;
 pub(crate) use self::keyspace::Keyspace;
 use crate::clock;
+use crate::codec::{Form, Payload};
 use crate::entry::{self, Entry, Header, Mark, Slot};
 use crate::error::Error;
 use crate::flight::Flights;
@@ -300,7 +301,7 @@ impl Shared {
         &self,
         key: &Key,
         tags: &[Key],
-        value: &Encoded<'_>,
+        value: &Encoded,
         ttl: Duration,
     ) -> Result<(), Error> {
         // Asked for in any case: it tells which connection, and so which server, the entry is for.
@@ -310,6 +311,7 @@ impl Shared {
         let (connection, replies) = self.connector.send(&read).await?;
         let versions = versions(replies.into_iter().skip(1), key)?;
         let entry = value.after(&Header {
+            form: value.form(),
             none: value.is_none(),
             version: 0,
             ttl,
@@ -460,12 +462,13 @@ impl Lease {
     /// names that server, and no other.
     pub(crate) async fn fill(
         &self,
-        value: &Encoded<'_>,
+        value: &Encoded,
         ttl: Duration,
         version: u32,
         cost: Duration,
     ) -> Result<(), Error> {
         let entry = value.after(&Header {
+            form: value.form(),
             none: value.is_none(),
             version,
             ttl,
@@ -538,22 +541,29 @@ impl Drop for Lease {
     }
 }
 
-/// A value in its stored form, and whether it is a `None`.
+/// A value in its stored form, or a `None`.
 #[derive(Debug)]
-pub(crate) enum Encoded<'a> {
-    Value(&'a [u8]),
+pub(crate) enum Encoded {
+    Value(Payload),
     None,
 }
 
-impl Encoded<'_> {
+impl Encoded {
     fn is_none(&self) -> bool {
         matches!(self, Self::None)
+    }
+
+    fn form(&self) -> Form {
+        match self {
+            Self::Value(payload) => payload.form,
+            Self::None => Form::NONE,
+        }
     }
 
     fn after(&self, header: &Header<'_>) -> Vec<u8> {
         let mut entry = header.encode();
         if let Self::Value(payload) = self {
-            entry.extend_from_slice(payload);
+            entry.extend_from_slice(&payload.bytes);
         }
         entry
     }

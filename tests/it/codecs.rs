@@ -1,0 +1,340 @@
+//! How values are written on the server: each form is read by everybody, and what
+//! cannot be read is a miss.
+
+use cache_runtime::{Cache, Codec, Options, cached};
+use cache_tests::RedisServer;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Page {
+    number: u32,
+    author: Option<String>,
+    lines: Vec<String>,
+    weight: f64,
+}
+
+impl Page {
+    /// So long that compression is worth it, and repetitive enough for it to work.
+    fn long(number: u32) -> Self {
+        Self {
+            number,
+            author: Some("größe".to_owned()),
+            lines: (0..500)
+                .map(|n| format!("line {n} of page {number}"))
+                .collect(),
+            weight: 0.1,
+        }
+    }
+}
+
+#[cached(key = "page:<number>", codec = codec, cache = cache, skip(cache, codec))]
+async fn page(cache: &Cache, codec: Codec, number: u32) -> Page {
+    Page::long(number)
+}
+
+/// Two caches on one server know no more of each other than two processes do.
+fn cache(server: &RedisServer) -> Cache {
+    let cache = Cache::builder().url(server.url()).namespace("test");
+    cache.build().unwrap()
+}
+
+const FORMATS: [(Codec, u8); 3] = [
+    (Codec::JSON, b'j'),
+    (Codec::MESSAGE_PACK, b'm'),
+    (Codec::POSTCARD, b'p'),
+];
+
+/// Every codec, with the two bytes by which an entry names its form.
+fn codecs() -> Vec<(Codec, [u8; 2])> {
+    let packed = |(format, name): (Codec, u8)| {
+        [
+            (format, [name, b'-']),
+            (format.lz4(), [name, b'l']),
+            (format.zstd(3), [name, b'z']),
+        ]
+    };
+    FORMATS.into_iter().flat_map(packed).collect()
+}
+
+fn slot(server: &RedisServer, key: &str) -> Vec<u8> {
+    server.query(&["GET", &format!("test:e:{key}")])
+}
+
+fn put(server: &RedisServer, key: &str, slot: &[u8]) {
+    let mut set = redis::cmd("SET");
+    set.arg(format!("test:e:{key}")).arg(slot);
+    let () = set.query(&mut server.connection()).unwrap();
+}
+
+/// Where an entry without tags names its form, and where its payload begins.
+const FORM: std::ops::Range<usize> = 10..12;
+const PAYLOAD: usize = 47;
+
+#[tokio::test]
+async fn each_codec_reads_what_it_wrote() {
+    let server = RedisServer::start();
+    for (number, (codec, form)) in (0..).zip(codecs()) {
+        for _ in 0..2 {
+            assert_eq!(
+                page(&cache(&server), codec, number).await,
+                Page::long(number)
+            );
+        }
+        assert_eq!(slot(&server, &format!("page:{number}"))[FORM], form);
+        let cache = cache(&server);
+        page(&cache, codec, number).await;
+        let stats = cache.stats();
+        assert_eq!(
+            (stats.hits, stats.loads, stats.errors),
+            (1, 0, 0),
+            "{codec:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_codec_keeps_the_entries() {
+    let server = RedisServer::start();
+    for (number, (before, form)) in (0..).zip(codecs()) {
+        page(&cache(&server), before, number).await;
+        for (after, _) in codecs() {
+            let cache = cache(&server);
+            assert_eq!(page(&cache, after, number).await, Page::long(number));
+            let stats = cache.stats();
+            assert_eq!(
+                (stats.hits, stats.loads, stats.errors),
+                (1, 0, 0),
+                "{before:?} {after:?}"
+            );
+        }
+        assert_eq!(slot(&server, &format!("page:{number}"))[FORM], form);
+    }
+}
+
+#[tokio::test]
+async fn a_codec_is_that_of_the_call_else_of_the_cache() {
+    let server = RedisServer::start();
+    let cache = Cache::builder()
+        .url(server.url())
+        .namespace("test")
+        .codec(Codec::MESSAGE_PACK.lz4())
+        .build()
+        .unwrap();
+    let page = Page::long(1);
+    cache.set("set", &page, Options::new()).await.unwrap();
+    assert_eq!(slot(&server, "set")[FORM], *b"ml");
+    let postcard = || Options::new().codec(Codec::POSTCARD);
+    cache.set("set", &page, postcard()).await.unwrap();
+    assert_eq!(slot(&server, "set")[FORM], *b"p-");
+    assert_eq!(cache.get("set").await.unwrap(), Some(page.clone()));
+
+    let load = async || Ok::<_, ()>(Page::long(1));
+    let loaded = cache.get_or_load("load", Options::new(), load()).await;
+    assert_eq!(slot(&server, "load")[FORM], *b"ml");
+    assert_eq!(loaded, Ok(page.clone()));
+    cache.delete("load").await.unwrap();
+    let loaded = cache.get_or_load("load", postcard(), load()).await;
+    assert_eq!(slot(&server, "load")[FORM], *b"p-");
+    assert_eq!(loaded, Ok(page));
+}
+
+#[tokio::test]
+async fn large_values_are_small_on_the_server_and_small_ones_are_left_alone() {
+    let server = RedisServer::start();
+    let cache = cache(&server);
+    let length = |key: &str| server.query::<usize>(&["STRLEN", &format!("test:e:{key}")]);
+    let small = "x".repeat(500);
+    let large = "x".repeat(100_000);
+    for (format, name) in FORMATS {
+        let options = |codec| Options::new().codec(codec);
+        for codec in [format.lz4(), format.zstd(3)] {
+            cache.set("large", &large, options(codec)).await.unwrap();
+            assert!(length("large") < 1_000, "{codec:?}: {}", length("large"));
+            assert_eq!(cache.get("large").await.unwrap(), Some(large.clone()));
+
+            cache.set("small", &small, options(codec)).await.unwrap();
+            assert!(length("small") > 500, "{codec:?}: {}", length("small"));
+            assert_eq!(slot(&server, "small")[FORM], [name, b'-']);
+
+            let codec = codec.above(100);
+            cache.set("small", &small, options(codec)).await.unwrap();
+            assert!(length("small") < 200, "{codec:?}: {}", length("small"));
+            assert_eq!(cache.get("small").await.unwrap(), Some(small.clone()));
+        }
+        cache.set("large", &large, options(format)).await.unwrap();
+        assert!(length("large") > 100_000);
+    }
+}
+
+/// What is in the slot is loaded over, and said by hand.
+async fn check_mended(server: &RedisServer, codec: Codec, spoilt: &[u8]) {
+    put(server, "page:1", spoilt);
+    let cache = cache(server);
+    // Garbage may be a value by chance only where nothing could tell.
+    assert!(
+        cache
+            .get::<Page>("page:1")
+            .await
+            .map_or(true, |page| page.is_none())
+    );
+    for _ in 0..2 {
+        assert_eq!(page(&cache, codec, 1).await, Page::long(1));
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.hits, stats.loads), (1, 1), "{codec:?}");
+}
+
+#[tokio::test]
+async fn a_payload_that_is_cut_or_corrupt_is_loaded_over() {
+    let server = RedisServer::start();
+    for (codec, form) in codecs() {
+        server.flush_all();
+        page(&cache(&server), codec, 1).await;
+        let whole = slot(&server, "page:1");
+        for end in [
+            PAYLOAD,
+            PAYLOAD + 2,
+            PAYLOAD + 4,
+            PAYLOAD + 40,
+            whole.len() - 1,
+        ] {
+            check_mended(&server, codec, &whole[..end]).await;
+        }
+        if form[1] == b'-' {
+            continue;
+        }
+        // A length that is wrong, and ones that no server could hold.
+        for length in [0, 1, 5_000, 512 << 20, (512 << 20) + 1, u32::MAX] {
+            let mut spoilt = whole.clone();
+            spoilt[PAYLOAD..][..4].copy_from_slice(&length.to_le_bytes());
+            check_mended(&server, codec, &spoilt).await;
+        }
+        let mut spoilt = whole.clone();
+        spoilt[PAYLOAD + 4..].fill(0xff);
+        check_mended(&server, codec, &spoilt).await;
+    }
+}
+
+#[tokio::test]
+async fn a_payload_that_is_not_what_the_header_says_is_loaded_over() {
+    let server = RedisServer::start();
+    let codec = Codec::JSON;
+    page(&cache(&server), codec, 1).await;
+    let whole = slot(&server, "page:1");
+    // In another form, and in one of the future.
+    for form in [
+        *b"m-",
+        *b"p-",
+        *b"jl",
+        *b"jz",
+        *b"pz",
+        *b"c-",
+        *b"jb",
+        [0, 0],
+    ] {
+        let mut spoilt = whole.clone();
+        spoilt[FORM].copy_from_slice(&form);
+        check_mended(&server, codec, &spoilt).await;
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Number(u32),
+    Text(String),
+}
+
+#[cached(key = "untagged:<id>", codec = codec, cache = cache, skip(cache, codec))]
+async fn untagged(cache: &Cache, codec: Codec, id: u32) -> Untagged {
+    Untagged::Text(id.to_string())
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Flattened {
+    id: u32,
+    #[serde(flatten)]
+    more: std::collections::BTreeMap<String, u32>,
+}
+
+#[cached(key = "flattened:<id>", codec = codec, cache = cache, skip(cache, codec))]
+async fn flattened(cache: &Cache, codec: Codec, id: u32) -> Flattened {
+    let more = [("a".to_owned(), 1)].into();
+    Flattened { id, more }
+}
+
+/// As the documentation of `Codec::POSTCARD` says.
+#[tokio::test]
+async fn a_type_that_its_codec_has_no_form_for_is_a_miss_each_time() {
+    let server = RedisServer::start();
+    for (codec, form) in codecs() {
+        server.flush_all();
+        let cache = cache(&server);
+        for _ in 0..2 {
+            assert_eq!(
+                untagged(&cache, codec, 1).await,
+                Untagged::Text("1".to_owned())
+            );
+            assert_eq!(flattened(&cache, codec, 2).await.more["a"], 1);
+        }
+        let stats = cache.stats();
+        let fits = form[0] != b'p';
+        assert_eq!(
+            (stats.hits, stats.loads),
+            if fits { (2, 2) } else { (0, 4) },
+            "{codec:?}"
+        );
+        assert_eq!(stats.errors == 0, fits);
+    }
+}
+
+#[cached(key = "nobody:<id>", none_ttl = 60, codec = codec, cache = cache, skip(cache, codec))]
+async fn nobody(cache: &Cache, codec: Codec, id: u32) -> Option<Page> {
+    None
+}
+
+#[tokio::test]
+async fn a_none_is_one_in_each_codec() {
+    let server = RedisServer::start();
+    let cache = cache(&server);
+    for (codec, _) in codecs() {
+        assert_eq!(nobody(&cache, codec, 1).await, None);
+    }
+    assert_eq!(cache.stats().loads, 1);
+}
+
+#[tokio::test]
+async fn a_type_may_gain_a_field_where_the_form_names_them() {
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Before {
+        name: String,
+        gone: u8,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct After {
+        #[serde(default)]
+        id: u32,
+        name: String,
+    }
+
+    let server = RedisServer::start();
+    let cache = cache(&server);
+    let name = "Ada".to_owned();
+    for codec in [Codec::JSON, Codec::MESSAGE_PACK] {
+        let before = Before {
+            name: name.clone(),
+            gone: 7,
+        };
+        let options = Options::new().codec(codec);
+        cache.set("user", &before, options).await.unwrap();
+        let after = cache.get::<After>("user").await.unwrap();
+        assert_eq!(
+            after,
+            Some(After {
+                id: 0,
+                name: name.clone()
+            }),
+            "{codec:?}"
+        );
+    }
+}
