@@ -12,6 +12,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+
 use crate::codec::Form;
 use crate::key::Key;
 use crate::unique;
@@ -50,8 +52,8 @@ pub(crate) enum Slot {
 pub(crate) struct Entry {
     pub(crate) mark: Mark,
     pub(crate) header: Decoded,
-    /// The whole slot.
-    bytes: Vec<u8>,
+    /// The whole slot; others who asked for it at the same time may have it too.
+    bytes: Bytes,
 }
 
 /// What is read of a header; the rest is for people with `redis-cli`, and for early refresh.
@@ -121,8 +123,8 @@ impl Header<'_> {
 }
 
 /// Reads a slot; any bytes at all are one of the four cases.
-pub(crate) fn decode(bytes: Option<Vec<u8>>) -> Slot {
-    let Some(bytes) = bytes else {
+pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
+    let Some(bytes) = bytes.map(Into::into) else {
         return Slot::Absent;
     };
     match bytes.first_chunk::<10>() {

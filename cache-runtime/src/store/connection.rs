@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, FromRedisValue as _, Pipeline, PushInfo, PushKind,
-    RedisError, Value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue as _, Pipeline, PushInfo,
+    PushKind, RedisError, Value,
 };
 
 use super::connector::Connector;
@@ -90,10 +90,43 @@ impl Connection {
     }
 
     /// The same without a deadline, and with the error as it is.
-    pub(crate) async fn try_request(&self, commands: &Pipeline) -> Result<Vec<Value>, RedisError> {
+    pub(crate) async fn try_request<C: Commands>(
+        &self,
+        commands: &C,
+    ) -> Result<C::Replies, RedisError> {
         // A clone is a handle to the same connection.
-        let values: Vec<Value> = commands.query_async(&mut self.redis.clone()).await?;
+        commands.send(self.redis.clone()).await
+    }
+}
+
+/// One command or several, to be sent together.
+pub(crate) trait Commands: Sync {
+    type Replies: Send;
+
+    fn send(
+        &self,
+        redis: MultiplexedConnection,
+    ) -> impl Future<Output = Result<Self::Replies, RedisError>> + Send;
+}
+
+impl Commands for Pipeline {
+    type Replies = Vec<Value>;
+
+    async fn send(&self, mut redis: MultiplexedConnection) -> Result<Vec<Value>, RedisError> {
+        let values: Vec<Value> = self.query_async(&mut redis).await?;
         values.into_iter().map(Value::extract_error).collect()
+    }
+}
+
+/// On the way of every hit: neither boxed nor in a pipeline of one.
+impl Commands for Cmd {
+    type Replies = Value;
+
+    async fn send(&self, mut redis: MultiplexedConnection) -> Result<Value, RedisError> {
+        match redis.send_packed_command(self).await? {
+            Value::ServerError(error) => Err(error.into()),
+            value => Ok(value),
+        }
     }
 }
 

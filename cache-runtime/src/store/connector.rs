@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::connection::{Connection, commands, explain, script};
+use super::connection::{Commands, Connection, commands, explain, script};
 use super::journal::Journal;
 use super::keyspace::Keyspace;
 use crate::clock;
@@ -121,10 +121,19 @@ impl Connector {
     ///
     /// What it sends must bear to be sent twice: a connection that turns out to
     /// have been closed while it was idle is replaced once.
-    pub(crate) async fn send(
+    pub(crate) async fn send<C: Commands>(
         self: &Arc<Self>,
-        commands: &Pipeline,
-    ) -> Result<(Arc<Connection>, Vec<Value>), Error> {
+        commands: &C,
+    ) -> Result<(Arc<Connection>, C::Replies), Error> {
+        self.send_until(commands, self.deadline()).await
+    }
+
+    /// The same with a deadline that may be that of callers who have waited already.
+    pub(crate) async fn send_until<C: Commands>(
+        self: &Arc<Self>,
+        commands: &C,
+        until: Instant,
+    ) -> Result<(Arc<Connection>, C::Replies), Error> {
         let begun = Instant::now();
         let mut used = None;
         let request = async {
@@ -140,7 +149,7 @@ impl Connector {
             }
             .map_err(|error| explain(&self.address, &error))
         };
-        let result = self.within_limit(request).await?;
+        let result = self.within(until, request).await?;
         self.judge(begun, used.as_ref(), result)
     }
 
@@ -155,13 +164,20 @@ impl Connector {
             let values = connection.try_request(commands).await;
             values.map_err(|error| explain(&self.address, &error))
         };
-        let result = self.within_limit(request).await?;
+        let result = self.within(self.deadline(), request).await?;
         self.judge(begun, Some(connection), result)
     }
 
-    /// Fails itself only where nothing can be asked at all.
-    async fn within_limit<T>(
+    /// The deadline of what begins now.
+    pub(crate) fn deadline(&self) -> Instant {
+        // One that is too far off for the clock is as good as any.
+        Instant::now() + self.limits.operation.min(clock::FOREVER)
+    }
+
+    /// Awaits an answer, at most until then. Fails itself only where nothing can be asked at all.
+    pub(crate) async fn within<T>(
         &self,
+        until: Instant,
         request: impl Future<Output = Result<T, Error>>,
     ) -> Result<Result<T, Error>, Error> {
         if Handle::try_current().is_err() {
@@ -171,7 +187,7 @@ impl Connector {
         if !sabotage::keeps(Rule::Deadline) {
             return Ok(request.await);
         }
-        match tokio::time::timeout(self.limits.operation, request).await {
+        match tokio::time::timeout_at(until.into(), request).await {
             Ok(result) => Ok(result),
             Err(_) => Ok(Err(Error::timeout(&self.address, self.limits.operation))),
         }
@@ -268,9 +284,14 @@ impl Connector {
             if link.is_attempting(&attempt) {
                 link.state = State::Idle;
             }
-            let reason = "the attempt to connect was cut short";
-            Err(Error::unavailable(&self.address, &reason))
+            Err(self.cut_short())
         })
+    }
+
+    /// What was waited for has ended with the runtime that it ran on.
+    pub(crate) fn cut_short(&self) -> Error {
+        let reason = "the runtime on which it was asked was shut down";
+        Error::unavailable(&self.address, &reason)
     }
 
     fn begin_attempt(self: &Arc<Self>, link: &mut Link) -> watch::Receiver<Option<Attempt>> {

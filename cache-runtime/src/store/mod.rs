@@ -13,21 +13,25 @@
 
 mod connection;
 mod connector;
+mod gather;
 mod journal;
 mod keyspace;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, Pipeline, ProtocolVersion, Value};
+use redis::{
+    Client, Cmd, ConnectionAddr, IntoConnectionInfo as _, Pipeline, ProtocolVersion, Value,
+};
 
 use self::connection::{Connection, bytes, commands, script};
 use self::connector::Connector;
 pub(crate) use self::connector::Limits;
+use self::gather::{Found, Gather, Source};
 #[cfg(all(test, shuttle))]
 pub(crate) use self::journal::Journal;
 pub(crate) use self::keyspace::Keyspace;
@@ -56,6 +60,7 @@ const NUDGE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Shared {
     connector: Arc<Connector>,
+    reads: Gather<Connector>,
     keyspace: Keyspace,
     lease: Duration,
     pub(crate) flights: Flights<Seen>,
@@ -140,8 +145,10 @@ impl Shared {
         let client = Client::open(info).map_err(|error| Error::config(error.to_string()))?;
         let keyspace = Keyspace::new(namespace);
         let connector = Connector::new(client, address, limits, keyspace.clone(), journal_capacity);
+        let connector = Arc::new(connector);
         Ok(Self {
-            connector: Arc::new(connector),
+            reads: Gather::new(connector.clone()),
+            connector,
             keyspace,
             lease,
             flights: Flights::default(),
@@ -163,22 +170,20 @@ impl Shared {
         sabotage::keeps(Rule::Distrust) && self.connector.journal.distrusts(key, tags)
     }
 
-    /// Reads a slot and the versions of `tags`, in one round trip.
+    /// Reads a slot and the versions of `tags`, in one round trip, which others may share.
     pub(crate) async fn look(&self, key: &Key, tags: &[Key]) -> Result<Sight, Error> {
-        let mut look = commands();
-        let mget = look.cmd("MGET").arg(self.slot(key));
+        let mut read = Cmd::with_capacity(2 + tags.len(), 64 * (1 + tags.len()));
+        read.arg("MGET").arg(self.slot(key));
         for tag in tags {
-            mget.arg(self.version(tag));
+            read.arg(self.version(tag));
         }
-        let (connection, replies) = self.connector.send(&look).await?;
-        let mut found = match replies.into_iter().next() {
-            Some(Value::Array(found)) => found.into_iter(),
-            _ => Vec::new().into_iter(),
-        };
-        let slot = entry::decode(found.next().and_then(bytes));
-        let versions = tags.iter().map(|_| found.next().and_then(number)).collect();
-        Ok(Sight {
+        let Found {
+            connection,
             slot,
+            versions,
+        } = self.reads.read(read).await?;
+        Ok(Sight {
+            slot: entry::decode(slot),
             now: Now {
                 connection,
                 versions,
@@ -425,6 +430,38 @@ impl Shared {
     /// Removes everything in the namespace.
     pub(crate) async fn clear(&self) -> Result<(), Error> {
         self.connector.clear().await
+    }
+}
+
+impl Source for Connector {
+    type Connection = Connection;
+
+    async fn read(
+        self: &Arc<Self>,
+        mget: &Cmd,
+        until: Instant,
+    ) -> Result<(Arc<Connection>, Vec<Value>), Error> {
+        let (connection, reply) = self.send_until(mget, until).await?;
+        match reply {
+            Value::Array(values) => Ok((connection, values)),
+            _ => Ok((connection, Vec::new())),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        self.deadline()
+    }
+
+    async fn within<T: Send>(
+        &self,
+        until: Instant,
+        waiting: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        self.within(until, waiting).await?
+    }
+
+    fn cut_short(&self) -> Error {
+        self.cut_short()
     }
 }
 
