@@ -514,3 +514,652 @@ impl<S: Source> fmt::Debug for Gather<S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use tokio::runtime::Builder;
+    use tokio::sync::{mpsc, watch};
+    use tokio::task::{JoinHandle, JoinSet, yield_now};
+
+    use super::*;
+
+    /// A source that answers when the test says so, with a clock of its own.
+    struct Fake {
+        asked: mpsc::UnboundedSender<Asked>,
+        begin: Instant,
+        /// Milliseconds since then.
+        now: watch::Sender<u64>,
+        /// How many callers have begun, and commands were sent.
+        moments: AtomicU64,
+    }
+
+    /// An `MGET` that was sent.
+    struct Asked {
+        names: Vec<String>,
+        until: u64,
+        moment: u64,
+        answer: oneshot::Sender<Result<Vec<Value>, Error>>,
+    }
+
+    const LIMIT: u64 = 100;
+
+    impl Source for Fake {
+        type Connection = ();
+
+        async fn read(self: &Arc<Self>, mget: &Cmd, until: Instant) -> Answer<()> {
+            let (answer, answered) = oneshot::channel();
+            let names = names(mget).map(|name| String::from_utf8_lossy(name).into_owned());
+            let until_ms = (until - self.begin).as_millis();
+            let _ = self.asked.send(Asked {
+                names: names.collect(),
+                until: u64::try_from(until_ms).unwrap(),
+                moment: self.moment(),
+                answer,
+            });
+            let answered = async { answered.await.unwrap_or_else(|_| Err(error("no answer"))) };
+            let values = self.within(until, answered).await?;
+            Ok((Arc::new(()), values))
+        }
+
+        fn deadline(&self) -> Instant {
+            self.begin + Duration::from_millis(*self.now.borrow() + LIMIT)
+        }
+
+        async fn within<T: Send>(
+            &self,
+            until: Instant,
+            waiting: impl Future<Output = Result<T, Error>> + Send,
+        ) -> Result<T, Error> {
+            let mut now = self.now.subscribe();
+            let late = now.wait_for(|now| self.begin + Duration::from_millis(*now) >= until);
+            tokio::select! {
+                biased;
+                answer = waiting => answer,
+                _ = late => Err(error("too late")),
+            }
+        }
+
+        fn cut_short(&self) -> Error {
+            error("cut short")
+        }
+    }
+
+    impl Fake {
+        fn moment(&self) -> u64 {
+            self.moments.fetch_add(1, Ordering::Relaxed)
+        }
+    }
+
+    fn error(text: &str) -> Error {
+        Error::config(text)
+    }
+
+    struct Test {
+        gather: Arc<Gather<Fake>>,
+        asked: mpsc::UnboundedReceiver<Asked>,
+    }
+
+    type Outcome = Result<(Option<String>, Vec<Option<u64>>), String>;
+
+    /// What a caller got, as text.
+    fn shown(found: Result<Found<()>, Error>) -> Outcome {
+        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+        let found = found.map_err(|error| error.to_string())?;
+        Ok((found.slot.map(text), found.versions))
+    }
+
+    /// What a caller gets of [`Asked::tell`].
+    fn told(slot: &str, versions: &[u64]) -> Outcome {
+        let versions = versions.iter().copied().map(Some).collect();
+        Ok((Some(slot.to_owned()), versions))
+    }
+
+    fn mget(names: &str) -> Cmd {
+        let mut mget = Cmd::new();
+        mget.arg("MGET").arg(names.split(' ').collect::<Vec<_>>());
+        mget
+    }
+
+    impl Asked {
+        fn text(&self) -> String {
+            self.names.join(" ")
+        }
+
+        /// Answers: a version `v7` is 7, a slot holds its own name, and `large` ones much more.
+        fn tell(self) {
+            let value = |name: &String| {
+                let text = match name.strip_prefix('v') {
+                    Some(number) => number.to_owned(),
+                    None if name.starts_with("large") => "x".repeat(LARGE),
+                    None => name.clone(),
+                };
+                Value::BulkString(text.into_bytes())
+            };
+            let values = self.names.iter().map(value).collect();
+            let _ = self.answer.send(Ok(values));
+        }
+
+        /// Answers that everything is the moment at which it was read: as early as can be.
+        fn tell_moment(self) {
+            let value = Value::BulkString(self.moment.to_string().into_bytes());
+            let _ = self.answer.send(Ok(vec![value; self.names.len()]));
+        }
+    }
+
+    impl Test {
+        fn new() -> Self {
+            let (sender, asked) = mpsc::unbounded_channel();
+            let source = Arc::new(Fake {
+                asked: sender,
+                begin: Instant::now(),
+                now: watch::Sender::new(0),
+                moments: AtomicU64::new(0),
+            });
+            Self {
+                gather: Arc::new(Gather::new(source)),
+                asked,
+            }
+        }
+
+        /// A caller, which has come when this returns.
+        async fn caller(&self, names: &str) -> JoinHandle<Outcome> {
+            let (gather, mget) = (self.gather.clone(), mget(names));
+            let caller = tokio::spawn(async move { shown(gather.read(mget).await) });
+            yield_now().await;
+            caller
+        }
+
+        async fn callers(&self, all: &[&str]) -> Vec<JoinHandle<Outcome>> {
+            let mut callers = Vec::new();
+            for names in all {
+                callers.push(self.caller(names).await);
+            }
+            callers
+        }
+
+        /// The command that was, or will be, sent next.
+        async fn next(&mut self) -> Asked {
+            self.asked.recv().await.expect("there is a source")
+        }
+
+        /// Nothing more is sent, once all that can run has run.
+        async fn expect_silence(&mut self) {
+            for _ in 0..20 {
+                yield_now().await;
+            }
+            if let Ok(asked) = self.asked.try_recv() {
+                panic!("sent: {}", asked.text());
+            }
+        }
+
+        fn set_clock(&self, now: u64) {
+            self.gather.0.source.now.send_replace(now);
+        }
+
+        fn waiting(&self) -> usize {
+            self.gather
+                .0
+                .lock()
+                .iter()
+                .map(|line| line.waiting.len())
+                .sum()
+        }
+
+        /// Whoever came is gone, and so is every trace of it.
+        async fn expect_nothing_left(&mut self) {
+            self.expect_silence().await;
+            assert!(self.gather.0.lock().is_empty(), "{:?}", self.gather);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lone_read_leaves_at_once_and_as_it_is() {
+        let mut test = Test::new();
+        let gather = test.gather.clone();
+        let mut read = pin!(gather.read(mget("a v1 v2")));
+        assert!(poll(read.as_mut()).is_pending());
+        let asked = test.asked.try_recv().expect("sent by the first poll");
+        assert_eq!(asked.text(), "a v1 v2");
+        asked.tell();
+        assert_eq!(shown(read.await), told("a", &[1, 2]));
+        test.expect_nothing_left().await;
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_leave_together_and_name_each_name_once() {
+        let mut test = Test::new();
+        let names = ["a v1", "b v1", "c v1 v2", "d", "c v1 v2", "c v2"];
+        let callers = test.callers(&names).await;
+        let (first, second) = (test.next().await, test.next().await);
+        assert_eq!(
+            (first.text(), second.text()),
+            ("a v1".into(), "b v1".into())
+        );
+        test.expect_silence().await;
+        second.tell();
+        let gathered = test.next().await;
+        assert_eq!(gathered.text(), "c v1 v2 d");
+        gathered.tell();
+        first.tell();
+        let mut got = Vec::new();
+        for caller in callers {
+            got.push(caller.await.unwrap());
+        }
+        let expected = [
+            told("a", &[1]),
+            told("b", &[1]),
+            told("c", &[1, 2]),
+            told("d", &[]),
+            told("c", &[1, 2]),
+            told("c", &[2]),
+        ];
+        assert_eq!(got, expected);
+        test.expect_nothing_left().await;
+    }
+
+    #[tokio::test]
+    async fn a_caller_never_joins_what_was_sent_before_it_came() {
+        let mut test = Test::new();
+        let _under_way = test.callers(&["a", "b"]).await;
+        let (first, _second) = (test.next().await, test.next().await);
+        let before = test.caller("c").await;
+        first.tell();
+        let gathered = test.next().await;
+        assert_eq!(gathered.text(), "c");
+        // The same slot, but what was sent may have been read already.
+        let after = test.caller("c").await;
+        test.expect_silence().await;
+        gathered.tell();
+        assert_eq!(before.await.unwrap(), told("c", &[]));
+        let next = test.next().await;
+        assert_eq!(next.text(), "c");
+        assert!(!after.is_finished());
+        next.tell();
+        assert_eq!(after.await.unwrap(), told("c", &[]));
+    }
+
+    #[tokio::test]
+    async fn first_come_first_served_so_many_at_a_time() {
+        let mut test = Test::new();
+        let names: Vec<String> = (0..MOST_CALLERS * 2 + 12).map(|n| n.to_string()).collect();
+        let callers = test
+            .callers(&names.iter().map(String::as_str).collect::<Vec<_>>())
+            .await;
+        let _stays = test.next().await;
+        test.next().await.tell();
+        let mut sent = Vec::new();
+        for count in [MOST_CALLERS, MOST_CALLERS, 10] {
+            let asked = test.next().await;
+            assert_eq!(asked.names.len(), count);
+            sent.extend(asked.names.clone());
+            asked.tell();
+        }
+        assert_eq!(sent, names[2..]);
+        for (caller, name) in callers.into_iter().zip(&names).skip(1) {
+            assert_eq!(caller.await.unwrap(), told(name, &[]));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_answers_are_handed_out_leaves_with_the_others() {
+        let mut test = Test::new();
+        let _stays = test.caller("a").await;
+        let _a = test.next().await;
+        let gather = test.gather.clone();
+        let mut callers = JoinSet::new();
+        for name in ["b", "c", "d"] {
+            let gather = gather.clone();
+            callers.spawn(async move {
+                for _ in 0..3 {
+                    shown(gather.read(mget(name)).await).unwrap();
+                }
+            });
+        }
+        let mut sent = Vec::new();
+        while sent.len() < 4 {
+            let asked = test.next().await;
+            sent.push(asked.text());
+            asked.tell();
+        }
+        // `b` found a turn; from then on all three keep company.
+        assert_eq!(sent, ["b", "c d", "b c d", "b c d"]);
+    }
+
+    #[tokio::test]
+    async fn an_error_is_everyones_and_those_behind_go_on() {
+        let mut test = Test::new();
+        let callers = test.callers(&["a", "b", "c", "d"]).await;
+        let (first, second) = (test.next().await, test.next().await);
+        let _ = first.answer.send(Err(error("broken")));
+        let gathered = test.next().await;
+        assert_eq!(gathered.text(), "c d");
+        let behind = test.caller("e").await;
+        let _ = gathered.answer.send(Err(error("broken too")));
+        test.next().await.tell();
+        second.tell();
+        let mut got = Vec::new();
+        for caller in callers {
+            got.push(caller.await.unwrap());
+        }
+        let expected = [
+            Err("broken".to_owned()),
+            told("b", &[]),
+            Err("broken too".to_owned()),
+            Err("broken too".to_owned()),
+        ];
+        assert_eq!(got, expected);
+        assert_eq!(behind.await.unwrap(), told("e", &[]));
+        test.expect_nothing_left().await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_short_is_nothing_found() {
+        let mut test = Test::new();
+        let callers = test.callers(&["a v1", "b", "c v1", "d v2"]).await;
+        let (first, _second) = (test.next().await, test.next().await);
+        let _ = first.answer.send(Ok(Vec::new()));
+        let gathered = test.next().await;
+        let only = vec![Value::BulkString(b"c".to_vec())];
+        let _ = gathered.answer.send(Ok(only));
+        let mut callers = callers.into_iter();
+        assert_eq!(
+            callers.next().unwrap().await.unwrap(),
+            Ok((None, vec![None]))
+        );
+        let gathered = callers.nth(1).unwrap().await.unwrap();
+        assert_eq!(gathered, Ok((Some("c".into()), vec![None])));
+        assert_eq!(
+            callers.next().unwrap().await.unwrap(),
+            Ok((None, vec![None]))
+        );
+    }
+
+    #[tokio::test]
+    async fn whoever_leaves_takes_nobody_along() {
+        let mut test = Test::new();
+        let callers = test.callers(&["a", "b", "c", "d", "e", "f"]).await;
+        let [a, b, c, d, e, f] = callers.try_into().unwrap();
+        let (_first, _second) = (test.next().await, test.next().await);
+        d.abort();
+        test.expect_silence().await;
+        // The turn of one that is dropped while under way goes to those who wait.
+        a.abort();
+        let gathered = test.next().await;
+        assert_eq!(gathered.text(), "c e f", "nobody asks for one who has left");
+        // One of the batch leaves, and the other turn's owner: the answer still comes.
+        e.abort();
+        b.abort();
+        test.expect_silence().await;
+        gathered.tell();
+        assert_eq!(c.await.unwrap(), told("c", &[]));
+        assert_eq!(f.await.unwrap(), told("f", &[]));
+        test.expect_nothing_left().await;
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_for_a_line_that_all_have_left() {
+        let mut test = Test::new();
+        let callers = test.callers(&["a", "b", "c", "d"]).await;
+        let (first, second) = (test.next().await, test.next().await);
+        for caller in &callers[2..] {
+            caller.abort();
+        }
+        test.expect_silence().await;
+        first.tell();
+        second.tell();
+        test.expect_nothing_left().await;
+    }
+
+    #[tokio::test]
+    async fn those_who_left_do_not_pile_up() {
+        let mut test = Test::new();
+        let _under_way = test.callers(&["a", "b"]).await;
+        for _ in 0..2_000 {
+            test.caller("c").await.abort();
+            yield_now().await;
+        }
+        assert!(
+            test.waiting() <= Line::<()>::FIRST_SWEEP,
+            "{}",
+            test.waiting()
+        );
+        let still_here = test.caller("d").await;
+        let (first, _second) = (test.next().await, test.next().await);
+        first.tell();
+        let gathered = test.next().await;
+        assert_eq!(gathered.text(), "d");
+        gathered.tell();
+        assert_eq!(still_here.await.unwrap(), told("d", &[]));
+    }
+
+    #[tokio::test]
+    async fn each_deadline_counts_from_when_its_caller_began() {
+        let mut test = Test::new();
+        let _under_way = test.callers(&["a", "b"]).await;
+        let (first, _second) = (test.next().await, test.next().await);
+        test.set_clock(10);
+        let old = test.caller("c").await;
+        test.set_clock(60);
+        let young = test.caller("d").await;
+        test.set_clock(90);
+        first.tell();
+        let gathered = test.next().await;
+        assert_eq!(gathered.until, 60 + LIMIT, "that of the youngest");
+        test.set_clock(10 + LIMIT);
+        assert_eq!(old.await.unwrap(), Err("too late".into()));
+        test.expect_silence().await;
+        assert!(!young.is_finished());
+        test.set_clock(60 + LIMIT);
+        assert_eq!(young.await.unwrap(), Err("too late".into()));
+        test.expect_nothing_left().await;
+    }
+
+    #[tokio::test]
+    async fn who_waits_in_line_too_long_leaves_it() {
+        let mut test = Test::new();
+        let _under_way = test.callers(&["a", "b"]).await;
+        let waiting = test.caller("c").await;
+        test.set_clock(LIMIT);
+        assert_eq!(waiting.await.unwrap(), Err("too late".into()));
+        let (_first, _second) = (test.next().await, test.next().await);
+        test.expect_nothing_left().await;
+    }
+
+    #[tokio::test]
+    async fn what_was_large_is_read_on_its_own_beside_the_others() {
+        let mut test = Test::new();
+        let size = |outcome: Outcome| outcome.unwrap().0.unwrap().len();
+        // Nobody knows yet.
+        let callers = test.callers(&["a", "b", "large1 v1", "c", "large2"]).await;
+        let (first, second) = (test.next().await, test.next().await);
+        first.tell();
+        second.tell();
+        let gathered = test.next().await;
+        assert_eq!(gathered.text(), "large1 v1 c large2");
+        gathered.tell();
+        for caller in callers {
+            caller.await.unwrap().unwrap();
+        }
+        test.expect_nothing_left().await;
+        // Now they wait for each other, and nobody for them.
+        let names = [
+            "large1 v1",
+            "large2",
+            "large1 v2",
+            "large2 v3",
+            "c",
+            "d",
+            "e",
+        ];
+        let mut callers = test.callers(&names).await.into_iter();
+        let large = test.next().await;
+        let (c, d) = (test.next().await, test.next().await);
+        let sent = [large.text(), c.text(), d.text()];
+        assert_eq!(sent, ["large1 v1", "c", "d"]);
+        c.tell();
+        let e = test.next().await;
+        assert_eq!(e.text(), "e");
+        e.tell();
+        d.tell();
+        test.expect_silence().await;
+        // All who want the same one share it.
+        large.tell();
+        let second = test.next().await;
+        assert_eq!(second.text(), "large2 v3");
+        second.tell();
+        let again = test.next().await;
+        assert_eq!(again.text(), "large1 v2");
+        again.tell();
+        for caller in callers.by_ref().take(4) {
+            assert_eq!(size(caller.await.unwrap()), LARGE);
+        }
+        test.expect_nothing_left().await;
+    }
+
+    #[tokio::test]
+    async fn a_value_that_was_large_once_is_not_so_for_ever() {
+        let mut test = Test::new();
+        let first = test.caller("large").await;
+        test.next().await.tell();
+        first.await.unwrap().unwrap();
+        let slot = test.gather.0.sizes.hash(b"large");
+        assert_eq!(test.gather.0.sizes.of(slot), Size::Large);
+        let second = test.caller("large").await;
+        let _ = test.next().await.answer.send(Ok(vec![Value::Nil]));
+        assert_eq!(second.await.unwrap(), Ok((None, vec![])));
+        assert_eq!(test.gather.0.sizes.of(slot), Size::Small);
+    }
+
+    fn on_a_runtime() -> runtime::Runtime {
+        Builder::new_current_thread().build().unwrap()
+    }
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_runtime_that_nobody_drives_keeps_nobody_of_another_waiting() {
+        let mut test = Test::new();
+        let (stopped, other) = (on_a_runtime(), on_a_runtime());
+        let _abandoned = stopped.block_on(test.callers(&["a", "b", "c"]));
+        other.block_on(async {
+            let callers = test.callers(&["d", "e", "f", "g"]).await;
+            let mut sent = Vec::new();
+            while sent.len() < 5 {
+                let asked = test.next().await;
+                sent.push(asked.text());
+                asked.tell();
+            }
+            assert_eq!(sent, ["a", "b", "d", "e", "f g"]);
+            for caller in callers {
+                caller.await.unwrap().unwrap();
+            }
+        });
+        drop(stopped);
+        other.block_on(test.expect_nothing_left());
+    }
+
+    #[test]
+    fn whoever_outlives_the_runtime_is_told() {
+        let mut test = Test::new();
+        let runtime = on_a_runtime();
+        let gather = test.gather.clone();
+        let entered = runtime.enter();
+        let mut turns = [pin!(gather.read(mget("a"))), pin!(gather.read(mget("b")))];
+        let mut waiting = [pin!(gather.read(mget("c"))), pin!(gather.read(mget("d")))];
+        for read in turns.iter_mut().chain(&mut waiting) {
+            assert!(poll(read.as_mut()).is_pending());
+        }
+        drop(entered);
+        // The driver of the others would run there.
+        runtime.shutdown_background();
+        test.asked.try_recv().unwrap().tell();
+        assert!(poll(turns[0].as_mut()).is_ready());
+        for read in &mut waiting {
+            let Poll::Ready(got) = poll(read.as_mut()) else {
+                panic!("nobody is left to answer it");
+            };
+            assert_eq!(shown(got), Err("cut short".into()));
+        }
+        test.asked.try_recv().unwrap().tell();
+        assert!(poll(turns[1].as_mut()).is_ready());
+        assert!(gather.0.lock().is_empty());
+    }
+
+    /// Callers who come, leave and are answered in any order: each answer is from after its
+    /// caller began, its parts from one moment, and in the end nothing is left.
+    #[tokio::test]
+    async fn in_any_order() {
+        for seed in 0..200 {
+            let mut test = Test::new();
+            let mut random = Random(seed);
+            let mut callers = Vec::new();
+            let mut under_way = Vec::new();
+            for _ in 0..200 {
+                match random.below(6) {
+                    0 | 1 => {
+                        let (slot, version) = (random.below(8), random.below(3));
+                        let read = mget(&format!("slot{slot} version{version}"));
+                        callers.push(tokio::spawn(dated(test.gather.clone(), read)));
+                    }
+                    2 if !callers.is_empty() => {
+                        let at = random.below(callers.len());
+                        callers.swap_remove(at).abort();
+                    }
+                    3 | 4 => {
+                        under_way.extend(std::iter::from_fn(|| test.asked.try_recv().ok()));
+                        if !under_way.is_empty() {
+                            let at = random.below(under_way.len());
+                            under_way.swap_remove(at).tell_moment();
+                        }
+                    }
+                    _ => yield_now().await,
+                }
+            }
+            under_way.into_iter().for_each(Asked::tell_moment);
+            while callers.iter().any(|caller| !caller.is_finished()) {
+                while let Ok(asked) = test.asked.try_recv() {
+                    asked.tell_moment();
+                }
+                yield_now().await;
+            }
+            for caller in callers {
+                assert!(
+                    caller.await.expect("an answer"),
+                    "too old, with seed {seed}"
+                );
+            }
+            while let Ok(asked) = test.asked.try_recv() {
+                asked.tell_moment();
+            }
+            test.expect_nothing_left().await;
+        }
+    }
+
+    /// Whether what this caller got was read after it began.
+    async fn dated(gather: Arc<Gather<Fake>>, read: Cmd) -> bool {
+        let began = gather.0.source.moment();
+        let found = gather.read(read).await.unwrap();
+        let moment = parse(found.slot.unwrap());
+        assert_eq!(found.versions, [moment], "read at one moment");
+        moment > Some(began)
+    }
+
+    /// A linear congruential generator: the same sequence everywhere.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(self.0 >> 33).unwrap() % bound
+        }
+    }
+}
