@@ -6,6 +6,7 @@ mod codecs;
 mod connecting;
 mod fixture_works;
 mod gated;
+mod gathered;
 mod health;
 mod hygiene;
 mod joining;

@@ -613,6 +613,7 @@ mod tests {
     }
 
     /// What a caller gets of [`Asked::tell`].
+    #[expect(clippy::unnecessary_wraps, reason = "to compare it with an outcome")]
     fn told(slot: &str, versions: &[u64]) -> Outcome {
         let versions = versions.iter().copied().map(Some).collect();
         Ok((Some(slot.to_owned()), versions))
@@ -882,21 +883,21 @@ mod tests {
     async fn whoever_leaves_takes_nobody_along() {
         let mut test = Test::new();
         let callers = test.callers(&["a", "b", "c", "d", "e", "f"]).await;
-        let [a, b, c, d, e, f] = callers.try_into().unwrap();
+        let [gone1, gone2, third, gone3, gone4, last] = callers.try_into().unwrap();
         let (_first, _second) = (test.next().await, test.next().await);
-        d.abort();
+        gone3.abort();
         test.expect_silence().await;
         // The turn of one that is dropped while under way goes to those who wait.
-        a.abort();
+        gone1.abort();
         let gathered = test.next().await;
         assert_eq!(gathered.text(), "c e f", "nobody asks for one who has left");
         // One of the batch leaves, and the other turn's owner: the answer still comes.
-        e.abort();
-        b.abort();
+        gone4.abort();
+        gone2.abort();
         test.expect_silence().await;
         gathered.tell();
-        assert_eq!(c.await.unwrap(), told("c", &[]));
-        assert_eq!(f.await.unwrap(), told("f", &[]));
+        assert_eq!(third.await.unwrap(), told("c", &[]));
+        assert_eq!(last.await.unwrap(), told("f", &[]));
         test.expect_nothing_left().await;
     }
 
