@@ -18,6 +18,8 @@ Commands:
           with the system's package manager
   lint    Check formatting, clippy, the documentation and the build without
           default features
+  faults  Run the fault suite in full, and print its table: some minutes. (Its
+          short form is one of the tests)
   model   Look at every state of the protocol's model, in the large
           configurations too: some minutes and gigabytes
   instructions [--update]
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let done = match args.as_slice() {
         ["test"] => test(),
         ["lint"] => lint(),
+        ["faults", filters @ ..] => faults(filters),
         ["model"] => model(),
         ["interleavings"] => interleavings(),
         ["build-cost"] => build_cost::build_cost(),
@@ -76,6 +79,15 @@ fn test() -> Result<(), String> {
     )
     .env(server::PATH_VARIABLE, server)
     .run()
+}
+
+/// In the way that programs are built that are measured.
+fn faults(filters: &[&str]) -> Result<(), String> {
+    let server = server::find_or_install()?;
+    step::cargo("test -p cache-tests --release --test faults -- --full")
+        .args(filters)
+        .env(server::PATH_VARIABLE, server)
+        .run()
 }
 
 fn model() -> Result<(), String> {

@@ -37,6 +37,14 @@ pub(crate) fn program(program: &str, arguments: &[&str]) -> Step {
 }
 
 impl Step {
+    pub(crate) fn args(mut self, arguments: &[&str]) -> Self {
+        for argument in arguments {
+            let _ = write!(self.shown, " {argument}");
+        }
+        self.command.args(arguments);
+        self
+    }
+
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         let value = value.as_ref();
         let shown = value.to_string_lossy();

@@ -1,0 +1,95 @@
+//! A database double: rows of increasing versions, which several processes share.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Two numbers for each row, in a file: its *version*, which a commit counts up, and
+/// its *floor*, the version of the last update whose invalidation has returned.
+///
+/// One process at a time writes a row; all of them read it.
+#[derive(Debug)]
+pub(crate) struct Database {
+    file: File,
+    /// A commit reads and writes.
+    committing: Mutex<()>,
+}
+
+const VERSION: u64 = 0;
+const FLOOR: u64 = 1;
+
+impl Database {
+    /// Opens the one in this folder, or makes it: every row has version 0.
+    pub(crate) fn open(folder: &Path) -> Self {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(folder.join("rows"));
+        Self {
+            file: file.expect("a file for the rows"),
+            committing: Mutex::new(()),
+        }
+    }
+
+    /// What is committed.
+    pub(crate) fn version(&self, row: u32) -> u64 {
+        self.get(row, VERSION)
+    }
+
+    /// What a read that begins now must be as new as.
+    pub(crate) fn floor(&self, row: u32) -> u64 {
+        self.get(row, FLOOR)
+    }
+
+    /// Commits an update, and tells the row's new version.
+    pub(crate) fn commit(&self, row: u32) -> u64 {
+        let _one_at_a_time = self.committing.lock();
+        let version = self.get(row, VERSION) + 1;
+        self.put(row, VERSION, version);
+        version
+    }
+
+    /// The invalidation that follows the commit of `version` has returned.
+    pub(crate) fn promise(&self, row: u32, version: u64) {
+        let _one_at_a_time = self
+            .committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let floor = self.get(row, FLOOR).max(version);
+        self.put(row, FLOOR, floor);
+    }
+
+    /// A number stands there twice: two that differ are one that is being written.
+    fn get(&self, row: u32, column: u64) -> u64 {
+        loop {
+            let mut bytes = [0; 16];
+            match self.file.read_at(&mut bytes, place(row, column)) {
+                // No row so far down was ever written.
+                Ok(0) => return 0,
+                Ok(16) => {
+                    let number = u128::from_le_bytes(bytes);
+                    let (low, high) = (number as u64, (number >> 64) as u64);
+                    if low == high {
+                        return low;
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => panic!("the rows cannot be read: {error}"),
+            }
+        }
+    }
+
+    fn put(&self, row: u32, column: u64, number: u64) {
+        let twice = [number.to_le_bytes(), number.to_le_bytes()].concat();
+        self.file
+            .write_all_at(&twice, place(row, column))
+            .expect("the rows can be written");
+    }
+}
+
+fn place(row: u32, column: u64) -> u64 {
+    u64::from(row) * 32 + column * 16
+}

@@ -1,0 +1,349 @@
+//! Cached access to the rows, and the checker: what each read had to be as new as.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use cache_runtime::{Cache, CacheBuilder, KeyPart, cache_invalidate, cached};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+
+use crate::database::Database;
+
+/// A call that takes longer hangs.
+pub(crate) const HUNG: Duration = Duration::from_secs(5);
+
+/// Rows that are so far apart have a shelf each.
+pub(crate) const A_SHELF: u32 = 10;
+
+/// The number of a row. Ten of them share a shelf, which is a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, KeyPart)]
+pub(crate) struct Row(pub(crate) u32);
+
+impl Row {
+    fn shelf(&self) -> u32 {
+        self.0 / A_SHELF
+    }
+}
+
+/// A row as it is read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Content {
+    version: u64,
+    /// Makes entries large where memory is to run out.
+    padding: String,
+}
+
+/// How a process reaches the rows: the database they are in, and a cache before it.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) cache: Cache,
+    pub(crate) database: Database,
+    /// The longest that the database takes to answer.
+    latency: Duration,
+    padding: usize,
+    random: AtomicU64,
+    tally: Counted,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    reads: AtomicU64,
+    writes: AtomicU64,
+    stale: AtomicU64,
+    hung: AtomicU64,
+    longest_nanos: AtomicU64,
+}
+
+/// What a checker saw.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    pub(crate) reads: u64,
+    pub(crate) writes: u64,
+    /// Reads that yielded what an invalidation, returned before they began, was about.
+    pub(crate) stale: u64,
+    pub(crate) hung: u64,
+    /// Panics of this process, wherever they were.
+    pub(crate) panics: u64,
+    /// How many reads the cache answered.
+    pub(crate) hits: u64,
+    /// How many failures the cache counted.
+    pub(crate) reported: u64,
+    pub(crate) longest: Duration,
+}
+
+impl Tally {
+    /// What several processes saw.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            reads: self.reads + other.reads,
+            writes: self.writes + other.writes,
+            stale: self.stale + other.stale,
+            hung: self.hung + other.hung,
+            panics: self.panics + other.panics,
+            hits: self.hits + other.hits,
+            reported: self.reported + other.reported,
+            longest: self.longest.max(other.longest),
+        }
+    }
+
+    /// Calls that did not end as a call without a cache does. (That none returned an
+    /// error is in the types of [`Rows`]' functions.)
+    pub(crate) fn broken(&self) -> u64 {
+        self.panics + self.hung
+    }
+}
+
+/// Who does how much at the same time; see [`Rows::mix`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Mix {
+    pub(crate) rows: u32,
+    /// The number of a row is that of the one before and this.
+    pub(crate) apart: u32,
+    pub(crate) readers: u32,
+    /// The writers of this process, among those of all: each has rows of its own.
+    pub(crate) writers: Range<u32>,
+    pub(crate) all_writers: u32,
+    pub(crate) lasts: Duration,
+}
+
+/// The steps of an update, up to which it gets before it ends as it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    Well,
+    Err,
+    Panic,
+}
+
+impl Rows {
+    /// The rows in `folder`, read through this cache.
+    pub(crate) fn new(cache: Cache, folder: &Path) -> Arc<Self> {
+        Self::with(cache, folder, Duration::from_millis(2), 0)
+    }
+
+    pub(crate) fn with(
+        cache: Cache,
+        folder: &Path,
+        latency: Duration,
+        padding: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            cache,
+            database: Database::open(folder),
+            latency,
+            padding,
+            random: AtomicU64::new(u64::from(std::process::id())),
+            tally: Counted::default(),
+        })
+    }
+
+    #[cached(key = "row:<row>", ttl = 600, invalidate_on = "shelf:<row.shelf()>", cache = self.cache)]
+    pub(crate) async fn find(&self, row: Row) -> Result<Content, Infallible> {
+        let version = self.database.version(row.0);
+        self.pause().await;
+        Ok(Content {
+            version,
+            padding: "x".repeat(self.padding),
+        })
+    }
+
+    #[cache_invalidate("row:<row>", cache = self.cache)]
+    pub(crate) async fn update(&self, row: Row) -> Result<u64, Infallible> {
+        Ok(self.change(row).await)
+    }
+
+    #[cache_invalidate("shelf:<row.shelf()>", cache = self.cache)]
+    pub(crate) async fn update_by_shelf(&self, row: Row) -> Result<u64, Infallible> {
+        Ok(self.change(row).await)
+    }
+
+    async fn change(&self, row: Row) -> u64 {
+        let version = self.database.commit(row.0);
+        if self.random() % 2 == 0 {
+            tokio::task::yield_now().await;
+        }
+        version
+    }
+
+    /// An update with await points before and after its commit, which itself is under
+    /// way in the database for a while: nobody who drops this takes it back.
+    #[cache_invalidate("row:<row>", cache = self.cache)]
+    pub(crate) async fn update_slowly(
+        self: &Arc<Self>,
+        row: Row,
+        commit_takes: Duration,
+        ends: Ends,
+    ) -> Result<u64, &'static str> {
+        tokio::task::yield_now().await;
+        let rows = self.clone();
+        let commit = tokio::spawn(async move {
+            tokio::time::sleep(commit_takes).await;
+            rows.database.commit(row.0)
+        });
+        match ends {
+            Ends::Well => {}
+            // The connection broke: what became of the commit is not known.
+            Ends::Err => return Err("connection lost"),
+            // As a panic, but without its message, since it is meant.
+            Ends::Panic => std::panic::resume_unwind(Box::new("connection lost")),
+        }
+        let version = commit.await.expect("a commit does not panic");
+        tokio::task::yield_now().await;
+        Ok(version)
+    }
+
+    /// Reads a row, and checks what it gets.
+    pub(crate) async fn read(&self, row: u32) {
+        let floor = self.database.floor(row);
+        if let Some(Ok(content)) = self.observe(self.find(Row(row))).await
+            && content.version < floor
+        {
+            self.tally.stale.fetch_add(1, SeqCst);
+        }
+        self.tally.reads.fetch_add(1, SeqCst);
+    }
+
+    /// Updates a row, by its own name or its shelf's, and from then on expects every
+    /// reader to see it.
+    pub(crate) async fn write(&self, row: u32) {
+        let written = if self.random() % 2 == 0 {
+            self.observe(self.update(Row(row))).await
+        } else {
+            self.observe(self.update_by_shelf(Row(row))).await
+        };
+        if let Some(Ok(version)) = written {
+            self.database.promise(row, version);
+        }
+        self.tally.writes.fetch_add(1, SeqCst);
+    }
+
+    /// Waits for a call; `None` if it panics or hangs.
+    async fn observe<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        let began = Instant::now();
+        let mut call = pin!(call);
+        let caught = poll_fn(|context| {
+            match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
+                Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
+                Ok(Poll::Pending) => Poll::Pending,
+                // Counted by the panic hook, as those are that nobody waits for.
+                Err(_) => Poll::Ready(None),
+            }
+        });
+        let ended = tokio::time::timeout(HUNG, caught).await;
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.tally.longest_nanos.fetch_max(nanos, SeqCst);
+        ended.unwrap_or_else(|_| {
+            self.tally.hung.fetch_add(1, SeqCst);
+            None
+        })
+    }
+
+    /// Reads every row twice, so that it is in the cache if anything is.
+    pub(crate) async fn warm(&self, rows: Range<u32>) {
+        for row in rows {
+            self.read(row).await;
+            self.read(row).await;
+        }
+    }
+
+    /// How many rows are read as they were once: at rest, none.
+    pub(crate) async fn stuck(&self, rows: impl IntoIterator<Item = u32>) -> u64 {
+        let mut stuck = 0;
+        for row in rows {
+            let newest = self.database.version(row);
+            let read = self.observe(self.find(Row(row))).await;
+            if !matches!(read, Some(Ok(content)) if content.version == newest) {
+                stuck += 1;
+            }
+        }
+        stuck
+    }
+
+    /// Reads and updates rows at random, as many at a time as there are readers and
+    /// writers.
+    pub(crate) async fn mix(self: &Arc<Self>, mix: Mix) {
+        let until = Instant::now() + mix.lasts;
+        let mut tasks = JoinSet::new();
+        for _ in 0..mix.readers {
+            let (rows, count, apart) = (self.clone(), mix.rows, mix.apart);
+            tasks.spawn(async move {
+                while Instant::now() < until {
+                    rows.read(rows.below(count) * apart).await;
+                    // A hit in process need not wait, and then nobody else would run.
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        for writer in mix.writers {
+            let rows = self.clone();
+            let (count, step, apart) = (mix.rows, mix.all_writers, mix.apart);
+            tasks.spawn(async move {
+                while Instant::now() < until {
+                    let row = rows.below(count / step) * step + writer;
+                    rows.write(row * apart).await;
+                    // So long that there is something to be hit meanwhile.
+                    tokio::time::sleep(Duration::from_millis(u64::from(rows.below(12)))).await;
+                }
+            });
+        }
+        tasks.join_all().await;
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        let stats = self.cache.stats();
+        Tally {
+            reads: self.tally.reads.load(SeqCst),
+            writes: self.tally.writes.load(SeqCst),
+            stale: self.tally.stale.load(SeqCst),
+            hung: self.tally.hung.load(SeqCst),
+            panics: crate::panics::seen(),
+            hits: stats.hits,
+            reported: stats.errors,
+            longest: Duration::from_nanos(self.tally.longest_nanos.load(SeqCst)),
+        }
+    }
+
+    /// Up to the database's latency.
+    pub(crate) async fn pause(&self) {
+        let limit = u32::try_from(self.latency.as_micros()).unwrap_or(u32::MAX);
+        let pause = Duration::from_micros(u64::from(self.below(limit.max(1))));
+        // The timer counts in whole milliseconds.
+        if pause < Duration::from_millis(1) {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    pub(crate) fn below(&self, limit: u32) -> u32 {
+        u32::try_from(self.random() % u64::from(limit)).expect("below a u32")
+    }
+
+    /// `SplitMix64`.
+    fn random(&self) -> u64 {
+        let step = 0x9e37_79b9_7f4a_7c15;
+        let mut mixed = self.random.fetch_add(step, SeqCst).wrapping_add(step);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// With the limits that a program has by default.
+pub(crate) fn cache(url: &str) -> CacheBuilder {
+    Cache::builder().url(url).namespace("faults")
+}
+
+/// For scenarios without an outage: a busy machine is not to look like one.
+pub(crate) fn patient(url: &str) -> Cache {
+    let patience = Duration::from_secs(60);
+    let builder = cache(url).op_timeout(patience).connect_timeout(patience);
+    builder.build().expect("a cache")
+}

@@ -1,0 +1,146 @@
+//! Many callers of one row, and the one who loads it comes to grief.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use cache_runtime::{Cache, CacheBuilder, cached};
+use cache_tests::RedisServer;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::outage::CALL;
+use crate::figure::Figure;
+use crate::rows::cache;
+use crate::suite::Size;
+
+pub(crate) const IN_PROCESS: &str = "longest wait of the others, in process";
+pub(crate) const ON_THE_SERVER: &str = "longest wait of the others, on the server";
+const ELSEWHERE: &str = "longest wait in another process";
+const NO_ANSWER: &str = "callers without an answer";
+
+/// How long a caller waits for a load that never ends.
+const LOAD_LIMIT: Duration = Duration::from_millis(300);
+/// The same where no load is to hang. Far above what is promised of those.
+const FAR: Duration = Duration::from_secs(2);
+/// A caller that waits so long will wait for ever.
+const GIVE_UP: Duration = Duration::from_secs(5);
+const WAITERS: usize = 16;
+
+/// What becomes of the first load; the others end at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Cancelled,
+    Panics,
+    Hangs,
+}
+
+struct Fated {
+    cache: Cache,
+    fate: Fate,
+    came_first: AtomicBool,
+    started: Semaphore,
+    strike: Semaphore,
+}
+
+impl Fated {
+    fn new(cache: Cache, fate: Fate) -> Arc<Self> {
+        Arc::new(Self {
+            cache,
+            fate,
+            came_first: AtomicBool::new(false),
+            started: Semaphore::new(0),
+            strike: Semaphore::new(0),
+        })
+    }
+
+    #[cached(key = "fated", ttl = 60, cache = self.cache)]
+    async fn load(&self) -> u64 {
+        if !self.came_first.swap(true, SeqCst) {
+            self.started.add_permits(1);
+            let _strike = self.strike.acquire().await;
+            if self.fate == Fate::Panics {
+                // As a panic, but without its message, since it is meant.
+                std::panic::resume_unwind(Box::new("a load that fails"));
+            }
+            std::future::pending::<()>().await;
+        }
+        7
+    }
+}
+
+pub(crate) async fn cancelled(_size: Size) -> Vec<Figure> {
+    meets(Fate::Cancelled, FAR, CALL).await
+}
+
+pub(crate) async fn panics(_size: Size) -> Vec<Figure> {
+    meets(Fate::Panics, FAR, CALL).await
+}
+
+pub(crate) async fn hangs(_size: Size) -> Vec<Figure> {
+    meets(Fate::Hangs, LOAD_LIMIT, LOAD_LIMIT + CALL).await
+}
+
+async fn meets(fate: Fate, load_limit: Duration, promise: Duration) -> Vec<Figure> {
+    const LEASE_WAIT: Duration = Duration::from_millis(500);
+    let build = |url: &str| {
+        let builder: CacheBuilder = cache(url).load_limit(load_limit);
+        builder.lease_wait(LEASE_WAIT).build().expect("a cache")
+    };
+    let server = RedisServer::start();
+    let in_process = Fated::new(build("memory:"), fate);
+    let here = Waits::of(&in_process, &in_process).await;
+    let on_the_server = Fated::new(build(&server.url()), fate);
+    let there = Waits::of(&on_the_server, &on_the_server).await;
+    // Its lease stands on the server, and another process finds it.
+    let () = server.query(&["FLUSHALL"]);
+    let leader = Fated::new(build(&server.url()), fate);
+    let others = Fated::new(build(&server.url()), fate);
+    others.came_first.store(true, SeqCst);
+    let elsewhere = Waits::of(&leader, &others).await;
+    vec![
+        Figure::within(IN_PROCESS, here.longest, promise),
+        Figure::within(ON_THE_SERVER, there.longest, promise),
+        Figure::within(ELSEWHERE, elsewhere.longest, LEASE_WAIT + CALL),
+        Figure::none(NO_ANSWER, here.none + there.none + elsewhere.none),
+    ]
+}
+
+/// How callers fared that came while the first load was under way.
+struct Waits {
+    /// From the moment at which its fate struck.
+    longest: Duration,
+    /// How many got no answer.
+    none: u64,
+}
+
+impl Waits {
+    async fn of(leader: &Arc<Fated>, others: &Arc<Fated>) -> Self {
+        let first = leader.clone();
+        let first = tokio::spawn(async move { first.load().await });
+        leader.started.acquire().await.expect("open").forget();
+        let mut calls = JoinSet::new();
+        for _ in 0..WAITERS {
+            let others = others.clone();
+            calls.spawn(async move {
+                let answer = tokio::time::timeout(GIVE_UP, others.load()).await;
+                assert!(answer.is_ok_and(|answer| answer == 7), "no answer");
+            });
+        }
+        // So that they all wait; were one to come later, it would find less to wait for.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let struck = Instant::now();
+        match leader.fate {
+            Fate::Cancelled => first.abort(),
+            Fate::Panics => leader.strike.add_permits(1),
+            Fate::Hangs => {}
+        }
+        let mut none = 0;
+        while let Some(ended) = calls.join_next().await {
+            none += u64::from(ended.is_err());
+        }
+        let longest = struck.elapsed();
+        first.abort();
+        Self { longest, none }
+    }
+}

@@ -1,0 +1,44 @@
+//! Readers and writers of two processes, without any fault.
+
+use std::time::Duration;
+
+use cache_tests::RedisServer;
+
+use crate::figure::Figure;
+use crate::peer::{Order, Peer};
+use crate::rows::{Mix, Rows, Tally, patient};
+use crate::suite::Size;
+
+pub(crate) const STALE: &str = "stale reads";
+
+pub(crate) async fn two_processes(size: Size) -> Vec<Figure> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = RedisServer::start();
+    let rows = Rows::new(patient(&server.url()), folder.path());
+    let mut peer = Peer::start(&server.url(), folder.path());
+    let mix = |writers| Mix {
+        rows: 8,
+        apart: 1,
+        readers: 12,
+        writers,
+        all_writers: 4,
+        lasts: size.pick(Duration::from_secs(12), Duration::from_secs(2)),
+    };
+    peer.tell(&Order::Mix(mix(2..4)));
+    rows.mix(mix(0..2)).await;
+    let peer = peer.tally();
+    assert!(peer.reads > 0 && peer.writes > 0, "the peer took part");
+    let tally = rows.tally().and(peer);
+    let mut figures = stale_reads(tally);
+    figures.push(Figure::none("stale for good", rows.stuck(0..8).await).of(8));
+    figures
+}
+
+/// The figures of readers and writers that met.
+pub(crate) fn stale_reads(tally: Tally) -> Vec<Figure> {
+    assert!(tally.hits > 0, "something was cached to be stale");
+    vec![
+        Figure::none(STALE, tally.stale).of(tally.reads),
+        Figure::none("errors, panics and hangs", tally.broken()),
+    ]
+}

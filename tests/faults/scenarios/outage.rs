@@ -1,0 +1,152 @@
+//! Updates while the server cannot be reached, or reached and not heard.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cache_runtime::CacheBuilder;
+use cache_tests::{Proxy, RedisServer, Way};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use super::restored::ROWS;
+use crate::figure::Figure;
+use crate::rows::{HUNG, Rows, cache};
+use crate::suite::Size;
+
+pub(crate) const LOST: &str = "lost invalidations";
+pub(crate) const STALE_HERE: &str = "stale reads in the process that updates";
+pub(crate) const LONGEST: &str = "longest call";
+pub(crate) const REPLAYED: &str = "stale elsewhere, after the end of it";
+
+/// What a call may take, its load included.
+pub(crate) const CALL: Duration = Duration::from_millis(150);
+
+/// How long after an outage what was kept must have been replayed.
+const AT_REST: Duration = Duration::from_secs(5);
+
+pub(crate) async fn cut(lasts: Duration) -> Vec<Figure> {
+    let mut setup = Setup::new(|builder| builder).await;
+    setup.proxy.cut().await;
+    setup.update_for(lasts).await;
+    setup.proxy.heal().await;
+    setup.figures().await
+}
+
+/// Connections stay open, and nothing comes through.
+pub(crate) async fn black_hole(lasts: Duration) -> Vec<Figure> {
+    let mut setup = Setup::new(|builder| builder).await;
+    setup.proxy.black_hole();
+    setup.update_for(lasts).await;
+    setup.proxy.heal().await;
+    setup.figures().await
+}
+
+/// The server does what it is asked, and nobody hears of it.
+pub(crate) async fn no_answers(lasts: Duration) -> Vec<Figure> {
+    let mut setup = Setup::new(|builder| builder).await;
+    setup.proxy.hold(Way::ToClient);
+    setup.update_for(lasts).await;
+    setup.proxy.heal().await;
+    setup.figures().await
+}
+
+pub(crate) async fn frozen(lasts: Duration) -> Vec<Figure> {
+    let setup = Setup::new(|builder| builder).await;
+    setup.server.freeze();
+    setup.update_for(lasts).await;
+    setup.server.thaw();
+    setup.figures().await
+}
+
+/// How long the outages last.
+pub(crate) fn three_seconds(size: Size) -> Duration {
+    size.pick(Duration::from_secs(3), Duration::from_secs(1))
+}
+
+/// Two caches on one server know no more of each other than two processes do.
+pub(crate) struct Setup {
+    folder: TempDir,
+    pub(crate) server: RedisServer,
+    pub(crate) proxy: Proxy,
+    pub(crate) ours: Arc<Rows>,
+    others: Arc<Rows>,
+}
+
+impl Setup {
+    pub(crate) async fn new(configure: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = RedisServer::start();
+        let proxy = Proxy::start(server.port()).await;
+        let ours = configure(cache(&proxy.url())).build().expect("a cache");
+        let others = cache(&server.url()).build().expect("a cache");
+        let setup = Self {
+            ours: Rows::new(ours, folder.path()),
+            others: Rows::new(others, folder.path()),
+            folder,
+            server,
+            proxy,
+        };
+        setup.ours.warm(0..ROWS).await;
+        setup
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Updates every row in this time, while others are read. Takes longer if updates do.
+    pub(crate) async fn update_for(&self, lasts: Duration) {
+        const WRITERS: u32 = 10;
+        let began = Instant::now();
+        let mut writers = JoinSet::new();
+        for writer in 0..WRITERS {
+            let rows = self.ours.clone();
+            writers.spawn(async move {
+                let mine: Range<u32> = 0..ROWS / WRITERS;
+                for i in mine.clone() {
+                    let due = lasts * i / mine.len() as u32;
+                    tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
+                    rows.write(i * WRITERS + writer).await;
+                }
+            });
+        }
+        let mut readers = JoinSet::new();
+        for _ in 0..4 {
+            let rows = self.ours.clone();
+            readers.spawn(async move {
+                loop {
+                    rows.read(rows.below(ROWS)).await;
+                    rows.pause().await;
+                }
+            });
+        }
+        // Updates that hang have shown what they show.
+        let _ = tokio::time::timeout(lasts * 4 + HUNG, writers.join_all()).await;
+        tokio::time::sleep(lasts.saturating_sub(began.elapsed())).await;
+        readers.shutdown().await;
+    }
+
+    /// The outage is over.
+    pub(crate) async fn figures(self) -> Vec<Figure> {
+        let began = Instant::now();
+        let mut lost = self.others.stuck(0..ROWS).await;
+        while lost > 0 && began.elapsed() < AT_REST {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            // Nobody replays anything unless this process goes on.
+            self.ours.read(self.ours.below(ROWS)).await;
+            lost = self.others.stuck(0..ROWS).await;
+        }
+        let replayed = began.elapsed();
+        let stuck_here = self.ours.stuck(0..ROWS).await;
+        let (ours, others) = (self.ours.tally(), self.others.tally());
+        assert!(ours.reported + ours.hung > 0, "the outage was one");
+        vec![
+            Figure::none(LOST, lost).of(ROWS.into()),
+            Figure::none(STALE_HERE, ours.stale + stuck_here).of(ours.reads + u64::from(ROWS)),
+            Figure::none("errors, panics and hangs", ours.broken() + others.hung),
+            Figure::within(LONGEST, ours.longest, CALL),
+            Figure::shown(REPLAYED, replayed),
+        ]
+    }
+}

@@ -1,0 +1,69 @@
+//! Two processes, of which one cannot tell the server what it has changed.
+
+use std::time::{Duration, Instant};
+
+use cache_tests::RedisServer;
+
+use super::outage::{LOST, REPLAYED, Setup, three_seconds};
+use super::restored::ROWS;
+use crate::figure::Figure;
+use crate::peer::{Order, Peer};
+use crate::rows::{Rows, cache};
+use crate::suite::Size;
+
+pub(crate) const LATE: &str = "rows served as they were, by another process";
+
+/// The writer is cut off; the other process is not.
+pub(crate) async fn writer_cut_off(size: Size) -> Vec<Figure> {
+    let mut setup = Setup::new(|builder| builder).await;
+    let mut peer = Peer::start(&setup.server.url(), setup.folder());
+    peer.tell(&Order::Read(0..ROWS));
+    peer.tally();
+    setup.proxy.cut().await;
+    setup.update_for(three_seconds(size)).await;
+    setup.proxy.heal().await;
+    let began = Instant::now();
+    let mut stuck = ROWS.into();
+    while stuck > 0 && began.elapsed() < Duration::from_secs(5) {
+        setup.ours.read(setup.ours.below(ROWS)).await;
+        peer.tell(&Order::Stuck(0..ROWS));
+        stuck = peer.stuck();
+    }
+    vec![
+        Figure::none(LOST, stuck).of(ROWS.into()),
+        Figure::none("errors, panics and hangs", setup.ours.tally().broken()),
+        Figure::shown(REPLAYED, began.elapsed()),
+    ]
+}
+
+/// The server takes no writes, since it has too few replicas, and still passes
+/// messages on.
+pub(crate) async fn writes_refused(_size: Size) -> Vec<Figure> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = RedisServer::start();
+    let rows = Rows::new(
+        cache(&server.url()).build().expect("a cache"),
+        folder.path(),
+    );
+    let mut peer = Peer::start(&server.url(), folder.path());
+    rows.warm(0..ROWS).await;
+    peer.tell(&Order::Read(0..ROWS));
+    assert!(peer.tally().hits > 0, "something is cached to be stale");
+    let () = server.query(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    for row in 0..ROWS {
+        rows.write(row).await;
+        peer.tell(&Order::Read(row..row + 1));
+        peer.tally();
+        rows.read(row).await;
+    }
+    let () = server.query(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    let (ours, theirs) = (rows.tally(), {
+        peer.tell(&Order::Read(0..0));
+        peer.tally()
+    });
+    vec![
+        Figure::none(LATE, theirs.stale).of(ROWS.into()),
+        Figure::none("the same, by the process that updates", ours.stale).of(ROWS.into()),
+        Figure::none("errors, panics and hangs", ours.and(theirs).broken()),
+    ]
+}
