@@ -70,10 +70,9 @@ impl Database {
                 // No row so far down was ever written.
                 Ok(0) => return 0,
                 Ok(16) => {
-                    let number = u128::from_le_bytes(bytes);
-                    let (low, high) = (number as u64, (number >> 64) as u64);
-                    if low == high {
-                        return low;
+                    let (one, other) = bytes.split_at(8);
+                    if one == other {
+                        return u64::from_le_bytes(one.try_into().expect("eight of sixteen"));
                     }
                 }
                 Ok(_) => {}

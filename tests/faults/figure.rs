@@ -74,6 +74,14 @@ impl Figure {
         }
     }
 
+    /// Whether it is kept with slack only: for the eyes of who reads the table.
+    pub(crate) fn is_strained(&self) -> bool {
+        matches!(
+            (&self.amount, &self.promise),
+            (Amount::Millis(took), Promise::Millis(limit)) if took > limit
+        )
+    }
+
     pub(crate) fn amount(&self) -> String {
         match &self.amount {
             Amount::Count { seen, of: None } => grouped(*seen),
@@ -110,7 +118,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

@@ -78,12 +78,6 @@ impl Peer {
         self.answers.read_line(&mut line).expect("the peer speaks");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
-
-    /// Ends it as `kill -9` does.
-    pub(crate) fn kill(mut self) {
-        self.process.kill().expect("our own child");
-        self.process.wait().expect("our own child");
-    }
 }
 
 impl Drop for Peer {

@@ -28,7 +28,7 @@ pub(crate) const A_SHELF: u32 = 10;
 pub(crate) struct Row(pub(crate) u32);
 
 impl Row {
-    fn shelf(&self) -> u32 {
+    fn shelf(self) -> u32 {
         self.0 / A_SHELF
     }
 }
@@ -166,7 +166,7 @@ impl Rows {
 
     async fn change(&self, row: Row) -> u64 {
         let version = self.database.commit(row.0);
-        if self.random() % 2 == 0 {
+        if self.random().is_multiple_of(2) {
             tokio::task::yield_now().await;
         }
         version
@@ -184,7 +184,9 @@ impl Rows {
         tokio::task::yield_now().await;
         let rows = self.clone();
         let commit = tokio::spawn(async move {
-            tokio::time::sleep(commit_takes).await;
+            if !commit_takes.is_zero() {
+                tokio::time::sleep(commit_takes).await;
+            }
             rows.database.commit(row.0)
         });
         match ends {
@@ -213,7 +215,7 @@ impl Rows {
     /// Updates a row, by its own name or its shelf's, and from then on expects every
     /// reader to see it.
     pub(crate) async fn write(&self, row: u32) {
-        let written = if self.random() % 2 == 0 {
+        let written = if self.random().is_multiple_of(2) {
             self.observe(self.update(Row(row))).await
         } else {
             self.observe(self.update_by_shelf(Row(row))).await

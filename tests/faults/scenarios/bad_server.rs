@@ -63,7 +63,7 @@ pub(crate) async fn half_a_gigabyte(size: Size) -> Vec<Figure> {
     let took = began.elapsed();
     // Those who come then find a connection that works.
     let small = Rows::new(rows.cache.clone(), folder.path());
-    let wrong = small.stuck(1..2).await;
+    let wrong = small.stuck([1]).await;
     vec![
         Figure::none(BROKEN, wrong + rows.tally().broken()),
         Figure::none(UNREPORTED, u64::from(rows.tally().reported == 0)),
@@ -84,9 +84,9 @@ async fn only_misses(url: &str, padding: usize) -> Vec<Figure> {
     let rows = Rows::with(cache, folder.path(), Duration::from_millis(1), padding);
     let mut wrong = 0;
     for row in 0..ROWS {
-        wrong += rows.stuck(row..row + 1).await;
+        wrong += rows.stuck([row]).await;
         rows.write(row).await;
-        wrong += rows.stuck(row..row + 1).await;
+        wrong += rows.stuck([row]).await;
         if rows.tally().hung > 0 {
             break;
         }
@@ -124,7 +124,7 @@ pub(crate) async fn foreign_values() -> Vec<Figure> {
         rows.warm(row..row + 1).await;
         spoil(&server, &format!("faults:e:row:{row}"));
         let before = rows.tally().reported;
-        wrong += rows.stuck(row..row + 1).await;
+        wrong += rows.stuck([row]).await;
         unreported += u64::from(rows.tally().reported == before);
     }
     vec![

@@ -1,5 +1,6 @@
 //! The scenarios: one idea each.
 
+mod abandoned;
 mod bad_server;
 mod failover;
 mod loader;
@@ -146,10 +147,52 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: |size| Box::pin(partition::writes_refused(size)),
     },
     Scenario {
+        name: "writer killed after its commit, with a fence",
+        guards: &[],
+        awaits: Some("fences"),
+        run: |_| Box::pin(async { Vec::new() }),
+    },
+    Scenario {
+        name: "update dropped at every await point",
+        guards: &[(&[Rule::RunOnDrop], abandoned::STALE)],
+        awaits: None,
+        run: |size| Box::pin(abandoned::dropped(size)),
+    },
+    Scenario {
+        name: "update dropped while its commit is under way",
+        guards: &[(&[Rule::SecondInvalidation], abandoned::STALE)],
+        awaits: Some("the second invalidation"),
+        run: |size| Box::pin(abandoned::dropped_committing(size)),
+    },
+    Scenario {
+        name: "update fails while its commit is under way",
+        guards: &[(&[Rule::SecondInvalidation], abandoned::STALE)],
+        awaits: Some("the second invalidation"),
+        run: |size| Box::pin(abandoned::fails_committing(size)),
+    },
+    Scenario {
+        name: "update panics while its commit is under way",
+        guards: &[(&[Rule::SecondInvalidation], abandoned::STALE)],
+        awaits: Some("the second invalidation"),
+        run: |size| Box::pin(abandoned::panics_committing(size)),
+    },
+    Scenario {
+        name: "invalidation in a transaction, `after_commit`",
+        guards: &[],
+        awaits: Some("`after_commit`"),
+        run: |_| Box::pin(async { Vec::new() }),
+    },
+    Scenario {
         name: "one of two processes cut off",
         guards: &[(&[Rule::Journal], outage::LOST)],
         awaits: Some("the journal"),
         run: |size| Box::pin(partition::writer_cut_off(size)),
+    },
+    Scenario {
+        name: "journal overflow",
+        guards: &[],
+        awaits: Some("the journal"),
+        run: |_| Box::pin(async { Vec::new() }),
     },
     Scenario {
         name: "memory full, nothing evicted",

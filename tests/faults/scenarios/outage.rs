@@ -1,6 +1,5 @@
 //! Updates while the server cannot be reached, or reached and not heard.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -103,9 +102,9 @@ impl Setup {
         for writer in 0..WRITERS {
             let rows = self.ours.clone();
             writers.spawn(async move {
-                let mine: Range<u32> = 0..ROWS / WRITERS;
-                for i in mine.clone() {
-                    let due = lasts * i / mine.len() as u32;
+                const EACH: u32 = ROWS / WRITERS;
+                for i in 0..EACH {
+                    let due = lasts * i / EACH;
                     tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
                     rows.write(i * WRITERS + writer).await;
                 }
