@@ -22,6 +22,10 @@ pub(crate) enum Order {
     Read(Range<u32>),
     Write(Range<u32>),
     Mix(Mix),
+    /// Commit an update of each row, and never get to its invalidation. Nothing is
+    /// answered before all of them have committed.
+    #[cfg(any())]
+    CommitAndHang(Range<u32>),
     /// Count the rows that are not the newest.
     Stuck(Range<u32>),
 }
@@ -80,6 +84,15 @@ impl Peer {
     }
 }
 
+#[cfg(any())]
+impl Peer {
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().expect("our own child");
+        self.process.wait().expect("our own child");
+    }
+}
+
 impl Drop for Peer {
     fn drop(&mut self) {
         let _ = self.process.kill();
@@ -128,6 +141,16 @@ async fn obey(rows: &Arc<Rows>, order: Order) -> u64 {
             }
         }
         Order::Mix(mix) => rows.mix(mix).await,
+        #[cfg(any())]
+        Order::CommitAndHang(range) => {
+            let committed = Arc::new(Semaphore::new(0));
+            let count = range.end - range.start;
+            for row in range {
+                let (rows, committed) = (rows.clone(), committed.clone());
+                tokio::spawn(async move { rows.update_and_hang(Row(row), &committed).await });
+            }
+            committed.acquire_many(count).await.expect("open").forget();
+        }
         Order::Stuck(range) => return rows.stuck(range).await,
     }
     0

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,8 @@ pub(crate) struct Rows {
     latency: Duration,
     padding: usize,
     random: AtomicU64,
+    /// Whether the database answers at once, since nothing meets anything any more.
+    at_rest: AtomicBool,
     tally: Counted,
 }
 
@@ -140,6 +142,7 @@ impl Rows {
             latency,
             padding,
             random: AtomicU64::new(u64::from(std::process::id())),
+            at_rest: AtomicBool::new(false),
             tally: Counted::default(),
         })
     }
@@ -201,6 +204,23 @@ impl Rows {
         Ok(version)
     }
 
+    /// An update that commits, and never gets to its invalidation.
+    #[cfg(any())]
+    #[cache_invalidate("row:<row>", fence = "2s", cache = self.cache)]
+    pub(crate) async fn update_and_hang(&self, row: Row, committed: &Semaphore) -> u64 {
+        let version = self.database.commit(row.0);
+        committed.add_permits(1);
+        std::future::pending::<()>().await;
+        version
+    }
+
+    /// A step of a transaction: what it changes is committed by somebody else, later.
+    #[cfg(any())]
+    #[cache_invalidate("row:<row>", cache = self.cache)]
+    pub(crate) async fn stage(&self, row: Row) {
+        self.pause().await;
+    }
+
     /// Reads a row, and checks what it gets.
     pub(crate) async fn read(&self, row: u32) {
         let floor = self.database.floor(row);
@@ -257,6 +277,7 @@ impl Rows {
 
     /// How many rows are read as they were once: at rest, none.
     pub(crate) async fn stuck(&self, rows: impl IntoIterator<Item = u32>) -> u64 {
+        self.at_rest.store(true, SeqCst);
         let mut stuck = 0;
         for row in rows {
             let newest = self.database.version(row);
@@ -265,6 +286,7 @@ impl Rows {
                 stuck += 1;
             }
         }
+        self.at_rest.store(false, SeqCst);
         stuck
     }
 
@@ -317,7 +339,7 @@ impl Rows {
         let limit = u32::try_from(self.latency.as_micros()).unwrap_or(u32::MAX);
         let pause = Duration::from_micros(u64::from(self.below(limit.max(1))));
         // The timer counts in whole milliseconds.
-        if pause < Duration::from_millis(1) {
+        if pause < Duration::from_millis(1) || self.at_rest.load(SeqCst) {
             tokio::task::yield_now().await;
         } else {
             tokio::time::sleep(pause).await;

@@ -85,11 +85,12 @@ async fn only_misses(url: &str, padding: usize) -> Vec<Figure> {
     let mut wrong = 0;
     for row in 0..ROWS {
         wrong += rows.stuck([row]).await;
-        rows.write(row).await;
-        wrong += rows.stuck([row]).await;
+        // More of them would show no more.
         if rows.tally().hung > 0 {
             break;
         }
+        rows.write(row).await;
+        wrong += rows.stuck([row]).await;
     }
     let tally = rows.tally();
     vec![

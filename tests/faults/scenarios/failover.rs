@@ -11,7 +11,9 @@ use crate::suite::Size;
 
 pub(crate) async fn to_a_replica(_size: Size) -> Vec<Figure> {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut primary = RedisServer::start();
+    // It would wait for more replicas to ask.
+    let at_once = ["--repl-diskless-sync-delay", "0"];
+    let mut primary = RedisServer::builder().args(&at_once).start();
     let replica = RedisServer::start();
     let port = primary.port().to_string();
     let () = replica.query(&["REPLICAOF", "127.0.0.1", &port]);

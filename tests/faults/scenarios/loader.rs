@@ -24,7 +24,7 @@ const LOAD_LIMIT: Duration = Duration::from_millis(300);
 /// The same where no load is to hang. Far above what is promised of those.
 const FAR: Duration = Duration::from_secs(2);
 /// A caller that waits so long will wait for ever.
-const GIVE_UP: Duration = Duration::from_secs(5);
+const GIVE_UP: Duration = Duration::from_secs(3);
 const WAITERS: usize = 16;
 
 /// What becomes of the first load; the others end at once.

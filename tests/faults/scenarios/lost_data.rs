@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use cache_tests::RedisServer;
 
 use super::mixed::stale_reads;
+use super::outage::{CALL, LONGEST};
 use crate::figure::Figure;
 use crate::rows::{A_SHELF, Mix, Rows, cache, patient};
 use crate::suite::Size;
@@ -130,6 +131,7 @@ pub(crate) async fn killed(_size: Size) -> Vec<Figure> {
     let again = hits_again(&rows).await;
     mixing.await.expect("no panic");
     let mut figures = stale_reads(rows.tally());
+    figures.push(Figure::within(LONGEST, rows.tally().longest, CALL));
     figures.push(Figure::within(HITS_AGAIN, again, BACK_WITHIN));
     figures
 }

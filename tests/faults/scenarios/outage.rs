@@ -22,10 +22,20 @@ pub(crate) const REPLAYED: &str = "stale elsewhere, after the end of it";
 pub(crate) const CALL: Duration = Duration::from_millis(150);
 
 /// How long after an outage what was kept must have been replayed.
-const AT_REST: Duration = Duration::from_secs(5);
+pub(crate) const AT_REST: Duration = Duration::from_secs(3);
 
 pub(crate) async fn cut(lasts: Duration) -> Vec<Figure> {
     let mut setup = Setup::new(|builder| builder).await;
+    setup.proxy.cut().await;
+    setup.update_for(lasts).await;
+    setup.proxy.heal().await;
+    setup.figures().await
+}
+
+/// More is invalidated than the journal holds.
+#[cfg(any())]
+pub(crate) async fn overflow(lasts: Duration) -> Vec<Figure> {
+    let mut setup = Setup::new(|builder| builder.journal_capacity(50)).await;
     setup.proxy.cut().await;
     setup.update_for(lasts).await;
     setup.proxy.heal().await;

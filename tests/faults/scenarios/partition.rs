@@ -1,10 +1,10 @@
 //! Two processes, of which one cannot tell the server what it has changed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cache_tests::RedisServer;
 
-use super::outage::{LOST, REPLAYED, Setup, three_seconds};
+use super::outage::{AT_REST, LOST, REPLAYED, Setup, three_seconds};
 use super::restored::ROWS;
 use crate::figure::Figure;
 use crate::peer::{Order, Peer};
@@ -24,7 +24,7 @@ pub(crate) async fn writer_cut_off(size: Size) -> Vec<Figure> {
     setup.proxy.heal().await;
     let began = Instant::now();
     let mut stuck = ROWS.into();
-    while stuck > 0 && began.elapsed() < Duration::from_secs(5) {
+    while stuck > 0 && began.elapsed() < AT_REST {
         setup.ours.read(setup.ours.below(ROWS)).await;
         peer.tell(&Order::Stuck(0..ROWS));
         stuck = peer.stuck();

@@ -1,0 +1,34 @@
+//! An annotated function within a transaction that commits later.
+
+use cache_tests::RedisServer;
+
+use super::restored::{ROWS, STALE};
+use crate::figure::Figure;
+use crate::rows::{Row, Rows, patient};
+use crate::suite::Size;
+
+pub(crate) async fn after_commit(_size: Size) -> Vec<Figure> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = RedisServer::start();
+    let rows = Rows::new(patient(&server.url()), folder.path());
+    rows.warm(0..ROWS).await;
+    for row in 0..ROWS {
+        let version = cache_runtime::after_commit(async {
+            rows.stage(Row(row)).await;
+            // Others see what is committed, which is still the row as it was.
+            let other = rows.clone();
+            let read = tokio::spawn(async move { other.read(row).await });
+            read.await.expect("no panic");
+            rows.database.commit(row)
+        })
+        .await;
+        rows.database.promise(row, version);
+        rows.read(row).await;
+    }
+    let stuck = rows.stuck(0..ROWS).await;
+    vec![
+        Figure::none(STALE, stuck).of(ROWS.into()),
+        Figure::none("stale reads", rows.tally().stale),
+        Figure::none("errors, panics and hangs", rows.tally().broken()),
+    ]
+}
