@@ -222,7 +222,7 @@ fn work(jobs: VecDeque<Job>, lanes: usize, reports: &mut [Report]) {
                     let Some(job) = next else { break };
                     let scenario = &SCENARIOS[job.scenario];
                     let began = Instant::now();
-                    let found = in_a_process(scenario, job);
+                    let found = tried(scenario, job);
                     let rules = job.guard.map(|guard| named(scenario.guards[guard].0));
                     let without = rules.map_or(String::new(), |rules| format!(" without {rules}"));
                     eprintln!("{}{without}: {:.1?}", scenario.name, began.elapsed());
@@ -235,6 +235,26 @@ fn work(jobs: VecDeque<Job>, lanes: usize, reports: &mut [Report]) {
             });
         }
     });
+}
+
+/// A race that is lost without its mechanism is lost by chance: a busy machine has three.
+fn tried(scenario: &Scenario, job: Job) -> Found {
+    let noticed = |found: &Found| match (found, job.guard) {
+        (Ok(figures), Some(guard)) => {
+            let guarded = scenario.guards[guard].1;
+            let mut figures = figures.iter();
+            figures.any(|figure| guarded.contains(&figure.what.as_str()) && !figure.holds())
+        }
+        _ => true,
+    };
+    let mut found = in_a_process(scenario, job);
+    for _ in 0..2 {
+        if noticed(&found) || scenario.awaits.is_some() {
+            break;
+        }
+        found = in_a_process(scenario, job);
+    }
+    found
 }
 
 fn in_a_process(scenario: &Scenario, job: Job) -> Found {

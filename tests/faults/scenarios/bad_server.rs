@@ -45,7 +45,7 @@ pub(crate) async fn read_only() -> Vec<Figure> {
 pub(crate) async fn too_large_a_value() -> Vec<Figure> {
     let settings = ["--proto-max-bulk-len", "1mb"];
     let server = RedisServer::builder().args(&settings).start();
-    only_misses(&server.url(), 2 << 20).await
+    only_misses(&server.url(), (1 << 20) + 1).await
 }
 
 /// With its header, more than a server takes by default. The short form makes do with
