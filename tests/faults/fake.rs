@@ -89,6 +89,8 @@ fn greeting(asked: &str) -> Vec<u8> {
     for word in asked.split("\r\n") {
         match word {
             "CLIENT" | "SELECT" => answers.extend(b"+OK\r\n"),
+            "HELLO" => answers.extend(b"%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n"),
+            "SUBSCRIBE" => answers.extend(b"-ERR unknown command\r\n"),
             "PING" => answers.extend(b"+PONG\r\n"),
             "INFO" => answers.extend(b"$19\r\nrun_id:not a server\r\n"),
             _ => {}

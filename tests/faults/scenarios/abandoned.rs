@@ -77,7 +77,7 @@ async fn scenario(commit_takes: Duration, fate: fn(u32) -> (Ends, u32)) -> Vec<F
 }
 
 fn settling(url: &str) -> Cache {
-    cache(url).build().expect("a cache")
+    cache(url).settle(SETTLE).build().expect("a cache")
 }
 
 /// Polls a future so many times at most, and then drops it; a panic of its ends it too.

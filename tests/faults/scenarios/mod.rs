@@ -109,17 +109,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "network cut, 3 s",
-        guards: &[
-            (&[Rule::Journal], &[outage::LOST]),
-            (&[Rule::Distrust], &[outage::STALE_HERE]),
-        ],
-        awaits: Some("the journal"),
+        guards: &[(&[Rule::Journal], &[outage::LOST])],
+        awaits: None,
         run: |size| Box::pin(outage::cut(outage::three_seconds(size))),
     },
     Scenario {
         name: "network cut, 12 s",
         guards: &[(&[Rule::Journal], &[outage::LOST])],
-        awaits: Some("the journal"),
+        awaits: None,
         run: |size| {
             Box::pin(outage::cut(
                 size.pick(Duration::from_secs(12), Duration::from_secs(2)),
@@ -128,14 +125,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "nothing comes through, 3 s",
-        guards: &[(&[Rule::Distrust], &[outage::STALE_HERE])],
-        awaits: Some("the journal"),
+        guards: &[(&[Rule::Journal], &[outage::LOST])],
+        awaits: None,
         run: |size| Box::pin(outage::black_hole(outage::three_seconds(size))),
     },
     Scenario {
         name: "no answer comes back, 3 s",
         guards: &[(&[Rule::Journal], &[outage::LOST])],
-        awaits: Some("the journal"),
+        awaits: None,
         run: |size| Box::pin(outage::no_answers(outage::three_seconds(size))),
     },
     Scenario {
@@ -144,13 +141,22 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (&[Rule::Journal], &[outage::LOST]),
             (&[Rule::Deadline], &[outage::LONGEST]),
         ],
-        awaits: Some("the journal"),
+        awaits: None,
         run: |size| Box::pin(outage::frozen(outage::three_seconds(size))),
     },
     Scenario {
+        name: "server frozen, breaker open",
+        guards: &[(&[Rule::Breaker], &[outage::SLOW])],
+        awaits: None,
+        run: |_| Box::pin(outage::breaker()),
+    },
+    Scenario {
         name: "writes refused, two processes",
-        guards: &[(&[Rule::Publish], &[partition::LATE])],
-        awaits: Some("the journal"),
+        guards: &[
+            (&[Rule::Publish], &[partition::LATE]),
+            (&[Rule::Distrust], &[partition::LATE, partition::LATE_HERE]),
+        ],
+        awaits: None,
         run: |size| Box::pin(partition::writes_refused(size)),
     },
     Scenario {
@@ -168,19 +174,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "update dropped while its commit is under way",
         guards: &[(&[Rule::SecondInvalidation], &[abandoned::STALE])],
-        awaits: Some("the second invalidation"),
+        awaits: None,
         run: |size| Box::pin(abandoned::dropped_committing(size)),
     },
     Scenario {
         name: "update fails while its commit is under way",
         guards: &[(&[Rule::SecondInvalidation], &[abandoned::STALE])],
-        awaits: Some("the second invalidation"),
+        awaits: None,
         run: |size| Box::pin(abandoned::fails_committing(size)),
     },
     Scenario {
         name: "update panics while its commit is under way",
         guards: &[(&[Rule::SecondInvalidation], &[abandoned::STALE])],
-        awaits: Some("the second invalidation"),
+        awaits: None,
         run: |size| Box::pin(abandoned::panics_committing(size)),
     },
     Scenario {
@@ -192,14 +198,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "one of two processes cut off",
         guards: &[(&[Rule::Journal], &[outage::LOST])],
-        awaits: Some("the journal"),
+        awaits: None,
         run: |size| Box::pin(partition::writer_cut_off(size)),
     },
     Scenario {
         name: "journal overflow",
-        guards: &[],
-        awaits: Some("the journal"),
-        run: |_| Box::pin(async { Vec::new() }),
+        guards: &[(&[Rule::Overflow], &[outage::LOST])],
+        awaits: None,
+        run: |size| Box::pin(outage::overflow(outage::three_seconds(size))),
     },
     Scenario {
         name: "memory full, nothing evicted",

@@ -16,6 +16,7 @@ use crate::suite::Size;
 pub(crate) const LOST: &str = "lost invalidations";
 pub(crate) const STALE_HERE: &str = "stale reads in the process that updates";
 pub(crate) const LONGEST: &str = "longest call";
+pub(crate) const SLOW: &str = "calls that wait for the server";
 pub(crate) const REPLAYED: &str = "stale elsewhere, after the end of it";
 
 /// What a call may take, its load included.
@@ -33,7 +34,6 @@ pub(crate) async fn cut(lasts: Duration) -> Vec<Figure> {
 }
 
 /// More is invalidated than the journal holds.
-#[cfg(any())]
 pub(crate) async fn overflow(lasts: Duration) -> Vec<Figure> {
     let mut setup = Setup::new(|builder| builder.journal_capacity(50)).await;
     setup.proxy.cut().await;
@@ -66,6 +66,27 @@ pub(crate) async fn frozen(lasts: Duration) -> Vec<Figure> {
     setup.update_for(lasts).await;
     setup.server.thaw();
     setup.figures().await
+}
+
+/// The first few callers find out; from then on nobody else waits for the server.
+pub(crate) async fn breaker() -> Vec<Figure> {
+    const CALLS: u32 = 100;
+    let setup = Setup::new(|builder| builder).await;
+    setup.server.freeze();
+    for row in 0..10 {
+        setup.ours.read(row).await;
+    }
+    let mut slow = 0;
+    for row in 0..CALLS {
+        let began = Instant::now();
+        setup.ours.read(row).await;
+        // Half of what a request may take; a call without one takes as long as its load.
+        slow += u64::from(began.elapsed() > Duration::from_millis(50));
+    }
+    vec![
+        Figure::none(SLOW, slow).of(CALLS.into()),
+        Figure::none("errors, panics and hangs", setup.ours.tally().broken()),
+    ]
 }
 
 /// How long the outages last.
@@ -139,12 +160,15 @@ impl Setup {
     /// The outage is over.
     pub(crate) async fn figures(self) -> Vec<Figure> {
         let began = Instant::now();
-        let mut lost = self.others.stuck(0..ROWS).await;
-        while lost > 0 && began.elapsed() < AT_REST {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            // Nobody replays anything unless this process goes on.
-            self.ours.read(self.ours.below(ROWS)).await;
-            lost = self.others.stuck(0..ROWS).await;
+        let mut lost = 0;
+        for row in 0..ROWS {
+            while self.others.stuck([row]).await > 0 {
+                if began.elapsed() > AT_REST {
+                    lost += 1;
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
         }
         let replayed = began.elapsed();
         let stuck_here = self.ours.stuck(0..ROWS).await;
