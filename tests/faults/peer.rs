@@ -16,6 +16,9 @@ use crate::rows::{Mix, Rows, Tally};
 /// Begins the arguments of a peer.
 pub(crate) const COMMAND: &str = "peer";
 
+/// Ends the arguments of one with longer limits than a program has by default.
+const PATIENT: &str = "patient";
+
 /// What a peer does.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Order {
@@ -47,9 +50,20 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts it. It lacks the same mechanism as this process.
     pub(crate) fn start(url: &str, folder: &Path) -> Self {
+        Self::launch(url, folder, "")
+    }
+
+    /// The same, for scenarios in which the server does not fail: a busy machine is not to
+    /// look as if it did.
+    pub(crate) fn patient(url: &str, folder: &Path) -> Self {
+        Self::launch(url, folder, PATIENT)
+    }
+
+    fn launch(url: &str, folder: &Path, limits: &str) -> Self {
         let mut process = Command::new(std::env::current_exe().expect("our own program"))
             .args([COMMAND, url])
             .arg(folder)
+            .arg(limits)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -104,7 +118,11 @@ impl Drop for Peer {
 pub(crate) async fn serve(mut arguments: impl Iterator<Item = String>) {
     let url = arguments.next().expect("a URL");
     let folder = PathBuf::from(arguments.next().expect("a folder"));
-    let cache = crate::rows::cache(&url).build().expect("a cache");
+    let cache = if arguments.next().as_deref() == Some(PATIENT) {
+        crate::rows::patient(&url)
+    } else {
+        crate::rows::cache(&url).build().expect("a cache")
+    };
     let rows = Rows::new(cache, &folder);
     let (heard, mut orders) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {

@@ -18,7 +18,7 @@ pub(crate) async fn with_a_fence(_size: Size) -> Vec<Figure> {
     let server = RedisServer::start();
     let rows = Rows::new(patient(&server.url()), folder.path());
     rows.warm(0..ROWS).await;
-    let mut peer = Peer::start(&server.url(), folder.path());
+    let mut peer = Peer::patient(&server.url(), folder.path());
     peer.tell(&Order::CommitAndHang(0..ROWS));
     peer.tally();
     // Readers that come before and after its death.

@@ -17,7 +17,7 @@ pub(crate) async fn two_processes(size: Size) -> Vec<Figure> {
     // Loads that take so long that readers who come after an update meet those of before.
     let latency = Duration::from_millis(6);
     let rows = Rows::with(patient(&server.url()), folder.path(), latency, 0);
-    let mut peer = Peer::start(&server.url(), folder.path());
+    let mut peer = Peer::patient(&server.url(), folder.path());
     let mix = |writers| Mix {
         rows: 4,
         apart: 1,
