@@ -14,7 +14,7 @@ use syn::spanned::Spanned;
 use syn::{Expr, ExprClosure, ExprGroup, ExprLit, ExprPath, Lit, LitStr, Token, parenthesized};
 
 use crate::duration;
-use crate::errors::{Errors, error, suggest};
+use crate::errors::{Errors, error, nearest, suggest};
 use crate::runtime::Runtime;
 
 /// `#[cached(…)]`
@@ -52,7 +52,24 @@ pub(crate) struct InvalidateArgs {
     pub(crate) condition: Option<Expr>,
     /// `on = ok`
     pub(crate) on_ok: bool,
+    pub(crate) fence: Option<FenceOption>,
+    /// `fence_required`, where it is written.
+    pub(crate) fence_required: Option<Span>,
     pub(crate) runtime: Runtime,
+}
+
+/// `fence = "30s"`
+pub(crate) struct FenceOption {
+    /// Where the name of the option is.
+    pub(crate) span: Span,
+    pub(crate) length: FenceLength,
+}
+
+/// How long a fence stands at most.
+pub(crate) enum FenceLength {
+    Fixed(Duration),
+    /// An expression over the arguments.
+    Computed(Expr),
 }
 
 /// `"user:<id>"` alone, or with `crate = path` after it.
@@ -140,8 +157,19 @@ const CACHE_INVALIDATE: &[Usage] = &[
         "on",
         "write `on = ok`, to invalidate after success only, or leave it out",
     ),
+    (
+        "fence",
+        "write longer than the longest write takes: seconds, `fence = 30`, a string with units of \
+         `d`, `h`, `m`, `s`, `ms`, `fence = \"1m30s\"`, or a `Duration`",
+    ),
+    (
+        FENCE_REQUIRED,
+        "write it alone, beside `fence`: `fence = \"30s\", fence_required`",
+    ),
     CRATE,
 ];
+
+const FENCE_REQUIRED: &str = "fence_required";
 
 const CRATE: Usage = (
     "crate",
@@ -197,9 +225,11 @@ impl InvalidateArgs {
             "; keys and tags stand alone: `#[cache_invalidate(\"user:<id>\")]`",
         );
         each_argument(tokens, errors, |input| {
-            if input.peek(Ident::peek_any) && input.peek2(Token![=]) {
+            if at_option(input) {
                 let option = seen.next(input)?;
                 match option.name {
+                    "fence" => args.fence = Some(option.fence(input)?),
+                    FENCE_REQUIRED => args.fence_required = Some(option.alone(input)?),
                     "condition" => args.condition = Some(option.value(input)?),
                     "on" => args.on_ok = option.is_ok(input)?,
                     "crate" => args.runtime = option.runtime(input)?,
@@ -226,6 +256,20 @@ impl InvalidateArgs {
         }
         args
     }
+}
+
+/// `name = …`, or one of the options of a fence alone, which are no tags of anybody's.
+fn at_option(input: ParseStream<'_>) -> bool {
+    let fork = input.fork();
+    let Ok(name) = fork.call(Ident::parse_any) else {
+        return false;
+    };
+    if fork.peek(Token![=]) && !fork.peek(Token![==]) {
+        return true;
+    }
+    let alone = fork.is_empty() || fork.peek(Token![,]);
+    let name = name.to_string();
+    alone && (name == "fence" || nearest(&name, &[FENCE_REQUIRED]).is_some())
 }
 
 impl Tag {
@@ -373,6 +417,26 @@ impl OptionName {
         }
     }
 
+    fn fence(&self, input: ParseStream<'_>) -> syn::Result<FenceOption> {
+        let value = ungrouped(self.value(input)?);
+        let length = if is_number_or_text(&value) {
+            FenceLength::Fixed(self.fixed(&value)?)
+        } else {
+            FenceLength::Computed(value)
+        };
+        Ok(FenceOption {
+            span: self.span,
+            length,
+        })
+    }
+
+    fn alone(&self, input: ParseStream<'_>) -> syn::Result<Span> {
+        if input.peek(Token![=]) {
+            return Err(self.wrong(self.span, "takes no value", self.usage));
+        }
+        Ok(self.span)
+    }
+
     fn question(&self, input: ParseStream<'_>) -> syn::Result<Expr> {
         let value = ungrouped(self.value(input)?);
         match &value {
@@ -437,6 +501,11 @@ impl OptionName {
                 span,
                 "must be longer than zero",
                 "leave it out, and `None` is not cached",
+            )),
+            Some(Duration::ZERO) if self.name == "fence" => Err(self.wrong(
+                span,
+                "must be longer than zero",
+                "leave it out, and there is no fence",
             )),
             Some(Duration::ZERO) => Err(self.wrong(
                 span,

@@ -97,6 +97,7 @@ pub(crate) fn options(args: TokenStream) -> Vec<String> {
                 equals.as_char() == '=' && name != "key" && name != "invalidate_on"
             }
             (Some(TokenTree::Ident(name)), Some(TokenTree::Group(_))) => name == "skip",
+            (Some(TokenTree::Ident(name)), None) => name == "fence_required",
             _ => false,
         }
     };

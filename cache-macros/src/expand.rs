@@ -8,10 +8,10 @@ use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Expr, ExprClosure, Type, TypeInfer};
 
-use crate::attr::Ttl;
+use crate::attr::{FenceLength, Ttl};
 use crate::describe;
 use crate::lower::{
-    self, CachedFn, Function, InvalidateFn, Name, Output, Part, Root, Step, Tag, TypedTag,
+    self, CachedFn, Fence, Function, InvalidateFn, Name, Output, Part, Root, Step, Tag, TypedTag,
 };
 use crate::runtime::Runtime;
 
@@ -192,6 +192,7 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
         cache,
         condition,
         on_ok,
+        fence,
         from_arguments,
         from_result,
         options: _,
@@ -202,9 +203,10 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
     let from_arguments = expand_tags(&runtime, &from_arguments);
     let only_if =
         condition.map(|condition| quote_spanned!(condition.span()=> .only_if(#condition)));
-    let reads_result = on_ok || !from_result.is_empty();
+    let reads_result = on_ok || fence.is_some() || !from_result.is_empty();
     let with_result = reads_result.then(|| expand_with_result(&runtime, &from_result, &output));
     let on_ok = on_ok.then(|| quote_spanned!(Span::mixed_site()=> .on_ok()));
+    let fence = fence.map(expand_fence);
     let body = expand_body(&runtime, &function, &output);
     let is_failure = (!reads_result).then(|| {
         let is_failure = expand_is_failure(&runtime, &output);
@@ -228,10 +230,24 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
         let call = #private::InvalidateCall::start(#cache, #from_arguments)
             #only_if
             #with_result
-            #on_ok;
+            #on_ok
+            #fence;
         #run
     };
     expand_function(&function, &statements)
+}
+
+/// It is blamed for what the return type cannot say.
+fn expand_fence(fence: Fence) -> TokenStream {
+    let fenced = match fence.length {
+        FenceLength::Fixed(length) => setter("fenced", length),
+        FenceLength::Computed(length) => quote_spanned!(length.span()=> .fenced(#length)),
+    };
+    let required = fence.required.map(|required| {
+        let required = required.resolved_at(Span::mixed_site());
+        quote_spanned!(required=> .required())
+    });
+    quote!(#fenced #required)
 }
 
 /// Parts that are arguments are rendered before the body takes the arguments.

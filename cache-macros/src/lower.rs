@@ -13,7 +13,7 @@ use syn::{
     TypeParamBound, Visibility, braced, parse_quote, token,
 };
 
-use crate::attr::{self, CachedArgs, InvalidateArgs, Ttl};
+use crate::attr::{self, CachedArgs, FenceLength, FenceOption, InvalidateArgs, Ttl};
 use crate::describe;
 use crate::errors::{Errors, error, nearest, suggest};
 use crate::runtime::Runtime;
@@ -45,10 +45,18 @@ pub(crate) struct InvalidateFn {
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     pub(crate) on_ok: bool,
+    pub(crate) fence: Option<Fence>,
     pub(crate) from_arguments: Vec<Tag>,
     pub(crate) from_result: Vec<Tag>,
     /// The other arguments, as they are written.
     pub(crate) options: Vec<String>,
+}
+
+/// A fence around the names that are there before the body runs.
+pub(crate) struct Fence {
+    pub(crate) length: FenceLength,
+    /// Whether the body runs behind it only, and where that is said.
+    pub(crate) required: Option<Span>,
 }
 
 /// A function whose statements are nobody's business here.
@@ -161,7 +169,13 @@ pub(crate) fn cache_invalidate(args: TokenStream, item: TokenStream) -> syn::Res
     let names = Scope::new(&function.sig).lower_all(Place::Invalidated, args.names, &mut errors);
     let (from_result, from_arguments): (Vec<_>, Vec<_>) =
         names.into_iter().partition(Tag::reads_result);
-    if args.on_ok || !from_result.is_empty() {
+    let fence = lower_fence(
+        args.fence,
+        args.fence_required,
+        &from_arguments,
+        &mut errors,
+    );
+    if args.on_ok || fence.is_some() || !from_result.is_empty() {
         output.check_nameable(&mut errors);
     }
 
@@ -171,10 +185,45 @@ pub(crate) fn cache_invalidate(args: TokenStream, item: TokenStream) -> syn::Res
         cache: args.cache,
         condition: args.condition,
         on_ok: args.on_ok,
+        fence,
         from_arguments,
         from_result,
         options,
         function,
+    })
+}
+
+fn lower_fence(
+    option: Option<FenceOption>,
+    required: Option<Span>,
+    from_arguments: &[Tag],
+    errors: &mut Errors,
+) -> Option<Fence> {
+    let Some(option) = option else {
+        // What was meant for one may be what could not be read.
+        if let Some(required) = required
+            && errors.is_empty()
+        {
+            errors.push(
+                required,
+                "`fence_required` without a `fence`",
+                "add `fence = \"30s\"`, longer than the longest write takes",
+            );
+        }
+        return None;
+    };
+    if from_arguments.is_empty() && errors.is_empty() {
+        errors.push(
+            option.span,
+            "`fence` has nothing to stand around: every name needs the result, which is not there \
+             before the body",
+            "name a key or a tag by the parameters too, such as one that all of them carry, or \
+             leave `fence` out",
+        );
+    }
+    Some(Fence {
+        length: option.length,
+        required,
     })
 }
 

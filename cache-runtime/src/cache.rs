@@ -457,17 +457,20 @@ impl Cache {
         }
     }
 
-    /// For annotated functions, whose callers are not to see the cache's errors.
-    pub(crate) async fn invalidate_or_report(&self, names: &[Key]) {
+    /// For annotated functions, whose callers are not to see the cache's errors. Whether it
+    /// was carried out.
+    pub(crate) async fn invalidate_or_report(&self, names: &[Key]) -> bool {
         // Under a name that cannot be, there is nothing to invalidate.
         let names: Vec<Key> = names
             .iter()
             .filter(|name| name.check().is_ok())
             .cloned()
             .collect();
-        if let Err(error) = self.invalidate_keys(&names).await {
-            log_not_invalidated(&names, &error);
+        let invalidated = self.invalidate_keys(&names).await;
+        if let Err(error) = &invalidated {
+            log_not_invalidated(&names, error);
         }
+        invalidated.is_ok()
     }
 
     /// Invalidates without waiting, where that can be done.
@@ -481,6 +484,13 @@ impl Cache {
             #[cfg(feature = "redis")]
             Tier::Shared(_) => false,
         }
+    }
+
+    /// Counts and logs a fence that is missing.
+    pub(crate) fn report_not_fenced(&self, names: &[Key], reason: &dyn fmt::Display) {
+        self.counters(None).error();
+        let names: Vec<&str> = names.iter().map(Key::as_str).collect();
+        tracing::warn!(%reason, ?names, "no fence: should this process die now, old data may be served");
     }
 
     /// Invalidates, as soon as that can be done, where it cannot be waited for.
@@ -662,7 +672,6 @@ impl Cache {
     }
 
     /// How long a caller who cannot use the store waits for others to share a load with.
-    #[cfg(feature = "redis")]
     pub(crate) fn gather_limit(&self) -> Duration {
         self.0.op_timeout / 2
     }

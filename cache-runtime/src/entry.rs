@@ -4,11 +4,15 @@
 //! lease   'L' format stamp[8]
 //! entry   'E' format stamp[8]  codec compression flags version[4] created[8] ttl[8] cost[4]
 //!         epoch[8] tags[2]  (version[8] length[2] name)*  payload
+//! fence   'F' format nonce[8]  writer:deadline separated by spaces
 //! ```
 //!
 //! Numbers are little-endian. The first ten bytes, the [`Mark`], differ for each
 //! lease and each entry ever written, so a script can ask whether a slot still
-//! holds what was seen by comparing a prefix. A fence will be a third kind.
+//! holds what was seen by comparing a prefix.
+//!
+//! A fence stands in versions too, where everything else is a decimal number. Its writers
+//! are hexadecimal, and its deadlines milliseconds of the server's clock.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +25,7 @@ use crate::unique;
 const FORMAT: u8 = 1;
 const LEASE: u8 = b'L';
 const ENTRY: u8 = b'E';
+const FENCE: u8 = b'F';
 const NONE: u8 = 1;
 
 /// The first bytes of a slot: unlike those of any other lease or entry.
@@ -37,13 +42,56 @@ pub(crate) fn new_lease() -> Mark {
     new_mark(LEASE)
 }
 
+/// How a fence begins, with a nonce of its own each time that it is written.
+pub(crate) fn new_fence() -> Mark {
+    new_mark(FENCE)
+}
+
+/// Whether this is a fence, in a slot or in a version.
+fn is_fence(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[FENCE, FORMAT])
+}
+
+/// What stands under a tag.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Version {
+    Number(u64),
+    /// Writers are at work: nothing is stored.
+    Fence,
+    /// Or no number.
+    Absent,
+}
+
+impl Version {
+    pub(crate) fn read(bytes: Option<&[u8]>) -> Self {
+        match bytes {
+            Some(bytes) if is_fence(bytes) => Self::Fence,
+            Some(bytes) => {
+                let text = str::from_utf8(bytes).ok();
+                let number = text.and_then(|text| text.parse().ok());
+                number.map_or(Self::Absent, Self::Number)
+            }
+            None => Self::Absent,
+        }
+    }
+
+    pub(crate) fn number(self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(number),
+            Self::Fence | Self::Absent => None,
+        }
+    }
+}
+
 /// What a slot was seen to hold.
 #[derive(Debug)]
 pub(crate) enum Slot {
     Absent,
     Lease(Mark),
     Entry(Entry),
-    /// Neither: a foreign, truncated or future format. Its first bytes, to replace it by.
+    /// Writers are at work: nothing is stored.
+    Fence,
+    /// None of these: a foreign, truncated or future format. Its first bytes, to replace it by.
     Unreadable(Box<[u8]>),
 }
 
@@ -122,7 +170,7 @@ impl Header<'_> {
     }
 }
 
-/// Reads a slot; any bytes at all are one of the four cases.
+/// Reads a slot; any bytes at all are one of the cases.
 pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
     let Some(bytes) = bytes.map(Into::into) else {
         return Slot::Absent;
@@ -140,6 +188,7 @@ pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
                 });
             }
         }
+        _ if is_fence(&bytes) => return Slot::Fence,
         _ => {}
     }
     let seen = bytes.len().min(size_of::<Mark>());
@@ -260,6 +309,20 @@ mod tests {
     fn two_marks_differ() {
         assert_ne!(new_lease(), new_lease());
         assert!(matches!(decode(Some(new_lease().to_vec())), Slot::Lease(_)));
+    }
+
+    #[test]
+    fn a_fence_is_neither_an_entry_nor_a_number() {
+        let mut fence = new_fence().to_vec();
+        fence.extend(b"2a:1712345678901");
+        assert!(
+            str::from_utf8(&fence)
+                .ok()
+                .and_then(|text| text.parse::<u64>().ok())
+                .is_none()
+        );
+        assert!(matches!(decode(Some(fence)), Slot::Fence));
+        assert!(matches!(decode(Some(b"F".to_vec())), Slot::Unreadable(_)));
     }
 
     proptest! {

@@ -130,7 +130,9 @@ impl Cache {
 
     async fn carry_out(&self, due: Due) {
         match due {
-            Due::Names(names) => self.invalidate_or_report(&names).await,
+            Due::Names(names) => {
+                self.invalidate_or_report(&names).await;
+            }
             Due::Everything => {
                 if let Err(error) = self.clear().await {
                     tracing::error!(%error, "not cleared: old data may be served until its ttl ends");

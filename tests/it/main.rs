@@ -4,6 +4,7 @@ mod bad_input;
 mod behaviour;
 mod codecs;
 mod connecting;
+mod fences;
 mod fixture_works;
 mod gated;
 mod gathered;

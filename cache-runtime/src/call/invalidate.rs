@@ -8,6 +8,7 @@
 
 use tokio::runtime::Handle;
 
+use super::fence::Fence;
 use crate::cache::Cache;
 use crate::key::{CacheTag, Key, Name, Names, Parts};
 use crate::sabotage::{self, Rule};
@@ -54,6 +55,7 @@ impl InvalidateCall {
             due: Due {
                 cache: cache.clone(),
                 names: rendered,
+                fences: Vec::new(),
                 wanted: true,
                 in_background: false,
             },
@@ -121,6 +123,8 @@ where
             due.names = held;
         }
         if let View::Error = outcome {
+            // What is behind them may yet be committed.
+            due.fences.clear();
             due.repeat();
         }
         if let View::Value(value) = outcome {
@@ -134,12 +138,34 @@ where
     }
 }
 
+impl<S, N> InvalidateCallWithResult<S, N> {
+    pub(super) fn cache(&self) -> &Cache {
+        &self.due.cache
+    }
+
+    pub(super) fn names_from_arguments(&self) -> &[Key] {
+        self.held.as_deref().unwrap_or(&self.due.names)
+    }
+
+    /// Leaves the fence after a clean end.
+    pub(super) fn leave_later(&mut self, fence: Fence) {
+        self.due.fences.push(fence);
+    }
+
+    /// There is nothing to invalidate: the body does not run.
+    pub(super) fn forget(mut self) {
+        self.due.names.clear();
+    }
+}
+
 /// Names that are to be invalidated. Dropped before they were, by a caller that
 /// gave up or a panic, they are invalidated in the background.
 #[derive(Debug)]
 struct Due {
     cache: Cache,
     names: Vec<Key>,
+    /// To be left once the names are invalidated. Dropped before, they expire.
+    fences: Vec<Fence>,
     /// Whether anything is to be invalidated at all.
     wanted: bool,
     in_background: bool,
@@ -148,8 +174,13 @@ struct Due {
 impl Due {
     async fn invalidate(mut self) {
         // The names stay here until they are invalidated: this future may be dropped too.
-        self.cache.invalidate_or_report(&self.names).await;
+        let invalidated = self.cache.invalidate_or_report(&self.names).await;
         self.names.clear();
+        if invalidated {
+            for fence in std::mem::take(&mut self.fences) {
+                fence.leave().await;
+            }
+        }
     }
 
     /// The commit may still be under way.
@@ -175,6 +206,7 @@ impl Drop for Due {
                 let due = Due {
                     cache: self.cache.clone(),
                     names,
+                    fences: Vec::new(),
                     wanted: true,
                     in_background: true,
                 };

@@ -1,5 +1,7 @@
 //! A cached call on the local tier: look, load, store; or wait.
 
+use std::time::Instant;
+
 use super::{Keep, Request, put_together, to_shared};
 use crate::flight::{Boarding, Landing, Leader};
 use crate::local::{Local, Look, Observed};
@@ -19,6 +21,7 @@ impl Request {
         loop {
             let boarding = match local.look(&self.key, &self.tags, self.version) {
                 Look::Board(boarding) => boarding,
+                Look::Fenced => return self.load_behind_fence::<S, F>(local, load).await,
                 Look::Hit(entry) => {
                     if let Some(value) = self.hit::<S>(&entry.value) {
                         return value;
@@ -43,6 +46,37 @@ impl Request {
             };
             return self.lead_local::<S, F>(local, leader, keep, load).await;
         }
+    }
+
+    /// Callers share only a load that begins after they came, and nothing is stored.
+    async fn load_behind_fence<S, F>(&self, local: &Local, load: F) -> S::Return
+    where
+        S: Shape<Value: CacheValue>,
+        F: Future<Output = S::Return>,
+    {
+        let started = Instant::now();
+        while started.elapsed() < self.cache.load_limit() {
+            let leader = match local.gather(&self.key) {
+                Boarding::Lead(mut leader) => {
+                    leader.wait_for_previous(self.cache.gather_limit()).await;
+                    leader.begin(None);
+                    leader
+                }
+                Boarding::Wait(waiter) => match waiter.wait(self.cache.load_limit()).await {
+                    Landing::Lead(leader) => leader,
+                    Landing::Value(value) => match self.boarded::<S>(&value) {
+                        Some(value) => return value,
+                        None => break,
+                    },
+                    Landing::Failed => break,
+                    Landing::Dissolved => continue,
+                },
+            };
+            return self
+                .lead_local::<S, F>(local, leader, |_| Keep::Not, load)
+                .await;
+        }
+        self.run(load).await
     }
 
     async fn lead_local<S, F>(

@@ -10,6 +10,7 @@
 //! * *boarded*: this caller waits for another's load, and drops its own;
 //! * *alone*: it loads for itself and stores nothing.
 
+mod fence;
 mod future;
 mod invalidate;
 mod local;
@@ -20,6 +21,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::fence::RequiresFence;
 pub use self::future::{BoxedFuture, Returned, future_of, returned_future};
 pub use self::invalidate::InvalidateCall;
 #[cfg(feature = "redis")]

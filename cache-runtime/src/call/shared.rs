@@ -113,6 +113,10 @@ impl Request {
             {
                 Step::Serve(entry, None)
             }
+            // Writers are at work, and nothing that is loaded now may be stored. Nor do those
+            // who saw the same fence have anything in common: it stands before a commit and after.
+            Slot::Fence => self.gather(shared).await,
+            _ if now.is_fenced() => self.gather(shared).await,
             Slot::Lease(mark) => match now.with_lease(mark) {
                 Some(seen) => match shared.flights.board_or_load(&self.key, seen) {
                     Boarding::Wait(waiter) => self.wait(shared, waiter).await,
@@ -166,6 +170,7 @@ impl Request {
                 leader.finish();
                 return Step::LookAgain;
             }
+            Ok(Acquired::Fenced) => leader.begin(None),
             Err(error) => {
                 self.report(&error);
                 leader.begin(None);

@@ -7,6 +7,7 @@
 //! tag's version is a counter that its entries hold, so invalidating a tag takes
 //! the same time however many entries carry it.
 
+mod fence;
 mod table;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use self::fence::Fences;
 use self::table::Table;
 use crate::clock::{self, Now};
 use crate::flight::{Boarding, Flights, Leader};
@@ -26,6 +28,7 @@ use crate::value::SharedValue;
 pub(crate) struct Local {
     entries: Table,
     tags: Tags,
+    fences: Fences,
     flights: Flights<Observed>,
 }
 
@@ -60,6 +63,8 @@ struct Observation {
 pub(crate) enum Look<'a> {
     Hit(Entry),
     Board(Boarding<'a, Observed>),
+    /// Writers are at work: load, store nothing, and share only what has not begun.
+    Fenced,
 }
 
 impl Local {
@@ -67,6 +72,7 @@ impl Local {
         Self {
             entries: Table::new(max_entries),
             tags: Tags::default(),
+            fences: Fences::default(),
             flights: Flights::default(),
         }
     }
@@ -91,6 +97,11 @@ impl Local {
             && entry.observed.tags().eq(tags)
         {
             return Look::Hit(entry);
+        }
+        // Under the lock, and after the tags were observed: a fence that comes later forgets
+        // the flight that begins here, and moves on the tags that it carries.
+        if self.fences.stand(tags.iter().chain([key])) {
+            return Look::Fenced;
         }
         let boarding = shard
             .board(key, Some(&observed))
@@ -124,11 +135,39 @@ impl Local {
         drop(leader.finish_storing(|| self.insert(key, entry, ttl)));
     }
 
-    /// Stores a value that was not loaded by a flight; a flight under way does not store over it.
+    /// Boards, or starts, a flight that does not store, and that anybody may board until it begins.
+    pub(crate) fn gather(&self, key: &Key) -> Boarding<'_, Observed> {
+        self.flights.board_or_gather(key)
+    }
+
+    /// Puts a writer behind a fence around these names; nothing of them is stored until it is gone.
+    pub(crate) fn fence(&self, names: &[Key], writer: u64) {
+        self.fences.join(names, writer);
+        self.invalidate(names);
+    }
+
+    /// Takes the writer away again.
+    pub(crate) fn unfence(&self, names: &[Key], writer: u64) {
+        self.fences.leave(names, writer);
+    }
+
+    /// Lets its fence stand for this long.
+    pub(crate) fn abandon_fence(&self, names: &[Key], writer: u64, left: Duration) {
+        self.fences.abandon(names, writer, left);
+    }
+
+    /// Stores a value that was not loaded by a flight; a flight under way does not store over
+    /// it. Behind a fence nothing is stored, and what was there goes.
     pub(crate) fn set(&self, key: &Key, tags: &[Key], value: SharedValue, ttl: Duration) {
         let observed = self.tags.observe(tags, 0);
         let mut shard = self.flights.lock(key);
         shard.forget(key);
+        if self.fences.stand(tags.iter().chain([key])) {
+            let gone = self.entries.remove(key.as_str().as_bytes(), Now::read());
+            drop(shard);
+            drop(gone);
+            return;
+        }
         let gone = self.insert(key, Entry { value, observed }, ttl);
         drop(shard);
         drop(gone);

@@ -45,6 +45,7 @@ use redis::{Arg, Cmd, Value};
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
+use crate::entry::Version;
 use crate::error::Error;
 
 /// A value of so many bytes is read on its own: on a slow network it takes as long as
@@ -91,8 +92,8 @@ pub(crate) struct Found<C> {
     /// Which connection told, and so which server.
     pub(crate) connection: Arc<C>,
     pub(crate) slot: Option<Bytes>,
-    /// As asked; `None` is absent or no number.
-    pub(crate) versions: Vec<Option<u64>>,
+    /// As asked.
+    pub(crate) versions: Vec<Version>,
 }
 
 /// The reads of one process from one source.
@@ -237,9 +238,7 @@ impl<S: Source> Reads<S> {
         Ok(Found {
             connection,
             slot,
-            versions: versions
-                .map(|_| values.next().as_ref().and_then(number))
-                .collect(),
+            versions: versions.map(|_| version(values.next())).collect(),
         })
     }
 
@@ -274,7 +273,9 @@ impl<S: Source> Reads<S> {
             let mut value = || values.get(places.next()?)?.as_ref();
             let slot = value().cloned();
             let versions = names(&caller.read.mget).skip(1);
-            let versions = versions.map(|_| value().and_then(parse)).collect();
+            let versions = versions
+                .map(|_| Version::read(value().map(AsRef::as_ref)))
+                .collect();
             self.sizes.remember(caller.read.slot, slot.as_ref());
             let _ = caller.answer.send(Ok(Found {
                 connection: connection.clone(),
@@ -494,15 +495,11 @@ fn bytes(value: Value) -> Option<Bytes> {
     }
 }
 
-fn number(value: &Value) -> Option<u64> {
-    match value {
-        Value::BulkString(bytes) => parse(bytes),
-        _ => None,
+fn version(value: Option<Value>) -> Version {
+    match &value {
+        Some(Value::BulkString(bytes)) => Version::read(Some(bytes)),
+        _ => Version::Absent,
     }
-}
-
-fn parse(bytes: impl AsRef<[u8]>) -> Option<u64> {
-    str::from_utf8(bytes.as_ref()).ok()?.parse().ok()
 }
 
 impl<S: Source> fmt::Debug for Gather<S> {
@@ -603,7 +600,7 @@ mod tests {
         asked: mpsc::UnboundedReceiver<Asked>,
     }
 
-    type Outcome = Result<(Option<String>, Vec<Option<u64>>), String>;
+    type Outcome = Result<(Option<String>, Vec<Version>), String>;
 
     /// What a caller got, as text.
     fn shown(found: Result<Found<()>, Error>) -> Outcome {
@@ -615,7 +612,7 @@ mod tests {
     /// What a caller gets of [`Asked::tell`].
     #[expect(clippy::unnecessary_wraps, reason = "to compare it with an outcome")]
     fn told(slot: &str, versions: &[u64]) -> Outcome {
-        let versions = versions.iter().copied().map(Some).collect();
+        let versions = versions.iter().copied().map(Version::Number).collect();
         Ok((Some(slot.to_owned()), versions))
     }
 
@@ -869,13 +866,13 @@ mod tests {
         let mut callers = callers.into_iter();
         assert_eq!(
             callers.next().unwrap().await.unwrap(),
-            Ok((None, vec![None]))
+            Ok((None, vec![Version::Absent]))
         );
         let gathered = callers.nth(1).unwrap().await.unwrap();
-        assert_eq!(gathered, Ok((Some("c".into()), vec![None])));
+        assert_eq!(gathered, Ok((Some("c".into()), vec![Version::Absent])));
         assert_eq!(
             callers.next().unwrap().await.unwrap(),
-            Ok((None, vec![None]))
+            Ok((None, vec![Version::Absent]))
         );
     }
 
@@ -1146,9 +1143,9 @@ mod tests {
     async fn dated(gather: Arc<Gather<Fake>>, read: Cmd) -> bool {
         let began = gather.0.source.moment();
         let found = gather.read(read).await.unwrap();
-        let moment = parse(found.slot.unwrap());
+        let moment = Version::read(found.slot.as_deref());
         assert_eq!(found.versions, [moment], "read at one moment");
-        moment > Some(began)
+        moment.number() > Some(began)
     }
 
     /// A linear congruential generator: the same sequence everywhere.

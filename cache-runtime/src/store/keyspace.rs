@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
 
+pub(super) const UNLINK: &str = include_str!("unlink.lua");
 const BUMP: &str = include_str!("bump.lua");
 
 /// The part of the server that one namespace is.
@@ -38,11 +39,11 @@ impl Keyspace {
         format!("{}:t", self.0)
     }
 
-    /// Removes each name's slot, and moves its version on.
+    /// Removes each name's slot, and moves its version on; fences are spared.
     pub(crate) fn invalidate<'a>(&self, names: impl IntoIterator<Item = &'a Key>) -> Pipeline {
         let mut invalidate = commands();
         for name in names {
-            invalidate.cmd("UNLINK").arg(self.slot(name));
+            script(&mut invalidate, UNLINK, &self.slot(name));
             script(&mut invalidate, bump_script(), &self.version(name));
         }
         invalidate
@@ -63,7 +64,8 @@ impl Keyspace {
     }
 
     /// Removes everything. A scan returns every key that is there from its beginning to
-    /// its end, so no entry, lease or version from before the call survives it.
+    /// its end, so no entry, lease or version from before the call survives it. Fences do:
+    /// nothing is stored behind them, and their writers are not done yet.
     pub(crate) async fn clear(
         &self,
         connection: &Connection,
@@ -89,7 +91,9 @@ impl Keyspace {
             {
                 let mut unlink = commands();
                 unlink
-                    .cmd("UNLINK")
+                    .cmd("EVAL")
+                    .arg(UNLINK)
+                    .arg(keys.len())
                     .arg(keys.into_iter().filter_map(bytes).collect::<Vec<_>>());
                 connection.request(&unlink, limit).await?;
             }

@@ -1,10 +1,12 @@
--- Puts a lease into a slot that still holds what the caller saw.
+-- Puts a lease into a slot that still holds what the caller saw; never over a fence, of which
+-- what was seen, cut off or foreign, may be the beginning.
 -- KEYS[1] slot   ARGV[1] the first bytes seen ('' for none)   ARGV[2] lease   ARGV[3] milliseconds
 local unchanged
 if ARGV[1] == '' then
   unchanged = redis.call('STRLEN', KEYS[1]) == 0
 else
-  unchanged = redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) == ARGV[1]
+  local is = redis.call('GETRANGE', KEYS[1], 0, 9)
+  unchanged = string.sub(is, 1, #ARGV[1]) == ARGV[1] and string.sub(is, 1, 2) ~= 'F\1'
 end
 if not unchanged then
   return 0

@@ -1,18 +1,20 @@
 //! The shared tier: the protocol's steps on a Redis or Valkey server.
 //!
 //! ```text
-//! slot     <ns>:e:<key>   absent | lease | entry
-//! version  <ns>:v:<tag>   absent | number      drawn at random, then counted up
+//! slot     <ns>:e:<key>   absent | lease | entry | fence
+//! version  <ns>:v:<tag>   absent | number | fence    a number is drawn at random, then counted up
 //! ```
 //!
 //! An absent version is on no valid entry, so a version may be lost (evicted,
 //! expired, flushed) at any time: what it guarded becomes a miss.
 //!
+//! A fence is there while writers are at work, with a deadline each: [`fence`].
 //! [`journal`] takes the names whose invalidation fails, and [`connector`] is what stands
 //! between all this and a server that is away.
 
 mod connection;
 mod connector;
+mod fence;
 mod gather;
 mod journal;
 mod keyspace;
@@ -37,7 +39,7 @@ pub(crate) use self::journal::Journal;
 pub(crate) use self::keyspace::Keyspace;
 use crate::clock;
 use crate::codec::{Form, Payload};
-use crate::entry::{self, Entry, Header, Mark, Slot};
+use crate::entry::{self, Entry, Header, Mark, Slot, Version};
 use crate::error::Error;
 use crate::flight::Flights;
 use crate::health::Status;
@@ -48,6 +50,7 @@ use crate::unique;
 const LEASE: &str = include_str!("lease.lua");
 const VERSION: &str = include_str!("version.lua");
 const FILL: &str = include_str!("fill.lua");
+const SET: &str = include_str!("set.lua");
 const RENEW: &str = include_str!("renew.lua");
 const RELEASE: &str = include_str!("release.lua");
 
@@ -77,8 +80,8 @@ pub(crate) struct Sight {
 #[derive(Debug)]
 pub(crate) struct Now {
     connection: Arc<Connection>,
-    /// In the order of the tags; `None` is absent or no number.
-    versions: Vec<Option<u64>>,
+    /// In the order of the tags.
+    versions: Vec<Version>,
 }
 
 /// What a caller saw who found a lease.
@@ -125,6 +128,8 @@ pub(crate) enum Acquired {
     Lease(Seen),
     /// The slot has changed since it was seen.
     Taken,
+    /// A tag has a fence: what is loaded now is not to be stored.
+    Fenced,
 }
 
 impl Shared {
@@ -219,7 +224,7 @@ impl Shared {
             }
             let replies = self.connector.send_over(&now.connection, &read).await?;
             if let Some(Value::Array(found)) = replies.into_iter().next() {
-                now.versions = found.into_iter().map(number).collect();
+                now.versions = found.into_iter().map(version).collect();
             }
         }
         let serves = now.may_serve(&entry) && !self.distrusts(key, &tags);
@@ -241,6 +246,7 @@ impl Shared {
             Slot::Entry(entry) => &entry.mark,
             Slot::Lease(mark) => mark,
             Slot::Unreadable(start) => start,
+            Slot::Fence => return Ok(Acquired::Fenced),
         };
         let slot = self.slot(key);
         let mark = entry::new_lease();
@@ -267,7 +273,11 @@ impl Shared {
             lease.settle();
             return Ok(Acquired::Taken);
         }
-        lease.versions = versions(replies, key)?;
+        // Without it the lease is given back.
+        let Some(versions) = versions(replies, key)? else {
+            return Ok(Acquired::Fenced);
+        };
+        lease.versions = versions;
         Ok(Acquired::Lease(Seen {
             evidence: Evidence {
                 mark,
@@ -301,7 +311,8 @@ impl Shared {
         }
     }
 
-    /// Writes an entry over whatever the slot holds.
+    /// Writes an entry over whatever the slot holds. Under a fence, nothing is stored, and
+    /// what was there goes.
     pub(crate) async fn set(
         &self,
         key: &Key,
@@ -314,7 +325,9 @@ impl Shared {
         read.cmd("PING");
         self.read_versions(&mut read, tags, ttl);
         let (connection, replies) = self.connector.send(&read).await?;
-        let versions = versions(replies.into_iter().skip(1), key)?;
+        let Some(versions) = versions(replies.into_iter().skip(1), key)? else {
+            return self.delete(key).await.map(drop);
+        };
         let entry = value.after(&Header {
             form: value.form(),
             none: value.is_none(),
@@ -326,19 +339,17 @@ impl Shared {
             versions: &versions,
         });
         let mut set = commands();
-        set.cmd("SET")
-            .arg(self.slot(key))
+        script(&mut set, SET, &self.slot(key))
             .arg(entry)
-            .arg("PX")
             .arg(millis(ttl));
         self.connector.send_over(&connection, &set).await?;
         Ok(())
     }
 
-    /// Removes what is in a slot; whether it was there.
+    /// Removes what is in a slot, unless it is a fence; whether it was there.
     pub(crate) async fn delete(&self, key: &Key) -> Result<bool, Error> {
         let mut delete = commands();
-        delete.cmd("UNLINK").arg(self.slot(key));
+        script(&mut delete, keyspace::UNLINK, &self.slot(key));
         let (_, replies) = self.connector.send(&delete).await?;
         Ok(replies.first() == Some(&Value::Int(1)))
     }
@@ -470,13 +481,19 @@ impl Now {
     /// from before the load: first versions are drawn at random, so two tags, or
     /// one that was lost and drawn again, never agree by chance.
     pub(crate) fn may_serve(&self, entry: &Entry) -> bool {
-        let same = |((_, was), is): (&(Key, u64), &Option<u64>)| {
-            Some(*was) == *is || is.is_none() && !sabotage::keeps(Rule::AbsentVersion)
+        let same = |((_, was), is): (&(Key, u64), &Version)| {
+            Version::Number(*was) == *is
+                || *is == Version::Absent && !sabotage::keeps(Rule::AbsentVersion)
         };
         let header = &entry.header;
         header.epoch == self.connection.epoch
             && header.tags.len() == self.versions.len()
             && header.tags.iter().zip(&self.versions).all(same)
+    }
+
+    /// Whether writers are at work on one of the tags.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.versions.contains(&Version::Fence)
     }
 
     /// What a caller saw who found somebody's lease; `None` if a version is absent.
@@ -485,7 +502,12 @@ impl Now {
             evidence: Evidence {
                 mark,
                 epoch: self.connection.epoch,
-                versions: self.versions.iter().copied().collect::<Option<_>>()?,
+                versions: self
+                    .versions
+                    .iter()
+                    .copied()
+                    .map(Version::number)
+                    .collect::<Option<_>>()?,
             },
             lease: None,
         })
@@ -628,14 +650,18 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(millis).unwrap_or(u64::MAX).max(1)
 }
 
-fn number(value: Value) -> Option<u64> {
-    str::from_utf8(&bytes(value)?).ok()?.parse().ok()
+fn version(value: Value) -> Version {
+    Version::read(bytes(value).as_deref())
 }
 
-/// The versions in the replies to `version.lua`.
-fn versions(replies: impl Iterator<Item = Value>, key: &Key) -> Result<Vec<u64>, Error> {
-    let versions: Option<Vec<_>> = replies.map(number).collect();
-    versions.ok_or_else(|| {
+/// The versions in the replies to `version.lua`; `None` if one of them is a fence.
+fn versions(replies: impl Iterator<Item = Value>, key: &Key) -> Result<Option<Vec<u64>>, Error> {
+    let replies: Vec<_> = replies.map(version).collect();
+    if replies.contains(&Version::Fence) {
+        return Ok(None);
+    }
+    let versions: Option<Vec<_>> = replies.into_iter().map(Version::number).collect();
+    versions.map(Some).ok_or_else(|| {
         let reason = "the version of one of its tags is not a number; invalidate the tags";
         Error::codec(key.as_str(), "stored", &reason)
     })

@@ -1,11 +1,12 @@
 -- Reads a tag's version, drawing one if it is absent, and lets it outlive the entry that will carry it.
+-- A fence is told as it is, and lives no longer.
 -- KEYS[1] version   ARGV[1] random number   ARGV[2] milliseconds
 local version = redis.call('GET', KEYS[1])
 if not version then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   return ARGV[1]
 end
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+if string.sub(version, 1, 2) ~= 'F\1' and redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 return version

@@ -34,11 +34,11 @@ macro_rules! on_both_tiers {
         }
     };
 }
-use on_both_tiers;
+pub(crate) use on_both_tiers;
 
 /// Nobody's patience ends before that of the tests: what is stranded shows as a
 /// test that fails, not as one that is slow, and a busy machine not as an outage.
-fn builder() -> CacheBuilder {
+pub(crate) fn builder() -> CacheBuilder {
     let patience = Duration::from_secs(60);
     Cache::builder()
         .op_timeout(patience)

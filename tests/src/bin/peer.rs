@@ -8,7 +8,7 @@ use std::io::{BufRead as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_runtime::Cache;
+use cache_runtime::{Cache, cache_invalidate};
 use cache_tests::{SlowDatabase, stampede};
 
 #[tokio::main(worker_threads = 2)]
@@ -18,19 +18,24 @@ async fn main() {
     let arguments = Arguments::read(words);
     match command.as_str() {
         "load" => load(&arguments).await,
+        "write" => write(&arguments).await,
         other => panic!("no such command: {other}"),
     }
 }
 
-/// `--callers` callers of one key, whose load takes `--load-ms` milliseconds.
-async fn load(arguments: &Arguments) {
-    let cache = Cache::builder()
+fn cache(arguments: &Arguments) -> Cache {
+    Cache::builder()
         .url(arguments.text("url"))
         .namespace(arguments.text("namespace"))
         // A busy machine is not to look like an outage.
         .op_timeout(Duration::from_secs(60))
         .build()
-        .expect("a cache");
+        .expect("a cache")
+}
+
+/// `--callers` callers of one key, whose load takes `--load-ms` milliseconds.
+async fn load(arguments: &Arguments) {
+    let cache = cache(arguments);
     cache.exists("connect").await.expect("the server answers");
     let load = Duration::from_millis(arguments.number("load-ms"));
     let database = Arc::new(SlowDatabase::new(cache, load));
@@ -38,6 +43,20 @@ async fn load(arguments: &Arguments) {
     wait_for_the_word();
     let seen = stampede(&database, arguments.number("key"), callers).await;
     println!("{}", serde_json::to_string(&seen).expect("plain numbers"));
+}
+
+/// Writes behind a fence of `--fence-ms` milliseconds, says `committed`, and waits to be killed.
+async fn write(arguments: &Arguments) {
+    let cache = cache(arguments);
+    let fence = Duration::from_millis(arguments.number("fence-ms"));
+    commit(&cache, fence).await;
+}
+
+#[cache_invalidate("doc", fence = fence, cache = cache)]
+async fn commit(cache: &Cache, fence: Duration) {
+    println!("committed");
+    std::io::stdout().flush().expect("somebody reads");
+    std::future::pending().await
 }
 
 fn wait_for_the_word() {
