@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
-use crate::call::{Keep, Request};
+use crate::call::{Keep, Request, distrusts, hold_names};
 use crate::clock;
 use crate::codec::Codec;
 use crate::config::CacheBuilder;
+#[cfg(feature = "redis")]
+use crate::entry::Entry as Stored;
 use crate::error::Error;
 use crate::health::{Health, Status};
 use crate::key::Key;
-use crate::local::Local;
+use crate::local::{Entry, Local};
 use crate::options::Options;
 use crate::settle::Unsettled;
 use crate::stats::{CallSite, CounterTable, Counters, Stats};
@@ -253,14 +255,14 @@ impl Cache {
         let outcome =
             match self.tier() {
                 Tier::Off => None,
-                Tier::Local(local) => match local.peek(key.as_str().as_bytes()) {
+                Tier::Local(local) => match self.peek(local, key) {
                     None => None,
                     Some(entry) => Some(outcome::<T>(&entry.value).ok_or_else(|| {
                         Error::codec(key.as_str(), "read", &"it is of another type")
                     })?),
                 },
                 #[cfg(feature = "redis")]
-                Tier::Shared(shared) => match shared.look_up(key).await? {
+                Tier::Shared(shared) => match self.look_up(shared, key).await? {
                     None => None,
                     Some(entry) => Some(crate::call::decode_outcome(key, &entry)?),
                 },
@@ -268,11 +270,32 @@ impl Cache {
         Ok(outcome.and_then(Outcome::into_value))
     }
 
+    /// The entry of `key`, unless this is in a scope that changes it.
+    fn peek(&self, local: &Local, key: &Key) -> Option<Entry> {
+        let entry = local.peek(key.as_str().as_bytes())?;
+        let distrusted = distrusts(self, entry.observed.tags().chain([key]));
+        (!distrusted).then_some(entry)
+    }
+
+    #[cfg(feature = "redis")]
+    async fn look_up(&self, shared: &Shared, key: &Key) -> Result<Option<Stored>, Error> {
+        let found = shared.look_up(key).await?;
+        let trusted = |entry: &Stored| {
+            let tags = entry.header.tags.iter().map(|(tag, _)| tag);
+            !distrusts(self, tags.chain([key]))
+        };
+        Ok(found.filter(trusted))
+    }
+
     /// Stores a value, whatever is there. A load that is under way does not store over it.
     ///
     /// What is stored is what the caller holds, however old it is: an
     /// invalidation between reading it and this call goes unnoticed. Prefer
     /// [`get_or_load`](Self::get_or_load) for data that others change.
+    ///
+    /// Behind a [fence](macro@crate::cache_invalidate#fence) around `key` or a tag, nothing is
+    /// stored; nor is what [`after_commit`](crate::after_commit) has under way. Then what was there is
+    /// not served any longer either.
     ///
     /// # Errors
     ///
@@ -298,6 +321,11 @@ impl Cache {
         options.check()?;
         let ttl = options.ttl.unwrap_or(self.default_ttl());
         let ttl = clock::jittered(ttl, self.jitter());
+        // What is not committed is not stored. What is there is not what was set, later.
+        if distrusts(self, options.tags.iter().chain([&key])) {
+            hold_names(self, &[key]);
+            return Ok(());
+        }
         match self.tier() {
             Tier::Off => Ok(()),
             Tier::Local(local) => {
@@ -363,10 +391,10 @@ impl Cache {
         key.check()?;
         match self.tier() {
             Tier::Off => Ok(false),
-            Tier::Local(local) => Ok(local.peek(key.as_str().as_bytes()).is_some()),
+            Tier::Local(local) => Ok(self.peek(local, &key).is_some()),
             #[cfg(feature = "redis")]
             Tier::Shared(shared) => self
-                .count(shared.look_up(&key).await)
+                .count(self.look_up(shared, &key).await)
                 .map(|entry| entry.is_some()),
         }
     }
@@ -392,9 +420,9 @@ impl Cache {
         key.check()?;
         match self.tier() {
             Tier::Off => Ok(None),
-            Tier::Local(local) => Ok(local.remaining(&key)),
+            Tier::Local(local) => Ok(self.peek(local, &key).and_then(|_| local.remaining(&key))),
             #[cfg(feature = "redis")]
-            Tier::Shared(shared) => match self.count(shared.look_up(&key).await)? {
+            Tier::Shared(shared) => match self.count(self.look_up(shared, &key).await)? {
                 None => Ok(None),
                 Some(_) => self.count(shared.remaining(&key).await),
             },
@@ -404,6 +432,8 @@ impl Cache {
     /// Invalidates names: for each, the entry whose key it is and every entry
     /// that carries it as a tag. Once it has returned, no read that begins later
     /// gets what was loaded before it, not even from a load that is under way.
+    ///
+    /// Within [`after_commit`](crate::after_commit) it is carried out when that has ended.
     ///
     /// # Errors
     ///
@@ -440,7 +470,9 @@ impl Cache {
                 Err(error) => cannot_be = Err(error),
             }
         }
-        self.invalidate_keys(&keys).await?;
+        if !hold_names(self, &keys) {
+            self.invalidate_keys(&keys).await?;
+        }
         cannot_be
     }
 
@@ -643,6 +675,11 @@ impl Cache {
             self.counters(None).error();
         }
         result
+    }
+
+    /// Whether this is the same cache.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn tier(&self) -> &Tier {

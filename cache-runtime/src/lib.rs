@@ -119,7 +119,7 @@ pub mod mistakes {}
 pub use cache_macros::{CacheTag, KeyPart, cache_invalidate, cached, key};
 
 pub use crate::cache::{AsCache, Cache, global, install};
-pub use crate::call::{BoxedFuture, RequiresFence};
+pub use crate::call::{BoxedFuture, RequiresFence, after_commit};
 pub use crate::codec::Codec;
 pub use crate::config::CacheBuilder;
 pub use crate::error::Error;

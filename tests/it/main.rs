@@ -1,5 +1,6 @@
 //! What only shows with a real server, a broken network and a second process.
 
+mod after_commit;
 mod bad_input;
 mod behaviour;
 mod codecs;

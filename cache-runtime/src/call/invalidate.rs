@@ -8,6 +8,7 @@
 
 use tokio::runtime::Handle;
 
+use super::after_commit;
 use super::fence::Fence;
 use crate::cache::Cache;
 use crate::key::{CacheTag, Key, Name, Names, Parts};
@@ -52,13 +53,7 @@ impl InvalidateCall {
         let mut rendered = Vec::new();
         names.render_into(&mut rendered);
         Self {
-            due: Due {
-                cache: cache.clone(),
-                names: rendered,
-                fences: Vec::new(),
-                wanted: true,
-                in_background: false,
-            },
+            due: Due::new(cache, rendered, Vec::new()),
         }
     }
 
@@ -87,6 +82,7 @@ impl InvalidateCall {
     /// Runs the body, then invalidates.
     pub async fn run<F: Future>(self, is_failure: fn(&F::Output) -> bool, body: F) -> F::Output {
         let due = self.due;
+        after_commit::distrust(&due.cache, &due.names);
         let returned = body.await;
         if is_failure(&returned) {
             due.repeat();
@@ -110,6 +106,7 @@ where
 
     /// Runs the body, then invalidates, the names of its value too if it returned one.
     pub async fn run<F: Future<Output = S::Return>>(self, body: F) -> F::Output {
+        after_commit::distrust(self.cache(), self.names_from_arguments());
         let mut due = self.due;
         if !due.wanted {
             return body.await;
@@ -161,7 +158,7 @@ impl<S, N> InvalidateCallWithResult<S, N> {
 /// Names that are to be invalidated. Dropped before they were, by a caller that
 /// gave up or a panic, they are invalidated in the background.
 #[derive(Debug)]
-struct Due {
+pub(super) struct Due {
     cache: Cache,
     names: Vec<Key>,
     /// To be left once the names are invalidated. Dropped before, they expire.
@@ -172,7 +169,22 @@ struct Due {
 }
 
 impl Due {
-    async fn invalidate(mut self) {
+    pub(super) fn new(cache: &Cache, names: Vec<Key>, fences: Vec<Fence>) -> Self {
+        Self {
+            cache: cache.clone(),
+            names,
+            fences,
+            wanted: true,
+            in_background: false,
+        }
+    }
+
+    /// Within a scope that commits later, that is left to its end.
+    pub(super) async fn invalidate(mut self) {
+        if after_commit::hold(&self.cache, &self.names, &mut self.fences) {
+            self.names.clear();
+            return;
+        }
         // The names stay here until they are invalidated: this future may be dropped too.
         let invalidated = self.cache.invalidate_or_report(&self.names).await;
         self.names.clear();
@@ -183,9 +195,12 @@ impl Due {
         }
     }
 
-    /// The commit may still be under way.
-    fn repeat(&self) {
-        self.cache.invalidate_again(&self.names);
+    /// The commit may still be under way. Within a scope it is yet to come, and the scope
+    /// repeats all that it invalidates.
+    pub(super) fn repeat(&self) {
+        if !after_commit::is_within() {
+            self.cache.invalidate_again(&self.names);
+        }
     }
 }
 
@@ -197,7 +212,9 @@ impl Drop for Due {
         if !self.in_background {
             self.repeat();
         }
-        if self.cache.invalidate_at_once(&self.names) {
+        if after_commit::hold_names(&self.cache, &self.names)
+            || self.cache.invalidate_at_once(&self.names)
+        {
             return;
         }
         let names = std::mem::take(&mut self.names);

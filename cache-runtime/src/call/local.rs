@@ -91,7 +91,13 @@ impl Request {
         F: Future<Output = S::Return>,
     {
         // If this future is dropped here, the leader hands the flight on.
-        let outcome = match S::into_outcome(self.run(load).await) {
+        let returned = self.run(load).await;
+        if self.is_distrusted() {
+            // It may have read what is not committed, and a function since then has said so.
+            leader.fail();
+            return returned;
+        }
+        let outcome = match S::into_outcome(returned) {
             Ok(outcome) => outcome,
             Err(returned) => {
                 leader.fail();

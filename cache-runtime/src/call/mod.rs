@@ -10,6 +10,7 @@
 //! * *boarded*: this caller waits for another's load, and drops its own;
 //! * *alone*: it loads for itself and stores nothing.
 
+mod after_commit;
 mod fence;
 mod future;
 mod invalidate;
@@ -21,6 +22,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::after_commit::after_commit;
+pub(crate) use self::after_commit::{distrusts, hold_names};
 pub use self::fence::RequiresFence;
 pub use self::future::{BoxedFuture, Returned, future_of, returned_future};
 pub use self::invalidate::InvalidateCall;
@@ -88,6 +91,7 @@ impl<S: Shape> CachedCall<S> {
         if let Tier::Local(local) = cache.tier()
             && let Some(entry) = key.with_text(|text| local.peek(text))
             && entry.observed.suits(&tags, site.version)
+            && !(after_commit::is_open() && Self::is_distrusted(cache, &key, &tags))
             && let Some(hit) = S::hit(entry.value)
         {
             cache.counters(Some(site)).hit();
@@ -129,6 +133,14 @@ impl<S: Shape> CachedCall<S> {
         tags: N,
     ) -> Self {
         Self::miss(site, cache, &key, &tags)
+    }
+
+    /// Whether it is in a scope that changes what it reads.
+    #[cold]
+    fn is_distrusted<P: Parts, N: Names>(cache: &Cache, key: &Name<P>, tags: &N) -> bool {
+        let mut names = vec![key.render()];
+        tags.render_into(&mut names);
+        distrusts(cache, names.iter())
     }
 
     /// In a box: what a hit drags along stays small.
@@ -211,6 +223,10 @@ impl Request {
             self.counters().error();
             return self.run(load).await;
         }
+        // Not even shared: what is loaded here is not committed yet.
+        if self.is_distrusted() {
+            return self.run(load).await;
+        }
         match self.cache.tier() {
             Tier::Off => self.run(load).await,
             Tier::Local(local) => self.get_or_load_local::<S, F>(local, keep, load).await,
@@ -222,6 +238,11 @@ impl Request {
     fn check_names(&self) -> Result<(), crate::Error> {
         self.key.check()?;
         self.tags.iter().try_for_each(Key::check)
+    }
+
+    /// Whether it is in a scope that changes what it reads.
+    fn is_distrusted(&self) -> bool {
+        distrusts(&self.cache, self.tags.iter().chain([&self.key]))
     }
 
     pub(crate) fn counters(&self) -> Counters<'_> {

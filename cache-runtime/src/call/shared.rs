@@ -310,6 +310,11 @@ impl Request {
         // If this future is dropped here, the leader hands the flight on, with the lease.
         let returned = self.load_under(lease, load).await;
         let cost = started.elapsed();
+        if self.is_distrusted() {
+            // It may have read what is not committed, and a function since then has said so.
+            leader.fail();
+            return returned;
+        }
 
         // An error is not held while the lease is given back: it need not be `Send`.
         let outcome = match S::into_outcome(returned) {

@@ -228,7 +228,7 @@ impl Observed {
         self.0.as_ref().map_or(0, |observed| observed.version)
     }
 
-    fn tags(&self) -> impl Iterator<Item = &Key> {
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &Key> {
         self.observations()
             .iter()
             .map(|observation| &observation.tag)

@@ -1,0 +1,8 @@
+use cache_runtime::cache_invalidate;
+
+#[cache_invalidate("user:<id>", fence = "30s", fence_required = true)]
+async fn update_user(id: u64) -> Result<(), cache_runtime::Error> {
+    Ok(())
+}
+
+fn main() {}
