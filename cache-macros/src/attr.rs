@@ -338,7 +338,10 @@ impl Seen {
             return Err(error(
                 ident.span(),
                 format_args!("unknown option `{given}`"),
-                suggest(&given, &known, "options") + self.hint,
+                match nearest(&given, &known) {
+                    Some(_) => suggest(&given, &known, "options"),
+                    None => suggest(&given, &known, "options") + self.hint,
+                },
             ));
         };
         if self.names.contains(name) {

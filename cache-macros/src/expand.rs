@@ -759,6 +759,34 @@ mod tests {
     }
 
     #[test]
+    fn a_fence_knows_how_the_body_ends() {
+        let expanded = |args| {
+            let function = quote! {
+                async fn rename(id: u64, limit: Duration) -> Result<(), Error> {}
+            };
+            pretty(cache_invalidate(args, function))
+        };
+        let lines = |code: &str| code.split_whitespace().collect::<String>();
+
+        let fixed = lines(&expanded(quote!("<id>", fence = "1m30s")));
+        assert!(fixed.contains(".with_result("), "{fixed}");
+        let call = ".fenced(::core::time::Duration::from_millis(90000u64));call.run(";
+        assert!(fixed.contains(call), "{fixed}");
+        assert!(!fixed.contains(".required()"), "{fixed}");
+        assert!(
+            fixed.contains(r#".options(&["fence=\"1m30s\""])"#),
+            "{fixed}"
+        );
+
+        let args = quote!("<id>", on = ok, fence_required, fence = limit * 2);
+        let computed = lines(&expanded(args));
+        let call = "|_,_|{},).on_ok().fenced(limit*2).required();call.run(";
+        assert!(computed.contains(call), "{computed}");
+        let options = r#".options(&["on=ok","fence_required","fence=limit*2"])"#;
+        assert!(computed.contains(options), "{computed}");
+    }
+
+    #[test]
     fn the_value_decides_in_a_closure() {
         let args = quote! {
             key = "token:<id>", ttl = |token| token.ttl(), unless = Token::is_empty,

@@ -1231,6 +1231,55 @@ mod tests {
     }
 
     #[test]
+    fn a_fence_stands_around_what_the_arguments_name() {
+        let function = quote!(
+            async fn f(id: u64) -> Result<User, E> {}
+        );
+        for (args, error) in [
+            (quote!("<result.id>", fence = 30), "nothing to stand around"),
+            (quote!(Tag(result), fence = 30), "nothing to stand around"),
+            (quote!("<id>", fence_required), "without a `fence`"),
+            (quote!("<id>", fence = "soon"), "must be a duration"),
+            (
+                quote!("<id>", fence = "soon", fence_required),
+                "must be a duration",
+            ),
+            (quote!("<id>", fence = 0), "must be longer than zero"),
+            (quote!("<id>", fence = -1), "must be a duration"),
+            (
+                quote!("<id>", fence = 30s),
+                "write a string: `fence = \"30s\"`",
+            ),
+            (quote!("<id>", fence), "option `fence` needs a value"),
+            (quote!("<id>", fence = 1, fence = 2), "more than once"),
+            (
+                quote!("<id>", fence = 1, fence_required = true),
+                "takes no value",
+            ),
+            (
+                quote!("<id>", fence = 1, fence_requird),
+                "did you mean `fence_required`?",
+            ),
+            (quote!("<id>", fense = 1), "did you mean `fence`?"),
+            (quote!(fence = 1), "names nothing"),
+            (quote!("<idd>", fence = 1), "did you mean `id`?"),
+        ] {
+            assert_errors(cache_invalidate(args, function.clone()), &[error]);
+        }
+
+        let args = quote!("<id>", "<result.id>", fence = 30, fence_required,);
+        let fence = cache_invalidate(args, function).unwrap().fence.unwrap();
+        assert!(matches!(fence.length, FenceLength::Fixed(length) if length.as_secs() == 30));
+        assert!(fence.required.is_some());
+
+        let function = quote!(
+            async fn f(id: u64) -> impl Copy {}
+        );
+        let args = quote!("<id>", fence = 30);
+        assert_errors(cache_invalidate(args, function), &["`impl Trait`"]);
+    }
+
+    #[test]
     fn key_names_any_variable() {
         assert_eq!(key(quote!("a:<x.y()>:<self.z>")).unwrap().0.parts.len(), 2);
         assert_errors(key(quote!()), &["`key!` takes one string literal"]);

@@ -111,38 +111,20 @@ where
 /// may_be_required::<Result<(), Refused>>();
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`fence_required` needs a function that returns a `Result`, and this one returns `{Self}`",
-    label = "no `Result` is returned",
-    note = "help: return `Result<…, E>` where `E: From<cache_runtime::Error>`, or leave `fence_required` out, \
-            to run without a fence where there can be none"
+    message = "`fence_required` returns an error of the cache, which `{Self}` cannot be made from",
+    label = "the function returns `{Self}`",
+    note = "help: return a `Result<…, E>` where `E: From<cache_runtime::Error>`, or leave `fence_required` \
+            out, to run without a fence where there can be none"
 )]
 pub trait RequiresFence: Sized {
     /// What the function returns where the fence cannot be placed.
     fn from_cache_error(error: Error) -> Self;
 }
 
-impl<T, E: FromCacheError> RequiresFence for Result<T, E> {
-    fn from_cache_error(error: Error) -> Self {
-        Err(E::from_cache_error(error))
-    }
-}
-
-/// An error that can be made from the cache's. Implemented for all that implement `From`.
-#[diagnostic::on_unimplemented(
-    message = "`fence_required` returns an error of the cache, which `{Self}` cannot be made from",
-    label = "the function's error is a `{Self}`",
-    note = "help: implement `From<cache_runtime::Error>` for `{Self}`, or leave `fence_required` out, \
-            to run without a fence where there can be none"
-)]
-pub trait FromCacheError {
-    /// Makes one.
-    fn from_cache_error(error: Error) -> Self;
-}
-
 #[diagnostic::do_not_recommend]
-impl<E: From<Error>> FromCacheError for E {
+impl<T, E: From<Error>> RequiresFence for Result<T, E> {
     fn from_cache_error(error: Error) -> Self {
-        error.into()
+        Err(error.into())
     }
 }
 
