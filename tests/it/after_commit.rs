@@ -259,19 +259,20 @@ async fn a_load_that_began_within_is_not_stored_once_its_name_is_held(cache: Cac
 async fn those_who_wait_for_a_load_within_load_for_themselves(cache: Cache) {
     let row = Row::new(cache);
     row.pending.store(2, Ordering::SeqCst);
-    let other = after_commit(async {
+    let mut other = None;
+    after_commit(async {
         let write = async {
             row.load_began.acquire().await.unwrap().forget();
             let it = row.clone();
-            let other = tokio::spawn(async move { it.read().await });
+            other = Some(tokio::spawn(async move { it.read().await }));
             tokio::time::sleep(Duration::from_millis(50)).await;
             row.write(2).await;
             row.gate.add_permits(1);
-            other
         };
-        tokio::join!(row.read_slowly(), write).1.await.unwrap()
+        tokio::join!(row.read_slowly(), write);
     })
     .await;
+    let other = other.unwrap().await.unwrap();
     assert_eq!(other, 1, "what is committed");
 }
 
@@ -465,6 +466,22 @@ async fn a_fence_of_a_scope_that_is_dropped_expires(cache: Cache) {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(row.others_read().await, 1);
     assert!(!row.is_cached().await, "the commit may be under way");
+}
+
+/// The commit's own error may come before the commit.
+#[tokio::test]
+async fn a_commit_that_comes_after_the_scope_is_invalidated_too() {
+    let settle = Duration::from_millis(100);
+    let cache = builder().url("memory:").settle(settle).build().unwrap();
+    let row = Row::new(cache);
+    let scope = after_commit(async {
+        row.write(2).await;
+        Err::<(), _>("the connection broke")
+    });
+    scope.await.unwrap_err();
+    assert_eq!(row.others_read().await, 1);
+    row.commit();
+    row.others_read_soon(2).await;
 }
 
 /// All at once, and each name once.

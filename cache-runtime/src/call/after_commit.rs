@@ -269,7 +269,7 @@ impl Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         if self.0 {
-            let _ = CURRENT.try_with(|current| current.take());
+            let _ = CURRENT.try_with(RefCell::take);
         }
     }
 }
