@@ -206,7 +206,7 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
     let reads_result = on_ok || fence.is_some() || !from_result.is_empty();
     let with_result = reads_result.then(|| expand_with_result(&runtime, &from_result, &output));
     let on_ok = on_ok.then(|| quote_spanned!(Span::mixed_site()=> .on_ok()));
-    let fence = fence.map(expand_fence);
+    let fence = fence.map(|fence| expand_fence(&runtime, fence));
     let body = expand_body(&runtime, &function, &output);
     let is_failure = (!reads_result).then(|| {
         let is_failure = expand_is_failure(&runtime, &output);
@@ -237,15 +237,16 @@ fn expand_invalidate(invalidate: InvalidateFn) -> TokenStream {
     expand_function(&function, &statements)
 }
 
-/// It is blamed for what the return type cannot say.
-fn expand_fence(fence: Fence) -> TokenStream {
+/// What the return type cannot say is blamed on the option, and so is an argument of its own.
+fn expand_fence(runtime: &Runtime, fence: Fence) -> TokenStream {
     let fenced = match fence.length {
         FenceLength::Fixed(length) => setter("fenced", length),
         FenceLength::Computed(length) => quote_spanned!(length.span()=> .fenced(#length)),
     };
     let required = fence.required.map(|required| {
         let required = required.resolved_at(Span::mixed_site());
-        quote_spanned!(required=> .required())
+        let path = runtime.path(required);
+        quote_spanned!(required=> .required(#path::RequiresFence::from_cache_error))
     });
     quote!(#fenced #required)
 }
@@ -772,7 +773,7 @@ mod tests {
         assert!(fixed.contains(".with_result("), "{fixed}");
         let call = ".fenced(::core::time::Duration::from_millis(90000u64));call.run(";
         assert!(fixed.contains(call), "{fixed}");
-        assert!(!fixed.contains(".required()"), "{fixed}");
+        assert!(!fixed.contains(".required("), "{fixed}");
         assert!(
             fixed.contains(r#".options(&["fence=\"1m30s\""])"#),
             "{fixed}"
@@ -780,7 +781,8 @@ mod tests {
 
         let args = quote!("<id>", on = ok, fence_required, fence = limit * 2);
         let computed = lines(&expanded(args));
-        let call = "|_,_|{},).on_ok().fenced(limit*2).required();call.run(";
+        let call = "|_,_|{},).on_ok().fenced(limit*2)\
+             .required(::cache_runtime::RequiresFence::from_cache_error);call.run(";
         assert!(computed.contains(call), "{computed}");
         let options = r#".options(&["on=ok","fence_required","fence=limit*2"])"#;
         assert!(computed.contains(options), "{computed}");

@@ -522,7 +522,8 @@ impl Cache {
     pub(crate) fn report_not_fenced(&self, names: &[Key], reason: &dyn fmt::Display) {
         self.counters(None).error();
         let names: Vec<&str> = names.iter().map(Key::as_str).collect();
-        tracing::warn!(%reason, ?names, "no fence: should this process die now, old data may be served");
+        // The connection reports each change of its state.
+        tracing::debug!(%reason, ?names, "no fence: should this process die now, old data may be served");
     }
 
     /// Invalidates, as soon as that can be done, where it cannot be waited for.

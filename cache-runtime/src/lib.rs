@@ -41,6 +41,10 @@
 //! program that ends between an update and its invalidation leaves old data until
 //! its ttl ends, unless the update has a fence.
 //!
+//! A process that dies between its commit and its invalidation leaves old data until its ttl
+//! ends, unless the function has a [fence](macro@cache_invalidate#fence); and a transaction
+//! that commits after the function has ended is to be run within [`after_commit`].
+//!
 //! Two functions may use one template on purpose, and share entries: then they
 //! must return the same type.
 //!

@@ -54,11 +54,8 @@ where
 {
     /// Runs the body behind the fence only.
     #[must_use]
-    pub fn required(mut self) -> Self
-    where
-        S::Return: RequiresFence,
-    {
-        self.refuse = Some(S::Return::from_cache_error);
+    pub fn required(mut self, refuse: fn(Error) -> S::Return) -> Self {
+        self.refuse = Some(refuse);
         self
     }
 
@@ -163,7 +160,7 @@ impl Fence {
 
     async fn place(&mut self) -> Result<(), Error> {
         let Self { names, writer, .. } = self;
-        if !sabotage::keeps(Rule::Fence) {
+        if names.is_empty() || !sabotage::keeps(Rule::Fence) {
             return Ok(());
         }
         match self.cache.tier() {
@@ -185,6 +182,8 @@ impl Fence {
         match self.cache.tier() {
             Tier::Off => {}
             Tier::Local(local) => local.unfence(&self.names, self.writer),
+            #[cfg(feature = "redis")]
+            Tier::Shared(_) if self.names.is_empty() => {}
             #[cfg(feature = "redis")]
             Tier::Shared(shared) => {
                 if let Err(error) = shared.unfence(&self.names, self.writer).await {
