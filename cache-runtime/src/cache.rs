@@ -279,7 +279,7 @@ impl Cache {
 
     #[cfg(feature = "redis")]
     async fn look_up(&self, shared: &Shared, key: &Key) -> Result<Option<Stored>, Error> {
-        let found = shared.look_up(key).await?;
+        let found = Box::pin(shared.look_up(key)).await?;
         let trusted = |entry: &Stored| {
             let tags = entry.header.tags.iter().map(|(tag, _)| tag);
             !distrusts(self, tags.chain([key]))
@@ -485,7 +485,7 @@ impl Cache {
                 Ok(())
             }
             #[cfg(feature = "redis")]
-            Tier::Shared(shared) => self.count(shared.invalidate(names).await),
+            Tier::Shared(shared) => self.count(Box::pin(shared.invalidate(names)).await),
         }
     }
 

@@ -167,7 +167,7 @@ impl Fence {
             Tier::Off => {}
             Tier::Local(local) => local.fence(names, *writer),
             #[cfg(feature = "redis")]
-            Tier::Shared(shared) => shared.fence(names, *writer, self.length).await?,
+            Tier::Shared(shared) => Box::pin(shared.fence(names, *writer, self.length)).await?,
         }
         Ok(())
     }
@@ -186,7 +186,7 @@ impl Fence {
             Tier::Shared(_) if self.names.is_empty() => {}
             #[cfg(feature = "redis")]
             Tier::Shared(shared) => {
-                if let Err(error) = shared.unfence(&self.names, self.writer).await {
+                if let Err(error) = Box::pin(shared.unfence(&self.names, self.writer)).await {
                     tracing::debug!(%error, "a fence is left to expire");
                 }
             }

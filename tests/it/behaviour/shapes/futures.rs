@@ -253,3 +253,26 @@ async fn an_update_that_is_not_polled_invalidates(cache: Cache) {
         "`on = ok` invalidates after success only"
     );
 }
+
+/// They are moved about, by `tokio::spawn` and others, on a hit too.
+#[test]
+fn futures_are_small() {
+    #[cached(key = "small:<id>")]
+    async fn find(id: u64) -> Result<u64, String> {
+        tokio::task::yield_now().await;
+        Ok(id)
+    }
+
+    #[cache_invalidate("small:<id>")]
+    async fn change(id: u64) -> Result<u64, String> {
+        tokio::task::yield_now().await;
+        Ok(id)
+    }
+
+    assert!(size_of_val(&find(1)) < 1024, "{}", size_of_val(&find(1)));
+    assert!(
+        size_of_val(&change(1)) < 1024,
+        "{}",
+        size_of_val(&change(1))
+    );
+}
