@@ -5,12 +5,13 @@
 //! whether something was committed, it lasts until its deadline.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::clock::{self, Moment, Now};
 use crate::key::Key;
+use crate::sync::{AtomicUsize, Mutex, MutexGuard};
 
 #[derive(Debug, Default)]
 pub(super) struct Fences {
