@@ -14,7 +14,6 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -105,7 +104,8 @@ thread_local! {
 /// Dropped while it invalidates, the invalidation goes on in the background.
 pub async fn after_commit<F: Future>(future: F) -> F::Output {
     let scope = Open::new();
-    let mut future = pin!(future);
+    // Pinned in place, it would be kept twice; and a transaction costs more than a box.
+    let mut future = Box::pin(future);
     let output = poll_fn(|context| {
         let _entered = Entered::new(&scope.0);
         future.as_mut().poll(context)
