@@ -1,14 +1,21 @@
 //! Concurrent reads of a process share round trips.
 //!
-//! A read is an `MGET` of a slot and of the versions that its entry must agree with.
-//! One that comes alone leaves at once, as it is. While as many are under way as
-//! [`Size::turns`] says, those who come wait in a line; when a turn ends, its owner sends
-//! the whole line as one `MGET`, in which each name stands once, and shares the answer out.
+//! A read is an `MGET` of a slot and of the versions that its entry must agree with. While
+//! few are under way ([`CALM`]), each that comes leaves at once, as it is. Who comes then
+//! waits in a line; when one of those turns ends, a task, the driver, sends the whole line
+//! as one `MGET`, in which each name stands once, and shares the answer out. From then on,
+//! until nobody waits any more, there are two turns ([`GATHERING`]): while the server answers
+//! one batch, this process makes use of the other's answer, and those who come meanwhile
+//! are the next.
 //!
 //! ```text
 //! read ──> a turn is free ──> MGET, on its own ─────────────┐ the turn ends:
 //!   └────> none is ──> wait in line ──> one MGET for many <─┘ the next who wait go
 //! ```
+//!
+//! Few commands cost less each on its own than together, since a batch's callers wait for
+//! its slowest part and for two more tasks to be woken: with one thread and a server on the
+//! same machine, up to some twenty callers.
 //!
 //! What must hold:
 //!
@@ -21,7 +28,7 @@
 //!   has that of its youngest caller. If it fails, it fails for all of its callers, and the
 //!   connection is judged once.
 //! * **A turn ends however its owner does:** answered, failed, dropped or panicked. While
-//!   anybody waits, all turns are taken; so whoever waits is called.
+//!   anybody waits, somebody has a turn; so whoever waits is called.
 //! * **Runtimes do not mix.** Each has lines of its own, driven by tasks of its own: one
 //!   that is shut down, or that nobody drives, keeps nobody waiting but its own callers.
 //! * **A large value does not hold up small ones for long.** Those that were [`LARGE`] when
@@ -47,6 +54,12 @@ use tokio::sync::oneshot;
 
 use crate::entry::Version;
 use crate::error::Error;
+
+/// So many commands of one caller each may be under way where nobody has to wait.
+const CALM: usize = 16;
+
+/// And so many, of one caller or many, once somebody has.
+const GATHERING: usize = 2;
 
 /// A value of so many bytes is read on its own: on a slow network it takes as long as
 /// some round trips.
@@ -104,14 +117,18 @@ struct Reads<S: Source> {
     /// Those in use. In most programs there is one runtime, and so one or two.
     lines: Mutex<Vec<Line<S::Connection>>>,
     sizes: Sizes,
+    /// [`CALM`], unless a test has less patience.
+    calm: usize,
 }
 
 /// The reads of one runtime, of one size.
 struct Line<C> {
     of: LineId,
     runtime: Handle,
-    /// How many turns are taken. All of them, if anybody waits.
+    /// How many turns are taken. At least one, if anybody waits.
     turns: usize,
+    /// How many of them are drivers'.
+    drivers: usize,
     waiting: VecDeque<Caller<C>>,
     /// At this length, those who left are swept out.
     sweep_at: usize,
@@ -123,17 +140,6 @@ type LineId = (runtime::Id, Size);
 enum Size {
     Small,
     Large,
-}
-
-impl Size {
-    /// How many commands may be under way: while the server answers one, this process
-    /// makes use of the other's answer.
-    fn turns(self) -> usize {
-        match self {
-            Self::Small => 2,
-            Self::Large => 1,
-        }
-    }
 }
 
 /// A caller in line.
@@ -166,10 +172,15 @@ enum Entered<S: Source> {
 
 impl<S: Source> Gather<S> {
     pub(crate) fn new(source: Arc<S>) -> Self {
+        Self::with_turns(source, CALM)
+    }
+
+    fn with_turns(source: Arc<S>, calm: usize) -> Self {
         Self(Arc::new(Reads {
             source,
             lines: Mutex::default(),
             sizes: Sizes::default(),
+            calm,
         }))
     }
 
@@ -214,7 +225,7 @@ impl<S: Source> Reads<S> {
             lines.len() - 1
         });
         let line = &mut lines[at];
-        if line.turns < of.1.turns() {
+        if line.turns < line.most_turns(self.calm) {
             line.turns += 1;
             drop(lines);
             return Entered::Turn(Turn::new(self, of, false), read);
@@ -285,19 +296,32 @@ impl<S: Source> Reads<S> {
         }
     }
 
-    /// Passes a turn on to those who wait, or ends it.
-    fn pass_on(&self, of: LineId) -> Option<(Handle, Vec<Caller<S::Connection>>)> {
+    /// Passes a turn on to those who wait, as a driver's, or ends it.
+    fn pass_on(
+        &self,
+        of: LineId,
+        is_drivers: bool,
+    ) -> Option<(Handle, Vec<Caller<S::Connection>>)> {
         let mut lines = self.lock();
         let at = lines.iter().position(|line| line.of == of)?;
         let line = &mut lines[at];
-        if !line.waiting.is_empty() {
+        // The others who still have a turn from calmer times pass theirs on, or are drivers.
+        let enough = line.drivers > 0 && line.turns > GATHERING;
+        if !line.waiting.is_empty() && (is_drivers || !enough) {
+            line.drivers += usize::from(!is_drivers);
             return Some((line.runtime.clone(), line.next()));
         }
+        Self::end_turn(&mut lines, at, is_drivers);
+        None
+    }
+
+    fn end_turn(lines: &mut Vec<Line<S::Connection>>, at: usize, is_drivers: bool) {
+        let line = &mut lines[at];
         line.turns -= 1;
+        line.drivers -= usize::from(is_drivers);
         if line.turns == 0 {
             lines.swap_remove(at);
         }
-        None
     }
 
     /// Ends a turn whose runtime can't pass it on; who waits there is told.
@@ -306,12 +330,8 @@ impl<S: Source> Reads<S> {
         let Some(at) = lines.iter().position(|line| line.of == of) else {
             return;
         };
-        let line = &mut lines[at];
-        line.turns -= 1;
-        let waiting = std::mem::take(&mut line.waiting);
-        if line.turns == 0 {
-            lines.swap_remove(at);
-        }
+        let waiting = std::mem::take(&mut lines[at].waiting);
+        Self::end_turn(&mut lines, at, true);
         drop(lines);
         // After the lock: this wakes them, and a waker may be anybody's.
         drop(waiting);
@@ -331,8 +351,17 @@ impl<C> Line<C> {
             of,
             runtime,
             turns: 0,
+            drivers: 0,
             waiting: VecDeque::new(),
             sweep_at: Self::FIRST_SWEEP,
+        }
+    }
+
+    fn most_turns(&self, calm: usize) -> usize {
+        match self.of.1 {
+            Size::Large => 1,
+            Size::Small if self.drivers > 0 => GATHERING,
+            Size::Small => calm,
         }
     }
 
@@ -378,7 +407,7 @@ impl<S: Source> Turn<S> {
             // Those who were just told may have more to ask: let them come, and not one of
             // them leave on its own, ahead of the others.
             tokio::task::yield_now().await;
-            match self.reads.pass_on(self.line) {
+            match self.reads.pass_on(self.line, true) {
                 Some((_, callers)) => next = callers,
                 None => break,
             }
@@ -400,7 +429,7 @@ impl<S: Source> Drop for Turn<S> {
         }
         if self.drives {
             self.reads.abandon(self.line);
-        } else if let Some((runtime, callers)) = self.reads.pass_on(self.line) {
+        } else if let Some((runtime, callers)) = self.reads.pass_on(self.line, false) {
             let driver = Turn::new(&self.reads, self.line, true);
             runtime.spawn(driver.drive(callers));
         }
@@ -649,7 +678,12 @@ mod tests {
     }
 
     impl Test {
+        /// Where two are many already.
         fn new() -> Self {
+            Self::with_turns(2)
+        }
+
+        fn with_turns(turns: usize) -> Self {
             let (sender, asked) = mpsc::unbounded_channel();
             let source = Arc::new(Fake {
                 asked: sender,
@@ -658,7 +692,7 @@ mod tests {
                 moments: AtomicU64::new(0),
             });
             Self {
-                gather: Arc::new(Gather::new(source)),
+                gather: Arc::new(Gather::with_turns(source, turns)),
                 asked,
             }
         }
@@ -757,6 +791,45 @@ mod tests {
         ];
         assert_eq!(got, expected);
         test.expect_nothing_left().await;
+    }
+
+    #[tokio::test]
+    async fn a_few_leave_at_once_and_many_gather_in_two_batches() {
+        let mut test = Test::with_turns(4);
+        let few = test.callers(&["a", "b", "c", "d"]).await;
+        let mut under_way = VecDeque::new();
+        for name in ["a", "b", "c", "d"] {
+            let asked = test.next().await;
+            assert_eq!(asked.text(), name);
+            under_way.push_back(asked);
+        }
+        let many = test.callers(&["e", "f"]).await;
+        test.expect_silence().await;
+        under_way.pop_front().unwrap().tell();
+        let gathered = test.next().await;
+        assert_eq!(gathered.text(), "e f");
+        // A batch and three others are under way: more than two, until two of those end.
+        let more = test.callers(&["g", "h"]).await;
+        for _ in 0..2 {
+            under_way.pop_front().unwrap().tell();
+            test.expect_silence().await;
+        }
+        under_way.pop_front().unwrap().tell();
+        let second = test.next().await;
+        assert_eq!(second.text(), "g h");
+        let waiting = test.caller("i").await;
+        second.tell();
+        test.next().await.tell();
+        gathered.tell();
+        for caller in few.into_iter().chain(many).chain(more).chain([waiting]) {
+            caller.await.unwrap().unwrap();
+        }
+        test.expect_nothing_left().await;
+        // Calm again.
+        let _few = test.callers(&["a", "b", "c", "d"]).await;
+        for name in ["a", "b", "c", "d"] {
+            assert_eq!(test.next().await.text(), name);
+        }
     }
 
     #[tokio::test]
@@ -1094,8 +1167,8 @@ mod tests {
     #[tokio::test]
     async fn in_any_order() {
         for seed in 0..200 {
-            let mut test = Test::new();
             let mut random = Random(seed);
+            let mut test = Test::with_turns(1 + random.below(5));
             let mut callers = Vec::new();
             let mut under_way = Vec::new();
             for _ in 0..200 {
