@@ -104,11 +104,12 @@ pub(crate) fn compare(effort: Effort) -> Vec<Row> {
                 let processes: Vec<Process> = (0..count)
                     .map(|_| Process::start(name, &server.url()))
                     .collect();
-                (name, role, processes, Vec::new())
+                (name, role, processes, Vec::new(), 0)
             })
             .collect();
         for round in 0..times as u64 {
-            for (_, _, processes, results) in &mut contests {
+            for (_, _, processes, results, commands) in &mut contests {
+                let before = server.commands_processed();
                 for process in processes.iter_mut() {
                     process.go(1_000 * count + round);
                 }
@@ -116,6 +117,7 @@ pub(crate) fn compare(effort: Effort) -> Vec<Row> {
                 let loads: u64 = done.iter().map(|(loads, _)| loads).sum();
                 let wall = done.iter().map(|(_, wall)| *wall).fold(0.0, f64::max);
                 results.push((wall, loads));
+                *commands += server.commands_processed() - before;
             }
         }
         let row = |name: &str, role, wall: f64, note: String| Row {
@@ -127,7 +129,7 @@ pub(crate) fn compare(effort: Effort) -> Vec<Row> {
             allocations: None,
             note,
         };
-        for (name, role, _, mut results) in contests {
+        for (name, role, _, mut results, commands) in contests {
             results.sort_by(|a, b| a.0.total_cmp(&b.0));
             let (wall, _) = results[results.len() / 4];
             let most = results
@@ -136,7 +138,9 @@ pub(crate) fn compare(effort: Effort) -> Vec<Row> {
                 .max()
                 .unwrap_or_default();
             let loads = if most == 1 { "load" } else { "loads" };
-            rows.push(row(name, role, wall, format!("{most} {loads}")));
+            let commands = commands / times as u64;
+            let note = format!("{most} {loads}, {commands} commands");
+            rows.push(row(name, role, wall, note));
         }
         rows.push(row(
             "the load",

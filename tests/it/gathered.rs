@@ -83,7 +83,7 @@ async fn a_lone_call_is_one_command_and_a_miss_three_round_trips() {
 }
 
 /// So many leave at once, each on its own, before anybody has to wait.
-const AT_ONCE: u64 = 16;
+const AT_ONCE: u64 = 8;
 
 /// Waits until the server has done so many.
 async fn mgets(server: &RedisServer, count: u64) {

@@ -137,17 +137,18 @@ impl Connector {
         let begun = Instant::now();
         let mut used = None;
         let request = async {
-            let connection = used.insert(self.connection().await?);
-            match connection.try_request(commands).await {
-                Err(error) if error.is_connection_dropped() => {
-                    self.discard(connection);
-                    let connection = used.insert(self.connection().await?);
-                    let values = connection.try_request(commands).await;
-                    values.map(|values| (connection.clone(), values))
+            let mut replaced = false;
+            loop {
+                let connection = used.insert(self.connection().await?);
+                match connection.try_request(commands).await {
+                    Err(error) if error.is_connection_dropped() && !replaced => {
+                        self.discard(connection);
+                        replaced = true;
+                    }
+                    Ok(replies) => return Ok((connection.clone(), replies)),
+                    Err(error) => return Err(explain(&self.address, &error)),
                 }
-                values => values.map(|values| (connection.clone(), values)),
             }
-            .map_err(|error| explain(&self.address, &error))
         };
         let result = self.within(until, request).await?;
         self.judge(begun, used.as_ref(), result)
@@ -254,7 +255,7 @@ impl Connector {
 
     /// The connection there is, or the one that is being made, or a new one.
     async fn connection(self: &Arc<Self>) -> Attempt {
-        let mut attempt = {
+        let attempt = {
             let mut link = self.lock();
             match &link.state {
                 State::Up(connection) => return Ok(connection.clone()),
@@ -274,6 +275,11 @@ impl Connector {
                 _ => self.begin_attempt(&mut link),
             }
         };
+        // Boxed, since it is rare, and every call has room for what it awaits.
+        Box::pin(self.arrival(attempt)).await
+    }
+
+    async fn arrival(&self, mut attempt: watch::Receiver<Option<Attempt>>) -> Attempt {
         let result = match attempt.wait_for(Option::is_some).await {
             Ok(done) => (*done).clone(),
             Err(_) => None,

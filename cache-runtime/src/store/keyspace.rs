@@ -22,11 +22,12 @@ impl Keyspace {
     }
 
     pub(crate) fn slot(&self, key: &Key) -> String {
-        format!("{}:e:{key}", self.0)
+        // On the way of every hit: `format!` takes several times as long.
+        [&self.0, ":e:", key.as_str()].concat()
     }
 
     pub(crate) fn version(&self, tag: &Key) -> String {
-        format!("{}:v:{tag}", self.0)
+        [&self.0, ":v:", tag.as_str()].concat()
     }
 
     /// Where processes tell each other what could not be invalidated.
