@@ -74,6 +74,12 @@ impl Figure {
         }
     }
 
+    /// Whether another try may show what the promise is about: a wait may be the machine's, and
+    /// old data never are.
+    pub(crate) fn may_be_noise(&self) -> bool {
+        matches!(self.promise, Promise::Millis(_))
+    }
+
     /// Whether it is kept with slack only: for the eyes of who reads the table.
     pub(crate) fn is_strained(&self) -> bool {
         matches!(

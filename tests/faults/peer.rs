@@ -10,8 +10,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
-use crate::rows::{Mix, Rows, Tally};
+use crate::rows::{Mix, Row, Rows, Tally};
 
 /// Begins the arguments of a peer.
 pub(crate) const COMMAND: &str = "peer";
@@ -27,7 +28,6 @@ pub(crate) enum Order {
     Mix(Mix),
     /// Commit an update of each row, and never get to its invalidation. Nothing is
     /// answered before all of them have committed.
-    #[cfg(any())]
     CommitAndHang(Range<u32>),
     /// Count the rows that are not the newest.
     Stuck(Range<u32>),
@@ -97,8 +97,6 @@ impl Peer {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 }
-
-#[cfg(any())]
 impl Peer {
     /// Ends it as `kill -9` does.
     pub(crate) fn kill(mut self) {
@@ -159,7 +157,6 @@ async fn obey(rows: &Arc<Rows>, order: Order) -> u64 {
             }
         }
         Order::Mix(mix) => rows.mix(mix).await,
-        #[cfg(any())]
         Order::CommitAndHang(range) => {
             let committed = Arc::new(Semaphore::new(0));
             let count = range.end - range.start;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use cache_runtime::{Cache, CacheBuilder, KeyPart, cache_invalidate, cached};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::database::Database;
@@ -205,7 +206,6 @@ impl Rows {
     }
 
     /// An update that commits, and never gets to its invalidation.
-    #[cfg(any())]
     #[cache_invalidate("row:<row>", fence = "2s", cache = self.cache)]
     pub(crate) async fn update_and_hang(&self, row: Row, committed: &Semaphore) -> u64 {
         let version = self.database.commit(row.0);
@@ -215,7 +215,6 @@ impl Rows {
     }
 
     /// A step of a transaction: what it changes is committed by somebody else, later.
-    #[cfg(any())]
     #[cache_invalidate("row:<row>", cache = self.cache)]
     pub(crate) async fn stage(&self, row: Row) {
         self.pause().await;

@@ -3,7 +3,6 @@
 mod abandoned;
 mod bad_server;
 mod failover;
-#[cfg(any())]
 mod killed_writer;
 mod loader;
 mod lost_data;
@@ -13,7 +12,6 @@ mod outage;
 mod partition;
 mod races;
 mod restored;
-#[cfg(any())]
 mod transaction;
 
 use std::pin::Pin;
@@ -161,9 +159,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "writer killed after its commit, with a fence",
-        guards: &[],
-        awaits: Some("fences"),
-        run: |_| Box::pin(async { Vec::new() }),
+        guards: &[(&[Rule::Fence], &[restored::STALE])],
+        awaits: None,
+        run: |size| Box::pin(killed_writer::with_a_fence(size)),
     },
     Scenario {
         name: "update dropped at every await point",
@@ -191,9 +189,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "invalidation in a transaction, `after_commit`",
-        guards: &[],
-        awaits: Some("`after_commit`"),
-        run: |_| Box::pin(async { Vec::new() }),
+        guards: &[(&[Rule::AfterCommit], &[restored::STALE])],
+        awaits: None,
+        run: |size| Box::pin(transaction::after_commit(size)),
     },
     Scenario {
         name: "one of two processes cut off",
