@@ -75,6 +75,7 @@
     not(feature = "redis"),
     allow(
         dead_code,
+        unused_imports,
         unused_mut,
         unused_variables,
         clippy::needless_return,

@@ -28,7 +28,7 @@ Commands:
           or write that file
   interleavings
           Try thousands of orders of what threads do in one process
-  ci      test, then lint
+  ci      test, interleavings, lint and instructions
   build-cost
           Measure what one more annotated function costs `cargo check`
 
@@ -49,7 +49,10 @@ fn main() -> ExitCode {
         ["build-cost"] => build_cost::build_cost(),
         ["instructions"] => instructions::compare(),
         ["instructions", "--update"] => instructions::update(),
-        ["ci"] => test().and_then(|()| lint()),
+        ["ci"] => test()
+            .and_then(|()| interleavings())
+            .and_then(|()| lint())
+            .and_then(|()| instructions::compare()),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
