@@ -14,6 +14,8 @@
 //! A fence stands in versions too, where everything else is a decimal number. Its writers
 //! are hexadecimal, and its deadlines milliseconds of the server's clock.
 
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -21,6 +23,7 @@ use bytes::Bytes;
 use crate::codec::Form;
 use crate::key::Key;
 use crate::unique;
+use crate::value::{Outcome, SharedValue, outcome};
 
 const FORMAT: u8 = 1;
 const LEASE: u8 = b'L';
@@ -102,7 +105,12 @@ pub(crate) struct Entry {
     pub(crate) header: Decoded,
     /// The whole slot; others who asked for it at the same time may have it too.
     bytes: Bytes,
+    /// Those others, if there are any, and the value once one of them has decoded it.
+    pub(crate) company: Option<Company>,
 }
+
+/// Callers who were given the same bytes: one of them decodes, for all of one type.
+pub(crate) type Company = Arc<OnceLock<SharedValue>>;
 
 /// What is read of a header; the rest is for people with `redis-cli`, and for early refresh.
 #[derive(Debug)]
@@ -123,6 +131,18 @@ pub(crate) struct Decoded {
 impl Entry {
     pub(crate) fn payload(&self) -> &[u8] {
         self.bytes.get(self.header.payload_at..).unwrap_or_default()
+    }
+
+    /// The value that one of the company has decoded, if it is of this type.
+    pub(crate) fn decoded<V: Any + Clone>(&self) -> Option<Outcome<V>> {
+        outcome(self.company.as_ref()?.get()?)
+    }
+
+    /// Leaves the value to the company.
+    pub(crate) fn leave_decoded(&self, value: impl FnOnce() -> SharedValue) {
+        if let Some(company) = &self.company {
+            company.get_or_init(value);
+        }
     }
 }
 
@@ -185,6 +205,7 @@ pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
                     mark,
                     header,
                     bytes,
+                    company: None,
                 });
             }
         }

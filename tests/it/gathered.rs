@@ -114,6 +114,51 @@ async fn callers_who_come_meanwhile_share_one_command() {
     assert_eq!((rows.loads(), rows.cache.stats().errors), (8, 0));
 }
 
+/// How often one was decoded, in this process.
+static DECODED: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+struct Counted(u64);
+
+impl<'de> serde::Deserialize<'de> for Counted {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DECODED.fetch_add(1, Ordering::SeqCst);
+        u64::deserialize(deserializer).map(Self)
+    }
+}
+
+impl Rows {
+    #[cached(key = "counted:<n>", ttl = 60, cache = self.cache)]
+    async fn counted(&self, n: u64) -> Result<Counted, Infallible> {
+        Ok(Counted(n))
+    }
+}
+
+#[tokio::test]
+async fn callers_of_one_key_who_share_a_command_decode_its_value_once() {
+    let server = RedisServer::start();
+    let mut proxy = Proxy::start(server.port()).await;
+    let rows = Rows::patient(&proxy.url());
+    let keys = 4;
+    for n in 0..keys {
+        assert_eq!(rows.counted(n).await, Ok(Counted(n)));
+    }
+    assert_eq!(DECODED.load(Ordering::SeqCst), 0);
+    let before = server.calls("mget");
+    proxy.hold(Way::ToClient);
+    let mut callers = JoinSet::new();
+    for caller in 0..100 {
+        let (rows, n) = (rows.clone(), caller % keys);
+        callers.spawn(async move { assert_eq!(rows.counted(n).await, Ok(Counted(n))) });
+    }
+    mgets(&server, before + AT_ONCE).await;
+    proxy.heal().await;
+    callers.join_all().await;
+    assert_eq!(server.calls("mget"), before + AT_ONCE + 1);
+    // Those who left on their own, and one for each key of those who did not.
+    assert_eq!(DECODED.load(Ordering::SeqCst), AT_ONCE + keys);
+}
+
 #[tokio::test]
 async fn callers_who_are_dropped_harm_nobody() {
     let server = RedisServer::start();

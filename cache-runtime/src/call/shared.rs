@@ -267,7 +267,13 @@ impl Request {
         entry: &Entry,
         watcher: Option<Leader<'_, Seen>>,
     ) -> Result<S::Return, Error> {
-        let outcome = decode_outcome(&self.key, entry)?;
+        let outcome = if let Some(outcome) = entry.decoded() {
+            outcome
+        } else {
+            let outcome = decode_outcome(&self.key, entry)?;
+            entry.leave_decoded(|| to_shared::<S>(&outcome));
+            outcome
+        };
         let watcher = watcher.map(|watcher| (watcher, to_shared::<S>(&outcome)));
         let returned = to_return::<S>(outcome)
             .ok_or_else(|| Error::codec(self.key.as_str(), "decoded", &"a `None` is stored"))?;

@@ -52,7 +52,7 @@ use redis::{Arg, Cmd, Value};
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
-use crate::entry::Version;
+use crate::entry::{Company, Version};
 use crate::error::Error;
 
 /// So many commands of one caller each may be under way where nobody has to wait.
@@ -105,6 +105,8 @@ pub(crate) struct Found<C> {
     /// Which connection told, and so which server.
     pub(crate) connection: Arc<C>,
     pub(crate) slot: Option<Bytes>,
+    /// Those who were told the same slot.
+    pub(crate) company: Option<Company>,
     /// As asked.
     pub(crate) versions: Vec<Version>,
 }
@@ -248,6 +250,7 @@ impl<S: Source> Reads<S> {
         Ok(Found {
             connection,
             slot,
+            company: None,
             versions: versions.map(|_| version(values.next())).collect(),
         })
     }
@@ -278,10 +281,13 @@ impl<S: Source> Reads<S> {
             }
         };
         let values: Vec<Option<Bytes>> = values.into_iter().map(bytes).collect();
+        let companies = companies(&callers, &places, values.len());
         let mut places = places.into_iter();
         for caller in callers {
+            let slot = places.next().unwrap_or(usize::MAX);
+            let company = companies.get(slot).cloned().flatten();
+            let slot = values.get(slot).cloned().flatten();
             let mut value = || values.get(places.next()?)?.as_ref();
-            let slot = value().cloned();
             let versions = names(&caller.read.mget).skip(1);
             let versions = versions
                 .map(|_| Version::read(value().map(AsRef::as_ref)))
@@ -290,6 +296,7 @@ impl<S: Source> Reads<S> {
             let _ = caller.answer.send(Ok(Found {
                 connection: connection.clone(),
                 slot,
+                company,
                 versions,
             }));
         }
@@ -452,6 +459,24 @@ fn merged<C>(callers: &[Caller<C>]) -> (Cmd, Vec<usize>) {
     });
     let places = places.collect();
     (mget, places)
+}
+
+/// For the places of slots that several want, what they share.
+fn companies<C>(callers: &[Caller<C>], places: &[usize], values: usize) -> Vec<Option<Company>> {
+    let mut wanted = vec![false; values];
+    let mut companies = vec![None; values];
+    let mut at = 0;
+    for caller in callers {
+        let slot = places.get(at).copied().unwrap_or(usize::MAX);
+        at += names(&caller.read.mget).count();
+        if let (Some(wanted), Some(company)) = (wanted.get_mut(slot), companies.get_mut(slot)) {
+            if *wanted && company.is_none() {
+                *company = Some(Company::default());
+            }
+            *wanted = true;
+        }
+    }
+    companies
 }
 
 /// The names that an `MGET` asks for.

@@ -185,10 +185,15 @@ impl Shared {
         let Found {
             connection,
             slot,
+            company,
             versions,
         } = self.reads.read(read).await?;
+        let mut slot = entry::decode(slot);
+        if let Slot::Entry(entry) = &mut slot {
+            entry.company = company;
+        }
         Ok(Sight {
-            slot: entry::decode(slot),
+            slot,
             now: Now {
                 connection,
                 versions,
