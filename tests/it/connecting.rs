@@ -34,6 +34,17 @@ async fn a_user_with_a_password() {
     check_served(format!("redis://ann:secret@127.0.0.1:{port}")).await;
 }
 
+/// Such a user's cache works; what other processes announce it cannot hear.
+#[tokio::test]
+async fn a_user_who_may_not_choose_the_protocol() {
+    let server = RedisServer::start();
+    let port = server.port();
+    let rules = ["on", ">secret", "~test:*", "+@all", "-hello"];
+    let words = [&["ACL", "SETUSER", "ann"], &rules[..]].concat();
+    assert_eq!(server.query::<String>(&words), "OK");
+    check_served(format!("redis://ann:secret@127.0.0.1:{port}")).await;
+}
+
 /// Such a user's cache works; a restart from an old snapshot it cannot notice.
 #[tokio::test]
 async fn a_user_who_may_not_ask_which_server_it_is() {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue as _, Pipeline, PushInfo,
-    PushKind, RedisError, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue as _, Pipeline,
+    ProtocolVersion, PushInfo, PushKind, RedisError, Value,
 };
 
 use super::connector::Connector;
@@ -26,20 +26,51 @@ pub(crate) struct Connection {
     address: Arc<str>,
     /// The server's identity, hashed; 0 where it is not told.
     pub(crate) epoch: u64,
+    /// Whether it can hear what other processes announce.
+    listens: bool,
+}
+
+/// The two ways to open one.
+pub(crate) struct Clients {
+    /// With the third version of the protocol, which can listen beside its requests.
+    listening: Client,
+    /// With the second, for servers and users without `HELLO`.
+    plain: Client,
+}
+
+impl Clients {
+    pub(crate) fn new(info: ConnectionInfo) -> Result<Self, RedisError> {
+        let client = |protocol| {
+            let settings = info.redis_settings().clone().set_protocol(protocol);
+            Client::open(info.clone().set_redis_settings(settings))
+        };
+        Ok(Self {
+            listening: client(ProtocolVersion::RESP3)?,
+            plain: client(ProtocolVersion::RESP2)?,
+        })
+    }
+}
+
+/// Whether `HELLO` is what failed: unknown, or not allowed.
+fn wants_older_protocol(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::RESP3NotSupported
+        || matches!(error.code(), Some("NOPROTO" | "NOPERM" | "ERR"))
 }
 
 impl Connection {
-    /// Connects, asks who is there, and listens to what other processes announce.
+    /// Connects, and asks who is there.
     pub(crate) async fn open(
-        client: &Client,
+        clients: &Clients,
         address: &Arc<str>,
         limit: Duration,
         connector: Weak<Connector>,
     ) -> Result<Self, Error> {
+        // All has a deadline of its own, here.
         let config = AsyncConnectionConfig::new()
-            // All has a deadline of its own, here.
             .set_connection_timeout(None)
-            .set_response_timeout(None)
+            .set_response_timeout(None);
+        let listening = config
+            .clone()
             // Called by whoever reads the connection, before it reads on.
             .set_push_sender(move |push: PushInfo| {
                 if let (PushKind::Message, Some(connector)) = (push.kind, connector.upgrade())
@@ -50,13 +81,23 @@ impl Connection {
                 Ok::<(), ()>(())
             });
         let open = async {
-            let mut redis = client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await
-                .map_err(|error| explain(address, &error))?;
+            let mut listens = true;
+            let mut opened = clients
+                .listening
+                .get_multiplexed_async_connection_with_config(&listening)
+                .await;
+            if opened.as_ref().is_err_and(wants_older_protocol) {
+                listens = false;
+                opened = clients
+                    .plain
+                    .get_multiplexed_async_connection_with_config(&config)
+                    .await;
+            }
+            let mut redis = opened.map_err(|error| explain(address, &error))?;
             let epoch = identity(&mut redis, address).await?;
             Ok(Self {
                 redis,
+                listens,
                 address: address.clone(),
                 epoch,
             })
@@ -70,6 +111,10 @@ impl Connection {
     /// Listens to a channel from now on. What the server answers to later requests comes
     /// after what was said before it got them.
     pub(crate) async fn listen(&self, channel: &str, limit: Duration) -> Result<(), Error> {
+        if !self.listens {
+            let reason = "no `HELLO`, and so no third version of the protocol";
+            return Err(Error::denied(&self.address, &reason));
+        }
         let mut redis = self.redis.clone();
         match tokio::time::timeout(limit, redis.subscribe(channel)).await {
             Ok(result) => result.map_err(|error| explain(&self.address, &error)),

@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{Client, Pipeline, Value};
+use redis::{Pipeline, Value};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::connection::{Commands, Connection, commands, explain, script};
+use super::connection::{Clients, Commands, Connection, commands, explain, script};
 use super::journal::Journal;
 use super::keyspace::Keyspace;
 use crate::clock;
@@ -46,7 +46,7 @@ pub(crate) struct Limits {
 }
 
 pub(crate) struct Connector {
-    client: Client,
+    clients: Clients,
     /// For messages: no credentials in it.
     address: Arc<str>,
     limits: Limits,
@@ -92,14 +92,14 @@ struct Keeper {
 
 impl Connector {
     pub(crate) fn new(
-        client: Client,
+        clients: Clients,
         address: String,
         limits: Limits,
         keyspace: Keyspace,
         journal_capacity: usize,
     ) -> Self {
         Self {
-            client,
+            clients,
             address: address.into(),
             limits,
             journal: Journal::new(keyspace.clone(), journal_capacity),
@@ -320,7 +320,7 @@ impl Connector {
     async fn connect(self: &Arc<Self>) -> Attempt {
         let connector = Arc::downgrade(self);
         let connection =
-            Connection::open(&self.client, &self.address, self.limits.connect, connector).await?;
+            Connection::open(&self.clients, &self.address, self.limits.connect, connector).await?;
         // Before the replay: what is announced from here on is heard.
         match connection
             .listen(&self.keyspace.channel(), self.limits.operation)

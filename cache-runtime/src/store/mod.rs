@@ -26,11 +26,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use redis::{
-    Client, Cmd, ConnectionAddr, IntoConnectionInfo as _, Pipeline, ProtocolVersion, Value,
-};
+use redis::{Cmd, ConnectionAddr, IntoConnectionInfo as _, Pipeline, Value};
 
-use self::connection::{Connection, bytes, commands, script};
+use self::connection::{Clients, Connection, bytes, commands, script};
 use self::connector::Connector;
 pub(crate) use self::connector::Limits;
 use self::gather::{Found, Gather, Source};
@@ -143,13 +141,11 @@ impl Shared {
         let info = url
             .into_connection_info()
             .map_err(|error| Error::config(error.to_string()))?;
-        // The third version lets a connection listen beside its requests.
-        let settings = info.redis_settings().clone();
-        let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
         let address = describe(info.addr());
-        let client = Client::open(info).map_err(|error| Error::config(error.to_string()))?;
+        let clients = Clients::new(info).map_err(|error| Error::config(error.to_string()))?;
         let keyspace = Keyspace::new(namespace);
-        let connector = Connector::new(client, address, limits, keyspace.clone(), journal_capacity);
+        let connector =
+            Connector::new(clients, address, limits, keyspace.clone(), journal_capacity);
         let connector = Arc::new(connector);
         Ok(Self {
             reads: Gather::new(connector.clone()),
