@@ -35,9 +35,9 @@ impl Keyspace {
         format!("{}:i", self.0)
     }
 
-    /// A key that is there only to see whether one can be written.
+    /// A slot that is there only to see whether one can be written: no key is empty.
     pub(crate) fn trial(&self) -> String {
-        format!("{}:t", self.0)
+        format!("{}:e:", self.0)
     }
 
     /// Removes each name's slot, and moves its version on; fences are spared.
