@@ -49,7 +49,7 @@ use crate::value::{CacheValue, Outcome, ResultOf, outcome};
 ///
 /// Every future of a cache may be dropped at any time: another caller takes
 /// over a load, a lease is given back, and the invalidation of an annotated function
-/// goes on in the background. (That of [`invalidate`](Self::invalidate) does not.)
+/// goes on in the background, as does that of [`invalidate`](Self::invalidate).
 #[derive(Clone)]
 pub struct Cache(Arc<Inner>);
 
@@ -538,10 +538,13 @@ impl Cache {
         }
     }
 
-    /// Clears without waiting, where that can be done.
-    pub(crate) fn clear_at_once(&self) {
-        if let Tier::Local(local) = self.tier() {
-            local.clear();
+    /// Clears, as soon as that can be done, where it cannot be waited for.
+    pub(crate) fn clear_later(&self) {
+        match self.tier() {
+            Tier::Off => {}
+            Tier::Local(local) => local.clear(),
+            #[cfg(feature = "redis")]
+            Tier::Shared(shared) => shared.clear_later(),
         }
     }
 
@@ -639,7 +642,7 @@ impl Cache {
     /// # Ok(()) }
     /// ```
     pub async fn flush(&self, limit: Duration) -> Result<(), Error> {
-        self.settle_now().await;
+        self.settle_now();
         match self.tier() {
             Tier::Off | Tier::Local(_) => Ok(()),
             #[cfg(feature = "redis")]

@@ -14,6 +14,11 @@ use serde::de::DeserializeOwned;
 /// The largest string that a server takes, in bytes. Nothing longer is compressed, or unpacked.
 const LARGEST: usize = 512 << 20;
 
+/// The largest payload that is stored, in bytes. A server hangs up on a connection that
+/// listens when more than 32 MB wait to be read on it, and up to eight reads at a time leave
+/// before it is known how much they bring.
+const MOST_STORED: usize = 4 << 20;
+
 /// How values are written on the server: in which format, and how compressed.
 ///
 /// For [all of a cache](crate::CacheBuilder::codec), one function
@@ -48,6 +53,8 @@ const LARGEST: usize = 512 << 20;
 /// let cache = Cache::builder().codec(Codec::JSON.zstd(3).above(4096));
 /// # let _ = cache;
 /// ```
+///
+/// A value that takes more than 4 MiB, compressed if it is, is not stored.
 ///
 /// # Changing it
 ///
@@ -264,7 +271,15 @@ impl Codec {
             Format::MessagePack => message_pack::encode(value)?,
             Format::Postcard => postcard::encode(value)?,
         };
-        Ok(self.pack(bytes))
+        let payload = self.pack(bytes);
+        let size = payload.bytes.len();
+        if size > MOST_STORED {
+            return Err(Reason::Other(format!(
+                "it takes {size} bytes, more than the {MOST_STORED} that are stored; compress it, \
+                 or cache parts of it"
+            )));
+        }
+        Ok(payload)
     }
 
     fn pack(self, bytes: Vec<u8>) -> Payload {

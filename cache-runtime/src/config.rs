@@ -4,6 +4,7 @@ use std::env::{self, VarError};
 use std::time::Duration;
 
 use crate::cache::{Cache, Inner, Tier};
+use crate::clock::FOREVER;
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::local::Local;
@@ -318,8 +319,20 @@ impl CacheBuilder {
     /// assert!(Cache::builder().url("memory:").build().is_ok());
     /// assert!(Cache::builder().url("mongodb://localhost").build().is_err());
     /// ```
-    pub fn build(self) -> Result<Cache, Error> {
+    pub fn build(mut self) -> Result<Cache, Error> {
         self.check()?;
+        // For ever is long enough, and can be added to a moment.
+        for duration in [
+            &mut self.default_ttl,
+            &mut self.op_timeout,
+            &mut self.connect_timeout,
+            &mut self.lease,
+            &mut self.lease_wait,
+            &mut self.load_limit,
+            &mut self.settle,
+        ] {
+            *duration = (*duration).min(FOREVER);
+        }
         let tier = self.tier()?;
         Ok(self.with_tier(tier))
     }

@@ -140,8 +140,11 @@ impl Entry {
 
     /// Leaves the value to the company.
     pub(crate) fn leave_decoded(&self, value: impl FnOnce() -> SharedValue) {
-        if let Some(company) = &self.company {
-            company.get_or_init(value);
+        // Made before it is set, and perhaps twice: it clones a value of the user's.
+        if let Some(company) = &self.company
+            && company.get().is_none()
+        {
+            let _ = company.set(value());
         }
     }
 }

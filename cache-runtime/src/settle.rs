@@ -57,13 +57,17 @@ impl Unsettled {
 
     /// Whether it is for the caller to wait until they are due.
     fn add(&self, names: &[Key]) -> bool {
+        if names.is_empty() {
+            return false;
+        }
         let at = Instant::now() + self.settle;
         let mut state = self.lock();
         for name in names {
             if state.due.len() < self.capacity || state.due.contains_key(name) {
                 state.due.insert(name.clone(), at);
             } else {
-                state.everything = Some(at);
+                // Not put off by those who come later: in a storm it would never be due.
+                state.everything.get_or_insert(at);
             }
         }
         !std::mem::replace(&mut state.attended, true)
@@ -107,75 +111,89 @@ impl Cache {
         if is_off || !sabotage::keeps(Rule::SecondInvalidation) || !unsettled.add(names) {
             return;
         }
-        let attendant = Attendant(self.clone());
+        let attendant = Attendant {
+            cache: self.clone(),
+            is_last: false,
+        };
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(attendant.wait())),
-            Err(_) => drop(std::thread::spawn(move || attendant.block())),
+            Err(_) => attendant.wait_on_a_thread(),
         }
     }
 
-    /// Carries out at once what would be due later.
-    pub(crate) async fn settle_now(&self) {
+    /// Carries out at once, or hands to those who do, what would be due later.
+    pub(crate) fn settle_now(&self) {
         let (names, everything) = {
             let mut state = self.unsettled().lock();
             (take(&mut state.due), state.everything.take())
         };
-        let names: Vec<Key> = names.into_keys().collect();
-        self.carry_out(match everything {
-            Some(_) => Due::Everything,
-            None => Due::Names(names),
-        })
-        .await;
-    }
-
-    async fn carry_out(&self, due: Due) {
-        match due {
-            Due::Names(names) => {
-                self.invalidate_or_report(&names).await;
-            }
-            Due::Everything => {
-                if let Err(error) = self.clear().await {
-                    tracing::error!(%error, "not cleared: old data may be served until its ttl ends");
-                }
-            }
-            Due::Nothing => {}
+        if everything.is_some() {
+            self.clear_later();
+        } else {
+            let names: Vec<Key> = names.into_keys().collect();
+            self.invalidate_later(&names);
         }
     }
 }
 
-/// Waits for what is due. The next takes its place if its runtime is shut down.
-struct Attendant(Cache);
+/// Waits for what is due.
+struct Attendant {
+    cache: Cache,
+    /// Whether nobody is to take its place.
+    is_last: bool,
+}
 
 impl Attendant {
     async fn wait(self) {
         loop {
-            match self.0.unsettled().next() {
+            match self.cache.unsettled().next() {
                 Ok(Due::Nothing) => return,
-                Ok(due) => self.0.carry_out(due).await,
+                Ok(Due::Names(names)) => {
+                    self.cache.invalidate_or_report(&names).await;
+                }
+                Ok(Due::Everything) => self.cache.clear_later(),
                 Err(pause) => clock::pause(pause).await,
             }
         }
     }
 
-    /// Outside of a runtime, where there is the local tier only.
-    fn block(self) {
-        loop {
-            match self.0.unsettled().next() {
-                Ok(Due::Nothing) => return,
-                Ok(Due::Names(names)) => self.0.invalidate_later(&names),
-                Ok(Due::Everything) => self.0.clear_at_once(),
-                Err(pause) => std::thread::sleep(pause),
+    /// The same outside of a runtime.
+    fn wait_on_a_thread(self) {
+        let wait = move || {
+            loop {
+                match self.cache.unsettled().next() {
+                    Ok(Due::Nothing) => return,
+                    Ok(Due::Names(names)) => self.cache.invalidate_later(&names),
+                    Ok(Due::Everything) => self.cache.clear_later(),
+                    Err(pause) => std::thread::sleep(pause),
+                }
             }
-        }
+        };
+        // If there is no thread to be had, this drops `self`.
+        drop(std::thread::Builder::new().spawn(wait));
     }
 }
 
+/// Its runtime was shut down: a thread takes its place, and where there is none, what is due
+/// later is carried out now.
 impl Drop for Attendant {
     fn drop(&mut self) {
-        let mut state = self.0.unsettled().lock();
-        if !state.due.is_empty() || state.everything.is_some() {
-            state.attended = false;
+        let is_done = {
+            let state = self.cache.unsettled().lock();
+            !state.attended || state.due.is_empty() && state.everything.is_none()
+        };
+        if is_done {
+            return;
         }
+        if self.is_last {
+            self.cache.unsettled().lock().attended = false;
+            return self.cache.settle_now();
+        }
+        let next = Attendant {
+            cache: self.cache.clone(),
+            is_last: true,
+        };
+        next.wait_on_a_thread();
     }
 }
 

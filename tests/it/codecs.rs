@@ -338,3 +338,32 @@ async fn a_type_may_gain_a_field_where_the_form_names_them() {
         );
     }
 }
+
+/// Such a value would end the connection of whoever reads it.
+#[tokio::test]
+async fn a_value_of_many_megabytes_is_not_stored() {
+    let server = RedisServer::start();
+    let cache = Cache::builder().url(server.url()).build().unwrap();
+    let options = cache_runtime::Options::new();
+    let large = "x".repeat(5 << 20);
+    let error = cache
+        .set("large", &large, options.clone())
+        .await
+        .unwrap_err();
+    assert!(
+        error.is_codec() && error.to_string().contains("compress it"),
+        "{error}"
+    );
+    let load = async { Ok::<_, ()>(large.clone()) };
+    assert_eq!(
+        cache
+            .get_or_load("large", options.clone(), load)
+            .await
+            .unwrap(),
+        large
+    );
+    assert!(!cache.exists("large").await.unwrap());
+    let packed = options.codec(cache_runtime::Codec::JSON.lz4());
+    cache.set("large", &large, packed).await.unwrap();
+    assert_eq!(cache.get::<String>("large").await.unwrap(), Some(large));
+}

@@ -93,6 +93,16 @@ thread_local! {
 /// A spawned task is not part of the scope: it invalidates at the end of each function. Await
 /// within the scope what changes data for it (`tokio::join!` is within).
 ///
+/// An executor that is driven within the scope, such as a `LocalSet`, polls its tasks within it: those
+/// that were spawned outside are then taken into the scope. Drive it outside.
+///
+/// `Cache::delete` and `Cache::clear` act at once.
+///
+/// A scope cannot tell from its output whether the commit failed half-way. It repeats its
+/// invalidations after [`settle`](crate::CacheBuilder::settle), and leaves the fences of its functions at
+/// its end: if the commit is still under way then, and the program dies before `settle` is
+/// over, what it changes may be served as it was until its ttl ends.
+///
 /// A load within the scope that reads through a transaction, of data that no function within
 /// changed, is stored: of an isolation level at which it reads an older state of the
 /// database (`REPEATABLE READ`), it had better not be cached.

@@ -91,12 +91,15 @@ impl Local {
     /// Looks again, under the lock under which flights store: a hit, or a flight to board or lead.
     pub(crate) fn look(&self, key: &Key, tags: &[Key], version: u32) -> Look<'_> {
         let observed = self.tags.observe(tags, version);
+        // Declared before the lock, and so dropped after it: `Drop` may be the user's.
+        let found;
         let mut shard = self.flights.lock(key);
-        if let Some(entry) = self.peek(key.as_str().as_bytes())
+        found = self.peek(key.as_str().as_bytes());
+        if let Some(entry) = &found
             && entry.observed.version() == version
             && entry.observed.tags().eq(tags)
         {
-            return Look::Hit(entry);
+            return Look::Hit(entry.clone());
         }
         // Under the lock, and after the tags were observed: a fence that comes later forgets
         // the flight that begins here, and moves on the tags that it carries.

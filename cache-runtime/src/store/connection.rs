@@ -53,8 +53,10 @@ impl Clients {
 
 /// Whether `HELLO` is what failed: unknown, or not allowed.
 fn wants_older_protocol(error: &RedisError) -> bool {
+    let is_unknown = |error: &RedisError| error.to_string().contains("unknown command");
     error.kind() == ErrorKind::RESP3NotSupported
-        || matches!(error.code(), Some("NOPROTO" | "NOPERM" | "ERR"))
+        || matches!(error.code(), Some("NOPROTO" | "NOPERM"))
+        || error.code() == Some("ERR") && is_unknown(error)
 }
 
 impl Connection {
@@ -108,10 +110,11 @@ impl Connection {
         }
     }
 
-    /// Listens to a channel from now on. What the server answers to later requests comes
-    /// after what was said before it got them.
+    /// Listens to a channel from now on, and sees that the server answers in time. What it
+    /// answers to later requests comes after what was said before it got them.
     pub(crate) async fn listen(&self, channel: &str, limit: Duration) -> Result<(), Error> {
         if !self.listens {
+            self.request(commands().cmd("PING"), limit).await?;
             let reason = "no `HELLO`, and so no third version of the protocol";
             return Err(Error::denied(&self.address, &reason));
         }
@@ -120,6 +123,11 @@ impl Connection {
             Ok(result) => result.map_err(|error| explain(&self.address, &error)),
             Err(_) => Err(Error::timeout(&self.address, limit)),
         }
+    }
+
+    /// Of an answer that is not to what was asked.
+    pub(crate) fn makes_no_sense(&self) -> Error {
+        Error::unavailable(&self.address, &"its answer makes no sense")
     }
 
     /// Sends commands, and waits for all of their replies.

@@ -20,11 +20,12 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::connection::{Clients, Commands, Connection, commands, explain, script};
-use super::journal::Journal;
+use super::journal::{BATCH, Journal};
 use super::keyspace::Keyspace;
 use crate::clock;
 use crate::error::Error;
 use crate::health::Status;
+use crate::key::Key;
 use crate::sabotage::{self, Rule};
 
 /// So many requests in a row may fail before the breaker opens.
@@ -34,6 +35,9 @@ const STRIKES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const PAUSE_AWAY: Duration = Duration::from_millis(120);
 const PAUSE_REFUSED: Duration = Duration::from_secs(1);
+
+/// For so long the next refusal is not said in the log, only in the health and the stats.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// By so much a keeper may be late before it is taken for lost, with the runtime it was on.
 const LATE: Duration = Duration::from_secs(1);
@@ -63,6 +67,10 @@ struct Link {
     state: State,
     /// What the server refuses, although it answers.
     refusal: Option<Error>,
+    /// When that was last said, and whether it still stands as said. What is refused only
+    /// now and then, such as one command of many, is not said each time.
+    refusal_said: Option<Instant>,
+    stands_as_said: bool,
     /// Who looks after all that is not as it should be.
     keeper: Option<Keeper>,
     keepers: u64,
@@ -107,6 +115,8 @@ impl Connector {
             link: Mutex::new(Link {
                 state: State::Idle,
                 refusal: None,
+                refusal_said: None,
+                stands_as_said: false,
                 keeper: None,
                 keepers: 0,
                 struck: Instant::now(),
@@ -207,6 +217,8 @@ impl Connector {
                     self.strikes.store(0, Ordering::Relaxed);
                 }
             }
+            // Cut short by a deadline that was near when it was sent, it says nothing.
+            Err(error) if error.is_timeout() && begun.elapsed() < self.limits.operation / 2 => {}
             Err(error) if error.is_unavailable() => {
                 if let Some(connection) = connection {
                     self.discard(connection);
@@ -247,7 +259,14 @@ impl Connector {
     fn refuse(self: &Arc<Self>, link: &mut Link, error: &Error) {
         if link.refusal.is_none() {
             self.refusals.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%error, "the cache degrades to misses until this is mended");
+            if link
+                .refusal_said
+                .is_none_or(|said| said.elapsed() > SILENCE)
+            {
+                tracing::error!(%error, "the cache degrades to misses until this is mended");
+                link.refusal_said = Some(Instant::now());
+                link.stands_as_said = true;
+            }
         }
         link.refusal = Some(error.clone());
         self.ensure_keeper(link);
@@ -368,7 +387,6 @@ impl Connector {
                     tracing::info!(address = %self.address, "the cache server is back");
                 }
                 if !matches!(link.state, State::Up(_)) {
-                    self.strikes.store(0, Ordering::Relaxed);
                     link.state = State::Up(connection.clone());
                 }
                 if !self.journal.is_empty() {
@@ -447,7 +465,8 @@ impl Connector {
                 Link { refusal: None, .. } => PAUSE_AWAY,
                 _ => PAUSE_REFUSED,
             };
-            pause = pause.min(longest);
+            // What is refused is seldom mended within a moment.
+            pause = pause.max(longest / 6).min(longest);
             let Some(()) = self.announce_keeper(number, pause) else {
                 return;
             };
@@ -480,9 +499,14 @@ impl Connector {
     async fn mend(self: &Arc<Self>) {
         let connection = match &self.lock().state {
             State::Up(connection) => Some(connection.clone()),
-            State::Connecting { .. } => return,
+            State::Connecting { since, attempt }
+                if since.elapsed() <= self.limits.connect && attempt.has_changed().is_ok() =>
+            {
+                return;
+            }
             State::Idle if self.journal.is_empty() => return,
-            State::Idle | State::Open(_) => None,
+            // An attempt that is older belongs to a runtime that is gone, or that nobody drives.
+            State::Idle | State::Connecting { .. } | State::Open(_) => None,
         };
         let Some(connection) = connection else {
             let result = self.connect().await;
@@ -510,7 +534,11 @@ impl Connector {
     }
 
     fn accepted(&self) {
-        if self.lock().refusal.take().is_some() {
+        let is_news = {
+            let mut link = self.lock();
+            link.refusal.take().is_some() && std::mem::take(&mut link.stands_as_said)
+        };
+        if is_news {
             tracing::info!(address = %self.address, "the cache server refuses nothing any more");
         }
     }
@@ -563,16 +591,18 @@ impl Connector {
     }
 
     /// Tells other processes what the server refuses to invalidate.
-    pub(crate) async fn announce(self: &Arc<Self>) {
+    pub(crate) async fn announce(self: &Arc<Self>, names: &[Key]) {
         let connection = match &self.lock().state {
             State::Up(connection) => connection.clone(),
             _ => return,
         };
-        if let Err(error) = self
-            .journal
-            .announce(&connection, self.limits.operation)
-            .await
-        {
+        let limit = self.limits.operation;
+        let announced = if names.len() > BATCH {
+            self.journal.announce(&connection, limit).await
+        } else {
+            self.journal.announce_names(names, &connection, limit).await
+        };
+        if let Err(error) = announced {
             tracing::debug!(%error, "not announced");
         }
     }

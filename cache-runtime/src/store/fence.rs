@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Shared, commands, script};
+use crate::clock;
 use crate::entry;
 use crate::error::Error;
 use crate::key::Key;
@@ -22,7 +23,9 @@ impl Shared {
         writer: u64,
         length: Duration,
     ) -> Result<(), Error> {
-        let length = u64::try_from(length.as_millis()).unwrap_or(u64::MAX).max(1);
+        let length = u64::try_from(length.min(clock::FOREVER).as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
         let mut fence = commands();
         for place in self.places(names) {
             script(&mut fence, FENCE, &place)

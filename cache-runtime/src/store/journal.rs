@@ -27,7 +27,7 @@ use crate::sabotage::{self, Rule};
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard};
 
 /// So many names are sent together.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -37,6 +37,8 @@ pub(crate) struct Journal {
     /// Whether nothing is kept: all that reads ask, most of the time.
     quiet: AtomicBool,
     kept: Mutex<Kept>,
+    /// Whether it is being replayed.
+    replaying: AtomicBool,
     /// Invalidations that are on their way.
     under_way: AtomicUsize,
     /// Notified when there is less of either.
@@ -73,6 +75,7 @@ impl Journal {
             capacity,
             quiet: AtomicBool::new(true),
             kept: Mutex::default(),
+            replaying: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
             less: Notify::new(),
         }
@@ -95,15 +98,15 @@ impl Journal {
         let mut kept = self.lock();
         kept.next += 1;
         let number = kept.next;
+        let had_room = kept.everything.is_none();
         for name in names {
-            if kept.names.len() >= self.capacity && !kept.names.contains_key(name) {
+            if kept.everything.is_none()
+                && kept.names.len() >= self.capacity
+                && !kept.names.contains_key(name)
+            {
                 if !sabotage::keeps(Rule::Overflow) {
                     continue;
                 }
-                tracing::error!(
-                    capacity = self.capacity,
-                    "the journal is full: the namespace is cleared once the cache server is back"
-                );
                 kept.names.clear();
                 kept.everything = Some(number);
             }
@@ -113,7 +116,30 @@ impl Journal {
             }
             kept.names.insert(name.clone(), number);
         }
-        if self.quiet.swap(false, Ordering::Release) {
+        let overflows = had_room && kept.everything.is_some();
+        self.is_kept(kept);
+        if overflows {
+            tracing::error!(
+                capacity = self.capacity,
+                "the journal is full: the namespace is cleared once the cache server is back"
+            );
+        }
+    }
+
+    /// Keeps all names there are.
+    pub(crate) fn keep_everything(&self) {
+        let mut kept = self.lock();
+        kept.next += 1;
+        kept.names.clear();
+        kept.everything = Some(kept.next);
+        self.is_kept(kept);
+    }
+
+    /// Says so once, and after the lock: who listens may come back here.
+    fn is_kept(&self, kept: MutexGuard<'_, Kept>) {
+        let is_news = self.quiet.swap(false, Ordering::Release);
+        drop(kept);
+        if is_news {
             tracing::warn!(
                 "invalidations are kept, and what they name is not served here, until the cache \
                  server carries them out"
@@ -148,6 +174,11 @@ impl Journal {
         connection: &Connection,
         limit: Duration,
     ) -> Result<(), Error> {
+        // One at a time: it may take long, and each asks the server for the same. Names that
+        // are left stay distrusted, and are for the next.
+        let Some(_turn) = Turn::take(&self.replaying) else {
+            return Ok(());
+        };
         let Replay { everything, names } = self.begin_replay();
         if everything.is_some() {
             self.keyspace.clear(connection, limit).await?;
@@ -195,33 +226,33 @@ impl Journal {
         connection: &Connection,
         limit: Duration,
     ) -> Result<(), Error> {
-        let names: Vec<Key> = {
-            let kept = self.lock();
-            match kept.everything {
-                Some(_) => Vec::new(),
-                None => kept.names.keys().cloned().collect(),
-            }
-        };
-        if names.is_empty() {
-            let announce = self.keyspace.announce(&[]);
-            connection.request(&announce, limit).await?;
+        let Replay { everything, names } = self.begin_replay();
+        if everything.is_some() {
+            return self.announce_names(&[], connection, limit).await;
         }
+        let names: Vec<Key> = names.into_iter().map(|(name, _)| name).collect();
         for names in names.chunks(BATCH) {
-            let announce = self.keyspace.announce(names);
-            connection.request(&announce, limit).await?;
+            self.announce_names(names, connection, limit).await?;
         }
+        Ok(())
+    }
+
+    /// Tells them of these names; of all, if there are none.
+    pub(crate) async fn announce_names(
+        &self,
+        names: &[Key],
+        connection: &Connection,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let announce = self.keyspace.announce(names);
+        connection.request(&announce, limit).await?;
         Ok(())
     }
 
     /// What another process has announced.
     pub(crate) fn hear(&self, message: &[u8]) {
         match Keyspace::heard(message) {
-            Some(names) if names.is_empty() => {
-                let mut kept = self.lock();
-                kept.next += 1;
-                kept.everything = Some(kept.next);
-                self.quiet.store(false, Ordering::Release);
-            }
+            Some(names) if names.is_empty() => self.keep_everything(),
             Some(names) => self.keep(&names),
             None => tracing::warn!("an announcement on the cache server cannot be read"),
         }
@@ -232,7 +263,8 @@ impl Journal {
         loop {
             let mut less = std::pin::pin!(self.less.notified());
             less.as_mut().enable();
-            if self.is_empty() && self.under_way.load(Ordering::Acquire) == 0 {
+            // In this order: what fails meanwhile is kept before it is no longer on its way.
+            if self.under_way.load(Ordering::Acquire) == 0 && self.is_empty() {
                 return;
             }
             less.await;
@@ -258,5 +290,20 @@ impl Drop for UnderWay<'_> {
         self.journal.keep(self.names);
         self.journal.under_way.fetch_sub(1, Ordering::Release);
         self.journal.less.notify_waiters();
+    }
+}
+
+/// Held by who replays.
+struct Turn<'a>(&'a AtomicBool);
+
+impl<'a> Turn<'a> {
+    fn take(replaying: &'a AtomicBool) -> Option<Self> {
+        (!replaying.swap(true, Ordering::Acquire)).then_some(Self(replaying))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }

@@ -83,10 +83,13 @@ impl Keyspace {
                 .arg(1000);
             let replies = connection.request(&scan, limit).await?;
             let Some(Value::Array(page)) = replies.into_iter().next() else {
-                return Ok(());
+                return Err(connection.makes_no_sense());
             };
             let mut page = page.into_iter();
-            cursor = page.next().and_then(bytes).unwrap_or_else(|| b"0".to_vec());
+            let Some(next) = page.next().and_then(bytes) else {
+                return Err(connection.makes_no_sense());
+            };
+            cursor = next;
             if let Some(Value::Array(keys)) = page.next()
                 && !keys.is_empty()
             {

@@ -168,7 +168,13 @@ impl Shared {
     /// then what the server shows may be older than it. To be asked before a look, for what
     /// failed here, and after it too, for what other processes have announced meanwhile.
     pub(crate) fn distrusts(&self, key: &Key, tags: &[Key]) -> bool {
-        sabotage::keeps(Rule::Distrust) && self.connector.journal.distrusts(key, tags)
+        let distrusts =
+            sabotage::keeps(Rule::Distrust) && self.connector.journal.distrusts(key, tags);
+        if distrusts {
+            // Whoever did may have gone, with the runtime it was on.
+            self.connector.look_after_the_journal();
+        }
+        distrusts
     }
 
     /// Reads a slot and the versions of `tags`, in one round trip, which others may share.
@@ -369,8 +375,17 @@ impl Shared {
     /// Invalidates names: each one's entry, and every entry that carries it as a tag.
     /// What fails, or is dropped half-way, is kept in the journal.
     pub(crate) async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
+        // In this order: the names are in the journal before somebody looks after it.
+        let _looked_after = LookAfter(&self.connector);
         let under_way = self.connector.journal.begin(names);
-        let result = self.connector.send(&self.keyspace.invalidate(names)).await;
+        let mut result = Ok(());
+        for names in names.chunks(journal::BATCH) {
+            let invalidate = self.keyspace.invalidate(names);
+            result = self.connector.send(&invalidate).await.map(drop);
+            if result.is_err() {
+                break;
+            }
+        }
         let Err(error) = result else {
             under_way.done();
             return Ok(());
@@ -381,9 +396,8 @@ impl Shared {
         }
         drop(under_way);
         if error.is_refused() && sabotage::keeps(Rule::Publish) {
-            self.connector.announce().await;
+            self.connector.announce(names).await;
         }
-        self.connector.look_after_the_journal();
         Err(error)
     }
 
@@ -393,8 +407,22 @@ impl Shared {
         self.connector.look_after_the_journal();
     }
 
+    /// The same for all names there are.
+    pub(crate) fn clear_later(&self) {
+        self.connector.journal.keep_everything();
+        self.connector.look_after_the_journal();
+    }
+
     /// Waits until every invalidation was carried out, at most for `limit`.
     pub(crate) async fn flush(&self, limit: Duration) -> Result<(), Error> {
+        if Handle::try_current().is_err() {
+            // Nobody here could do it, or wait.
+            let reason = "this task does not run on a Tokio runtime";
+            return match self.kept() {
+                (0, false) => Ok(()),
+                _ => Err(self.still_kept(&reason)),
+            };
+        }
         let emptied = async {
             // The keeper may be lost, with the runtime it was on.
             while clock::within(NUDGE, self.connector.journal.emptied())
@@ -408,17 +436,19 @@ impl Shared {
         if clock::within(limit, emptied).await.is_some() {
             return Ok(());
         }
-        let (names, everything) = self.connector.journal.len();
-        let names = if everything {
-            "all".to_owned()
-        } else {
-            names.to_string()
-        };
         let reason = match self.status().error() {
             Some(error) => error.to_string(),
             None => format!("not all were carried out within {limit:?}"),
         };
-        Err(Error::kept(self.connector.address(), &names, &reason))
+        Err(self.still_kept(&reason))
+    }
+
+    fn still_kept(&self, reason: &dyn std::fmt::Display) -> Error {
+        let names = match self.kept() {
+            (_, true) => "all".to_owned(),
+            (names, false) => names.to_string(),
+        };
+        Error::kept(self.connector.address(), &names, reason)
     }
 
     pub(crate) async fn ping(&self) -> Result<(), Error> {
@@ -442,6 +472,17 @@ impl Shared {
     /// Removes everything in the namespace.
     pub(crate) async fn clear(&self) -> Result<(), Error> {
         self.connector.clear().await
+    }
+}
+
+/// However an invalidation ends, what it left in the journal has somebody to replay it.
+struct LookAfter<'a>(&'a Arc<Connector>);
+
+impl Drop for LookAfter<'_> {
+    fn drop(&mut self) {
+        if !self.0.journal.is_empty() {
+            self.0.look_after_the_journal();
+        }
     }
 }
 
