@@ -181,3 +181,46 @@ async fn a_connection_that_was_closed_while_it_was_idle_is_no_outage() {
     let stats = cache.stats();
     assert_eq!((stats.hits, stats.errors, stats.outages), (1, 0, 0));
 }
+
+/// Asks the cache how it is, whenever something is said of it.
+struct Curious(Cache);
+
+impl tracing::Subscriber for Curious {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        let _ = (self.0.health(), self.0.stats());
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn who_listens_to_the_log_may_ask_the_cache() {
+    let mut server = RedisServer::start();
+    let builder = Cache::builder().url(server.url()).journal_capacity(1);
+    let cache = builder.build().unwrap();
+    let _listening = tracing::subscriber::set_default(Curious(cache.clone()));
+    call(&cache).await;
+    server.kill();
+    cache.invalidate(["a", "b"]).await.unwrap_err();
+    call_until(&cache, |status| matches!(status, Status::Unreachable(_))).await;
+    server.restart();
+    call_until(&cache, Status::is_working).await;
+    let words = ["CONFIG", "SET", "maxmemory", "1"];
+    assert_eq!(server.query::<String>(&words), "OK");
+    let refused = cache.set("another", &1, Options::new()).await;
+    assert!(refused.unwrap_err().is_refused());
+    let words = ["CONFIG", "SET", "maxmemory", "0"];
+    assert_eq!(server.query::<String>(&words), "OK");
+    call_until(&cache, Status::is_working).await;
+}

@@ -10,6 +10,7 @@
 //! over it. Where the server answers and refuses, requests go on, and the keeper looks
 //! whether it still does; what the journal holds meanwhile is announced.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -75,6 +76,7 @@ struct Link {
     keeper: Option<Keeper>,
     keepers: u64,
     struck: Instant,
+    to_say: Vec<Saying>,
 }
 
 enum State {
@@ -120,6 +122,7 @@ impl Connector {
                 keeper: None,
                 keepers: 0,
                 struck: Instant::now(),
+                to_say: Vec::new(),
             }),
             strikes: AtomicU32::new(0),
             outages: AtomicU64::new(0),
@@ -263,7 +266,7 @@ impl Connector {
                 .refusal_said
                 .is_none_or(|said| said.elapsed() > SILENCE)
             {
-                tracing::error!(%error, "the cache degrades to misses until this is mended");
+                link.to_say.push(Saying::Refused(error.clone()));
                 link.refusal_said = Some(Instant::now());
                 link.stands_as_said = true;
             }
@@ -384,7 +387,7 @@ impl Connector {
         match result {
             Ok(connection) => {
                 if let State::Open(_) = link.state {
-                    tracing::info!(address = %self.address, "the cache server is back");
+                    link.to_say.push(Saying::Back);
                 }
                 if !matches!(link.state, State::Up(_)) {
                     link.state = State::Up(connection.clone());
@@ -404,11 +407,11 @@ impl Connector {
         }
         if !matches!(link.state, State::Open(_)) {
             self.outages.fetch_add(1, Ordering::Relaxed);
-            if error.is_refused() {
-                tracing::error!(%error, "the cache degrades to misses until this is mended");
+            link.to_say.push(if error.is_refused() {
+                Saying::Refused(error.clone())
             } else {
-                tracing::warn!(%error, "the cache degrades to misses");
-            }
+                Saying::Away(error.clone())
+            });
         }
         link.state = State::Open(error);
         self.ensure_keeper(link);
@@ -534,12 +537,9 @@ impl Connector {
     }
 
     fn accepted(&self) {
-        let is_news = {
-            let mut link = self.lock();
-            link.refusal.take().is_some() && std::mem::take(&mut link.stands_as_said)
-        };
-        if is_news {
-            tracing::info!(address = %self.address, "the cache server refuses nothing any more");
+        let mut link = self.lock();
+        if link.refusal.take().is_some() && std::mem::take(&mut link.stands_as_said) {
+            link.to_say.push(Saying::RefusedNoMore);
         }
     }
 
@@ -629,8 +629,65 @@ impl Connector {
     }
 
     /// Nothing panics under this lock.
-    fn lock(&self) -> MutexGuard<'_, Link> {
-        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        Locked {
+            link: Some(self.link.lock().unwrap_or_else(PoisonError::into_inner)),
+            address: &self.address,
+        }
+    }
+}
+
+/// What is said once the lock is left: who listens may come back here.
+enum Saying {
+    Away(Error),
+    Back,
+    Refused(Error),
+    RefusedNoMore,
+}
+
+impl Saying {
+    fn say(self, address: &str) {
+        match self {
+            Self::Away(error) => tracing::warn!(%error, "the cache degrades to misses"),
+            Self::Back => tracing::info!(address, "the cache server is back"),
+            Self::Refused(error) => {
+                tracing::error!(%error, "the cache degrades to misses until this is mended");
+            }
+            Self::RefusedNoMore => {
+                tracing::info!(address, "the cache server refuses nothing any more");
+            }
+        }
+    }
+}
+
+/// The lock, and what there is to say after it.
+struct Locked<'a> {
+    /// There until it is dropped.
+    link: Option<MutexGuard<'a, Link>>,
+    address: &'a str,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        self.link.as_ref().expect("it is not dropped yet")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Link {
+        self.link.as_mut().expect("it is not dropped yet")
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let to_say = std::mem::take(&mut self.to_say);
+        drop(self.link.take());
+        for saying in to_say {
+            saying.say(self.address);
+        }
     }
 }
 
