@@ -2,7 +2,6 @@
 
 #![no_main]
 
-#[expect(dead_code, reason = "faults are only counted here")]
 #[path = "../../cache-macros/src/template.rs"]
 mod template;
 
