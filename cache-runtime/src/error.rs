@@ -207,13 +207,11 @@ impl Error {
     }
 
     pub(crate) fn refuses_writes(address: &str, reason: &dyn fmt::Display) -> Self {
-        let reason = reason.to_string();
-        let refusal = if reason.to_ascii_uppercase().contains("READONLY") {
-            Refusal::WritesToReplica
-        } else {
-            Refusal::Writes
-        };
-        Self::refused(address, &reason, refusal)
+        Self::refused(address, reason, Refusal::Writes)
+    }
+
+    pub(crate) fn is_replica(address: &str, reason: &dyn fmt::Display) -> Self {
+        Self::refused(address, reason, Refusal::WritesToReplica)
     }
 
     fn refused(address: &str, reason: &dyn fmt::Display, refusal: Refusal) -> Self {

@@ -37,12 +37,9 @@
 //!
 //! Each of these has its bounds, and tests that show it: [what is guaranteed, and what
 //! is not](guarantees). Above all: a load that reads from an older state of the database (an
-//! open `REPEATABLE READ` transaction, a replica that lags) caches what it read, and a
-//! program that ends between an update and its invalidation leaves old data until
-//! its ttl ends, unless the update has a fence.
-//!
-//! A process that dies between its commit and its invalidation leaves old data until its ttl
-//! ends, unless the function has a [fence](macro@cache_invalidate#fence); and a transaction
+//! open `REPEATABLE READ` transaction, a replica that lags) caches what it read. A process
+//! that dies between its commit and its invalidation leaves old data until its ttl ends,
+//! unless the function has a [fence](macro@cache_invalidate#fence). And a transaction
 //! that commits after the function has ended is to be run within [`after_commit`].
 //!
 //! Two functions may use one template on purpose, and share entries: then they

@@ -114,6 +114,7 @@ impl Cache {
         let attendant = Attendant {
             cache: self.clone(),
             is_last: false,
+            has_left: false,
         };
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(attendant.wait())),
@@ -141,13 +142,18 @@ struct Attendant {
     cache: Cache,
     /// Whether nobody is to take its place.
     is_last: bool,
+    /// Whether it has left because nothing was due any more.
+    has_left: bool,
 }
 
 impl Attendant {
-    async fn wait(self) {
+    async fn wait(mut self) {
         loop {
             match self.cache.unsettled().next() {
-                Ok(Due::Nothing) => return,
+                Ok(Due::Nothing) => {
+                    self.has_left = true;
+                    return;
+                }
                 Ok(Due::Names(names)) => {
                     self.cache.invalidate_or_report(&names).await;
                 }
@@ -158,11 +164,14 @@ impl Attendant {
     }
 
     /// The same outside of a runtime.
-    fn wait_on_a_thread(self) {
+    fn wait_on_a_thread(mut self) {
         let wait = move || {
             loop {
                 match self.cache.unsettled().next() {
-                    Ok(Due::Nothing) => return,
+                    Ok(Due::Nothing) => {
+                        self.has_left = true;
+                        return;
+                    }
                     Ok(Due::Names(names)) => self.cache.invalidate_later(&names),
                     Ok(Due::Everything) => self.cache.clear_later(),
                     Err(pause) => std::thread::sleep(pause),
@@ -178,20 +187,27 @@ impl Attendant {
 /// later is carried out now.
 impl Drop for Attendant {
     fn drop(&mut self) {
-        let is_done = {
-            let state = self.cache.unsettled().lock();
-            !state.attended || state.due.is_empty() && state.everything.is_none()
-        };
-        if is_done {
+        if self.has_left {
             return;
         }
+        {
+            let mut state = self.cache.unsettled().lock();
+            let is_due = !state.due.is_empty() || state.everything.is_some();
+            if self.is_last || !is_due {
+                // The next update that fails finds that nobody waits.
+                state.attended = false;
+            }
+            if !is_due {
+                return;
+            }
+        }
         if self.is_last {
-            self.cache.unsettled().lock().attended = false;
             return self.cache.settle_now();
         }
         let next = Attendant {
             cache: self.cache.clone(),
             is_last: true,
+            has_left: false,
         };
         next.wait_on_a_thread();
     }
@@ -250,5 +266,19 @@ mod tests {
         tokio::time::advance(SETTLE).await;
         assert!(matches!(unsettled.next(), Ok(Due::Everything)));
         assert!(matches!(unsettled.next(), Ok(Due::Nothing)));
+    }
+
+    /// It was dropped with names that it had taken out: nothing is due, and nobody waits.
+    #[test]
+    fn an_attendant_that_is_dropped_is_missed() {
+        let cache = Cache::builder().url("memory:").build().unwrap();
+        assert!(cache.unsettled().add(&["a".into()]));
+        take(&mut cache.unsettled().lock().due);
+        drop(Attendant {
+            cache: cache.clone(),
+            is_last: false,
+            has_left: false,
+        });
+        assert!(cache.unsettled().add(&["b".into()]));
     }
 }

@@ -208,8 +208,10 @@ async fn identity(redis: &mut MultiplexedConnection, address: &str) -> Result<u6
         info.push('\n');
     }
     if told(&info, "role:") == Some("slave") {
-        let reason = "READONLY it is a replica, and takes no writes";
-        return Err(Error::refuses_writes(address, &reason));
+        return Err(Error::is_replica(
+            address,
+            &"it is a replica, and takes no writes",
+        ));
     }
     if !sabotage::keeps(Rule::Epoch) {
         return Ok(0);
@@ -242,9 +244,8 @@ pub(crate) fn explain(address: &str, error: &RedisError) -> Error {
         Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" | "TRYAGAIN") => {
             Error::unavailable(address, error)
         }
-        Some("READONLY" | "NOREPLICAS" | "OOM" | "MISCONF") => {
-            Error::refuses_writes(address, error)
-        }
+        Some("READONLY") => Error::is_replica(address, error),
+        Some("NOREPLICAS" | "OOM" | "MISCONF") => Error::refuses_writes(address, error),
         Some("WRONGTYPE") => Error::foreign(address),
         Some(_) => Error::denied(address, error),
         None if error.kind() == ErrorKind::AuthenticationFailed => Error::denied(address, error),

@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -37,8 +37,8 @@ pub(crate) struct Journal {
     /// Whether nothing is kept: all that reads ask, most of the time.
     quiet: AtomicBool,
     kept: Mutex<Kept>,
-    /// Whether it is being replayed.
-    replaying: AtomicBool,
+    /// Since when it is being replayed.
+    replaying: Mutex<Option<Instant>>,
     /// Invalidations that are on their way.
     under_way: AtomicUsize,
     /// Notified when there is less of either.
@@ -75,7 +75,7 @@ impl Journal {
             capacity,
             quiet: AtomicBool::new(true),
             kept: Mutex::default(),
-            replaying: AtomicBool::new(false),
+            replaying: Mutex::new(None),
             under_way: AtomicUsize::new(0),
             less: Notify::new(),
         }
@@ -294,16 +294,39 @@ impl Drop for UnderWay<'_> {
 }
 
 /// Held by who replays.
-struct Turn<'a>(&'a AtomicBool);
+struct Turn<'a> {
+    replaying: &'a Mutex<Option<Instant>>,
+    since: Instant,
+}
+
+/// After so long, whoever replays is taken to be on a runtime that nobody drives.
+const LOST: Duration = Duration::from_secs(10);
 
 impl<'a> Turn<'a> {
-    fn take(replaying: &'a AtomicBool) -> Option<Self> {
-        (!replaying.swap(true, Ordering::Acquire)).then_some(Self(replaying))
+    fn take(replaying: &'a Mutex<Option<Instant>>) -> Option<Self> {
+        let now = Instant::now();
+        let mut since = replaying.lock().unwrap_or_else(PoisonError::into_inner);
+        if since.is_some_and(|since| now.duration_since(since) < LOST) {
+            return None;
+        }
+        *since = Some(now);
+        drop(since);
+        Some(Self {
+            replaying,
+            since: now,
+        })
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        let mut since = self
+            .replaying
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Another may have taken its place.
+        if *since == Some(self.since) {
+            *since = None;
+        }
     }
 }
