@@ -139,13 +139,22 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
             #private::CachedCall::or_load_and_keep(#call, #keep, #load)
         },
     });
+    let hit = matches!(output, Output::Value(_)).then(|| {
+        quote_spanned! {blame=>
+            if let ::core::option::Option::Some(hit) = #private::CachedCall::hit(&mut #call) {
+                return hit;
+            }
+        }
+    });
+    let mutable = hit.is_some().then(|| quote!(mut));
     let returned = expand_returned(&runtime, &output);
     // A statement of its own: what the placeholders made, such as a guard, is
     // gone before the function waits.
     let statements = quote_spanned! {Span::mixed_site()=>
         #returned
         #[allow(clippy::used_underscore_binding)]
-        let #call = #start;
+        let #mutable #call = #start;
+        #hit
         #or_load
     };
     expand_function(&function, &statements)
@@ -574,7 +583,7 @@ mod tests {
                 pub async fn get<T: Get>(&self, id: u64) -> Result<T, Error> {
                     #![allow(unused)]
                     #[allow(clippy::used_underscore_binding)]
-                    let call = ::cache_runtime::__private::CachedCall::start(
+                    let mut call = ::cache_runtime::__private::CachedCall::start(
                         {
                             static SITE: ::cache_runtime::__private::CallSite =
                                 ::cache_runtime::__private::CallSite::new(
@@ -647,6 +656,11 @@ mod tests {
                             ),
                         ),
                     );
+                    if let ::core::option::Option::Some(hit) =
+                        ::cache_runtime::__private::CachedCall::hit(&mut call)
+                    {
+                        return hit;
+                    }
                     ::cache_runtime::__private::CachedCall::or_load(call, async move {
                         #[allow(
                             unreachable_code,
@@ -811,7 +825,7 @@ mod tests {
             quote! {
                 async fn token(id: u64) -> Token {
                     #[allow(clippy::used_underscore_binding)]
-                    let call = if id > 0 {
+                    let mut call = if id > 0 {
                         ::cache_runtime::__private::CachedCall::start(
                             #site,
                             ::cache_runtime::__private::global_cache(),
@@ -838,6 +852,11 @@ mod tests {
                             }
                         })
                     };
+                    if let ::core::option::Option::Some(hit) =
+                        ::cache_runtime::__private::CachedCall::hit(&mut call)
+                    {
+                        return hit;
+                    }
                     ::cache_runtime::__private::CachedCall::or_load_and_keep(
                         call,
                         |value| if ::cache_runtime::__private::ask(value, Token::is_empty) {

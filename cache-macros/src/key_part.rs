@@ -65,6 +65,7 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
         #[automatically_derived]
         #[diagnostic::do_not_recommend]
         impl #parameters #path::KeyPart for #ident #arguments #clause {
+            #[inline]
             fn write(
                 &self,
                 out: #path::KeyWriter<'_>,

@@ -272,7 +272,7 @@ impl Cache {
 
     /// The entry of `key`, unless this is in a scope that changes it.
     fn peek(&self, local: &Local, key: &Key) -> Option<Entry> {
-        let entry = local.peek(key.as_str().as_bytes())?;
+        let entry = local.peek(key)?;
         let distrusted = distrusts(self, entry.observed.tags().chain([key]));
         (!distrusted).then_some(entry)
     }
@@ -686,10 +686,12 @@ impl Cache {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    #[inline]
     pub(crate) fn tier(&self) -> &Tier {
         &self.0.tier
     }
 
+    #[inline]
     pub(crate) fn counters(&self, site: Option<&'static CallSite>) -> Counters<'_> {
         self.0.counters.of(site)
     }

@@ -13,8 +13,8 @@ pub struct CallSite {
     pub(crate) ttl: Option<Duration>,
     pub(crate) none_ttl: Option<Duration>,
     pub(crate) version: u32,
-    /// Where its counters are; 0 until its first call.
-    index: AtomicU32,
+    /// Where its counters are: a [`Place`]; 0 until its first call.
+    place: AtomicU32,
 }
 
 impl CallSite {
@@ -25,7 +25,7 @@ impl CallSite {
             ttl: None,
             none_ttl: None,
             version: 0,
-            index: AtomicU32::new(0),
+            place: AtomicU32::new(0),
         }
     }
 
@@ -50,26 +50,23 @@ impl CallSite {
         self
     }
 
-    fn index(&'static self) -> usize {
-        let index = match self.index.load(Relaxed) {
+    #[inline]
+    fn place(&'static self) -> Place {
+        match self.place.load(Relaxed) {
             0 => self.register(),
-            index => index,
-        };
-        index as usize
+            place => Place(place),
+        }
     }
 
     #[cold]
-    fn register(&'static self) -> u32 {
+    fn register(&'static self) -> Place {
         let mut sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have been first.
-        let index = self.index.load(Relaxed);
-        if index != 0 {
-            return index;
+        if self.place.load(Relaxed) == 0 {
+            sites.push(self);
+            self.place.store(Place::of(sites.len()).0, Relaxed);
         }
-        sites.push(self);
-        let index = u32::try_from(sites.len()).unwrap_or(u32::MAX);
-        self.index.store(index, Relaxed);
-        index
+        Place(self.place.load(Relaxed))
     }
 }
 
@@ -167,42 +164,42 @@ pub(crate) struct CounterTable {
 }
 
 /// Chunks that double in size and never move.
-type Tallies = [OnceLock<Box<[Tally]>>; 26];
+type Tallies = [OnceLock<Box<[Tally]>>; CHUNKS];
 
+const CHUNKS: usize = 23;
 /// The first chunk holds so many; later ones twice their predecessor.
 const FIRST_CHUNK: usize = 16;
+/// And all together.
+const MAX_SITES: usize = FIRST_CHUNK * ((1 << CHUNKS) - 1);
 
 impl CounterTable {
     pub(crate) fn new() -> Self {
         Self {
             stripes: (0..STRIPES)
-                .map(|_| [const { OnceLock::new() }; 26])
+                .map(|_| [const { OnceLock::new() }; CHUNKS])
                 .collect(),
         }
     }
 
     /// The counters of `site`, or those of the manual API.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "most of it happens only once")]
+    #[inline(always)]
     pub(crate) fn of(&self, site: Option<&'static CallSite>) -> Counters<'_> {
         let stripe = Stripe::mine();
-        let (chunk, offset) = place(site.map_or(0, CallSite::index));
-        let tallies = self.stripes[stripe][chunk].get_or_init(|| {
-            (0..FIRST_CHUNK << chunk)
-                .map(|_| Tally::default())
-                .collect()
-        });
+        let place = site.map_or(Place::default(), CallSite::place);
+        let tallies = self.stripes[stripe][place.chunk()].get_or_init(|| place.new_chunk());
         Counters {
-            tally: &tallies[offset],
+            tally: &tallies[place.offset()],
             alone: stripe != Stripe::SHARED,
         }
     }
 
     /// What all threads counted at a site.
-    fn sum(&self, index: usize) -> SiteStats {
-        let (chunk, offset) = place(index);
-        let tallies = self.stripes.iter().filter_map(|stripe| stripe[chunk].get());
+    fn sum(&self, place: Place) -> SiteStats {
+        let stripes = self.stripes.iter();
+        let tallies = stripes.filter_map(|stripe| stripe[place.chunk()].get());
         tallies.fold(SiteStats::default(), |mut sum, tallies| {
-            let tally = &tallies[offset];
+            let tally = &tallies[place.offset()];
             sum.hits += tally.hits.load(Relaxed);
             sum.misses += tally.misses.load(Relaxed);
             sum.loads += tally.loads.load(Relaxed);
@@ -217,7 +214,7 @@ impl CounterTable {
             entries,
             ..Stats::default()
         };
-        stats.add(&self.sum(0));
+        stats.add(&self.sum(Place::default()));
         for (i, site) in sites.iter().enumerate() {
             let Function {
                 path, file, line, ..
@@ -227,7 +224,7 @@ impl CounterTable {
                 file,
                 line,
                 template: site.function.key(),
-                ..self.sum(i + 1)
+                ..self.sum(Place::of(i + 1))
             };
             stats.add(&of_site);
             if of_site.hits + of_site.misses > 0 {
@@ -238,11 +235,37 @@ impl CounterTable {
     }
 }
 
-/// The chunk of an index, and the place in it. Four billion sites fit 26 chunks.
-fn place(index: usize) -> (usize, usize) {
-    let from_first = index + FIRST_CHUNK;
-    let chunk = (from_first.ilog2() - FIRST_CHUNK.ilog2()) as usize;
-    (chunk.min(25), from_first - (FIRST_CHUNK << chunk))
+/// Which chunk an index is in, and where in it: worked out once for each site.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Place(u32);
+
+impl Place {
+    /// In the lowest bits, the chunk.
+    const CHUNK_BITS: u32 = 5;
+
+    /// A hundred million sites have places of their own; the rest share the last.
+    fn of(index: usize) -> Self {
+        let from_first = index.min(MAX_SITES - 1) + FIRST_CHUNK;
+        let chunk = from_first.ilog2() - FIRST_CHUNK.ilog2();
+        let offset = from_first - (FIRST_CHUNK << chunk);
+        Self(u32::try_from(offset << Self::CHUNK_BITS).unwrap_or_default() | chunk)
+    }
+
+    #[inline]
+    fn chunk(self) -> usize {
+        (self.0 % (1 << Self::CHUNK_BITS)) as usize
+    }
+
+    #[inline]
+    fn offset(self) -> usize {
+        (self.0 >> Self::CHUNK_BITS) as usize
+    }
+
+    #[cold]
+    fn new_chunk(self) -> Box<[Tally]> {
+        let tallies = (0..FIRST_CHUNK << self.chunk()).map(|_| Tally::default());
+        tallies.collect()
+    }
 }
 
 /// What a cache has done since it was built, from [`Cache::stats`](crate::Cache::stats).
@@ -347,11 +370,15 @@ mod tests {
     fn every_index_has_a_place_of_its_own() {
         let mut expected = (0, 0);
         for index in 0..100_000 {
-            assert_eq!(place(index), expected, "index {index}");
+            let place = Place::of(index);
+            assert_eq!((place.chunk(), place.offset()), expected, "index {index}");
             expected.1 += 1;
             if expected.1 == FIRST_CHUNK << expected.0 {
                 expected = (expected.0 + 1, 0);
             }
         }
+        let last = Place::of(usize::MAX);
+        assert_eq!(last.chunk(), CHUNKS - 1);
+        assert_eq!(last.offset(), (FIRST_CHUNK << (CHUNKS - 1)) - 1);
     }
 }

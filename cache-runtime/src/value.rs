@@ -173,6 +173,7 @@ macro_rules! any_value {
             Arc::new(Outcome::Value(value.clone()))
         }
 
+        #[inline]
         fn hit(shared: SharedValue) -> Option<SharedValue>
         where
             Self::Value: 'static,
@@ -187,11 +188,17 @@ macro_rules! any_value {
             fits.then_some(shared)
         }
 
+        #[inline(always)]
         fn from_hit(shared: SharedValue) -> Option<Self::Return>
         where
             Self::Value: CacheValue,
         {
-            to_return::<Self>(outcome(&shared)?)
+            let any: &dyn Any = &*shared;
+            match any.downcast_ref::<Outcome<Self::Value>>()? {
+                // Cloned to where it is returned.
+                Outcome::Value(value) => Some(Self::from_value(value.clone())),
+                Outcome::None => Self::from_none(),
+            }
         }
     };
 }
@@ -199,6 +206,20 @@ macro_rules! any_value {
 /// A shape whose value is an `Arc` to the compiler's knowledge.
 #[derive(Debug)]
 pub struct OfArc<S>(PhantomData<fn() -> S>);
+
+impl<S, T> OfArc<S>
+where
+    S: Shape<Value = Arc<T>>,
+    T: Any + Send + Sync,
+{
+    #[cold]
+    fn hit_of_other_form(any: Arc<dyn Any + Send + Sync>) -> Option<Outcome<Arc<T>>> {
+        match any.downcast_ref::<Outcome<Arc<T>>>()? {
+            Outcome::Value(value) => Some(Outcome::Value(value.clone())),
+            Outcome::None => S::from_none().is_some().then_some(Outcome::None),
+        }
+    }
+}
 
 impl<S, T> Shape for OfArc<S>
 where
@@ -229,14 +250,16 @@ where
         value.clone()
     }
 
+    #[expect(
+        clippy::inline_always,
+        reason = "most of it happens only to other forms"
+    )]
+    #[inline(always)]
     fn hit(shared: SharedValue) -> Option<Outcome<Arc<T>>> {
         let any: Arc<dyn Any + Send + Sync> = shared;
         match any.downcast::<T>() {
             Ok(value) => Some(Outcome::Value(value)),
-            Err(any) => match any.downcast_ref::<Outcome<Arc<T>>>()? {
-                Outcome::Value(value) => Some(Outcome::Value(value.clone())),
-                Outcome::None => S::from_none().is_some().then_some(Outcome::None),
-            },
+            Err(any) => Self::hit_of_other_form(any),
         }
     }
 

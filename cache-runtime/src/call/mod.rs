@@ -18,6 +18,7 @@ mod local;
 #[cfg(feature = "redis")]
 mod shared;
 
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +79,11 @@ pub enum Keep {
 /// one error, and not one for each method.
 impl<S: Shape> CachedCall<S> {
     /// Borrows the arguments: answers from the local tier, or renders what will be asked.
+    #[expect(
+        clippy::inline_always,
+        reason = "where it is called, its key's literals are known"
+    )]
+    #[inline(always)]
     pub fn start<P: Parts, N: Names>(
         site: &'static CallSite,
         cache: &Cache,
@@ -89,7 +95,7 @@ impl<S: Shape> CachedCall<S> {
         S::Value: 'static,
     {
         if let Tier::Local(local) = cache.tier()
-            && let Some(entry) = key.with_text(|text| local.peek(text))
+            && let Some(entry) = local.find(&key)
             && entry.observed.suits(&tags, site.version)
             && !(after_commit::is_open() && Self::is_distrusted(cache, &key, &tags))
             && let Some(hit) = S::hit(entry.value)
@@ -144,6 +150,7 @@ impl<S: Shape> CachedCall<S> {
     }
 
     /// In a box: what a hit drags along stays small.
+    #[cold]
     fn miss<P: Parts, N: Names>(
         site: &'static CallSite,
         cache: &Cache,
@@ -155,7 +162,26 @@ impl<S: Shape> CachedCall<S> {
         ))))
     }
 
-    /// The answer, or else what the body yields; the body of a hit is never polled.
+    /// The answer, if there is one already.
+    #[expect(
+        clippy::inline_always,
+        reason = "a value is cloned to where it is returned"
+    )]
+    #[inline(always)]
+    pub fn hit(&mut self) -> Option<S::Return>
+    where
+        S::Value: CacheValue,
+    {
+        match mem::replace(&mut self.0, Started::Bypass) {
+            Started::Hit(hit) => S::from_hit(hit),
+            started => {
+                self.0 = started;
+                None
+            }
+        }
+    }
+
+    /// What others load, or else what the body yields.
     pub fn or_load<F>(self, load: F) -> impl Future<Output = S::Return>
     where
         S::Value: CacheValue,
@@ -175,15 +201,9 @@ impl<S: Shape> CachedCall<S> {
         F: Future<Output = S::Return>,
     {
         match self.0 {
-            Started::Hit(hit) => {
-                if let Some(value) = S::from_hit(hit) {
-                    return value;
-                }
-                load.await
-            }
             // Pinned once, and passed on by reference: the body's state is often large.
             Started::Miss(request) => request.get_or_load::<S, _>(keep, pin!(load)).await,
-            Started::Bypass => load.await,
+            Started::Hit(_) | Started::Bypass => load.await,
         }
     }
 }

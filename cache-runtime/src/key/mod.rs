@@ -7,13 +7,16 @@
 //! a separator; the macros check this at compile time. So every name can be
 //! read back in exactly one way: into its template and its arguments.
 
+mod hash;
 mod name;
 mod part;
+mod sink;
 mod tag;
 mod types;
 
 use std::fmt;
 
+pub(crate) use self::hash::NameHashes;
 pub(crate) use self::name::Names;
 pub use self::name::{Name, Parts};
 pub use self::part::{KeyPart, KeyWriter, ListWriter, RenderedPart, TypeName, Written, part};
@@ -51,6 +54,10 @@ impl Key {
     /// ```
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {

@@ -1,9 +1,13 @@
 //! A name before it is rendered: a template's literals, and borrowed arguments.
 
+#![expect(clippy::inline_always, reason = "as in `sink`")]
+
 use std::cell::Cell;
 
 use super::Key;
+use super::hash::NameHashes;
 use super::part::{KeyPart, KeyWriter, Written};
+use super::sink::{Progress, Sink};
 
 /// A template and the borrowed arguments for it: a name that is not rendered yet.
 #[derive(Debug)]
@@ -20,58 +24,70 @@ impl<P: Parts> Name<P> {
     }
 
     pub(crate) fn render(&self) -> Key {
-        self.with_text(|text| {
-            // A `KeyWriter` writes nothing else.
-            debug_assert!(str::from_utf8(text).is_ok());
-            Key::from(&*String::from_utf8_lossy(text))
-        })
+        Key::from(self.text())
     }
 
-    /// Renders into a buffer of this thread's and lends it: a look-up needs no allocation.
-    // Inlined, for the literals to be constants.
-    #[inline(always)]
-    pub(crate) fn with_text<T>(&self, use_text: impl FnOnce(&[u8]) -> T) -> T {
+    pub(super) fn text(&self) -> String {
         thread_local! {
+            /// Lent, so that the text is allocated once, at its length.
             static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
         }
         // Taken, not borrowed: a `KeyPart` of the user's may itself come back here.
-        let mut text = BUFFER.take();
-        text.clear();
-        let last = self.parts.write_between(self.literals, &mut text);
-        text.extend_from_slice(last.as_bytes());
-        let value = use_text(&text);
-        BUFFER.set(text);
-        value
+        let mut buffer = BUFFER.take();
+        buffer.clear();
+        self.write(Sink::Text(&mut buffer));
+        // A sink makes nothing else.
+        debug_assert!(str::from_utf8(&buffer).is_ok());
+        let text = String::from_utf8_lossy(&buffer).into_owned();
+        BUFFER.set(buffer);
+        text
+    }
+
+    /// The hash of its text, which is not made for it.
+    #[inline(always)]
+    pub(crate) fn hash(&self, hashes: &NameHashes) -> u64 {
+        let mut hash = hashes.hasher();
+        self.write(Sink::Hash(&mut hash));
+        hash.finish()
+    }
+
+    /// Whether this is its text, at its beginning: `len` bytes, and what comes after them is not
+    /// part of any name.
+    #[inline(always)]
+    pub(crate) fn is(&self, text: &[u8], len: usize) -> bool {
+        let mut progress = Progress::new();
+        self.write(Sink::Compare(text, &mut progress));
+        progress.is(len)
+    }
+
+    // Inlined, for the literals to be constants and the sink to be known.
+    #[inline(always)]
+    fn write(&self, sink: Sink<'_>) {
+        let mut out = KeyWriter::new(sink);
+        let last = self.parts.write_between(self.literals, &mut out);
+        out.literal(last);
     }
 }
 
 /// The arguments of a [`Name`]: a nested tuple `(first, (second, ()))`.
 pub trait Parts {
     /// Writes the parts, each after its literal; returns the literal that is left.
-    fn write_between(&self, literals: &[&'static str], out: &mut Vec<u8>) -> &'static str;
+    fn write_between(&self, literals: &[&'static str], out: &mut KeyWriter<'_>) -> &'static str;
 }
 
 impl Parts for () {
-    #[expect(
-        clippy::inline_always,
-        reason = "a key of three parts is one piece of code, or calls"
-    )]
     #[inline(always)]
-    fn write_between(&self, literals: &[&'static str], _out: &mut Vec<u8>) -> &'static str {
+    fn write_between(&self, literals: &[&'static str], _out: &mut KeyWriter<'_>) -> &'static str {
         literals.first().copied().unwrap_or_default()
     }
 }
 
 impl<K: KeyPart, P: Parts> Parts for (K, P) {
-    #[expect(
-        clippy::inline_always,
-        reason = "a key of three parts is one piece of code, or calls"
-    )]
     #[inline(always)]
-    fn write_between(&self, literals: &[&'static str], out: &mut Vec<u8>) -> &'static str {
+    fn write_between(&self, literals: &[&'static str], out: &mut KeyWriter<'_>) -> &'static str {
         let (first, rest) = literals.split_first().unwrap_or((&"", &[]));
-        out.extend_from_slice(first.as_bytes());
-        let _: Written = self.0.write(KeyWriter::new(out));
+        out.literal(first);
+        let _: Written = self.0.write(out.reborrow());
         self.1.write_between(rest, out)
     }
 }
@@ -81,15 +97,15 @@ pub trait Names {
     /// Renders all of them.
     fn render_into(&self, out: &mut Vec<Key>);
 
-    /// Whether these are the names given, in this order. Renders without allocating.
-    fn are(&self, names: &mut dyn Iterator<Item = &Key>) -> bool;
+    /// Whether these are the names given, in this order. Renders none of them.
+    fn are<'a>(&self, names: impl Iterator<Item = &'a Key>) -> bool;
 }
 
 impl Names for () {
     fn render_into(&self, _out: &mut Vec<Key>) {}
 
     #[inline]
-    fn are(&self, names: &mut dyn Iterator<Item = &Key>) -> bool {
+    fn are<'a>(&self, mut names: impl Iterator<Item = &'a Key>) -> bool {
         names.next().is_none()
     }
 }
@@ -100,11 +116,10 @@ impl<P: Parts, N: Names> Names for (Name<P>, N) {
         self.1.render_into(out);
     }
 
-    fn are(&self, names: &mut dyn Iterator<Item = &Key>) -> bool {
-        names
-            .next()
-            .is_some_and(|name| self.0.with_text(|text| text == name.as_str().as_bytes()))
-            && self.1.are(names)
+    #[inline]
+    fn are<'a>(&self, mut names: impl Iterator<Item = &'a Key>) -> bool {
+        let name = names.next().map(|name| name.as_str().as_bytes());
+        name.is_some_and(|name| self.0.is(name, name.len())) && self.1.are(names)
     }
 }
 
@@ -130,5 +145,26 @@ mod tests {
         }
         let name = Name::new(&["outer:", ""], (&Nested, ()));
         assert_eq!(name.render().as_str(), "outer:'inner'");
+    }
+
+    #[test]
+    fn no_text_but_its_own_is_a_name() {
+        let name = Name::new(&["user:", ":", ""], (part(&42), (part("a'b"), ())));
+        let text = "user:42:'a%27b'";
+        assert_eq!(name.render().as_str(), text);
+        assert!(name.is(text.as_bytes(), text.len()));
+        for at in 0..text.len() {
+            let mut other = text.to_owned();
+            other.remove(at);
+            assert!(!name.is(other.as_bytes(), other.len()), "{other}");
+            other.insert(at, '\u{1}');
+            assert!(!name.is(other.as_bytes(), other.len()), "{other}");
+            assert!(!name.is(&text.as_bytes()[..at], at), "{}", &text[..at]);
+        }
+        let longer = format!("{text}:");
+        assert!(!name.is(longer.as_bytes(), longer.len()));
+        // A short text is kept with zeros behind it.
+        let padded = format!("{text}\0\0\0\0\0\0\0");
+        assert!(name.is(padded.as_bytes(), text.len()));
     }
 }

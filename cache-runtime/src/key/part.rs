@@ -1,8 +1,13 @@
 //! One value in a name, and the proof that it is exactly one.
 
+#![expect(clippy::inline_always, reason = "as in `sink`")]
+
 use std::any;
-use std::io::Write as _;
+use std::fmt;
 use std::marker::PhantomData;
+
+use super::name::Name;
+use super::sink::Sink;
 
 /// A type that can stand in a key or tag template, as in `"user:<id>"`.
 ///
@@ -83,9 +88,8 @@ pub trait KeyPart {
 /// let sort = Sort::By("name".to_owned());
 /// assert_eq!(key!("users:<sort>").as_str(), "users:('name')");
 /// ```
-#[derive(Debug)]
 pub struct KeyWriter<'a> {
-    pub(super) out: &'a mut Vec<u8>,
+    sink: Sink<'a>,
 }
 
 /// The proof that a [`KeyPart`] wrote one value; only a [`KeyWriter`] makes it.
@@ -109,150 +113,107 @@ pub struct Written(());
 ///     out.list().part(&1).part("one").end()
 /// }
 /// ```
-#[derive(Debug)]
 pub struct ListWriter<'a> {
-    out: &'a mut Vec<u8>,
+    sink: Sink<'a>,
     empty: bool,
 }
 
 impl<'a> KeyWriter<'a> {
-    /// `out` is UTF-8, and stays so.
-    #[inline]
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { out }
+    #[inline(always)]
+    pub(super) fn new(sink: Sink<'a>) -> Self {
+        Self { sink }
+    }
+
+    #[inline(always)]
+    pub(super) fn reborrow(&mut self) -> KeyWriter<'_> {
+        KeyWriter::new(self.sink.reborrow())
+    }
+
+    /// Literal text of a template.
+    #[inline(always)]
+    pub(super) fn literal(&mut self, text: &str) {
+        self.sink.literal(text);
     }
 
     /// Writes a number: `42`, and negative ones quoted: `'-5'`, since a hyphen is also a separator.
-    #[inline]
-    pub fn integer(self, value: impl Into<i128>) -> Written {
+    #[inline(always)]
+    pub fn integer(mut self, value: impl Into<i128>) -> Written {
         let value = value.into();
-        if let Ok(value) = u64::try_from(value) {
-            self.digits(value);
-        } else if let Ok(value) = u128::try_from(value) {
-            return self.unsigned(value);
+        if let Ok(value) = u128::try_from(value) {
+            self.unsigned(value)
         } else {
-            // Writing to a `Vec` cannot fail.
-            let _ = write!(self.out, "'{value}'");
+            self.sink.display(&value);
+            Written(())
         }
-        Written(())
     }
 
-    #[inline]
-    pub(super) fn unsigned(self, value: u128) -> Written {
+    #[inline(always)]
+    pub(super) fn unsigned(mut self, value: u128) -> Written {
         if let Ok(value) = u64::try_from(value) {
-            self.digits(value);
+            self.sink.number(value);
         } else {
-            let _ = write!(self.out, "{value}");
+            self.sink.wide_number(value);
         }
         Written(())
-    }
-
-    /// At every hit on a key with a number; `write!` takes several times as long.
-    #[inline]
-    fn digits(self, value: u64) {
-        const EIGHT: u64 = 100_000_000;
-        if value < EIGHT {
-            return push_digits(self.out, eight_digits(value));
-        }
-        let (high, low) = (value / EIGHT, value % EIGHT);
-        if high < EIGHT {
-            push_digits(self.out, eight_digits(high));
-        } else {
-            push_digits(self.out, eight_digits(high / EIGHT));
-            self.out.extend(ascii(eight_digits(high % EIGHT)));
-        }
-        self.out.extend(ascii(eight_digits(low)));
     }
 
     /// Writes text, in quotes: `'octocat'`.
     ///
     /// What could end the quotes, start a Redis Cluster hash tag or confuse a
     /// terminal is written `%XX`.
+    #[inline(always)]
     pub fn text(mut self, value: &str) -> Written {
-        self.out.push(b'\'');
-        if value.bytes().all(is_plain) {
-            self.out.extend_from_slice(value.as_bytes());
-        } else {
-            self.escaped(value);
-        }
-        self.out.push(b'\'');
+        self.sink.text(value);
         Written(())
     }
 
-    fn escaped(&mut self, value: &str) {
-        for c in value.chars() {
-            let mut bytes = [0; 4];
-            let bytes = c.encode_utf8(&mut bytes).as_bytes();
-            if c.is_control() || matches!(c, '\'' | '%' | '{' | '}') {
-                for byte in bytes {
-                    let _ = write!(self.out, "%{byte:02X}");
-                }
-            } else {
-                self.out.extend_from_slice(bytes);
-            }
-        }
+    /// The same of what displays as text, without making it first.
+    pub(super) fn display(mut self, value: &dyn fmt::Display) -> Written {
+        self.sink.display(value);
+        Written(())
     }
 
     /// Writes several values as one, in parentheses: `(1,'a')`.
-    pub fn list(self) -> ListWriter<'a> {
-        self.out.push(b'(');
+    #[inline(always)]
+    pub fn list(mut self) -> ListWriter<'a> {
+        self.sink.open_list();
         ListWriter {
-            out: self.out,
+            sink: self.sink,
             empty: true,
         }
     }
 }
 
-/// The eight decimal digits of a number, the first in the lowest byte.
-///
-/// Halved three times, both halves in one register: `x / 100` is `x * 10486 >> 20` for all
-/// below ten thousand, and `x / 10` is `x * 103 >> 10` for all below a hundred.
-#[inline]
-fn eight_digits(value: u64) -> u64 {
-    let fours = (value / 10_000) | ((value % 10_000) << 32);
-    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
-    let twos = hundreds | ((fours - hundreds * 100) << 16);
-    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
-    tens | ((twos - tens * 10) << 8)
-}
-
-#[inline]
-fn ascii(digits: u64) -> [u8; 8] {
-    (digits | 0x3030_3030_3030_3030).to_le_bytes()
-}
-
-/// Writes the digits of a number, without the zeros that it begins with.
-#[inline]
-fn push_digits(out: &mut Vec<u8>, digits: u64) {
-    // The last digit of zero is written.
-    let zeros = (digits.trailing_zeros() / 8).min(7);
-    let end = out.len() + 8 - zeros as usize;
-    // All eight, and what is too much taken off: to copy a fixed length takes no call.
-    out.extend_from_slice(&ascii(digits >> (8 * zeros)));
-    out.truncate(end);
-}
-
-/// What stands in a name as it is; of the rest, not all has to be escaped.
-fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && !matches!(byte, b'\'' | b'%' | b'{' | b'}')
-}
-
 impl ListWriter<'_> {
     /// Adds a value.
     #[must_use]
+    #[inline]
     pub fn part<K: KeyPart + ?Sized>(mut self, part: &K) -> Self {
         if !self.empty {
-            self.out.push(b',');
+            self.sink.punctuation(b',');
         }
         self.empty = false;
-        let _: Written = part.write(KeyWriter::new(self.out));
+        let _: Written = part.write(KeyWriter::new(self.sink.reborrow()));
         self
     }
 
     /// Closes the list.
-    pub fn end(self) -> Written {
-        self.out.push(b')');
+    #[inline]
+    pub fn end(mut self) -> Written {
+        self.sink.close_list();
         Written(())
+    }
+}
+
+impl fmt::Debug for KeyWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyWriter").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ListWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListWriter").finish_non_exhaustive()
     }
 }
 
@@ -263,21 +224,19 @@ pub fn part<K: KeyPart + ?Sized>(part: &K) -> &K {
 
 /// An argument rendered before the function's body takes it.
 #[derive(Debug)]
-pub struct RenderedPart(Vec<u8>);
+pub struct RenderedPart(String);
 
 impl RenderedPart {
     /// Renders it.
     pub fn new<K: KeyPart + ?Sized>(part: &K) -> Self {
-        let mut text = Vec::new();
-        let _: Written = part.write(KeyWriter::new(&mut text));
-        Self(text)
+        Self(Name::new(&["", ""], (part, ())).text())
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl KeyPart for RenderedPart {
-    fn write(&self, out: KeyWriter<'_>) -> Written {
-        out.out.extend_from_slice(&self.0);
+    fn write(&self, mut out: KeyWriter<'_>) -> Written {
+        out.sink.rendered(&self.0);
         Written(())
     }
 }

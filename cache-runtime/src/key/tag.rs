@@ -64,9 +64,10 @@ impl<T: CacheTag + ?Sized, N: Names> Names for (&T, N) {
         self.1.render_into(out);
     }
 
-    fn are(&self, names: &mut dyn Iterator<Item = &Key>) -> bool {
+    #[inline]
+    fn are<'a>(&self, mut names: impl Iterator<Item = &'a Key>) -> bool {
         let first = names.next();
-        (self.0.name(), ()).are(&mut first.into_iter()) && self.1.are(names)
+        (self.0.name(), ()).are(first.into_iter()) && self.1.are(names)
     }
 }
 

@@ -10,7 +10,7 @@ macro_rules! key_part {
     ($($form:ident: $($type:ty),+;)+) => { $($(
         #[diagnostic::do_not_recommend]
         impl KeyPart for $type {
-            #[inline]
+            #[inline(always)]
             fn write(&self, out: KeyWriter<'_>) -> Written {
                 key_part!(@$form self out)
             }
@@ -21,7 +21,7 @@ macro_rules! key_part {
     (@wide $self:ident $out:ident) => { $out.integer(*$self as i128) };
     (@nonzero $self:ident $out:ident) => { $self.get().write($out) };
     (@text $self:ident $out:ident) => { $out.text($self) };
-    (@display $self:ident $out:ident) => { $out.text(&$self.to_string()) };
+    (@display $self:ident $out:ident) => { $out.display($self) };
 }
 
 key_part! {
@@ -39,7 +39,7 @@ macro_rules! key_part_by_deref {
     ($($type:ty),+) => { $(
         #[diagnostic::do_not_recommend]
         impl<K: KeyPart + ?Sized> KeyPart for $type {
-            #[inline]
+            #[inline(always)]
             fn write(&self, out: KeyWriter<'_>) -> Written {
                 (**self).write(out)
             }
@@ -52,6 +52,7 @@ key_part_by_deref!(&K, &mut K, Box<K>, Rc<K>, Arc<K>);
 /// `()` for `None` and `(x)` for `Some`, so that no `x` can pass for `None`.
 #[diagnostic::do_not_recommend]
 impl<K: KeyPart> KeyPart for Option<K> {
+    #[inline]
     fn write(&self, out: KeyWriter<'_>) -> Written {
         match self {
             None => out.list().end(),
@@ -62,6 +63,7 @@ impl<K: KeyPart> KeyPart for Option<K> {
 
 #[diagnostic::do_not_recommend]
 impl<K: KeyPart> KeyPart for [K] {
+    #[inline]
     fn write(&self, out: KeyWriter<'_>) -> Written {
         self.iter().fold(out.list(), ListWriter::part).end()
     }
@@ -69,6 +71,7 @@ impl<K: KeyPart> KeyPart for [K] {
 
 #[diagnostic::do_not_recommend]
 impl<K: KeyPart, const N: usize> KeyPart for [K; N] {
+    #[inline]
     fn write(&self, out: KeyWriter<'_>) -> Written {
         self.as_slice().write(out)
     }
@@ -76,6 +79,7 @@ impl<K: KeyPart, const N: usize> KeyPart for [K; N] {
 
 #[diagnostic::do_not_recommend]
 impl<K: KeyPart> KeyPart for Vec<K> {
+    #[inline]
     fn write(&self, out: KeyWriter<'_>) -> Written {
         self.as_slice().write(out)
     }
@@ -85,6 +89,7 @@ macro_rules! key_part_tuple {
     ($($name:ident)+) => {
         #[diagnostic::do_not_recommend]
         impl<$($name: KeyPart),+> KeyPart for ($($name,)+) {
+            #[inline]
             #[allow(non_snake_case, reason = "a tuple's fields are named after their types")]
             fn write(&self, out: KeyWriter<'_>) -> Written {
                 let ($($name,)+) = self;
@@ -106,6 +111,7 @@ key_part_tuple!(A B C D E F G H);
 #[cfg(feature = "uuid")]
 #[diagnostic::do_not_recommend]
 impl KeyPart for uuid::Uuid {
+    #[inline]
     fn write(&self, out: KeyWriter<'_>) -> Written {
         out.text(
             self.hyphenated()
@@ -124,7 +130,7 @@ key_part! {
 #[diagnostic::do_not_recommend]
 impl<Tz: chrono::TimeZone> KeyPart for chrono::DateTime<Tz> {
     fn write(&self, out: KeyWriter<'_>) -> Written {
-        out.text(&self.to_utc().to_string())
+        out.display(&self.to_utc())
     }
 }
 
@@ -138,7 +144,7 @@ key_part! {
 #[diagnostic::do_not_recommend]
 impl KeyPart for time::OffsetDateTime {
     fn write(&self, out: KeyWriter<'_>) -> Written {
-        out.text(&self.to_offset(time::UtcOffset::UTC).to_string())
+        out.display(&self.to_offset(time::UtcOffset::UTC))
     }
 }
 

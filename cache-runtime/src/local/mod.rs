@@ -19,7 +19,7 @@ use self::fence::Fences;
 use self::table::Table;
 use crate::clock::{self, Now};
 use crate::flight::{Boarding, Flights, Leader};
-use crate::key::{Key, Names};
+use crate::key::{Key, Name, Names, Parts};
 use crate::sabotage::{self, Rule};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 use crate::value::SharedValue;
@@ -77,14 +77,25 @@ impl Local {
         }
     }
 
+    /// The entry of a name that is not rendered, if it may be served at all. At worst,
+    /// there is one and it is not found: then [`look`](Self::look) finds it.
+    #[expect(
+        clippy::inline_always,
+        reason = "where it is called, the name is known"
+    )]
+    #[inline(always)]
+    pub(crate) fn find(&self, name: &Name<impl Parts>) -> Option<Entry> {
+        self.entries.find(name, Now::read())
+    }
+
     /// The entry of `key`, if it may be served at all.
-    pub(crate) fn peek(&self, key: &[u8]) -> Option<Entry> {
+    pub(crate) fn peek(&self, key: &Key) -> Option<Entry> {
         self.entries.get(key, Now::read())
     }
 
     /// How long the entry of `key` will still be served, at most.
     pub(crate) fn remaining(&self, key: &Key) -> Option<Duration> {
-        let expiry = self.entries.expiry(key.as_str().as_bytes(), Now::read());
+        let expiry = self.entries.expiry(key, Now::read());
         expiry.map(clock::until)
     }
 
@@ -94,7 +105,7 @@ impl Local {
         // Declared before the lock, and so dropped after it: `Drop` may be the user's.
         let found;
         let mut shard = self.flights.lock(key);
-        found = self.peek(key.as_str().as_bytes());
+        found = self.peek(key);
         if let Some(entry) = &found
             && entry.observed.version() == version
             && entry.observed.tags().eq(tags)
@@ -166,7 +177,7 @@ impl Local {
         let mut shard = self.flights.lock(key);
         shard.forget(key);
         if self.fences.stand(tags.iter().chain([key])) {
-            let gone = self.entries.remove(key.as_str().as_bytes(), Now::read());
+            let gone = self.entries.remove(key, Now::read());
             drop(shard);
             drop(gone);
             return;
@@ -180,7 +191,7 @@ impl Local {
     pub(crate) fn delete(&self, key: &Key) -> bool {
         let mut shard = self.flights.lock(key);
         shard.forget(key);
-        let removed = self.entries.remove(key.as_str().as_bytes(), Now::read());
+        let removed = self.entries.remove(key, Now::read());
         drop(shard);
         removed.is_some_and(|(_, alive)| alive)
     }
@@ -200,8 +211,7 @@ impl Local {
     /// Puts an entry into the table, and hands out what has to go for it.
     fn insert(&self, key: &Key, entry: Entry, ttl: Duration) -> Vec<Entry> {
         let (expiry, now) = (clock::expiry(ttl), Now::read());
-        self.entries
-            .insert(key.as_str().as_bytes(), entry, expiry, now)
+        self.entries.insert(key, entry, expiry, now)
     }
 
     /// How many entries there are, dead ones that were not reclaimed yet among them.
@@ -222,9 +232,9 @@ impl Observed {
     #[inline]
     pub(crate) fn suits(&self, tags: &impl Names, version: u32) -> bool {
         if self.0.is_none() {
-            return version == 0 && tags.are(&mut std::iter::empty());
+            return version == 0 && tags.are(std::iter::empty());
         }
-        self.version() == version && tags.are(&mut self.tags())
+        self.version() == version && tags.are(self.tags())
     }
 
     fn version(&self) -> u32 {
@@ -326,7 +336,7 @@ mod tests {
         let leader = lead(&local, &key, &[]);
         local.invalidate(std::slice::from_ref(&key));
         local.fill(&key, leader, Arc::new(1), LONG);
-        assert!(local.peek(b"user:1").is_none());
+        assert!(local.peek(&key).is_none());
     }
 
     #[test]
@@ -339,7 +349,7 @@ mod tests {
         let second = lead(&local, &key, &tags);
         local.fill(&key, second, Arc::new(2), LONG);
         local.fill(&key, first, Arc::new(1), LONG);
-        let entry = local.peek(b"user:1").expect("the second load is stored");
+        let entry = local.peek(&key).expect("the second load is stored");
         let value: &dyn Any = &*entry.value;
         assert_eq!(value.downcast_ref::<i32>(), Some(&2));
     }
@@ -369,7 +379,7 @@ mod tests {
             panic!("expected to lead: {landing:?}");
         };
         local.fill(&key, leader, Arc::new(1), LONG);
-        assert!(local.peek(b"user:1").is_some());
+        assert!(local.peek(&key).is_some());
     }
 
     #[tokio::test]

@@ -1,18 +1,19 @@
 //! The map under the local tier: bounded, in shards, and swept of what is dead.
 //!
 //! A hit takes one shard's lock for reading and writes nothing but a note that
-//! the entry was used. Nobody else's code runs under a lock: keys come rendered,
+//! the entry was used. Nobody else's code runs under a lock: keys come as text, or as
+//! the hash of arguments, which are compared with what was found by it after the lock;
 //! and what leaves the table is handed to the caller, who drops it.
 
-use std::hash::{BuildHasher, Hasher};
 use std::mem;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 use super::Entry;
 use crate::clock::{Moment, Now};
+use crate::key::{Key, Name, NameHashes, Parts};
 use crate::sync::{AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// At most so many shards, and none smaller than [`MIN_ENTRIES`]: keys do not spread
@@ -30,7 +31,7 @@ const SWEPT: usize = 4;
 #[derive(Debug)]
 pub(super) struct Table {
     shards: Box<[Padded]>,
-    hasher: DefaultHashBuilder,
+    hashes: NameHashes,
 }
 
 /// Alone in its cache line, so that readers of one shard do not slow those of the next.
@@ -51,8 +52,11 @@ struct Shard {
     broom: usize,
 }
 
+/// Alone in its cache line, so that a hit reads one.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Slot {
+    hash: u64,
     key: Text,
     entry: Entry,
     /// How often it was used since the hand came by, up to [`MAX_USES`]. In the upper bits,
@@ -60,11 +64,11 @@ struct Slot {
     expiry_and_uses: AtomicU64,
 }
 
-/// A key; most are short enough to be compared without another cache miss.
+/// A key; most are short enough to be copied, and compared without another cache miss.
 #[derive(Debug)]
 enum Text {
     Short { len: u8, bytes: [u8; SHORT] },
-    Long(Box<[u8]>),
+    Long(Arc<[u8]>),
 }
 
 const SHORT: usize = 22;
@@ -76,46 +80,68 @@ impl Table {
         let shard = || Shard::new(max_entries / shards);
         Self {
             shards: (0..shards).map(|_| Padded(RwLock::new(shard()))).collect(),
-            hasher: DefaultHashBuilder::default(),
+            hashes: NameHashes::default(),
         }
+    }
+
+    /// The entry of a name, if it is alive. Of two whose hashes are the same, it may find neither.
+    #[expect(
+        clippy::inline_always,
+        reason = "where it is called, the name is known"
+    )]
+    #[inline(always)]
+    pub(super) fn find(&self, name: &Name<impl Parts>, now: Now) -> Option<Entry> {
+        let hash = name.hash(&self.hashes);
+        let shard = read(self.shard(hash));
+        let slot = shard.use_hash(hash, now)?;
+        let entry = slot.entry.clone();
+        let same = match &slot.key {
+            &Text::Short { len, bytes } => {
+                drop(shard);
+                // With the zeros behind it: to compare eight bytes at once takes no loop.
+                name.is(&bytes, usize::from(len))
+            }
+            Text::Long(text) => {
+                let text = text.clone();
+                drop(shard);
+                name.is(&text, text.len())
+            }
+        };
+        same.then_some(entry)
     }
 
     /// The entry of `key`, if it is alive.
-    pub(super) fn get(&self, key: &[u8], now: Now) -> Option<Entry> {
-        let hash = hash(&self.hasher, key);
+    pub(super) fn get(&self, key: &Key, now: Now) -> Option<Entry> {
+        let hash = self.hash(key);
         let shard = read(self.shard(hash));
-        let slot = shard.slot(shard.find(hash, key)?)?;
-        if !slot.is_alive(now) {
-            return None;
-        }
-        slot.note_use();
-        Some(slot.entry.clone())
+        let at = shard.find(hash, key.bytes())?;
+        Some(shard.use_slot(at, now)?.entry.clone())
     }
 
     /// When the entry of `key` expires, if it is alive.
-    pub(super) fn expiry(&self, key: &[u8], now: Now) -> Option<Moment> {
-        let hash = hash(&self.hasher, key);
+    pub(super) fn expiry(&self, key: &Key, now: Now) -> Option<Moment> {
+        let hash = self.hash(key);
         let shard = read(self.shard(hash));
-        let slot = shard.slot(shard.find(hash, key)?)?;
+        let slot = shard.slot(shard.find(hash, key.bytes())?)?;
         slot.is_alive(now).then(|| slot.expiry())
     }
 
     /// Puts an entry in, and hands out what has to go for it.
-    pub(super) fn insert(&self, key: &[u8], entry: Entry, expiry: Moment, now: Now) -> Vec<Entry> {
-        let hash = hash(&self.hasher, key);
-        let slot = Slot::new(key, entry, expiry);
+    pub(super) fn insert(&self, key: &Key, entry: Entry, expiry: Moment, now: Now) -> Vec<Entry> {
+        let hash = self.hash(key);
+        let slot = Slot::new(hash, key.bytes(), entry, expiry);
         let mut gone = Vec::new();
         let mut shard = write(self.shard(hash));
-        shard.sweep(&self.hasher, now, &mut gone);
-        shard.insert(&self.hasher, hash, slot, now, &mut gone);
+        shard.sweep(now, &mut gone);
+        shard.insert(slot, now, &mut gone);
         gone
     }
 
     /// Takes the entry of `key` out; whether it was alive.
-    pub(super) fn remove(&self, key: &[u8], now: Now) -> Option<(Entry, bool)> {
-        let hash = hash(&self.hasher, key);
+    pub(super) fn remove(&self, key: &Key, now: Now) -> Option<(Entry, bool)> {
+        let hash = self.hash(key);
         let mut shard = write(self.shard(hash));
-        let at = shard.find(hash, key)?;
+        let at = shard.find(hash, key.bytes())?;
         let slot = shard.remove(hash, at)?;
         let alive = slot.is_alive(now);
         Some((slot.entry, alive))
@@ -141,11 +167,14 @@ impl Table {
             .sum()
     }
 
+    fn hash(&self, key: &Key) -> u64 {
+        self.hashes.of(key.as_str())
+    }
+
+    #[inline]
     fn shard(&self, hash: u64) -> &Padded {
-        // Another mix of it: single bits of a hash are uneven over numbered keys under some
-        // seeds, and the index of the shard goes by this hash too.
-        let bits = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize;
-        &self.shards[bits & (self.shards.len() - 1)]
+        // Other bits than those that the index of the shard goes by.
+        &self.shards[(hash >> 48) as usize & (self.shards.len() - 1)]
     }
 }
 
@@ -167,21 +196,28 @@ impl Shard {
         self.index.find(hash, is_key).copied()
     }
 
-    fn insert(
-        &mut self,
-        hasher: &DefaultHashBuilder,
-        hash: u64,
-        slot: Slot,
-        now: Now,
-        gone: &mut Vec<Entry>,
-    ) {
+    /// The slot with this hash, if it is alive, to be used.
+    fn use_hash(&self, hash: u64, now: Now) -> Option<&Slot> {
+        let has_hash = |&at: &u32| self.slot(at).is_some_and(|slot| slot.hash == hash);
+        self.use_slot(*self.index.find(hash, has_hash)?, now)
+    }
+
+    #[inline]
+    fn use_slot(&self, at: u32, now: Now) -> Option<&Slot> {
+        let slot = self.slot(at).filter(|slot| slot.is_alive(now))?;
+        slot.note_use();
+        Some(slot)
+    }
+
+    fn insert(&mut self, slot: Slot, now: Now, gone: &mut Vec<Entry>) {
+        let hash = slot.hash;
         if let Some(at) = self.find(hash, slot.key.bytes()) {
             let replaced = self.slots[at as usize].replace(slot);
             gone.extend(replaced.map(|slot| slot.entry));
             return;
         }
         if self.index.len() >= self.max_entries {
-            self.evict(hasher, now, gone);
+            self.evict(now, gone);
         }
         if self.max_entries == 0 {
             gone.push(slot.entry);
@@ -195,7 +231,7 @@ impl Shard {
         let Self { index, slots, .. } = self;
         index.insert_unique(hash, at, |&at| {
             let slot = slots[at as usize].as_ref();
-            slot.map_or(0, |slot| self::hash(hasher, slot.key.bytes()))
+            slot.map_or(0, |slot| slot.hash)
         });
     }
 
@@ -210,7 +246,7 @@ impl Shard {
     /// Makes room: takes the first entry from the hand on that is dead, or was not used since
     /// the hand last came by. (The `CLOCK` algorithm, with a few lives for what is used often:
     /// a scan through new keys takes the place of other new keys, and not of these.)
-    fn evict(&mut self, hasher: &DefaultHashBuilder, now: Now, gone: &mut Vec<Entry>) {
+    fn evict(&mut self, now: Now, gone: &mut Vec<Entry>) {
         let mut least = None;
         let mut seen = 0;
         // Each turn passes a slot, and an entry to evict is among them.
@@ -231,35 +267,36 @@ impl Shard {
             slot.forget_use();
         }
         if let Some((_, at)) = least {
-            self.remove_at(hasher, at, gone);
+            self.remove_at(at, gone);
         }
     }
 
     /// Looks at the next few entries, and takes out those that are dead.
-    fn sweep(&mut self, hasher: &DefaultHashBuilder, now: Now, gone: &mut Vec<Entry>) {
+    fn sweep(&mut self, now: Now, gone: &mut Vec<Entry>) {
         for _ in 0..SWEPT.min(self.slots.len()) {
             self.broom = (self.broom + 1) % self.slots.len();
             if let Some(slot) = &self.slots[self.broom]
                 && !slot.is_alive(now)
             {
-                self.remove_at(hasher, self.broom, gone);
+                self.remove_at(self.broom, gone);
             }
         }
     }
 
-    fn remove_at(&mut self, hasher: &DefaultHashBuilder, at: usize, gone: &mut Vec<Entry>) {
+    fn remove_at(&mut self, at: usize, gone: &mut Vec<Entry>) {
         let Some(slot) = &self.slots[at] else {
             return;
         };
-        let hash = hash(hasher, slot.key.bytes());
+        let hash = slot.hash;
         let at = u32::try_from(at).unwrap_or(u32::MAX);
         gone.extend(self.remove(hash, at).map(|slot| slot.entry));
     }
 }
 
 impl Slot {
-    fn new(key: &[u8], entry: Entry, expiry: Moment) -> Self {
+    fn new(hash: u64, key: &[u8], entry: Entry, expiry: Moment) -> Self {
         Self {
+            hash,
             key: Text::new(key),
             entry,
             expiry_and_uses: AtomicU64::new(expiry * (MAX_USES + 1)),
@@ -315,14 +352,9 @@ impl Text {
     }
 }
 
-fn hash(hasher: &DefaultHashBuilder, key: &[u8]) -> u64 {
-    let mut hasher = hasher.build_hasher();
-    hasher.write(key);
-    hasher.finish()
-}
-
 // Nothing that can panic runs under these locks, and nothing of the user's.
 
+#[inline]
 fn read(shard: &Padded) -> RwLockReadGuard<'_, Shard> {
     shard.0.read().unwrap_or_else(PoisonError::into_inner)
 }
@@ -347,12 +379,12 @@ mod tests {
     }
 
     fn insert(table: &Table, key: &str, expiry: Moment, now: Moment) {
-        drop(table.insert(key.as_bytes(), entry(), expiry, Now::at(now)));
+        drop(table.insert(&Key::from(key), entry(), expiry, Now::at(now)));
     }
 
     #[test]
     fn a_slot_is_small() {
-        assert_eq!(size_of::<Option<Slot>>(), 56);
+        assert_eq!(size_of::<Option<Slot>>(), 64);
     }
 
     #[test]
@@ -386,12 +418,12 @@ mod tests {
             insert(&table, &format!("scan:{i}"), NEVER, 0);
             // Each hot key is used once while an eighth of the table is replaced.
             if i % 2 == 0 {
-                table.get(hot[i / 2 % hot.len()].as_bytes(), Now::at(0));
+                table.get(&Key::from(&*hot[i / 2 % hot.len()]), Now::at(0));
             }
         }
         let kept = hot
             .iter()
-            .filter(|key| table.get(key.as_bytes(), Now::at(0)).is_some());
+            .filter(|key| table.get(&Key::from(key.as_str()), Now::at(0)).is_some());
         assert_eq!(kept.count(), hot.len());
     }
 
@@ -414,9 +446,9 @@ mod tests {
             insert(&table, &i.to_string(), NEVER, 0);
         }
         for i in 0..500 {
-            let removed = table.remove(i.to_string().as_bytes(), Now::at(0));
+            let removed = table.remove(&Key::from(i.to_string()), Now::at(0));
             assert!(matches!(removed, Some((_, true))));
-            assert!(table.get(i.to_string().as_bytes(), Now::at(0)).is_none());
+            assert!(table.get(&Key::from(i.to_string()), Now::at(0)).is_none());
         }
         assert_eq!(table.len(), 0);
         for i in 0..500 {

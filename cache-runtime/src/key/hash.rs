@@ -1,0 +1,212 @@
+//! The hash of a name, from its arguments or from its text: both are the same.
+//!
+//! Whoever has the arguments hashes a number as a number and text as text; whoever has the
+//! finished text takes it apart as the grammar of names says, and hashes the same pieces.
+//! Of text that no template makes, any hash will do: keys are told apart by their text.
+
+#![expect(clippy::inline_always, reason = "as in `sink`")]
+
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use hashbrown::{DefaultHashBuilder, DefaultHasher};
+
+use super::sink::in_pieces;
+
+/// Hashes names, with seeds of its own.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NameHashes(DefaultHashBuilder);
+
+impl NameHashes {
+    #[inline(always)]
+    pub(super) fn hasher(&self) -> NameHasher {
+        NameHasher(self.0.build_hasher())
+    }
+
+    /// The hash of a finished name.
+    pub(crate) fn of(&self, text: &str) -> u64 {
+        let mut hasher = self.hasher();
+        hasher.text(text);
+        hasher.finish()
+    }
+}
+
+pub(super) struct NameHasher(DefaultHasher);
+
+impl NameHasher {
+    #[inline(always)]
+    pub(super) fn finish(&self) -> u64 {
+        // Single bits of it are uneven over numbered keys, under some seeds.
+        self.0.finish().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[inline(always)]
+    pub(super) fn literal(&mut self, text: &[u8]) {
+        if !text.is_empty() {
+            self.0.write(text);
+        }
+    }
+
+    /// A piece of a text, as [`in_pieces`] cuts it.
+    #[inline(always)]
+    pub(super) fn piece(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    #[inline(always)]
+    pub(super) fn number(&mut self, value: u64) {
+        self.0.write_u64(value);
+    }
+
+    #[inline(always)]
+    pub(super) fn open_list(&mut self) {
+        self.0.write_u8(b'(');
+    }
+
+    #[inline(always)]
+    pub(super) fn close_list(&mut self) {
+        self.0.write_u8(b')');
+    }
+
+    /// Finished text, a whole name or a value of one.
+    pub(super) fn text(&mut self, text: &str) {
+        let mut lists = 0_usize;
+        let (mut literal, mut rest) = (0, text);
+        // Where `rest` begins; literal text began at `literal`.
+        while let Some(first) = rest.bytes().next() {
+            let at = text.len() - rest.len();
+            let taken = match first {
+                b'\'' | b'(' | b')' => 1,
+                b',' if lists > 0 => 1,
+                _ => 0,
+            };
+            let digits = if taken == 0 { number_at_start(rest) } else { 0 };
+            if taken + digits == 0 {
+                rest = after_word(rest);
+                continue;
+            }
+            self.literal(&text.as_bytes()[literal..at]);
+            rest = &rest[taken + digits..];
+            match first {
+                b'\'' => {
+                    let (quoted, after) = rest.split_once('\'').unwrap_or((rest, ""));
+                    in_pieces(quoted.as_bytes(), |piece| self.piece(piece));
+                    rest = after;
+                }
+                b'(' => {
+                    lists += 1;
+                    self.open_list();
+                }
+                b')' => {
+                    lists = lists.saturating_sub(1);
+                    self.close_list();
+                }
+                b',' => {}
+                _ => self.digits(&text[at..at + digits]),
+            }
+            literal = text.len() - rest.len();
+        }
+        self.literal(&text.as_bytes()[literal..]);
+    }
+
+    fn digits(&mut self, digits: &str) {
+        match digits.parse() {
+            Ok(number) => self.number(number),
+            Err(_) => in_pieces(digits.as_bytes(), |piece| self.piece(piece)),
+        }
+    }
+}
+
+/// How long the number is that this begins with, on its own; 0 if none does.
+fn number_at_start(text: &str) -> usize {
+    let word = text.len() - text.trim_start_matches(char::is_alphanumeric).len();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    if digits == word { digits } else { 0 }
+}
+
+/// What comes after the word, or the one character, that this begins with.
+fn after_word(text: &str) -> &str {
+    let rest = text.trim_start_matches(char::is_alphanumeric);
+    if rest.len() < text.len() {
+        return rest;
+    }
+    let mut chars = text.chars();
+    chars.next();
+    chars.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{KeyPart, Name, RenderedPart};
+    use proptest::prelude::*;
+
+    /// Everything that literal text may have around a value.
+    const LITERALS: &[&[&str]] = &[
+        &["", ""],
+        &["user:", ""],
+        &["v2:user:", ":x1"],
+        &["{größe2:", "}:posts,and:"],
+        &["a,b3c,", "→,d"],
+        &["<users>-", "-é"],
+    ];
+
+    fn check<K: KeyPart + ?Sized>(part: &K) {
+        let hashes = NameHashes::default();
+        for literals in LITERALS {
+            let name = Name::new(literals, (part, ()));
+            let text = name.render();
+            assert_eq!(name.hash(&hashes), hashes.of(text.as_str()), "{text}");
+            assert!(name.is(text.bytes(), text.bytes().len()), "{text}");
+            let rendered = RenderedPart::new(part);
+            let again = Name::new(literals, (&rendered, ()));
+            assert_eq!(again.render(), text);
+            assert_eq!(again.hash(&hashes), name.hash(&hashes), "{text}");
+            assert!(again.is(text.bytes(), text.bytes().len()), "{text}");
+        }
+        let twice = Name::new(&["of:", ":and:", ""], (part, (part, ())));
+        let text = twice.render();
+        assert_eq!(twice.hash(&hashes), hashes.of(text.as_str()), "{text}");
+        assert!(twice.is(text.bytes(), text.bytes().len()), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn arguments_hash_as_their_text(
+            number: u64,
+            small in 0_u32..100_000,
+            wide: u128,
+            signed: i128,
+            text: String,
+            long in ".{60,200}",
+            quoted in "['%{}(),0-9a-z é\n]{0,80}",
+            c: char,
+            list: Vec<(Option<String>, i16, bool)>,
+        ) {
+            check(&number);
+            check(&small);
+            check(&wide);
+            check(&signed);
+            check(text.as_str());
+            check(&long);
+            check(&quoted);
+            check(&c);
+            check(&list);
+            check(&(number, (small, text), quoted, list));
+        }
+
+        #[test]
+        fn any_text_has_a_hash(text: String, like_a_name in "['(),:0-9a-é]{0,40}") {
+            let hashes = NameHashes::default();
+            assert_eq!(hashes.of(&text), hashes.of(&text));
+            assert_eq!(hashes.of(&like_a_name), hashes.of(&like_a_name));
+        }
+    }
+
+    #[test]
+    fn numbered_names_spread() {
+        let hashes = NameHashes::default();
+        let names = (0..10_000).map(|id| hashes.of(&format!("user:{id}")));
+        let hashes: std::collections::HashSet<_> = names.collect();
+        assert_eq!(hashes.len(), 10_000);
+    }
+}

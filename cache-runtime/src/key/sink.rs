@@ -1,0 +1,298 @@
+//! Where a name is written: to text, into a hash, or against a text.
+//!
+//! A hit makes no text. Its name is hashed and then compared, part by part, with the text
+//! of what was found; only a miss and the shared tier write it out. All three are the same
+//! walk through the same forms, so they cannot disagree on what a value looks like.
+
+#![expect(
+    clippy::inline_always,
+    reason = "with the sink known, the walk through a number is straight code; without, calls"
+)]
+
+use std::fmt::{self, Write as _};
+
+use super::hash::NameHasher;
+
+pub(super) enum Sink<'a> {
+    /// UTF-8, and stays so.
+    Text(&'a mut Vec<u8>),
+    /// The same as that of the text: see [`NameHasher::text`](super::hash::NameHasher::text).
+    Hash(&'a mut NameHasher),
+    /// Whether the text is the same, so far.
+    Compare(&'a [u8], &'a mut Progress),
+}
+
+/// How much of a text is the same.
+#[derive(Clone, Copy)]
+pub(super) struct Progress(usize);
+
+/// Text is handed on in pieces of so many bytes, however it comes: so it is hashed alike.
+const PIECE: usize = 64;
+
+impl Progress {
+    const DIFFERS: usize = usize::MAX;
+
+    pub(super) fn new() -> Self {
+        Self(0)
+    }
+
+    /// Whether so much is the same, and no more was written.
+    pub(super) fn is(self, len: usize) -> bool {
+        self.0 == len
+    }
+
+    #[inline(always)]
+    fn expect(self, text: &[u8], bytes: &[u8]) -> Self {
+        let rest = text.get(self.0..).unwrap_or_default();
+        self.advanced(rest.starts_with(bytes), bytes.len())
+    }
+
+    // A call: it is long, and there is one for each number in each name.
+    #[inline(never)]
+    fn expect_number(mut self, text: &[u8], value: u64) -> Self {
+        each_digits(value, |digits, len| {
+            self = self.expect_digits(text, digits, len);
+        });
+        self
+    }
+
+    /// Expects the first `len` of eight digits, in one comparison where the text is long enough.
+    #[inline(always)]
+    fn expect_digits(self, text: &[u8], digits: [u8; 8], len: usize) -> Self {
+        let rest = text.get(self.0..).unwrap_or_default();
+        let same = match rest.first_chunk() {
+            Some(eight) => {
+                let differ = u64::from_le_bytes(*eight) ^ u64::from_le_bytes(digits);
+                differ << (64 - 8 * len) == 0
+            }
+            None => rest.starts_with(digits.get(..len).unwrap_or_default()),
+        };
+        self.advanced(same, len)
+    }
+
+    #[inline(always)]
+    fn advanced(self, same: bool, len: usize) -> Self {
+        Self(if same { self.0 + len } else { Self::DIFFERS })
+    }
+}
+
+impl Sink<'_> {
+    #[inline(always)]
+    pub(super) fn reborrow(&mut self) -> Sink<'_> {
+        match self {
+            Self::Text(out) => Sink::Text(out),
+            Self::Hash(hasher) => Sink::Hash(hasher),
+            Self::Compare(text, progress) => Sink::Compare(text, progress),
+        }
+    }
+
+    /// Literal text of a template; it holds nothing that looks like a value.
+    #[inline(always)]
+    pub(super) fn literal(&mut self, text: &str) {
+        match self {
+            Self::Hash(hasher) => hasher.literal(text.as_bytes()),
+            _ => self.bytes(text.as_bytes()),
+        }
+    }
+
+    #[inline(always)]
+    fn bytes(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Text(out) => out.extend_from_slice(bytes),
+            Self::Hash(hasher) => hasher.piece(bytes),
+            Self::Compare(text, progress) => **progress = progress.expect(text, bytes),
+        }
+    }
+
+    /// What the hash knows by other means.
+    #[inline(always)]
+    pub(super) fn punctuation(&mut self, byte: u8) {
+        match self {
+            Self::Hash(_) => {}
+            _ => self.bytes(&[byte]),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn open_list(&mut self) {
+        self.punctuation(b'(');
+        if let Self::Hash(hasher) = self {
+            hasher.open_list();
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn close_list(&mut self) {
+        self.punctuation(b')');
+        if let Self::Hash(hasher) = self {
+            hasher.close_list();
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn number(&mut self, value: u64) {
+        match self {
+            Self::Text(out) => each_digits(value, |digits, len| {
+                // All eight, and what is too much taken off: to copy a fixed length takes no call.
+                let end = out.len() + len;
+                out.extend_from_slice(&digits);
+                out.truncate(end);
+            }),
+            Self::Hash(hasher) => hasher.number(value),
+            Self::Compare(text, progress) => **progress = progress.expect_number(text, value),
+        }
+    }
+
+    /// A number of more than 64 bits.
+    pub(super) fn wide_number(&mut self, value: u128) {
+        Escaped::write(self.reborrow(), &value);
+    }
+
+    /// Text between quotes.
+    #[inline(always)]
+    pub(super) fn text(&mut self, value: &str) {
+        self.punctuation(b'\'');
+        if value.bytes().all(|byte| PLAIN[usize::from(byte)]) {
+            in_pieces(value.as_bytes(), |piece| self.bytes(piece));
+        } else {
+            Escaped::write(self.reborrow(), &value);
+        }
+        self.punctuation(b'\'');
+    }
+
+    /// The same of what is still to be formatted.
+    pub(super) fn display(&mut self, value: &dyn fmt::Display) {
+        self.punctuation(b'\'');
+        Escaped::write(self.reborrow(), value);
+        self.punctuation(b'\'');
+    }
+
+    /// Values that are text already.
+    pub(super) fn rendered(&mut self, values: &str) {
+        match self {
+            Self::Hash(hasher) => hasher.text(values),
+            _ => self.bytes(values.as_bytes()),
+        }
+    }
+}
+
+/// Hands text on, in pieces of [`PIECE`] bytes, and then what is left, be it nothing.
+#[inline(always)]
+pub(super) fn in_pieces(text: &[u8], mut hand_on: impl FnMut(&[u8])) {
+    let (pieces, rest) = text.as_chunks::<PIECE>();
+    for piece in pieces {
+        hand_on(piece);
+    }
+    hand_on(rest);
+}
+
+/// Escapes text, and passes it on piece by piece.
+struct Escaped<'a> {
+    sink: Sink<'a>,
+    piece: [u8; PIECE],
+    len: usize,
+}
+
+impl<'a> Escaped<'a> {
+    #[cold]
+    fn write(sink: Sink<'a>, text: &dyn fmt::Display) {
+        let mut escaped = Self {
+            sink,
+            piece: [0; PIECE],
+            len: 0,
+        };
+        // Fails only where a `Display` of somebody's does; then so much was written.
+        let _ = write!(escaped, "{text}");
+        escaped.pass_on();
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.piece[self.len] = byte;
+        self.len += 1;
+        if self.len == PIECE {
+            self.pass_on();
+        }
+    }
+
+    fn pass_on(&mut self) {
+        self.sink.bytes(&self.piece[..self.len]);
+        self.len = 0;
+    }
+}
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        const HEX: &[u8; 16] = b"0123456789ABCDEF";
+        for c in text.chars() {
+            let mut bytes = [0; 4];
+            let bytes = c.encode_utf8(&mut bytes).bytes();
+            let escape = c.is_control() || matches!(c, '\'' | '%' | '{' | '}');
+            for byte in bytes {
+                if escape {
+                    self.push(b'%');
+                    self.push(HEX[usize::from(byte >> 4)]);
+                    self.push(HEX[usize::from(byte & 15)]);
+                } else {
+                    self.push(byte);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What stands in a name as it is; of the rest, not all has to be escaped.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'\'' | b'%' | b'{' | b'}');
+        byte += 1;
+    }
+    plain
+};
+
+/// The decimal digits of a number, up to eight at a time: `emit` gets eight, and how many of
+/// them count. At every hit on a key with a number; `write!` takes several times as long.
+#[inline(always)]
+fn each_digits(value: u64, mut emit: impl FnMut([u8; 8], usize)) {
+    const EIGHT: u64 = 100_000_000;
+    if value < EIGHT {
+        return emit_trimmed(value, emit);
+    }
+    let (high, low) = (value / EIGHT, value % EIGHT);
+    if high < EIGHT {
+        emit_trimmed(high, &mut emit);
+    } else {
+        emit_trimmed(high / EIGHT, &mut emit);
+        emit(ascii(eight_digits(high % EIGHT)), 8);
+    }
+    emit(ascii(eight_digits(low)), 8);
+}
+
+/// Without the zeros that it begins with.
+#[inline(always)]
+fn emit_trimmed(value: u64, mut emit: impl FnMut([u8; 8], usize)) {
+    let digits = eight_digits(value);
+    // The last digit of zero is written.
+    let zeros = (digits.trailing_zeros() / 8).min(7);
+    emit(ascii(digits >> (8 * zeros)), 8 - zeros as usize);
+}
+
+/// The eight decimal digits of a number, the first in the lowest byte.
+///
+/// Halved three times, both halves in one register: `x / 100` is `x * 10486 >> 20` for all
+/// below ten thousand, and `x / 10` is `x * 103 >> 10` for all below a hundred.
+#[inline(always)]
+fn eight_digits(value: u64) -> u64 {
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((twos - tens * 10) << 8)
+}
+
+#[inline(always)]
+fn ascii(digits: u64) -> [u8; 8] {
+    (digits | 0x3030_3030_3030_3030).to_le_bytes()
+}
