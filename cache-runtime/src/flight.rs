@@ -11,13 +11,13 @@
 //! A leader that is dropped, by a cancelled caller or a panic, hands the flight
 //! to a waiter, with all it saw; one without waiters disappears.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::mem::take;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use hashbrown::{DefaultHashBuilder, HashMap};
 use tokio::sync::Notify;
 
 use crate::clock;
@@ -32,7 +32,7 @@ const SHARDS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Flights<Seen> {
     shards: Box<[Mutex<FlightMap<Seen>>]>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
 }
 
 type FlightMap<Seen> = HashMap<Key, Arc<Flight<Seen>>>;
@@ -97,7 +97,7 @@ impl<Seen> Default for Flights<Seen> {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
         }
     }
 }
@@ -109,7 +109,7 @@ impl<Seen> Flights<Seen> {
             clippy::cast_possible_truncation,
             reason = "any bits of a hash will do"
         )]
-        let shard = self.hasher.hash_one(key) as usize % SHARDS;
+        let shard = (self.hasher.hash_one(key) >> 32) as usize % SHARDS;
         Shard {
             flights: self,
             map: lock(&self.shards[shard]),

@@ -70,44 +70,46 @@ impl NameHasher {
     /// Finished text, a whole name or a value of one.
     pub(super) fn text(&mut self, text: &str) {
         let mut lists = 0_usize;
-        let (mut literal, mut rest) = (0, text);
-        // Where `rest` begins; literal text began at `literal`.
-        while let Some(first) = rest.bytes().next() {
-            let at = text.len() - rest.len();
-            let taken = match first {
-                b'\'' | b'(' | b')' => 1,
-                b',' if lists > 0 => 1,
-                _ => 0,
-            };
-            let digits = if taken == 0 { number_at_start(rest) } else { 0 };
-            if taken + digits == 0 {
-                rest = after_word(rest);
+        // Where literal text began, and where what is not looked at yet begins.
+        let (mut literal, mut at) = (0, 0);
+        while let Some(&first) = text.as_bytes().get(at) {
+            let rest = &text[at..];
+            let word = word_at_start(rest);
+            if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()) {
+                self.literal(&text.as_bytes()[literal..at]);
+                self.digits(word);
+                at += word.len();
+            } else if matches!(first, b'\'' | b'(' | b')') || first == b',' && lists > 0 {
+                self.literal(&text.as_bytes()[literal..at]);
+                at += 1;
+                match first {
+                    b'\'' => {
+                        let rest = &rest[1..];
+                        let (quoted, after) = rest.split_once('\'').unwrap_or((rest, ""));
+                        in_pieces(quoted.as_bytes(), |piece| self.piece(piece));
+                        at = text.len() - after.len();
+                    }
+                    b'(' => {
+                        lists += 1;
+                        self.open_list();
+                    }
+                    b')' => {
+                        lists = lists.saturating_sub(1);
+                        self.close_list();
+                    }
+                    _ => {}
+                }
+            } else {
+                let character = rest.chars().next().map_or(1, char::len_utf8);
+                at += word.len().max(character);
                 continue;
             }
-            self.literal(&text.as_bytes()[literal..at]);
-            rest = &rest[taken + digits..];
-            match first {
-                b'\'' => {
-                    let (quoted, after) = rest.split_once('\'').unwrap_or((rest, ""));
-                    in_pieces(quoted.as_bytes(), |piece| self.piece(piece));
-                    rest = after;
-                }
-                b'(' => {
-                    lists += 1;
-                    self.open_list();
-                }
-                b')' => {
-                    lists = lists.saturating_sub(1);
-                    self.close_list();
-                }
-                b',' => {}
-                _ => self.digits(&text[at..at + digits]),
-            }
-            literal = text.len() - rest.len();
+            literal = at;
         }
         self.literal(&text.as_bytes()[literal..]);
     }
 
+    /// A number that stands on its own.
     fn digits(&mut self, digits: &str) {
         match digits.parse() {
             Ok(number) => self.number(number),
@@ -116,22 +118,16 @@ impl NameHasher {
     }
 }
 
-/// How long the number is that this begins with, on its own; 0 if none does.
-fn number_at_start(text: &str) -> usize {
-    let word = text.len() - text.trim_start_matches(char::is_alphanumeric).len();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    if digits == word { digits } else { 0 }
-}
-
-/// What comes after the word, or the one character, that this begins with.
-fn after_word(text: &str) -> &str {
-    let rest = text.trim_start_matches(char::is_alphanumeric);
-    if rest.len() < text.len() {
-        return rest;
-    }
-    let mut chars = text.chars();
-    chars.next();
-    chars.as_str()
+/// The letters and digits that this begins with.
+fn word_at_start(text: &str) -> &str {
+    let ascii = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
+    let end = match text.as_bytes().get(ascii) {
+        Some(byte) if !byte.is_ascii() => {
+            text.len() - text.trim_start_matches(char::is_alphanumeric).len()
+        }
+        _ => ascii,
+    };
+    &text[..end]
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@
 mod fence;
 mod table;
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 use self::fence::Fences;
 use self::table::Table;
