@@ -176,7 +176,7 @@ impl Journal {
     ) -> Result<(), Error> {
         // One at a time: it may take long, and each asks the server for the same. Names that
         // are left stay distrusted, and are for the next.
-        let Some(_turn) = Turn::take(&self.replaying) else {
+        let Some(_turn) = Turn::take(&self.replaying, Instant::now()) else {
             return Ok(());
         };
         let Replay { everything, names } = self.begin_replay();
@@ -303,8 +303,7 @@ struct Turn<'a> {
 const LOST: Duration = Duration::from_secs(10);
 
 impl<'a> Turn<'a> {
-    fn take(replaying: &'a Mutex<Option<Instant>>) -> Option<Self> {
-        let now = Instant::now();
+    fn take(replaying: &'a Mutex<Option<Instant>>, now: Instant) -> Option<Self> {
         let mut since = replaying.lock().unwrap_or_else(PoisonError::into_inner);
         if since.is_some_and(|since| now.duration_since(since) < LOST) {
             return None;
@@ -328,5 +327,25 @@ impl Drop for Turn<'_> {
         if *since == Some(self.since) {
             *since = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_replays_at_a_time_and_who_is_lost_is_replaced() {
+        let replaying = Mutex::new(None);
+        let begin = Instant::now();
+        let lost = Turn::take(&replaying, begin).expect("nobody replays");
+        let early = LOST.saturating_sub(Duration::from_millis(1));
+        assert!(Turn::take(&replaying, begin + early).is_none());
+        let heir = Turn::take(&replaying, begin + LOST).expect("it is lost");
+        // Driven after all, it ends, and not in the place of its heir.
+        drop(lost);
+        assert!(Turn::take(&replaying, begin + LOST).is_none());
+        drop(heir);
+        assert!(Turn::take(&replaying, begin + LOST).is_some());
     }
 }
