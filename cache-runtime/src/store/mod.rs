@@ -79,7 +79,7 @@ pub(crate) struct Sight {
 pub(crate) struct Now {
     connection: Arc<Connection>,
     /// In the order of the tags.
-    versions: Vec<Version>,
+    versions: Arc<[Version]>,
 }
 
 /// What a caller saw who found a lease.
@@ -179,17 +179,12 @@ impl Shared {
 
     /// Reads a slot and the versions of `tags`, in one round trip, which others may share.
     pub(crate) async fn look(&self, key: &Key, tags: &[Key]) -> Result<Sight, Error> {
-        let mut read = Cmd::with_capacity(2 + tags.len(), 64 * (1 + tags.len()));
-        read.arg("MGET").arg(self.slot(key));
-        for tag in tags {
-            read.arg(self.version(tag));
-        }
         let Found {
             connection,
             slot,
             company,
             versions,
-        } = self.reads.read(read).await?;
+        } = self.reads.read(self.keyspace.wanted(key, tags)).await?;
         let mut slot = entry::decode(slot);
         if let Slot::Entry(entry) = &mut slot {
             entry.company = company;
