@@ -32,9 +32,10 @@
 //!   before whoever is in line now, so it ends by their deadlines; then it takes those who
 //!   have waited longest, and it ends only when nobody waits. Like a clock, it needs one
 //!   thread of the runtime that is free. But a task that was only just spawned, or that
-//!   yields in Tokio's way, needs the thread that it is on: so a driver counts from its
-//!   second batch on, and yields in another way. Who comes before that has a clock of its
-//!   own, and so has who wants a large value, for which others may go first.
+//!   yields in Tokio's way, needs the thread that it is on: so a driver counts, and takes
+//!   anybody out of line, only once it runs, and it yields in another way. Who comes before
+//!   that has a clock of its own, and so has who wants a large value, for which others may
+//!   go first.
 //! * **A turn ends however its owner does:** answered, failed, dropped or panicked. While
 //!   anybody waits, somebody has a turn; so whoever waits is called.
 //! * **Runtimes do not mix.** Each has lines of its own, driven by tasks of its own: one
@@ -318,24 +319,32 @@ impl<S: Source> Reads<S> {
         answer.await
     }
 
-    /// Passes a turn on to those who wait, as a driver's, or ends it.
-    fn pass_on(
-        &self,
-        of: LineId,
-        is_drivers: bool,
-    ) -> Option<(Handle, Vec<Caller<S::Connection>>)> {
+    /// Makes a caller's turn a driver's, if anybody waits, or ends it.
+    fn pass_on(&self, of: LineId) -> Option<Handle> {
         let mut lines = self.lock();
         let at = lines.iter().position(|line| line.of == of)?;
         let line = &mut lines[at];
         // The others who still have a turn from calmer times pass theirs on, or are drivers.
         let enough = line.drivers > 0 && line.turns > GATHERING;
-        if !line.waiting.is_empty() && (is_drivers || !enough) {
-            line.drivers += usize::from(!is_drivers);
-            line.is_driven |= is_drivers;
-            return Some((line.runtime.clone(), line.next()));
+        if line.waiting.is_empty() || enough {
+            Self::end_turn(&mut lines, at, false);
+            return None;
         }
-        Self::end_turn(&mut lines, at, is_drivers);
-        None
+        line.drivers += 1;
+        Some(line.runtime.clone())
+    }
+
+    /// Whom a driver sends for next; its turn ends if nobody waits.
+    fn next(&self, of: LineId) -> Option<Vec<Caller<S::Connection>>> {
+        let mut lines = self.lock();
+        let at = lines.iter().position(|line| line.of == of)?;
+        let line = &mut lines[at];
+        if line.waiting.is_empty() {
+            Self::end_turn(&mut lines, at, true);
+            return None;
+        }
+        line.is_driven = true;
+        Some(line.next())
     }
 
     fn end_turn(lines: &mut Vec<Line<S::Connection>>, at: usize, is_drivers: bool) {
@@ -428,17 +437,14 @@ impl<S: Source> Turn<S> {
         }
     }
 
-    /// Sends what waits, one batch after the other, until nobody does.
-    async fn drive(mut self, mut next: Vec<Caller<S::Connection>>) {
-        loop {
-            self.reads.read_for(next).await;
+    /// Sends what waits, one batch after the other, until nobody does. Nobody is taken out of
+    /// line before it runs, since others, who do run, may take them meanwhile.
+    async fn drive(mut self) {
+        while let Some(callers) = self.reads.next(self.line) {
+            self.reads.read_for(callers).await;
             // Those who were just told may have more to ask: let them come, and not one of
             // them leave on its own, ahead of the others.
             let_others_run().await;
-            match self.reads.pass_on(self.line, true) {
-                Some((_, callers)) => next = callers,
-                None => break,
-            }
         }
         self.ended = true;
     }
@@ -471,9 +477,9 @@ impl<S: Source> Drop for Turn<S> {
         }
         if self.drives {
             self.reads.abandon(self.line);
-        } else if let Some((runtime, callers)) = self.reads.pass_on(self.line, false) {
+        } else if let Some(runtime) = self.reads.pass_on(self.line) {
             let driver = Turn::new(&self.reads, self.line, true);
-            runtime.spawn(driver.drive(callers));
+            runtime.spawn(driver.drive());
         }
     }
 }
@@ -864,7 +870,7 @@ mod tests {
             asked.tell();
         }
         // `b` found a turn; from then on all three keep company.
-        assert_eq!(sent, ["b", "c d", "b c d", "b c d"]);
+        assert_eq!(sent, ["b", "c d b", "c d b", "c d"]);
     }
 
     #[tokio::test]
@@ -1173,6 +1179,79 @@ mod tests {
         test.asked.try_recv().unwrap().tell();
         assert!(poll(turns[1].as_mut()).is_ready());
         assert!(gather.0.lock().is_empty());
+    }
+
+    /// A caller that holds up its thread once it has its answer, until it is released.
+    fn holds_up_its_thread(test: &Test, name: &'static str) -> std::sync::mpsc::Sender<()> {
+        let (release, released) = std::sync::mpsc::channel();
+        let gather = test.gather.clone();
+        tokio::spawn(async move {
+            gather.read(wanted(name)).await.unwrap();
+            released.recv().unwrap_err();
+        });
+        release
+    }
+
+    async fn until_waiting(test: &Test, callers: usize) {
+        while test.waiting() < callers {
+            yield_now().await;
+        }
+    }
+
+    /// On two threads, and not for ever.
+    fn on_two_threads(test: impl Future<Output = ()>) {
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.worker_threads(2).enable_time().build().unwrap();
+        let limit = Duration::from_secs(20);
+        let done = runtime.block_on(async { tokio::time::timeout(limit, test).await });
+        done.expect("whoever waits is called");
+    }
+
+    #[test]
+    fn a_driver_is_not_held_up_with_the_thread_it_was_on() {
+        on_two_threads(async {
+            let mut test = Test::with_turns(1);
+            let _a = test.caller("a").await;
+            let first = test.next().await;
+            let _b = test.caller("b").await;
+            until_waiting(&test, 1).await;
+            first.tell();
+            let second = test.next().await;
+            let _c = test.caller("c").await;
+            let _under_way = test.next().await;
+            let _release = holds_up_its_thread(&test, "d");
+            until_waiting(&test, 1).await;
+            second.tell();
+            let third = test.next().await;
+            assert_eq!(third.text(), "d");
+            let _e = test.caller("e").await;
+            until_waiting(&test, 1).await;
+            third.tell();
+            assert_eq!(test.next().await.text(), "e");
+        });
+    }
+
+    #[test]
+    fn who_comes_before_a_driver_runs_has_a_clock() {
+        on_two_threads(async {
+            let mut test = Test::with_turns(1);
+            let _release = holds_up_its_thread(&test, "a");
+            let first = test.next().await;
+            let _b = test.caller("b").await;
+            until_waiting(&test, 1).await;
+            // The driver is spawned on the thread that is held up then.
+            first.tell();
+            while test.gather.0.lock()[0].drivers == 0 {
+                yield_now().await;
+            }
+            // Has the other turn, and is not polled any more.
+            let mut c = pin!(test.gather.read(wanted("c")));
+            assert!(poll(c.as_mut()).is_pending());
+            let waiting = test.caller("d").await;
+            until_waiting(&test, 2).await;
+            test.set_clock(LIMIT);
+            assert_eq!(waiting.await.unwrap(), Err("too late".into()));
+        });
     }
 
     /// Callers who come, leave and are answered in any order: each answer is from after its
