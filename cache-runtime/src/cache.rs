@@ -281,8 +281,8 @@ impl Cache {
     async fn look_up(&self, shared: &Shared, key: &Key) -> Result<Option<Stored>, Error> {
         let found = Box::pin(shared.look_up(key)).await?;
         let trusted = |entry: &Stored| {
-            let tags = entry.header.tags.iter().map(|(tag, _)| tag);
-            !distrusts(self, tags.chain([key]))
+            let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
+            !distrusts(self, tags.iter().chain([key]))
         };
         Ok(found.filter(trusted))
     }

@@ -349,7 +349,11 @@ impl Form {
     pub(crate) fn decode<V: DeserializeOwned>(self, payload: &[u8]) -> Result<V, Reason> {
         let bytes = self.unpack(payload)?;
         match self.format {
-            Format::Json => serde_json::from_slice(&bytes).map_err(Reason::new),
+            Format::Json => {
+                // Looked at as a whole: string by string, that takes a tenth of the decoding.
+                let text = str::from_utf8(&bytes).map_err(Reason::new)?;
+                serde_json::from_str(text).map_err(Reason::new)
+            }
             Format::MessagePack => message_pack::decode(&bytes),
             Format::Postcard => postcard::decode(&bytes),
         }

@@ -123,12 +123,23 @@ pub(crate) struct Decoded {
     pub(crate) version: u32,
     /// Which server the lease was taken from.
     pub(crate) epoch: u64,
-    /// The tags, each with the version it had before the load began.
-    pub(crate) tags: Vec<(Key, u64)>,
+    /// How many tags follow it.
+    tags: u16,
     payload_at: usize,
 }
 
+/// So long is a header up to its tags.
+const TAGS_AT: usize = size_of::<Mark>() + 37;
+
 impl Entry {
+    /// The tags, each with the version it had before the load began. A hit only compares
+    /// versions, and needs no copy of the names.
+    pub(crate) fn tags(&self) -> impl ExactSizeIterator<Item = (&str, u64)> {
+        let mut rest = self.bytes.get(TAGS_AT..).unwrap_or_default();
+        // They were there when the header was decoded.
+        (0..self.header.tags).map(move |_| take_tag(&mut rest).unwrap_or_default())
+    }
+
     pub(crate) fn payload(&self) -> &[u8] {
         self.bytes.get(self.header.payload_at..).unwrap_or_default()
     }
@@ -231,14 +242,9 @@ fn decode_header(bytes: &[u8]) -> Option<Decoded> {
     let _ttl = u64::from_le_bytes(take(&mut rest)?);
     let _cost = u32::from_le_bytes(take(&mut rest)?);
     let epoch = u64::from_le_bytes(take(&mut rest)?);
-    let count = u16::from_le_bytes(take(&mut rest)?);
-    let mut tags = Vec::new();
-    for _ in 0..count {
-        let version = u64::from_le_bytes(take(&mut rest)?);
-        let length = u16::from_le_bytes(take(&mut rest)?);
-        let (name, after) = rest.split_at_checked(length.into())?;
-        rest = after;
-        tags.push((Key::from(str::from_utf8(name).ok()?), version));
+    let tags = u16::from_le_bytes(take(&mut rest)?);
+    for _ in 0..tags {
+        take_tag(&mut rest)?;
     }
     Some(Decoded {
         form,
@@ -248,6 +254,14 @@ fn decode_header(bytes: &[u8]) -> Option<Decoded> {
         tags,
         payload_at: bytes.len() - rest.len(),
     })
+}
+
+fn take_tag<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, u64)> {
+    let version = u64::from_le_bytes(take(rest)?);
+    let length = u16::from_le_bytes(take(rest)?);
+    let (name, after) = rest.split_at_checked(length.into())?;
+    *rest = after;
+    Some((str::from_utf8(name).ok()?, version))
 }
 
 /// An entry's bytes, for those who count what writing them takes.
@@ -311,7 +325,8 @@ mod tests {
         };
         let header = &entry.header;
         assert_eq!((header.none, header.version, header.epoch), (false, 2, 7));
-        assert_eq!(header.tags, [("users".into(), 1), ("größe".into(), 2)]);
+        let tags: Vec<_> = entry.tags().collect();
+        assert_eq!(tags, [("users", 1), ("größe", 2)]);
         assert_eq!(entry.payload(), b"{}");
     }
 
@@ -372,8 +387,8 @@ mod tests {
             bytes[at] ^= change;
             if let Slot::Entry(entry) = decode(Some(bytes.clone())) {
                 // Whatever its tags are now, they and the payload are all there is.
-                let tags: usize = entry.header.tags.iter().map(|(tag, _)| 10 + tag.as_str().len()).sum();
-                prop_assert_eq!(entry.header.payload_at, 47 + tags);
+                let tags: usize = entry.tags().map(|(tag, _)| 10 + tag.len()).sum();
+                prop_assert_eq!(entry.header.payload_at, TAGS_AT + tags);
                 prop_assert!(bytes.ends_with(entry.payload()));
             }
         }

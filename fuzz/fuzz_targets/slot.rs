@@ -82,8 +82,7 @@ fn check(bytes: &[u8]) -> Option<Entry> {
             None
         }
         Slot::Entry(entry) => {
-            let tags = entry.header.tags.iter();
-            let tags: usize = tags.map(|(tag, _)| 8 + 2 + tag.as_str().len()).sum();
+            let tags: usize = entry.tags().map(|(tag, _)| 8 + 2 + tag.len()).sum();
             assert_eq!(entry.payload(), &bytes[FIXED + tags..]);
             assert!(bytes.starts_with(&entry.mark));
             Some(entry)
@@ -134,11 +133,8 @@ fn near_valid(bytes: &[u8]) {
     assert_eq!(read.header.epoch, header.epoch);
     assert_eq!(read.payload(), payload.as_bytes());
     assert!(
-        read.header
-            .tags
-            .iter()
-            .map(|(tag, version)| (tag, version))
-            .eq(tags.iter().zip(&versions))
+        read.tags()
+            .eq(tags.iter().map(Key::as_str).zip(versions.iter().copied()))
     );
 
     let at = (usize::from(*where_) * 7 + usize::from(*change)) % length;

@@ -251,10 +251,7 @@ impl Request {
             Tier::Off => self.run(load).await,
             Tier::Local(local) => self.get_or_load_local::<S, F>(local, keep, load).await,
             #[cfg(feature = "redis")]
-            Tier::Shared(shared) => {
-                // In a box: the way to a server is long, and callers carry its state about.
-                Box::pin(self.get_or_load_shared::<S, F>(shared, keep, load)).await
-            }
+            Tier::Shared(shared) => self.get_or_load_shared::<S, F>(shared, keep, load).await,
         }
     }
 

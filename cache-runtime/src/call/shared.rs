@@ -1,7 +1,8 @@
 //! A cached call on the shared tier: look, take the lease, load, fill; or wait.
 //!
-//! [`Request::next_step`] decides, without knowing the value's type;
-//! [`Request::get_or_load_shared`] does what was decided.
+//! [`Request::hit_shared`] serves what is there. If nothing is, [`Request::next_step`] decides,
+//! without knowing the value's type;
+//! [`Request::miss_shared`] does what was decided.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -47,9 +48,55 @@ impl Request {
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
     {
+        let sight = self.sight(shared).await;
+        if let Some(returned) = self.hit_shared::<S>(sight.as_ref()) {
+            return returned;
+        }
+        // In a box: this way is long, and callers carry its state about.
+        Box::pin(self.miss_shared::<S, F>(shared, sight, keep, load)).await
+    }
+
+    /// What the store shows, if it may be asked and answers.
+    async fn sight(&self, shared: &Shared) -> Option<Sight> {
+        if shared.distrusts(&self.key, &self.tags) {
+            return None;
+        }
+        let sight = match shared.look(&self.key, &self.tags).await {
+            Ok(sight) => sight,
+            Err(error) => {
+                self.report(&error);
+                return None;
+            }
+        };
+        (!shared.distrusts(&self.key, &self.tags)).then_some(sight)
+    }
+
+    /// What is served at first sight. Why an entry is not served, if there is one, is found
+    /// out again on the way of a miss.
+    fn hit_shared<S: Shape<Value: CacheValue>>(&self, sight: Option<&Sight>) -> Option<S::Return> {
+        match sight? {
+            Sight {
+                slot: Slot::Entry(entry),
+                now,
+            } if self.may_serve(entry, now) => self.serve::<S>(entry, None).ok(),
+            _ => None,
+        }
+    }
+
+    async fn miss_shared<S, F>(
+        &self,
+        shared: &Shared,
+        mut sight: Option<Sight>,
+        keep: impl Fn(&S::Value) -> Keep,
+        load: F,
+    ) -> S::Return
+    where
+        S: Shape<Value: CacheValue>,
+        F: Future<Output = S::Return>,
+    {
         let mut undecodable = None;
         let step = loop {
-            let step = self.next_step(shared, undecodable).await;
+            let step = self.next_step(shared, sight, undecodable).await;
             let Step::Serve(entry, watcher) = step else {
                 break step;
             };
@@ -64,6 +111,7 @@ impl Request {
                     undecodable = Some(entry.mark);
                 }
             }
+            sight = self.sight(shared).await;
         };
         match step {
             Step::Lead(leader) => self.lead_shared::<S, F>(leader, keep, load).await,
@@ -78,31 +126,32 @@ impl Request {
     }
 
     /// Looks at the store until it is clear what to do, at most for `lease_wait`.
-    async fn next_step<'a>(&self, shared: &'a Shared, undecodable: Option<Mark>) -> Step<'a> {
+    async fn next_step<'a>(
+        &self,
+        shared: &'a Shared,
+        mut sight: Option<Sight>,
+        undecodable: Option<Mark>,
+    ) -> Step<'a> {
         let started = Instant::now();
         loop {
-            match self.look(shared, undecodable).await {
+            match self.step(shared, sight, undecodable).await {
                 Step::LookAgain if started.elapsed() < self.cache.lease_wait() => {}
                 Step::LookAgain => return self.gather(shared).await,
                 step => return step,
             }
+            sight = self.sight(shared).await;
         }
     }
 
-    async fn look<'a>(&self, shared: &'a Shared, undecodable: Option<Mark>) -> Step<'a> {
-        if shared.distrusts(&self.key, &self.tags) {
+    async fn step<'a>(
+        &self,
+        shared: &'a Shared,
+        sight: Option<Sight>,
+        undecodable: Option<Mark>,
+    ) -> Step<'a> {
+        let Some(Sight { slot, now }) = sight else {
             return self.gather(shared).await;
-        }
-        let Sight { slot, now } = match shared.look(&self.key, &self.tags).await {
-            Ok(sight) => sight,
-            Err(error) => {
-                self.report(&error);
-                return self.gather(shared).await;
-            }
         };
-        if shared.distrusts(&self.key, &self.tags) {
-            return self.gather(shared).await;
-        }
         if let Slot::Unreadable(_) = slot {
             let reason = "it is in no form that this version of the cache knows";
             self.report(&Error::codec(self.key.as_str(), "read", &reason));

@@ -11,6 +11,7 @@
 //! whether it still does; what the journal holds meanwhile is announced.
 
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -149,22 +150,32 @@ impl Connector {
     ) -> Result<(Arc<Connection>, C::Replies), Error> {
         let begun = Instant::now();
         let mut used = None;
-        let request = async {
-            let mut replaced = false;
-            loop {
-                let connection = used.insert(self.connection().await?);
-                match connection.try_request(commands).await {
-                    Err(error) if error.is_connection_dropped() && !replaced => {
-                        self.discard(connection);
-                        replaced = true;
-                    }
-                    Ok(replies) => return Ok((connection.clone(), replies)),
-                    Err(error) => return Err(explain(&self.address, &error)),
-                }
-            }
+        let result = {
+            // Pinned here: whoever takes a future by value has room for it twice.
+            let request = pin!(self.try_send(commands, &mut used));
+            self.within(until, request).await?
         };
-        let result = self.within(until, request).await?;
         self.judge(begun, used.as_ref(), result)
+    }
+
+    /// Tells by `used` which connection it took, too.
+    async fn try_send<C: Commands>(
+        self: &Arc<Self>,
+        commands: &C,
+        used: &mut Option<Arc<Connection>>,
+    ) -> Result<(Arc<Connection>, C::Replies), Error> {
+        let mut replaced = false;
+        loop {
+            let connection = used.insert(self.connection().await?);
+            match connection.try_request(commands).await {
+                Err(error) if error.is_connection_dropped() && !replaced => {
+                    self.discard(connection);
+                    replaced = true;
+                }
+                Ok(replies) => return Ok((connection.clone(), replies)),
+                Err(error) => return Err(explain(&self.address, &error)),
+            }
+        }
     }
 
     /// Sends commands over this connection only.
@@ -174,10 +185,10 @@ impl Connector {
         commands: &Pipeline,
     ) -> Result<Vec<Value>, Error> {
         let begun = Instant::now();
-        let request = async {
+        let request = pin!(async {
             let values = connection.try_request(commands).await;
             values.map_err(|error| explain(&self.address, &error))
-        };
+        });
         let result = self.within(self.deadline(), request).await?;
         self.judge(begun, Some(connection), result)
     }

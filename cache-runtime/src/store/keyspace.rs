@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::{Pipeline, Value};
 
 use super::connection::{Connection, bytes, commands, script};
+use super::gather::Wanted;
 use crate::error::Error;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
@@ -22,12 +23,25 @@ impl Keyspace {
     }
 
     pub(crate) fn slot(&self, key: &Key) -> String {
-        // On the way of every hit: `format!` takes several times as long.
-        [&self.0, ":e:", key.as_str()].concat()
+        self.slot_in_pieces(key).concat()
     }
 
     pub(crate) fn version(&self, tag: &Key) -> String {
-        [&self.0, ":v:", tag.as_str()].concat()
+        self.version_in_pieces(tag).concat()
+    }
+
+    /// What a look at an entry asks for.
+    pub(crate) fn wanted(&self, key: &Key, tags: &[Key]) -> Wanted {
+        let names = tags.iter().map(|tag| self.version_in_pieces(tag));
+        Wanted::new(self.slot_in_pieces(key), names)
+    }
+
+    fn slot_in_pieces<'a>(&'a self, key: &'a Key) -> [&'a str; 3] {
+        [&self.0, ":e:", key.as_str()]
+    }
+
+    fn version_in_pieces<'a>(&'a self, tag: &'a Key) -> [&'a str; 3] {
+        [&self.0, ":v:", tag.as_str()]
     }
 
     /// Where processes tell each other what could not be invalidated.

@@ -79,7 +79,7 @@ pub(crate) struct Sight {
 pub(crate) struct Now {
     connection: Arc<Connection>,
     /// In the order of the tags.
-    versions: Vec<Version>,
+    versions: Arc<[Version]>,
 }
 
 /// What a caller saw who found a lease.
@@ -179,17 +179,12 @@ impl Shared {
 
     /// Reads a slot and the versions of `tags`, in one round trip, which others may share.
     pub(crate) async fn look(&self, key: &Key, tags: &[Key]) -> Result<Sight, Error> {
-        let mut read = Cmd::with_capacity(2 + tags.len(), 64 * (1 + tags.len()));
-        read.arg("MGET").arg(self.slot(key));
-        for tag in tags {
-            read.arg(self.version(tag));
-        }
         let Found {
             connection,
             slot,
             company,
             versions,
-        } = self.reads.read(read).await?;
+        } = self.reads.read(self.keyspace.wanted(key, tags)).await?;
         let mut slot = entry::decode(slot);
         if let Slot::Entry(entry) = &mut slot {
             entry.company = company;
@@ -213,20 +208,15 @@ impl Shared {
         let Slot::Entry(entry) = slot else {
             return Ok(None);
         };
-        let tags: Vec<Key> = entry
-            .header
-            .tags
-            .iter()
-            .map(|(tag, _)| tag.clone())
-            .collect();
+        let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
         // Again after the look, and before the versions are read.
         if self.distrusts(key, &tags) {
             return Ok(None);
         }
-        if !entry.header.tags.is_empty() {
+        if !tags.is_empty() {
             let mut read = commands();
             let mget = read.cmd("MGET");
-            for (tag, _) in &entry.header.tags {
+            for tag in &tags {
                 mget.arg(self.version(tag));
             }
             let replies = self.connector.send_over(&now.connection, &read).await?;
@@ -523,14 +513,13 @@ impl Now {
     /// from before the load: first versions are drawn at random, so two tags, or
     /// one that was lost and drawn again, never agree by chance.
     pub(crate) fn may_serve(&self, entry: &Entry) -> bool {
-        let same = |((_, was), is): (&(Key, u64), &Version)| {
-            Version::Number(*was) == *is
+        let same = |((_, was), is): ((&str, u64), &Version)| {
+            Version::Number(was) == *is
                 || *is == Version::Absent && !sabotage::keeps(Rule::AbsentVersion)
         };
-        let header = &entry.header;
-        header.epoch == self.connection.epoch
-            && header.tags.len() == self.versions.len()
-            && header.tags.iter().zip(&self.versions).all(same)
+        entry.header.epoch == self.connection.epoch
+            && entry.tags().len() == self.versions.len()
+            && entry.tags().zip(&*self.versions).all(same)
     }
 
     /// Whether writers are at work on one of the tags.

@@ -25,13 +25,22 @@
 //! * **A caller's slot and versions are read by one command,** over one connection, whose
 //!   epoch goes with the answer to each.
 //! * **Each caller's deadline counts from when it began,** in line or under way. A batch
-//!   has that of its youngest caller. If it fails, it fails for all of its callers, and the
-//!   connection is judged once.
+//!   has that of its youngest caller, and the others leave it at theirs. If it fails, it
+//!   fails for all of its callers, and the connection is judged once.
+//! * **Somebody has a clock for everyone,** but not each one's own: to set it takes as long
+//!   as the line does. Drivers have those of their batches. What a driver waits for began
+//!   before whoever is in line now, so it ends by their deadlines; then it takes those who
+//!   have waited longest, and it ends only when nobody waits. Like a clock, it needs one
+//!   thread of the runtime that is free. But a task that was only just spawned, or that
+//!   yields in Tokio's way, needs the thread that it is on: so a driver counts, and takes
+//!   anybody out of line, only once it runs, and it yields in another way. Who comes before
+//!   that has a clock of its own, and so has who wants a large value, for which others may
+//!   go first.
 //! * **A turn ends however its owner does:** answered, failed, dropped or panicked. While
 //!   anybody waits, somebody has a turn; so whoever waits is called.
 //! * **Runtimes do not mix.** Each has lines of its own, driven by tasks of its own: one
 //!   that is shut down, or that nobody drives, keeps nobody waiting but its own callers.
-//! * **A large value does not hold up small ones for long.** Those that were [`LARGE`] when
+//! * **A large value does not hold up small ones for long.** Those that were [`LARGE`](sizes::LARGE) when
 //!   they were last read are read in a line of their own, one at a time. So what a small
 //!   read waits behind is at most one of them, and, before its size is known, a batch that
 //!   has it, once.
@@ -39,19 +48,27 @@
 //! A line is as long as there are callers who wait in it: those who left are swept out
 //! before it doubles.
 
-use std::collections::{HashMap, VecDeque};
+mod batch;
+mod sizes;
+mod wanted;
+
+use std::collections::VecDeque;
 use std::fmt;
-use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::future::poll_fn;
+use std::mem;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hashbrown::DefaultHashBuilder;
-use redis::{Arg, Cmd, Value};
+use redis::{Cmd, Value};
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
+use self::batch::Batch;
+use self::sizes::{Size, Sizes};
+pub(crate) use self::wanted::Wanted;
 use crate::entry::{Company, Version};
 use crate::error::Error;
 
@@ -61,16 +78,9 @@ const CALM: usize = 8;
 /// And so many, of one caller or many, once somebody has.
 const GATHERING: usize = 2;
 
-/// A value of so many bytes is read on its own: on a slow network it takes as long as
-/// some round trips.
-const LARGE: usize = 32 * 1024;
-
-/// At most so many callers share a command, and so at most so many times [`LARGE`] bytes
+/// At most so many callers share a command, and so at most so many times [`LARGE`](sizes::LARGE) bytes
 /// come before the answer to the first of them is whole.
 const MOST_CALLERS: usize = 256;
-
-/// How many large values are remembered, at most. Each takes eight bytes.
-const MOST_LARGE: usize = 512;
 
 /// Where reads go. In tests, something that answers when it is told to.
 pub(crate) trait Source: Send + Sync + 'static {
@@ -108,7 +118,7 @@ pub(crate) struct Found<C> {
     /// Those who were told the same slot.
     pub(crate) company: Option<Company>,
     /// As asked.
-    pub(crate) versions: Vec<Version>,
+    pub(crate) versions: Arc<[Version]>,
 }
 
 /// The reads of one process from one source.
@@ -131,6 +141,8 @@ struct Line<C> {
     turns: usize,
     /// How many of them are drivers'.
     drivers: usize,
+    /// Whether one of those has shown that it runs, and goes on until nobody waits.
+    is_driven: bool,
     waiting: VecDeque<Caller<C>>,
     /// At this length, those who left are swept out.
     sweep_at: usize,
@@ -138,23 +150,18 @@ struct Line<C> {
 
 type LineId = (runtime::Id, Size);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Size {
-    Small,
-    Large,
-}
-
 /// A caller in line.
 struct Caller<C> {
     read: Read,
     until: Instant,
-    answer: oneshot::Sender<Result<Found<C>, Error>>,
+    telling: Telling<C>,
 }
 
-/// What one caller wants to know.
+type Telling<C> = oneshot::Sender<Result<Found<C>, Error>>;
+
 struct Read {
-    /// `MGET slot version…`.
-    mget: Cmd,
+    wanted: Wanted,
+    /// The slot's name, hashed.
     slot: u64,
 }
 
@@ -169,8 +176,14 @@ struct Turn<S: Source> {
 
 enum Entered<S: Source> {
     Turn(Turn<S>, Read),
-    Line(oneshot::Receiver<Result<Found<S::Connection>, Error>>),
+    Line {
+        answer: Answered<S::Connection>,
+        /// Whether a driver has the clock for it.
+        is_driven: bool,
+    },
 }
+
+type Answered<C> = oneshot::Receiver<Result<Found<C>, Error>>;
 
 impl<S: Source> Gather<S> {
     pub(crate) fn new(source: Arc<S>) -> Self {
@@ -186,32 +199,37 @@ impl<S: Source> Gather<S> {
         }))
     }
 
-    /// Reads a slot and versions, `MGET slot version…`, alone or with others.
-    pub(crate) async fn read(&self, mget: Cmd) -> Result<Found<S::Connection>, Error> {
+    /// Reads a slot and versions, alone or with others.
+    pub(crate) async fn read(&self, wanted: Wanted) -> Result<Found<S::Connection>, Error> {
         let reads = &self.0;
         let until = reads.source.deadline();
         let read = Read {
-            slot: reads.sizes.hash(name(&mget, 0)),
-            mget,
+            slot: reads.sizes.hash(wanted.slot()),
+            wanted,
         };
-        let (turn, read) = match Handle::try_current() {
-            Ok(runtime) => match Reads::enter(reads, runtime, read, until) {
-                Entered::Turn(turn, read) => (Some(turn), read),
-                Entered::Line(answer) => {
-                    let answer = async {
-                        let answer = answer.await;
-                        answer.unwrap_or_else(|_| Err(reads.source.cut_short()))
-                    };
-                    return reads.source.within(until, answer).await;
+        // Without a runtime, the source says what it thinks of that.
+        let Ok(runtime) = Handle::try_current() else {
+            return Box::pin(reads.read(&read, until)).await;
+        };
+        match Reads::enter(reads, runtime, read, until) {
+            Entered::Turn(turn, read) => {
+                let found = Box::pin(reads.read(&read, until)).await;
+                // Who waits is on the way before this value is decoded.
+                drop(turn);
+                found
+            }
+            Entered::Line { answer, is_driven } => {
+                let answer = async {
+                    let answer = answer.await;
+                    answer.unwrap_or_else(|_| Err(reads.source.cut_short()))
+                };
+                if is_driven {
+                    answer.await
+                } else {
+                    Box::pin(reads.source.within(until, answer)).await
                 }
-            },
-            // The source says what it thinks of that.
-            Err(_) => (None, read),
-        };
-        let found = reads.read(&read, until).await;
-        // Who waits is on the way before this value is decoded.
-        drop(turn);
-        found
+            }
+        }
     }
 }
 
@@ -231,22 +249,26 @@ impl<S: Source> Reads<S> {
             drop(lines);
             return Entered::Turn(Turn::new(self, of, false), read);
         }
-        let (answer, waiting) = oneshot::channel();
+        let (telling, answer) = oneshot::channel();
         line.wait(Caller {
             read,
             until,
-            answer,
+            telling,
         });
-        Entered::Line(waiting)
+        Entered::Line {
+            answer,
+            // For a large value, others may go first.
+            is_driven: line.is_driven && of.1 == Size::Small,
+        }
     }
 
     /// A read that leaves on its own.
     async fn read(&self, read: &Read, until: Instant) -> Result<Found<S::Connection>, Error> {
-        let (connection, values) = self.source.read(&read.mget, until).await?;
+        let (connection, values) = self.source.read(&read.wanted.mget(), until).await?;
         let mut values = values.into_iter();
         let slot = values.next().and_then(bytes);
         self.sizes.remember(read.slot, slot.as_ref());
-        let versions = names(&read.mget).skip(1);
+        let versions = 1..read.wanted.names().count();
         Ok(Found {
             connection,
             slot,
@@ -255,76 +277,84 @@ impl<S: Source> Reads<S> {
         })
     }
 
-    /// Reads for many, and tells each what it wants to know.
-    async fn read_for(&self, callers: Vec<Caller<S::Connection>>) {
+    /// Reads for many, and tells each in time what it wants to know.
+    async fn read_for(&self, mut callers: Vec<Caller<S::Connection>>) {
         // Only now it is known who still waits.
-        let mut callers = callers;
-        callers.retain(|caller| !caller.answer.is_closed());
+        callers.retain(|caller| !caller.telling.is_closed());
         let Some(until) = callers.iter().map(|caller| caller.until).max() else {
             return;
         };
         if callers.len() == 1 {
             for caller in callers {
-                let found = self.read(&caller.read, until).await;
-                let _ = caller.answer.send(found);
+                let _ = caller.telling.send(self.read(&caller.read, until).await);
             }
             return;
         }
-        let (mget, places) = merged(&callers);
-        let (connection, values) = match self.source.read(&mget, until).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                for caller in callers {
-                    let _ = caller.answer.send(Err(error.clone()));
-                }
-                return;
-            }
-        };
-        let values: Vec<Option<Bytes>> = values.into_iter().map(bytes).collect();
-        let companies = companies(&callers, &places, values.len());
-        let mut places = places.into_iter();
-        for caller in callers {
-            let slot = places.next().unwrap_or(usize::MAX);
-            let company = companies.get(slot).cloned().flatten();
-            let slot = values.get(slot).cloned().flatten();
-            let mut value = || values.get(places.next()?)?.as_ref();
-            let versions = names(&caller.read.mget).skip(1);
-            let versions = versions
-                .map(|_| Version::read(value().map(AsRef::as_ref)))
-                .collect();
-            self.sizes.remember(caller.read.slot, slot.as_ref());
-            let _ = caller.answer.send(Ok(Found {
-                connection: connection.clone(),
-                slot,
-                company,
-                versions,
-            }));
+        let (mut batch, mget) = Batch::new(callers);
+        match self.read_batch(&mut batch, &mget, until).await {
+            Ok((connection, values)) => batch.tell(&connection, values, &self.sizes),
+            Err(error) => batch.fail(&error),
         }
     }
 
-    /// Passes a turn on to those who wait, as a driver's, or ends it.
-    fn pass_on(
+    /// Sends for a batch, until the deadline of its youngest caller. The others leave it at
+    /// their own: they have no other clock.
+    async fn read_batch(
         &self,
-        of: LineId,
-        is_drivers: bool,
-    ) -> Option<(Handle, Vec<Caller<S::Connection>>)> {
+        batch: &mut Batch<S::Connection>,
+        mget: &Cmd,
+        until: Instant,
+    ) -> Answer<S::Connection> {
+        let mut answer = pin!(self.source.read(mget, until));
+        while let Some(next) = batch.next_deadline()
+            && next < until
+        {
+            let in_time = async { Ok(answer.as_mut().await) };
+            match self.source.within(next, in_time).await {
+                Ok(answer) => return answer,
+                Err(too_late) => batch.leave_behind(next, &too_late),
+            }
+        }
+        // It ends by itself, and it is judged how.
+        answer.await
+    }
+
+    /// Makes a caller's turn a driver's, if anybody waits, or ends it.
+    fn pass_on(&self, of: LineId) -> Option<Handle> {
         let mut lines = self.lock();
         let at = lines.iter().position(|line| line.of == of)?;
         let line = &mut lines[at];
         // The others who still have a turn from calmer times pass theirs on, or are drivers.
         let enough = line.drivers > 0 && line.turns > GATHERING;
-        if !line.waiting.is_empty() && (is_drivers || !enough) {
-            line.drivers += usize::from(!is_drivers);
-            return Some((line.runtime.clone(), line.next()));
+        if line.waiting.is_empty() || enough {
+            Self::end_turn(&mut lines, at, false);
+            return None;
         }
-        Self::end_turn(&mut lines, at, is_drivers);
-        None
+        line.drivers += 1;
+        Some(line.runtime.clone())
+    }
+
+    /// Whom a driver sends for next; its turn ends if nobody waits.
+    fn next(&self, of: LineId) -> Option<Vec<Caller<S::Connection>>> {
+        let mut lines = self.lock();
+        let at = lines.iter().position(|line| line.of == of)?;
+        let line = &mut lines[at];
+        if line.waiting.is_empty() {
+            Self::end_turn(&mut lines, at, true);
+            return None;
+        }
+        line.is_driven = true;
+        Some(line.next())
     }
 
     fn end_turn(lines: &mut Vec<Line<S::Connection>>, at: usize, is_drivers: bool) {
         let line = &mut lines[at];
         line.turns -= 1;
-        line.drivers -= usize::from(is_drivers);
+        if is_drivers {
+            line.drivers -= 1;
+            // The other driver says so again, if there is one.
+            line.is_driven = false;
+        }
         if line.turns == 0 {
             lines.swap_remove(at);
         }
@@ -336,7 +366,7 @@ impl<S: Source> Reads<S> {
         let Some(at) = lines.iter().position(|line| line.of == of) else {
             return;
         };
-        let waiting = std::mem::take(&mut lines[at].waiting);
+        let waiting = mem::take(&mut lines[at].waiting);
         Self::end_turn(&mut lines, at, true);
         drop(lines);
         // After the lock: this wakes them, and a waker may be anybody's.
@@ -358,6 +388,7 @@ impl<C> Line<C> {
             runtime,
             turns: 0,
             drivers: 0,
+            is_driven: false,
             waiting: VecDeque::new(),
             sweep_at: Self::FIRST_SWEEP,
         }
@@ -374,7 +405,7 @@ impl<C> Line<C> {
     fn wait(&mut self, caller: Caller<C>) {
         if self.waiting.len() >= self.sweep_at {
             // Dropping these wakes nobody: who would be woken is gone.
-            self.waiting.retain(|caller| !caller.answer.is_closed());
+            self.waiting.retain(|caller| !caller.telling.is_closed());
             self.sweep_at = (2 * self.waiting.len()).max(Self::FIRST_SWEEP);
         }
         self.waiting.push_back(caller);
@@ -384,7 +415,7 @@ impl<C> Line<C> {
     fn next(&mut self) -> Vec<Caller<C>> {
         let first = self.waiting.front().map(|caller| caller.read.slot);
         if let (Size::Large, Some(slot)) = (self.of.1, first) {
-            let waiting = std::mem::take(&mut self.waiting);
+            let waiting = mem::take(&mut self.waiting);
             let (next, others): (Vec<_>, _) = waiting
                 .into_iter()
                 .partition(|caller| caller.read.slot == slot);
@@ -406,20 +437,31 @@ impl<S: Source> Turn<S> {
         }
     }
 
-    /// Sends what waits, one batch after the other, until nobody does.
-    async fn drive(mut self, mut next: Vec<Caller<S::Connection>>) {
-        loop {
-            self.reads.read_for(next).await;
+    /// Sends what waits, one batch after the other, until nobody does. Nobody is taken out of
+    /// line before it runs, since others, who do run, may take them meanwhile.
+    async fn drive(mut self) {
+        while let Some(callers) = self.reads.next(self.line) {
+            self.reads.read_for(callers).await;
             // Those who were just told may have more to ask: let them come, and not one of
             // them leave on its own, ahead of the others.
-            tokio::task::yield_now().await;
-            match self.reads.pass_on(self.line, true) {
-                Some((_, callers)) => next = callers,
-                None => break,
-            }
+            let_others_run().await;
         }
         self.ended = true;
     }
+}
+
+/// Puts a task behind those that are ready to run, where any thread of the runtime finds it.
+/// (What `yield_now` puts off is kept by its thread, which others may hold up.)
+async fn let_others_run() {
+    let mut is_behind = false;
+    poll_fn(|context| {
+        if mem::replace(&mut is_behind, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A caller's turn ends, whether it got its answer or was dropped before: who waits is sent
@@ -435,107 +477,9 @@ impl<S: Source> Drop for Turn<S> {
         }
         if self.drives {
             self.reads.abandon(self.line);
-        } else if let Some((runtime, callers)) = self.reads.pass_on(self.line, false) {
+        } else if let Some(runtime) = self.reads.pass_on(self.line) {
             let driver = Turn::new(&self.reads, self.line, true);
-            runtime.spawn(driver.drive(callers));
-        }
-    }
-}
-
-/// One `MGET` for all, and the place in it of each name that each of them wants.
-fn merged<C>(callers: &[Caller<C>]) -> (Cmd, Vec<usize>) {
-    let wanted = callers.iter().flat_map(|caller| names(&caller.read.mget));
-    let wanted: Vec<&[u8]> = wanted.collect();
-    let length = wanted.iter().map(|name| name.len()).sum::<usize>();
-    let mut mget = Cmd::with_capacity(1 + wanted.len(), 4 + length);
-    mget.arg("MGET");
-    let mut seen = HashMap::with_capacity_and_hasher(wanted.len(), DefaultHashBuilder::default());
-    let places = wanted.into_iter().map(|name| {
-        let new = seen.len();
-        *seen.entry(name).or_insert_with(|| {
-            mget.arg(name);
-            new
-        })
-    });
-    let places = places.collect();
-    (mget, places)
-}
-
-/// For the places of slots that several want, what they share.
-fn companies<C>(callers: &[Caller<C>], places: &[usize], values: usize) -> Vec<Option<Company>> {
-    let mut wanted = vec![false; values];
-    let mut companies = vec![None; values];
-    let mut at = 0;
-    for caller in callers {
-        let slot = places.get(at).copied().unwrap_or(usize::MAX);
-        at += names(&caller.read.mget).count();
-        if let (Some(wanted), Some(company)) = (wanted.get_mut(slot), companies.get_mut(slot)) {
-            if *wanted && company.is_none() {
-                *company = Some(Company::default());
-            }
-            *wanted = true;
-        }
-    }
-    companies
-}
-
-/// The names that an `MGET` asks for.
-fn names(mget: &Cmd) -> impl Iterator<Item = &[u8]> {
-    let arguments = mget.args_iter().filter_map(|argument| match argument {
-        Arg::Simple(bytes) => Some(bytes),
-        _ => None,
-    });
-    arguments.skip(1)
-}
-
-fn name(mget: &Cmd, at: usize) -> &[u8] {
-    names(mget).nth(at).unwrap_or_default()
-}
-
-/// Which slots were large when they were last read. One that is forgotten, for another that
-/// falls on its place, costs a batch that takes longer.
-struct Sizes {
-    hasher: DefaultHashBuilder,
-    large: Box<[AtomicU64]>,
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Self {
-            hasher: DefaultHashBuilder::default(),
-            large: (0..MOST_LARGE).map(|_| AtomicU64::new(0)).collect(),
-        }
-    }
-}
-
-impl Sizes {
-    fn hash(&self, slot: &[u8]) -> u64 {
-        // A zero is no slot.
-        self.hasher.hash_one(slot).max(1)
-    }
-
-    fn place(&self, slot: u64) -> &AtomicU64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "any bits of a hash will do"
-        )]
-        let at = slot as usize % MOST_LARGE;
-        &self.large[at]
-    }
-
-    fn of(&self, slot: u64) -> Size {
-        if self.place(slot).load(Ordering::Relaxed) == slot {
-            Size::Large
-        } else {
-            Size::Small
-        }
-    }
-
-    fn remember(&self, slot: u64, value: Option<&Bytes>) {
-        let is_large = value.is_some_and(|value| value.len() >= LARGE);
-        if is_large != (self.of(slot) == Size::Large) {
-            let content = if is_large { slot } else { 0 };
-            self.place(slot).store(content, Ordering::Relaxed);
+            runtime.spawn(driver.drive());
         }
     }
 }
@@ -568,13 +512,16 @@ impl<S: Source> fmt::Debug for Gather<S> {
 #[cfg(test)]
 mod tests {
     use std::pin::{Pin, pin};
-    use std::task::{Context, Poll, Waker};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::task::{Context, Waker};
     use std::time::Duration;
 
+    use redis::Arg;
     use tokio::runtime::Builder;
     use tokio::sync::{mpsc, watch};
     use tokio::task::{JoinHandle, JoinSet, yield_now};
 
+    use super::sizes::LARGE;
     use super::*;
 
     /// A source that answers when the test says so, with a clock of its own.
@@ -602,7 +549,10 @@ mod tests {
 
         async fn read(self: &Arc<Self>, mget: &Cmd, until: Instant) -> Answer<()> {
             let (answer, answered) = oneshot::channel();
-            let names = names(mget).map(|name| String::from_utf8_lossy(name).into_owned());
+            let names = mget.args_iter().skip(1).map(|name| match name {
+                Arg::Simple(name) => String::from_utf8_lossy(name).into_owned(),
+                _ => panic!("not a name"),
+            });
             let until_ms = (until - self.begin).as_millis();
             let _ = self.asked.send(Asked {
                 names: names.collect(),
@@ -659,7 +609,7 @@ mod tests {
     fn shown(found: Result<Found<()>, Error>) -> Outcome {
         let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
         let found = found.map_err(|error| error.to_string())?;
-        Ok((found.slot.map(text), found.versions))
+        Ok((found.slot.map(text), found.versions.to_vec()))
     }
 
     /// What a caller gets of [`Asked::tell`].
@@ -669,10 +619,9 @@ mod tests {
         Ok((Some(slot.to_owned()), versions))
     }
 
-    fn mget(names: &str) -> Cmd {
-        let mut mget = Cmd::new();
-        mget.arg("MGET").arg(names.split(' ').collect::<Vec<_>>());
-        mget
+    fn wanted(names: &str) -> Wanted {
+        let mut names = names.split(' ').map(|name| [name, "", ""]);
+        Wanted::new(names.next().unwrap(), names)
     }
 
     impl Asked {
@@ -723,8 +672,8 @@ mod tests {
 
         /// A caller, which has come when this returns.
         async fn caller(&self, names: &str) -> JoinHandle<Outcome> {
-            let (gather, mget) = (self.gather.clone(), mget(names));
-            let caller = tokio::spawn(async move { shown(gather.read(mget).await) });
+            let (gather, wanted) = (self.gather.clone(), wanted(names));
+            let caller = tokio::spawn(async move { shown(gather.read(wanted).await) });
             yield_now().await;
             caller
         }
@@ -776,7 +725,7 @@ mod tests {
     async fn a_lone_read_leaves_at_once_and_as_it_is() {
         let mut test = Test::new();
         let gather = test.gather.clone();
-        let mut read = pin!(gather.read(mget("a v1 v2")));
+        let mut read = pin!(gather.read(wanted("a v1 v2")));
         assert!(poll(read.as_mut()).is_pending());
         let asked = test.asked.try_recv().expect("sent by the first poll");
         assert_eq!(asked.text(), "a v1 v2");
@@ -910,7 +859,7 @@ mod tests {
             let gather = gather.clone();
             callers.spawn(async move {
                 for _ in 0..3 {
-                    shown(gather.read(mget(name)).await).unwrap();
+                    shown(gather.read(wanted(name)).await).unwrap();
                 }
             });
         }
@@ -921,7 +870,7 @@ mod tests {
             asked.tell();
         }
         // `b` found a turn; from then on all three keep company.
-        assert_eq!(sent, ["b", "c d", "b c d", "b c d"]);
+        assert_eq!(sent, ["b", "c d b", "c d b", "c d"]);
     }
 
     #[tokio::test]
@@ -1054,6 +1003,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_driver_has_the_clock_of_those_who_come_while_it_is_at_work() {
+        let mut test = Test::new();
+        let _under_way = test.callers(&["a", "b"]).await;
+        let (first, second) = (test.next().await, test.next().await);
+        let _before = test.caller("c").await;
+        first.tell();
+        let gathered = test.next().await;
+        let before = test.caller("c").await;
+        gathered.tell();
+        // The driver goes on with those who came.
+        let _not_answered = test.next().await;
+        let mut driven = Vec::new();
+        for began in [10, 20, 30] {
+            test.set_clock(began);
+            driven.push((began, test.caller("d").await));
+        }
+        test.set_clock(90);
+        let youngest = test.caller("d").await;
+        second.tell();
+        let gathered = test.next().await;
+        // In line behind two batches.
+        let behind = test.caller("e").await;
+        test.set_clock(LIMIT);
+        assert_eq!(before.await.unwrap(), Err("too late".into()));
+        let _not_answered = test.next().await;
+        for (began, caller) in driven {
+            test.set_clock(began + LIMIT - 1);
+            test.expect_silence().await;
+            assert!(!caller.is_finished());
+            test.set_clock(began + LIMIT);
+            assert_eq!(caller.await.unwrap(), Err("too late".into()));
+        }
+        gathered.tell();
+        assert_eq!(youngest.await.unwrap(), told("d", &[]));
+        test.set_clock(90 + LIMIT);
+        assert_eq!(behind.await.unwrap(), Err("too late".into()));
+        test.expect_nothing_left().await;
+    }
+
+    #[tokio::test]
     async fn who_waits_in_line_too_long_leaves_it() {
         let mut test = Test::new();
         let _under_way = test.callers(&["a", "b"]).await;
@@ -1165,8 +1154,14 @@ mod tests {
         let runtime = on_a_runtime();
         let gather = test.gather.clone();
         let entered = runtime.enter();
-        let mut turns = [pin!(gather.read(mget("a"))), pin!(gather.read(mget("b")))];
-        let mut waiting = [pin!(gather.read(mget("c"))), pin!(gather.read(mget("d")))];
+        let mut turns = [
+            pin!(gather.read(wanted("a"))),
+            pin!(gather.read(wanted("b"))),
+        ];
+        let mut waiting = [
+            pin!(gather.read(wanted("c"))),
+            pin!(gather.read(wanted("d"))),
+        ];
         for read in turns.iter_mut().chain(&mut waiting) {
             assert!(poll(read.as_mut()).is_pending());
         }
@@ -1186,6 +1181,79 @@ mod tests {
         assert!(gather.0.lock().is_empty());
     }
 
+    /// A caller that holds up its thread once it has its answer, until it is released.
+    fn holds_up_its_thread(test: &Test, name: &'static str) -> std::sync::mpsc::Sender<()> {
+        let (release, released) = std::sync::mpsc::channel();
+        let gather = test.gather.clone();
+        tokio::spawn(async move {
+            gather.read(wanted(name)).await.unwrap();
+            released.recv().unwrap_err();
+        });
+        release
+    }
+
+    async fn until_waiting(test: &Test, callers: usize) {
+        while test.waiting() < callers {
+            yield_now().await;
+        }
+    }
+
+    /// On two threads, and not for ever.
+    fn on_two_threads(test: impl Future<Output = ()>) {
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.worker_threads(2).enable_time().build().unwrap();
+        let limit = Duration::from_secs(20);
+        let done = runtime.block_on(async { tokio::time::timeout(limit, test).await });
+        done.expect("whoever waits is called");
+    }
+
+    #[test]
+    fn a_driver_is_not_held_up_with_the_thread_it_was_on() {
+        on_two_threads(async {
+            let mut test = Test::with_turns(1);
+            let _a = test.caller("a").await;
+            let first = test.next().await;
+            let _b = test.caller("b").await;
+            until_waiting(&test, 1).await;
+            first.tell();
+            let second = test.next().await;
+            let _c = test.caller("c").await;
+            let _under_way = test.next().await;
+            let _release = holds_up_its_thread(&test, "d");
+            until_waiting(&test, 1).await;
+            second.tell();
+            let third = test.next().await;
+            assert_eq!(third.text(), "d");
+            let _e = test.caller("e").await;
+            until_waiting(&test, 1).await;
+            third.tell();
+            assert_eq!(test.next().await.text(), "e");
+        });
+    }
+
+    #[test]
+    fn who_comes_before_a_driver_runs_has_a_clock() {
+        on_two_threads(async {
+            let mut test = Test::with_turns(1);
+            let _release = holds_up_its_thread(&test, "a");
+            let first = test.next().await;
+            let _b = test.caller("b").await;
+            until_waiting(&test, 1).await;
+            // The driver is spawned on the thread that is held up then.
+            first.tell();
+            while test.gather.0.lock()[0].drivers == 0 {
+                yield_now().await;
+            }
+            // Has the other turn, and is not polled any more.
+            let mut c = pin!(test.gather.read(wanted("c")));
+            assert!(poll(c.as_mut()).is_pending());
+            let waiting = test.caller("d").await;
+            until_waiting(&test, 2).await;
+            test.set_clock(LIMIT);
+            assert_eq!(waiting.await.unwrap(), Err("too late".into()));
+        });
+    }
+
     /// Callers who come, leave and are answered in any order: each answer is from after its
     /// caller began, its parts from one moment, and in the end nothing is left.
     #[tokio::test]
@@ -1199,7 +1267,7 @@ mod tests {
                 match random.below(6) {
                     0 | 1 => {
                         let (slot, version) = (random.below(8), random.below(3));
-                        let read = mget(&format!("slot{slot} version{version}"));
+                        let read = wanted(&format!("slot{slot} version{version}"));
                         callers.push(tokio::spawn(dated(test.gather.clone(), read)));
                     }
                     2 if !callers.is_empty() => {
@@ -1237,11 +1305,11 @@ mod tests {
     }
 
     /// Whether what this caller got was read after it began.
-    async fn dated(gather: Arc<Gather<Fake>>, read: Cmd) -> bool {
+    async fn dated(gather: Arc<Gather<Fake>>, read: Wanted) -> bool {
         let began = gather.0.source.moment();
         let found = gather.read(read).await.unwrap();
         let moment = Version::read(found.slot.as_deref());
-        assert_eq!(found.versions, [moment], "read at one moment");
+        assert_eq!(*found.versions, [moment], "read at one moment");
         moment.number() > Some(began)
     }
 
