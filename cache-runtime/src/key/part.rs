@@ -176,7 +176,7 @@ impl<'a> KeyWriter<'a> {
     /// Writes several values as one, in parentheses: `(1,'a')`.
     #[inline(always)]
     pub fn list(mut self) -> ListWriter<'a> {
-        self.sink.open_list();
+        self.sink.punctuation(b'(');
         ListWriter {
             sink: self.sink,
             empty: true,
@@ -200,7 +200,7 @@ impl ListWriter<'_> {
     /// Closes the list.
     #[inline]
     pub fn end(mut self) -> Written {
-        self.sink.close_list();
+        self.sink.punctuation(b')');
         Written(())
     }
 }
