@@ -66,6 +66,9 @@ use super::sink::Sink;
 )]
 pub trait KeyPart {
     /// Writes this value, as one of the writer's forms.
+    ///
+    /// The same at each time: a call writes its key more than once, to hash, compare and
+    /// keep it.
     fn write(&self, out: KeyWriter<'_>) -> Written;
 }
 
