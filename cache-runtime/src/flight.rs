@@ -105,10 +105,6 @@ impl<Seen> Default for Flights<Seen> {
 impl<Seen> Flights<Seen> {
     /// Locks the shard of `key`. Held for moments, never across an await.
     pub(crate) fn lock(&self, key: &Key) -> Shard<'_, Seen> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "any bits of a hash will do"
-        )]
         let shard = (self.hasher.hash_one(key) >> 32) as usize % SHARDS;
         Shard {
             flights: self,
