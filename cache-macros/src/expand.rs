@@ -141,19 +141,19 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
     });
     let hit = matches!(output, Output::Value(_)).then(|| {
         quote_spanned! {blame=>
-            if let ::core::option::Option::Some(hit) = #private::CachedCall::hit(&mut #call) {
-                return hit;
-            }
+            let #call = match #private::CachedCall::hit(#call) {
+                ::core::result::Result::Ok(hit) => return hit,
+                ::core::result::Result::Err(#call) => #call,
+            };
         }
     });
-    let mutable = hit.is_some().then(|| quote!(mut));
     let returned = expand_returned(&runtime, &output);
     // A statement of its own: what the placeholders made, such as a guard, is
     // gone before the function waits.
     let statements = quote_spanned! {Span::mixed_site()=>
         #returned
         #[allow(clippy::used_underscore_binding)]
-        let #mutable #call = #start;
+        let #call = #start;
         #hit
         #or_load
     };
@@ -583,7 +583,7 @@ mod tests {
                 pub async fn get<T: Get>(&self, id: u64) -> Result<T, Error> {
                     #![allow(unused)]
                     #[allow(clippy::used_underscore_binding)]
-                    let mut call = ::cache_runtime::__private::CachedCall::start(
+                    let call = ::cache_runtime::__private::CachedCall::start(
                         {
                             static SITE: ::cache_runtime::__private::CallSite =
                                 ::cache_runtime::__private::CallSite::new(
@@ -656,11 +656,10 @@ mod tests {
                             ),
                         ),
                     );
-                    if let ::core::option::Option::Some(hit) =
-                        ::cache_runtime::__private::CachedCall::hit(&mut call)
-                    {
-                        return hit;
-                    }
+                    let call = match ::cache_runtime::__private::CachedCall::hit(call) {
+                        ::core::result::Result::Ok(hit) => return hit,
+                        ::core::result::Result::Err(call) => call,
+                    };
                     ::cache_runtime::__private::CachedCall::or_load(call, async move {
                         #[allow(
                             unreachable_code,
@@ -825,7 +824,7 @@ mod tests {
             quote! {
                 async fn token(id: u64) -> Token {
                     #[allow(clippy::used_underscore_binding)]
-                    let mut call = if id > 0 {
+                    let call = if id > 0 {
                         ::cache_runtime::__private::CachedCall::start(
                             #site,
                             ::cache_runtime::__private::global_cache(),
@@ -852,11 +851,10 @@ mod tests {
                             }
                         })
                     };
-                    if let ::core::option::Option::Some(hit) =
-                        ::cache_runtime::__private::CachedCall::hit(&mut call)
-                    {
-                        return hit;
-                    }
+                    let call = match ::cache_runtime::__private::CachedCall::hit(call) {
+                        ::core::result::Result::Ok(hit) => return hit,
+                        ::core::result::Result::Err(call) => call,
+                    };
                     ::cache_runtime::__private::CachedCall::or_load_and_keep(
                         call,
                         |value| if ::cache_runtime::__private::ask(value, Token::is_empty) {

@@ -236,7 +236,7 @@ impl CounterTable {
 }
 
 /// Which chunk an index is in, and where in it: worked out once for each site.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Place(u32);
 
 impl Place {
@@ -352,6 +352,8 @@ pub struct SiteStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::Role;
+    use std::sync::Barrier;
 
     #[test]
     fn no_count_is_lost_with_more_threads_than_stripes() {
@@ -364,6 +366,28 @@ mod tests {
             });
         }
         assert_eq!(table.snapshot(0).hits, 2 * 1000 * (STRIPES as u64 + 8));
+    }
+
+    #[test]
+    fn threads_that_call_first_at_once_agree_on_a_place() {
+        for _ in 0..100 {
+            let function = Function::new("f", "f.rs", 1, Role::invalidates(&[]));
+            let site: &'static CallSite = Box::leak(Box::new(CallSite::new(function)));
+            let start = Barrier::new(4);
+            let places = std::thread::scope(|scope| {
+                let place = || {
+                    start.wait();
+                    site.place().0
+                };
+                let threads = [(); 4].map(|()| scope.spawn(place));
+                threads.map(|thread| thread.join().unwrap())
+            });
+            let sites = SITES.lock().unwrap();
+            let mut its = (0..sites.len()).filter(|&at| std::ptr::eq(sites[at], site));
+            let index = its.next().map(|at| at + 1);
+            assert_eq!(places, [Place::of(index.unwrap()).0; 4]);
+            assert_eq!(its.next(), None);
+        }
     }
 
     #[test]

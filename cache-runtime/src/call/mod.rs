@@ -1,10 +1,11 @@
 //! One cached call and one invalidation, top to bottom.
 //!
-//! `#[cached]` expands to `CachedCall::start(…).or_load(async move { body }).await`;
+//! `#[cached]` expands to a [`CachedCall::start`], to a `return` of its
+//! [`hit`](CachedCall::hit), and to `call.or_load(async move { body }).await`;
 //! [`future`] says to what for functions that return a future.
 //! [`CachedCall::start`] borrows the arguments, and answers from the local tier
-//! if it can: then the body is dropped without having been polled. Else the body
-//! is the call's *load*, and [`CachedCall::or_load`] runs it in one of three ways:
+//! if it can: then the body's future is not even made. Else the body is the
+//! call's *load*, and [`CachedCall::or_load`] runs it in one of three ways:
 //!
 //! * *led*: this caller loads and stores, others wait for it;
 //! * *boarded*: this caller waits for another's load, and drops its own;
@@ -18,7 +19,6 @@ mod local;
 #[cfg(feature = "redis")]
 mod shared;
 
-use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,22 +162,23 @@ impl<S: Shape> CachedCall<S> {
         ))))
     }
 
-    /// The answer, if there is one already.
+    /// The answer, if there is one already; else the call goes on.
+    ///
+    /// # Errors
+    ///
+    /// With the call.
     #[expect(
         clippy::inline_always,
         reason = "a value is cloned to where it is returned"
     )]
     #[inline(always)]
-    pub fn hit(&mut self) -> Option<S::Return>
+    pub fn hit(self) -> Result<S::Return, Self>
     where
         S::Value: CacheValue,
     {
-        match mem::replace(&mut self.0, Started::Bypass) {
-            Started::Hit(hit) => S::from_hit(hit),
-            started => {
-                self.0 = started;
-                None
-            }
+        match self.0 {
+            Started::Hit(hit) => S::from_hit(hit).ok_or(Self(Started::Bypass)),
+            started => Err(Self(started)),
         }
     }
 
@@ -203,6 +204,7 @@ impl<S: Shape> CachedCall<S> {
         match self.0 {
             // Pinned once, and passed on by reference: the body's state is often large.
             Started::Miss(request) => request.get_or_load::<S, _>(keep, pin!(load)).await,
+            // A hit that nobody asked for, or a call that leaves the cache alone.
             Started::Hit(_) | Started::Bypass => load.await,
         }
     }

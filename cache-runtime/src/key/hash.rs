@@ -52,19 +52,17 @@ impl NameHasher {
         self.0.write(bytes);
     }
 
+    // As 128 bits, which are mixed in at once. Fewer wait apart from all bytes, and their order
+    // among them is lost: `(('x'),())` would have the hash of `((),('x'))`.
+
     #[inline(always)]
     pub(super) fn number(&mut self, value: u64) {
-        self.0.write_u64(value);
+        self.0.write_u128(u128::from(value));
     }
 
     #[inline(always)]
-    pub(super) fn open_list(&mut self) {
-        self.0.write_u8(b'(');
-    }
-
-    #[inline(always)]
-    pub(super) fn close_list(&mut self) {
-        self.0.write_u8(b')');
+    pub(super) fn punctuation(&mut self, byte: u8) {
+        self.0.write_u128(u128::from(byte) << 64);
     }
 
     /// Finished text, a whole name or a value of one.
@@ -75,28 +73,27 @@ impl NameHasher {
         while let Some(&first) = text.as_bytes().get(at) {
             let rest = &text[at..];
             let word = word_at_start(rest);
-            if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()) {
+            if is_number(word) {
                 self.literal(&text.as_bytes()[literal..at]);
                 self.digits(word);
                 at += word.len();
             } else if matches!(first, b'\'' | b'(' | b')') || first == b',' && lists > 0 {
                 self.literal(&text.as_bytes()[literal..at]);
+                self.punctuation(first);
                 at += 1;
                 match first {
                     b'\'' => {
                         let rest = &rest[1..];
-                        let (quoted, after) = rest.split_once('\'').unwrap_or((rest, ""));
+                        let quoted = rest.split_once('\'').map_or(rest, |(quoted, _)| quoted);
                         in_pieces(quoted.as_bytes(), |piece| self.piece(piece));
-                        at = text.len() - after.len();
+                        at += quoted.len();
+                        if at < text.len() {
+                            self.punctuation(b'\'');
+                            at += 1;
+                        }
                     }
-                    b'(' => {
-                        lists += 1;
-                        self.open_list();
-                    }
-                    b')' => {
-                        lists = lists.saturating_sub(1);
-                        self.close_list();
-                    }
+                    b'(' => lists += 1,
+                    b')' => lists = lists.saturating_sub(1),
                     _ => {}
                 }
             } else {
@@ -116,6 +113,12 @@ impl NameHasher {
             Err(_) => in_pieces(digits.as_bytes(), |piece| self.piece(piece)),
         }
     }
+}
+
+/// Whether a word is a number as values are: `007` is none.
+fn is_number(word: &str) -> bool {
+    let digits = word.bytes().all(|byte| byte.is_ascii_digit());
+    digits && !word.is_empty() && (word == "0" || !word.starts_with('0'))
 }
 
 /// The letters and digits that this begins with.
@@ -195,6 +198,27 @@ mod tests {
             let hashes = NameHashes::default();
             assert_eq!(hashes.of(&text), hashes.of(&text));
             assert_eq!(hashes.of(&like_a_name), hashes.of(&like_a_name));
+        }
+    }
+
+    #[test]
+    fn what_is_written_in_another_order_hashes_otherwise() {
+        let hashes = NameHashes::default();
+        let hash = |part: &dyn KeyPart| Name::new(&["search:", ""], (&part, ())).hash(&hashes);
+        let (some, none) = (Some("x"), None::<&str>);
+        assert_ne!(hash(&(some, none)), hash(&(none, some)));
+        assert_ne!(hash(&(1, "x")), hash(&("x", 1)));
+        assert_ne!(hash(&((1, "x"), 2)), hash(&(1, ("x", 2))));
+        // Else whoever chooses texts could make any number of one hash.
+        for (one, other) in [
+            ("user:7", "user:007"),
+            ("page:(1,2)", "page:(1,,2)"),
+            ("page:((1))", "page:(,(1))"),
+            ("page:(:())", "page:(():)"),
+            ("user:'x'", "'user:'x"),
+            (":a:1:b:2", "1:a:2:b:"),
+        ] {
+            assert_ne!(hashes.of(one), hashes.of(other), "{one} {other}");
         }
     }
 

@@ -66,6 +66,9 @@ use super::sink::Sink;
 )]
 pub trait KeyPart {
     /// Writes this value, as one of the writer's forms.
+    ///
+    /// The same at each time: a call writes its key more than once, to hash, compare and
+    /// keep it.
     fn write(&self, out: KeyWriter<'_>) -> Written;
 }
 
@@ -176,7 +179,7 @@ impl<'a> KeyWriter<'a> {
     /// Writes several values as one, in parentheses: `(1,'a')`.
     #[inline(always)]
     pub fn list(mut self) -> ListWriter<'a> {
-        self.sink.open_list();
+        self.sink.punctuation(b'(');
         ListWriter {
             sink: self.sink,
             empty: true,
@@ -200,7 +203,7 @@ impl ListWriter<'_> {
     /// Closes the list.
     #[inline]
     pub fn end(mut self) -> Written {
-        self.sink.close_list();
+        self.sink.punctuation(b')');
         Written(())
     }
 }

@@ -104,28 +104,12 @@ impl Sink<'_> {
         }
     }
 
-    /// What the hash knows by other means.
+    /// What stands around values and between them.
     #[inline(always)]
     pub(super) fn punctuation(&mut self, byte: u8) {
         match self {
-            Self::Hash(_) => {}
+            Self::Hash(hasher) => hasher.punctuation(byte),
             _ => self.bytes(&[byte]),
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn open_list(&mut self) {
-        self.punctuation(b'(');
-        if let Self::Hash(hasher) = self {
-            hasher.open_list();
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn close_list(&mut self) {
-        self.punctuation(b')');
-        if let Self::Hash(hasher) = self {
-            hasher.close_list();
         }
     }
 

@@ -164,10 +164,16 @@ impl KeyPart for jiff::Zoned {
 
 #[cfg(test)]
 mod tests {
-    use crate::key::{KeyPart, Name};
+    use crate::key::{KeyPart, Name, NameHashes};
 
+    /// Its text, which is also hashed and compared as the value is.
     fn text<K: KeyPart + ?Sized>(part: &K) -> String {
-        Name::new(&["", ""], (part, ())).render().to_string()
+        let name = Name::new(&["", ""], (part, ()));
+        let text = name.render().to_string();
+        let hashes = NameHashes::default();
+        assert_eq!(name.hash(&hashes), hashes.of(&text), "{text}");
+        assert!(name.is(text.as_bytes(), text.len()), "{text}");
+        text
     }
 
     #[test]

@@ -396,6 +396,27 @@ mod tests {
     }
 
     #[test]
+    fn a_name_finds_the_entry_of_its_text_and_no_other() {
+        let table = Table::new(1000);
+        let find = |text: &str| {
+            let name = Name::new(&["login:", ":a7"], (text, ()));
+            let found = table.find(&name, Now::at(0)).is_some();
+            (name.render(), found)
+        };
+        for len in 0..150 {
+            let (key, found) = find(&"x".repeat(len));
+            assert!(!found, "{key}");
+            insert(&table, &format!("{key}\0"), NEVER, 0);
+            insert(&table, key.as_str().strip_suffix('7').unwrap(), NEVER, 0);
+            assert!(!find(&"x".repeat(len)).1, "{key}");
+            insert(&table, key.as_str(), NEVER, 0);
+            assert!(find(&"x".repeat(len)).1, "{key}");
+            drop(table.remove(&key, Now::at(0)));
+            assert!(!find(&"x".repeat(len)).1, "{key}");
+        }
+    }
+
+    #[test]
     fn no_more_entries_than_allowed() {
         for max_entries in [0, 1, 10, 1000] {
             let table = Table::new(max_entries);

@@ -4,6 +4,10 @@
 
 use cache_runtime::{cache_invalidate, cached};
 
+fn hit() -> &'static str {
+    "mine"
+}
+
 const SITE: &str = "mine";
 static CACHE: &str = "mine too";
 
@@ -12,10 +16,10 @@ struct IsResult(u64);
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 struct ReturnType(u64);
 
-#[cached(key = "a:<key>:<call>:<output>:<part0>:<cache>:<site>")]
-async fn arguments(key: u64, call: u64, output: u64, part0: u64, cache: u64, site: u64) -> u64 {
-    let names = key + call + output + part0;
-    assert_eq!((SITE, CACHE), ("mine", "mine too"));
+#[cached(key = "a:<hit>:<call>:<output>:<part0>:<cache>:<site>")]
+async fn arguments(hit: u64, call: u64, output: u64, part0: u64, cache: u64, site: u64) -> u64 {
+    let names = hit + call + output + part0;
+    assert_eq!((SITE, CACHE, self::hit()), ("mine", "mine too", "mine"));
     names + cache + site
 }
 
