@@ -23,7 +23,7 @@ use bytes::Bytes;
 use crate::codec::Form;
 use crate::key::Key;
 use crate::unique;
-use crate::value::{Outcome, SharedValue, outcome};
+use crate::value::{Outcome, SharedValue, into_outcome};
 
 const FORMAT: u8 = 1;
 const LEASE: u8 = b'L';
@@ -144,9 +144,15 @@ impl Entry {
         self.bytes.get(self.header.payload_at..).unwrap_or_default()
     }
 
-    /// The value that one of the company has decoded, if it is of this type.
-    pub(crate) fn decoded<V: Any + Clone>(&self) -> Option<Outcome<V>> {
-        outcome(self.company.as_ref()?.get()?)
+    /// The value that one of the company has decoded, if it is of this type. The last of them
+    /// takes it along, and clones nothing.
+    pub(crate) fn decoded<V: Any + Clone + Send + Sync>(&mut self) -> Option<Outcome<V>> {
+        let company = self.company.take_if(|company| company.get().is_some())?;
+        let value = match Arc::try_unwrap(company) {
+            Ok(last) => last.into_inner()?,
+            Err(company) => company.get()?.clone(),
+        };
+        into_outcome(value)
     }
 
     /// Leaves the value to the company.

@@ -81,6 +81,21 @@ pub(crate) fn outcome<V: Any + Clone>(value: &SharedValue) -> Option<Outcome<V>>
     Some(*outcome)
 }
 
+/// The same, and cloned only if somebody else has it, too.
+#[cfg(feature = "redis")]
+pub(crate) fn into_outcome<V>(value: SharedValue) -> Option<Outcome<V>>
+where
+    V: Any + Clone + Send + Sync,
+{
+    let any: &dyn Any = &*value;
+    if any.is::<Outcome<V>>() {
+        let any: Arc<dyn Any + Send + Sync> = value;
+        return any.downcast().ok().map(Arc::unwrap_or_clone);
+    }
+    let outcome = value.into_outcome().downcast().ok()?;
+    Some(*outcome)
+}
+
 impl<V> Outcome<V> {
     pub(crate) fn into_value(self) -> Option<V> {
         match self {
@@ -477,5 +492,35 @@ pub mod return_failure {
         fn failure(&self) -> fn(&R) -> bool {
             |_| false
         }
+    }
+}
+
+#[cfg(all(test, feature = "redis"))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    #[test]
+    fn the_last_who_has_a_value_takes_it_along() {
+        static CLONES: AtomicUsize = AtomicUsize::new(0);
+        struct Counted;
+        impl Clone for Counted {
+            fn clone(&self) -> Self {
+                CLONES.fetch_add(1, Relaxed);
+                Self
+            }
+        }
+        let value: SharedValue = Arc::new(Outcome::Value(Counted));
+        assert!(into_outcome::<Counted>(value.clone()).is_some());
+        assert_eq!(CLONES.load(Relaxed), 1);
+        assert!(into_outcome::<u8>(value.clone()).is_none());
+        assert!(into_outcome::<Counted>(value).is_some());
+        assert_eq!(CLONES.load(Relaxed), 1);
+
+        // In the other form, it is an `Arc` that is shared.
+        let value: SharedValue = Arc::new(Counted);
+        let outcome = into_outcome::<Arc<Counted>>(value);
+        assert!(matches!(outcome, Some(Outcome::Value(_))));
+        assert_eq!(CLONES.load(Relaxed), 1);
     }
 }

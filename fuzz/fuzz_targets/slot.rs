@@ -43,7 +43,7 @@ mod value {
 
     pub(crate) type SharedValue = std::sync::Arc<()>;
 
-    pub(crate) fn outcome<V>(_: &SharedValue) -> Option<Outcome<V>> {
+    pub(crate) fn into_outcome<V>(_: SharedValue) -> Option<Outcome<V>> {
         None
     }
 }

@@ -48,8 +48,8 @@ impl Request {
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
     {
-        let sight = self.sight(shared).await;
-        if let Some(returned) = self.hit_shared::<S>(sight.as_ref()) {
+        let mut sight = self.sight(shared).await;
+        if let Some(returned) = self.hit_shared::<S>(sight.as_mut()) {
             return returned;
         }
         // In a box: this way is long, and callers carry its state about.
@@ -73,7 +73,10 @@ impl Request {
 
     /// What is served at first sight. Why an entry is not served, if there is one, is found
     /// out again on the way of a miss.
-    fn hit_shared<S: Shape<Value: CacheValue>>(&self, sight: Option<&Sight>) -> Option<S::Return> {
+    fn hit_shared<S: Shape<Value: CacheValue>>(
+        &self,
+        sight: Option<&mut Sight>,
+    ) -> Option<S::Return> {
         match sight? {
             Sight {
                 slot: Slot::Entry(entry),
@@ -97,10 +100,10 @@ impl Request {
         let mut undecodable = None;
         let step = loop {
             let step = self.next_step(shared, sight, undecodable).await;
-            let Step::Serve(entry, watcher) = step else {
+            let Step::Serve(mut entry, watcher) = step else {
                 break step;
             };
-            match self.serve::<S>(&entry, watcher) {
+            match self.serve::<S>(&mut entry, watcher) {
                 Ok(returned) => return returned,
                 Err(error) => {
                     self.report(&error);
@@ -313,7 +316,7 @@ impl Request {
     /// Serves an entry, to those who waited for it as well, and counts that.
     fn serve<S: Shape<Value: CacheValue>>(
         &self,
-        entry: &Entry,
+        entry: &mut Entry,
         watcher: Option<Leader<'_, Seen>>,
     ) -> Result<S::Return, Error> {
         let outcome = if let Some(outcome) = entry.decoded() {

@@ -14,6 +14,7 @@ mod sink;
 mod tag;
 mod types;
 
+use std::borrow::Cow;
 use std::fmt;
 
 pub(crate) use self::hash::NameHashes;
@@ -41,7 +42,7 @@ use crate::error::Error;
 /// assert_eq!(key!("login:<login>"), Key::from("login:'octocat'"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(Box<str>);
+pub struct Key(Cow<'static, str>);
 
 impl Key {
     /// The longest name that is cached, in bytes.
@@ -54,6 +55,11 @@ impl Key {
     /// ```
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A name without values: it needs no text of its own.
+    const fn literal(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -74,13 +80,13 @@ pub(crate) fn check_len(len: usize) -> bool {
 
 impl From<&str> for Key {
     fn from(text: &str) -> Self {
-        Self(text.into())
+        Self(Cow::Owned(text.to_owned()))
     }
 }
 
 impl From<String> for Key {
     fn from(text: String) -> Self {
-        Self(text.into())
+        Self(Cow::Owned(text))
     }
 }
 

@@ -24,7 +24,10 @@ impl<P: Parts> Name<P> {
     }
 
     pub(crate) fn render(&self) -> Key {
-        Key::from(self.text())
+        match self.literals {
+            [literal] => Key::literal(literal),
+            _ => Key::from(self.text()),
+        }
     }
 
     pub(super) fn text(&self) -> String {
