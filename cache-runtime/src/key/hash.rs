@@ -35,7 +35,8 @@ pub(super) struct NameHasher(DefaultHasher);
 impl NameHasher {
     #[inline(always)]
     pub(super) fn finish(&self) -> u64 {
-        // Single bits of it are uneven over numbered keys, under some seeds.
+        // Single bits of it are uneven over numbered keys, under some seeds; the upper ones of
+        // the product, which shards go by, are not.
         self.0.finish().wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
