@@ -75,7 +75,7 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
     } = cached;
     let private = runtime.private(Span::mixed_site());
     let none_ttl = none_ttl.map(|none_ttl| setter("none_ttl", none_ttl));
-    let version = version.map(|version| quote!(.version(#version)));
+    let version = version.map(|version| quote!(.schema(#version)));
     let codec = codec.map(|codec| quote_spanned!(codec.span()=> .codec(|| #codec)));
     let (fixed_ttl, computed_ttl, ttl_of_value) = match ttl {
         None => (None, None, None),
@@ -133,15 +133,15 @@ fn expand_cached(cached: CachedFn) -> TokenStream {
     let keep = expand_keep(&runtime, &output, unless, ttl_of_value);
     let or_load = expand_future(&output, body, |load| match keep {
         None => quote_spanned! {blame=>
-            #private::CachedCall::or_load(#call, #load)
+            #private::CachedCall::resolve(#call, #load)
         },
         Some(keep) => quote_spanned! {blame=>
-            #private::CachedCall::or_load_and_keep(#call, #keep, #load)
+            #private::CachedCall::resolve_keeping(#call, #keep, #load)
         },
     });
     let hit = matches!(output, Output::Value(_)).then(|| {
         quote_spanned! {blame=>
-            let #call = match #private::CachedCall::hit(#call) {
+            let #call = match #private::CachedCall::answer(#call) {
                 ::core::result::Result::Ok(hit) => return hit,
                 ::core::result::Result::Err(#call) => #call,
             };
@@ -656,11 +656,11 @@ mod tests {
                             ),
                         ),
                     );
-                    let call = match ::cache_runtime::__private::CachedCall::hit(call) {
+                    let call = match ::cache_runtime::__private::CachedCall::answer(call) {
                         ::core::result::Result::Ok(hit) => return hit,
                         ::core::result::Result::Err(call) => call,
                     };
-                    ::cache_runtime::__private::CachedCall::or_load(call, async move {
+                    ::cache_runtime::__private::CachedCall::resolve(call, async move {
                         #[allow(
                             unreachable_code,
                             clippy::diverging_sub_expression,
@@ -851,11 +851,11 @@ mod tests {
                             }
                         })
                     };
-                    let call = match ::cache_runtime::__private::CachedCall::hit(call) {
+                    let call = match ::cache_runtime::__private::CachedCall::answer(call) {
                         ::core::result::Result::Ok(hit) => return hit,
                         ::core::result::Result::Err(call) => call,
                     };
-                    ::cache_runtime::__private::CachedCall::or_load_and_keep(
+                    ::cache_runtime::__private::CachedCall::resolve_keeping(
                         call,
                         |value| if ::cache_runtime::__private::ask(value, Token::is_empty) {
                             ::cache_runtime::__private::Keep::Not
@@ -917,7 +917,7 @@ mod tests {
                     );
                     let load = ::cache_runtime::__private::future_of(move || { self.load(id) });
                     async move {
-                        ::cache_runtime::__private::CachedCall::or_load_and_keep(
+                        ::cache_runtime::__private::CachedCall::resolve_keeping(
                             call,
                             move |value| if ::cache_runtime::__private::ask(value, User::is_guest) {
                                 ::cache_runtime::__private::Keep::Not

@@ -58,7 +58,8 @@ pub(crate) fn until(moment: Moment) -> Duration {
     Duration::from_millis(moment.saturating_sub(system::precise()))
 }
 
-fn millis(duration: Duration) -> u64 {
+/// Whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -124,7 +125,6 @@ pub(crate) fn jittered(ttl: Duration, jitter: f64) -> Duration {
 }
 
 /// A pause of `base`, give or take a half, so that processes do not poll in step.
-#[cfg(feature = "redis")]
 pub(crate) fn around(base: Duration) -> Duration {
     base.mul_f64(0.5 + unique::fraction())
 }

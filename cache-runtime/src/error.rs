@@ -174,8 +174,10 @@ impl Error {
     }
 }
 
-#[cfg(feature = "redis")]
 impl Error {
+    /// The reason of what fails without a runtime.
+    pub(crate) const NO_RUNTIME: &str = "this task does not run on a Tokio runtime";
+
     pub(crate) fn lacks(key: &str, feature: &'static str, reason: &dyn fmt::Display) -> Self {
         let message = format!("the value of `{key}` cannot be decoded: {reason}");
         Kind::Lacks { feature, message }.into()

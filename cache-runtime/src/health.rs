@@ -59,7 +59,6 @@ pub enum Status {
 }
 
 impl Status {
-    #[cfg(feature = "redis")]
     pub(crate) fn of(error: &Error) -> Self {
         if error.is_write_refused() {
             Self::WritesRefused(error.clone())

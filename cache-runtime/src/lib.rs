@@ -67,49 +67,40 @@
 //! * `lz4`, `zstd`: compression of them. `zstd` is built by a C compiler.
 //! * `uuid`, `chrono`, `time`, `jiff`: the types of these crates in keys.
 
-// Some of what the tiers have in common is used, or awaited, by the shared one only.
-#![cfg_attr(
-    not(feature = "redis"),
-    allow(
-        dead_code,
-        unused_imports,
-        unused_mut,
-        unused_variables,
-        clippy::needless_return,
-        clippy::unused_async,
-        clippy::match_wildcard_for_single_variants
-    )
-)]
-
-// In reading order: a call, then what it stands on, then what surrounds it.
+// In reading order: the API; a call; where entries are, and how a server is spoken to; what all of
+// that stands on.
 mod cache;
+mod core;
+
 mod call;
-mod clock;
-mod codec;
-mod config;
-#[cfg(feature = "redis")]
-mod entry;
-mod error;
 mod flight;
+mod unsettled;
+
+mod tier;
+
+mod driver;
+
+mod codec;
+mod key;
+mod value;
+
+mod counters;
+mod observe;
+pub mod registry;
+
+mod clock;
+mod error;
 mod health;
+mod sync;
+mod unique;
+
 #[cfg(all(test, shuttle))]
 mod interleavings;
-mod key;
-mod local;
-mod options;
-pub mod registry;
 #[cfg(feature = "sabotage")]
 #[doc(hidden)]
 pub mod sabotage;
 #[cfg(not(feature = "sabotage"))]
 mod sabotage;
-mod settle;
-mod stats;
-#[cfg(feature = "redis")]
-mod store;
-mod sync;
-mod unique;
-mod value;
 
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/guarantees.md")]
@@ -120,45 +111,50 @@ pub mod mistakes {}
 
 pub use cache_macros::{CacheTag, KeyPart, cache_invalidate, cached, key};
 
-pub use crate::cache::{AsCache, Cache, global, install};
-pub use crate::call::{BoxedFuture, RequiresFence, after_commit};
+pub use crate::cache::{
+    AsCache, Cache, CacheBuilder, Options, SiteStats, Stats, global, install,
+};
+pub use crate::call::after_commit::after_commit;
+pub use crate::call::future::BoxedFuture;
+pub use crate::call::invalidate::RequiresFence;
 pub use crate::codec::Codec;
-pub use crate::config::CacheBuilder;
 pub use crate::error::Error;
 pub use crate::health::{Health, Status};
 pub use crate::key::{CacheTag, Key, KeyPart, KeyWriter, ListWriter, Written};
-pub use crate::options::Options;
-pub use crate::stats::{SiteStats, Stats};
+pub use crate::observe::{Event, NotFilled};
 pub use crate::value::CacheValue;
 
 /// What the attributes expand to. Not for use by hand, and not covered by semver.
 #[doc(hidden)]
 pub mod __private {
+    use std::sync::Arc;
+
     pub use crate::__register as register;
-    pub use crate::call::{
-        CachedCall, InvalidateCall, Keep, Returned, ask, future_of, returned_future,
-    };
-    #[cfg(feature = "redis")]
-    pub use crate::entry::{decode_entry, encode_entry};
+    pub use crate::call::cached::{CachedCall, ask};
+    pub use crate::call::future::{Returned, future_of, returned_future};
+    pub use crate::call::invalidate::InvalidateCall;
+    pub use crate::call::load::Keep;
+    pub use crate::call::site::CallSite;
+    use crate::core::Core;
     pub use crate::key::{Name, Parts, RenderedPart, TypeName, part, tag};
     pub use crate::registry::{Node, Registered};
-    pub use crate::stats::CallSite;
+    pub use crate::tier::shared::{decode_entry, encode_entry};
     pub use crate::value::{ReturnType, return_failure, return_shape};
 
+    use crate::AsCache;
     use crate::key::Key;
-    use crate::{AsCache, Cache};
 
     /// The cache of functions without `cache = …`.
-    pub fn global_cache() -> &'static Cache {
-        crate::cache::global_or_off()
+    pub fn global_cache() -> &'static Arc<Core> {
+        crate::cache::global_or_off().core()
     }
 
     /// The cache of functions with it.
-    pub fn as_cache<C: AsCache + ?Sized>(cache: &C) -> &Cache {
-        cache.as_cache()
+    pub fn as_cache<C: AsCache + ?Sized>(cache: &C) -> &Arc<Core> {
+        cache.as_cache().core()
     }
 
-    /// What `key!` makes.
+    /// The key that `key!` yields.
     pub fn key<P: Parts>(name: Name<P>) -> Key {
         name.render()
     }

@@ -9,6 +9,10 @@
 
 #![cfg_attr(not(feature = "sabotage"), allow(dead_code, unreachable_pub))]
 
+use std::time::Duration;
+
+use crate::clock;
+
 /// A mechanism that keeps a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -94,6 +98,51 @@ pub(crate) use self::taken_away::keeps;
 #[cfg(not(feature = "sabotage"))]
 pub(crate) const fn keeps(_: Rule) -> bool {
     true
+}
+
+/// The basis that a filled entry gets: that from before its load.
+pub(crate) fn basis_of_fill<B: Clone>(before_load: &B, after_load: impl FnOnce() -> B) -> B {
+    if keeps(Rule::VersionsBeforeLoad) {
+        before_load.clone()
+    } else {
+        after_load()
+    }
+}
+
+/// The script that fills a slot: one that replaces the lease only.
+pub(crate) fn fill_script(compare_and_fill: &'static str) -> &'static str {
+    if keeps(Rule::CompareAndFill) {
+        compare_and_fill
+    } else {
+        "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])\nreturn 1"
+    }
+}
+
+/// The script that moves a version on: one that removes it where it cannot be counted up.
+pub(crate) fn bump_script(bump_or_unlink: &'static str) -> &'static str {
+    if keeps(Rule::UnlinkWhenFull) {
+        bump_or_unlink
+    } else {
+        "return redis.call('INCR', KEYS[1])"
+    }
+}
+
+/// The first version of a tag: a random one.
+pub(crate) fn first_version(random: u64) -> u64 {
+    if keeps(Rule::RandomVersion) {
+        random
+    } else {
+        1
+    }
+}
+
+/// For how long a waiter waits: up to a bound.
+pub(crate) fn wait_limit(bound: Duration) -> Duration {
+    if keeps(Rule::WaiterBound) {
+        bound
+    } else {
+        clock::FOREVER
+    }
 }
 
 #[cfg(feature = "sabotage")]

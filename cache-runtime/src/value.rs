@@ -82,7 +82,6 @@ pub(crate) fn outcome<V: Any + Clone>(value: &SharedValue) -> Option<Outcome<V>>
 }
 
 /// The same, and cloned only if somebody else has it, too.
-#[cfg(feature = "redis")]
 pub(crate) fn into_outcome<V>(value: SharedValue) -> Option<Outcome<V>>
 where
     V: Any + Clone + Send + Sync,
@@ -495,7 +494,7 @@ pub mod return_failure {
     }
 }
 
-#[cfg(all(test, feature = "redis"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -1,37 +1,55 @@
-//! One invalidation: run the body, then invalidate, whatever became of it.
+//! One invalidation: run the body, then invalidate, however the body ended.
 //!
 //! `#[cache_invalidate]` expands to `InvalidateCall::start(…).run(async move { body }).await`.
+//!
 //! An error may come after the change was committed, and so may a panic or a
-//! caller that gives up; an invalidation too many costs one miss, one too few
+//! caller that gives up. One invalidation too many costs a miss; one too few
 //! costs stale data. So every way out invalidates, unless `on = ok` says otherwise. And after
-//! any but a clean one the change may still come, so it invalidates once more, later.
+//! any but a clean end the change may still come, so the names are invalidated once more, later.
+//!
+//! Behind a fence, from before the body until its outcome is known, nothing that it changes is
+//! stored:
+//!
+//! ```text
+//! fence ──> body ──> Ok:                    invalidate ──> leave the fence
+//!             └────> Err, panic, dropped:   invalidate, and let the fence expire
+//!             └────> the process dies:                  the fence expires
+//! ```
+//!
+//! Without a fence, a process that dies between its commit and its invalidation leaves what it
+//! replaced behind, until the ttl ends.
 
-use tokio::runtime::Handle;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::after_commit;
+use super::due::Due;
 use super::fence::Fence;
-use crate::cache::Cache;
-use crate::key::{CacheTag, Key, Name, Names, Parts};
-use crate::sabotage::{self, Rule};
+use super::scope;
 use crate::value::{Shape, View};
+use crate::core::Core;
+use crate::error::Error;
+use crate::key::{CacheTag, Key, Name, Names, Parts};
 
 /// A call of a `#[cache_invalidate]` function, before its body runs.
 #[derive(Debug)]
 pub struct InvalidateCall {
     due: Due,
+    /// Whether `condition` holds, so that anything is invalidated at all.
+    is_wanted: bool,
 }
 
 /// The same, with names that are read from what the body returns.
 #[derive(Debug)]
 pub struct InvalidateCallWithResult<S, N> {
     due: Due,
+    is_wanted: bool,
     _shape: S,
     names: N,
     /// Names that are due once it is known that the body ended well.
     held: Option<Vec<Key>>,
 }
 
-/// Where a [`InvalidateCallWithResult`] puts the names it reads.
+/// Where a [`InvalidateCallWithResult`] puts the names that it reads.
 #[derive(Debug)]
 pub struct ResultNames(Vec<Key>);
 
@@ -48,12 +66,13 @@ impl ResultNames {
 }
 
 impl InvalidateCall {
-    /// Renders the names that depend on the arguments, before the body takes them.
-    pub fn start<N: Names>(cache: &Cache, names: N) -> Self {
+    /// Renders the names that depend on the arguments, before the body takes those.
+    pub fn start<N: Names>(core: &Arc<Core>, names: N) -> Self {
         let mut rendered = Vec::new();
         names.render_into(&mut rendered);
         Self {
-            due: Due::new(cache, rendered, Vec::new()),
+            due: Due::new(core, rendered, Vec::new()),
+            is_wanted: true,
         }
     }
 
@@ -61,7 +80,7 @@ impl InvalidateCall {
     #[must_use]
     pub fn only_if(mut self, condition: bool) -> Self {
         self.due.names.retain(|_| condition);
-        self.due.wanted = condition;
+        self.is_wanted = condition;
         self
     }
 
@@ -73,6 +92,7 @@ impl InvalidateCall {
     {
         InvalidateCallWithResult {
             due: self.due,
+            is_wanted: self.is_wanted,
             _shape: shape,
             names,
             held: None,
@@ -82,7 +102,7 @@ impl InvalidateCall {
     /// Runs the body, then invalidates.
     pub async fn run<F: Future>(self, is_failure: fn(&F::Output) -> bool, body: F) -> F::Output {
         let due = self.due;
-        after_commit::distrust(&due.cache, &due.names);
+        scope::distrust(&due.core, &due.names);
         let returned = body.await;
         if is_failure(&returned) {
             due.repeat();
@@ -106,9 +126,9 @@ where
 
     /// Runs the body, then invalidates, the names of its value too if it returned one.
     pub async fn run<F: Future<Output = S::Return>>(self, body: F) -> F::Output {
-        after_commit::distrust(self.cache(), self.names_from_arguments());
+        scope::distrust(&self.due.core, self.names_from_arguments());
         let mut due = self.due;
-        if !due.wanted {
+        if !self.is_wanted {
             return body.await;
         }
         let returned = body.await;
@@ -120,12 +140,12 @@ where
             due.names = held;
         }
         if let View::Error = outcome {
-            // What is behind them may yet be committed.
+            // The change behind them may yet be committed.
             due.fences.clear();
             due.repeat();
         }
         if let View::Value(value) = outcome {
-            // Apart from the others, which a panic in here must not take along.
+            // In a list of their own: a panic in here leaves the names from the arguments due.
             let mut names = ResultNames(Vec::new());
             (self.names)(value, &mut names);
             due.names.append(&mut names.0);
@@ -133,104 +153,107 @@ where
         due.invalidate().await;
         returned
     }
+
+    /// Puts a fence around the names that depend on the arguments, while the body runs.
+    #[must_use]
+    pub fn fenced(self, length: Duration) -> FencedCall<S, N> {
+        FencedCall {
+            call: self,
+            length,
+            refuse: None,
+        }
+    }
 }
 
 impl<S, N> InvalidateCallWithResult<S, N> {
-    pub(super) fn cache(&self) -> &Cache {
-        &self.due.cache
-    }
-
-    pub(super) fn names_from_arguments(&self) -> &[Key] {
+    fn names_from_arguments(&self) -> &[Key] {
         self.held.as_deref().unwrap_or(&self.due.names)
     }
-
-    /// Leaves the fence after a clean end.
-    pub(super) fn leave_later(&mut self, fence: Fence) {
-        self.due.fences.push(fence);
-    }
-
-    /// There is nothing to invalidate: the body does not run.
-    pub(super) fn forget(mut self) {
-        self.due.names.clear();
-    }
 }
 
-/// Names that are to be invalidated. Dropped before they were, by a caller that
-/// gave up or a panic, they are invalidated in the background.
+/// A call of a `#[cache_invalidate(…, fence = …)]` function, before its body runs.
 #[derive(Debug)]
-pub(super) struct Due {
-    cache: Cache,
-    names: Vec<Key>,
-    /// To be left once the names are invalidated. Dropped before, they expire.
-    fences: Vec<Fence>,
-    /// Whether anything is to be invalidated at all.
-    wanted: bool,
-    in_background: bool,
+pub struct FencedCall<S: Shape, N> {
+    call: InvalidateCallWithResult<S, N>,
+    length: Duration,
+    /// What to return rather than run the body without a fence.
+    refuse: Option<fn(Error) -> S::Return>,
 }
 
-impl Due {
-    pub(super) fn new(cache: &Cache, names: Vec<Key>, fences: Vec<Fence>) -> Self {
-        Self {
-            cache: cache.clone(),
-            names,
-            fences,
-            wanted: true,
-            in_background: false,
-        }
+impl<S, N> FencedCall<S, N>
+where
+    S: Shape,
+    N: FnOnce(&S::Value, &mut ResultNames),
+{
+    /// Runs the body behind the fence only.
+    #[must_use]
+    pub fn required(mut self, refuse: fn(Error) -> S::Return) -> Self {
+        self.refuse = Some(refuse);
+        self
     }
 
-    /// Within a scope that commits later, that is left to its end.
-    pub(super) async fn invalidate(mut self) {
-        if after_commit::hold(&self.cache, &self.names, &mut self.fences) {
-            self.names.clear();
-            return;
+    /// Places the fence, runs the body, invalidates and, after a clean end, leaves the fence.
+    pub async fn run<F: Future<Output = S::Return>>(self, body: F) -> F::Output {
+        let Self {
+            mut call,
+            length,
+            refuse,
+        } = self;
+        let names = call.names_from_arguments();
+        if names.is_empty() || length.is_zero() {
+            return call.run(body).await;
         }
-        // The names stay here until they are invalidated: this future may be dropped too.
-        let invalidated = self.cache.invalidate_or_report(&self.names).await;
-        self.names.clear();
-        if invalidated {
-            for fence in std::mem::take(&mut self.fences) {
-                fence.leave().await;
-            }
-        }
-    }
-
-    /// The commit may still be under way. Within a scope it is yet to come, and the scope
-    /// repeats all that it invalidates.
-    pub(super) fn repeat(&self) {
-        if !after_commit::is_within() {
-            self.cache.invalidate_again(&self.names);
-        }
-    }
-}
-
-impl Drop for Due {
-    fn drop(&mut self) {
-        if self.names.is_empty() || !sabotage::keeps(Rule::RunOnDrop) {
-            return;
-        }
-        if !self.in_background {
-            self.repeat();
-        }
-        if after_commit::hold_names(&self.cache, &self.names)
-            || self.cache.invalidate_at_once(&self.names)
+        let mut fence = Fence::new(&call.due.core, names, length);
+        if let Err(error) = fence.place().await
+            && let Some(refuse) = refuse
         {
-            return;
+            fence.leave().await;
+            // The body does not run, so there is nothing to invalidate.
+            call.due.names.clear();
+            return refuse(error);
         }
-        let names = std::mem::take(&mut self.names);
-        match Handle::try_current() {
-            Ok(runtime) if !self.in_background => {
-                let due = Due {
-                    cache: self.cache.clone(),
-                    names,
-                    fences: Vec::new(),
-                    wanted: true,
-                    in_background: true,
-                };
-                // If the runtime is shutting down, this drops `due` again, which keeps the names.
-                runtime.spawn(due.invalidate());
-            }
-            _ => self.cache.invalidate_later(&names),
-        }
+        fence.body_begins();
+        call.due.fences.push(fence);
+        call.run(body).await
+    }
+}
+
+/// A return type that can say that there was no fence: a `Result` whose error can be made
+/// from the cache's [`Error`].
+///
+/// ```
+/// use cache_runtime::{RequiresFence, cache_invalidate};
+///
+/// #[derive(Debug)]
+/// enum Refused { Cache(cache_runtime::Error) }
+///
+/// impl From<cache_runtime::Error> for Refused {
+///     fn from(error: cache_runtime::Error) -> Self { Self::Cache(error) }
+/// }
+///
+/// #[cache_invalidate("user:<id>", fence = "10s", fence_required)]
+/// async fn rename(id: u64, name: &str) -> Result<(), Refused> {
+///     println!("renaming {id} to {name}");
+///     Ok(())
+/// }
+///
+/// fn may_be_required<T: RequiresFence>() {}
+/// may_be_required::<Result<(), Refused>>();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`fence_required` returns an error of the cache, which `{Self}` cannot be made from",
+    label = "the function returns `{Self}`",
+    note = "help: return a `Result<…, E>` where `E: From<cache_runtime::Error>`, or leave `fence_required` \
+            out, to run without a fence where there can be none"
+)]
+pub trait RequiresFence: Sized {
+    /// What the function returns where the fence cannot be placed.
+    fn from_cache_error(error: Error) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E: From<Error>> RequiresFence for Result<T, E> {
+    fn from_cache_error(error: Error) -> Self {
+        Err(error.into())
     }
 }

@@ -1,0 +1,618 @@
+//! Where a cache's settings come from: the builder, or the environment.
+
+use std::env::{self, VarError};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Cache;
+use crate::clock::FOREVER;
+use crate::codec::Codec;
+use crate::core::{Core, Settings};
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::observe::{Event, Listener, Observer};
+use crate::tier::Tier;
+use crate::tier::local::Local;
+use crate::tier::shared::{Limits, Shared};
+use crate::unsettled::Unsettled;
+
+/// Builds a [`Cache`]. Nothing here touches the network.
+///
+/// ```
+/// use std::time::Duration;
+/// use cache_runtime::Cache;
+///
+/// let cache = Cache::builder()
+///     .url("memory:")
+///     .namespace("shop")
+///     .default_ttl(Duration::from_secs(300))
+///     .build()?;
+/// # let _ = cache;
+/// # Ok::<_, cache_runtime::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct CacheBuilder {
+    url: String,
+    namespace: String,
+    default_ttl: Duration,
+    codec: Codec,
+    jitter: f64,
+    op_timeout: Duration,
+    connect_timeout: Duration,
+    lease: Duration,
+    lease_wait: Duration,
+    load_limit: Duration,
+    max_entries: usize,
+    settle: Duration,
+    journal_capacity: usize,
+    listener: Option<Listener>,
+}
+
+impl Default for CacheBuilder {
+    fn default() -> Self {
+        Self {
+            url: "memory:".to_owned(),
+            namespace: "cache".to_owned(),
+            default_ttl: Duration::from_secs(300),
+            codec: Codec::JSON,
+            jitter: 0.1,
+            op_timeout: Duration::from_millis(100),
+            connect_timeout: Duration::from_millis(500),
+            lease: Duration::from_secs(3),
+            lease_wait: Duration::from_secs(1),
+            load_limit: Duration::from_secs(30),
+            max_entries: 100_000,
+            settle: Duration::from_secs(5),
+            journal_capacity: 10_000,
+            listener: None,
+        }
+    }
+}
+
+impl CacheBuilder {
+    /// A builder with the settings of the environment, for those that are set.
+    ///
+    /// | variable | sets | for example |
+    /// |---|---|---|
+    /// | `CACHE_URL`, else `VALKEY_URL`, else `REDIS_URL` | [`url`](Self::url) | `redis://localhost` |
+    /// | `CACHE_NAMESPACE` | [`namespace`](Self::namespace) | `shop` |
+    /// | `CACHE_DEFAULT_TTL` | [`default_ttl`](Self::default_ttl) | `90`, `90s`, `1h30m` |
+    ///
+    /// # Errors
+    ///
+    /// If a variable holds what it must not. The error names it.
+    ///
+    /// ```
+    /// let cache = cache_runtime::CacheBuilder::from_env()?.max_entries(10_000).build()?;
+    /// # let _ = cache;
+    /// # Ok::<_, cache_runtime::Error>(())
+    /// ```
+    pub fn from_env() -> Result<Self, Error> {
+        Self::from_variables(|name| match env::var(name) {
+            Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(Error::config(format!("`{name}` is not UTF-8"))),
+        })
+    }
+
+    fn from_variables(get: impl Fn(&str) -> Result<Option<String>, Error>) -> Result<Self, Error> {
+        let mut builder = Self::default();
+        for name in ["CACHE_URL", "VALKEY_URL", "REDIS_URL"] {
+            if let Some(url) = get(name)? {
+                builder.url = url;
+                builder
+                    .tier(&Observer::default())
+                    .map_err(|error| Error::config(format!("`{name}`: {error}")))?;
+                break;
+            }
+        }
+        if let Some(namespace) = get("CACHE_NAMESPACE")? {
+            check_namespace(&namespace)
+                .map_err(|error| Error::config(format!("`CACHE_NAMESPACE`: {error}")))?;
+            builder.namespace = namespace;
+        }
+        if let Some(ttl) = get("CACHE_DEFAULT_TTL")? {
+            builder.default_ttl = parse_ttl(&ttl).ok_or_else(|| {
+                Error::config(format!(
+                    "`CACHE_DEFAULT_TTL` is `{ttl}`; write whole seconds, `90`, or a duration \
+                     above zero, `500ms`, `90s`, `5m`, `1h30m`, `2d`"
+                ))
+            })?;
+        }
+        Ok(builder)
+    }
+
+    /// Which tier to use. Default: `memory:`.
+    ///
+    /// | URL | meaning |
+    /// |---|---|
+    /// | `memory:` | the local tier: in this process only |
+    /// | `off:` | no cache: every read is a miss, every write does nothing |
+    /// | `redis://[user][:password@]host[:port][/database]` | the shared tier, over TCP |
+    /// | `redis+unix:///path[?db=1&user=…&pass=…]` | the shared tier, over a unix socket |
+    ///
+    /// `valkey://` and `valkey+unix://` mean the same as `redis://` and `redis+unix://`.
+    ///
+    /// ```
+    /// # #[cfg(feature = "redis")] {
+    /// // No server needs to be there: the connection is made when it is first needed.
+    /// let cache = cache_runtime::Cache::builder().url("redis://localhost:6379/1").build()?;
+    /// # let _ = cache;
+    /// # }
+    /// # Ok::<_, cache_runtime::Error>(())
+    /// ```
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = url.into();
+        self
+    }
+
+    /// The prefix of all keys on the server, so that applications can share one:
+    /// letters, digits, `_`, `.` and `-`. Default: `cache`.
+    ///
+    /// ```
+    /// let builder = cache_runtime::Cache::builder().namespace("shop");
+    /// # let _ = builder;
+    /// ```
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// How long an entry may be served if nothing else is said. Default: 5 minutes.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = cache_runtime::Cache::builder().default_ttl(Duration::from_secs(60));
+    /// # let _ = builder;
+    /// ```
+    pub fn default_ttl(mut self, ttl: Duration) -> Self {
+        self.default_ttl = ttl;
+        self
+    }
+
+    /// How values are written on the server if nothing else is said. Default:
+    /// [`Codec::JSON`], uncompressed.
+    ///
+    /// ```
+    /// use cache_runtime::{Cache, Codec};
+    ///
+    /// # #[cfg(feature = "lz4")]
+    /// let builder = Cache::builder().codec(Codec::JSON.lz4());
+    /// # let builder = Cache::builder().codec(Codec::JSON);
+    /// # let _ = builder;
+    /// ```
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// Up to which part of its ttl an entry's life is shortened, at random, so
+    /// that what was stored together does not expire together: from 0.0 (not at
+    /// all) to 1.0. The ttl stays the upper bound. Default: 0.1.
+    ///
+    /// ```
+    /// let builder = cache_runtime::Cache::builder().jitter(0.2);
+    /// # let _ = builder;
+    /// ```
+    pub fn jitter(mut self, jitter: f64) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// How long one operation on the server may take before the call goes on
+    /// without the cache. Default: 100 ms.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = cache_runtime::Cache::builder().op_timeout(Duration::from_millis(50));
+    /// # let _ = builder;
+    /// ```
+    pub fn op_timeout(mut self, limit: Duration) -> Self {
+        self.op_timeout = limit;
+        self
+    }
+
+    /// How long an attempt to connect may take, in the background: callers wait
+    /// for it no longer than [`op_timeout`](Self::op_timeout). Default: 500 ms.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = cache_runtime::Cache::builder().connect_timeout(Duration::from_secs(1));
+    /// # let _ = builder;
+    /// ```
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// For how long a process that died while loading keeps others from
+    /// loading; while a load runs, its lease is renewed. Default: 3 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = cache_runtime::Cache::builder().lease(Duration::from_secs(5));
+    /// # let _ = builder;
+    /// ```
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// How long a caller waits for a load in another process before it loads for
+    /// itself. Default: 1 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = cache_runtime::Cache::builder().lease_wait(Duration::from_millis(300));
+    /// # let _ = builder;
+    /// ```
+    pub fn lease_wait(mut self, limit: Duration) -> Self {
+        self.lease_wait = limit;
+        self
+    }
+
+    /// How long a caller waits for a load in this process before it loads for
+    /// itself, and how long a load's lease is renewed: the bound of what one load
+    /// that hangs can cost others. Default: 30 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = cache_runtime::Cache::builder().load_limit(Duration::from_secs(10));
+    /// # let _ = builder;
+    /// ```
+    pub fn load_limit(mut self, limit: Duration) -> Self {
+        self.load_limit = limit;
+        self
+    }
+
+    /// How many entries the local tier holds; more evict what was used least.
+    /// Default: 100,000.
+    ///
+    /// ```
+    /// let builder = cache_runtime::Cache::builder().max_entries(1_000_000);
+    /// # let _ = builder;
+    /// ```
+    pub fn max_entries(mut self, entries: usize) -> Self {
+        self.max_entries = entries;
+        self
+    }
+
+    /// How long after an update that failed, panicked or was dropped its invalidation is
+    /// repeated: the longest that its commit may still be under way in the database.
+    /// Zero: not at all. Default: 5 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = cache_runtime::Cache::builder().settle(Duration::from_secs(10));
+    /// # let _ = builder;
+    /// ```
+    pub fn settle(mut self, settle: Duration) -> Self {
+        self.settle = settle;
+        self
+    }
+
+    /// How many names are kept whose invalidation failed, or is to be repeated. Where there
+    /// are more, the whole namespace is cleared instead of any one of them. Default: 10,000.
+    ///
+    /// ```
+    /// let builder = cache_runtime::Cache::builder().journal_capacity(100_000);
+    /// # let _ = builder;
+    /// ```
+    pub fn journal_capacity(mut self, names: usize) -> Self {
+        self.journal_capacity = names;
+        self
+    }
+
+    /// Calls `listener` with each [`Event`] of the cache: for tests that compare what happened, and for
+    /// exporters of metrics. Default: none, and then a hit is only counted.
+    ///
+    /// The listener runs inside of the call that the event is of, while no lock is held: it should
+    /// return soon, and not panic. It may call the cache, whose events it then gets as well.
+    ///
+    /// ```
+    /// use cache_runtime::{Cache, Event};
+    ///
+    /// let builder = Cache::builder().on_event(|event| {
+    ///     if let Event::LoadFailed { key, .. } = event {
+    ///         eprintln!("the load of {key} failed");
+    ///     }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn on_event(mut self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Builds the cache. Does not connect: a server that is away makes misses, not an error.
+    ///
+    /// # Errors
+    ///
+    /// If a setting cannot be; [`Error::is_config`] is true. The error names the
+    /// setting and what is allowed, and never holds a password.
+    ///
+    /// ```
+    /// use cache_runtime::Cache;
+    ///
+    /// assert!(Cache::builder().url("memory:").build().is_ok());
+    /// assert!(Cache::builder().url("mongodb://localhost").build().is_err());
+    /// ```
+    pub fn build(mut self) -> Result<Cache, Error> {
+        self.check()?;
+        // For ever is long enough, and can be added to a moment.
+        for duration in [
+            &mut self.default_ttl,
+            &mut self.op_timeout,
+            &mut self.connect_timeout,
+            &mut self.lease,
+            &mut self.lease_wait,
+            &mut self.load_limit,
+            &mut self.settle,
+        ] {
+            *duration = (*duration).min(FOREVER);
+        }
+        let observer = Observer::new(self.listener.take());
+        let tier = self.tier(&observer)?;
+        Ok(self.with_tier(tier, observer))
+    }
+
+    /// A cache that stores nothing, whatever the settings.
+    pub(super) fn off(self) -> Cache {
+        self.with_tier(Tier::OFF, Observer::default())
+    }
+
+    fn with_tier(self, tier: Tier, observer: Observer) -> Cache {
+        let unsettled = Unsettled::new(self.settle, self.journal_capacity, observer.clone());
+        Cache::new(Core {
+            tier,
+            settings: Settings {
+                default_ttl: self.default_ttl,
+                codec: self.codec,
+                jitter: self.jitter,
+                op_timeout: self.op_timeout,
+                lease_wait: self.lease_wait,
+                load_limit: self.load_limit,
+            },
+            observer,
+            unsettled,
+        })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_namespace(&self.namespace)?;
+        let durations = [
+            ("default_ttl", self.default_ttl),
+            ("op_timeout", self.op_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("lease", self.lease),
+            ("load_limit", self.load_limit),
+        ];
+        if let Some((name, _)) = durations.iter().find(|(_, duration)| duration.is_zero()) {
+            return Err(Error::config(format!(
+                "`{name}` is zero; it must be longer"
+            )));
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return Err(Error::config(format!(
+                "`jitter` is {}; it must be from 0.0 to 1.0",
+                self.jitter
+            )));
+        }
+        if self.max_entries == 0 {
+            return Err(Error::config(
+                "`max_entries` is 0; to cache nothing, use the URL `off:`",
+            ));
+        }
+        Ok(())
+    }
+
+    fn tier(&self, observer: &Observer) -> Result<Tier, Error> {
+        let url = self.url.as_str();
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        match scheme {
+            "off" if url == "off:" => Ok(Tier::OFF),
+            "memory" if url == "memory:" => Ok(Tier::Local(Local::new(self.max_entries))),
+            "redis" | "valkey" | "redis+unix" | "valkey+unix" | "unix" => self.shared(observer),
+            _ => Err(Error::config(format!(
+                "the cache URL is `{}`; write `memory:`, `off:`, `redis://host:port/database`, \
+                 or `redis+unix:///path`",
+                redact(url)
+            ))),
+        }
+    }
+
+    fn shared(&self, observer: &Observer) -> Result<Tier, Error> {
+        let driver = Driver::new(&self.url).map_err(|error| {
+            Error::config(format!("the cache URL is `{}`: {error}", redact(&self.url)))
+        })?;
+        let limits = Limits {
+            operation: self.op_timeout,
+            connect: self.connect_timeout,
+        };
+        Ok(Tier::Shared(Shared::new(
+            driver,
+            &self.namespace,
+            self.lease,
+            limits,
+            self.journal_capacity,
+            observer,
+        )))
+    }
+}
+
+/// Without the URL's credentials.
+impl std::fmt::Debug for CacheBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CacheBuilder")
+            .field("url", &redact(&self.url))
+            .field("namespace", &self.namespace)
+            .field("default_ttl", &self.default_ttl)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A colon could make one application's keys another's; the rest could mean
+/// something in a pattern of `SCAN`.
+fn check_namespace(namespace: &str) -> Result<(), Error> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if !namespace.is_empty() && namespace.len() <= 64 && namespace.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "the namespace is `{namespace}`; write 1 to 64 letters, digits, `_`, `.` or `-`"
+    )))
+}
+
+/// The URL as it may be shown: whatever could hold a password is left out.
+fn redact(url: &str) -> String {
+    // The last `@` of all: a password may hold any other character.
+    let (credentials, shown) = match url.rsplit_once('@') {
+        Some((before, after)) => (before, after),
+        None => ("", url),
+    };
+    let shown = shown.split('?').next().unwrap_or_default();
+    match (credentials.split_once("://"), credentials) {
+        (_, "") => shown.to_owned(),
+        (Some((scheme, _)), _) => format!("{scheme}://…@{shown}"),
+        (None, _) => format!("…@{shown}"),
+    }
+}
+
+/// Whole seconds, or numbers with units: `90`, `90s`, `1h30m`. Not zero.
+fn parse_ttl(text: &str) -> Option<Duration> {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let mut rest = text.trim();
+    let mut total = Duration::ZERO;
+    if !rest.is_empty() && digits(rest) == rest.len() {
+        total = Duration::from_secs(rest.parse().ok()?);
+        rest = "";
+    }
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(digits(rest));
+        let unit_len = after.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (unit, after) = after.split_at(unit_len);
+        let millis: u64 = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        let millis = number.parse::<u64>().ok()?.checked_mul(millis)?;
+        total = total.checked_add(Duration::from_millis(millis))?;
+        rest = after;
+    }
+    (!total.is_zero()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&str, &str)]) -> Result<CacheBuilder, Error> {
+        CacheBuilder::from_variables(|name| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            Ok(found.map(|(_, value)| (*value).to_owned()))
+        })
+    }
+
+    #[test]
+    fn the_first_url_variable_that_is_set_wins() {
+        let builder = from(&[("REDIS_URL", "off:"), ("CACHE_URL", "memory:")]).unwrap();
+        assert_eq!(builder.url, "memory:");
+        let builder = from(&[("REDIS_URL", "off:")]).unwrap();
+        assert_eq!(builder.url, "off:");
+        assert_eq!(from(&[]).unwrap().url, "memory:");
+    }
+
+    #[test]
+    fn a_bad_variable_is_named_and_no_password_shown() {
+        let error = from(&[("VALKEY_URL", "postgres://ann:s3cret@db/x")]).unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.starts_with("`VALKEY_URL`: the cache URL is `postgres://…@db/x`"),
+            "{message}"
+        );
+        assert!(!message.contains("s3cret"), "{message}");
+
+        let error = from(&[("CACHE_NAMESPACE", "a:b")]).unwrap_err();
+        assert!(
+            error.to_string().starts_with("`CACHE_NAMESPACE`: "),
+            "{error}"
+        );
+        let error = from(&[("CACHE_DEFAULT_TTL", "0")]).unwrap_err();
+        assert!(
+            error.to_string().starts_with("`CACHE_DEFAULT_TTL` is `0`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn passwords_are_redacted_wherever_they_stand() {
+        for url in [
+            "redis://:s3cret@h:1/x",
+            "redis://a:s3cret@h",
+            "unix:///p?pass=s3cret",
+            "redis:a:s3cret@h",
+            "redis://a:s3c?s3cret@h",
+            "redis://a:@s3cret@h",
+        ] {
+            assert!(!redact(url).contains("s3cret"), "{url}");
+            let builder = Cache::builder().url(url);
+            assert!(!format!("{builder:?}").contains("s3cret"), "{url}");
+        }
+    }
+
+    #[test]
+    fn ttls_are_seconds_or_have_units() {
+        assert_eq!(parse_ttl("90"), Some(Duration::from_secs(90)));
+        assert_eq!(parse_ttl("1h30m"), Some(Duration::from_secs(5_400)));
+        assert_eq!(parse_ttl("250ms"), Some(Duration::from_millis(250)));
+        for bad in [
+            "",
+            "0",
+            "0s",
+            "s",
+            "5",
+            "5 m",
+            "-1",
+            "1.5h",
+            "1y",
+            "99999999999999999999d",
+        ] {
+            if bad != "5" {
+                assert_eq!(parse_ttl(bad), None, "{bad:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn settings_that_cannot_be_are_refused() {
+        let zero = Duration::ZERO;
+        for (builder, name) in [
+            (Cache::builder().default_ttl(zero), "default_ttl"),
+            (Cache::builder().op_timeout(zero), "op_timeout"),
+            (Cache::builder().lease(zero), "lease"),
+            (Cache::builder().jitter(f64::NAN), "jitter"),
+            (Cache::builder().jitter(-0.1), "jitter"),
+            (Cache::builder().max_entries(0), "max_entries"),
+            (Cache::builder().namespace(""), "namespace"),
+            (Cache::builder().url("memory:x"), "memory:x"),
+        ] {
+            let error = builder.build().unwrap_err();
+            assert!(
+                error.is_config() && error.to_string().contains(name),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What `#[cached]` expands to: the arguments, borrowed; a local hit, answered at once.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::load::{Keep, Request};
+use super::scope;
+use super::site::CallSite;
+use crate::codec::Codec;
+use crate::core::Core;
+use crate::key::{Name, Names, Parts};
+use crate::value::{CacheValue, Shape};
+
+/// A call of a `#[cached]` function, before its body runs.
+#[derive(Debug)]
+pub struct CachedCall<S: Shape>(Started<S::Hit>);
+
+#[derive(Debug)]
+enum Started<H> {
+    Hit(H),
+    /// Boxed to keep [`CachedCall`] small for hits.
+    Miss(Box<Request>),
+    Bypass,
+}
+
+/// Only the methods that end a call ask for a [`CacheValue`], so that a type that cannot be
+/// cached is one error, and not one for each method.
+impl<S: Shape> CachedCall<S> {
+    /// Borrows the arguments: answers from the local tier, or renders what will be asked.
+    #[expect(
+        clippy::inline_always,
+        reason = "where it is called, its key's literals are known"
+    )]
+    #[inline(always)]
+    pub fn start<P: Parts, N: Names>(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        _shape: S,
+        key: Name<P>,
+        tags: N,
+    ) -> Self
+    where
+        S::Value: 'static,
+    {
+        if let Some(local) = core.tier.as_local()
+            && let Some(entry) = local.find(&key)
+            && entry.basis.suits(&tags, site.schema)
+            && !(scope::is_open() && Self::is_distrusted(core, &key, &tags))
+            && let Some(hit) = S::hit(entry.value)
+        {
+            core.observer.hit(Some(site), || key.render());
+            return Self(Started::Hit(hit));
+        }
+        Self::miss(site, core, &key, &tags)
+    }
+
+    /// A call that leaves the cache alone.
+    pub fn bypass(_shape: S) -> Self {
+        Self(Started::Bypass)
+    }
+
+    /// Borrows the arguments for a call that looks at the cache when its future is polled:
+    /// what is invalidated until then is not served.
+    pub fn defer<P: Parts, N: Names>(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        _shape: S,
+        key: Name<P>,
+        tags: N,
+    ) -> Self {
+        Self::miss(site, core, &key, &tags)
+    }
+
+    /// Sets how long this call's value is cached, if it is going to be.
+    #[must_use]
+    pub fn ttl(mut self, ttl: impl FnOnce() -> Duration) -> Self {
+        if let Started::Miss(request) = &mut self.0 {
+            request.ttl = Some(ttl());
+        }
+        self
+    }
+
+    /// Sets how this call's value is written on a server.
+    #[must_use]
+    pub fn codec(mut self, codec: impl FnOnce() -> Codec) -> Self {
+        if let Started::Miss(request) = &mut self.0 {
+            request.codec = Some(codec());
+        }
+        self
+    }
+
+    /// Whether it is in a scope that changes what it reads.
+    #[cold]
+    fn is_distrusted<P: Parts, N: Names>(core: &Arc<Core>, key: &Name<P>, tags: &N) -> bool {
+        let mut names = vec![key.render()];
+        tags.render_into(&mut names);
+        scope::distrusts(core, names.iter())
+    }
+
+    #[cold]
+    fn miss<P: Parts, N: Names>(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        key: &Name<P>,
+        tags: &N,
+    ) -> Self {
+        let mut names = Vec::new();
+        tags.render_into(&mut names);
+        Self(Started::Miss(Box::new(Request {
+            core: core.clone(),
+            site: Some(site),
+            key: key.render(),
+            tags: names,
+            ttl: site.ttl,
+            none_ttl: site.none_ttl,
+            codec: None,
+            schema: site.schema,
+        })))
+    }
+
+    /// The answer, if there is one already; else the call goes on.
+    ///
+    /// # Errors
+    ///
+    /// With the call.
+    #[expect(
+        clippy::inline_always,
+        reason = "a value is cloned to where it is returned"
+    )]
+    #[inline(always)]
+    pub fn answer(self) -> Result<S::Return, Self>
+    where
+        S::Value: CacheValue,
+    {
+        match self.0 {
+            Started::Hit(hit) => S::from_hit(hit).ok_or(Self(Started::Bypass)),
+            started => Err(Self(started)),
+        }
+    }
+
+    /// What others load, or else what the body yields.
+    pub fn resolve<F>(self, load: F) -> impl Future<Output = S::Return>
+    where
+        S::Value: CacheValue,
+        F: Future<Output = S::Return>,
+    {
+        self.resolve_keeping(|_| Keep::Default, load)
+    }
+
+    /// The same, where the value itself decides how long it is cached.
+    ///
+    /// Here and below, no `S::Return` is in scope, not even as the `None` of an
+    /// `Option`, while anything is awaited: an error need not be `Send`.
+    pub async fn resolve_keeping<K, F>(self, keep: K, load: F) -> S::Return
+    where
+        S::Value: CacheValue,
+        K: Fn(&S::Value) -> Keep,
+        F: Future<Output = S::Return>,
+    {
+        match self.0 {
+            // Pinned once, and passed on by reference: the body's state is often large.
+            Started::Miss(request) => request.get_or_load::<S, _>(keep, pin!(load)).await,
+            // A hit that was not asked for, or a call that leaves the cache alone.
+            Started::Hit(_) | Started::Bypass => load.await,
+        }
+    }
+}
+
+/// Tells the compiler what a closure of the user's takes.
+pub fn ask<V, T>(value: &V, question: impl FnOnce(&V) -> T) -> T {
+    question(value)
+}

@@ -1,0 +1,82 @@
+//! Names that are to be invalidated, whatever becomes of the call.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::fence::Fence;
+use super::{repeat, scope};
+use crate::core::Core;
+use crate::key::Key;
+use crate::sabotage::{self, Rule};
+
+/// Names that are to be invalidated. Dropped before they were, by a caller that
+/// gave up or a panic, they are invalidated in the background.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) core: Arc<Core>,
+    pub(super) names: Vec<Key>,
+    /// Left once the names are invalidated. Dropped before, they stand until their deadline.
+    pub(super) fences: Vec<Fence>,
+    /// Whether this is the task that invalidates in the background.
+    in_background: bool,
+}
+
+impl Due {
+    pub(super) fn new(core: &Arc<Core>, names: Vec<Key>, fences: Vec<Fence>) -> Self {
+        Self {
+            core: core.clone(),
+            names,
+            fences,
+            in_background: false,
+        }
+    }
+
+    /// Invalidates, or, within a scope of `after_commit`, leaves that to the end of the scope.
+    pub(super) async fn invalidate(mut self) {
+        if scope::hold(&self.core, &self.names, &mut self.fences) {
+            self.names.clear();
+            return;
+        }
+        // The names stay here until they are invalidated: this future may be dropped, too.
+        let invalidated = self.core.invalidate_or_report(&self.names).await;
+        self.names.clear();
+        if invalidated {
+            for fence in std::mem::take(&mut self.fences) {
+                fence.leave().await;
+            }
+        }
+    }
+
+    /// Invalidates once more, later: the commit may still be under way. Within a scope it is yet
+    /// to come, and the scope repeats all that it invalidates.
+    pub(super) fn repeat(&self) {
+        if !scope::is_within() {
+            repeat::invalidate_again(&self.core, &self.names);
+        }
+    }
+}
+
+impl Drop for Due {
+    fn drop(&mut self) {
+        if self.names.is_empty() || !sabotage::keeps(Rule::RunOnDrop) {
+            return;
+        }
+        if !self.in_background {
+            self.repeat();
+        }
+        if scope::hold_names(&self.core, &self.names) || self.core.invalidate_now(&self.names) {
+            return;
+        }
+        let names = std::mem::take(&mut self.names);
+        match Handle::try_current() {
+            Ok(runtime) if !self.in_background => {
+                let mut due = Due::new(&self.core, names, Vec::new());
+                due.in_background = true;
+                // If the runtime is shutting down, this drops `due` again, which keeps the names.
+                runtime.spawn(due.invalidate());
+            }
+            _ => self.core.invalidate_later(&names),
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! One cached call that is not answered at once, top to bottom, for every tier.
+//!
+//! ```text
+//! look ──> Hit ──> serve
+//!   └────> Miss ──> board ──> Lead ──> load ──> fill     it loads, and stores what it loaded
+//!                     ├─────> Wait ──> share             another caller loads; its own load is dropped
+//!                     ├─────> Unstored                   it loads, and stores nothing
+//!                     └─────> Alone                      it loads for itself
+//! ```
+//!
+//! [`Request::get_or_load`] is the call. [`Request::next_step`] decides what it does after a miss,
+//! without knowing the value's type.
+
+use std::marker::PhantomData;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::scope;
+use super::site::CallSite;
+use crate::clock;
+use crate::codec::{Codec, Reason};
+use crate::core::Core;
+use crate::error::Error;
+use crate::flight::{Boarding, Landing, Leader, Waiter};
+use crate::key::Key;
+use crate::observe::{Event, NotFilled};
+use crate::tier::{
+    Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Storable, Store as _,
+};
+use crate::value::{CacheValue, Outcome, Shape, SharedValue, outcome, to_return};
+
+/// The pause between two looks at another process's lease: the first, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(8);
+
+/// What a call asks of the cache, owned: the body takes the arguments.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) core: Arc<Core>,
+    pub(crate) site: Option<&'static CallSite>,
+    pub(crate) key: Key,
+    pub(crate) tags: Vec<Key>,
+    pub(crate) ttl: Option<Duration>,
+    /// How long a `None` is cached; without it, a `None` is not cached.
+    pub(crate) none_ttl: Option<Duration>,
+    /// How its value is written on a server; without it, as the cache says.
+    pub(crate) codec: Option<Codec>,
+    /// Entries of another schema version are not served.
+    pub(crate) schema: u32,
+}
+
+/// How long one value is cached.
+#[derive(Debug, Clone, Copy)]
+pub enum Keep {
+    /// As long as the call says.
+    Default,
+    /// This long.
+    For(Duration),
+    /// Not at all.
+    Not,
+}
+
+/// What a caller does next.
+enum Step<'a> {
+    /// Serve this entry, also to the callers that wait for it, if this caller watched for them.
+    Serve(Found, Option<Leader<'a, Evidence>>),
+    /// Serve what another caller's load yielded.
+    Share(SharedValue),
+    /// Load, and fill.
+    Lead(Leader<'a, Evidence>),
+    /// Load, and store nothing.
+    Alone,
+}
+
+impl Request {
+    /// The value under this key, or what `load` yields.
+    pub(crate) async fn get_or_load<S, F>(
+        &self,
+        keep: impl Fn(&S::Value) -> Keep,
+        load: F,
+    ) -> S::Return
+    where
+        S: Shape<Value: CacheValue>,
+        F: Future<Output = S::Return>,
+    {
+        if let Err(error) = self.check_names() {
+            self.observe(Event::Degrade {
+                key: &self.key,
+                error: &error,
+            });
+            return self.load(load).await;
+        }
+        // What is loaded here is not committed yet: it is not even shared.
+        if self.is_uncommitted() {
+            self.observe(Event::Distrust { key: &self.key });
+            return self.load(load).await;
+        }
+        let mut look = self.core.tier.look(self.query(None)).await;
+        if let Look::Hit(found) = &mut look
+            && let Ok(returned) = self.serve::<S>(found, None)
+        {
+            return returned;
+        }
+        self.miss::<S, F>(look, keep, load).await
+    }
+
+    /// Goes on after a look that did not answer the call.
+    async fn miss<S, F>(
+        &self,
+        mut look: Look<'_>,
+        keep: impl Fn(&S::Value) -> Keep,
+        load: F,
+    ) -> S::Return
+    where
+        S: Shape<Value: CacheValue>,
+        F: Future<Output = S::Return>,
+    {
+        let mut undecodable = None;
+        let step = loop {
+            let step = self.next_step(look, undecodable).await;
+            let Step::Serve(mut found, watcher) = step else {
+                break step;
+            };
+            let mark = found.mark();
+            match self.serve::<S>(&mut found, watcher) {
+                Ok(returned) => return returned,
+                // It is replaced by the caller that gets the lease, if it is still this one.
+                Err(error) if undecodable.is_none() && mark.is_some() => {
+                    self.degrade(&error);
+                    undecodable = mark;
+                }
+                Err(error) => {
+                    if mark.is_some() {
+                        self.degrade(&error);
+                    }
+                    break Step::Alone;
+                }
+            }
+            look = self.core.tier.look(self.query(undecodable)).await;
+        };
+        match step {
+            Step::Lead(leader) => self.lead::<S, F>(leader, keep, load).await,
+            Step::Share(value) => match self.share::<S>(&value) {
+                Some(returned) => returned,
+                None => self.load(load).await,
+            },
+            Step::Serve(..) | Step::Alone => self.load(load).await,
+        }
+    }
+
+    /// Boards, waits and looks again until it is clear what to do.
+    async fn next_step<'a>(&'a self, mut look: Look<'a>, undecodable: Option<Mark>) -> Step<'a> {
+        let started = Instant::now();
+        let query = self.query(undecodable);
+        loop {
+            let boarded = match look {
+                Look::Hit(found) => return Step::Serve(found, None),
+                Look::Miss(miss) => self.core.tier.board(query, miss).await,
+            };
+            let step = match boarded {
+                Boarded::Lead(leader) => self.watch_or_lead(leader).await,
+                Boarded::Wait(waiter) => self.wait(waiter).await,
+                Boarded::Unstored => return self.load_unstored().await,
+                Boarded::Alone => return Step::Alone,
+                Boarded::LookAgain => None,
+            };
+            match step {
+                Some(step) => return step,
+                None if started.elapsed() < self.core.settings.lease_wait => {}
+                None => return self.load_unstored().await,
+            }
+            look = self.core.tier.look(query).await;
+        }
+    }
+
+    /// Waits for another caller's load. `None` if there is something new to look at.
+    async fn wait<'a>(&'a self, waiter: Waiter<'a, Evidence>) -> Option<Step<'a>> {
+        self.observe(Event::Wait { key: &self.key });
+        match waiter.wait(self.core.settings.load_limit).await {
+            Landing::Value(value) => Some(Step::Share(value)),
+            Landing::Lead(leader) => self.watch_or_lead(leader).await,
+            Landing::Failed => Some(Step::Alone),
+            Landing::Dissolved => None,
+        }
+    }
+
+    /// Goes on with a flight: with its load if the lease is this process's, else by watching
+    /// for the entry that the lease's owner, in another process, will write.
+    async fn watch_or_lead<'a>(&'a self, leader: Leader<'a, Evidence>) -> Option<Step<'a>> {
+        let evidence = leader.seen();
+        match evidence.as_deref() {
+            Some(evidence @ Evidence::Shared(_, None)) => {
+                // Boxed, since it is rare, and every call has room for what it awaits.
+                Box::pin(self.watch(leader, evidence)).await
+            }
+            _ => Some(Step::Lead(leader)),
+        }
+    }
+
+    /// Looks, for all callers of this process, until another process's lease becomes an entry.
+    /// `None` if there is something new to look at.
+    ///
+    /// Each caller that boards this flight saw the lease in the store, and a lease never comes
+    /// back once it is replaced. So an entry that the watcher sees in its place was
+    /// read after each of them began.
+    async fn watch<'a>(
+        &'a self,
+        leader: Leader<'a, Evidence>,
+        evidence: &Evidence,
+    ) -> Option<Step<'a>> {
+        self.observe(Event::Watch { key: &self.key });
+        let started = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        while started.elapsed() < self.core.settings.lease_wait {
+            clock::pause(clock::around(pause)).await;
+            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            match self.core.tier.look(self.query(None)).await {
+                Look::Hit(found) => return Some(Step::Serve(found, Some(leader))),
+                Look::Miss(Miss::AtServer(look)) if look.shows(evidence) => {}
+                Look::Miss(Miss::Unknown) => break,
+                Look::Miss(_) => {
+                    leader.finish();
+                    return None;
+                }
+            }
+        }
+        // The load begins now, after the watcher saw the lease with these versions, so
+        // it is no older than any caller that sees them too.
+        Some(Step::Lead(leader))
+    }
+
+    /// Without the store, or after it kept this caller waiting too long, callers share
+    /// only a load that begins after they came: while one runs, later callers wait for
+    /// a moment, and then share the next.
+    async fn load_unstored(&self) -> Step<'_> {
+        let started = Instant::now();
+        while started.elapsed() < self.core.settings.load_limit {
+            let waiter = match self.core.tier.board_unstored(&self.key) {
+                None => break,
+                Some(Boarding::Wait(waiter)) => waiter,
+                Some(Boarding::Lead(mut leader)) => {
+                    let limit = self.core.settings.share_wait();
+                    leader.wait_for_previous(limit).await;
+                    leader.begin(None);
+                    return Step::Lead(leader);
+                }
+            };
+            self.observe(Event::Wait { key: &self.key });
+            match waiter.wait(self.core.settings.load_limit).await {
+                Landing::Value(value) => return Step::Share(value),
+                Landing::Lead(leader) => return Step::Lead(leader),
+                Landing::Failed => break,
+                Landing::Dissolved => {}
+            }
+        }
+        Step::Alone
+    }
+
+    /// Serves an entry, also to the callers that waited for it if this one watched for them.
+    fn serve<S: Shape<Value: CacheValue>>(
+        &self,
+        found: &mut Found,
+        watcher: Option<Leader<'_, Evidence>>,
+    ) -> Result<S::Return, Error> {
+        let outcome = found.outcome(&self.key, share_outcome::<S>)?;
+        let watcher = watcher.map(|watcher| (watcher, share_outcome::<S>(&outcome)));
+        let returned = to_return::<S>(outcome)
+            .ok_or_else(|| Error::codec(self.key.as_str(), "decoded", &"a `None` is stored"))?;
+        if let Some((watcher, value)) = watcher {
+            self.shared();
+            watcher.land(value);
+            watcher.finish();
+        } else {
+            self.core.observer.hit(self.site, || self.key.clone());
+        }
+        Ok(returned)
+    }
+
+    /// Serves what another caller's load yielded, if it is of this function's type.
+    fn share<S: Shape<Value: CacheValue>>(&self, value: &SharedValue) -> Option<S::Return> {
+        let returned = to_return::<S>(outcome(value)?)?;
+        self.shared();
+        Some(returned)
+    }
+
+    fn shared(&self) {
+        self.observe(Event::Miss { key: &self.key });
+        self.observe(Event::Share { key: &self.key });
+    }
+
+    /// Loads for all callers of a flight, and stores what the load yields.
+    async fn lead<S, F>(
+        &self,
+        leader: Leader<'_, Evidence>,
+        keep: impl Fn(&S::Value) -> Keep,
+        load: F,
+    ) -> S::Return
+    where
+        S: Shape<Value: CacheValue>,
+        F: Future<Output = S::Return>,
+    {
+        let started = Instant::now();
+        // If this future is dropped here, the leader hands the flight on, with the lease.
+        let returned = self.load_and_renew(&leader, load).await;
+        let cost = started.elapsed();
+        if self.is_uncommitted() {
+            // A function called since marked these names uncommitted; do not store.
+            leader.fail();
+            self.not_filled(NotFilled::Uncommitted);
+            return returned;
+        }
+        // An error is not held while the lease is given back: it need not be `Send`.
+        let outcome = match S::into_outcome(returned) {
+            Ok(outcome) => outcome,
+            Err(returned) => {
+                leader.fail();
+                self.observe(Event::LoadFailed { key: &self.key });
+                return returned;
+            }
+        };
+        let filling = Filling {
+            value: &Loaded::<S>(&outcome, PhantomData),
+            ttl: self.lifetime(&outcome, keep),
+            cost,
+            codec: self.codec(),
+        };
+        let filled = self.core.tier.fill(self.query(None), leader, filling).await;
+        self.observe_filled(&filled);
+        to_return::<S>(outcome).expect("the outcome was made from a value of this type")
+    }
+
+    /// Runs the load, and renews its lease meanwhile.
+    async fn load_and_renew<F: Future>(
+        &self,
+        leader: &Leader<'_, Evidence>,
+        load: F,
+    ) -> F::Output {
+        let limit = self.core.settings.load_limit;
+        let mut renewal = self.core.tier.renew(leader, limit);
+        let mut load = pin!(self.load(load));
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(returned) = load.as_mut().poll(context) {
+                return Poll::Ready(returned);
+            }
+            if let Some(renewal) = &mut renewal {
+                match renewal.as_mut().poll(context) {
+                    Poll::Ready(never) => match never {},
+                    Poll::Pending => {}
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Runs the load, and counts it.
+    async fn load<F: Future>(&self, load: F) -> F::Output {
+        self.observe(Event::Miss { key: &self.key });
+        self.observe(Event::Load { key: &self.key });
+        load.await
+    }
+
+    /// How long an outcome is cached, jitter included; `None` for not at all.
+    fn lifetime<V>(&self, outcome: &Outcome<V>, keep: impl Fn(&V) -> Keep) -> Option<Duration> {
+        let ttl = match outcome {
+            Outcome::Value(value) => match keep(value) {
+                Keep::Default => self.value_ttl(),
+                Keep::For(ttl) => ttl,
+                Keep::Not => return None,
+            },
+            Outcome::None => self.none_ttl?,
+        };
+        (!ttl.is_zero()).then(|| clock::jittered(ttl, self.core.settings.jitter))
+    }
+
+    fn value_ttl(&self) -> Duration {
+        self.ttl.unwrap_or(self.core.settings.default_ttl)
+    }
+
+    fn codec(&self) -> Codec {
+        self.codec.unwrap_or(self.core.settings.codec)
+    }
+
+    fn query(&self, undecodable: Option<Mark>) -> Query<'_> {
+        Query {
+            key: &self.key,
+            tags: &self.tags,
+            schema: self.schema,
+            longest_ttl: self.value_ttl().max(self.none_ttl.unwrap_or_default()),
+            undecodable,
+            site: self.site,
+        }
+    }
+
+    fn check_names(&self) -> Result<(), Error> {
+        self.key.check()?;
+        self.tags.iter().try_for_each(Key::check)
+    }
+
+    /// Whether it is in a scope of `after_commit` that changes what it reads.
+    fn is_uncommitted(&self) -> bool {
+        scope::distrusts(&self.core, self.tags.iter().chain([&self.key]))
+    }
+
+    fn observe(&self, event: Event<'_>) {
+        self.core.observer.observe(self.site, event);
+    }
+
+    fn degrade(&self, error: &Error) {
+        let key = &self.key;
+        self.observe(Event::Degrade { key, error });
+    }
+
+    fn not_filled(&self, why: NotFilled<'_>) {
+        let key = &self.key;
+        self.observe(Event::NotFilled { key, why });
+    }
+
+    fn observe_filled(&self, filled: &Filled) {
+        let key = &self.key;
+        match filled {
+            Filled::Stored(ttl) => self.observe(Event::Fill { key, ttl: *ttl }),
+            Filled::Overtaken => self.not_filled(NotFilled::Overtaken),
+            Filled::Unleased => self.not_filled(NotFilled::Unleased),
+            Filled::Unwanted => self.not_filled(NotFilled::Unwanted),
+            Filled::Failed(error) => self.not_filled(NotFilled::Failed(error)),
+        }
+    }
+}
+
+/// What a load yielded, in both of the forms in which stores keep it.
+struct Loaded<'a, S: Shape>(&'a Outcome<S::Value>, PhantomData<fn() -> S>);
+
+impl<S: Shape<Value: CacheValue>> Storable for Loaded<'_, S> {
+    fn share(&self) -> SharedValue {
+        share_outcome::<S>(self.0)
+    }
+
+    fn encode(&self, codec: Codec) -> Result<Encoded, Reason> {
+        match self.0 {
+            Outcome::Value(value) => codec.encode(value).map(Encoded::Value),
+            Outcome::None => Ok(Encoded::None),
+        }
+    }
+}
+
+/// A copy of an outcome for other callers.
+fn share_outcome<S: Shape<Value: CacheValue>>(outcome: &Outcome<S::Value>) -> SharedValue {
+    match outcome {
+        Outcome::Value(value) => S::share(value),
+        Outcome::None => Arc::new(Outcome::<S::Value>::None),
+    }
+}

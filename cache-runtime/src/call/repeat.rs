@@ -1,0 +1,108 @@
+//! The second invalidation: some time after an update whose outcome is not known.
+//!
+//! An update that returned an error, panicked or was dropped may have its commit still
+//! under way in the database. A read that comes after the first invalidation and before
+//! that commit stores what is about to be replaced, and nothing tells it. So the
+//! names are invalidated once more, when such a commit has happened or never will.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use crate::clock;
+use crate::core::Core;
+use crate::key::Key;
+use crate::sabotage::{self, Rule};
+use crate::tier::Store as _;
+use crate::unsettled::{Due, Undue};
+
+/// Invalidates names a second time, once the update has settled.
+pub(crate) fn invalidate_again(core: &Arc<Core>, names: &[Key]) {
+    let is_on = !core.tier.is_off() && core.unsettled.is_enabled();
+    if !is_on || !sabotage::keeps(Rule::SecondInvalidation) || !core.unsettled.add(names) {
+        return;
+    }
+    let attendant = Attendant::new(core, false);
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn(attendant.wait())),
+        Err(_) => attendant.wait_on_a_thread(),
+    }
+}
+
+/// Invalidates now, or as soon as that can be done, what would be due later.
+pub(crate) fn settle_now(core: &Core) {
+    let Undue { names, everything } = core.unsettled.take();
+    if everything {
+        core.tier.clear_later();
+    } else {
+        core.invalidate_later(&names);
+    }
+}
+
+/// Waits for what is due: a task, or a thread where there is no runtime.
+struct Attendant {
+    core: Arc<Core>,
+    /// True on the fallback thread; nothing replaces it.
+    is_last: bool,
+    /// Whether it has ended because nothing was due any more.
+    has_ended: bool,
+}
+
+impl Attendant {
+    fn new(core: &Arc<Core>, is_last: bool) -> Self {
+        Self {
+            core: core.clone(),
+            is_last,
+            has_ended: false,
+        }
+    }
+
+    async fn wait(mut self) {
+        loop {
+            match self.core.unsettled.next() {
+                Ok(Due::Nothing) => {
+                    self.has_ended = true;
+                    return;
+                }
+                Ok(Due::Names(names)) => {
+                    self.core.invalidate_or_report(&names).await;
+                }
+                Ok(Due::Everything) => self.core.tier.clear_later(),
+                Err(pause) => clock::pause(pause).await,
+            }
+        }
+    }
+
+    fn wait_on_a_thread(mut self) {
+        let wait = move || {
+            loop {
+                match self.core.unsettled.next() {
+                    Ok(Due::Nothing) => {
+                        self.has_ended = true;
+                        return;
+                    }
+                    Ok(Due::Names(names)) => self.core.invalidate_later(&names),
+                    Ok(Due::Everything) => self.core.tier.clear_later(),
+                    Err(pause) => std::thread::sleep(pause),
+                }
+            }
+        };
+        // If there is no thread to be had, this drops `self`.
+        drop(std::thread::Builder::new().spawn(wait));
+    }
+}
+
+/// The runtime of the task was shut down: a thread takes its place. Where there is no thread,
+/// what is due later is invalidated now.
+impl Drop for Attendant {
+    fn drop(&mut self) {
+        if self.has_ended || !self.core.unsettled.unattended(self.is_last) {
+            return;
+        }
+        if self.is_last {
+            settle_now(&self.core);
+        } else {
+            Attendant::new(&self.core, true).wait_on_a_thread();
+        }
+    }
+}

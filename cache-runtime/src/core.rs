@@ -1,0 +1,100 @@
+//! What all handles of a cache share: its tier, its settings, and what it observes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::key::Key;
+use crate::observe::{Event, Observer};
+use crate::tier::{Store as _, Tier};
+use crate::unsettled::Unsettled;
+
+/// What all handles of a cache share.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) tier: Tier,
+    pub(crate) settings: Settings,
+    pub(crate) observer: Observer,
+    /// Names of updates of unknown outcome.
+    pub(crate) unsettled: Unsettled,
+}
+
+/// The settings that calls ask for.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) default_ttl: Duration,
+    pub(crate) codec: Codec,
+    pub(crate) jitter: f64,
+    pub(crate) op_timeout: Duration,
+    pub(crate) lease_wait: Duration,
+    pub(crate) load_limit: Duration,
+}
+
+impl Settings {
+    /// How long a caller that cannot use the store waits for others to share a load with.
+    pub(crate) fn share_wait(&self) -> Duration {
+        self.op_timeout / 2
+    }
+}
+
+impl Core {
+    /// Invalidates names. Those whose invalidation fails are kept, and it is repeated.
+    pub(crate) async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let invalidated = self.tier.invalidate(names).await;
+        let event = match &invalidated {
+            Ok(()) => Event::Invalidate { names },
+            Err(error) => Event::NotInvalidated { names, error },
+        };
+        self.observer.observe(None, event);
+        invalidated
+    }
+
+    /// The same for an annotated function, whose caller does not see the cache's errors. Whether it
+    /// was carried out.
+    pub(crate) async fn invalidate_or_report(&self, names: &[Key]) -> bool {
+        self.invalidate(&valid(names)).await.is_ok()
+    }
+
+    /// Invalidates names if that takes no waiting; whether it did.
+    pub(crate) fn invalidate_now(&self, names: &[Key]) -> bool {
+        let names = &valid(names);
+        let invalidated = self.tier.invalidate_now(names);
+        if invalidated && !names.is_empty() {
+            self.observer.observe(None, Event::Invalidate { names });
+        }
+        invalidated
+    }
+
+    /// Invalidates names as soon as that can be done, where it cannot be waited for.
+    pub(crate) fn invalidate_later(&self, names: &[Key]) {
+        if !names.is_empty() && !self.invalidate_now(names) {
+            let names = &valid(names);
+            self.observer
+                .observe(None, Event::InvalidateLater { names });
+            self.tier.invalidate_later(names);
+        }
+    }
+
+    /// Tells that an operation of the manual API failed.
+    pub(crate) fn failed<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &result {
+            self.observer.observe(None, Event::Fail { error });
+        }
+        result
+    }
+
+    /// Whether this is the same cache.
+    pub(crate) fn is(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+}
+
+/// Under an invalid name there is no entry, and nothing to invalidate.
+fn valid(names: &[Key]) -> Vec<Key> {
+    let valid = names.iter().filter(|name| name.check().is_ok());
+    valid.cloned().collect()
+}

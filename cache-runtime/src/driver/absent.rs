@@ -1,0 +1,60 @@
+//! No driver: what is left of the shared tier without the feature `redis`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Failure, Operation, ReadKeys, Reply};
+use crate::error::Error;
+
+/// There is none.
+#[derive(Debug)]
+pub(crate) enum Driver {}
+
+/// There is none.
+#[derive(Debug)]
+pub(crate) enum Connection {}
+
+impl Driver {
+    pub(crate) fn new(_url: &str) -> Result<Self, Error> {
+        Err(Error::config(
+            "cache-runtime was built without its feature `redis`",
+        ))
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        match *self {}
+    }
+
+    #[expect(clippy::unused_async, reason = "as that of a driver")]
+    pub(crate) async fn connect(
+        &self,
+        _limit: Duration,
+        _heard: impl Fn(&[u8]) + Send + Sync + 'static,
+    ) -> Result<Connection, Error> {
+        match *self {}
+    }
+}
+
+#[expect(clippy::unused_async, reason = "as those of a connection")]
+impl Connection {
+    pub(crate) fn address(&self) -> &str {
+        match *self {}
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) async fn listen(&self, _channel: &str, _limit: Duration) -> Result<(), Error> {
+        match *self {}
+    }
+
+    pub(crate) async fn read(&self, _keys: &ReadKeys) -> Result<Vec<Option<Bytes>>, Failure> {
+        match *self {}
+    }
+
+    pub(crate) async fn run(&self, _operations: &[Operation]) -> Result<Vec<Reply>, Failure> {
+        match *self {}
+    }
+}

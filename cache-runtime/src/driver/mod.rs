@@ -1,0 +1,51 @@
+//! The door to a server: what the protocol says to it, and what it answers.
+//!
+//! The protocol says [`Operation`]s and reads [`ReadKeys`]; a [`Connection`] sends them and
+//! returns neutral [`Reply`]s. Only the files in this folder name the client library.
+//!
+//! A connection knows two things that the protocol depends on: the [epoch](Connection::epoch) of
+//! the server that it reached, and whether it [hears](Connection::hears) what other processes
+//! publish. It is never remade behind the protocol's back.
+//!
+//! Without the feature `redis` there is no driver: `absent` has the same types, of which no
+//! value exists.
+
+mod operation;
+mod read_keys;
+
+#[cfg(not(feature = "redis"))]
+mod absent;
+#[cfg(feature = "redis")]
+mod redis;
+
+use std::time::Duration;
+
+#[cfg(not(feature = "redis"))]
+pub(crate) use self::absent::{Connection, Driver};
+pub(crate) use self::operation::{Argument, Operation, Reply};
+pub(crate) use self::read_keys::ReadKeys;
+#[cfg(feature = "redis")]
+pub(crate) use self::redis::{Connection, Driver};
+use crate::error::Error;
+
+/// Why a request failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// The connection had been closed, perhaps long before the request: another one may do.
+    pub(crate) was_disconnected: bool,
+}
+
+impl Connection {
+    /// Sends operations, and waits for all of their replies, at most for `limit`.
+    pub(crate) async fn run_within(
+        &self,
+        operations: &[Operation],
+        limit: Duration,
+    ) -> Result<Vec<Reply>, Error> {
+        match tokio::time::timeout(limit, self.run(operations)).await {
+            Ok(result) => result.map_err(|failure| failure.error),
+            Err(_) => Err(Error::timeout(self.address(), limit)),
+        }
+    }
+}

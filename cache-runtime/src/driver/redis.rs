@@ -1,0 +1,370 @@
+//! The driver for one Redis or Valkey server, over redis-rs.
+//!
+//! A connection is made here, and never remade behind the protocol's back. It knows which
+//! server it reached: one that restarted from an old snapshot, or the replica that takes its
+//! place, has another `run_id`, so no entry that was written through the old one is served
+//! through the new one. A primary that was demoted and promoted again keeps its `run_id`, but
+//! its replication history differs from then on. A replica is refused when the connection is
+//! made.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
+    FromRedisValue as _, IntoConnectionInfo as _, Pipeline, ProtocolVersion, PushInfo, PushKind,
+    RedisError, Value,
+};
+
+use super::{Argument, Failure, Operation, ReadKeys, Reply};
+use crate::error::Error;
+use crate::sabotage::{self, Rule};
+
+/// Opens connections to one server.
+pub(crate) struct Driver {
+    /// With version 3 of the protocol, in which a connection can listen beside its requests.
+    listening: Client,
+    /// With version 2, for servers and users without `HELLO`.
+    plain: Client,
+    /// For messages: without credentials.
+    address: Arc<str>,
+}
+
+/// One connection, and the server that it reached.
+pub(crate) struct Connection {
+    redis: MultiplexedConnection,
+    /// For messages: without credentials.
+    address: Arc<str>,
+    /// The server's identity, hashed; 0 where the server does not tell it.
+    epoch: u64,
+    /// Whether it hears what other processes publish.
+    hears: bool,
+}
+
+impl Driver {
+    /// A driver for the server that a URL names. Touches no network.
+    pub(crate) fn new(url: &str) -> Result<Self, Error> {
+        let explained = |error: RedisError| {
+            Error::config(format!(
+                "{error}; write `redis://host:port/database`, with `user:password@` before the \
+                 host if need be, or `redis+unix:///path`"
+            ))
+        };
+        let info = url.into_connection_info().map_err(explained)?;
+        let address = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => format!("{host}:{port}"),
+            other => other.to_string(),
+        };
+        let client = |protocol| client(&info, protocol).map_err(explained);
+        Ok(Self {
+            listening: client(ProtocolVersion::RESP3)?,
+            plain: client(ProtocolVersion::RESP2)?,
+            address: address.into(),
+        })
+    }
+
+    /// Where the server is, for messages: without credentials.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Connects within `limit`, and asks which server this is. From then on `heard` gets each
+    /// message of the channels that the connection [listens](Connection::listen) to. It is
+    /// called by the task that reads the connection, before that task reads on.
+    pub(crate) async fn connect(
+        &self,
+        limit: Duration,
+        heard: impl Fn(&[u8]) + Send + Sync + 'static,
+    ) -> Result<Connection, Error> {
+        match tokio::time::timeout(limit, self.open(heard)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Error::timeout(&self.address, limit)),
+        }
+    }
+
+    async fn open(
+        &self,
+        heard: impl Fn(&[u8]) + Send + Sync + 'static,
+    ) -> Result<Connection, Error> {
+        // Each request has a deadline of its own; redis-rs sets none.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let listening = config.clone().set_push_sender(move |push: PushInfo| {
+            if let PushKind::Message = push.kind
+                && let Some(message) = push.data.into_iter().nth(1).and_then(bytes)
+            {
+                heard(&message);
+            }
+            Ok::<(), ()>(())
+        });
+        let mut hears = true;
+        let mut opened = self
+            .listening
+            .get_multiplexed_async_connection_with_config(&listening)
+            .await;
+        if opened.as_ref().is_err_and(wants_older_protocol) {
+            hears = false;
+            opened = self
+                .plain
+                .get_multiplexed_async_connection_with_config(&config)
+                .await;
+        }
+        let mut redis = opened.map_err(|error| explain(&self.address, &error))?;
+        let epoch = identity(&mut redis, &self.address).await?;
+        Ok(Connection {
+            redis,
+            address: self.address.clone(),
+            epoch,
+            hears,
+        })
+    }
+}
+
+fn client(info: &ConnectionInfo, protocol: ProtocolVersion) -> Result<Client, RedisError> {
+    let settings = info.redis_settings().clone().set_protocol(protocol);
+    Client::open(info.clone().set_redis_settings(settings))
+}
+
+impl Connection {
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The server's identity, hashed; 0 where the server does not tell it.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Listens to a channel from now on, and checks that the server answers in time. The
+    /// answer to a request that is sent later comes after all messages that the server got
+    /// before that request.
+    pub(crate) async fn listen(&self, channel: &str, limit: Duration) -> Result<(), Error> {
+        if !self.hears {
+            self.run_within(&[Operation::Ping], limit).await?;
+            let reason = "no `HELLO`, and so no third version of the protocol";
+            return Err(Error::denied(&self.address, &reason));
+        }
+        let mut redis = self.redis.clone();
+        match tokio::time::timeout(limit, redis.subscribe(channel)).await {
+            Ok(result) => result.map_err(|error| explain(&self.address, &error)),
+            Err(_) => Err(Error::timeout(&self.address, limit)),
+        }
+    }
+
+    /// Reads keys by one `MGET`; an absent key, or one that holds no string, is `None`. On the
+    /// path of every hit: the command is neither boxed nor in a pipeline of one.
+    pub(crate) async fn read(&self, keys: &ReadKeys) -> Result<Vec<Option<Bytes>>, Failure> {
+        let mget = mget(keys);
+        // A clone is a handle to the same connection.
+        let mut redis = self.redis.clone();
+        match redis.send_packed_command(&mget).await {
+            Ok(Value::Array(values)) => {
+                let values = values.into_iter();
+                Ok(values.map(|value| bytes(value).map(Bytes::from)).collect())
+            }
+            Ok(Value::ServerError(error)) => Err(self.failure(&error.into())),
+            Ok(_) => Ok(Vec::new()),
+            Err(error) => Err(self.failure(&error)),
+        }
+    }
+
+    /// Runs operations in order, in one round trip. Each is carried out whether or not one
+    /// before it failed; the first error is returned.
+    pub(crate) async fn run(&self, operations: &[Operation]) -> Result<Vec<Reply>, Failure> {
+        let mut pipeline = Pipeline::with_capacity(operations.len());
+        pipeline.ignore_errors();
+        for operation in operations {
+            pipeline.add_command(command(operation));
+        }
+        let mut redis = self.redis.clone();
+        let values: Result<Vec<Value>, _> = pipeline.query_async(&mut redis).await;
+        let replies = values.and_then(|values| values.into_iter().map(reply).collect());
+        replies.map_err(|error| self.failure(&error))
+    }
+
+    fn failure(&self, error: &RedisError) -> Failure {
+        Failure {
+            error: explain(&self.address, error),
+            was_disconnected: error.is_connection_dropped(),
+        }
+    }
+}
+
+fn mget(keys: &ReadKeys) -> Cmd {
+    let mut mget = Cmd::with_capacity(1 + keys.iter().count(), "MGET".len() + keys.bytes());
+    mget.arg("MGET");
+    for key in keys.iter() {
+        mget.arg(key);
+    }
+    mget
+}
+
+fn command(operation: &Operation) -> Cmd {
+    let mut command = Cmd::new();
+    match operation {
+        // With its text each time: a restart or a failover can lose no script.
+        Operation::Script {
+            text,
+            key,
+            arguments,
+        } => {
+            command.arg("EVAL").arg(text).arg(1).arg(key);
+            for argument in arguments {
+                match argument {
+                    Argument::Bytes(bytes) => command.arg(bytes),
+                    Argument::Number(number) => command.arg(number),
+                };
+            }
+        }
+        Operation::ScriptOnListed { text, keys } => {
+            command.arg("EVAL").arg(text).arg(keys.len()).arg(keys);
+        }
+        Operation::Read { key } => {
+            command.arg("MGET").arg(key);
+        }
+        Operation::Remaining { key } => {
+            command.arg("PTTL").arg(key);
+        }
+        Operation::Scan { pattern, cursor } => {
+            command.arg("SCAN").arg(cursor).arg("MATCH").arg(pattern);
+            command.arg("COUNT").arg(1000);
+        }
+        Operation::Publish { channel, message } => {
+            command.arg("PUBLISH").arg(channel).arg(message);
+        }
+        Operation::Ping => {
+            command.arg("PING");
+        }
+    }
+    command
+}
+
+fn reply(value: Value) -> Result<Reply, RedisError> {
+    Ok(match value {
+        Value::ServerError(error) => return Err(error.into()),
+        Value::Nil => Reply::Nil,
+        Value::Int(number) => Reply::Number(number),
+        Value::Okay => Reply::Bytes(b"OK".to_vec()),
+        Value::Array(values) => {
+            let replies: Result<_, _> = values.into_iter().map(reply).collect();
+            Reply::List(replies?)
+        }
+        other => bytes(other).map_or(Reply::Unexpected, Reply::Bytes),
+    })
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.into_bytes()),
+        _ => None,
+    }
+}
+
+/// Whether `HELLO` failed, because it is unknown or not allowed.
+fn wants_older_protocol(error: &RedisError) -> bool {
+    let is_unknown = |error: &RedisError| error.to_string().contains("unknown command");
+    error.kind() == ErrorKind::RESP3NotSupported
+        || matches!(error.code(), Some("NOPROTO" | "NOPERM"))
+        || error.code() == Some("ERR") && is_unknown(error)
+}
+
+/// What an error of the server, or of the connection to it, means for a cache.
+fn explain(address: &str, error: &RedisError) -> Error {
+    match error.code() {
+        // These pass by themselves.
+        Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" | "TRYAGAIN") => {
+            Error::unavailable(address, error)
+        }
+        Some("READONLY") => Error::is_replica(address, error),
+        Some("NOREPLICAS" | "OOM" | "MISCONF") => Error::refuses_writes(address, error),
+        Some("WRONGTYPE") => Error::foreign(address),
+        Some(_) => Error::denied(address, error),
+        None if error.kind() == ErrorKind::AuthenticationFailed => Error::denied(address, error),
+        None => Error::unavailable(address, error),
+    }
+}
+
+/// Which server this is. Where `INFO` is denied, a restart from an old snapshot goes
+/// unnoticed, and only the ttl bounds what such a snapshot brings back.
+async fn identity(redis: &mut MultiplexedConnection, address: &str) -> Result<u64, Error> {
+    let mut ask = Pipeline::new();
+    ask.ignore_errors();
+    // A server that still loads its data answers `PING` with an error, and `INFO` without one.
+    ask.cmd("PING").cmd("INFO").arg("server");
+    ask.cmd("INFO").arg("replication");
+    let replies: Vec<Value> = ask
+        .query_async(redis)
+        .await
+        .map_err(|error| explain(address, &error))?;
+    let mut info = String::new();
+    for reply in replies {
+        match reply.extract_error() {
+            Ok(reply) => info += &String::from_redis_value(reply).unwrap_or_default(),
+            Err(error) if matches!(error.code(), Some("NOPERM" | "ERR")) => {
+                tracing::warn!(%error, "the cache server does not tell its `run_id`");
+                return Ok(0);
+            }
+            // It may be told later.
+            Err(error) => return Err(explain(address, &error)),
+        }
+        info.push('\n');
+    }
+    if field(&info, "role:") == Some("slave") {
+        return Err(Error::is_replica(
+            address,
+            &"it is a replica, and takes no writes",
+        ));
+    }
+    if !sabotage::keeps(Rule::Epoch) {
+        return Ok(0);
+    }
+    Ok(epoch(&info))
+}
+
+/// The epoch of a server: its `run_id`, and the replication history that it had when it was
+/// promoted. Its current replication id is left out: that changes when its first replica
+/// comes, and then processes would not agree on the epoch.
+fn epoch(info: &str) -> u64 {
+    let history = ["master_replid2:", "second_repl_offset:"].map(|name| field(info, name));
+    let history = history.into_iter().flatten().map(fnv1a);
+    field(info, "run_id:").map_or(0, |run_id| {
+        history.fold(fnv1a(run_id), |hash, part| hash.rotate_left(7) ^ part)
+    })
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.trim_end().strip_prefix(name))
+}
+
+/// A hash that is the same in every process: FNV-1a. Its input is random already.
+fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// Without the credentials.
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

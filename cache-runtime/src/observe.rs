@@ -1,0 +1,537 @@
+//! What a cache does, as events: the one source of its counters, its log and its listener.
+//!
+//! Each part of the cache says what happened once, as an [`Event`]. [`Observer::observe`] counts it,
+//! logs it if it is news, and hands it to the listener, if there is one. A hit only adds to its
+//! counter: it is an event only where there is a listener.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::call::site::CallSite;
+use crate::codec;
+use crate::counters::{CounterTable, Counters};
+use crate::error::Error;
+use crate::key::Key;
+
+/// Something that a cache did, as [`CacheBuilder::on_event`](crate::CacheBuilder::on_event) hears of it.
+///
+/// Displays as one line, such as `load user:7`: the form in which tests compare what happened.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use cache_runtime::{Cache, Options};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+/// let log = Arc::new(Mutex::new(Vec::new()));
+/// let events = log.clone();
+/// let cache = Cache::builder()
+///     .url("memory:")
+///     .jitter(0.0)
+///     .on_event(move |event| events.lock().unwrap().push(event.to_string()))
+///     .build()?;
+///
+/// for _ in 0..2 {
+///     let load = async { Ok::<_, std::io::Error>("Ada".to_owned()) };
+///     cache.get_or_load("user:7", Options::new(), load).await.unwrap();
+/// }
+/// cache.invalidate(["user:7"]).await?;
+///
+/// assert_eq!(*log.lock().unwrap(), [
+///     "miss user:7",
+///     "load user:7",
+///     "fill user:7 ttl=300s",
+///     "hit user:7",
+///     "invalidate user:7",
+/// ]);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A call was answered from the cache.
+    #[non_exhaustive]
+    Hit {
+        /// The key of its entry.
+        key: &'a Key,
+    },
+    /// A call was not answered from the cache. What answers it instead is the next event of its
+    /// key: [`Load`](Self::Load) or [`Share`](Self::Share).
+    #[non_exhaustive]
+    Miss {
+        /// The key without an entry.
+        key: &'a Key,
+    },
+    /// A call begins to wait for another caller's load, in this process.
+    #[non_exhaustive]
+    Wait {
+        /// The key that is loaded.
+        key: &'a Key,
+    },
+    /// A call begins to wait for a load in another process.
+    #[non_exhaustive]
+    Watch {
+        /// The key that is loaded.
+        key: &'a Key,
+    },
+    /// A call is answered with what another caller's load yielded.
+    #[non_exhaustive]
+    Share {
+        /// The key that was loaded.
+        key: &'a Key,
+    },
+    /// A load begins: the function's body runs.
+    #[non_exhaustive]
+    Load {
+        /// The key that is loaded.
+        key: &'a Key,
+    },
+    /// A load ended with an error, which is neither cached nor shared.
+    #[non_exhaustive]
+    LoadFailed {
+        /// The key that was loaded.
+        key: &'a Key,
+    },
+    /// A value was stored: by the load of its key, or by [`Cache::set`](crate::Cache::set).
+    #[non_exhaustive]
+    Fill {
+        /// The key of the entry.
+        key: &'a Key,
+        /// How long it may be served, jitter included.
+        ttl: Duration,
+    },
+    /// A value was not stored.
+    #[non_exhaustive]
+    NotFilled {
+        /// The key without an entry.
+        key: &'a Key,
+        /// Why it was not stored.
+        why: NotFilled<'a>,
+    },
+    /// A call passes the cache by, because an invalidation of one of its names is still due.
+    #[non_exhaustive]
+    Distrust {
+        /// The key that is not looked up.
+        key: &'a Key,
+    },
+    /// A call went on without the cache, or without a part of it, since that failed.
+    #[non_exhaustive]
+    Degrade {
+        /// The key of the call.
+        key: &'a Key,
+        /// What failed.
+        error: &'a Error,
+    },
+    /// An entry was removed by [`Cache::delete`](crate::Cache::delete), or found to be absent.
+    #[non_exhaustive]
+    Delete {
+        /// Its key.
+        key: &'a Key,
+    },
+    /// Names were invalidated.
+    #[non_exhaustive]
+    Invalidate {
+        /// The keys and tags.
+        names: &'a [Key],
+    },
+    /// Names could not be invalidated. They are kept, and not served by this process until
+    /// their invalidation was repeated.
+    #[non_exhaustive]
+    NotInvalidated {
+        /// The keys and tags.
+        names: &'a [Key],
+        /// What failed.
+        error: &'a Error,
+    },
+    /// Names are kept, to be invalidated as soon as that can be done: the caller cannot wait for it.
+    #[non_exhaustive]
+    InvalidateLater {
+        /// The keys and tags.
+        names: &'a [Key],
+    },
+    /// Everything in the namespace was removed.
+    #[non_exhaustive]
+    Clear,
+    /// A fence stands around names: nothing of them is stored while a writer's body runs.
+    #[non_exhaustive]
+    Fence {
+        /// The keys and tags.
+        names: &'a [Key],
+    },
+    /// A writer has left the fence around names.
+    #[non_exhaustive]
+    Unfence {
+        /// The keys and tags.
+        names: &'a [Key],
+    },
+    /// A fence could not be placed.
+    #[non_exhaustive]
+    NotFenced {
+        /// The keys and tags.
+        names: &'a [Key],
+        /// What failed.
+        error: &'a Error,
+    },
+    /// A writer could not leave its fence, which stands until its deadline.
+    #[non_exhaustive]
+    NotUnfenced {
+        /// The keys and tags.
+        names: &'a [Key],
+        /// What failed.
+        error: &'a Error,
+    },
+    /// An operation of the manual API failed.
+    #[non_exhaustive]
+    Fail {
+        /// What it returns.
+        error: &'a Error,
+    },
+    /// The server cannot be reached. Calls do not touch the network until it is back.
+    #[non_exhaustive]
+    ServerAway {
+        /// What failed.
+        error: &'a Error,
+    },
+    /// The server is reached again.
+    #[non_exhaustive]
+    ServerBack {
+        /// Where it is.
+        address: &'a str,
+    },
+    /// The server answers, and began to refuse something.
+    #[non_exhaustive]
+    ServerRefuses {
+        /// What it refuses.
+        error: &'a Error,
+        /// Whether it is logged; it is not shortly after the last such event.
+        log: bool,
+    },
+    /// The server refuses nothing any more.
+    #[non_exhaustive]
+    ServerAccepts {
+        /// Where it is.
+        address: &'a str,
+    },
+    /// The journal, which was empty, keeps invalidations that the server did not carry out.
+    #[non_exhaustive]
+    JournalKeeps,
+    /// More invalidations failed than the journal keeps: the namespace will be cleared.
+    #[non_exhaustive]
+    JournalOverflows {
+        /// So many names it keeps.
+        capacity: usize,
+    },
+    /// The cache was dropped with invalidations in its journal.
+    #[non_exhaustive]
+    JournalLost {
+        /// Where the server is.
+        address: &'a str,
+        /// How many names.
+        names: usize,
+        /// Whether they were all names there are.
+        everything: bool,
+    },
+    /// Names could not be announced to other processes.
+    #[non_exhaustive]
+    NotAnnounced {
+        /// What failed.
+        error: &'a Error,
+    },
+    /// Another process announced something that cannot be read.
+    #[non_exhaustive]
+    AnnouncementUnreadable,
+    /// What other processes announce is not heard.
+    #[non_exhaustive]
+    AnnouncementsUnheard {
+        /// What failed.
+        error: &'a Error,
+    },
+    /// The cache was dropped before names of updates that failed were invalidated once more.
+    #[non_exhaustive]
+    RepeatLost {
+        /// How many names.
+        names: usize,
+    },
+}
+
+/// Why a value was not stored.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum NotFilled<'a> {
+    /// An invalidation, a fence or another entry came while it was loaded.
+    Overtaken,
+    /// Its load had no lease: a fence stands, or the store could not be asked.
+    Unleased,
+    /// The function says that it is not cached: by its ttl, `condition`, `unless` or `none_ttl`.
+    Unwanted,
+    /// It is within [`after_commit`](crate::after_commit), and may not be committed.
+    Uncommitted,
+    /// It could not be encoded or written.
+    Failed(&'a Error),
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Hit { key } => write!(f, "hit {key}"),
+            Self::Miss { key } => write!(f, "miss {key}"),
+            Self::Wait { key } => write!(f, "wait {key}"),
+            Self::Watch { key } => write!(f, "watch {key}"),
+            Self::Share { key } => write!(f, "share {key}"),
+            Self::Load { key } => write!(f, "load {key}"),
+            Self::LoadFailed { key } => write!(f, "load failed {key}"),
+            Self::Fill { key, ttl } => write!(f, "fill {key} ttl={ttl:?}"),
+            Self::NotFilled { key, why } => write!(f, "not filled {key}: {why}"),
+            Self::Distrust { key } => write!(f, "distrust {key}"),
+            Self::Degrade { key, error } => write!(f, "degrade {key}: {error}"),
+            Self::Delete { key } => write!(f, "delete {key}"),
+            Self::Invalidate { names } => write!(f, "invalidate {}", Spaced(names)),
+            Self::NotInvalidated { names, error } => {
+                write!(f, "not invalidated {}: {error}", Spaced(names))
+            }
+            Self::InvalidateLater { names } => write!(f, "invalidate later {}", Spaced(names)),
+            Self::Clear => f.write_str("clear"),
+            Self::Fence { names } => write!(f, "fence {}", Spaced(names)),
+            Self::Unfence { names } => write!(f, "unfence {}", Spaced(names)),
+            Self::NotFenced { names, error } => write!(f, "not fenced {}: {error}", Spaced(names)),
+            Self::NotUnfenced { names, error } => {
+                write!(f, "not unfenced {}: {error}", Spaced(names))
+            }
+            Self::Fail { error } => write!(f, "fail: {error}"),
+            Self::ServerAway { error } => write!(f, "server away: {error}"),
+            Self::ServerBack { .. } => f.write_str("server back"),
+            Self::ServerRefuses { error, .. } => write!(f, "server refuses: {error}"),
+            Self::ServerAccepts { .. } => f.write_str("server accepts"),
+            Self::JournalKeeps => f.write_str("journal keeps"),
+            Self::JournalOverflows { .. } => f.write_str("journal overflows"),
+            Self::JournalLost { .. } => f.write_str("journal lost"),
+            Self::NotAnnounced { error } => write!(f, "not announced: {error}"),
+            Self::AnnouncementUnreadable => f.write_str("announcement unreadable"),
+            Self::AnnouncementsUnheard { error } => write!(f, "announcements unheard: {error}"),
+            Self::RepeatLost { names } => write!(f, "repeat lost: {names} names"),
+        }
+    }
+}
+
+impl fmt::Display for NotFilled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Overtaken => f.write_str("overtaken"),
+            Self::Unleased => f.write_str("unleased"),
+            Self::Unwanted => f.write_str("unwanted"),
+            Self::Uncommitted => f.write_str("uncommitted"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+struct Spaced<'a>(&'a [Key]);
+
+impl fmt::Display for Spaced<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, name) in self.0.iter().enumerate() {
+            let gap = if i == 0 { "" } else { " " };
+            write!(f, "{gap}{name}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Gets each event of a cache.
+pub(crate) type Listener = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// Counts, logs and tells what a cache does. Clones are one observer.
+#[derive(Clone)]
+pub(crate) struct Observer {
+    counters: CounterTable,
+    incidents: Arc<Incidents>,
+    listener: Option<Listener>,
+}
+
+/// How often the server went away, and how often it began to refuse.
+#[derive(Debug, Default)]
+struct Incidents {
+    outages: AtomicU64,
+    refusals: AtomicU64,
+}
+
+impl Observer {
+    pub(crate) fn new(listener: Option<Listener>) -> Self {
+        Self {
+            // With a listener, each hit takes the branch on which it is told.
+            counters: CounterTable::new(listener.is_none()),
+            incidents: Arc::default(),
+            listener,
+        }
+    }
+
+    /// A hit. Its key is rendered only for a listener.
+    #[expect(clippy::inline_always, reason = "it is part of every local hit")]
+    #[inline(always)]
+    pub(crate) fn hit(&self, site: Option<&'static CallSite>, key: impl FnOnce() -> Key) {
+        let counters = self.counters.of(site);
+        counters.count(&counters.tally.hits);
+        if !counters.is_alone {
+            self.tell_hit(key);
+        }
+    }
+
+    #[cold]
+    fn tell_hit(&self, key: impl FnOnce() -> Key) {
+        if let Some(listener) = &self.listener {
+            listener(&Event::Hit { key: &key() });
+        }
+    }
+
+    /// Counts, logs and tells an event of a call site, or of no call site.
+    #[inline]
+    pub(crate) fn observe(&self, site: Option<&'static CallSite>, event: Event<'_>) {
+        self.count(site, &event);
+        log(&event);
+        if let Some(listener) = &self.listener {
+            listener(&event);
+        }
+    }
+
+    #[inline]
+    fn count(&self, site: Option<&'static CallSite>, event: &Event<'_>) {
+        let counters: Counters<'_>;
+        let counter = match event {
+            Event::Hit { .. } | Event::Miss { .. } | Event::Load { .. } => {
+                counters = self.counters.of(site);
+                match event {
+                    Event::Hit { .. } => &counters.tally.hits,
+                    Event::Miss { .. } => &counters.tally.misses,
+                    _ => &counters.tally.loads,
+                }
+            }
+            Event::Degrade { .. }
+            | Event::NotInvalidated { .. }
+            | Event::InvalidateLater { .. }
+            | Event::NotFenced { .. }
+            | Event::NotFilled {
+                why: NotFilled::Failed(_),
+                ..
+            }
+            | Event::Fail { .. } => {
+                counters = self.counters.of(site);
+                &counters.tally.errors
+            }
+            Event::ServerAway { .. } => {
+                self.incidents.outages.fetch_add(1, Relaxed);
+                return;
+            }
+            Event::ServerRefuses { .. } => {
+                self.incidents.refusals.fetch_add(1, Relaxed);
+                return;
+            }
+            _ => return,
+        };
+        counters.count(counter);
+    }
+
+    pub(crate) fn counters(&self) -> &CounterTable {
+        &self.counters
+    }
+
+    pub(crate) fn outages(&self) -> u64 {
+        self.incidents.outages.load(Relaxed)
+    }
+
+    pub(crate) fn refusals(&self) -> u64 {
+        self.incidents.refusals.load(Relaxed)
+    }
+}
+
+impl Default for Observer {
+    /// Without a listener.
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").finish_non_exhaustive()
+    }
+}
+
+/// Logs what is news. Each change of the server's state is logged once; what follows from it,
+/// call by call, only at the level `DEBUG`.
+#[inline]
+fn log(event: &Event<'_>) {
+    match *event {
+        Event::Degrade { key, error } => log_degraded(key, error),
+        Event::NotFilled {
+            key,
+            why: NotFilled::Failed(error),
+        } => log_degraded(key, error),
+        Event::NotInvalidated { names, error } => {
+            let names = Spaced(names);
+            tracing::debug!(%error, %names, "not invalidated yet: kept, and not served here until it is");
+        }
+        Event::NotFenced { names, error } => {
+            let names = Spaced(names);
+            tracing::debug!(%error, %names, "no fence: should this process die now, old data may be served");
+        }
+        Event::NotUnfenced { error, .. } => {
+            tracing::debug!(%error, "a fence is left to expire");
+        }
+        Event::NotAnnounced { error } => tracing::debug!(%error, "not announced"),
+        Event::AnnouncementUnreadable => {
+            tracing::warn!("an announcement on the cache server cannot be read");
+        }
+        Event::AnnouncementsUnheard { error } => {
+            tracing::warn!(%error, "what other processes announce is not heard");
+        }
+        Event::ServerAway { error } if error.is_refused() => {
+            tracing::error!(%error, "the cache degrades to misses until this is mended");
+        }
+        Event::ServerAway { error } => tracing::warn!(%error, "the cache degrades to misses"),
+        Event::ServerBack { address } => tracing::info!(address, "the cache server is back"),
+        Event::ServerRefuses { error, log: true } => {
+            tracing::error!(%error, "the cache degrades to misses until this is mended");
+        }
+        Event::ServerAccepts { address } => {
+            tracing::info!(address, "the cache server refuses nothing any more");
+        }
+        Event::JournalKeeps => tracing::warn!(
+            "invalidations are kept, and what they name is not served here, until the cache \
+             server carries them out"
+        ),
+        Event::JournalOverflows { capacity } => tracing::error!(
+            capacity,
+            "the journal is full: the namespace is cleared once the cache server is back"
+        ),
+        Event::JournalLost {
+            address,
+            names,
+            everything,
+        } => tracing::error!(
+            address,
+            names,
+            everything,
+            "not invalidated, and not kept any longer: old data may be served until its ttl ends"
+        ),
+        Event::RepeatLost { names } => tracing::warn!(
+            names,
+            "not invalidated a second time: an update that failed may have changed the data since"
+        ),
+        _ => {}
+    }
+}
+
+#[cold]
+fn log_degraded(key: &Key, error: &Error) {
+    if error
+        .lacks_feature()
+        .is_some_and(|feature| !codec::is_news(feature))
+    {
+        tracing::debug!(%error, "not served from the cache");
+    } else if error.is_codec() {
+        tracing::warn!(%error, "not served from the cache, or not stored");
+    } else {
+        tracing::debug!(%error, %key, "the cache is passed by");
+    }
+}

@@ -1,0 +1,150 @@
+//! What an entry was loaded with, and must still be so: the versions of its tags.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use hashbrown::HashMap;
+
+use crate::key::{Key, Names};
+use crate::sync::{AtomicU64, Mutex, MutexGuard};
+
+/// The tags of an entry, with the versions that they had before its load began. Most entries
+/// have none, and then this is nothing at all.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Basis(Option<Arc<Parts>>);
+
+#[derive(Debug, PartialEq)]
+struct Parts {
+    schema: u32,
+    tags: Box<[TagVersion]>,
+}
+
+#[derive(Debug)]
+struct TagVersion {
+    tag: Key,
+    /// The tag's counter.
+    current: Arc<AtomicU64>,
+    /// What the counter was before the load began.
+    version: u64,
+}
+
+impl Basis {
+    /// Whether no tag was invalidated since.
+    pub(super) fn is_current(&self) -> bool {
+        let is_current = |tag: &TagVersion| tag.current.load(Ordering::Acquire) == tag.version;
+        self.tag_versions().iter().all(is_current)
+    }
+
+    /// Whether an entry may be served to a caller with these tags and this schema version.
+    #[inline]
+    pub(crate) fn suits(&self, tags: &impl Names, schema: u32) -> bool {
+        if self.0.is_none() {
+            return schema == 0 && tags.are(std::iter::empty());
+        }
+        self.schema() == schema && tags.are(self.tags())
+    }
+
+    pub(super) fn schema(&self) -> u32 {
+        self.0.as_ref().map_or(0, |parts| parts.schema)
+    }
+
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &Key> {
+        self.tag_versions().iter().map(|version| &version.tag)
+    }
+
+    fn tag_versions(&self) -> &[TagVersion] {
+        self.0.as_ref().map_or(&[], |parts| &parts.tags)
+    }
+}
+
+/// The same counters at the same versions.
+impl PartialEq for TagVersion {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.current, &other.current) && self.version == other.version
+    }
+}
+
+/// The version counters of the tags that some entry or load carries.
+#[derive(Debug, Default)]
+pub(super) struct Tags(Mutex<TagMap>);
+
+#[derive(Debug, Default)]
+struct TagMap {
+    counters: HashMap<Key, Arc<AtomicU64>>,
+    /// At so many counters, those that no entry and no load carries are swept out.
+    sweep_at: usize,
+}
+
+impl Tags {
+    /// Reads the versions of `tags`.
+    pub(super) fn read(&self, tags: &[Key], schema: u32) -> Basis {
+        if tags.is_empty() && schema == 0 {
+            return Basis(None);
+        }
+        let mut map = self.lock();
+        map.sweep();
+        let read = |tag: &Key| {
+            let current = map.counters.entry(tag.clone()).or_default().clone();
+            let version = current.load(Ordering::Acquire);
+            TagVersion {
+                tag: tag.clone(),
+                current,
+                version,
+            }
+        };
+        let tags = tags.iter().map(read).collect();
+        Basis(Some(Arc::new(Parts { schema, tags })))
+    }
+
+    /// Moves the version of a tag on.
+    pub(super) fn invalidate(&self, tag: &Key) {
+        // A tag without a counter is on no entry and no load.
+        if let Some(counter) = self.lock().counters.get(tag) {
+            counter.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, TagMap> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TagMap {
+    /// Removes the counters that only this map holds, each time it has doubled.
+    fn sweep(&mut self) {
+        if self.counters.len() < self.sweep_at {
+            return;
+        }
+        self.counters
+            .retain(|_, counter| Arc::strong_count(counter) > 1);
+        self.sweep_at = (self.counters.len() * 2).max(1024);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalidated_tag_makes_its_entries_invalid_and_no_others() {
+        let tags = Tags::default();
+        let basis = |names: &[&str]| {
+            let names: Vec<Key> = names.iter().map(|&name| name.into()).collect();
+            tags.read(&names, 0)
+        };
+        let (users, both, none) = (basis(&["users"]), basis(&["posts", "users"]), basis(&[]));
+        assert_eq!(users, basis(&["users"]));
+        tags.invalidate(&"posts".into());
+        assert!(users.is_current() && !both.is_current() && none.is_current());
+        assert_ne!(both, basis(&["posts", "users"]));
+    }
+
+    #[test]
+    fn counters_that_no_entry_carries_are_swept() {
+        let tags = Tags::default();
+        for i in 0..10_000 {
+            drop(tags.read(&[Key::from(format!("tag:{i}"))], 0));
+        }
+        assert!(tags.lock().counters.len() <= 1024);
+    }
+}

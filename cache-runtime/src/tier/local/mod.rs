@@ -1,0 +1,379 @@
+//! The in-process tier: typed values, no serialization, and the same protocol
+//! as the shared tier, with a lock in place of the server.
+//!
+//! A flight that is current in [`Flights`] is what a lease is there. An
+//! invalidation removes the flight and the entry under the flight's lock, so a
+//! load that was under way can neither be boarded nor store what it read. A
+//! tag's version is a counter that its entries hold, so invalidating a tag takes
+//! the same time however many entries carry it.
+
+mod basis;
+mod fence;
+mod table;
+
+use std::time::Duration;
+
+pub(crate) use self::basis::Basis;
+use self::basis::Tags;
+use self::fence::Fences;
+use self::table::Table;
+use super::{Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Store};
+use crate::clock::{self, Now};
+use crate::error::Error;
+use crate::flight::{Boarding, Flights, Leader};
+use crate::key::{Key, Name, Parts};
+use crate::sabotage;
+use crate::value::SharedValue;
+
+#[derive(Debug)]
+pub(crate) struct Local {
+    entries: Table,
+    tags: Tags,
+    fences: Fences,
+    flights: Flights<Evidence>,
+}
+
+/// An entry: an outcome of a type that only its reader knows, and what it depends on.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) value: SharedValue,
+    pub(crate) basis: Basis,
+}
+
+impl Local {
+    pub(crate) fn new(max_entries: usize) -> Self {
+        Self {
+            entries: Table::new(max_entries),
+            tags: Tags::default(),
+            fences: Fences::default(),
+            flights: Flights::default(),
+        }
+    }
+
+    /// The entry of a name that is not rendered, if it may be served at all. It may miss an entry
+    /// that is there: then [`look`](Store::look) finds it.
+    #[expect(
+        clippy::inline_always,
+        reason = "where it is called, the name is known"
+    )]
+    #[inline(always)]
+    pub(crate) fn find(&self, name: &Name<impl Parts>) -> Option<Entry> {
+        self.entries.find(name, Now::read())
+    }
+
+    /// The entry of `key`, if it may be served at all.
+    fn peek(&self, key: &Key) -> Option<Entry> {
+        self.entries.get(key, Now::read())
+    }
+
+    /// Looks under the lock under which flights store: a hit, or a flight to board or lead.
+    fn look_and_board(&self, query: Query<'_>) -> Look<'_> {
+        let Query {
+            key, tags, schema, ..
+        } = query;
+        let basis = self.tags.read(tags, schema);
+        // Declared before the lock, and so dropped after it: `Drop` may be the user's.
+        let found;
+        let mut shard = self.flights.lock(key);
+        found = self.peek(key);
+        if let Some(entry) = &found
+            && entry.basis.schema() == schema
+            && entry.basis.tags().eq(tags)
+        {
+            return Look::Hit(Found::Value(entry.clone()));
+        }
+        // Under the lock, and after the versions were read: a fence that comes later forgets
+        // the flight that begins here, and moves on the versions of its tags.
+        if self.fences.stand(tags.iter().chain([key])) {
+            return Look::Miss(Miss::Fenced);
+        }
+        let evidence = Evidence::Local(basis);
+        let boarding = shard
+            .board(key, Some(&evidence))
+            .unwrap_or_else(|| Boarding::Lead(shard.load(key, evidence)));
+        Look::Miss(Miss::Boarded(boarding))
+    }
+
+    /// Hands the value to the callers that wait, and stores it unless an invalidation has
+    /// forgotten the flight.
+    fn land_and_store(
+        &self,
+        key: &Key,
+        leader: Leader<'_, Evidence>,
+        value: SharedValue,
+        ttl: Duration,
+    ) -> Filled {
+        leader.land(value.clone());
+        let evidence = leader.seen();
+        let Some(Evidence::Local(basis)) = evidence.as_deref() else {
+            leader.finish();
+            return Filled::Unleased;
+        };
+        let basis = sabotage::basis_of_fill(basis, || {
+            let tags: Vec<Key> = basis.tags().cloned().collect();
+            self.tags.read(&tags, basis.schema())
+        });
+        let entry = Entry { value, basis };
+        // What the entry replaces is dropped after the lock: `Drop` may be the user's.
+        match leader.finish_storing(|| self.insert(key, entry, ttl)) {
+            Some(replaced) => {
+                drop(replaced);
+                Filled::Stored(ttl)
+            }
+            None => Filled::Overtaken,
+        }
+    }
+
+    fn store(&self, key: &Key, tags: &[Key], value: SharedValue, ttl: Duration) -> bool {
+        let basis = self.tags.read(tags, 0);
+        let mut shard = self.flights.lock(key);
+        shard.forget(key);
+        let is_fenced = self.fences.stand(tags.iter().chain([key]));
+        let (removed, replaced);
+        if is_fenced {
+            removed = self.entries.remove(key, Now::read());
+            drop(shard);
+            drop(removed);
+        } else {
+            replaced = self.insert(key, Entry { value, basis }, ttl);
+            drop(shard);
+            drop(replaced);
+        }
+        !is_fenced
+    }
+
+    /// Removes the entry of `key`; a load that is under way neither stores nor is boarded any more.
+    fn remove(&self, key: &Key) -> bool {
+        let mut shard = self.flights.lock(key);
+        shard.forget(key);
+        let removed = self.entries.remove(key, Now::read());
+        drop(shard);
+        removed.is_some_and(|(_, is_alive)| is_alive)
+    }
+
+    fn invalidate_names(&self, names: &[Key]) {
+        for name in names {
+            self.remove(name);
+            self.tags.invalidate(name);
+        }
+    }
+
+    fn remove_all(&self) {
+        drop(self.flights.forget_all(|| self.entries.drain()));
+    }
+
+    /// Puts an entry into the table, and returns the entries that had to go for it.
+    fn insert(&self, key: &Key, entry: Entry, ttl: Duration) -> Vec<Entry> {
+        let (expiry, now) = (clock::expiry(ttl), Now::read());
+        self.entries.insert(key, entry, expiry, now)
+    }
+}
+
+impl Store for Local {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    async fn look(&self, query: Query<'_>) -> Look<'_> {
+        self.look_and_board(query)
+    }
+
+    async fn board<'a>(&'a self, _query: Query<'_>, miss: Miss<'a>) -> Boarded<'a> {
+        match miss {
+            Miss::Boarded(Boarding::Lead(leader)) => Boarded::Lead(leader),
+            Miss::Boarded(Boarding::Wait(waiter)) => Boarded::Wait(waiter),
+            _ => Boarded::Unstored,
+        }
+    }
+
+    fn board_unstored(&self, key: &Key) -> Option<Boarding<'_, Evidence>> {
+        Some(self.flights.board_or_gather(key))
+    }
+
+    async fn fill(
+        &self,
+        query: Query<'_>,
+        leader: Leader<'_, Evidence>,
+        filling: Filling<'_>,
+    ) -> Filled {
+        let value = filling.value.share();
+        let Some(ttl) = filling.ttl else {
+            leader.land(value);
+            leader.finish();
+            return Filled::Unwanted;
+        };
+        self.land_and_store(query.key, leader, value, ttl)
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
+        Ok(self.peek(key).map(Found::Value))
+    }
+
+    async fn remaining(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        let expiry = self.entries.expiry(key, Now::read());
+        Ok(expiry.map(clock::until))
+    }
+
+    async fn set(&self, key: &Key, tags: &[Key], filling: Filling<'_>) -> Result<bool, Error> {
+        let ttl = filling.ttl.unwrap_or_default();
+        Ok(self.store(key, tags, filling.value.share(), ttl))
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        Ok(self.remove(key))
+    }
+
+    async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
+        self.invalidate_names(names);
+        Ok(())
+    }
+
+    fn invalidate_now(&self, names: &[Key]) -> bool {
+        self.invalidate_names(names);
+        true
+    }
+
+    fn invalidate_later(&self, names: &[Key]) {
+        self.invalidate_names(names);
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        self.remove_all();
+        Ok(())
+    }
+
+    fn clear_later(&self) {
+        self.remove_all();
+    }
+
+    async fn fence(&self, names: &[Key], writer: u64, _length: Duration) -> Result<(), Error> {
+        self.fences.join(names, writer);
+        self.invalidate_names(names);
+        Ok(())
+    }
+
+    async fn unfence(&self, names: &[Key], writer: u64) -> Result<(), Error> {
+        self.fences.leave(names, writer);
+        Ok(())
+    }
+
+    fn unfence_now(&self, names: &[Key], writer: u64) -> bool {
+        self.fences.leave(names, writer);
+        true
+    }
+
+    fn abandon_fence(&self, names: &[Key], writer: u64, left: Duration) {
+        self.fences.abandon(names, writer, left);
+    }
+
+    fn entries(&self) -> u64 {
+        self.entries.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flight::Landing;
+    use std::any::Any;
+    use std::sync::Arc;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn query<'a>(key: &'a Key, tags: &'a [Key]) -> Query<'a> {
+        Query {
+            key,
+            tags,
+            schema: 0,
+            longest_ttl: LONG,
+            undecodable: None,
+            site: None,
+        }
+    }
+
+    fn look<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Boarding<'a, Evidence> {
+        match local.look_and_board(query(key, tags)) {
+            Look::Miss(Miss::Boarded(boarding)) => boarding,
+            other => panic!("expected a flight: {other:?}"),
+        }
+    }
+
+    fn lead<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Leader<'a, Evidence> {
+        match look(local, key, tags) {
+            Boarding::Lead(leader) => leader,
+            other => panic!("expected to lead: {other:?}"),
+        }
+    }
+
+    fn fill(local: &Local, key: &Key, leader: Leader<'_, Evidence>, value: i32) -> Filled {
+        local.land_and_store(key, leader, Arc::new(value), LONG)
+    }
+
+    #[test]
+    fn a_load_that_an_invalidation_overtook_is_not_stored() {
+        let local = Local::new(10);
+        let key = Key::from("user:1");
+        let leader = lead(&local, &key, &[]);
+        local.invalidate_names(std::slice::from_ref(&key));
+        let filled = fill(&local, &key, leader, 1);
+        assert!(matches!(filled, Filled::Overtaken), "{filled:?}");
+        assert!(local.peek(&key).is_none());
+    }
+
+    #[test]
+    fn a_load_whose_tag_was_invalidated_is_never_served_nor_boarded() {
+        let local = Local::new(10);
+        let (key, tags) = (Key::from("user:1"), [Key::from("users")]);
+        let first = lead(&local, &key, &tags);
+        local.invalidate_names(&tags);
+        // A caller that comes now does not share the first load.
+        let second = lead(&local, &key, &tags);
+        fill(&local, &key, second, 2);
+        fill(&local, &key, first, 1);
+        let entry = local.peek(&key).expect("the second load is stored");
+        let value: &dyn Any = &*entry.value;
+        assert_eq!(value.downcast_ref::<i32>(), Some(&2));
+    }
+
+    #[test]
+    fn a_load_behind_a_fence_is_not_stored() {
+        let local = Local::new(10);
+        let key = Key::from("user:1");
+        assert!(local.invalidate_now(&[]));
+        local.fences.join(std::slice::from_ref(&key), 1);
+        let look = local.look_and_board(query(&key, &[]));
+        assert!(matches!(look, Look::Miss(Miss::Fenced)), "{look:?}");
+        let Boarding::Lead(leader) = local.flights.board_or_gather(&key) else {
+            panic!("expected to lead");
+        };
+        leader.begin(None);
+        let filled = fill(&local, &key, leader, 1);
+        assert!(matches!(filled, Filled::Unleased), "{filled:?}");
+        assert!(local.peek(&key).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_dropped_leader_hands_over_to_a_waiter() {
+        let local = Local::new(10);
+        let key = Key::from("user:1");
+        let leader = lead(&local, &key, &[]);
+        let Boarding::Wait(waiter) = look(&local, &key, &[]) else {
+            panic!("expected to wait");
+        };
+        drop(leader);
+        let landing = waiter.wait(Duration::from_secs(5)).await;
+        let Landing::Lead(leader) = landing else {
+            panic!("expected to lead: {landing:?}");
+        };
+        fill(&local, &key, leader, 1);
+        assert!(local.peek(&key).is_some());
+    }
+
+    #[test]
+    fn a_dropped_leader_without_waiters_leaves_nothing_behind() {
+        let local = Local::new(10);
+        let key = Key::from("user:1");
+        drop(lead(&local, &key, &[]));
+        drop(lead(&local, &key, &[]));
+    }
+}

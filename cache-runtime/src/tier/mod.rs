@@ -1,0 +1,444 @@
+//! Where entries are: nowhere, in this process, or on a server.
+//!
+//! A [`Store`] is one such place, with the verbs of the protocol. A [`Tier`] is the store of one
+//! cache; it passes each verb on, and this file has the only `match` on it.
+//!
+//! ```text
+//! look ──> Hit                                     the entry is valid: serve it
+//!   └────> Miss ──> board ──> Lead ──> load ──> fill    this caller loads
+//!                     ├─────> Wait                      another caller of this process loads
+//!                     └─────> Unstored                  nothing that is loaded now may be stored
+//! ```
+
+pub(crate) mod local;
+mod off;
+pub(crate) mod shared;
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::pin::Pin;
+use std::time::Duration;
+
+use self::local::{Basis, Local};
+use self::off::Off;
+pub(crate) use self::shared::{Encoded, Mark};
+use self::shared::{Lease, LeaseSeen, ServerLook, Shared};
+use crate::call::site::CallSite;
+use crate::codec::{Codec, Reason};
+use crate::error::Error;
+use crate::flight::{Boarding, Leader};
+use crate::health::Status;
+use crate::key::Key;
+use crate::value::{CacheValue, Outcome, SharedValue, outcome};
+
+/// Where one cache keeps its entries.
+#[derive(Debug)]
+pub(crate) enum Tier {
+    Off(Off),
+    Local(Local),
+    Shared(Shared),
+}
+
+/// What a call asks a store for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Query<'a> {
+    pub(crate) key: &'a Key,
+    pub(crate) tags: &'a [Key],
+    /// Entries of another schema version are not served.
+    pub(crate) schema: u32,
+    /// The longest that what this call stores may be served.
+    pub(crate) longest_ttl: Duration,
+    /// An entry that this call could not decode: it is not served, and is replaced.
+    pub(crate) undecodable: Option<Mark>,
+    pub(crate) site: Option<&'static CallSite>,
+}
+
+/// What one look shows.
+#[derive(Debug)]
+pub(crate) enum Look<'a> {
+    /// An entry that may be served.
+    Hit(Found),
+    Miss(Miss<'a>),
+}
+
+/// An entry that may be served, as it is kept.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A value of a type that only its reader knows.
+    Value(local::Entry),
+    /// Bytes, still encoded.
+    Encoded(shared::Entry),
+}
+
+/// What a look shows where no entry may be served.
+#[derive(Debug)]
+pub(crate) enum Miss<'a> {
+    /// A caller of the local tier has boarded already, under the lock that it looked under.
+    Boarded(Boarding<'a, Evidence>),
+    /// What the server holds instead.
+    AtServer(ServerLook),
+    /// Writers are at work: nothing that is loaded now may be stored.
+    Fenced,
+    /// The store failed, or an invalidation is still due there. So what it holds says nothing.
+    Unknown,
+    /// There is no store.
+    Off,
+}
+
+/// What a caller does after a miss.
+#[derive(Debug)]
+pub(crate) enum Boarded<'a> {
+    /// It loads, or watches for another process's load.
+    Lead(Leader<'a, Evidence>),
+    /// It waits for another caller's load.
+    Wait(crate::flight::Waiter<'a, Evidence>),
+    /// It loads, stores nothing, and shares its load only with callers that come before the load
+    /// begins.
+    Unstored,
+    /// It loads for itself.
+    Alone,
+    /// Something has changed: it looks again.
+    LookAgain,
+}
+
+/// What a caller saw before its load began, that an invalidation would have changed. Callers
+/// that saw the same may share a load.
+#[derive(Debug)]
+pub(crate) enum Evidence {
+    Local(Basis),
+    /// A lease, which is this process's if it is there.
+    Shared(LeaseSeen, Option<Box<Lease>>),
+}
+
+impl PartialEq for Evidence {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Local(one), Self::Local(other)) => one == other,
+            (Self::Shared(one, _), Self::Shared(other, _)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+/// What a load yielded, and what the store is to do with it.
+pub(crate) struct Filling<'a> {
+    pub(crate) value: &'a dyn Storable,
+    /// How long it may be served; `None` if it is not to be stored.
+    pub(crate) ttl: Option<Duration>,
+    /// How long the load took.
+    pub(crate) cost: Duration,
+    pub(crate) codec: Codec,
+}
+
+/// What became of a value that a load yielded.
+#[derive(Debug)]
+pub(crate) enum Filled {
+    /// It is stored, for so long.
+    Stored(Duration),
+    /// An invalidation, a fence or another entry came while it was loaded.
+    Overtaken,
+    /// Its load had no evidence that could be checked: it is not stored.
+    Unleased,
+    /// It was not to be stored.
+    Unwanted,
+    Failed(Error),
+}
+
+/// A value in both of the forms in which stores keep one.
+pub(crate) trait Storable: Send + Sync {
+    fn share(&self) -> SharedValue;
+
+    fn encode(&self, codec: Codec) -> Result<Encoded, Reason>;
+}
+
+/// Renews a lease for as long as it is polled.
+pub(crate) type Renewal = Pin<Box<dyn Future<Output = Infallible> + Send>>;
+
+/// How many invalidations wait for a store.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Waiting {
+    pub(crate) names: usize,
+    /// Whether all names there are wait.
+    pub(crate) everything: bool,
+}
+
+/// A place for entries, with the verbs of the protocol.
+///
+/// An error means that the verb was not carried out, or that this is not known. Every future may
+/// be dropped at any point.
+pub(crate) trait Store {
+    fn name(&self) -> &'static str;
+
+    /// Looks for an entry that may be served.
+    fn look(&self, query: Query<'_>) -> impl Future<Output = Look<'_>> + Send;
+
+    /// Boards the flight of a load, or starts one, or tells why there is none to board. Where the
+    /// caller leads, versions were read and the lease was taken.
+    fn board<'a>(
+        &'a self,
+        query: Query<'_>,
+        miss: Miss<'a>,
+    ) -> impl Future<Output = Boarded<'a>> + Send;
+
+    /// Boards the flight of a load that will not be stored, if that load has not begun, or starts
+    /// one. `None` where no load is shared.
+    fn board_unstored(&self, key: &Key) -> Option<Boarding<'_, Evidence>>;
+
+    /// Keeps the leader's lease alive, if it has one, for at most `limit`.
+    fn renew(&self, _leader: &Leader<'_, Evidence>, _limit: Duration) -> Option<Renewal> {
+        None
+    }
+
+    /// Ends a flight: hands the value to the callers that wait for it, and stores it unless it
+    /// was invalidated meanwhile.
+    fn fill(
+        &self,
+        query: Query<'_>,
+        leader: Leader<'_, Evidence>,
+        filling: Filling<'_>,
+    ) -> impl Future<Output = Filled> + Send;
+
+    /// The entry of a key that may be served, whatever its tags.
+    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Found>, Error>> + Send;
+
+    /// How long the entry of a key will still be served, at most.
+    fn remaining(&self, key: &Key) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
+
+    /// Stores a value that was not loaded by a flight; a load that is under way does not store over
+    /// it. Behind a fence nothing is stored, and what was there goes. Whether it was stored.
+    fn set(
+        &self,
+        key: &Key,
+        tags: &[Key],
+        filling: Filling<'_>,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Removes the entry of a key, and keeps a load of it that is under way from storing.
+    /// Whether there was one.
+    fn delete(&self, key: &Key) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Invalidates names: each one's entry, and every entry that carries it as a tag. Names
+    /// whose invalidation fails, or is dropped, are kept and repeated.
+    fn invalidate(&self, names: &[Key]) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Invalidates names if that takes no waiting; whether it did.
+    fn invalidate_now(&self, names: &[Key]) -> bool;
+
+    /// Keeps names whose invalidation can't be waited for here, and repeats it.
+    fn invalidate_later(&self, names: &[Key]);
+
+    /// Removes everything.
+    fn clear(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Removes everything, as soon as that can be done.
+    fn clear_later(&self);
+
+    /// Places a writer in the fence of each name. After an error, some fences may stand.
+    fn fence(
+        &self,
+        names: &[Key],
+        writer: u64,
+        length: Duration,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Takes a writer out of the fences again. Where that fails, they end at their deadline.
+    fn unfence(
+        &self,
+        names: &[Key],
+        writer: u64,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Takes a writer out of the fences if that takes no waiting; whether it did.
+    fn unfence_now(&self, names: &[Key], writer: u64) -> bool;
+
+    /// Gives a writer's fences a deadline, if they have none: its call is over, and what it wrote may
+    /// still be on its way.
+    fn abandon_fence(&self, _names: &[Key], _writer: u64, _left: Duration) {}
+
+    /// Checks that the store can be reached, read and written.
+    fn ping(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        ready(Ok(()))
+    }
+
+    /// Waits until every invalidation was carried out, at most for `limit`.
+    fn flush(&self, _limit: Duration) -> impl Future<Output = Result<(), Error>> + Send {
+        ready(Ok(()))
+    }
+
+    fn status(&self) -> Status {
+        Status::Working
+    }
+
+    fn waiting(&self) -> Waiting {
+        Waiting::default()
+    }
+
+    /// How many entries this process holds.
+    fn entries(&self) -> u64 {
+        0
+    }
+}
+
+impl Found {
+    /// The tags that the entry carries.
+    pub(crate) fn tags(&self) -> Vec<Key> {
+        match self {
+            Self::Value(entry) => entry.basis.tags().cloned().collect(),
+            Self::Encoded(entry) => entry.tags().map(|(tag, _)| Key::from(tag)).collect(),
+        }
+    }
+
+    /// What tells this entry from every other, where one that cannot be decoded is replaced. In
+    /// the local tier it is another function's value, and is left alone.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        match self {
+            Self::Value(_) => None,
+            Self::Encoded(entry) => Some(entry.mark),
+        }
+    }
+
+    /// The outcome that the entry holds. `share` makes the copy that the other readers of the
+    /// same bytes are handed.
+    pub(crate) fn outcome<V: CacheValue>(
+        &mut self,
+        key: &Key,
+        share: impl FnOnce(&Outcome<V>) -> SharedValue,
+    ) -> Result<Outcome<V>, Error> {
+        match self {
+            Self::Value(entry) => outcome::<V>(&entry.value)
+                .ok_or_else(|| Error::codec(key.as_str(), "read", &"it is of another type")),
+            Self::Encoded(entry) => entry.outcome(key, share),
+        }
+    }
+}
+
+impl Tier {
+    pub(crate) const OFF: Self = Self::Off(Off);
+
+    /// The local tier, for a hit that is answered at once.
+    #[inline]
+    pub(crate) fn as_local(&self) -> Option<&Local> {
+        match self {
+            Self::Local(local) => Some(local),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_off(&self) -> bool {
+        matches!(self, Self::Off(_))
+    }
+}
+
+/// The `match` on the tier.
+macro_rules! on {
+    ($tier:expr, $store:ident => $verb:expr) => {
+        match $tier {
+            Tier::Off($store) => $verb,
+            Tier::Local($store) => $verb,
+            Tier::Shared($store) => $verb,
+        }
+    };
+}
+
+impl Store for Tier {
+    fn name(&self) -> &'static str {
+        on!(self, store => store.name())
+    }
+
+    async fn look(&self, query: Query<'_>) -> Look<'_> {
+        on!(self, store => store.look(query).await)
+    }
+
+    async fn board<'a>(&'a self, query: Query<'_>, miss: Miss<'a>) -> Boarded<'a> {
+        on!(self, store => store.board(query, miss).await)
+    }
+
+    fn board_unstored(&self, key: &Key) -> Option<Boarding<'_, Evidence>> {
+        on!(self, store => store.board_unstored(key))
+    }
+
+    fn renew(&self, leader: &Leader<'_, Evidence>, limit: Duration) -> Option<Renewal> {
+        on!(self, store => store.renew(leader, limit))
+    }
+
+    async fn fill(
+        &self,
+        query: Query<'_>,
+        leader: Leader<'_, Evidence>,
+        filling: Filling<'_>,
+    ) -> Filled {
+        on!(self, store => store.fill(query, leader, filling).await)
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
+        on!(self, store => store.get(key).await)
+    }
+
+    async fn remaining(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        on!(self, store => store.remaining(key).await)
+    }
+
+    async fn set(&self, key: &Key, tags: &[Key], filling: Filling<'_>) -> Result<bool, Error> {
+        on!(self, store => store.set(key, tags, filling).await)
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        on!(self, store => store.delete(key).await)
+    }
+
+    async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
+        on!(self, store => store.invalidate(names).await)
+    }
+
+    fn invalidate_now(&self, names: &[Key]) -> bool {
+        on!(self, store => store.invalidate_now(names))
+    }
+
+    fn invalidate_later(&self, names: &[Key]) {
+        on!(self, store => store.invalidate_later(names));
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        on!(self, store => store.clear().await)
+    }
+
+    fn clear_later(&self) {
+        on!(self, store => store.clear_later());
+    }
+
+    async fn fence(&self, names: &[Key], writer: u64, length: Duration) -> Result<(), Error> {
+        on!(self, store => store.fence(names, writer, length).await)
+    }
+
+    async fn unfence(&self, names: &[Key], writer: u64) -> Result<(), Error> {
+        on!(self, store => store.unfence(names, writer).await)
+    }
+
+    fn unfence_now(&self, names: &[Key], writer: u64) -> bool {
+        on!(self, store => store.unfence_now(names, writer))
+    }
+
+    fn abandon_fence(&self, names: &[Key], writer: u64, left: Duration) {
+        on!(self, store => store.abandon_fence(names, writer, left));
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        on!(self, store => store.ping().await)
+    }
+
+    async fn flush(&self, limit: Duration) -> Result<(), Error> {
+        on!(self, store => store.flush(limit).await)
+    }
+
+    fn status(&self) -> Status {
+        on!(self, store => store.status())
+    }
+
+    fn waiting(&self) -> Waiting {
+        on!(self, store => store.waiting())
+    }
+
+    fn entries(&self) -> u64 {
+        on!(self, store => store.entries())
+    }
+}

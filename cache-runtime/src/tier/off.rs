@@ -1,0 +1,83 @@
+//! No store: every look is a miss, and every other verb does nothing.
+
+use std::time::Duration;
+
+use super::{Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Store};
+use crate::error::Error;
+use crate::flight::{Boarding, Leader};
+use crate::key::Key;
+
+#[derive(Debug)]
+pub(crate) struct Off;
+
+impl Store for Off {
+    fn name(&self) -> &'static str {
+        "off"
+    }
+
+    async fn look(&self, _query: Query<'_>) -> Look<'_> {
+        Look::Miss(Miss::Off)
+    }
+
+    async fn board<'a>(&'a self, _query: Query<'_>, _miss: Miss<'a>) -> Boarded<'a> {
+        Boarded::Alone
+    }
+
+    fn board_unstored(&self, _key: &Key) -> Option<Boarding<'_, Evidence>> {
+        None
+    }
+
+    async fn fill(
+        &self,
+        _query: Query<'_>,
+        leader: Leader<'_, Evidence>,
+        _filling: Filling<'_>,
+    ) -> Filled {
+        leader.finish();
+        Filled::Unleased
+    }
+
+    async fn get(&self, _key: &Key) -> Result<Option<Found>, Error> {
+        Ok(None)
+    }
+
+    async fn remaining(&self, _key: &Key) -> Result<Option<Duration>, Error> {
+        Ok(None)
+    }
+
+    async fn set(&self, _key: &Key, _tags: &[Key], _filling: Filling<'_>) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    async fn delete(&self, _key: &Key) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    async fn invalidate(&self, _names: &[Key]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn invalidate_now(&self, _names: &[Key]) -> bool {
+        true
+    }
+
+    fn invalidate_later(&self, _names: &[Key]) {}
+
+    async fn clear(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn clear_later(&self) {}
+
+    async fn fence(&self, _names: &[Key], _writer: u64, _length: Duration) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn unfence(&self, _names: &[Key], _writer: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn unfence_now(&self, _names: &[Key], _writer: u64) -> bool {
+        true
+    }
+}

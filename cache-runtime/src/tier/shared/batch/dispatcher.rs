@@ -1,0 +1,83 @@
+//! The task that sends the line, and the turns that start it.
+
+use std::future::poll_fn;
+use std::mem;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::line::LineId;
+use super::reads::Reads;
+use super::source::Source;
+
+/// The right to have one command under way.
+///
+/// When a caller's turn ends, because its answer came or because it was dropped, a dispatcher takes
+/// the turn over if callers wait. The dispatcher is a task of their runtime, so no caller's end
+/// can end it.
+///
+/// A dispatcher is dropped before its end if its runtime is shut down, or if it panics. Then the
+/// callers in its line fail. Another dispatcher would not help: on a runtime that is shut down, it
+/// would be dropped when it is spawned, within this drop, and so on for each batch.
+pub(super) struct Turn<S: Source> {
+    reads: Arc<Reads<S>>,
+    line: LineId,
+    /// A dispatcher's turn, and not a caller's.
+    is_dispatcher: bool,
+    has_ended: bool,
+}
+
+impl<S: Source> Turn<S> {
+    /// The turn of a caller.
+    pub(super) fn of_caller(reads: &Arc<Reads<S>>, line: LineId) -> Self {
+        Self::new(reads, line, false)
+    }
+
+    fn new(reads: &Arc<Reads<S>>, line: LineId, is_dispatcher: bool) -> Self {
+        Self {
+            reads: reads.clone(),
+            line,
+            is_dispatcher,
+            has_ended: false,
+        }
+    }
+
+    /// Sends the line, one batch after the other, until it is empty. Takes callers out of line
+    /// only once it runs: until then, another dispatcher, which does run, may take them.
+    async fn dispatch(mut self) {
+        while let Some(callers) = self.reads.lines.next_batch(self.line) {
+            self.reads.read_many(callers).await;
+            // The callers that were just answered may read again. They join the next batch,
+            // and none of them is sent alone, ahead of the others.
+            let_others_run().await;
+        }
+        self.has_ended = true;
+    }
+}
+
+impl<S: Source> Drop for Turn<S> {
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        if self.is_dispatcher {
+            self.reads.lines.end_turn_and_fail_waiting(self.line);
+        } else if let Some(runtime) = self.reads.lines.turn_into_dispatcher(self.line) {
+            let dispatcher = Self::new(&self.reads, self.line, true);
+            runtime.spawn(dispatcher.dispatch());
+        }
+    }
+}
+
+/// Puts this task behind those that are ready to run, where any thread of the runtime finds it.
+/// (A task that calls `yield_now` stays with its thread, which another task may block.)
+async fn let_others_run() {
+    let mut is_behind = false;
+    poll_fn(|context| {
+        if mem::replace(&mut is_behind, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,135 @@
+//! Concurrent reads of a process share round trips.
+//!
+//! A caller reads a slot, and the versions that its entry must agree with, by one command: on
+//! Redis, an `MGET`. While few reads are under way (at most [`MAX_SINGLE_READS`]), each caller
+//! takes a turn and sends a command of its own at once. When all turns are taken, callers wait in
+//! a line. When a turn ends, a task, the dispatcher, sends the whole line as one command, in which
+//! each key stands once, and hands the answers out. From then on, until the line is empty, there
+//! are two turns: while the server answers one batch, this process uses the answer to the other,
+//! and the callers that come meanwhile are the next batch.
+//!
+//! ```text
+//! read ──> a turn is free ──> one command for one caller ──────────┐ the turn ends:
+//!   └────> none is free ──> wait in line ──> one command for many <┘ the line is sent
+//! ```
+//!
+//! A few commands take less time each on its own than together: a caller in line waits for the
+//! batches before its own, and for one more task to be woken. Measured with a server on the
+//! same machine, the two are alike with eight callers; further away, waiting costs more.
+//!
+//! What must hold:
+//!
+//! * **No caller gets a value that was read before it began.** A caller joins a line, never a
+//!   batch. The line is taken, under the lock, before its command is sent, so a caller that
+//!   comes later is in the next batch.
+//! * **A caller's slot and versions are read by one command,** over one connection, whose
+//!   epoch goes with each answer.
+//! * **Each caller's deadline counts from when it began,** in line or under way. A batch has
+//!   the deadline of its youngest caller; the others leave it at theirs. If the command fails,
+//!   it fails for all callers that are left in the batch, and the connection is judged once.
+//! * **Every deadline has a timer,** but few callers set their own: that takes as long as the
+//!   line does. A running dispatcher enforces its line's deadlines: the command that it awaits began
+//!   before the callers that are in line now, so it ends by their deadlines; then the dispatcher
+//!   takes the callers that have waited longest, and it ends only when the line is empty.
+//!   Callers queued before a dispatcher runs, and large reads, which others may overtake, set their
+//!   own timer.
+//! * **Any free thread of the runtime can run a dispatcher,** as it can run a timer. But a task that
+//!   was just spawned, or that called `yield_now`, needs the thread that it is on. So a dispatcher
+//!   counts as running, and takes callers out of line, only once it was polled; and it yields
+//!   in another way.
+//! * **A turn ends however its owner ends**: answered, failed, dropped or panicked. While
+//!   callers wait, a turn is taken, and its end sends the line. So every caller in line is answered.
+//! * **Runtimes do not mix.** Each has its own lines and its own dispatchers. A runtime that is
+//!   shut down, or that does not run, delays only its own callers.
+//! * **A large value does not delay small ones for long.** Slots that were
+//!   [`LARGE`](sizes::LARGE) when they were last read have a line of their own, with one
+//!   command at a time. So a small read waits for at most one large value, and, before the size
+//!   of that value is known, once for a batch that contains it.
+//!
+//! The memory of a line is bounded by the callers that wait in it: those that have left are
+//! removed before it doubles.
+
+mod dispatcher;
+mod line;
+mod merge;
+mod reads;
+mod sizes;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use self::dispatcher::Turn;
+use self::line::{Entered, LineId, MAX_SINGLE_READS, Read};
+use self::reads::Reads;
+pub(crate) use self::source::{Answer, Found, Source};
+use crate::driver::ReadKeys;
+use crate::error::Error;
+
+/// The reads of one process from one source.
+pub(crate) struct BatchedReads<S: Source>(Arc<Reads<S>>);
+
+impl<S: Source> BatchedReads<S> {
+    pub(crate) fn new(source: Arc<S>) -> Self {
+        Self::with_max_single_reads(source, MAX_SINGLE_READS)
+    }
+
+    fn with_max_single_reads(source: Arc<S>, max_single_reads: usize) -> Self {
+        Self(Arc::new(Reads::new(source, max_single_reads)))
+    }
+
+    /// Reads a slot and versions, alone or with other callers.
+    pub(crate) async fn read(&self, keys: ReadKeys) -> Result<Found<S::Connection>, Error> {
+        let reads = &self.0;
+        let deadline = reads.source.deadline();
+        let read = Read {
+            slot_hash: reads.sizes.hash(keys.first()),
+            keys,
+        };
+        // Without a runtime, the source says which error that is.
+        let Ok(runtime) = Handle::try_current() else {
+            return Box::pin(reads.read_one(&read, deadline)).await;
+        };
+        let line = LineId {
+            runtime: runtime.id(),
+            size: reads.sizes.of(read.slot_hash),
+        };
+        match reads.lines.enter(line, runtime, read, deadline) {
+            Entered::Turn(read) => {
+                let turn = Turn::of_caller(reads, line);
+                let found = Box::pin(reads.read_one(&read, deadline)).await;
+                // Before this value is decoded: the line need not wait for that.
+                drop(turn);
+                found
+            }
+            Entered::Line {
+                reply,
+                dispatcher_has_timer,
+            } => {
+                let reply = async {
+                    let reply = reply.await;
+                    reply.unwrap_or_else(|_| Err(reads.source.runtime_shut_down()))
+                };
+                if dispatcher_has_timer {
+                    reply.await
+                } else {
+                    Box::pin(reads.source.within(deadline, reply)).await
+                }
+            }
+        }
+    }
+}
+
+impl<S: Source> fmt::Debug for BatchedReads<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (lines, turns) = self.0.lines.counts();
+        f.debug_struct("BatchedReads")
+            .field("lines", &lines)
+            .field("turns", &turns)
+            .finish_non_exhaustive()
+    }
+}

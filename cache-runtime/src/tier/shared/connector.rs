@@ -1,0 +1,636 @@
+//! Which connection requests take, and what follows from how they end.
+//!
+//! Connections are made lazily, one attempt at a time, however many callers wait for it. A
+//! connection that failed or was too slow is dropped, and the next request makes a new one. Where
+//! that fails, or several requests in a row do, the [breaker](super::breaker) opens, and the
+//! [keeper task](super::keeper) tries to connect.
+//!
+//! A new connection is used only once the journal was replayed over it. Where the server answers and
+//! refuses, requests go on: the keeper checks whether it still refuses, and what the journal holds
+//! meanwhile is announced.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::batch::{Answer, Source};
+use super::breaker::{Advice, Breaker, Change, Failing, Limits};
+use super::journal::{BATCH, Journal, Sender};
+use super::keeper::{Keepers, Mend};
+use super::keyspace::Keyspace;
+use crate::clock;
+use crate::driver::{Connection, Driver, Failure, Operation, ReadKeys, Reply};
+use crate::error::Error;
+use crate::health::Status;
+use crate::key::Key;
+use crate::observe::{Event, Observer};
+use crate::sabotage::{self, Rule};
+
+/// The keeper's longest pause while the server is away.
+const PAUSE_AWAY: Duration = Duration::from_millis(120);
+
+/// The keeper's longest pause while the server refuses something: that seldom ends within a moment.
+const PAUSE_REFUSED: Duration = Duration::from_secs(1);
+
+pub(crate) struct Connector {
+    driver: Driver,
+    limits: Limits,
+    pub(super) journal: Journal,
+    keyspace: Keyspace,
+    observer: Observer,
+    link: Mutex<Link>,
+    /// Whether the breaker counts failures that the next answer forgives.
+    has_strikes: AtomicBool,
+}
+
+/// What one lock protects: a change of the breaker's state, and the keeper that it calls for.
+struct Link {
+    breaker: Breaker<Arc<Connection>, Attempt>,
+    keepers: Keepers,
+}
+
+/// An attempt to connect, whose result its task sends.
+type Attempt = watch::Receiver<Option<Connected>>;
+
+type Connected = Result<Arc<Connection>, Error>;
+
+/// Which server answered: the connection that the answer came over. What belongs to that answer
+/// is sent over the same connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Witness(Arc<Connection>);
+
+impl Witness {
+    pub(super) fn of(connection: Arc<Connection>) -> Self {
+        Self(connection)
+    }
+
+    /// The epoch of the server that answered.
+    pub(super) fn epoch(&self) -> u64 {
+        self.0.epoch()
+    }
+}
+
+/// What can be sent over a connection.
+trait Request: Sync {
+    type Answer: Send;
+
+    fn send(
+        &self,
+        connection: &Connection,
+    ) -> impl Future<Output = Result<Self::Answer, Failure>> + Send;
+}
+
+impl Request for ReadKeys {
+    type Answer = Vec<Option<Bytes>>;
+
+    async fn send(&self, connection: &Connection) -> Result<Self::Answer, Failure> {
+        connection.read(self).await
+    }
+}
+
+impl Request for [Operation] {
+    type Answer = Vec<Reply>;
+
+    async fn send(&self, connection: &Connection) -> Result<Self::Answer, Failure> {
+        connection.run(self).await
+    }
+}
+
+impl Connector {
+    pub(super) fn new(
+        driver: Driver,
+        limits: Limits,
+        keyspace: Keyspace,
+        journal_capacity: usize,
+        observer: Observer,
+    ) -> Self {
+        Self {
+            driver,
+            limits,
+            journal: Journal::new(journal_capacity, observer.clone()),
+            keyspace,
+            observer,
+            link: Mutex::new(Link {
+                breaker: Breaker::new(limits),
+                keepers: Keepers::default(),
+            }),
+            has_strikes: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs operations over any connection, and tells which one it was.
+    ///
+    /// The operations may be sent twice: a connection that turns out to have been closed while it
+    /// was idle is replaced once.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        operations: &[Operation],
+    ) -> Result<(Witness, Vec<Reply>), Error> {
+        let (connection, replies) = self.send(operations, self.deadline()).await?;
+        Ok((Witness(connection), replies))
+    }
+
+    /// Runs operations over the connection of an earlier answer.
+    pub(super) async fn run_over(
+        self: &Arc<Self>,
+        witness: &Witness,
+        operations: &[Operation],
+    ) -> Result<Vec<Reply>, Error> {
+        self.send_over(&witness.0, operations).await
+    }
+
+    /// Reads keys over the connection of an earlier answer.
+    pub(super) async fn read_over(
+        self: &Arc<Self>,
+        witness: &Witness,
+        keys: &ReadKeys,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        self.send_over(&witness.0, keys).await
+    }
+
+    async fn send<R: Request + ?Sized>(
+        self: &Arc<Self>,
+        request: &R,
+        until: Instant,
+    ) -> Result<(Arc<Connection>, R::Answer), Error> {
+        let begun = Instant::now();
+        let mut used = None;
+        let result = {
+            // Pinned here: a function that takes a future by value has room for it twice.
+            let sending = pin!(self.try_send(request, &mut used));
+            self.within(until, sending).await?
+        };
+        self.judge(begun, used.as_ref(), result)
+    }
+
+    /// Sends over the connection there is, and stores in `used` which one that was.
+    async fn try_send<R: Request + ?Sized>(
+        self: &Arc<Self>,
+        request: &R,
+        used: &mut Option<Arc<Connection>>,
+    ) -> Result<(Arc<Connection>, R::Answer), Error> {
+        let mut was_replaced = false;
+        loop {
+            let connection = used.insert(self.connection().await?);
+            match request.send(connection).await {
+                Ok(answer) => return Ok((connection.clone(), answer)),
+                Err(failure) if failure.was_disconnected && !was_replaced => {
+                    self.discard(connection);
+                    was_replaced = true;
+                }
+                Err(failure) => return Err(failure.error),
+            }
+        }
+    }
+
+    async fn send_over<R: Request + ?Sized>(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        request: &R,
+    ) -> Result<R::Answer, Error> {
+        let begun = Instant::now();
+        let sending = pin!(async {
+            let answer = request.send(connection).await;
+            answer.map_err(|failure| failure.error)
+        });
+        let result = self.within(self.deadline(), sending).await?;
+        self.judge(begun, Some(connection), result)
+    }
+
+    /// Awaits an answer, at most until then. The outer error says that nothing could be asked.
+    async fn within<T>(
+        &self,
+        until: Instant,
+        sending: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Result<T, Error>, Error> {
+        self.check_runtime()?;
+        if !sabotage::keeps(Rule::Deadline) {
+            return Ok(sending.await);
+        }
+        match tokio::time::timeout_at(until.into(), sending).await {
+            Ok(result) => Ok(result),
+            Err(_) => Ok(Err(Error::timeout(self.address(), self.limits.operation))),
+        }
+    }
+
+    fn check_runtime(&self) -> Result<(), Error> {
+        match Handle::try_current() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::unavailable(self.address(), &Error::NO_RUNTIME)),
+        }
+    }
+
+    /// Draws the conclusions from how a request ended.
+    fn judge<T>(
+        self: &Arc<Self>,
+        begun: Instant,
+        connection: Option<&Arc<Connection>>,
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
+        match &result {
+            Ok(_) => {
+                if self.has_strikes.load(Ordering::Relaxed) {
+                    self.has_strikes.store(false, Ordering::Relaxed);
+                    self.change(|link| link.breaker.answered());
+                }
+            }
+            // A deadline that was near when the request was sent says nothing about the server.
+            Err(error) if error.is_timeout() && begun.elapsed() < self.limits.operation / 2 => {}
+            Err(error) if error.is_unavailable() => {
+                if let Some(connection) = connection {
+                    self.discard(connection);
+                    self.strike(begun, error);
+                }
+            }
+            Err(error) if error.is_refused() => self.note_refusal(connection, error),
+            Err(_) => {}
+        }
+        result
+    }
+
+    fn strike(self: &Arc<Self>, begun: Instant, error: &Error) {
+        self.has_strikes.store(true, Ordering::Relaxed);
+        self.change(|link| {
+            if link.breaker.strike(begun, Instant::now(), error) {
+                link.keepers.ensure(self);
+            }
+        });
+    }
+
+    fn note_refusal(self: &Arc<Self>, connection: Option<&Arc<Connection>>, error: &Error) {
+        self.refused(error);
+        // The server has become a replica: the primary may now be where the address leads.
+        if error.is_read_only()
+            && let Some(connection) = connection
+        {
+            self.discard(connection);
+        }
+    }
+
+    fn refused(self: &Arc<Self>, error: &Error) {
+        self.change(|link| {
+            link.breaker.refused(error, Instant::now());
+            link.keepers.ensure(self);
+        });
+    }
+
+    /// The connection there is, or the one that is being made, or a new one.
+    async fn connection(self: &Arc<Self>) -> Connected {
+        let attempt = {
+            let mut link = self.lock();
+            if let Some(connection) = link.breaker.connection() {
+                return Ok(connection);
+            }
+            match link.breaker.advise(Instant::now()) {
+                Advice::Use(connection) => return Ok(connection),
+                Advice::Wait(attempt) => attempt,
+                Advice::Connect => self.begin_attempt(&mut link),
+                Advice::Fail(Failing::Open(error)) => {
+                    link.keepers.ensure(self);
+                    return Err(error);
+                }
+                Advice::Fail(Failing::TooLate) => {
+                    return Err(Error::timeout(self.address(), self.limits.operation));
+                }
+            }
+        };
+        // Boxed, since it is rare, and every call has room for what it awaits.
+        Box::pin(self.arrival(attempt)).await
+    }
+
+    fn begin_attempt(self: &Arc<Self>, link: &mut Link) -> Attempt {
+        let (done, attempt) = watch::channel(None);
+        link.breaker.begin_attempt(attempt.clone(), Instant::now());
+        // A task of its own: a caller that is dropped does not end the attempt of the others.
+        let connector = self.clone();
+        tokio::spawn(async move {
+            let result = connector.connect().await;
+            connector.connected(&result, Some(&done.subscribe()));
+            let _ = done.send(Some(result));
+        });
+        attempt
+    }
+
+    async fn arrival(&self, mut attempt: Attempt) -> Connected {
+        let result = match attempt.wait_for(Option::is_some).await {
+            Ok(done) => (*done).clone(),
+            Err(_) => None,
+        };
+        result.unwrap_or_else(|| {
+            // The runtime that ran the attempt was shut down.
+            self.change(|link| {
+                let is_it = |current: &Attempt| current.same_channel(&attempt);
+                link.breaker.forget_attempt(is_it);
+            });
+            Err(self.shut_down())
+        })
+    }
+
+    fn shut_down(&self) -> Error {
+        let reason = "the runtime on which it was asked was shut down";
+        Error::unavailable(self.address(), &reason)
+    }
+
+    /// Makes a connection that may be used: it listens, and the journal was replayed over it.
+    async fn connect(self: &Arc<Self>) -> Connected {
+        let connector = Arc::downgrade(self);
+        let heard = move |message: &[u8]| {
+            if let Some(connector) = connector.upgrade() {
+                connector.journal.hear(Keyspace::announced(message));
+                connector.ensure_keeper();
+            }
+        };
+        let connection = self.driver.connect(self.limits.connect, heard).await?;
+        // Before the replay: what is announced from here on is heard.
+        let channel = self.keyspace.channel();
+        let listening = connection.listen(&channel, self.limits.operation);
+        match listening.await {
+            Err(error) if !error.is_refused() => return Err(error),
+            Err(error) => {
+                let event = Event::AnnouncementsUnheard { error: &error };
+                self.observer.observe(None, event);
+            }
+            Ok(()) => {}
+        }
+        let is_refused = self.lock().breaker.is_refused();
+        let accepted = self.check_and_replay(&connection, is_refused).await;
+        match accepted {
+            Ok(()) => self.accepted(),
+            Err(error) if error.is_refused() => {
+                let _ = self.journal.announce(&self.sender(&connection)).await;
+                self.refused(&error);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Arc::new(connection))
+    }
+
+    /// Replays the journal over a connection, after a check whether the server accepts requests.
+    async fn check_and_replay(&self, connection: &Connection, check: bool) -> Result<(), Error> {
+        if check {
+            self.check(connection).await?;
+        }
+        self.journal.replay(&self.sender(connection)).await
+    }
+
+    /// Reads and writes, to see whether that is allowed.
+    async fn check(&self, connection: &Connection) -> Result<(), Error> {
+        let trial = self.keyspace.trial();
+        let trial = connection.run_within(&trial, self.limits.operation);
+        trial.await.map(drop)
+    }
+
+    fn sender<'a>(&'a self, connection: &'a Connection) -> JournalSender<'a> {
+        JournalSender {
+            keyspace: &self.keyspace,
+            connection,
+            limit: self.limits.operation,
+        }
+    }
+
+    /// Takes the result of an attempt. The failure of an attempt that was replaced counts for
+    /// nothing; `None` is an attempt of the keeper's.
+    fn connected(self: &Arc<Self>, result: &Connected, attempt: Option<&Attempt>) {
+        self.change(|link| match result {
+            Ok(connection) => {
+                link.breaker.connected(connection.clone());
+                if !self.journal.is_empty() {
+                    link.keepers.ensure(self);
+                }
+            }
+            Err(error) => {
+                let is_current = attempt.is_none_or(|attempt| {
+                    let is_it = |current: &Attempt| current.same_channel(attempt);
+                    link.breaker.is_attempting(is_it)
+                });
+                if is_current && link.breaker.open(error.clone()) {
+                    link.keepers.ensure(self);
+                }
+            }
+        });
+    }
+
+    fn discard(&self, connection: &Arc<Connection>) {
+        if sabotage::keeps(Rule::Reconnect) {
+            let is_it = |current: &Arc<Connection>| Arc::ptr_eq(current, connection);
+            self.change(|link| link.breaker.discard(is_it));
+        }
+    }
+
+    fn accepted(&self) {
+        self.change(|link| link.breaker.accepted());
+    }
+
+    /// Starts a keeper, unless one runs. To be called when something was added to the journal.
+    pub(super) fn ensure_keeper(self: &Arc<Self>) {
+        self.change(|link| link.keepers.ensure(self));
+    }
+
+    /// Removes everything in the namespace, over one connection.
+    pub(super) async fn clear(self: &Arc<Self>) -> Result<(), Error> {
+        let begun = Instant::now();
+        let (Witness(connection), _) = self.run(&[Operation::Ping]).await?;
+        let cleared = self.keyspace.clear(&connection, self.limits.operation);
+        self.judge(begun, Some(&connection), cleared.await)
+    }
+
+    /// Asks the server now, even if the breaker is open.
+    pub(super) async fn ping(self: &Arc<Self>) -> Result<(), Error> {
+        self.check_runtime()?;
+        let connection = self.lock().breaker.connection();
+        if let Some(connection) = connection {
+            let begun = Instant::now();
+            match self.judge(begun, Some(&connection), self.check(&connection).await) {
+                Err(error) if error.is_unavailable() => {}
+                result => return result,
+            }
+        }
+        let result = self.connect().await;
+        self.connected(&result, None);
+        self.check(&*result?).await
+    }
+
+    /// Tells other processes what the server refuses to invalidate.
+    pub(super) async fn announce(&self, names: &[Key]) {
+        let Some(connection) = self.lock().breaker.connection() else {
+            return;
+        };
+        let sender = self.sender(&connection);
+        let announced = if names.len() > BATCH {
+            self.journal.announce(&sender).await
+        } else {
+            sender.announce(names).await
+        };
+        if let Err(error) = &announced {
+            self.observer.observe(None, Event::NotAnnounced { error });
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.lock().breaker.status()
+    }
+
+    pub(super) fn address(&self) -> &str {
+        self.driver.address()
+    }
+
+    /// Changes the link, and tells what follows once the lock is released: a listener may
+    /// call the cache.
+    fn change<T>(&self, change: impl FnOnce(&mut Link) -> T) -> T {
+        let mut link = self.lock();
+        let result = change(&mut link);
+        let changes = link.breaker.take_changes();
+        drop(link);
+        let address = self.address();
+        for change in &changes {
+            let event = match change {
+                Change::Opened(error) => Event::ServerAway { error },
+                Change::Closed => Event::ServerBack { address },
+                Change::Refused { error, log } => Event::ServerRefuses { error, log: *log },
+                Change::Accepted => Event::ServerAccepts { address },
+            };
+            self.observer.observe(None, event);
+        }
+        result
+    }
+
+    /// Nothing panics under this lock.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Connector {
+    type Connection = Connection;
+
+    async fn read(self: &Arc<Self>, keys: &ReadKeys, until: Instant) -> Answer<Connection> {
+        self.send(keys, until).await
+    }
+
+    fn deadline(&self) -> Instant {
+        // One that is too far off for the clock is as good as any.
+        Instant::now() + self.limits.operation.min(clock::FOREVER)
+    }
+
+    async fn within<T: Send>(
+        &self,
+        until: Instant,
+        future: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        self.within(until, future).await?
+    }
+
+    fn runtime_shut_down(&self) -> Error {
+        self.shut_down()
+    }
+}
+
+impl Mend for Connector {
+    fn longest_pause(&self) -> Duration {
+        let link = self.lock();
+        if link.breaker.is_away() || !link.breaker.is_refused() {
+            PAUSE_AWAY
+        } else {
+            PAUSE_REFUSED
+        }
+    }
+
+    fn stays(&self, keeper: u64, pause: Duration) -> bool {
+        let attempt = self.limits.connect + self.limits.operation * 4;
+        let due = Instant::now() + pause * 2 + attempt;
+        self.lock().keepers.stays(keeper, due)
+    }
+
+    /// One attempt to get to a connection with nothing refused and an empty journal.
+    async fn mend(self: &Arc<Self>) {
+        let connection = {
+            let link = self.lock();
+            let is_alive = |attempt: &Attempt| attempt.has_changed().is_ok();
+            if link.breaker.attempt(Instant::now()).is_some_and(is_alive) {
+                return;
+            }
+            if link.breaker.is_idle() && self.journal.is_empty() {
+                return;
+            }
+            link.breaker.connection()
+        };
+        let Some(connection) = connection else {
+            let result = self.connect().await;
+            return self.connected(&result, None);
+        };
+        let begun = Instant::now();
+        let checked = self.check_and_replay(&connection, true).await;
+        match self.judge(begun, Some(&connection), checked) {
+            Ok(()) => self.accepted(),
+            Err(error) if error.is_refused() => {
+                let _ = self.journal.announce(&self.sender(&connection)).await;
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn retires(self: &Arc<Self>, keeper: u64) -> bool {
+        let mut link = self.lock();
+        // The keeper holds the only handle: the cache was dropped.
+        let is_unused = Arc::strong_count(self) == 1;
+        self.journal.is_empty()
+            && (link.breaker.is_well() || is_unused)
+            && link.keepers.end(keeper)
+    }
+}
+
+/// Sends what the journal keeps over one connection.
+struct JournalSender<'a> {
+    keyspace: &'a Keyspace,
+    connection: &'a Connection,
+    limit: Duration,
+}
+
+impl Sender for JournalSender<'_> {
+    async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
+        let invalidate = self.keyspace.invalidate(names);
+        let sent = self.connection.run_within(&invalidate, self.limit);
+        sent.await.map(drop)
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        self.keyspace.clear(self.connection, self.limit).await
+    }
+
+    async fn announce(&self, names: &[Key]) -> Result<(), Error> {
+        let announce = [self.keyspace.announce(names)];
+        let sent = self.connection.run_within(&announce, self.limit);
+        sent.await.map(drop)
+    }
+}
+
+/// The cache was dropped, or the runtime, and with it the keeper.
+impl Drop for Connector {
+    fn drop(&mut self) {
+        if self.journal.is_empty() {
+            return;
+        }
+        let waiting = self.journal.waiting();
+        let event = Event::JournalLost {
+            address: self.address(),
+            names: waiting.names,
+            everything: waiting.everything,
+        };
+        self.observer.observe(None, event);
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("driver", &self.driver)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

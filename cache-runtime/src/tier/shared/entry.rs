@@ -1,0 +1,452 @@
+//! What is stored in a slot of the shared tier, byte by byte.
+//!
+//! ```text
+//! lease   'L' format stamp[8]
+//! entry   'E' format stamp[8]  codec compression flags version[4] created[8] ttl[8] cost[4]
+//!         epoch[8] tags[2]  (version[8] length[2] name)*  payload
+//! fence   'F' format nonce[8]  writer:deadline separated by spaces
+//! ```
+//!
+//! Numbers are little-endian. The first ten bytes, the [`Mark`], differ for each
+//! lease and each entry ever written, so a script can ask whether a slot still
+//! holds what was seen by comparing a prefix.
+//!
+//! A fence stands in versions too, where everything else is a decimal number. Its writers
+//! are hexadecimal, and its deadlines milliseconds of the server's clock.
+
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::clock::millis;
+use crate::codec::{Form, Payload, Reason};
+use crate::error::Error;
+use crate::key::Key;
+use crate::unique;
+use crate::value::{CacheValue, Outcome, SharedValue, into_outcome};
+
+const FORMAT: u8 = 1;
+const LEASE: u8 = b'L';
+const ENTRY: u8 = b'E';
+const FENCE: u8 = b'F';
+const NONE: u8 = 1;
+
+/// The first bytes of a slot: unlike those of any other lease or entry.
+pub(crate) type Mark = [u8; 10];
+
+fn new_mark(kind: u8) -> Mark {
+    let mut mark = [kind, FORMAT, 0, 0, 0, 0, 0, 0, 0, 0];
+    mark[2..].copy_from_slice(&unique::number().to_le_bytes());
+    mark
+}
+
+/// What a slot holds while somebody loads.
+pub(crate) fn new_lease() -> Mark {
+    new_mark(LEASE)
+}
+
+/// How a fence begins, with a nonce of its own each time that it is written.
+pub(crate) fn new_fence() -> Mark {
+    new_mark(FENCE)
+}
+
+/// Whether this is a fence, in a slot or in a version.
+fn is_fence(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[FENCE, FORMAT])
+}
+
+/// What stands under a tag.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Version {
+    Number(u64),
+    /// Writers are at work: nothing is stored.
+    Fence,
+    /// Or no number.
+    Absent,
+}
+
+impl Version {
+    pub(crate) fn read(bytes: Option<&[u8]>) -> Self {
+        match bytes {
+            Some(bytes) if is_fence(bytes) => Self::Fence,
+            Some(bytes) => {
+                let text = str::from_utf8(bytes).ok();
+                let number = text.and_then(|text| text.parse().ok());
+                number.map_or(Self::Absent, Self::Number)
+            }
+            None => Self::Absent,
+        }
+    }
+
+    pub(crate) fn number(self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(number),
+            Self::Fence | Self::Absent => None,
+        }
+    }
+}
+
+/// What a slot was seen to hold.
+#[derive(Debug)]
+pub(crate) enum Slot {
+    Absent,
+    Lease(Mark),
+    Entry(Entry),
+    /// Writers are at work: nothing is stored.
+    Fence,
+    /// None of these: a foreign, truncated or future format. Its first bytes, to replace it by.
+    Unreadable(Box<[u8]>),
+}
+
+/// An entry as read: its header, and the payload still encoded.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) mark: Mark,
+    pub(crate) header: Decoded,
+    /// The whole slot. Readers of one batch share it.
+    bytes: Bytes,
+    /// Where the readers of one batch share the decoded value, if there are several.
+    pub(crate) shared_decode: Option<SharedDecode>,
+}
+
+/// Readers of one batch share a decoded value; the last takes it without a clone.
+pub(crate) type SharedDecode = Arc<OnceLock<SharedValue>>;
+
+/// What is read of a header; the rest is for people with `redis-cli`, and for early refresh.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    /// How the payload is written.
+    pub(crate) form: Form,
+    /// Whether what is cached is a `None`.
+    pub(crate) none: bool,
+    /// The schema version of its value.
+    pub(crate) schema: u32,
+    /// Which server the lease was taken from.
+    pub(crate) epoch: u64,
+    /// How many tags follow it.
+    tags: u16,
+    payload_at: usize,
+}
+
+/// So long is a header up to its tags.
+const TAGS_AT: usize = size_of::<Mark>() + 37;
+
+impl Entry {
+    /// The tags, each with the version it had before the load began. A hit only compares
+    /// versions, and needs no copy of the names.
+    pub(crate) fn tags(&self) -> impl ExactSizeIterator<Item = (&str, u64)> {
+        let mut rest = self.bytes.get(TAGS_AT..).unwrap_or_default();
+        // They were there when the header was decoded.
+        (0..self.header.tags).map(move |_| take_tag(&mut rest).unwrap_or_default())
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.bytes.get(self.header.payload_at..).unwrap_or_default()
+    }
+
+    /// The outcome that the payload holds, decoded by this reader or by another one of its batch.
+    /// `share` makes the copy for the others.
+    pub(crate) fn outcome<V: CacheValue>(
+        &mut self,
+        key: &Key,
+        share: impl FnOnce(&Outcome<V>) -> SharedValue,
+    ) -> Result<Outcome<V>, Error> {
+        if let Some(outcome) = self.decoded_by_another() {
+            return Ok(outcome);
+        }
+        let outcome = self.decode(key)?;
+        // The copy is made before it is set, and perhaps twice: it clones a value of the user's.
+        if let Some(shared_decode) = &self.shared_decode
+            && shared_decode.get().is_none()
+        {
+            let _ = shared_decode.set(share(&outcome));
+        }
+        Ok(outcome)
+    }
+
+    /// The value that another reader of the batch has decoded, if it is of this type. The last
+    /// reader takes it without a clone.
+    fn decoded_by_another<V: Any + Clone + Send + Sync>(&mut self) -> Option<Outcome<V>> {
+        let shared_decode = self
+            .shared_decode
+            .take_if(|shared_decode| shared_decode.get().is_some())?;
+        let value = match Arc::try_unwrap(shared_decode) {
+            Ok(last) => last.into_inner()?,
+            Err(shared_decode) => shared_decode.get()?.clone(),
+        };
+        into_outcome(value)
+    }
+
+    fn decode<V: CacheValue>(&self, key: &Key) -> Result<Outcome<V>, Error> {
+        if self.header.none {
+            return Ok(Outcome::None);
+        }
+        let decoded = self.header.form.decode(self.payload());
+        decoded.map(Outcome::Value).map_err(|reason| match reason {
+            Reason::Lacks(feature) => Error::lacks(key.as_str(), feature, &reason),
+            Reason::Other(reason) => Error::codec(key.as_str(), "decoded", &reason),
+        })
+    }
+}
+
+/// A value in its stored form, or a `None`.
+#[derive(Debug)]
+pub(crate) enum Encoded {
+    Value(Payload),
+    None,
+}
+
+impl Encoded {
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        match self {
+            Self::Value(payload) => payload.form,
+            Self::None => Form::NONE,
+        }
+    }
+
+    /// An entry's bytes: the header, and the payload after it.
+    pub(crate) fn after(&self, header: &Header<'_>) -> Vec<u8> {
+        let mut entry = header.encode();
+        if let Self::Value(payload) = self {
+            entry.extend_from_slice(&payload.bytes);
+        }
+        entry
+    }
+}
+
+/// What the writer of an entry knows about it.
+#[derive(Debug)]
+pub(crate) struct Header<'a> {
+    pub(crate) form: Form,
+    pub(crate) none: bool,
+    pub(crate) schema: u32,
+    pub(crate) ttl: Duration,
+    /// How long the load took.
+    pub(crate) cost: Duration,
+    pub(crate) epoch: u64,
+    pub(crate) tags: &'a [Key],
+    pub(crate) versions: &'a [u64],
+}
+
+impl Header<'_> {
+    /// Encodes the header; the payload is to be appended to it.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let created = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let mut out = Vec::with_capacity(128);
+        out.extend(new_mark(ENTRY));
+        out.extend(self.form.to_bytes());
+        out.push(if self.none { NONE } else { 0 });
+        out.extend(self.schema.to_le_bytes());
+        out.extend(millis(created).to_le_bytes());
+        out.extend(millis(self.ttl).to_le_bytes());
+        let cost = u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX);
+        out.extend(cost.to_le_bytes());
+        out.extend(self.epoch.to_le_bytes());
+        // A function has far fewer tags, and a name is at most `Key::MAX_LEN` long.
+        let count = u16::try_from(self.tags.len()).unwrap_or(u16::MAX);
+        out.extend(count.to_le_bytes());
+        for (tag, version) in self.tags.iter().zip(self.versions) {
+            let name = tag.as_str().as_bytes();
+            let length = u16::try_from(name.len()).unwrap_or(u16::MAX);
+            out.extend(version.to_le_bytes());
+            out.extend(length.to_le_bytes());
+            out.extend(name);
+        }
+        out
+    }
+}
+
+/// Reads a slot; any bytes at all are one of the cases.
+pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
+    let Some(bytes) = bytes.map(Into::into) else {
+        return Slot::Absent;
+    };
+    match bytes.first_chunk::<10>() {
+        Some(&mark) if mark[..2] == [LEASE, FORMAT] && bytes.len() == mark.len() => {
+            return Slot::Lease(mark);
+        }
+        Some(&mark) if mark[..2] == [ENTRY, FORMAT] => {
+            if let Some(header) = decode_header(&bytes) {
+                return Slot::Entry(Entry {
+                    mark,
+                    header,
+                    bytes,
+                    shared_decode: None,
+                });
+            }
+        }
+        _ if is_fence(&bytes) => return Slot::Fence,
+        _ => {}
+    }
+    let seen = bytes.len().min(size_of::<Mark>());
+    Slot::Unreadable(bytes[..seen].into())
+}
+
+fn decode_header(bytes: &[u8]) -> Option<Decoded> {
+    let mut rest = bytes.get(size_of::<Mark>()..)?;
+    let form = Form::from_bytes(take(&mut rest)?)?;
+    let [flags] = take(&mut rest)?;
+    if flags & !NONE != 0 {
+        return None;
+    }
+    let schema = u32::from_le_bytes(take(&mut rest)?);
+    let _created = u64::from_le_bytes(take(&mut rest)?);
+    let _ttl = u64::from_le_bytes(take(&mut rest)?);
+    let _cost = u32::from_le_bytes(take(&mut rest)?);
+    let epoch = u64::from_le_bytes(take(&mut rest)?);
+    let tags = u16::from_le_bytes(take(&mut rest)?);
+    for _ in 0..tags {
+        take_tag(&mut rest)?;
+    }
+    Some(Decoded {
+        form,
+        none: flags & NONE != 0,
+        schema,
+        epoch,
+        tags,
+        payload_at: bytes.len() - rest.len(),
+    })
+}
+
+fn take_tag<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, u64)> {
+    let version = u64::from_le_bytes(take(rest)?);
+    let length = u16::from_le_bytes(take(rest)?);
+    let (name, after) = rest.split_at_checked(length.into())?;
+    *rest = after;
+    Some((str::from_utf8(name).ok()?, version))
+}
+
+/// An entry's bytes, for those who count what writing them takes.
+pub fn encode_entry(tags: &[Key], versions: &[u64], payload: &[u8]) -> Vec<u8> {
+    let header = Header {
+        form: Form::NONE,
+        none: false,
+        schema: 0,
+        ttl: Duration::from_secs(60),
+        cost: Duration::from_millis(3),
+        epoch: 7,
+        tags,
+        versions,
+    };
+    let mut bytes = header.encode();
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Whether these bytes are an entry, for those who count what reading them takes.
+pub fn decode_entry(bytes: Vec<u8>) -> bool {
+    matches!(decode(Some(bytes)), Slot::Entry(_))
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, after) = rest.split_first_chunk::<N>()?;
+    *rest = after;
+    Some(*taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encoded(tags: &[Key], versions: &[u64]) -> Vec<u8> {
+        let header = Header {
+            form: Form::NONE,
+            none: false,
+            schema: 2,
+            ttl: Duration::from_secs(60),
+            cost: Duration::from_millis(3),
+            epoch: 7,
+            tags,
+            versions,
+        };
+        let mut bytes = header.encode();
+        bytes.extend(b"{}");
+        bytes
+    }
+
+    #[test]
+    fn an_entry_reads_back_as_written() {
+        let tags = [Key::from("users"), Key::from("größe")];
+        let Slot::Entry(entry) = decode(Some(encoded(&tags, &[1, 2]))) else {
+            panic!("not an entry");
+        };
+        let header = &entry.header;
+        assert_eq!((header.none, header.schema, header.epoch), (false, 2, 7));
+        let tags: Vec<_> = entry.tags().collect();
+        assert_eq!(tags, [("users", 1), ("größe", 2)]);
+        assert_eq!(entry.payload(), b"{}");
+    }
+
+    #[test]
+    fn each_truncation_is_unreadable_and_never_an_entry_with_other_tags() {
+        let tags = [Key::from("users")];
+        let whole = encoded(&tags, &[1]);
+        let header = whole.len() - 2;
+        for cut in 0..header {
+            let slot = decode(Some(whole[..cut].to_vec()));
+            assert!(
+                matches!(slot, Slot::Unreadable(_)),
+                "cut at {cut}: {slot:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_marks_differ() {
+        assert_ne!(new_lease(), new_lease());
+        assert!(matches!(decode(Some(new_lease().to_vec())), Slot::Lease(_)));
+    }
+
+    #[test]
+    fn a_fence_is_neither_an_entry_nor_a_number() {
+        let mut fence = new_fence().to_vec();
+        fence.extend(b"2a:1712345678901");
+        assert!(
+            str::from_utf8(&fence)
+                .ok()
+                .and_then(|text| text.parse::<u64>().ok())
+                .is_none()
+        );
+        assert!(matches!(decode(Some(fence)), Slot::Fence));
+        assert!(matches!(decode(Some(b"F".to_vec())), Slot::Unreadable(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>, entry_like: bool) {
+            let mut bytes = bytes;
+            if entry_like {
+                bytes.splice(0..0, [ENTRY, FORMAT]);
+            }
+            let _ = decode(Some(bytes));
+        }
+
+        #[test]
+        fn one_wrong_byte_costs_no_more_than_the_entry(
+            tags in proptest::collection::vec("[a-z:é]{0,12}", 0..4),
+            at: prop::sample::Index,
+            change in 1..=u8::MAX,
+        ) {
+            let keys: Vec<Key> = tags.iter().map(|tag| Key::from(tag.as_str())).collect();
+            let versions: Vec<u64> = (1..).take(keys.len()).collect();
+            let mut bytes = encoded(&keys, &versions);
+            let at = at.index(bytes.len());
+            bytes[at] ^= change;
+            if let Slot::Entry(entry) = decode(Some(bytes.clone())) {
+                // Whatever its tags are now, they and the payload are all there is.
+                let tags: usize = entry.tags().map(|(tag, _)| 10 + tag.len()).sum();
+                prop_assert_eq!(entry.header.payload_at, TAGS_AT + tags);
+                prop_assert!(bytes.ends_with(entry.payload()));
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Fences on the server: joined before a body runs, left after it.
+
+use std::time::Duration;
+
+use super::entry;
+use super::keyspace::Keyspace;
+use crate::clock;
+use crate::driver::Operation;
+use crate::key::Key;
+
+const FENCE: &str = include_str!("scripts/fence.lua");
+const UNFENCE: &str = include_str!("scripts/unfence.lua");
+
+/// Places a writer in the fence of each name, in its slot and in its version.
+///
+/// It may be sent twice: a writer is in a fence once, with its last deadline. Each deadline is
+/// kept by the server's clock, so no two clocks are compared.
+pub(super) fn join(
+    keyspace: &Keyspace,
+    names: &[Key],
+    writer: u64,
+    length: Duration,
+) -> Vec<Operation> {
+    let length = clock::millis(length.min(clock::FOREVER)).max(1);
+    let join = |key| {
+        Operation::script(FENCE, key).with([
+            entry::new_fence().as_slice().into(),
+            format!("{writer:x}").into(),
+            length.into(),
+        ])
+    };
+    places(keyspace, names).map(join).collect()
+}
+
+/// Takes a writer out of the fences again.
+pub(super) fn leave(keyspace: &Keyspace, names: &[Key], writer: u64) -> Vec<Operation> {
+    let leave = |key| {
+        Operation::script(UNFENCE, key).with([
+            entry::new_fence().as_slice().into(),
+            format!("{writer:x}").into(),
+        ])
+    };
+    places(keyspace, names).map(leave).collect()
+}
+
+fn places(keyspace: &Keyspace, names: &[Key]) -> impl Iterator<Item = String> {
+    names
+        .iter()
+        .flat_map(|name| [keyspace.slot(name), keyspace.version(name)])
+}

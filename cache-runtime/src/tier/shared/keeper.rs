@@ -1,0 +1,234 @@
+//! The task that reconnects and replays the journal.
+//!
+//! It runs while something is to be mended, and ends when nothing is. It may die with the
+//! runtime that it was spawned on, or stand still with it: each keeper says when it will have
+//! run again, and is replaced if it is [late](LATE).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::clock;
+
+/// The first pause.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// By so much a keeper may be late before it is taken for lost.
+const LATE: Duration = Duration::from_secs(1);
+
+/// What a keeper mends.
+pub(crate) trait Mend: Send + Sync + 'static {
+    /// The longest pause between two attempts, as things are now.
+    fn longest_pause(&self) -> Duration;
+
+    /// Notes that this keeper pauses for `pause`; false if another has taken its place.
+    fn stays(&self, keeper: u64, pause: Duration) -> bool;
+
+    /// One attempt to mend what is wrong.
+    fn mend(self: &Arc<Self>) -> impl Future<Output = ()> + Send;
+
+    /// Ends this keeper if nothing is left to mend; whether it has ended.
+    fn retires(self: &Arc<Self>, keeper: u64) -> bool;
+}
+
+/// The keeper there is, if any.
+#[derive(Debug, Default)]
+pub(crate) struct Keepers {
+    current: Option<Keeper>,
+    /// How many there have been.
+    started: u64,
+}
+
+#[derive(Debug)]
+struct Keeper {
+    number: u64,
+    task: AbortHandle,
+    /// When it will have run again, unless its runtime is not driven.
+    due: Instant,
+}
+
+impl Keepers {
+    /// Starts a keeper, unless one runs. Without a Tokio runtime it starts none: the next
+    /// caller that has one does.
+    pub(crate) fn ensure<M: Mend>(&mut self, mended: &Arc<M>) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let now = Instant::now();
+        if self.current.as_ref().is_some_and(|it| it.runs(now)) {
+            return;
+        }
+        self.started += 1;
+        let number = self.started;
+        let task = runtime.spawn(keep(mended.clone(), number)).abort_handle();
+        self.current = Some(Keeper {
+            number,
+            task,
+            due: now,
+        });
+    }
+
+    /// Notes when this keeper will have run again; false if another has taken its place.
+    pub(crate) fn stays(&mut self, number: u64, due: Instant) -> bool {
+        let current = self.current.as_mut().filter(|it| it.number == number);
+        current.map(|keeper| keeper.due = due).is_some()
+    }
+
+    /// Ends this keeper; false if another has taken its place.
+    pub(crate) fn end(&mut self, number: u64) -> bool {
+        self.current.take_if(|it| it.number == number).is_some()
+    }
+}
+
+impl Keeper {
+    fn runs(&self, now: Instant) -> bool {
+        !self.task.is_finished() && now < self.due + LATE
+    }
+}
+
+async fn keep<M: Mend>(mended: Arc<M>, number: u64) {
+    let mut pauses = Pauses::new();
+    loop {
+        let pause = pauses.next(mended.longest_pause());
+        if !mended.stays(number, pause) {
+            return;
+        }
+        clock::pause(clock::around(pause)).await;
+        mended.mend().await;
+        if mended.retires(number) {
+            return;
+        }
+    }
+}
+
+/// Pauses that double, from [`FIRST_PAUSE`] or a sixth of the longest one, up to the longest.
+struct Pauses {
+    next: Duration,
+}
+
+impl Pauses {
+    fn new() -> Self {
+        Self { next: FIRST_PAUSE }
+    }
+
+    fn next(&mut self, longest: Duration) -> Duration {
+        let pause = self.next.max(longest / 6).min(longest);
+        self.next = pause * 2;
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Mutex, PoisonError};
+
+    fn pauses(longest: u64) -> Vec<u128> {
+        let mut pauses = Pauses::new();
+        let longest = Duration::from_millis(longest);
+        (0..6).map(|_| pauses.next(longest).as_millis()).collect()
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        assert_eq!(pauses(120), [20, 40, 80, 120, 120, 120]);
+        assert_eq!(pauses(10), [10; 6]);
+    }
+
+    #[test]
+    fn the_first_pause_is_at_least_a_sixth_of_the_longest() {
+        assert_eq!(pauses(960), [160, 320, 640, 960, 960, 960]);
+    }
+
+    #[test]
+    fn pauses_follow_a_longest_one_that_changes() {
+        let mut pauses = Pauses::new();
+        let (away, refused) = (Duration::from_millis(120), Duration::from_secs(1));
+        assert_eq!(pauses.next(away).as_millis(), 20);
+        assert_eq!(pauses.next(refused).as_millis(), 166);
+        assert_eq!(pauses.next(refused).as_millis(), 333);
+        assert_eq!(pauses.next(away).as_millis(), 120);
+    }
+
+    /// Needs some attempts until it is mended.
+    #[derive(Default)]
+    struct Broken {
+        keepers: Mutex<Keepers>,
+        attempts_left: Mutex<u32>,
+    }
+
+    impl Broken {
+        fn keepers<T>(&self, change: impl FnOnce(&mut Keepers) -> T) -> T {
+            change(&mut self.keepers.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+
+    impl Mend for Broken {
+        fn longest_pause(&self) -> Duration {
+            Duration::from_secs(1)
+        }
+
+        fn stays(&self, keeper: u64, pause: Duration) -> bool {
+            self.keepers(|keepers| keepers.stays(keeper, Instant::now() + pause))
+        }
+
+        async fn mend(self: &Arc<Self>) {
+            *self.attempts_left.lock().unwrap() -= 1;
+        }
+
+        fn retires(self: &Arc<Self>, keeper: u64) -> bool {
+            *self.attempts_left.lock().unwrap() == 0 && self.keepers(|it| it.end(keeper))
+        }
+    }
+
+    fn broken(attempts: u32) -> Arc<Broken> {
+        Arc::new(Broken {
+            attempts_left: Mutex::new(attempts),
+            ..Broken::default()
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_tries_until_nothing_is_left_to_mend() {
+        let broken = broken(3);
+        broken.keepers(|keepers| keepers.ensure(&broken));
+        while broken.keepers(|keepers| keepers.current.is_some()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(*broken.attempts_left.lock().unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_runs_is_not_replaced_and_a_late_one_is() {
+        let broken = broken(u32::MAX);
+        broken.keepers(|keepers| {
+            keepers.ensure(&broken);
+            keepers.ensure(&broken);
+            assert_eq!(keepers.started, 1);
+            let late = Instant::now().checked_sub(LATE);
+            assert!(keepers.stays(1, late.expect("a clock that is older than a second")));
+            keepers.ensure(&broken);
+            assert_eq!(keepers.started, 2);
+            assert!(!keepers.stays(1, Instant::now()));
+            assert!(!keepers.end(1));
+            assert!(keepers.end(2));
+        });
+    }
+
+    #[test]
+    fn a_keeper_is_replaced_when_its_runtime_ends() {
+        let broken = broken(u32::MAX);
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let first = runtime();
+        first.block_on(async { broken.keepers(|keepers| keepers.ensure(&broken)) });
+        drop(first);
+        runtime().block_on(async { broken.keepers(|keepers| keepers.ensure(&broken)) });
+        assert_eq!(broken.keepers(|keepers| keepers.started), 2);
+        // Outside of a runtime there is none to be had.
+        broken.keepers(|keepers| keepers.end(2));
+        broken.keepers(|keepers| keepers.ensure(&broken));
+        assert_eq!(broken.keepers(|keepers| keepers.started), 2);
+    }
+}

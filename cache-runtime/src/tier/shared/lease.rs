@@ -1,0 +1,122 @@
+//! The right to fill one slot, once.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::connector::{Connector, Witness};
+use super::entry::{Encoded, Header, Mark};
+use crate::clock;
+use crate::driver::Operation;
+use crate::error::Error;
+use crate::key::Key;
+use crate::sabotage;
+
+const FILL: &str = include_str!("scripts/fill.lua");
+const RENEW: &str = include_str!("scripts/renew.lua");
+const RELEASE: &str = include_str!("scripts/release.lua");
+
+/// The right to fill one slot, once. Dropped unused, it is given back.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(super) connector: Arc<Connector>,
+    /// The connection over which it was taken. The entry names the server behind it.
+    pub(super) witness: Witness,
+    pub(super) slot: String,
+    pub(super) mark: Mark,
+    pub(super) duration: Duration,
+    /// The tags, with the versions that they had before the load.
+    pub(super) tags: Vec<Key>,
+    pub(super) versions: Vec<u64>,
+    /// Whether it is used, or was never taken.
+    pub(super) is_settled: AtomicBool,
+}
+
+impl Lease {
+    /// Replaces the lease by an entry; false if the slot no longer holds it.
+    pub(super) async fn fill(
+        &self,
+        value: &Encoded,
+        ttl: Duration,
+        schema: u32,
+        cost: Duration,
+    ) -> Result<bool, Error> {
+        let entry = value.after(&Header {
+            form: value.form(),
+            none: value.is_none(),
+            schema,
+            ttl,
+            cost,
+            epoch: self.witness.epoch(),
+            tags: &self.tags,
+            versions: &self.versions,
+        });
+        let fill = Operation::script(sabotage::fill_script(FILL), self.slot.clone()).with([
+            self.mark.as_slice().into(),
+            entry.into(),
+            server_ttl(ttl).into(),
+        ]);
+        let replies = self.connector.run_over(&self.witness, &[fill]).await?;
+        self.settle();
+        Ok(replies.first() == Some(&crate::driver::Reply::Number(1)))
+    }
+
+    /// Renews the lease for as long as it is polled, up to `limit`.
+    pub(super) async fn renew(&self, limit: Duration) -> Infallible {
+        let pause = (self.duration / 3).max(Duration::from_millis(1));
+        let mut renewed = Duration::ZERO;
+        // Without a runtime there is neither a pause nor a server.
+        while renewed < limit && Handle::try_current().is_ok() {
+            clock::pause(pause).await;
+            renewed += pause;
+            let renew = Operation::script(RENEW, self.slot.clone()).with([
+                self.mark.as_slice().into(),
+                server_ttl(self.duration).into(),
+            ]);
+            // A renewal that fails is followed by another, or the lease expires.
+            let _ = self.connector.run_over(&self.witness, &[renew]).await;
+        }
+        std::future::pending().await
+    }
+
+    /// Gives the lease back.
+    pub(super) async fn release(&self) {
+        give_back(&self.connector, self.slot.clone(), self.mark).await;
+        self.settle();
+    }
+
+    /// Nothing is to be given back.
+    pub(super) fn settle(&self) {
+        self.is_settled.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Over any connection: no other lease on any server has this mark, and the connection that it
+/// was taken over may be what failed.
+async fn give_back(connector: &Arc<Connector>, slot: String, mark: Mark) {
+    let release = Operation::script(RELEASE, slot).with([mark.as_slice().into()]);
+    // If it fails, the lease expires.
+    let _ = connector.run(&[release]).await;
+}
+
+/// A load that failed, or a caller that was cancelled or panicked, with no waiter to take over.
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.is_settled.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            let connector = self.connector.clone();
+            let (slot, mark) = (std::mem::take(&mut self.slot), self.mark);
+            runtime.spawn(async move { give_back(&connector, slot, mark).await });
+        }
+    }
+}
+
+/// A ttl as the server keeps it: a millisecond less, since it serves through the last one.
+pub(super) fn server_ttl(ttl: Duration) -> u64 {
+    clock::millis(ttl.min(clock::FOREVER)).saturating_sub(1).max(1)
+}

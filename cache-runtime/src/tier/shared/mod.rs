@@ -1,0 +1,683 @@
+//! The shared tier: the protocol on a Redis or Valkey server.
+//!
+//! ```text
+//! slot     <ns>:e:<key>   absent | lease | entry | fence
+//! version  <ns>:v:<tag>   absent | number | fence    a number is drawn at random, then counted up
+//! ```
+//!
+//! An absent version is on no valid entry. So a version may be lost (evicted, expired, flushed)
+//! at any time: the entries that it guarded become misses.
+//!
+//! A fence stands while writers are at work, with a deadline each: [`fence`]. The [`journal`]
+//! keeps the names whose invalidation failed. The [`connector`] decides which connection a
+//! request takes, with its [`breaker`] and its [`keeper`]; [`batch`] lets concurrent reads share
+//! round trips.
+
+mod batch;
+mod breaker;
+mod connector;
+mod entry;
+mod fence;
+mod journal;
+mod keeper;
+mod keyspace;
+mod lease;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use self::batch::BatchedReads;
+pub(crate) use self::breaker::Limits;
+use self::connector::{Connector, Witness};
+pub use self::entry::{decode_entry, encode_entry};
+pub(crate) use self::entry::{Encoded, Entry, Mark};
+use self::entry::{Header, Slot, Version};
+use self::journal::BATCH;
+#[cfg(all(test, shuttle))]
+pub(crate) use self::journal::Journal;
+use self::keyspace::Keyspace;
+pub(crate) use self::lease::Lease;
+use self::lease::server_ttl;
+use super::{
+    Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Renewal, Store, Waiting,
+};
+use crate::clock;
+use crate::driver::{Driver, Operation, Reply};
+use crate::error::Error;
+use crate::flight::{Boarding, Flights, Leader};
+use crate::health::Status;
+use crate::key::Key;
+use crate::observe::{Event, Observer};
+use crate::sabotage::{self, Rule};
+use crate::unique;
+
+const LEASE: &str = include_str!("scripts/lease.lua");
+const VERSION: &str = include_str!("scripts/version.lua");
+const SET: &str = include_str!("scripts/set.lua");
+
+/// How much longer than its entries a version lives, for the load that comes between.
+const VERSION_MARGIN: Duration = Duration::from_secs(600);
+
+/// How often a flush makes sure that a keeper runs.
+const FLUSH_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    connector: Arc<Connector>,
+    reads: BatchedReads<Connector>,
+    keyspace: Keyspace,
+    /// How long a lease lives that is not renewed.
+    lease: Duration,
+    flights: Flights<Evidence>,
+    observer: Observer,
+}
+
+/// What one look at the server showed.
+#[derive(Debug)]
+pub(crate) struct ServerLook {
+    slot: Slot,
+    /// In the order of the tags.
+    versions: Arc<[Version]>,
+    witness: Witness,
+}
+
+/// What a caller saw with a lease, that an invalidation would have changed. No version is
+/// absent: invalidating a tag without a version changes nothing.
+#[derive(Debug, PartialEq)]
+pub(crate) struct LeaseSeen {
+    mark: Mark,
+    epoch: u64,
+    versions: Vec<u64>,
+}
+
+/// How a request for a lease ends.
+enum Acquired {
+    Lease(Evidence),
+    /// The slot has changed since the look.
+    Taken,
+    /// A tag has a fence: what is loaded now is not to be stored.
+    Fenced,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        driver: Driver,
+        namespace: &str,
+        lease: Duration,
+        limits: Limits,
+        journal_capacity: usize,
+        observer: &Observer,
+    ) -> Self {
+        let keyspace = Keyspace::new(namespace);
+        let connector = Connector::new(
+            driver,
+            limits,
+            keyspace.clone(),
+            journal_capacity,
+            observer.clone(),
+        );
+        let connector = Arc::new(connector);
+        Self {
+            reads: BatchedReads::new(connector.clone()),
+            connector,
+            keyspace,
+            lease,
+            flights: Flights::default(),
+            observer: observer.clone(),
+        }
+    }
+
+    /// Whether an invalidation of one of these names has failed, and was not repeated yet. Then
+    /// what the server shows may be older than it. Asked before a look, for what failed here,
+    /// and after it, for what other processes have announced meanwhile.
+    fn distrusts(&self, key: &Key, tags: &[Key]) -> bool {
+        let distrusts =
+            sabotage::keeps(Rule::Distrust) && self.connector.journal.distrusts(key, tags);
+        if distrusts {
+            // The keeper may have died with its runtime; start another.
+            self.connector.ensure_keeper();
+        }
+        distrusts
+    }
+
+    /// Reads a slot and the versions of `tags`, in one round trip, which other callers may share.
+    async fn look_at_server(&self, key: &Key, tags: &[Key]) -> Result<ServerLook, Error> {
+        let found = self
+            .reads
+            .read(self.keyspace.slot_and_versions(key, tags))
+            .await?;
+        let mut slot = entry::decode(found.slot);
+        if let Slot::Entry(entry) = &mut slot {
+            entry.shared_decode = found.shared_decode;
+        }
+        Ok(ServerLook {
+            slot,
+            versions: found.versions,
+            witness: Witness::of(found.connection),
+        })
+    }
+
+    /// After a look: joins the load that is under way, or takes the lease.
+    async fn board_at_server<'a>(&'a self, query: Query<'_>, look: ServerLook) -> Boarded<'a> {
+        match look.slot {
+            // A fence spans the commit, so of two callers that saw it, one may predate the commit.
+            Slot::Fence => Boarded::Unstored,
+            _ if look.is_fenced() => Boarded::Unstored,
+            Slot::Lease(mark) => match look.lease_seen(mark) {
+                Some(seen) => {
+                    let evidence = Evidence::Shared(seen, None);
+                    match self.flights.board_or_load(query.key, evidence) {
+                        Boarding::Wait(waiter) => Boarded::Wait(waiter),
+                        Boarding::Lead(leader) => Boarded::Lead(leader),
+                    }
+                }
+                None => self.draw_versions(query, &look.witness).await,
+            },
+            // Absent, dead or unreadable: this process loads.
+            _ => match self.flights.board_or_gather(query.key) {
+                Boarding::Wait(waiter) => Boarded::Wait(waiter),
+                Boarding::Lead(leader) => self.lead(query, leader, look).await,
+            },
+        }
+    }
+
+    /// Asks for the lease, for all callers that board before the load begins.
+    async fn lead<'a>(
+        &self,
+        query: Query<'_>,
+        leader: Leader<'a, Evidence>,
+        look: ServerLook,
+    ) -> Boarded<'a> {
+        match self.acquire(query, &look).await {
+            Ok(Acquired::Lease(evidence)) => leader.begin(Some(evidence)),
+            Ok(Acquired::Taken) => {
+                leader.finish();
+                return Boarded::LookAgain;
+            }
+            Ok(Acquired::Fenced) => leader.begin(None),
+            Err(error) => {
+                self.degrade(query, &error);
+                leader.begin(None);
+            }
+        }
+        Boarded::Lead(leader)
+    }
+
+    /// Takes the lease on a slot that still holds what the look showed, and then reads the
+    /// tags' versions, in one round trip: both before the load begins.
+    async fn acquire(&self, query: Query<'_>, look: &ServerLook) -> Result<Acquired, Error> {
+        let expected: &[u8] = match &look.slot {
+            Slot::Absent => &[],
+            Slot::Entry(entry) => &entry.mark,
+            Slot::Lease(mark) => mark,
+            Slot::Unreadable(start) => start,
+            Slot::Fence => return Ok(Acquired::Fenced),
+        };
+        let slot = self.keyspace.slot(query.key);
+        let mark = entry::new_lease();
+        let lease = Operation::script(LEASE, slot.clone()).with([
+            expected.into(),
+            mark.as_slice().into(),
+            server_ttl(self.lease).into(),
+        ]);
+        let versions = self.read_versions(query.tags, query.longest_ttl);
+        let acquire: Vec<_> = std::iter::once(lease).chain(versions).collect();
+        // From here on a lease may stand in the slot, whether or not the answer arrives.
+        let mut lease = Lease {
+            connector: self.connector.clone(),
+            witness: look.witness.clone(),
+            slot,
+            mark,
+            duration: self.lease,
+            tags: query.tags.to_vec(),
+            versions: Vec::new(),
+            is_settled: AtomicBool::new(false),
+        };
+        let replies = self.connector.run_over(&look.witness, &acquire).await?;
+        let mut replies = replies.into_iter();
+        if replies.next() != Some(Reply::Number(1)) {
+            lease.settle();
+            return Ok(Acquired::Taken);
+        }
+        // Behind a fence, the lease is given back.
+        let Some(versions) = numbers(replies, query.key)? else {
+            return Ok(Acquired::Fenced);
+        };
+        lease.versions.clone_from(&versions);
+        let seen = LeaseSeen {
+            mark,
+            epoch: look.witness.epoch(),
+            versions,
+        };
+        Ok(Acquired::Lease(Evidence::Shared(
+            seen,
+            Some(Box::new(lease)),
+        )))
+    }
+
+    /// Callers that saw an absent version share nothing that an invalidation would have
+    /// changed. So they give each tag a version first, and look again.
+    async fn draw_versions<'a>(&self, query: Query<'_>, witness: &Witness) -> Boarded<'a> {
+        let draw: Vec<_> = self.read_versions(query.tags, query.longest_ttl).collect();
+        let replies = self.connector.run_over(witness, &draw).await;
+        match replies.and_then(|replies| numbers(replies.into_iter(), query.key)) {
+            Ok(_) => Boarded::LookAgain,
+            Err(error) => {
+                self.degrade(query, &error);
+                Boarded::Unstored
+            }
+        }
+    }
+
+    /// Reads the version of each tag, and draws one for each that has none.
+    fn read_versions<'a>(
+        &self,
+        tags: &'a [Key],
+        ttl: Duration,
+    ) -> impl Iterator<Item = Operation> + use<'_, 'a> {
+        let lives = ttl.saturating_mul(2).saturating_add(VERSION_MARGIN);
+        tags.iter().map(move |tag| {
+            Operation::script(VERSION, self.keyspace.version(tag))
+                .with([first_version().into(), server_ttl(lives).into()])
+        })
+    }
+
+    /// Reads an entry whose tags are known only from its header: a round trip
+    /// more where it has tags. The versions are read last, which is as good as at once.
+    async fn look_up(&self, key: &Key) -> Result<Option<Entry>, Error> {
+        if self.distrusts(key, &[]) {
+            return Ok(None);
+        }
+        let mut look = self.look_at_server(key, &[]).await?;
+        let Slot::Entry(entry) = std::mem::replace(&mut look.slot, Slot::Absent) else {
+            return Ok(None);
+        };
+        let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
+        // Again after the look, and before the versions are read.
+        if self.distrusts(key, &tags) {
+            return Ok(None);
+        }
+        if !tags.is_empty() {
+            let versions = self.keyspace.versions(&tags);
+            let values = self.connector.read_over(&look.witness, &versions).await?;
+            let versions = values.iter().map(|value| Version::read(value.as_deref()));
+            look.versions = versions.collect();
+        }
+        let serves = look.serves(&entry) && !self.distrusts(key, &tags);
+        Ok(serves.then_some(entry))
+    }
+
+    /// Writes an entry over whatever the slot holds. Under a fence, nothing is stored, and
+    /// what was there goes.
+    async fn write(
+        &self,
+        key: &Key,
+        tags: &[Key],
+        value: &Encoded,
+        ttl: Duration,
+    ) -> Result<bool, Error> {
+        // The first answer tells which connection, and so which server, the entry is for.
+        let ping = std::iter::once(Operation::Ping);
+        let read: Vec<_> = ping.chain(self.read_versions(tags, ttl)).collect();
+        let (witness, replies) = self.connector.run(&read).await?;
+        let Some(versions) = numbers(replies.into_iter().skip(1), key)? else {
+            self.delete(key).await?;
+            return Ok(false);
+        };
+        let entry = value.after(&Header {
+            form: value.form(),
+            none: value.is_none(),
+            schema: 0,
+            ttl,
+            cost: Duration::ZERO,
+            epoch: witness.epoch(),
+            tags,
+            versions: &versions,
+        });
+        let set = Operation::script(SET, self.keyspace.slot(key))
+            .with([entry.into(), server_ttl(ttl).into()]);
+        let replies = self.connector.run_over(&witness, &[set]).await?;
+        Ok(replies.first() == Some(&Reply::Number(1)))
+    }
+
+    /// Invalidates names. What fails, or is dropped half-way, is kept in the journal.
+    async fn invalidate_names(&self, names: &[Key]) -> Result<(), Error> {
+        // Declared first, and so dropped last: the names are in the journal by then.
+        let _kept = EnsureKeeper(&self.connector);
+        let under_way = self.connector.journal.begin(names);
+        let mut result = Ok(());
+        for names in names.chunks(BATCH) {
+            let invalidate = self.keyspace.invalidate(names);
+            result = self.connector.run(&invalidate).await.map(drop);
+            if result.is_err() {
+                break;
+            }
+        }
+        let Err(error) = result else {
+            under_way.done();
+            return Ok(());
+        };
+        if !sabotage::keeps(Rule::Journal) {
+            under_way.done();
+            return Err(error);
+        }
+        drop(under_way);
+        if error.is_refused() && sabotage::keeps(Rule::Publish) {
+            self.connector.announce(names).await;
+        }
+        Err(error)
+    }
+
+    /// Waits until the journal is empty, at most for `limit`.
+    async fn flush_journal(&self, limit: Duration) -> Result<(), Error> {
+        if Handle::try_current().is_err() {
+            // Without a runtime there is neither a keeper nor a timer.
+            return match self.waiting() {
+                Waiting {
+                    names: 0,
+                    everything: false,
+                } => Ok(()),
+                _ => Err(self.still_kept(&Error::NO_RUNTIME)),
+            };
+        }
+        let emptied = async {
+            self.connector.ensure_keeper();
+            // The keeper may die with the runtime that it was spawned on.
+            while clock::within(FLUSH_PAUSE, self.connector.journal.emptied())
+                .await
+                .is_none()
+            {
+                self.connector.ensure_keeper();
+            }
+        };
+        if clock::within(limit, emptied).await.is_some() {
+            return Ok(());
+        }
+        let reason = match self.status().error() {
+            Some(error) => error.to_string(),
+            None => format!("not all were carried out within {limit:?}"),
+        };
+        Err(self.still_kept(&reason))
+    }
+
+    fn still_kept(&self, reason: &dyn std::fmt::Display) -> Error {
+        let waiting = self.waiting();
+        let names = if waiting.everything {
+            "all".to_owned()
+        } else {
+            waiting.names.to_string()
+        };
+        Error::kept(self.connector.address(), &names, reason)
+    }
+
+    /// A call goes on without the server, or without a part of what it asked for.
+    fn degrade(&self, query: Query<'_>, error: &Error) {
+        assert!(sabotage::keeps(Rule::Degrade), "{error}");
+        let key = query.key;
+        self.observer
+            .observe(query.site, Event::Degrade { key, error });
+    }
+}
+
+impl Store for Shared {
+    fn name(&self) -> &'static str {
+        "shared"
+    }
+
+    async fn look(&self, query: Query<'_>) -> Look<'_> {
+        if self.distrusts(query.key, query.tags) {
+            return Look::Miss(Miss::Unknown);
+        }
+        let mut look = match self.look_at_server(query.key, query.tags).await {
+            Ok(look) => look,
+            Err(error) => {
+                self.degrade(query, &error);
+                return Look::Miss(Miss::Unknown);
+            }
+        };
+        if self.distrusts(query.key, query.tags) {
+            return Look::Miss(Miss::Unknown);
+        }
+        match look.slot {
+            Slot::Entry(entry) if look.serves_to(query, &entry) => Look::Hit(Found::Encoded(entry)),
+            slot => {
+                look.slot = slot;
+                Look::Miss(Miss::AtServer(look))
+            }
+        }
+    }
+
+    async fn board<'a>(&'a self, query: Query<'_>, miss: Miss<'a>) -> Boarded<'a> {
+        match miss {
+            Miss::AtServer(look) => {
+                if let Slot::Unreadable(_) = look.slot {
+                    let reason = "it is in no form that this version of the cache knows";
+                    self.degrade(query, &Error::codec(query.key.as_str(), "read", &reason));
+                }
+                // Boxed, since misses are rare, and every call has room for what it awaits.
+                Box::pin(self.board_at_server(query, look)).await
+            }
+            _ => Boarded::Unstored,
+        }
+    }
+
+    fn board_unstored(&self, key: &Key) -> Option<Boarding<'_, Evidence>> {
+        Some(self.flights.board_or_gather(key))
+    }
+
+    fn renew(&self, leader: &Leader<'_, Evidence>, limit: Duration) -> Option<Renewal> {
+        let evidence = leader.seen()?;
+        evidence.lease()?;
+        Some(Box::pin(async move {
+            match evidence.lease() {
+                Some(lease) => lease.renew(limit).await,
+                None => std::future::pending().await,
+            }
+        }))
+    }
+
+    async fn fill(
+        &self,
+        query: Query<'_>,
+        leader: Leader<'_, Evidence>,
+        filling: Filling<'_>,
+    ) -> Filled {
+        if leader.has_waiters() {
+            leader.land(filling.value.share());
+        }
+        let evidence = leader.seen();
+        let filled = match evidence.as_deref().and_then(Evidence::lease) {
+            Some(lease) => Box::pin(fill(lease, query, filling)).await,
+            None => Filled::Unleased,
+        };
+        leader.finish();
+        filled
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
+        let entry = Box::pin(self.look_up(key)).await?;
+        Ok(entry.map(Found::Encoded))
+    }
+
+    async fn remaining(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        let key = self.keyspace.slot(key);
+        let (_, replies) = self.connector.run(&[Operation::Remaining { key }]).await?;
+        match replies.first() {
+            Some(&Reply::Number(left)) => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn set(&self, key: &Key, tags: &[Key], filling: Filling<'_>) -> Result<bool, Error> {
+        let encoded = filling.value.encode(filling.codec);
+        let encoded =
+            encoded.map_err(|reason| Error::codec(key.as_str(), "encoded", &reason))?;
+        let ttl = filling.ttl.unwrap_or_default();
+        Box::pin(self.write(key, tags, &encoded, ttl)).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        let (_, replies) = self.connector.run(&[self.keyspace.unlink(key)]).await?;
+        Ok(replies.first() == Some(&Reply::Number(1)))
+    }
+
+    async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
+        Box::pin(self.invalidate_names(names)).await
+    }
+
+    fn invalidate_now(&self, _names: &[Key]) -> bool {
+        false
+    }
+
+    fn invalidate_later(&self, names: &[Key]) {
+        self.connector.journal.keep(names);
+        self.connector.ensure_keeper();
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        self.connector.clear().await
+    }
+
+    fn clear_later(&self) {
+        self.connector.journal.keep_everything();
+        self.connector.ensure_keeper();
+    }
+
+    async fn fence(&self, names: &[Key], writer: u64, length: Duration) -> Result<(), Error> {
+        let join = fence::join(&self.keyspace, names, writer, length);
+        Box::pin(self.connector.run(&join)).await.map(drop)
+    }
+
+    async fn unfence(&self, names: &[Key], writer: u64) -> Result<(), Error> {
+        let leave = fence::leave(&self.keyspace, names, writer);
+        Box::pin(self.connector.run(&leave)).await.map(drop)
+    }
+
+    fn unfence_now(&self, _names: &[Key], _writer: u64) -> bool {
+        false
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.connector.ping().await
+    }
+
+    async fn flush(&self, limit: Duration) -> Result<(), Error> {
+        self.flush_journal(limit).await
+    }
+
+    fn status(&self) -> Status {
+        self.connector.status()
+    }
+
+    fn waiting(&self) -> Waiting {
+        self.connector.journal.waiting()
+    }
+}
+
+/// Stores an outcome in the place of the lease, or gives the lease back.
+async fn fill(lease: &Lease, query: Query<'_>, filling: Filling<'_>) -> Filled {
+    let encoded = filling.value.encode(filling.codec);
+    let (Some(ttl), Ok(value)) = (filling.ttl, &encoded) else {
+        lease.release().await;
+        return match encoded {
+            Ok(_) => Filled::Unwanted,
+            Err(reason) => {
+                Filled::Failed(Error::codec(query.key.as_str(), "encoded", &reason))
+            }
+        };
+    };
+    match lease.fill(value, ttl, query.schema, filling.cost).await {
+        Ok(true) => Filled::Stored(ttl),
+        Ok(false) => Filled::Overtaken,
+        Err(error) => Filled::Failed(error),
+    }
+}
+
+impl Evidence {
+    fn lease(&self) -> Option<&Lease> {
+        match self {
+            Self::Shared(_, lease) => lease.as_deref(),
+            Self::Local(_) => None,
+        }
+    }
+}
+
+impl ServerLook {
+    /// Whether an entry may be served to this call.
+    fn serves_to(&self, query: Query<'_>, entry: &Entry) -> bool {
+        entry.header.schema == query.schema
+            && query.undecodable != Some(entry.mark)
+            && self.serves(entry)
+    }
+
+    /// Whether an entry may be served. Every version must be there and be the one
+    /// from before the load: first versions are drawn at random, so two tags, or
+    /// one that was lost and drawn again, never agree by chance.
+    fn serves(&self, entry: &Entry) -> bool {
+        let is_same = |((_, before), now): ((&str, u64), &Version)| {
+            Version::Number(before) == *now
+                || *now == Version::Absent && !sabotage::keeps(Rule::AbsentVersion)
+        };
+        entry.header.epoch == self.witness.epoch()
+            && entry.tags().len() == self.versions.len()
+            && entry.tags().zip(&*self.versions).all(is_same)
+    }
+
+    /// Whether writers are at work on one of the tags.
+    fn is_fenced(&self) -> bool {
+        self.versions.contains(&Version::Fence)
+    }
+
+    /// What a caller saw that found this lease; `None` if a version is absent.
+    fn lease_seen(&self, mark: Mark) -> Option<LeaseSeen> {
+        let versions = self.versions.iter().map(|version| version.number());
+        Some(LeaseSeen {
+            mark,
+            epoch: self.witness.epoch(),
+            versions: versions.collect::<Option<_>>()?,
+        })
+    }
+
+    /// Whether it shows the same lease as before, with the same versions.
+    pub(crate) fn shows(&self, evidence: &Evidence) -> bool {
+        match (&self.slot, evidence) {
+            (&Slot::Lease(mark), Evidence::Shared(seen, _)) => {
+                self.lease_seen(mark).as_ref() == Some(seen)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Dropped, it starts a keeper for what an invalidation left in the journal.
+struct EnsureKeeper<'a>(&'a Arc<Connector>);
+
+impl Drop for EnsureKeeper<'_> {
+    fn drop(&mut self) {
+        if !self.0.journal.is_empty() {
+            self.0.ensure_keeper();
+        }
+    }
+}
+
+/// 62 random bits: never the same twice, and far from the end of a signed 64-bit counter.
+fn first_version() -> u64 {
+    sabotage::first_version(unique::number() >> 2)
+}
+
+/// The versions in the replies to `version.lua`; `None` if one of them is a fence.
+fn numbers(replies: impl Iterator<Item = Reply>, key: &Key) -> Result<Option<Vec<u64>>, Error> {
+    let read = |reply: Reply| Version::read(reply.bytes().as_deref());
+    let versions: Vec<_> = replies.map(read).collect();
+    if versions.contains(&Version::Fence) {
+        return Ok(None);
+    }
+    let numbers: Option<Vec<_>> = versions.into_iter().map(Version::number).collect();
+    numbers.map(Some).ok_or_else(|| {
+        let reason = "the version of one of its tags is not a number; invalidate the tags";
+        Error::codec(key.as_str(), "stored", &reason)
+    })
+}
