@@ -142,10 +142,12 @@ impl Request {
         };
         match step {
             Step::Lead(leader) => self.lead::<S, F>(leader, keep, load).await,
-            Step::Share(value) => match self.share::<S>(&value) {
-                Some(returned) => returned,
-                None => self.load(load).await,
-            },
+            Step::Share(value) => {
+                if let Some(returned) = self.share::<S>(&value) {
+                    return returned;
+                }
+                self.load(load).await
+            }
             Step::Serve(..) | Step::Alone => self.load(load).await,
         }
     }
