@@ -3,7 +3,7 @@
 #![no_main]
 
 #[expect(dead_code, reason = "who lacks a feature is told elsewhere")]
-#[path = "../../cache-runtime/src/codec.rs"]
+#[path = "../../cache-runtime/src/codec/mod.rs"]
 mod codec;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@
     dead_code,
     reason = "only forms are named here, and payloads are for another target"
 )]
-#[path = "../../cache-runtime/src/codec.rs"]
+#[path = "../../cache-runtime/src/codec/mod.rs"]
 mod codec;
 #[expect(dead_code, reason = "what writes leases is not read here")]
 #[path = "../../cache-runtime/src/entry.rs"]

@@ -341,7 +341,10 @@ impl Request {
 
     fn report(&self, error: &Error) {
         assert!(sabotage::keeps(Rule::Degrade), "{error}");
-        if error.lacks_feature().is_some_and(|it| !codec::is_news(it)) {
+        if error
+            .lacks_feature()
+            .is_some_and(|it| !codec::is_first_report(it))
+        {
             tracing::debug!(%error, "not served from the cache");
         } else if error.is_codec() {
             tracing::warn!(%error, "not served from the cache, or not stored");
