@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Keep, Request, put_together, to_shared};
-use crate::flight::{Boarding, Landing, Leader};
+use crate::flight::{Landing, Leader, Seat};
 use crate::local::{Local, Look, Observed};
 use crate::value::{CacheValue, Shape};
 
@@ -19,8 +19,8 @@ impl Request {
         F: Future<Output = S::Return>,
     {
         loop {
-            let boarding = match local.look(&self.key, &self.tags, self.version) {
-                Look::Board(boarding) => boarding,
+            let seat = match local.look(&self.key, &self.tags, self.version) {
+                Look::Board(seat) => seat,
                 Look::Fenced => return self.load_behind_fence::<S, F>(local, load).await,
                 Look::Hit(entry) => {
                     if let Some(value) = self.hit::<S>(&entry.value) {
@@ -30,9 +30,9 @@ impl Request {
                     return self.run(load).await;
                 }
             };
-            let leader = match boarding {
-                Boarding::Lead(leader) => leader,
-                Boarding::Wait(waiter) => match waiter.wait(self.cache.load_limit()).await {
+            let leader = match seat {
+                Seat::Lead(leader) => leader,
+                Seat::Wait(waiter) => match waiter.wait(self.cache.load_limit()).await {
                     Landing::Lead(leader) => leader,
                     Landing::Value(value) => {
                         if let Some(value) = self.boarded::<S>(&value) {
@@ -57,12 +57,12 @@ impl Request {
         let started = Instant::now();
         while started.elapsed() < self.cache.load_limit() {
             let leader = match local.gather(&self.key) {
-                Boarding::Lead(mut leader) => {
+                Seat::Lead(mut leader) => {
                     leader.wait_for_previous(self.cache.gather_limit()).await;
                     leader.begin(None);
                     leader
                 }
-                Boarding::Wait(waiter) => match waiter.wait(self.cache.load_limit()).await {
+                Seat::Wait(waiter) => match waiter.wait(self.cache.load_limit()).await {
                     Landing::Lead(leader) => leader,
                     Landing::Value(value) => match self.boarded::<S>(&value) {
                         Some(value) => return value,

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::codec::{self, Reason};
 use crate::entry::{Entry, Mark, Slot};
 use crate::error::Error;
-use crate::flight::{Boarding, Landing, Leader, Waiter};
+use crate::flight::{Landing, Leader, Seat, Waiter};
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
 use crate::store::{Acquired, Encoded, Lease, Now, Seen, Shared, Sight};
@@ -170,18 +170,18 @@ impl Request {
             Slot::Fence => self.gather(shared).await,
             _ if now.is_fenced() => self.gather(shared).await,
             Slot::Lease(mark) => match now.with_lease(mark) {
-                Some(seen) => match shared.flights.board_or_load(&self.key, seen) {
-                    Boarding::Wait(waiter) => self.wait(shared, waiter).await,
-                    Boarding::Lead(leader) => self.take_over(shared, leader).await,
+                Some(seen) => match shared.flights.board(&self.key, Some(seen)) {
+                    Seat::Wait(waiter) => self.wait(shared, waiter).await,
+                    Seat::Lead(leader) => self.take_over(shared, leader).await,
                 },
                 // Callers who saw that a version is absent have nothing in common:
                 // an invalidation would not have changed it.
                 None => self.draw_versions(shared, &now).await,
             },
             // Absent, dead or unreadable: somebody must load.
-            slot => match shared.flights.board_or_gather(&self.key) {
-                Boarding::Wait(waiter) => self.wait(shared, waiter).await,
-                Boarding::Lead(leader) => self.acquire(shared, leader, &slot, &now).await,
+            slot => match shared.flights.board(&self.key, None) {
+                Seat::Wait(waiter) => self.wait(shared, waiter).await,
+                Seat::Lead(leader) => self.acquire(shared, leader, &slot, &now).await,
             },
         }
     }
@@ -244,7 +244,7 @@ impl Request {
     /// Goes on with a flight: with its load if the lease is ours, else with watching for the
     /// entry that the lease's owner, in another process, will write.
     async fn take_over<'a>(&self, shared: &'a Shared, leader: Leader<'a, Seen>) -> Step<'a> {
-        match leader.seen() {
+        match leader.evidence() {
             Some(seen) if seen.lease.is_none() => self.watch(shared, leader, &seen).await,
             _ => Step::Lead(leader),
         }
@@ -295,9 +295,9 @@ impl Request {
     async fn gather<'a>(&self, shared: &'a Shared) -> Step<'a> {
         let started = Instant::now();
         while started.elapsed() < self.cache.load_limit() {
-            let waiter = match shared.flights.board_or_gather(&self.key) {
-                Boarding::Wait(waiter) => waiter,
-                Boarding::Lead(mut leader) => {
+            let waiter = match shared.flights.board(&self.key, None) {
+                Seat::Wait(waiter) => waiter,
+                Seat::Lead(mut leader) => {
                     leader.wait_for_previous(self.cache.gather_limit()).await;
                     leader.begin(None);
                     return Step::Lead(leader);
@@ -365,7 +365,7 @@ impl Request {
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
     {
-        let seen = leader.seen();
+        let seen = leader.evidence();
         let lease = seen.as_ref().and_then(|seen| seen.lease.as_ref());
         let started = Instant::now();
         // If this future is dropped here, the leader hands the flight on, with the lease.

@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 use self::fence::Fences;
 use self::table::Table;
 use crate::clock::{self, Now};
-use crate::flight::{Boarding, Flights, Leader};
+use crate::flight::{Flights, Leader, Seat};
 use crate::key::{Key, Name, Names, Parts};
 use crate::sabotage::{self, Rule};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
@@ -63,7 +63,7 @@ struct Observation {
 #[derive(Debug)]
 pub(crate) enum Look<'a> {
     Hit(Entry),
-    Board(Boarding<'a, Observed>),
+    Board(Seat<'a, Observed>),
     /// Writers are at work: load, store nothing, and share only what has not begun.
     Fenced,
 }
@@ -118,10 +118,10 @@ impl Local {
         if self.fences.stand(tags.iter().chain([key])) {
             return Look::Fenced;
         }
-        let boarding = shard
-            .board(key, Some(&observed))
-            .unwrap_or_else(|| Boarding::Lead(shard.load(key, observed)));
-        Look::Board(boarding)
+        let seat = shard
+            .join(key, Some(&observed))
+            .unwrap_or_else(|| Seat::Lead(shard.start(key, Some(observed))));
+        Look::Board(seat)
     }
 
     /// Ends a flight and stores what it yields, unless it was invalidated meanwhile.
@@ -132,7 +132,7 @@ impl Local {
         value: SharedValue,
         ttl: Duration,
     ) {
-        let Some(observed) = leader.seen() else {
+        let Some(observed) = leader.evidence() else {
             return leader.finish();
         };
         let observed = if sabotage::keeps(Rule::VersionsBeforeLoad) {
@@ -151,8 +151,8 @@ impl Local {
     }
 
     /// Boards, or starts, a flight that does not store, and that anybody may board until it begins.
-    pub(crate) fn gather(&self, key: &Key) -> Boarding<'_, Observed> {
-        self.flights.board_or_gather(key)
+    pub(crate) fn gather(&self, key: &Key) -> Seat<'_, Observed> {
+        self.flights.board(key, None)
     }
 
     /// Puts a writer behind a fence around these names; nothing of them is stored until it is gone.
@@ -325,7 +325,7 @@ mod tests {
 
     fn lead<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Leader<'a, Observed> {
         match local.look(key, tags, 0) {
-            Look::Board(Boarding::Lead(leader)) => leader,
+            Look::Board(Seat::Lead(leader)) => leader,
             other => panic!("expected to lead: {other:?}"),
         }
     }
@@ -371,7 +371,7 @@ mod tests {
         let local = Local::new(10);
         let key = Key::from("user:1");
         let leader = lead(&local, &key, &[]);
-        let Look::Board(Boarding::Wait(waiter)) = local.look(&key, &[], 0) else {
+        let Look::Board(Seat::Wait(waiter)) = local.look(&key, &[], 0) else {
             panic!("expected to wait");
         };
         drop(leader);
