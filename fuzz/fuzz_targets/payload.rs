@@ -2,7 +2,11 @@
 
 #![no_main]
 
-#[expect(dead_code, reason = "lacking features are reported elsewhere")]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "lacking features are reported elsewhere"
+)]
 #[path = "../../cache-runtime/src/codec/mod.rs"]
 mod codec;
 

@@ -4,6 +4,7 @@
 
 #[expect(
     dead_code,
+    unused_imports,
     reason = "only forms are used here; another target decodes payloads"
 )]
 #[path = "../../cache-runtime/src/codec/mod.rs"]
