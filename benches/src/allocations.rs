@@ -1,7 +1,7 @@
-//! Counts allocations and live bytes, while asked to.
+//! Counts allocations and live bytes, only while [`count`] runs.
 //!
-//! The crates that count do so always, in shared counters: three atomic
-//! operations an allocation, which would be part of what is measured.
+//! The usual crates for this count always, in shared counters. Each allocation then takes
+//! three atomic operations, which would be part of the measured times.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -10,7 +10,7 @@ static COUNTING: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static LIVE_BYTES: AtomicI64 = AtomicI64::new(0);
 
-/// The system's allocator, counted.
+/// The system's allocator, with counters.
 #[derive(Debug)]
 pub(crate) struct Counting;
 
@@ -18,14 +18,14 @@ fn grown_by(bytes: i64) {
     LIVE_BYTES.fetch_add(bytes, Relaxed);
 }
 
-// SAFETY: every call goes to the system's allocator as it came; counting does not allocate.
+// SAFETY: every call is passed unchanged to the system's allocator; counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if COUNTING.load(Relaxed) {
             ALLOCATIONS.fetch_add(1, Relaxed);
             grown_by(layout.size() as i64);
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps the contract of this method, which is the same there.
         unsafe { System.alloc(layout) }
     }
 
@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
         if COUNTING.load(Relaxed) {
             grown_by(-(layout.size() as i64));
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps the contract of this method, which is the same there.
         unsafe { System.dealloc(pointer, layout) }
     }
 
@@ -42,7 +42,7 @@ unsafe impl GlobalAlloc for Counting {
             ALLOCATIONS.fetch_add(1, Relaxed);
             grown_by(new_size as i64 - layout.size() as i64);
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps the contract of this method, which is the same there.
         unsafe { System.realloc(pointer, layout, new_size) }
     }
 }

@@ -1,4 +1,4 @@
-//! The floors: less than a cache must do.
+//! The floor: a map that does less than a cache must do.
 
 use std::collections::HashMap;
 use std::sync::RwLock;
@@ -10,7 +10,7 @@ use std::hash::BuildHasher as _;
 #[derive(Debug)]
 pub(crate) struct ShardedMap<V> {
     shards: Vec<RwLock<HashMap<u64, V, DefaultHashBuilder>>>,
-    // As fast as the peers', and not std's.
+    // A fast hasher like those of the peers, not that of std.
     hasher: DefaultHashBuilder,
 }
 
@@ -36,7 +36,7 @@ impl<V: Clone> ShardedMap<V> {
         &self.shards[(self.hasher.hash_one(id) >> 32) as usize % 64]
     }
 
-    /// Asynchronous like everybody.
+    /// Asynchronous, as the contestants are.
     pub(crate) async fn get(&self, id: u64) -> Option<V> {
         self.shard(id).read().expect("no panic").get(&id).cloned()
     }

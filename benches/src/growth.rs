@@ -1,4 +1,4 @@
-//! What grows with the number of entries or tags, and what does not.
+//! Costs that may grow with the number of entries or tags.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -16,7 +16,7 @@ use crate::harness::{
 };
 use crate::value::{Ids, User};
 
-/// One value for all: only what the caches add is counted.
+/// One value for all entries, so that only the memory of the caches is counted.
 static USER: LazyLock<Arc<User>> = LazyLock::new(|| Arc::new(User::load(1)));
 
 fn cache() -> Cache {
@@ -29,7 +29,7 @@ async fn find(cache: &Cache, id: u64) -> Result<Arc<User>, Infallible> {
     Ok(USER.clone())
 }
 
-/// The heap that a million entries take, less a key and a value of eight bytes each.
+/// The heap that a million entries take, without their keys and values of eight bytes each.
 pub(crate) fn memory() -> Vec<Row> {
     const ENTRIES: u64 = 1_000_000;
     eprintln!("memory …");
@@ -178,7 +178,7 @@ pub(crate) fn tagged_entries(effort: Effort) -> Vec<Row> {
             runtime.block_on(async {
                 let mut took = Duration::ZERO;
                 for _ in 0..calls {
-                    // The tag is in use: one entry carries it again.
+                    // One entry carries the tag again, so the tag is in use.
                     let _ = tagged(cache, 0).await;
                     let start = Instant::now();
                     black_box(cache.invalidate(["users"]).await).expect("invalidated");

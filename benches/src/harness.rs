@@ -1,10 +1,10 @@
-//! Contestants take turns, so that a busy machine slows them all alike, and ratios
-//! matter more than times.
+//! Contestants take turns, so that a busy machine slows all of them alike. Ratios then matter
+//! more than times.
 //!
 //! A turn is a few short slices, after one that warms the processor's caches and
-//! is not measured. A slice is shorter than what the system's scheduler hands out,
-//! so most of them are whole; of all slices the lower quartile counts, which is the
-//! time of one that nobody interrupted.
+//! is not measured. A slice is shorter than the time slice of the system's scheduler,
+//! so most slices run without an interruption. The result is the lower quartile of all
+//! slices: the time of a slice that was not interrupted.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -15,19 +15,19 @@ use tokio::runtime::{Builder, Runtime};
 use crate::allocations;
 use crate::value::Ids;
 
-/// What a contestant is compared as.
+/// How a contestant is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Ours,
-    /// Somebody else's cache. The fastest of these is the best peer.
+    /// Another project's cache. The fastest of these is the best peer.
     Peer,
-    /// Does less than a cache must: nobody can be faster.
+    /// It does less than a cache must, so no cache can be faster.
     Floor,
-    /// Shown, and not compared with.
+    /// It is shown, and no ratio refers to it.
     Shown,
 }
 
-/// One contestant: does its thing so often, and says how long that took.
+/// One contestant. Its function makes this many calls, and returns how long they took.
 pub(crate) struct Contestant<'a> {
     name: String,
     role: Role,
@@ -57,7 +57,7 @@ impl<'a> Contestant<'a> {
 pub(crate) struct Effort {
     pub(crate) rounds: usize,
     pub(crate) slice: Duration,
-    /// Also what needs gigabytes.
+    /// Whether to measure what needs gigabytes, too.
     pub(crate) huge: bool,
 }
 
@@ -73,14 +73,14 @@ impl Effort {
         huge: false,
     };
 
-    /// The same with fewer turns, for what takes long.
+    /// The same effort with fewer turns, for slow groups.
     pub(crate) fn fewer(mut self) -> Self {
         self.rounds = (self.rounds / 4).max(3);
         self
     }
 }
 
-/// How many slices a turn has.
+/// The number of measured slices in a turn.
 const SLICES: usize = 4;
 
 /// One line of the table.
@@ -100,7 +100,7 @@ pub(crate) enum Unit {
     Bytes,
 }
 
-/// Lets all take turns; one row for each.
+/// Lets the contestants take turns. Returns one row for each.
 pub(crate) fn compare(
     group: &str,
     effort: Effort,
@@ -114,7 +114,7 @@ pub(crate) fn compare(
     let mut times = vec![Vec::new(); contestants.len()];
     for round in 0..effort.rounds {
         for turn in 0..contestants.len() {
-            // Not always after the same neighbour.
+            // Each round begins with another contestant.
             let i = (turn + round) % contestants.len();
             (contestants[i].run)(calls[i]);
             for _ in 0..SLICES {
@@ -135,7 +135,7 @@ pub(crate) fn compare(
             role: contestant.role,
             value: lower_quartile(&mut times),
             unit: Unit::Nanoseconds,
-            // What a slice itself allocates is a few, whatever it calls.
+            // The slice itself makes a few allocations, which this division and rounding hide.
             allocations: Some((allocated as f64 / calls as f64 * 10.0).round() / 10.0),
             note: String::new(),
         }
@@ -160,7 +160,7 @@ fn lower_quartile(times: &mut [f64]) -> f64 {
     times[times.len() / 4]
 }
 
-/// The runtime that everybody's futures run on.
+/// The runtime that the futures of all contestants run on.
 pub(crate) fn runtime(threads: usize) -> Runtime {
     let mut builder = if threads == 1 {
         Builder::new_current_thread()
@@ -173,7 +173,7 @@ pub(crate) fn runtime(threads: usize) -> Runtime {
     builder.enable_all().build().expect("a runtime")
 }
 
-/// A thread that awaits one call after the other.
+/// One thread that awaits one call after the other.
 pub(crate) fn one_after_the_other<T>(
     ids: &Ids,
     find: impl AsyncFn(u64) -> T,
@@ -190,7 +190,7 @@ pub(crate) fn one_after_the_other<T>(
     }
 }
 
-/// Several such threads at once: the time of one call in each.
+/// Several such threads at the same time. Returns the time of the slowest.
 pub(crate) fn in_threads<T>(
     threads: usize,
     ids: &Ids,

@@ -2,11 +2,12 @@
 //!
 //! * ours: `#[cached]` with a key, a ttl and a cache of its own;
 //! * `cached`: `#[concurrent_cached]`, its sharded stores, with a ttl and a bound
-//!   as ours, and bare, which is its fastest; `#[cached]`, one lock around all;
-//! * `moka`: `future::Cache`, `try_get_with` and, faster, a bare `get`;
-//! * `quick_cache`: `get_or_insert_async` and a bare `get`; it has no ttl;
+//!   like ours, and with neither, which is its fastest; `#[cached]`, one lock around the
+//!   whole store;
+//! * `moka`: `future::Cache`, with `try_get_with`, and with `get` alone, which is faster;
+//! * `quick_cache`: `get_or_insert_async`, and `get` alone; it has no ttl;
 //! * `hitbox`: `#[cached]` over its moka backend, with its fastest format; it
-//!   keeps values serialized, so an `Arc` is of no use to it;
+//!   keeps values serialized, so it does not share an `Arc`;
 //! * `multi-tier-cache`: `get_or_compute_typed` over moka, serialized as well.
 
 use std::convert::Infallible;
@@ -133,7 +134,7 @@ async fn from_multi_tier(cache: &CacheSystem, id: u64) -> User {
     user.expect("a user")
 }
 
-/// Every contestant for hits on an `Arc<User>`, each of them warm.
+/// Hits on an `Arc<User>`, for every contestant. All entries are there.
 pub(crate) fn hit(effort: Effort, threads: usize) -> Vec<Row> {
     let ids = Ids::zipf(IDS);
     let floor = ShardedMap::fill(IDS, |id| Arc::new(User::load(id)));
@@ -214,7 +215,7 @@ pub(crate) fn hit(effort: Effort, threads: usize) -> Vec<Row> {
     compare(&name, effort, contestants)
 }
 
-/// Hits on an owned `User`: everybody clones it.
+/// Hits on an owned `User`: every contestant clones it.
 pub(crate) fn hit_owned(effort: Effort) -> Vec<Row> {
     let ids = Ids::zipf(IDS);
     let floor = ShardedMap::fill(IDS, User::load);
@@ -251,7 +252,7 @@ pub(crate) fn hit_owned(effort: Effort) -> Vec<Row> {
     compare("local hit, owned", effort, contestants)
 }
 
-/// Hits by a text of some twenty bytes.
+/// Hits by a key with a text of about twenty bytes.
 pub(crate) fn hit_by_text(effort: Effort) -> Vec<Row> {
     let ids = Ids::zipf(IDS);
     let logins: Vec<String> = (0..IDS).map(|id| format!("some-user-{id:08}")).collect();
@@ -287,7 +288,7 @@ pub(crate) fn hit_by_text(effort: Effort) -> Vec<Row> {
     compare("local hit, text in the key", effort, contestants)
 }
 
-/// A key that nobody asked for before; the caches are full, so each miss also evicts.
+/// Misses: each key is new. The caches are full, so each miss also evicts an entry.
 pub(crate) fn miss(effort: Effort) -> Vec<Row> {
     static SMALL: LazyLock<Cache> = LazyLock::new(|| {
         let cache = Cache::builder().url("memory:").max_entries(10_000);
@@ -339,7 +340,7 @@ pub(crate) fn miss(effort: Effort) -> Vec<Row> {
     rows
 }
 
-/// Calls with ids that count up for ever.
+/// Calls with ids that never repeat.
 fn cold<T>(find: impl AsyncFn(u64) -> T) -> impl FnMut(u64) -> Duration {
     let runtime = runtime(1);
     let mut next = 0;
@@ -356,7 +357,7 @@ fn cold<T>(find: impl AsyncFn(u64) -> T) -> impl FnMut(u64) -> Duration {
     }
 }
 
-/// One name, whose entry is there.
+/// Invalidations of one name whose entry is there.
 pub(crate) fn invalidate(effort: Effort) -> Vec<Row> {
     let moka = moka::<Arc<User>>();
     let user = Arc::new(User::load(1));

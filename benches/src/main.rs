@@ -1,4 +1,4 @@
-//! This cache beside its peers: `cargo run --release -p cache-benches -- --help`.
+//! This cache compared with its peers: `cargo run --release -p cache-benches -- --help`.
 
 mod allocations;
 mod floor;
@@ -37,16 +37,16 @@ const GROUPS: &[Group] = &[
 ];
 
 const HELP: &str = "\
-This cache beside its peers.
+Compares this cache with its peers.
 
 Usage: cargo run --release -p cache-benches -- [OPTIONS] [GROUP]...
 
-A GROUP is the beginning of a name: `local` is all that begin with it. Without
-one, all run.
+A GROUP is the beginning of a group's name: `local` runs all groups whose names
+begin with it. Without one, all groups run.
 
 Options:
-  --quick   fewer and shorter slices: to see that everything works
-  --huge    also ten million entries, which take some gigabytes
+  --quick   take fewer and shorter slices, to check that everything works
+  --huge    measure ten million entries too, which take some gigabytes
 ";
 
 fn main() -> ExitCode {
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         match argument.as_str() {
             "--quick" => effort = Effort::QUICK,
             "--huge" => huge = true,
-            // `cargo bench` says so.
+            // `cargo bench` passes this.
             "--bench" => {}
             name if GROUPS.iter().any(|(group, _)| group.starts_with(name)) => {
                 wanted.push(argument);

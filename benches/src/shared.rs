@@ -6,7 +6,7 @@
 //! * `hitbox`: `#[cached]` over its Redis backend, with its default, bincode;
 //! * `multi-tier-cache`: `get_or_compute_typed` with Redis as its only tier.
 //!
-//! Only ours and the plain `MGET` read a version beside the value: the others have no tags.
+//! Only ours and the plain `MGET` read a tag's version beside the value: the others have no tags.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -32,11 +32,11 @@ use crate::harness::{
 };
 use crate::value::{Failed, Ids, User};
 
-/// So many different ids: the server has them all.
+/// The number of different ids. The server has an entry for each.
 const IDS: u64 = 1_000;
 const TTL: Duration = Duration::from_hours(1);
 
-/// Where the peers of an annotated function find the server.
+/// The server's URL, for annotated functions of the peers.
 static URL: OnceLock<String> = OnceLock::new();
 
 #[cache_runtime::cached(
@@ -46,14 +46,14 @@ async fn ours(cache: &Cache, id: u64) -> Result<User, Infallible> {
     Ok(User::load(id))
 }
 
-/// A cache for a machine so busy that an answer may take long.
+/// A cache that waits long for an answer, for a busy machine.
 pub(crate) fn patient(url: &str) -> Cache {
     let cache = Cache::builder().url(url).op_timeout(Duration::from_mins(1));
     cache.build().expect("a cache")
 }
 
-/// `cached` keeps one store for a function, and that its connection, for ever: so one
-/// function for each runtime that drives it.
+/// `cached` keeps one store for each function, and one connection in it, for ever. So each runtime
+/// has a function of its own.
 macro_rules! concurrent_cached {
     ($($name:ident)+) => { $(
         #[cached::macros::concurrent_cached(
@@ -105,7 +105,7 @@ async fn from_multi_tier(cache: &CacheSystem, id: u64) -> User {
     user.expect("a user")
 }
 
-/// The slot that ours would read, and a version.
+/// Reads a value and a version, as ours does.
 async fn mget(mut connection: MultiplexedConnection, id: u64) -> Vec<Option<Vec<u8>>> {
     let mut mget = redis::cmd("MGET");
     mget.arg(format!("plain:e:user:{id}")).arg("plain:v:users");
@@ -222,7 +222,7 @@ fn hit_on(effort: Effort, server: &RedisServer, threads: usize, callers: &[usize
     rows
 }
 
-/// Microseconds of CPU that the server took meanwhile.
+/// The microseconds of CPU that the server takes while this runs.
 fn server_cpu<T>(server: &RedisServer, run: impl FnOnce() -> T) -> f64 {
     let used = || -> f64 {
         let info: String = server.query(&["INFO", "cpu"]);
@@ -259,7 +259,7 @@ pub(crate) fn hitbox_backend(url: &str) -> RedisBackend {
     backend.build().expect("a backend")
 }
 
-/// So many tasks, which share the calls among them.
+/// As many tasks as callers, which share the calls.
 fn at_once<F: Future<Output = ()> + Send + 'static>(
     runtime: &Runtime,
     ids: &Ids,

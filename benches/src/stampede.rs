@@ -1,8 +1,8 @@
-//! 512 callers of one cold key at the same moment, in one process and in each of two.
+//! 512 callers that ask for one cold key at the same moment, in one process and in each of two.
 //!
-//! Each contestant runs in processes of its own, started by this one:
-//! `cache-benches --stampede <contestant> <url>` says `ready`, waits for a line with
-//! an id, and prints how often it loaded and how many milliseconds passed until the
+//! This process starts processes for each contestant.
+//! `cache-benches --stampede <contestant> <url>` prints `ready` and waits for a line with
+//! an id. Then it prints how often it loaded, and how many milliseconds passed until the
 //! last caller had its answer.
 
 use std::convert::Infallible;
@@ -73,7 +73,7 @@ async fn hitbox_user(id: u64) -> Result<User, Failed> {
     Ok(load(id).await)
 }
 
-/// Name, role, and whether it is one cache in two processes.
+/// Name, role, and whether two processes can share the cache.
 const CONTESTANTS: &[(&str, Role, bool)] = &[
     ("ours, in memory", Shown, false),
     ("ours, redis", Ours, true),
@@ -152,7 +152,7 @@ pub(crate) fn compare(effort: Effort) -> Vec<Row> {
     rows
 }
 
-/// One contestant in a process of its own.
+/// A process that runs one contestant.
 struct Process {
     child: Child,
     output: BufReader<ChildStdout>,
@@ -181,7 +181,7 @@ impl Process {
 
     fn go(&mut self, id: u64) {
         let input = self.child.stdin.as_mut().expect("piped");
-        writeln!(input, "{id}").expect("it reads");
+        writeln!(input, "{id}").expect("the process reads");
     }
 
     fn result(&mut self) -> (u64, f64) {
@@ -194,7 +194,7 @@ impl Process {
     }
 }
 
-/// It ends when there are no more lines.
+/// The process ends when its input ends.
 impl Drop for Process {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
@@ -202,11 +202,11 @@ impl Drop for Process {
     }
 }
 
-/// What such a process does.
+/// Runs one contestant, in a process that `Process::start` started.
 pub(crate) fn run(contestant: &str, url: &str) {
     URL.set(url.to_owned()).expect("once");
     runtime(2).block_on(async {
-        // A future for each caller, that owns what it needs.
+        // Each caller has a future that owns its part of the cache.
         macro_rules! serve {
             ($cache:expr, |$shared:ident, $id:ident| $find:expr) => {{
                 let cache = Arc::new($cache);
@@ -268,7 +268,7 @@ pub(crate) fn run(contestant: &str, url: &str) {
 }
 
 async fn serve<F: Future<Output = ()> + Send + 'static>(find: impl Fn(u64) -> F) {
-    // Connects.
+    // This call connects.
     find(0).await;
     println!("ready");
     for id in std::io::stdin().lock().lines() {
@@ -288,6 +288,6 @@ async fn serve<F: Future<Output = ()> + Send + 'static>(find: impl Fn(u64) -> F)
         calls.join_all().await;
         let wall = start.elapsed().as_secs_f64() * 1e3;
         println!("{} {wall}", LOADS.load(Relaxed));
-        std::io::stdout().flush().expect("somebody reads");
+        std::io::stdout().flush().expect("the parent reads");
     }
 }

@@ -1,9 +1,9 @@
-//! What was measured, as one Markdown table.
+//! The results as one Markdown table.
 
 use crate::harness::{Role, Row, Unit};
 
 pub(crate) fn print(rows: &[Row]) {
-    println!("| what | who | result | × best peer | × floor | allocations | |");
+    println!("| what | contestant | result | × best peer | × floor | allocations | |");
     println!("|---|---|---:|---:|---:|---:|---|");
     for row in rows {
         let best = best(rows, row, Role::Peer);

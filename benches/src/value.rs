@@ -1,4 +1,4 @@
-//! The value, the keys and the order in which they are asked for: the same for all.
+//! The value, the keys and the order of the calls: the same for all contestants.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ impl User {
     }
 }
 
-/// The error of functions that need one with conversions.
+/// The error type for functions whose library asks for one that implements `Error`.
 #[derive(Debug)]
 pub(crate) struct Failed;
 
@@ -46,7 +46,7 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// How many different ids there are where nothing else is said.
+/// The usual number of different ids.
 pub(crate) const IDS: u64 = 10_000;
 
 /// A sequence of ids.
@@ -56,7 +56,7 @@ pub(crate) struct Ids(Vec<u64>);
 const LENGTH: usize = 1 << 16;
 
 impl Ids {
-    /// Zipf's law over `0..count`: the first id twice as often as the second.
+    /// Ids of `0..count` by Zipf's law: the first comes twice as often as the second.
     pub(crate) fn zipf(count: u64) -> Self {
         let mut sum = 0.0;
         let shares: Vec<f64> = (1..=count)
@@ -69,13 +69,13 @@ impl Ids {
         let draw = |_| {
             let share = random.fraction() * sum;
             let rank = shares.partition_point(|&up_to| up_to < share) as u64;
-            // Neighbours in rank are no neighbours in memory.
+            // Ids of neighbouring ranks are not neighbours in memory.
             rank.min(count - 1) * 7919 % count
         };
         Self((0..LENGTH).map(draw).collect())
     }
 
-    /// All of `0..count` alike.
+    /// Ids of `0..count`, each equally often.
     pub(crate) fn uniform(count: u64) -> Self {
         let mut random = Random(2);
         let draw = |_| (random.fraction() * count as f64) as u64 % count;
@@ -92,7 +92,7 @@ impl Ids {
     }
 }
 
-/// The same numbers in each run.
+/// Pseudo-random numbers, the same in each run.
 struct Random(u64);
 
 impl Random {

@@ -1,15 +1,16 @@
-//! Single-flight: who loads, who waits, and what happens when the one who loads is dropped.
+//! Single-flight: which caller loads, which wait, and what happens when the loading caller is
+//! dropped.
 //!
-//! A flight is one load of one key in this process. Whoever starts it leads it;
-//! others may board it only where its value cannot be older than they are:
+//! A flight is one load of one key in this process. The caller that starts it leads it.
+//! Another caller may board it only where its value cannot be older than that caller:
 //!
-//! * while it is *gathering*, anybody: its load has not begun yet;
-//! * once its load has begun, only a caller who saw in the store what the leader
-//!   saw (the same lease, tag versions and server). Had an invalidation returned
-//!   before that caller began, it would have changed one of them.
+//! * While the flight is *boarding*, any caller may board: the load has not begun.
+//! * Once the load has begun, a caller may board only with the leader's *evidence*: both saw
+//!   the same lease, tag versions and server. If an invalidation had returned before this
+//!   caller began, it would have changed one of them.
 //!
-//! A leader that is dropped, by a cancelled caller or a panic, hands the flight
-//! to a waiter, with all it saw; one without waiters disappears.
+//! If a leader is dropped, because its caller was cancelled or panicked, a waiter takes over
+//! the flight and its evidence. Without waiters, the flight is removed.
 
 use std::hash::BuildHasher;
 use std::mem::take;
@@ -26,74 +27,79 @@ use crate::sabotage::{self, Rule};
 use crate::sync::{Mutex, MutexGuard};
 use crate::value::SharedValue;
 
+#[cfg(test)]
+mod tests;
+
 const SHARDS: usize = 64;
 
-/// The flights of one cache. `Seen` is what its store shows to a caller that misses.
+/// The flights of one cache. `Evidence` is what a caller saw that an invalidation would have
+/// changed.
 #[derive(Debug)]
-pub(crate) struct Flights<Seen> {
-    shards: Box<[Mutex<FlightMap<Seen>>]>,
+pub(crate) struct Flights<Evidence> {
+    shards: Box<[Mutex<FlightMap<Evidence>>]>,
     hasher: DefaultHashBuilder,
 }
 
-type FlightMap<Seen> = HashMap<Key, Arc<Flight<Seen>>>;
+type FlightMap<Evidence> = HashMap<Key, Arc<Flight<Evidence>>>;
 
 #[derive(Debug)]
-struct Flight<Seen> {
-    state: Mutex<State<Seen>>,
-    /// Notified at every change of phase that a waiter acts on.
+struct Flight<Evidence> {
+    state: Mutex<FlightState<Evidence>>,
+    /// Notified at each change of phase that a waiter acts on.
     changed: Notify,
 }
 
 #[derive(Debug)]
-struct State<Seen> {
+struct FlightState<Evidence> {
     phase: Phase,
-    /// What the leader saw before its load began; `None` while gathering, and without a store.
-    seen: Option<Arc<Seen>>,
+    /// What the leader saw before its load began. `None` while boarding, and for a load whose
+    /// leader saw nothing that an invalidation would have changed.
+    evidence: Option<Arc<Evidence>>,
     waiters: usize,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// The load has not begun. Next: loading, or dissolved.
-    Gathering,
-    /// The leader loads, or watches for another process's entry. Next: any of those below.
+    /// The load has not begun, so any caller may board. Next: loading, or dissolved.
+    Boarding,
+    /// The leader loads, or watches for another process's entry. Next: any phase below.
     Loading,
     /// The leader was dropped, and one of the waiters will lead. Next: loading, or dissolved.
     Leaderless,
-    /// The value is there for the waiters, while the leader still stores it.
+    /// The waiters can take the value, while the leader still stores it.
     Landed(SharedValue),
-    /// The load failed: the waiters load for themselves.
+    /// The load failed: each waiter loads for itself.
     Failed,
-    /// Over, without a value to hand out: the waiters look again.
+    /// The flight ended without a value for the waiters: each looks at the store again.
     Dissolved,
 }
 
-/// How a caller boards.
+/// A caller's part in the flight that it boarded or started.
 #[derive(Debug)]
-pub(crate) enum Boarding<'a, Seen> {
-    Lead(Leader<'a, Seen>),
-    Wait(Waiter<'a, Seen>),
+pub(crate) enum Seat<'a, Evidence> {
+    Lead(Leader<'a, Evidence>),
+    Wait(Waiter<'a, Evidence>),
 }
 
 /// How waiting ends.
 #[derive(Debug)]
-pub(crate) enum Landing<'a, Seen> {
+pub(crate) enum Landing<'a, Evidence> {
     Value(SharedValue),
-    /// The leader is gone; this caller leads now.
-    Lead(Leader<'a, Seen>),
-    /// The load failed, or took longer than this caller waits: load for yourself.
+    /// The leader was dropped; this caller leads now.
+    Lead(Leader<'a, Evidence>),
+    /// The load failed, or took longer than this caller waits: the caller loads for itself.
     Failed,
-    /// There is something new in the store: look again.
+    /// The store may show something new: the caller looks again.
     Dissolved,
 }
 
 /// One shard, locked.
-pub(crate) struct Shard<'a, Seen> {
-    flights: &'a Flights<Seen>,
-    map: MutexGuard<'a, FlightMap<Seen>>,
+pub(crate) struct Shard<'a, Evidence> {
+    flights: &'a Flights<Evidence>,
+    map: MutexGuard<'a, FlightMap<Evidence>>,
 }
 
-impl<Seen> Default for Flights<Seen> {
+impl<Evidence> Default for Flights<Evidence> {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -102,9 +108,9 @@ impl<Seen> Default for Flights<Seen> {
     }
 }
 
-impl<Seen> Flights<Seen> {
-    /// Locks the shard of `key`. Held for moments, never across an await.
-    pub(crate) fn lock(&self, key: &Key) -> Shard<'_, Seen> {
+impl<Evidence> Flights<Evidence> {
+    /// Locks the shard of `key`. The lock is held for moments, and never across an await.
+    pub(crate) fn lock(&self, key: &Key) -> Shard<'_, Evidence> {
         let shard = (self.hasher.hash_one(key) >> 32) as usize % SHARDS;
         Shard {
             flights: self,
@@ -112,29 +118,19 @@ impl<Seen> Flights<Seen> {
         }
     }
 
-    /// Boards, or starts, the flight of those who saw `seen`.
-    pub(crate) fn board_or_load(&self, key: &Key, seen: Seen) -> Boarding<'_, Seen>
+    /// Boards the flight for `key` if this caller may, else starts one. With evidence, the load
+    /// of the new flight begins at once; without, any caller may board until the leader begins.
+    pub(crate) fn board(&self, key: &Key, evidence: Option<Evidence>) -> Seat<'_, Evidence>
     where
-        Seen: PartialEq,
+        Evidence: PartialEq,
     {
         let mut shard = self.lock(key);
         shard
-            .board(key, Some(&seen))
-            .unwrap_or_else(|| Boarding::Lead(shard.load(key, seen)))
+            .join(key, evidence.as_ref())
+            .unwrap_or_else(|| Seat::Lead(shard.start(key, evidence)))
     }
 
-    /// Boards, or starts, a flight whose load has not begun yet.
-    pub(crate) fn board_or_gather(&self, key: &Key) -> Boarding<'_, Seen>
-    where
-        Seen: PartialEq,
-    {
-        let mut shard = self.lock(key);
-        shard
-            .board(key, None)
-            .unwrap_or_else(|| Boarding::Lead(shard.gather(key)))
-    }
-
-    /// Nobody boards any of the flights there are now, and none of them stores.
+    /// Forgets all current flights: no caller boards them any more, and none of them stores.
     pub(crate) fn forget_all<T>(&self, while_locked: impl FnOnce() -> T) -> T {
         let mut shards: Vec<_> = self.shards.iter().map(lock).collect();
         let forgotten: Vec<_> = shards.iter_mut().map(|shard| take(&mut **shard)).collect();
@@ -145,24 +141,29 @@ impl<Seen> Flights<Seen> {
     }
 }
 
-impl<'a, Seen: PartialEq> Shard<'a, Seen> {
-    /// Boards the flight for `key` if its value cannot be older than a caller who saw `seen` now.
-    pub(crate) fn board(&self, key: &Key, seen: Option<&Seen>) -> Option<Boarding<'a, Seen>> {
+impl<'a, Evidence: PartialEq> Shard<'a, Evidence> {
+    /// Boards the flight for `key` if its value cannot be older than a caller that saw this
+    /// evidence just now.
+    pub(crate) fn join(
+        &self,
+        key: &Key,
+        evidence: Option<&Evidence>,
+    ) -> Option<Seat<'a, Evidence>> {
         let flight = self.map.get(key)?;
         let mut state = lock(&flight.state);
-        let saw_the_same =
-            seen.is_some() && seen == state.seen.as_deref() || !sabotage::keeps(Rule::Boarding);
+        let same_evidence = evidence.is_some() && evidence == state.evidence.as_deref()
+            || !sabotage::keeps(Rule::Boarding);
         match state.phase {
-            Phase::Gathering => {}
-            Phase::Loading | Phase::Landed(_) if saw_the_same => {}
-            Phase::Leaderless if saw_the_same => {
+            Phase::Boarding => {}
+            Phase::Loading | Phase::Landed(_) if same_evidence => {}
+            Phase::Leaderless if same_evidence => {
                 state.phase = Phase::Loading;
-                return Some(Boarding::Lead(self.leader(key, flight)));
+                return Some(Seat::Lead(self.leader(key, flight)));
             }
             _ => return None,
         }
         state.waiters += 1;
-        Some(Boarding::Wait(Waiter {
+        Some(Seat::Wait(Waiter {
             flights: self.flights,
             key: key.clone(),
             flight: flight.clone(),
@@ -171,22 +172,18 @@ impl<'a, Seen: PartialEq> Shard<'a, Seen> {
     }
 }
 
-impl<'a, Seen> Shard<'a, Seen> {
-    /// Starts a flight that anybody may board until its load begins.
-    fn gather(&mut self, key: &Key) -> Leader<'a, Seen> {
-        self.start(key, Phase::Gathering, None)
-    }
-
-    /// Starts a flight whose load begins at once.
-    pub(crate) fn load(&mut self, key: &Key, seen: Seen) -> Leader<'a, Seen> {
-        self.start(key, Phase::Loading, Some(Arc::new(seen)))
-    }
-
-    fn start(&mut self, key: &Key, phase: Phase, seen: Option<Arc<Seen>>) -> Leader<'a, Seen> {
+impl<'a, Evidence> Shard<'a, Evidence> {
+    /// Starts a flight in the place of the current one. With evidence, its load begins at once;
+    /// without, any caller may board until the leader begins.
+    pub(crate) fn start(&mut self, key: &Key, evidence: Option<Evidence>) -> Leader<'a, Evidence> {
         let flight = Arc::new(Flight {
-            state: Mutex::new(State {
-                phase,
-                seen,
+            state: Mutex::new(FlightState {
+                phase: if evidence.is_some() {
+                    Phase::Loading
+                } else {
+                    Phase::Boarding
+                },
+                evidence: evidence.map(Arc::new),
                 waiters: 0,
             }),
             changed: Notify::new(),
@@ -196,23 +193,17 @@ impl<'a, Seen> Shard<'a, Seen> {
         leader
     }
 
-    fn leader(&self, key: &Key, flight: &Arc<Flight<Seen>>) -> Leader<'a, Seen> {
-        Leader {
-            flights: self.flights,
-            key: key.clone(),
-            flight: flight.clone(),
-            previous: None,
-            ended: false,
-        }
+    fn leader(&self, key: &Key, flight: &Arc<Flight<Evidence>>) -> Leader<'a, Evidence> {
+        Leader::new(self.flights, key, flight)
     }
 
-    /// From now on nobody boards the flight for `key`, and it does not store.
+    /// Forgets the flight for `key`: no caller boards it any more, and it does not store.
     pub(crate) fn forget(&mut self, key: &Key) {
         self.map.remove(key);
     }
 
-    /// The same for this flight only; whether it was boarded until now.
-    fn forget_flight(&mut self, key: &Key, flight: &Arc<Flight<Seen>>) -> bool {
+    /// Forgets this flight. Returns whether it was current until now.
+    fn forget_flight(&mut self, key: &Key, flight: &Arc<Flight<Evidence>>) -> bool {
         let current = self
             .map
             .get(key)
@@ -226,43 +217,63 @@ impl<'a, Seen> Shard<'a, Seen> {
 
 /// The caller that loads.
 #[derive(Debug)]
-pub(crate) struct Leader<'a, Seen> {
-    flights: &'a Flights<Seen>,
+pub(crate) struct Leader<'a, Evidence> {
+    flights: &'a Flights<Evidence>,
     key: Key,
-    flight: Arc<Flight<Seen>>,
-    /// The flight that was under way when this one began to gather.
-    previous: Option<Arc<Flight<Seen>>>,
+    flight: Arc<Flight<Evidence>>,
+    /// The flight that was current when this one started.
+    previous: Option<Arc<Flight<Evidence>>>,
     ended: bool,
 }
 
-impl<Seen> Leader<'_, Seen> {
-    pub(crate) fn seen(&self) -> Option<Arc<Seen>> {
-        lock(&self.flight.state).seen.clone()
+impl<'a, Evidence> Leader<'a, Evidence> {
+    fn new(
+        flights: &'a Flights<Evidence>,
+        key: &Key,
+        flight: &Arc<Flight<Evidence>>,
+    ) -> Leader<'a, Evidence> {
+        Self {
+            flights,
+            key: key.clone(),
+            flight: flight.clone(),
+            previous: None,
+            ended: false,
+        }
     }
 
-    /// Waits, up to `limit`, for the load that was under way when this flight
-    /// started, so that those who come meanwhile can share the next one.
+    pub(crate) fn evidence(&self) -> Option<Arc<Evidence>> {
+        lock(&self.flight.state).evidence.clone()
+    }
+
+    /// Waits, at most for `limit`, until the previous flight for this key is over. Callers that
+    /// come meanwhile share this flight.
     pub(crate) async fn wait_for_previous(&mut self, limit: Duration) {
         let Some(previous) = self.previous.take() else {
             return;
         };
-        let end = async {
+        let end = pin!(async {
             loop {
                 let mut changed = pin!(previous.changed.notified());
+                // Registered before the phase is read, so that no change between is missed.
                 changed.as_mut().enable();
                 if lock(&previous.state).phase.is_over() {
                     break;
                 }
                 changed.await;
             }
-        };
+        });
         clock::within(limit, end).await;
     }
 
-    /// The load begins: from now on only who saw the same may board.
-    pub(crate) fn begin(&self, seen: Option<Seen>) {
+    /// Whether a load was under way when this flight started.
+    pub(crate) fn has_previous(&self) -> bool {
+        self.previous.is_some()
+    }
+
+    /// Begins the load: from now on only callers with the same evidence may board.
+    pub(crate) fn begin(&self, evidence: Option<Evidence>) {
         let mut state = lock(&self.flight.state);
-        state.seen = seen.map(Arc::new);
+        state.evidence = evidence.map(Arc::new);
         state.phase = Phase::Loading;
     }
 
@@ -270,13 +281,13 @@ impl<Seen> Leader<'_, Seen> {
         lock(&self.flight.state).waiters > 0
     }
 
-    /// Hands the value to the waiters, and to those who board until the flight ends.
+    /// Hands the value to the waiters, and to callers that board until the flight ends.
     pub(crate) fn land(&self, value: SharedValue) {
         self.flight.change(Phase::Landed(value));
     }
 
-    /// Ends the flight. `store` runs, under the lock that an invalidation takes
-    /// too, unless the flight was forgotten meanwhile.
+    /// Ends the flight and runs `store`, unless the flight was forgotten meanwhile. `store` runs
+    /// under the lock that an invalidation takes too.
     pub(crate) fn finish_storing<T>(mut self, store: impl FnOnce() -> T) -> Option<T> {
         self.ended = true;
         let mut shard = self.flights.lock(&self.key);
@@ -287,12 +298,12 @@ impl<Seen> Leader<'_, Seen> {
         stored
     }
 
-    /// Ends the flight: its value is in the store, or nowhere.
+    /// Ends the flight. Its value is in the store by now, or is not stored at all.
     pub(crate) fn finish(self) {
         self.end(Phase::Dissolved);
     }
 
-    /// Ends the flight without a value: the waiters load for themselves.
+    /// Ends the flight without a value: each waiter loads for itself.
     pub(crate) fn fail(self) {
         self.end(Phase::Failed);
     }
@@ -306,7 +317,7 @@ impl<Seen> Leader<'_, Seen> {
     }
 }
 
-impl<Seen> Drop for Leader<'_, Seen> {
+impl<Evidence> Drop for Leader<'_, Evidence> {
     fn drop(&mut self) {
         if self.ended || !sabotage::keeps(Rule::HandOver) {
             return;
@@ -314,8 +325,8 @@ impl<Seen> Drop for Leader<'_, Seen> {
         let mut shard = self.flights.lock(&self.key);
         let mut state = lock(&self.flight.state);
         match state.phase {
-            // What was seen stays true for whoever goes on: the versions were
-            // read before any load began, and the lease is still the flight's.
+            // The evidence holds for the next leader too: the versions were read before any
+            // load began, and the flight still has its lease.
             Phase::Loading if state.waiters > 0 => state.phase = Phase::Leaderless,
             Phase::Landed(_) => {
                 shard.forget_flight(&self.key, &self.flight);
@@ -331,56 +342,46 @@ impl<Seen> Drop for Leader<'_, Seen> {
     }
 }
 
-/// A caller that shares somebody's load.
+/// A caller that waits for another caller's load.
 #[derive(Debug)]
-pub(crate) struct Waiter<'a, Seen> {
-    flights: &'a Flights<Seen>,
+pub(crate) struct Waiter<'a, Evidence> {
+    flights: &'a Flights<Evidence>,
     key: Key,
-    flight: Arc<Flight<Seen>>,
+    flight: Arc<Flight<Evidence>>,
     boarded: bool,
 }
 
-impl<'a, Seen> Waiter<'a, Seen> {
+impl<'a, Evidence> Waiter<'a, Evidence> {
     /// Waits for the value, at most for `limit`.
-    pub(crate) async fn wait(mut self, limit: Duration) -> Landing<'a, Seen> {
+    pub(crate) async fn wait(mut self, limit: Duration) -> Landing<'a, Evidence> {
         let flight = self.flight.clone();
-        let landing = async {
+        // Pinned here: a function that takes a future by value has room for it twice.
+        let landing = pin!(async {
             loop {
                 let mut changed = pin!(flight.changed.notified());
-                // Registered before the phase is read: a change between the two is not missed.
+                // Registered before the phase is read, so that no change between is missed.
                 changed.as_mut().enable();
                 if let Some(landing) = self.look() {
                     return landing;
                 }
                 changed.await;
             }
-        };
-        let limit = if sabotage::keeps(Rule::WaiterBound) {
-            limit
-        } else {
-            clock::FOREVER
-        };
-        clock::within(limit, landing)
+        });
+        clock::within(sabotage::wait_limit(limit), landing)
             .await
             .unwrap_or(Landing::Failed)
     }
 
-    fn look(&mut self) -> Option<Landing<'a, Seen>> {
+    fn look(&mut self) -> Option<Landing<'a, Evidence>> {
         let mut state = lock(&self.flight.state);
         let landing = match &state.phase {
-            Phase::Gathering | Phase::Loading => return None,
+            Phase::Boarding | Phase::Loading => return None,
             Phase::Landed(value) => Landing::Value(value.clone()),
             Phase::Failed => Landing::Failed,
             Phase::Dissolved => Landing::Dissolved,
             Phase::Leaderless => {
                 state.phase = Phase::Loading;
-                Landing::Lead(Leader {
-                    flights: self.flights,
-                    key: self.key.clone(),
-                    flight: self.flight.clone(),
-                    previous: None,
-                    ended: false,
-                })
+                Landing::Lead(Leader::new(self.flights, &self.key, &self.flight))
             }
         };
         state.waiters -= 1;
@@ -389,7 +390,7 @@ impl<'a, Seen> Waiter<'a, Seen> {
     }
 }
 
-impl<Seen> Drop for Waiter<'_, Seen> {
+impl<Evidence> Drop for Waiter<'_, Evidence> {
     fn drop(&mut self) {
         if !self.boarded {
             return;
@@ -397,7 +398,7 @@ impl<Seen> Drop for Waiter<'_, Seen> {
         let mut shard = self.flights.lock(&self.key);
         let mut state = lock(&self.flight.state);
         state.waiters -= 1;
-        // Nobody is left to take a leaderless flight over.
+        // This was the last waiter, so no caller is left to lead a leaderless flight.
         if state.waiters == 0 && matches!(state.phase, Phase::Leaderless) {
             state.phase = Phase::Dissolved;
             shard.forget_flight(&self.key, &self.flight);
@@ -405,13 +406,13 @@ impl<Seen> Drop for Waiter<'_, Seen> {
     }
 }
 
-impl<Seen> Flight<Seen> {
+impl<Evidence> Flight<Evidence> {
     fn change(&self, phase: Phase) {
         lock(&self.state).phase = phase;
         self.changed.notify_waiters();
     }
 
-    /// Ends the flight, unless its value has landed already.
+    /// Ends the flight. A value that has landed stays for the waiters.
     fn end(&self, phase: Phase) {
         let mut state = lock(&self.state);
         if !matches!(state.phase, Phase::Landed(_)) {
@@ -424,11 +425,12 @@ impl<Seen> Flight<Seen> {
 
 impl Phase {
     fn is_over(&self) -> bool {
-        matches!(self, Phase::Landed(_) | Phase::Failed | Phase::Dissolved)
+        matches!(self, Self::Landed(_) | Self::Failed | Self::Dissolved)
     }
 }
 
-/// Nothing that can panic runs under these locks, and nothing of the user's.
+/// A poisoned lock is used all the same: nothing that can panic, and no code of the user's, runs
+/// under these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
-//! What threads do to each other in one process: flights, generations and the journal, under a
-//! scheduler that tries thousands of orders. `cargo xtask interleavings` runs it.
+//! Threads of one process that use flights, generations and the journal at the same time, under
+//! a scheduler that tries thousands of orders. `cargo xtask interleavings` runs this.
 //!
-//! Each promise is also looked for with a mechanism taken away, and must then be broken:
-//! so the scheduler reaches the orders that matter.
+//! Each promise is also tested with a mechanism taken away. It must then be broken, which shows
+//! that the scheduler reaches the orders that matter.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,17 +17,17 @@ use crate::{Cache, Key, Options};
 
 const ORDERS: usize = 3_000;
 
-/// Holds in every order that is tried.
+/// The test holds in every order that is tried.
 fn holds(test: fn()) {
     shuttle::check_random(test, ORDERS);
     shuttle::check_pct(test, ORDERS, 3);
 }
 
-/// Does not hold without `rule`, in one of the orders that are tried.
+/// Without `rule`, the test fails in one of the orders that are tried.
 fn needs(rule: Rule, test: fn()) {
     let _guard = sabotage::without(rule);
     let broken = catch_unwind(AssertUnwindSafe(|| holds(test)));
-    assert!(broken.is_err(), "nobody noticed that there is no {rule:?}");
+    assert!(broken.is_err(), "the test passes without {rule:?}");
 }
 
 /// A row, and a cache in front of it.
@@ -35,7 +35,8 @@ fn needs(rule: Rule, test: fn()) {
 struct Database {
     cache: Cache,
     row: Arc<AtomicU64>,
-    /// What an invalidation that has returned is the floor of.
+    /// The row as it was before the latest invalidation that has returned: no read that begins
+    /// now may yield an older one.
     floor: Arc<AtomicU64>,
     loads: Arc<AtomicU64>,
 }
@@ -50,7 +51,7 @@ impl Database {
         }
     }
 
-    /// Reads, and is served nothing from before an invalidation that had returned.
+    /// Reads, and checks that the value is not older than an invalidation that had returned.
     async fn read(&self) -> u64 {
         let floor = self.floor.load(SeqCst);
         let load = async {
@@ -92,7 +93,7 @@ fn readers_and_a_writer(name: &'static str) {
             reader.await.unwrap();
         }
         writer.await.unwrap();
-        // At rest nothing stale is left.
+        // When all are done, nothing stale is left.
         assert_eq!(database.read().await, 1);
     });
 }
@@ -106,7 +107,7 @@ fn a_tag_is_invalidated() {
 }
 
 #[test]
-fn nothing_from_before_an_invalidation_is_read() {
+fn no_read_yields_a_value_from_before_an_invalidation() {
     holds(a_key_is_invalidated);
     holds(a_tag_is_invalidated);
     needs(Rule::CompareAndFill, a_key_is_invalidated);
@@ -114,11 +115,12 @@ fn nothing_from_before_an_invalidation_is_read() {
     needs(Rule::Boarding, a_tag_is_invalidated);
 }
 
-/// Readers that give up at any point strand nobody, and share a load where they can.
-fn readers_that_give_up() {
+/// Readers that are cancelled at any point leave no other reader waiting for ever, and readers
+/// share a load where they can.
+fn cancelled_readers() {
     block_on(async {
         let database = Database::new();
-        let impatient: Vec<_> = (0..2)
+        let cancelled: Vec<_> = (0..2)
             .map(|_| {
                 let database = database.clone();
                 let reader = spawn(async move { database.read().await });
@@ -126,20 +128,20 @@ fn readers_that_give_up() {
                 reader
             })
             .collect();
-        let patient: Vec<_> = (0..2)
+        let others: Vec<_> = (0..2)
             .map(|_| {
                 let database = database.clone();
                 spawn(async move { database.read().await })
             })
             .collect();
-        for reader in impatient {
+        for reader in cancelled {
             yield_now().await;
             reader.abort();
         }
-        for reader in patient {
+        for reader in others {
             reader.await.unwrap();
         }
-        // One for each of the two that may have been dropped half-way, and one that stays.
+        // One load for each of the two readers that may be dropped half-way, and one that is kept.
         assert!(database.loads.load(SeqCst) <= 3);
         let loads = database.loads.load(SeqCst);
         database.read().await;
@@ -148,14 +150,14 @@ fn readers_that_give_up() {
 }
 
 #[test]
-fn a_reader_that_gives_up_strands_nobody() {
-    holds(readers_that_give_up);
-    // The waiters then wait for ever, which the scheduler takes for a deadlock.
-    needs(Rule::HandOver, readers_that_give_up);
+fn a_cancelled_reader_leaves_no_other_waiting() {
+    holds(cancelled_readers);
+    // Without it, the waiters wait for ever, which the scheduler reports as a deadlock.
+    needs(Rule::HandOver, cancelled_readers);
 }
 
-/// Threads of the local tier's table: what is removed is gone, what is inserted is there.
-fn a_table_in_many_hands() {
+/// Threads that insert, read and remove the same keys in the local tier's table.
+fn threads_on_one_table() {
     let cache = Cache::builder()
         .url("memory:")
         .max_entries(4)
@@ -187,8 +189,8 @@ fn a_table_in_many_hands() {
 }
 
 #[test]
-fn threads_that_store_and_invalidate_leave_nothing_behind() {
-    holds(a_table_in_many_hands);
+fn no_entry_is_left_after_its_last_invalidation() {
+    holds(threads_on_one_table);
 }
 
 #[cfg(feature = "redis")]
@@ -198,13 +200,13 @@ mod journal {
 
     const INVALIDATION: u64 = 1 << 32;
 
-    /// A row, what the server has of it, and a process whose invalidations all fail.
+    /// A row, its copy on the server, and a process whose invalidations all fail.
     #[derive(Clone)]
     struct Process {
         journal: Arc<Journal>,
         row: Arc<AtomicU64>,
-        /// What the server has of it: below, one more than the value, or 0 for none; above, how
-        /// often it was invalidated.
+        /// The server's copy: in the lower bits, one more than the value, or 0 for no copy. In the
+        /// upper bits, how often it was invalidated.
         stored: Arc<AtomicU64>,
         floor: Arc<AtomicU64>,
     }
@@ -214,7 +216,7 @@ mod journal {
             Self {
                 journal: Arc::new(Journal::new(Keyspace::new("test"), 10)),
                 row: Arc::default(),
-                // Of the row as it is at first.
+                // A copy of the first row.
                 stored: Arc::new(AtomicU64::new(1)),
                 floor: Arc::default(),
             }
@@ -252,7 +254,7 @@ mod journal {
             self.journal.end_replay(replay.everything, &replay.names);
         }
 
-        /// Another process, to which nothing is distrusted, stores what it reads.
+        /// Another process, which distrusts no name, stores what it reads.
         fn store_elsewhere(&self) {
             let seen = self.stored.load(SeqCst);
             if seen.is_multiple_of(INVALIDATION) {
@@ -262,7 +264,7 @@ mod journal {
         }
     }
 
-    fn writers_that_fail_and_replays() {
+    fn failing_writers_and_replays() {
         let process = Process::new();
         let run = |run: fn(&Process)| {
             let process = process.clone();
@@ -286,9 +288,9 @@ mod journal {
     }
 
     #[test]
-    fn a_name_is_trusted_only_once_its_last_invalidation_was_replayed() {
-        holds(writers_that_fail_and_replays);
-        needs(Rule::Distrust, writers_that_fail_and_replays);
-        needs(Rule::Journal, writers_that_fail_and_replays);
+    fn a_name_is_distrusted_until_its_last_invalidation_is_replayed() {
+        holds(failing_writers_and_replays);
+        needs(Rule::Distrust, failing_writers_and_replays);
+        needs(Rule::Journal, failing_writers_and_replays);
     }
 }

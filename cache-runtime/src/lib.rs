@@ -111,9 +111,7 @@ pub mod mistakes {}
 
 pub use cache_macros::{CacheTag, KeyPart, cache_invalidate, cached, key};
 
-pub use crate::cache::{
-    AsCache, Cache, CacheBuilder, Options, SiteStats, Stats, global, install,
-};
+pub use crate::cache::{AsCache, Cache, CacheBuilder, Options, SiteStats, Stats, global, install};
 pub use crate::call::after_commit::after_commit;
 pub use crate::call::future::BoxedFuture;
 pub use crate::call::invalidate::RequiresFence;

@@ -526,7 +526,7 @@ fn log(event: &Event<'_>) {
 fn log_degraded(key: &Key, error: &Error) {
     if error
         .lacks_feature()
-        .is_some_and(|feature| !codec::is_news(feature))
+        .is_some_and(|feature| !codec::is_first_report(feature))
     {
         tracing::debug!(%error, "not served from the cache");
     } else if error.is_codec() {

@@ -1,5 +1,5 @@
-//! The locks and counters that concurrent callers meet at; in place of those of std, under
-//! `--cfg shuttle`, ones that a scheduler sees: see `interleavings.rs`.
+//! The locks and counters that concurrent callers share. Under `--cfg shuttle` they are not
+//! those of std, but those of a scheduler: see `interleavings.rs`.
 
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::{

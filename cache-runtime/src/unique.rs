@@ -1,11 +1,11 @@
-//! Numbers that nobody else draws: lease and entry stamps, first versions of tags, jitter.
+//! Numbers that no other process draws: lease and entry stamps, first versions of tags, jitter.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// 64 bits that are random to everybody else: a counter, hashed under a key that the
-/// operating system drew for this process. Two of them agree by chance only.
+/// 64 bits that no other process can predict: a counter, hashed under a key that the operating
+/// system drew for this process. Two numbers are equal only by chance.
 pub(crate) fn number() -> u64 {
     static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNTER: AtomicU64 = AtomicU64::new(0);

@@ -1,4 +1,4 @@
-//! The repository: ordinary functions over a database, two of them cached.
+//! The repository: ordinary functions over a database. Two of them are cached.
 
 use cache_runtime::{Cache, cache_invalidate, cached};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct Countries {
 }
 
 impl Countries {
-    /// One country by its two letters.
+    /// One country, by its two-letter code.
     #[cached(key = "country:<alpha2>", ttl = "10m", cache = self.cache)]
     pub async fn find(&self, alpha2: &str) -> sqlx::Result<Option<Country>> {
         sqlx::query_as(
@@ -41,7 +41,7 @@ impl Countries {
             .await
     }
 
-    /// Renames a country; from then on no one reads its old name.
+    /// Renames a country. Once this returns, no read yields its old name.
     #[cache_invalidate("country:<alpha2>", "names", cache = self.cache)]
     pub async fn rename(&self, alpha2: &str, name: &str) -> sqlx::Result<()> {
         sqlx::query("UPDATE country SET name = ? WHERE alpha2 = ?")

@@ -1,16 +1,16 @@
-//! The database: one file, filled with the countries of ISO 3166.
+//! The database: one file with the countries of ISO 3166.
 
 use std::path::Path;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
-/// Opens the database, and makes it if it isn't there.
+/// Opens the database, and creates it if it does not exist.
 pub async fn open(file: &Path) -> sqlx::Result<SqlitePool> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
-        // A copy of this program may read while another one writes.
+        // One copy of this program can read while another writes.
         .journal_mode(SqliteJournalMode::Wal);
     let pool = SqlitePool::connect_with(options).await?;
     sqlx::raw_sql(
@@ -38,8 +38,8 @@ pub async fn open(file: &Path) -> sqlx::Result<SqlitePool> {
     Ok(pool)
 }
 
-/// Puts everything back as ISO has it, in place, so that another copy of this
-/// program can keep the file open.
+/// Restores the data of ISO 3166. The file stays in place, so that another copy of this program
+/// can keep it open.
 pub async fn fill(pool: &SqlitePool) -> sqlx::Result<()> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
     sqlx::raw_sql("DELETE FROM subdivision; DELETE FROM country;")

@@ -1,7 +1,7 @@
-//! A cache in front of a database: what is read twice is loaded once, and what
-//! is changed is loaded again.
+//! A cache in front of a database: a value that is read twice is loaded once, and a value that
+//! was changed is loaded again.
 //!
-//! Begin with `countries.rs`. This file only calls it and shows what happens.
+//! Begin with `countries.rs`. This file calls it and shows what happens.
 
 // The repository reads as it would in a library.
 #![allow(unreachable_pub)]
@@ -28,8 +28,8 @@ Usage: cargo run --example quickstart [-- watch]
   watch        read one country five times a second, for 20 seconds, while
                another copy of this program changes it; needs CACHE_URL
 
-CACHE_URL=redis://127.0.0.1/ puts the cache on that Redis; unset, it is in the
-process.
+CACHE_URL=redis://127.0.0.1/ puts the cache on that Redis. Without it, the cache
+is in the process.
 ";
 
 #[tokio::main]
@@ -63,10 +63,10 @@ async fn tour() -> Result<(), Box<dyn Error>> {
     };
     let caches = [("Without a cache", off), (place, cache()?)];
     for (title, cache) in caches {
-        // Whatever was changed before: first the data, then the cache.
+        // Undo what earlier runs changed: first the data, then the cache.
         database::fill(&pool).await?;
         if let Err(error) = cache.clear().await {
-            println!("\nThe cache can't be reached, and every read will be a load: {error}");
+            println!("\nThe cache cannot be reached, so every read is a load: {error}");
         }
         let pool = pool.clone();
         read_and_rename(title, &Countries { pool, cache }).await?;
@@ -99,7 +99,7 @@ async fn read_and_rename(title: &str, countries: &Countries) -> sqlx::Result<()>
     report.step("the list after it", "names(T)", names()).await
 }
 
-/// Calls that run side by side, as those of a busy server do.
+/// A hundred concurrent calls, as on a busy server.
 async fn find_100_times(
     countries: &Countries,
     alpha2: &'static str,
@@ -116,7 +116,7 @@ async fn find_100_times(
 async fn watch() -> Result<(), Box<dyn Error>> {
     if std::env::var_os("CACHE_URL").is_none() {
         return Err(
-            "watch needs CACHE_URL: caches in two processes know nothing of each other".into(),
+            "watch needs CACHE_URL: a cache in one process does not see updates in another".into(),
         );
     }
     let countries = Countries {
@@ -133,12 +133,12 @@ async fn watch() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Beside this program, so that two copies of it share it.
+/// The database file, beside this program, so that two copies of the program share it.
 fn file() -> std::io::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_extension("sqlite"))
 }
 
-/// The cache that `CACHE_URL` names, in a namespace that is ours to clear.
+/// The cache that `CACHE_URL` names, in a namespace that only this example clears.
 fn cache() -> Result<Cache, cache_runtime::Error> {
     let url = std::env::var("CACHE_URL").unwrap_or_else(|_| "memory:".to_owned());
     Cache::builder().url(url).namespace("quickstart").build()
@@ -159,7 +159,7 @@ fn list(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn annotations_agree() {
+    fn annotations_have_no_contradictions() {
         cache_runtime::registry::check().unwrap();
     }
 }

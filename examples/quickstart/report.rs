@@ -1,4 +1,4 @@
-//! What a person reads: one line for each step.
+//! The printed report: one line for each step.
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -6,23 +6,23 @@ use std::time::Instant;
 
 use cache_runtime::Cache;
 
-/// Runs steps, and says of each what the cache did meanwhile.
+/// Runs steps, and prints what the cache counted during each.
 pub struct Report<'a> {
     cache: &'a Cache,
 }
 
 impl<'a> Report<'a> {
-    /// Begins a table.
+    /// Prints the head of a table.
     pub fn new(title: &str, cache: &'a Cache) -> Self {
         let columns = format!(
             "  {:<20}{:<16}  {:<26}{:>9}   {}",
-            "step", "call", "the cache saw", "time", "answer"
+            "step", "call", "the cache counted", "time", "answer"
         );
         println!("\n{}\n{}", paint("1", title), paint("2", &columns));
         Self { cache }
     }
 
-    /// Adds a row.
+    /// Runs a step and prints its row.
     pub async fn step(
         &self,
         step: &str,
@@ -34,20 +34,20 @@ impl<'a> Report<'a> {
         let answer = run.await?;
         let time = start.elapsed();
         let after = self.cache.stats();
-        let seen = Seen {
+        let counts = Counts {
             hits: after.hits - before.hits,
             misses: after.misses - before.misses,
             loads: after.loads - before.loads,
         };
-        let (symbol, colour) = match seen {
-            Seen { loads: 1.., .. } => ("○", "33"),
-            Seen { hits: 1.., .. } => ("●", "32"),
+        let (symbol, colour) = match counts {
+            Counts { loads: 1.., .. } => ("○", "33"),
+            Counts { hits: 1.., .. } => ("●", "32"),
             _ => ("·", "2"),
         };
         println!(
             "  {step:<20}{call:<16}{} {}{:>9}   {answer}",
             paint(colour, symbol),
-            paint(colour, &format!("{:<26}", seen.to_string())),
+            paint(colour, &format!("{:<26}", counts.to_string())),
             format!("{time:.1?}"),
         );
         Ok(())
@@ -55,13 +55,13 @@ impl<'a> Report<'a> {
 }
 
 /// What the cache counted during a step.
-struct Seen {
+struct Counts {
     hits: u64,
     misses: u64,
     loads: u64,
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [
             (self.hits, "hit", "hits"),
@@ -81,7 +81,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// Colour is for terminals, and for people who want it (<https://no-color.org>).
+/// Colours text on a terminal, unless `NO_COLOR` turns colours off (<https://no-color.org>).
 fn paint(colour: &str, text: &str) -> String {
     let wanted = std::io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -2,8 +2,12 @@
 
 #![no_main]
 
-#[expect(dead_code, reason = "who lacks a feature is told elsewhere")]
-#[path = "../../cache-runtime/src/codec.rs"]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "lacking features are reported elsewhere"
+)]
+#[path = "../../cache-runtime/src/codec/mod.rs"]
 mod codec;
 
 use std::collections::BTreeMap;
@@ -13,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::codec::{Codec, Form, Payload};
 
-/// Something of all that serde knows, and no float, which need not equal itself.
+/// One of each kind of type in serde, but no float, which may differ from itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Value {
     id: u64,

@@ -1,21 +1,22 @@
-//! The decoder of what a slot holds.
+//! The decoder of a slot's contents.
 
 #![no_main]
 
 #[expect(
     dead_code,
-    reason = "only forms are named here, and payloads are for another target"
+    unused_imports,
+    reason = "only forms are used here; another target decodes payloads"
 )]
-#[path = "../../cache-runtime/src/codec.rs"]
+#[path = "../../cache-runtime/src/codec/mod.rs"]
 mod codec;
-#[expect(dead_code, reason = "what writes leases is not read here")]
+#[expect(dead_code, reason = "leases are not written here")]
 #[path = "../../cache-runtime/src/entry.rs"]
 mod entry;
 #[expect(dead_code, reason = "only stamps are drawn here")]
 #[path = "../../cache-runtime/src/unique.rs"]
 mod unique;
 
-/// Stands in for the runtime's, of which the decoder asks no more.
+/// A stand-in for the runtime's module, with the items that the decoder uses.
 mod key {
     #[derive(Debug, Clone, PartialEq)]
     pub(crate) struct Key(String);
@@ -33,7 +34,7 @@ mod key {
     }
 }
 
-/// Likewise: nobody shares what is decoded here.
+/// Another stand-in. Decoded values are not shared here.
 mod value {
     #[expect(dead_code, reason = "only named")]
     pub(crate) enum Outcome<V> {
@@ -64,10 +65,10 @@ fuzz_target!(|bytes: &[u8]| {
     near_valid(bytes);
 });
 
-/// Any bytes are one of the cases, and an entry's parts are where they must be.
+/// Checks that any bytes are one of the cases, and that an entry's parts are in their places.
 fn check(bytes: &[u8]) -> Option<Entry> {
     match decode(Some(bytes.to_vec())) {
-        Slot::Absent => panic!("something is there"),
+        Slot::Absent => panic!("a slot with bytes is not absent"),
         Slot::Lease(mark) => {
             assert_eq!(mark, bytes);
             None
@@ -90,7 +91,8 @@ fn check(bytes: &[u8]) -> Option<Entry> {
     }
 }
 
-/// An entry that was written reads back; changed in one place, it does no harm.
+/// Checks that a written entry reads back, and that decoding it does not panic with one byte
+/// changed.
 fn near_valid(bytes: &[u8]) {
     let [where_, change, version, form, rest @ ..] = bytes else {
         return;

@@ -1,6 +1,6 @@
 //! How each model lists the rules that can be left out.
 
-/// Declares rules with their sentences, and for each a configuration that misses it.
+/// Declares rules: a sentence for each, and a configuration in which its absence shows.
 macro_rules! rules {
     ($($(#[doc = $sentence:literal])+ $rule:ident => $config:expr,)+) => {
         /// A rule that is left out.
@@ -10,7 +10,7 @@ macro_rules! rules {
         }
 
         impl Without {
-            /// All of them.
+            /// All rules.
             pub const ALL: &[Self] = &[$(Self::$rule),+];
 
             /// The rule, in words.
@@ -20,7 +20,7 @@ macro_rules! rules {
                 }
             }
 
-            /// A small configuration in which the rule is missed.
+            /// A small configuration in which the absence of the rule breaks a promise.
             pub fn config(self) -> Config {
                 let name = self.sentence();
                 match self {

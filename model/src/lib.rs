@@ -1,27 +1,28 @@
-//! The protocol as a model, every state of which is looked at.
+//! The protocol as a model whose every state is checked.
 //!
 //! [`shared`] is the shared tier: slots, versions, leases, flights, fences, the
-//! server's epoch, refresh and the journal. [`local`] is the in-process tier, and
-//! [`front`] that tier in front of the shared one. All take the steps that the code
-//! takes, one atomic command or one lock at a time, in every order, among faults of
-//! which each configuration has a budget. What they leave out is in ARCHITECTURE.md.
+//! server's epoch, refresh and the journal. [`local`] is the local tier, and
+//! [`front`] is the local tier in front of the shared one. Each model takes the steps
+//! that the code takes, one atomic command or one lock at a time, in every order. Among
+//! them are faults, of which each configuration has a budget. ARCHITECTURE.md says what
+//! the models leave out.
 //!
 //! The promises:
 //!
 //! * **No stale read.** A read that begins after an invalidation returned yields
 //!   nothing older than what was committed before that invalidation began.
-//! * **Nothing stale at rest.** When all are done, a further read yields the newest
-//!   data: nothing waits for its ttl to be corrected.
-//! * **Nobody waits for ever.** From each state, the protocol's own steps lead to one
-//!   where all are done.
-//! * **One load.** Without faults, any number of readers make one.
+//! * **Nothing stale at rest.** When all callers are done, a further read yields the
+//!   newest data. No stale entry is left for its ttl to remove.
+//! * **No caller waits for ever.** From each state, the protocol's own steps lead to one
+//!   where all callers are done.
+//! * **One load.** Without faults, any number of readers make one load.
 //!
-//! Each rule of the protocol can be left out (`Without`): then a promise is broken,
-//! and the search says how. A rule whose absence breaks nothing is not among them.
+//! Each rule of the protocol can be left out (`Without`). Then a promise is broken, and
+//! the search finds out how. A rule whose absence breaks nothing is not listed.
 
 #![allow(
     clippy::unused_self,
-    reason = "steps that ask for no rule read like those that do"
+    reason = "a step that depends on no rule reads like one that does"
 )]
 
 #[macro_use]

@@ -1,33 +1,33 @@
-//! Looks at every state that a model can be in, breadth first, so that the first
+//! Checks every state that a model can be in, breadth first, so that the first
 //! counterexample is a shortest one.
 //!
-//! A state is remembered by a hash of 128 bits: that two of some millions share
-//! one has a chance of less than 10⁻²⁴. Full states are kept at the edge of the
-//! search only; a trace is found again by walking its hashes from the start.
+//! A state is remembered by a hash of 128 bits. The chance that two of some millions
+//! have the same hash is less than 10⁻²⁴. Full states are kept at the edge of the
+//! search only. A trace is found again by following its hashes from the start.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-/// A protocol, and those who follow it.
+/// A protocol, and the participants that follow it.
 pub trait Model {
     /// Everything that the next step may depend on.
     type State: Clone + Hash + fmt::Display;
 
-    /// Where it begins.
+    /// The state in which it begins.
     fn initial(&self) -> Self::State;
 
-    /// Every step that somebody can take next.
+    /// Adds every step that a participant can take next.
     fn steps(&self, state: &Self::State, steps: &mut Vec<Step<Self::State>>);
 
-    /// Makes states equal that differ in names only.
+    /// Makes states equal if they differ in names only.
     fn canonical(&self, _state: &mut Self::State) {}
 
-    /// What must never be, if it is.
+    /// The promise that this state breaks, if it breaks one.
     fn violation(&self, state: &Self::State) -> Option<String>;
 
-    /// Whether nobody is waiting for anything.
+    /// Whether all callers are done.
     fn all_done(&self, state: &Self::State) -> bool;
 }
 
@@ -36,36 +36,36 @@ pub trait Model {
 pub struct Step<S> {
     /// What happens.
     pub action: Action,
-    /// What is then.
+    /// The state after it.
     pub state: S,
 }
 
-/// Adds a step: what `change` makes of the state.
+/// Adds the step that makes `change` in the state.
 pub(crate) fn step<S: Clone>(
     steps: &mut Vec<Step<S>>,
     state: &S,
-    who: Who,
+    actor: Actor,
     what: &'static str,
     change: impl FnOnce(&mut S),
 ) {
     let mut state = state.clone();
     change(&mut state);
-    let action = Action { who, what };
+    let action = Action { actor, what };
     steps.push(Step { action, state });
 }
 
-/// Who does what.
+/// What happens in a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Action {
-    /// Who.
-    pub who: Who,
-    /// What, as a predicate: `"takes the lease"`.
+    /// The subject.
+    pub actor: Actor,
+    /// The predicate: `"takes the lease"`.
     pub what: &'static str,
 }
 
-/// Who takes a step.
+/// What takes a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub enum Actor {
     /// A caller of a cached function.
     Reader(usize),
     /// A caller of a function that invalidates.
@@ -74,9 +74,9 @@ pub enum Who {
     Process(usize),
     /// The database.
     Database,
-    /// Time passes, and something is over that nobody will end otherwise.
+    /// Time passes, and ends something that no participant will end.
     Time,
-    /// What nobody can rely on: a loss, a restart, a caller that gives up.
+    /// A fault: a loss, a restart, a caller that gives up. No promise may depend on it.
     Environment,
 }
 
@@ -85,7 +85,7 @@ pub enum Who {
 pub struct Explored {
     /// How many different states there are.
     pub states: usize,
-    /// How many steps the farthest is away.
+    /// How many steps lead to the farthest state.
     pub depth: usize,
 }
 
@@ -94,13 +94,13 @@ pub struct Explored {
 pub struct Counterexample {
     /// Which promise.
     pub what: String,
-    /// How many states were looked at before it was found.
+    /// How many states were reached before it was found.
     pub states: usize,
     /// The steps, each with the state after it.
     pub trace: Vec<(Action, String)>,
 }
 
-/// Looks at every state.
+/// Checks every state.
 ///
 /// # Errors
 ///
@@ -114,7 +114,7 @@ pub fn explore<M: Model>(model: &M) -> Result<Explored, Counterexample> {
     let mut depth = vec![0_u32];
     let mut done = Vec::new();
     let mut steps = Vec::new();
-    // Steps backwards, of those who follow the protocol.
+    // All steps but faults, as pairs of the state after and the state before.
     let mut backwards: Vec<(u32, u32)> = Vec::new();
 
     for from in 0.. {
@@ -135,13 +135,13 @@ pub fn explore<M: Model>(model: &M) -> Result<Explored, Counterexample> {
                 depth.push(depth[from as usize] + 1);
                 edge.push_back(step.state);
             }
-            if step.action.who != Who::Environment && to != from {
+            if step.action.actor != Actor::Environment && to != from {
                 backwards.push((to, from));
             }
         }
     }
     if let Some(stuck) = first_without_way(backwards, &done, visited.count()) {
-        let what = "somebody waits for ever".to_owned();
+        let what = "a caller waits for ever".to_owned();
         return Err(visited.counterexample(model, stuck, what));
     }
     Ok(Explored {
@@ -150,7 +150,7 @@ pub fn explore<M: Model>(model: &M) -> Result<Explored, Counterexample> {
     })
 }
 
-/// The first state from which no steps of the protocol lead to one where all are done.
+/// The first state from which no steps of the protocol lead to a state where all are done.
 fn first_without_way(mut backwards: Vec<(u32, u32)>, done: &[u32], states: usize) -> Option<u32> {
     backwards.sort_unstable();
     let mut reached = vec![false; states];
@@ -169,7 +169,7 @@ fn first_without_way(mut backwards: Vec<(u32, u32)>, done: &[u32], states: usize
     u32::try_from(stuck).ok()
 }
 
-/// The states seen so far, in the order in which they were.
+/// The states reached so far, in the order in which they were reached.
 #[derive(Default)]
 struct Visited {
     index: HashMap<u128, u32, BuildHasherDefault<LowBits>>,
@@ -193,7 +193,7 @@ impl Visited {
         self.hashes.len()
     }
 
-    /// Walks the way again, without renaming anything, so that it can be read.
+    /// Takes the same steps again, without renaming anything, so that they can be read.
     fn counterexample<M: Model>(&self, model: &M, mut end: u32, what: String) -> Counterexample {
         let mut way = Vec::new();
         while end != 0 {
@@ -210,7 +210,7 @@ impl Visited {
                 model.canonical(&mut canonical);
                 hash(&canonical) == wanted
             });
-            let step = step.expect("a step that was found is found again");
+            let step = step.expect("a step that was taken can be taken again");
             trace.push((step.action, step.state.to_string()));
             state = step.state;
         }
@@ -229,7 +229,7 @@ fn hash<S: Hash>(state: &S) -> u128 {
     mixed.0
 }
 
-/// Multiplies and folds, 128 bits wide: each step is a permutation.
+/// Multiplies and folds 128 bits. Each step is a permutation.
 struct Mix(u128);
 
 impl Mix {
@@ -262,11 +262,11 @@ impl Hasher for Mix {
     }
 
     fn finish(&self) -> u64 {
-        unreachable!("all of it is the hash")
+        unreachable!("all 128 bits are the hash")
     }
 }
 
-/// What is hashed already.
+/// Passes on a key that is a hash already.
 #[derive(Default)]
 struct LowBits(u64);
 
@@ -286,13 +286,13 @@ impl Hasher for LowBits {
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.who {
-            Who::Reader(index) => write!(f, "reader {index}")?,
-            Who::Writer(index) => write!(f, "writer {index}")?,
-            Who::Process(index) => write!(f, "process {index}")?,
-            Who::Database => f.write_str("the database")?,
-            Who::Time => f.write_str("time:")?,
-            Who::Environment => f.write_str("fault:")?,
+        match self.actor {
+            Actor::Reader(index) => write!(f, "reader {index}")?,
+            Actor::Writer(index) => write!(f, "writer {index}")?,
+            Actor::Process(index) => write!(f, "process {index}")?,
+            Actor::Database => f.write_str("the database")?,
+            Actor::Time => f.write_str("time:")?,
+            Actor::Environment => f.write_str("fault:")?,
         }
         write!(f, " {}", self.what)
     }

@@ -19,8 +19,8 @@ fn all_hold<M: Model>(models: impl Iterator<Item = (&'static str, M)>) {
     }
 }
 
-/// With all rules a promise holds, and without this one it does not: each item is a
-/// rule's name and sentence, the model with all rules, and the model without.
+/// With all rules the promises hold, and without any one of them a promise is broken. Each item
+/// is a rule's name and sentence, the model with all rules, and the model without this one.
 #[track_caller]
 fn each_is_needed<M: Model>(rules: impl Iterator<Item = (String, &'static str, M, M)>) {
     println!("    states |     until | steps | without this rule");
@@ -35,7 +35,10 @@ fn each_is_needed<M: Model>(rules: impl Iterator<Item = (String, &'static str, M
                 found.states,
                 found.trace.len(),
             ),
-            Ok(all) => panic!("{rule}: nothing is broken in {} states", all.states),
+            Ok(all) => panic!(
+                "{rule}: no promise is broken without it, in {} states",
+                all.states
+            ),
         }
     }
 }

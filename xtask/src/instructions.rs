@@ -1,7 +1,6 @@
-//! How many instructions the hot paths take, beside the committed figures.
+//! How many instructions the hot paths take, compared with the committed figures.
 //!
-//! Times vary on a busy machine and instruction counts do not, so this is what
-//! CI can hold the hot paths to.
+//! On a busy machine times vary, and instruction counts do not. So CI checks the counts.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +9,7 @@ use std::process::Command;
 
 use crate::{server, step};
 
-/// What the program in `benches/instructions` knows.
+/// The operations of the program in `benches/instructions`.
 const OPERATIONS: &[&str] = &[
     "hit",
     "hit-text",
@@ -21,10 +20,11 @@ const OPERATIONS: &[&str] = &[
     "decode",
 ];
 
-/// How much more than committed is still passed: another compiler, another libc.
+/// The growth that still passes: another compiler or libc changes the counts a little.
 const TOLERANCE: f64 = 1.05;
 
-/// Each operation is run so often and so often; the difference is counted.
+/// Each operation is run this often and that often. The difference between the two runs is that of
+/// the operation alone.
 const FEW: u64 = 1_000;
 const MANY: u64 = 11_000;
 
@@ -46,7 +46,7 @@ pub(crate) fn compare() -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "more instructions than committed: {}\n\nIf they are worth it: cargo xtask instructions --update",
+        "more instructions than committed: {}\n\nif the change is worth them: cargo xtask instructions --update",
         grown.join(", ")
     ))
 }
@@ -80,7 +80,7 @@ fn read() -> Result<BTreeMap<String, u64>, String> {
         .map(|line| {
             let pair = line.split_once(' ');
             pair.and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)))
-                .ok_or_else(|| format!("`{}`: not a name and a number: `{line}`", path.display()))
+                .ok_or_else(|| format!("`{}`: `{line}` is not a name and a number", path.display()))
         })
         .collect()
 }
@@ -103,7 +103,7 @@ fn count_all() -> Result<BTreeMap<String, u64>, String> {
     Ok(counted)
 }
 
-/// How many instructions the program takes that does the operation so often.
+/// How many instructions the program takes for this many runs of an operation.
 fn count(valgrind: &Path, program: &Path, operation: &str, times: u64) -> Result<u64, String> {
     let output = Command::new(valgrind)
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])

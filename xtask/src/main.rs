@@ -1,4 +1,4 @@
-//! The project's chores, as a program, so that they run the same everywhere.
+//! The project's chores as a program, so that they run in the same way everywhere.
 
 mod build_cost;
 mod instructions;
@@ -13,28 +13,29 @@ The project's chores.
 Usage: cargo xtask <COMMAND>
 
 Commands:
-  test    Run every test and doctest of the workspace. They talk to a real
-          Redis or Valkey: found on PATH or in REDIS_SERVER, else installed
-          with the system's package manager
+  test    Run every test and doctest of the workspace. They use a real Redis
+          or Valkey server: the one that REDIS_SERVER names, or one on PATH.
+          If there is none, it is installed with the system's package manager
   lint    Check formatting, clippy, the documentation and the build without
           default features
-  faults  Run the fault suite in full, and print its table: some minutes. (Its
-          short form is one of the tests)
-  model   Look at every state of the protocol's model, in the large
-          configurations too: some minutes and gigabytes
+  faults  Run the fault suite in full, and print its table. Takes some
+          minutes. (`test` runs its short form)
+  model   Check every state of the protocol's model, in the large
+          configurations too. Takes some minutes and gigabytes
   instructions [--update]
-          Count the instructions of the hot paths with valgrind, and fail if
-          one takes 5 % more than `benches/instructions/committed.txt` says;
-          or write that file
+          Count the instructions of the hot paths with valgrind. Fails if one
+          takes 5 % more than `benches/instructions/committed.txt` says. With
+          --update, writes that file
   interleavings
-          Try thousands of orders of what threads do in one process
+          Run the tests of concurrent threads under a scheduler that tries
+          thousands of orders
   ci      test, interleavings, lint and instructions
   build-cost
           Measure what one more annotated function costs `cargo check`
 
 Environment:
-  REDIS_SERVER    path of the server program that the tests start; it wins
-                  over the one on PATH
+  REDIS_SERVER    path of the server program that the tests start, instead of
+                  the one on PATH
 ";
 
 fn main() -> ExitCode {
@@ -84,7 +85,7 @@ fn test() -> Result<(), String> {
     .run()
 }
 
-/// In the way that programs are built that are measured.
+/// Built with optimizations, since the suite also measures times.
 fn faults(filters: &[&str]) -> Result<(), String> {
     let server = server::find_or_install()?;
     step::cargo("test -p cache-tests --release --test faults -- --full")
@@ -94,14 +95,14 @@ fn faults(filters: &[&str]) -> Result<(), String> {
 }
 
 fn model() -> Result<(), String> {
-    // One after the other: the large ones want the memory for themselves.
+    // One at a time: each large configuration needs most of the memory.
     step::cargo("test -p cache-model --release -- --include-ignored --nocapture --test-threads 1")
         .run()
 }
 
 fn interleavings() -> Result<(), String> {
-    // One at a time: each takes a mechanism away from the whole process. In a folder of its
-    // own, for the flag is another build of everything.
+    // One at a time: each test takes a mechanism away from the whole process. With a target
+    // folder of its own: under this flag every crate is built anew.
     step::cargo("test -p cache-runtime --features redis,sabotage --lib --target-dir target/interleavings -- interleavings --test-threads 1")
         .env("RUSTFLAGS", "--cfg shuttle")
         .run()

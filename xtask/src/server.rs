@@ -1,11 +1,12 @@
-//! The programs that the chores need: the server that the tests start, and valgrind: found, or installed.
+//! The programs that the chores need, found or installed: the server that the tests start, and
+//! valgrind.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::step;
 
-/// Where the tests look before they look on `PATH`.
+/// The variable that the tests read before they search `PATH`.
 pub(crate) const PATH_VARIABLE: &str = "REDIS_SERVER";
 
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
@@ -44,22 +45,22 @@ fn find_or_install_any(
         .iter()
         .find(|manager| on_path(manager.program).is_some())
         .ok_or_else(|| {
-            format!("found no package manager that we know; install {programs} and try again")
+            format!("found no known package manager; install {programs} and try again")
         })?;
     let prefix = manager
         .prefix(is_root(), || succeeds("sudo", &["-n", "true"]))
         .ok_or_else(|| {
             format!(
-                "installing needs root, and sudo is missing or wants a password; type this and try again:\n\n    {}",
-                manager.to_type(packages(manager)[0])
+                "installing needs root, and sudo is missing or asks for a password; run this and try again:\n\n    {}",
+                manager.shell_command(packages(manager)[0])
             )
         })?;
     for package in packages(manager) {
         for command in manager.commands(package) {
             let words: Vec<&str> = prefix.iter().copied().chain(command).collect();
             if let Err(message) = step::program(words[0], &words[1..]).run() {
-                // Not the end: an index that is half out of date may still
-                // have the package, and the next name may be the right one.
+                // Go on: an index that could not be updated may still have the package, and the
+                // package may have the next name.
                 eprintln!("{message}");
             }
         }
@@ -68,8 +69,8 @@ fn find_or_install_any(
         }
     }
     Err(format!(
-        "could not install {programs}; see above, or type\n\n    {}",
-        manager.to_type(packages(manager)[0])
+        "could not install {programs}; see above, or run\n\n    {}",
+        manager.shell_command(packages(manager)[0])
     ))
 }
 
@@ -100,9 +101,9 @@ struct Manager {
     program: &'static str,
     /// Brings the package index up to date.
     update: Option<&'static [&'static str]>,
-    /// Followed by the package's name.
+    /// The command that installs a package, without the package's name.
     install: &'static [&'static str],
-    /// What the server is called here, the likeliest first.
+    /// The names of the server's package, the likeliest first.
     packages: &'static [&'static str],
     needs_root: bool,
 }
@@ -113,9 +114,8 @@ const MANAGERS: [Manager; 7] = [
     Manager {
         program: "apt-get",
         update: Some(&["apt-get", "update"]),
-        // The first variable lets no package ask a question. The second keeps
-        // systemd from starting the service that comes with the package: the
-        // tests start servers of their own.
+        // With the first variable no package asks a question. With the second, systemd does not
+        // start the package's service: the tests start servers of their own.
         install: &[
             "env",
             "DEBIAN_FRONTEND=noninteractive",
@@ -181,23 +181,23 @@ impl Manager {
             .chain([install])
     }
 
-    /// What stands before each command, `None` if we may not run it.
+    /// The words before each command, or `None` if this user may not run it.
     fn prefix(
         &self,
         is_root: bool,
-        sudo_asks_nothing: impl FnOnce() -> bool,
+        sudo_needs_no_password: impl FnOnce() -> bool,
     ) -> Option<&'static [&'static str]> {
         if is_root || !self.needs_root {
             Some(&[])
-        } else if sudo_asks_nothing() {
+        } else if sudo_needs_no_password() {
             Some(&["sudo", "-n"])
         } else {
             None
         }
     }
 
-    /// The same commands for a person at a terminal.
-    fn to_type(&self, package: &str) -> String {
+    /// The commands that a person can run in a terminal.
+    fn shell_command(&self, package: &str) -> String {
         let sudo = if self.needs_root { "sudo " } else { "" };
         let commands: Vec<String> = self
             .commands(package)
@@ -219,17 +219,17 @@ mod tests {
     }
 
     #[test]
-    fn a_person_is_told_whole_commands() {
+    fn messages_show_whole_commands() {
         assert_eq!(
-            manager("apt-get").to_type("redis-server"),
+            manager("apt-get").shell_command("redis-server"),
             "sudo apt-get update && sudo env DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1 \
              apt-get install --yes --no-install-recommends redis-server"
         );
-        assert_eq!(manager("brew").to_type("redis"), "brew install redis");
+        assert_eq!(manager("brew").shell_command("redis"), "brew install redis");
     }
 
     #[test]
-    fn root_is_used_sudo_is_tried_and_a_password_is_never_asked_for() {
+    fn only_commands_that_ask_for_no_password_are_run() {
         let apk = manager("apk");
         assert_eq!(apk.prefix(true, || unreachable!()), Some(&[][..]));
         assert_eq!(apk.prefix(false, || true), Some(&["sudo", "-n"][..]));

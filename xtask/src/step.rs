@@ -1,4 +1,4 @@
-//! One command of a chore: shown before it runs, named when it fails.
+//! One command of a chore. It is printed before it runs, and named in the error if it fails.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ pub(crate) struct Step {
 pub(crate) fn cargo(arguments: &str) -> Step {
     let words: Vec<&str> = arguments.split_whitespace().collect();
     let mut step = program("cargo", &words);
-    // The cargo that runs us, so that a chosen toolchain stays chosen.
+    // The cargo that runs this program, so that the same toolchain is used.
     if let Some(cargo) = std::env::var_os("CARGO") {
         step.command = Command::new(cargo);
         step.command.args(words);

@@ -1,7 +1,7 @@
-//! What `cargo xtask instructions` counts: one operation, so many times.
+//! The operations that `cargo xtask instructions` counts: runs one of them a given number of times.
 //!
-//! Counted twice with different numbers of times, the difference is that of the
-//! operation alone, without what the process does before and after it.
+//! Two runs with different numbers are counted. Their difference is that of the operation alone,
+//! without the start and the end of the process.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -36,7 +36,7 @@ async fn owned(id: u64) -> u64 {
     id
 }
 
-/// Warm, with this many different ids.
+/// The number of different ids. All but their first calls are hits.
 const IDS: u64 = 64;
 
 async fn times<T>(count: u64, call: impl AsyncFn(u64) -> T) {

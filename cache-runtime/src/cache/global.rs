@@ -62,4 +62,3 @@ pub(crate) fn global_or_off() -> &'static Cache {
         &OFF
     })
 }
-

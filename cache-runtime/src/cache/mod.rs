@@ -250,7 +250,7 @@ impl Cache {
             cost: Duration::ZERO,
             codec: options.codec.unwrap_or(core.settings.codec),
         };
-        let set = core.tier.set(&key, &options.tags, filling).await;
+        let set = core.tier.set(&key, &options.tags, &filling).await;
         let event = match core.failed(set)? {
             true => Event::Fill { key: &key, ttl },
             false => Event::NotFilled {
@@ -284,7 +284,9 @@ impl Cache {
         let key = key.into();
         key.check()?;
         let deleted = self.core.failed(self.core.tier.delete(&key).await)?;
-        self.core.observer.observe(None, Event::Delete { key: &key });
+        self.core
+            .observer
+            .observe(None, Event::Delete { key: &key });
         Ok(deleted)
     }
 

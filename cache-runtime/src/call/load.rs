@@ -12,6 +12,7 @@
 //! without knowing the value's type.
 
 use std::marker::PhantomData;
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -23,11 +24,12 @@ use crate::clock;
 use crate::codec::{Codec, Reason};
 use crate::core::Core;
 use crate::error::Error;
-use crate::flight::{Boarding, Landing, Leader, Waiter};
+use crate::flight::{Landing, Leader, Seat, Waiter};
 use crate::key::Key;
 use crate::observe::{Event, NotFilled};
 use crate::tier::{
-    Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Storable, Store as _,
+    Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Storable,
+    Store as _, loads_elsewhere,
 };
 use crate::value::{CacheValue, Outcome, Shape, SharedValue, outcome, to_return};
 
@@ -65,7 +67,7 @@ pub enum Keep {
 /// What a caller does next.
 enum Step<'a> {
     /// Serve this entry, also to the callers that wait for it, if this caller watched for them.
-    Serve(Found, Option<Leader<'a, Evidence>>),
+    Serve(Box<Found>, Option<Leader<'a, Evidence>>),
     /// Serve what another caller's load yielded.
     Share(SharedValue),
     /// Load, and fill.
@@ -97,19 +99,20 @@ impl Request {
             self.observe(Event::Distrust { key: &self.key });
             return self.load(load).await;
         }
-        let mut look = self.core.tier.look(self.query(None)).await;
+        let mut look = self.core.tier.look(&self.query(None)).await;
         if let Look::Hit(found) = &mut look
             && let Ok(returned) = self.serve::<S>(found, None)
         {
             return returned;
         }
-        self.miss::<S, F>(look, keep, load).await
+        // By reference, as below: a future has room twice for an argument that it is given.
+        self.miss::<S, F>(&mut look, keep, load).await
     }
 
     /// Goes on after a look that did not answer the call.
-    async fn miss<S, F>(
-        &self,
-        mut look: Look<'_>,
+    async fn miss<'a, S, F>(
+        &'a self,
+        look: &mut Look<'a>,
         keep: impl Fn(&S::Value) -> Keep,
         load: F,
     ) -> S::Return
@@ -138,7 +141,7 @@ impl Request {
                     break Step::Alone;
                 }
             }
-            look = self.core.tier.look(self.query(undecodable)).await;
+            *look = self.look_again(undecodable).await;
         };
         match step {
             Step::Lead(leader) => self.lead::<S, F>(leader, keep, load).await,
@@ -152,28 +155,34 @@ impl Request {
         }
     }
 
+    /// Boxed, as all that is rare here: every call has room for what it awaits.
+    async fn look_again(&self, undecodable: Option<Mark>) -> Look<'_> {
+        Box::pin(self.core.tier.look(&self.query(undecodable))).await
+    }
+
     /// Boards, waits and looks again until it is clear what to do.
-    async fn next_step<'a>(&'a self, mut look: Look<'a>, undecodable: Option<Mark>) -> Step<'a> {
+    async fn next_step<'a>(&'a self, look: &mut Look<'a>, undecodable: Option<Mark>) -> Step<'a> {
         let started = Instant::now();
         let query = self.query(undecodable);
         loop {
-            let boarded = match look {
-                Look::Hit(found) => return Step::Serve(found, None),
-                Look::Miss(miss) => self.core.tier.board(query, miss).await,
+            let boarded = match mem::replace(look, Look::Miss(Miss::Off)) {
+                Look::Hit(found) => return Step::Serve(Box::new(found), None),
+                Look::Miss(miss) => self.core.tier.board(&query, miss).await,
             };
             let step = match boarded {
-                Boarded::Lead(leader) => self.watch_or_lead(leader).await,
-                Boarded::Wait(waiter) => self.wait(waiter).await,
-                Boarded::Unstored => return self.load_unstored().await,
+                Boarded::Lead(leader) => return Step::Lead(leader),
+                Boarded::Watch(leader) => Box::pin(self.watch(leader)).await,
+                Boarded::Wait(waiter) => Box::pin(self.wait(waiter)).await,
+                Boarded::Unstored => return Box::pin(self.load_unstored()).await,
                 Boarded::Alone => return Step::Alone,
                 Boarded::LookAgain => None,
             };
             match step {
                 Some(step) => return step,
                 None if started.elapsed() < self.core.settings.lease_wait => {}
-                None => return self.load_unstored().await,
+                None => return Box::pin(self.load_unstored()).await,
             }
-            look = self.core.tier.look(query).await;
+            *look = self.look_again(undecodable).await;
         }
     }
 
@@ -182,22 +191,10 @@ impl Request {
         self.observe(Event::Wait { key: &self.key });
         match waiter.wait(self.core.settings.load_limit).await {
             Landing::Value(value) => Some(Step::Share(value)),
-            Landing::Lead(leader) => self.watch_or_lead(leader).await,
+            Landing::Lead(leader) if loads_elsewhere(&leader) => self.watch(leader).await,
+            Landing::Lead(leader) => Some(Step::Lead(leader)),
             Landing::Failed => Some(Step::Alone),
             Landing::Dissolved => None,
-        }
-    }
-
-    /// Goes on with a flight: with its load if the lease is this process's, else by watching
-    /// for the entry that the lease's owner, in another process, will write.
-    async fn watch_or_lead<'a>(&'a self, leader: Leader<'a, Evidence>) -> Option<Step<'a>> {
-        let evidence = leader.seen();
-        match evidence.as_deref() {
-            Some(evidence @ Evidence::Shared(_, None)) => {
-                // Boxed, since it is rare, and every call has room for what it awaits.
-                Box::pin(self.watch(leader, evidence)).await
-            }
-            _ => Some(Step::Lead(leader)),
         }
     }
 
@@ -207,20 +204,18 @@ impl Request {
     /// Each caller that boards this flight saw the lease in the store, and a lease never comes
     /// back once it is replaced. So an entry that the watcher sees in its place was
     /// read after each of them began.
-    async fn watch<'a>(
-        &'a self,
-        leader: Leader<'a, Evidence>,
-        evidence: &Evidence,
-    ) -> Option<Step<'a>> {
+    async fn watch<'a>(&'a self, leader: Leader<'a, Evidence>) -> Option<Step<'a>> {
         self.observe(Event::Watch { key: &self.key });
+        let evidence = leader.evidence();
+        let is_as_before = |miss: &Miss<'_>| evidence.as_deref().is_some_and(|it| miss.shows(it));
         let started = Instant::now();
         let mut pause = FIRST_PAUSE;
         while started.elapsed() < self.core.settings.lease_wait {
             clock::pause(clock::around(pause)).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-            match self.core.tier.look(self.query(None)).await {
-                Look::Hit(found) => return Some(Step::Serve(found, Some(leader))),
-                Look::Miss(Miss::AtServer(look)) if look.shows(evidence) => {}
+            match self.core.tier.look(&self.query(None)).await {
+                Look::Hit(found) => return Some(Step::Serve(Box::new(found), Some(leader))),
+                Look::Miss(miss) if is_as_before(&miss) => {}
                 Look::Miss(Miss::Unknown) => break,
                 Look::Miss(_) => {
                     leader.finish();
@@ -241,8 +236,11 @@ impl Request {
         while started.elapsed() < self.core.settings.load_limit {
             let waiter = match self.core.tier.board_unstored(&self.key) {
                 None => break,
-                Some(Boarding::Wait(waiter)) => waiter,
-                Some(Boarding::Lead(mut leader)) => {
+                Some(Seat::Wait(waiter)) => waiter,
+                Some(Seat::Lead(mut leader)) => {
+                    if leader.has_previous() {
+                        self.observe(Event::Wait { key: &self.key });
+                    }
                     let limit = self.core.settings.share_wait();
                     leader.wait_for_previous(limit).await;
                     leader.begin(None);
@@ -328,17 +326,14 @@ impl Request {
             cost,
             codec: self.codec(),
         };
-        let filled = self.core.tier.fill(self.query(None), leader, filling).await;
+        let query = self.query(None);
+        let filled = self.core.tier.fill(&query, leader, &filling).await;
         self.observe_filled(&filled);
         to_return::<S>(outcome).expect("the outcome was made from a value of this type")
     }
 
     /// Runs the load, and renews its lease meanwhile.
-    async fn load_and_renew<F: Future>(
-        &self,
-        leader: &Leader<'_, Evidence>,
-        load: F,
-    ) -> F::Output {
+    async fn load_and_renew<F: Future>(&self, leader: &Leader<'_, Evidence>, load: F) -> F::Output {
         let limit = self.core.settings.load_limit;
         let mut renewal = self.core.tier.renew(leader, limit);
         let mut load = pin!(self.load(load));

@@ -142,7 +142,9 @@ mod tests {
                 threads.map(|thread| thread.join().unwrap())
             });
             let called = called();
-            let mut its = called.iter().filter(|(called, _)| std::ptr::eq(*called, site));
+            let mut its = called
+                .iter()
+                .filter(|(called, _)| std::ptr::eq(*called, site));
             let place = its.next().unwrap().1;
             assert_eq!(places, [place; 4]);
             assert!(its.next().is_none(), "registered once");

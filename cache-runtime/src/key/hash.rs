@@ -1,16 +1,28 @@
 //! The hash of a name, from its arguments or from its text: both are the same.
 //!
-//! Whoever has the arguments hashes a number as a number and text as text; whoever has the
-//! finished text takes it apart as the grammar of names says, and hashes the same pieces.
-//! Of text that no template makes, any hash will do: keys are told apart by their text.
+//! From arguments, a number is hashed as a number and text as text. The finished text is taken
+//! apart by the grammar of names first, which yields the same pieces in the same order. Text
+//! that no template makes may have any hash: keys are told apart by their text.
 
 #![expect(clippy::inline_always, reason = "as in `sink`")]
 
-use std::hash::{BuildHasher as _, Hasher as _};
+use std::hash::{BuildHasher as _, Hasher};
 
 use hashbrown::{DefaultHashBuilder, DefaultHasher};
 
-use super::sink::in_pieces;
+/// Values are hashed in pieces of this many bytes. The cut does not depend on how the text
+/// arrives, so a formatted value has the hash of its finished text.
+pub(super) const PIECE: usize = 64;
+
+/// Hands on text in pieces of [`PIECE`] bytes, then the rest, which may be empty.
+#[inline(always)]
+pub(super) fn in_pieces(text: &[u8], mut hand_on: impl FnMut(&[u8])) {
+    let (pieces, rest) = text.as_chunks::<PIECE>();
+    for piece in pieces {
+        hand_on(piece);
+    }
+    hand_on(rest);
+}
 
 /// Hashes names, with seeds of its own.
 #[derive(Debug, Clone, Default)]
@@ -30,16 +42,20 @@ impl NameHashes {
     }
 }
 
-pub(super) struct NameHasher(DefaultHasher);
+pub(super) struct NameHasher<H = DefaultHasher>(H);
 
-impl NameHasher {
+impl<H: Hasher> NameHasher<H> {
+    /// The hash of all that was written. Its upper bits, by which the table takes a shard, are
+    /// even under every seed.
     #[inline(always)]
     pub(super) fn finish(&self) -> u64 {
-        // Single bits of it are uneven over numbered keys, under some seeds; the upper ones of
-        // the product, which shards go by, are not.
+        // A name that ends in a number ends in one multiplication of that number by the seed.
+        // Under some seeds few of the upper bits then depend on the number.
         self.0.finish().wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
+}
 
+impl NameHasher {
     #[inline(always)]
     pub(super) fn literal(&mut self, text: &[u8]) {
         if !text.is_empty() {
@@ -53,8 +69,9 @@ impl NameHasher {
         self.0.write(bytes);
     }
 
-    // As 128 bits, which are mixed in at once. Fewer wait apart from all bytes, and their order
-    // among them is lost: `(('x'),())` would have the hash of `((),('x'))`.
+    // Numbers and punctuation are written as 128 bits, which the hasher mixes in at once. It
+    // keeps shorter integers apart from bytes, and loses the order between the two:
+    // `(('x'),())` would have the hash of `((),('x'))`.
 
     #[inline(always)]
     pub(super) fn number(&mut self, value: u64) {
@@ -66,10 +83,10 @@ impl NameHasher {
         self.0.write_u128(u128::from(byte) << 64);
     }
 
-    /// Finished text, a whole name or a value of one.
+    /// Finished text: a whole name, or one value of it.
     pub(super) fn text(&mut self, text: &str) {
         let mut lists = 0_usize;
-        // Where literal text began, and where what is not looked at yet begins.
+        // Where the literal text began, and where the unread rest begins.
         let (mut literal, mut at) = (0, 0);
         while let Some(&first) = text.as_bytes().get(at) {
             let rest = &text[at..];
@@ -116,13 +133,13 @@ impl NameHasher {
     }
 }
 
-/// Whether a word is a number as values are: `007` is none.
+/// Whether a word is a number as values are written: `007` is not.
 fn is_number(word: &str) -> bool {
     let digits = word.bytes().all(|byte| byte.is_ascii_digit());
     digits && !word.is_empty() && (word == "0" || !word.starts_with('0'))
 }
 
-/// The letters and digits that this begins with.
+/// The letters and digits at the start of a text.
 fn word_at_start(text: &str) -> &str {
     let ascii = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
     let end = match text.as_bytes().get(ascii) {
@@ -140,7 +157,7 @@ mod tests {
     use crate::key::{KeyPart, Name, RenderedPart};
     use proptest::prelude::*;
 
-    /// Everything that literal text may have around a value.
+    /// Everything that may stand in literal text around a value.
     const LITERALS: &[&[&str]] = &[
         &["", ""],
         &["user:", ""],
@@ -203,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_in_another_order_hashes_otherwise() {
+    fn another_order_has_another_hash() {
         let hashes = NameHashes::default();
         let hash = |part: &dyn KeyPart| Name::new(&["search:", ""], (&part, ())).hash(&hashes);
         let (some, none) = (Some("x"), None::<&str>);
         assert_ne!(hash(&(some, none)), hash(&(none, some)));
         assert_ne!(hash(&(1, "x")), hash(&("x", 1)));
         assert_ne!(hash(&((1, "x"), 2)), hash(&(1, ("x", 2))));
-        // Else whoever chooses texts could make any number of one hash.
+        // Otherwise a person who chooses texts could make any number of them with one hash.
         for (one, other) in [
             ("user:7", "user:007"),
             ("page:(1,2)", "page:(1,,2)"),
@@ -223,11 +240,61 @@ mod tests {
         }
     }
 
+    const NAMES: u64 = 10_000;
+    /// How many names each of 64 shards would have if all had the same number.
+    const EVEN_SHARE: u64 = NAMES / 64;
+
+    /// The number of names in the fullest of 64 shards. The table takes a shard by these bits.
+    fn fullest_shard(hashes: impl Iterator<Item = u64>) -> u64 {
+        let mut shards = [0; 64];
+        for hash in hashes {
+            shards[(hash >> 48) as usize % 64] += 1;
+        }
+        shards.into_iter().max().unwrap_or_default()
+    }
+
     #[test]
     fn numbered_names_spread() {
-        let hashes = NameHashes::default();
-        let names = (0..10_000).map(|id| hashes.of(&format!("user:{id}")));
-        let hashes: std::collections::HashSet<_> = names.collect();
-        assert_eq!(hashes.len(), 10_000);
+        for _ in 0..4 {
+            let hashes = NameHashes::default();
+            let hash = |id| hashes.of(&format!("user:{id}"));
+            let different: std::collections::HashSet<_> = (0..NAMES).map(hash).collect();
+            assert_eq!(different.len() as u64, NAMES);
+            let fullest = fullest_shard((0..NAMES).map(hash));
+            assert!(fullest < 2 * EVEN_SHARE, "{fullest}");
+        }
+    }
+
+    /// The seeds of the test above are drawn once a process, and most are good by themselves.
+    /// These are bad ones.
+    #[test]
+    fn numbered_names_spread_under_bad_seeds() {
+        /// The last step of the hasher, with the number that the name ends in.
+        struct LastStep {
+            number: u64,
+            seed: u64,
+        }
+        impl Hasher for LastStep {
+            fn write(&mut self, _: &[u8]) {
+                unreachable!("nothing precedes the last step");
+            }
+
+            #[expect(clippy::cast_possible_truncation, reason = "its lower half")]
+            fn finish(&self) -> u64 {
+                let product = u128::from(self.number) * u128::from(self.seed);
+                product as u64 ^ (product >> 64) as u64
+            }
+        }
+        // The hasher sets these bits of its seed, and draws the others.
+        let always = 1 << 63 | 1 << 31 | 1;
+        for drawn in [0, 1 << 54, 1 << 62, 1 << 16, 1 << 8 | 1 << 60] {
+            let seed = always | drawn;
+            let raw = |number| LastStep { number, seed };
+            let fullest = fullest_shard((0..NAMES).map(|number| raw(number).finish()));
+            assert!(fullest > 8 * EVEN_SHARE, "not bad: {seed:x}: {fullest}");
+            let finished = |number| NameHasher(raw(number)).finish();
+            let fullest = fullest_shard((0..NAMES).map(finished));
+            assert!(fullest < 2 * EVEN_SHARE, "{seed:x}: {fullest}");
+        }
     }
 }

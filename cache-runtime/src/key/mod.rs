@@ -2,14 +2,15 @@
 //!
 //! A name is literal text with values in it. A value is a run of digits that
 //! stands alone (`user:42`), or it starts with a quote (`login:'octocat'`) or
-//! with a parenthesis (`page:(7)`). Literal text of a template holds no quote,
-//! no parenthesis and no number on its own, and touches a placeholder only with
-//! a separator; the macros check this at compile time. So every name can be
-//! read back in exactly one way: into its template and its arguments.
+//! with a parenthesis (`page:(7)`). The literal text of a template has no quote,
+//! no parenthesis and no number that stands alone, and a separator stands between
+//! it and a placeholder. The macros check this at compile time. So every name can
+//! be read back in exactly one way: into its template and its arguments.
 
 mod hash;
 mod name;
 mod part;
+mod rendered;
 mod sink;
 mod tag;
 mod types;
@@ -20,20 +21,21 @@ use std::fmt;
 pub(crate) use self::hash::NameHashes;
 pub(crate) use self::name::Names;
 pub use self::name::{Name, Parts};
-pub use self::part::{KeyPart, KeyWriter, ListWriter, RenderedPart, TypeName, Written, part};
+pub use self::part::{KeyPart, KeyWriter, ListWriter, TypeName, Written, part};
+pub use self::rendered::RenderedPart;
 pub use self::tag::{CacheTag, tag};
 use crate::error::Error;
 
 /// The finished name of an entry or a tag.
 ///
-/// Annotated functions make theirs from a template; the manual API takes one
+/// Annotated functions make their keys from a template. The manual API takes a key
 /// made by [`key!`](crate::key), or any text. Text is taken as it stands: to
-/// name the entry of an annotated function, write what its template renders to
-/// (`"user:42"`, `"login:'octocat'"`), or better use `key!` with the same template.
+/// name the entry of an annotated function, use `key!` with the same template, or
+/// write what the template renders to (`"user:42"`, `"login:'octocat'"`).
 ///
-/// A name is at most [`Key::MAX_LEN`] bytes. Under a longer or an empty one
-/// nothing is cached: annotated functions run as if they were not annotated, and
-/// the manual API says so with an [`Error`].
+/// A name has at most [`Key::MAX_LEN`] bytes. Nothing is cached under a longer name
+/// or an empty one: annotated functions run as if they were not annotated, and
+/// the manual API returns an [`Error`].
 ///
 /// ```
 /// use cache_runtime::{Key, key};
@@ -57,7 +59,7 @@ impl Key {
         &self.0
     }
 
-    /// A name without values: it needs no text of its own.
+    /// A name without values: its text is the template's, and nothing is allocated.
     const fn literal(text: &'static str) -> Self {
         Self(Cow::Borrowed(text))
     }
@@ -73,7 +75,7 @@ impl Key {
     }
 }
 
-/// Whether a name of so many bytes may be cached.
+/// Whether a name of this many bytes may be cached.
 pub(crate) fn check_len(len: usize) -> bool {
     (1..=Key::MAX_LEN).contains(&len)
 }

@@ -12,7 +12,7 @@ use super::sink::{Progress, Sink};
 /// A template and the borrowed arguments for it: a name that is not rendered yet.
 #[derive(Debug)]
 pub struct Name<P> {
-    /// The literal pieces: one before, one between and one after the placeholders.
+    /// The literal pieces: one before each placeholder, and one after the last.
     literals: &'static [&'static str],
     parts: P,
 }
@@ -32,21 +32,21 @@ impl<P: Parts> Name<P> {
 
     pub(super) fn text(&self) -> String {
         thread_local! {
-            /// Lent, so that the text is allocated once, at its length.
+            /// Names are written here first, so that each text is allocated once, at its length.
             static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
         }
-        // Taken, not borrowed: a `KeyPart` of the user's may itself come back here.
+        // Taken, not borrowed: a user's `KeyPart` may render a name itself.
         let mut buffer = BUFFER.take();
         buffer.clear();
         self.write(Sink::Text(&mut buffer));
-        // A sink makes nothing else.
+        // A sink writes only UTF-8.
         debug_assert!(str::from_utf8(&buffer).is_ok());
         let text = String::from_utf8_lossy(&buffer).into_owned();
         BUFFER.set(buffer);
         text
     }
 
-    /// The hash of its text, which is not made for it.
+    /// The hash of its text, without rendering it.
     #[inline(always)]
     pub(crate) fn hash(&self, hashes: &NameHashes) -> u64 {
         let mut hash = hashes.hasher();
@@ -54,8 +54,7 @@ impl<P: Parts> Name<P> {
         hash.finish()
     }
 
-    /// Whether this is its text, at its beginning: `len` bytes, and what comes after them is not
-    /// part of any name.
+    /// Whether the first `len` bytes are the text of this name. The bytes after them are padding.
     #[inline(always)]
     pub(crate) fn is(&self, text: &[u8], len: usize) -> bool {
         let mut progress = Progress::new();
@@ -63,7 +62,7 @@ impl<P: Parts> Name<P> {
         progress.is(len)
     }
 
-    // Inlined, for the literals to be constants and the sink to be known.
+    // Inlined, so that the literals are constants and the sink is known.
     #[inline(always)]
     fn write(&self, sink: Sink<'_>) {
         let mut out = KeyWriter::new(sink);
@@ -74,7 +73,7 @@ impl<P: Parts> Name<P> {
 
 /// The arguments of a [`Name`]: a nested tuple `(first, (second, ()))`.
 pub trait Parts {
-    /// Writes the parts, each after its literal; returns the literal that is left.
+    /// Writes each part after its literal, and returns the last literal.
     fn write_between(&self, literals: &[&'static str], out: &mut KeyWriter<'_>) -> &'static str;
 }
 
@@ -97,10 +96,10 @@ impl<K: KeyPart, P: Parts> Parts for (K, P) {
 
 /// Several names: a nested tuple, like [`Parts`].
 pub trait Names {
-    /// Renders all of them.
+    /// Renders all names.
     fn render_into(&self, out: &mut Vec<Key>);
 
-    /// Whether these are the names given, in this order. Renders none of them.
+    /// Whether these are the given names, in this order. Renders nothing.
     fn are<'a>(&self, names: impl Iterator<Item = &'a Key>) -> bool;
 }
 
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_may_render_a_name_itself() {
+    fn a_part_may_render_another_name() {
         struct Nested;
         impl KeyPart for Nested {
             fn write(&self, out: KeyWriter<'_>) -> Written {
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_but_its_own_is_a_name() {
+    fn a_name_equals_its_own_text_only() {
         let name = Name::new(&["user:", ":", ""], (part(&42), (part("a'b"), ())));
         let text = "user:42:'a%27b'";
         assert_eq!(name.render().as_str(), text);
@@ -166,7 +165,7 @@ mod tests {
         }
         let longer = format!("{text}:");
         assert!(!name.is(longer.as_bytes(), longer.len()));
-        // A short text is kept with zeros behind it.
+        // The table keeps a short text with zeros behind it.
         let padded = format!("{text}\0\0\0\0\0\0\0");
         assert!(name.is(padded.as_bytes(), text.len()));
     }

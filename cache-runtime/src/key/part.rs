@@ -6,7 +6,6 @@ use std::any;
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::name::Name;
 use super::sink::Sink;
 
 /// A type that can stand in a key or tag template, as in `"user:<id>"`.
@@ -15,8 +14,8 @@ use super::sink::Sink;
 /// tuples, slices and references to them. Not for floats: two that print alike
 /// can differ, and two that are equal can print differently.
 ///
-/// The returned [`Written`] is the proof that exactly one value was written, so
-/// that no implementation can run two of them together.
+/// The returned [`Written`] proves that exactly one value was written, so no
+/// implementation can run two values together.
 ///
 /// ```
 /// use cache_runtime::{KeyPart, KeyWriter, Written, key};
@@ -57,7 +56,7 @@ use super::sink::Sink;
 /// assert_eq!(key!("users:<other>").as_str(), "users:('By','name')");
 /// ```
 ///
-/// Who renames a variant, or moves a field, changes the keys.
+/// Renaming a variant, or moving a field, changes the keys.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a cache key",
     label = "not a `KeyPart`",
@@ -67,8 +66,8 @@ use super::sink::Sink;
 pub trait KeyPart {
     /// Writes this value, as one of the writer's forms.
     ///
-    /// The same at each time: a call writes its key more than once, to hash, compare and
-    /// keep it.
+    /// It must write the same each time: a call writes its key more than once, to hash it, to
+    /// compare it and to store it.
     fn write(&self, out: KeyWriter<'_>) -> Written;
 }
 
@@ -162,17 +161,24 @@ impl<'a> KeyWriter<'a> {
 
     /// Writes text, in quotes: `'octocat'`.
     ///
-    /// What could end the quotes, start a Redis Cluster hash tag or confuse a
-    /// terminal is written `%XX`.
+    /// A quote, a percent sign, a brace or a control character is written `%XX`, so that no
+    /// text can end its quotes, form a Redis Cluster hash tag or confuse a terminal.
     #[inline(always)]
     pub fn text(mut self, value: &str) -> Written {
         self.sink.text(value);
         Written(())
     }
 
-    /// The same of what displays as text, without making it first.
+    /// Writes a value that displays as text, in quotes, without making a `String` of it.
     pub(super) fn display(mut self, value: &dyn fmt::Display) -> Written {
         self.sink.display(value);
+        Written(())
+    }
+
+    /// Writes values that were rendered before.
+    #[inline(always)]
+    pub(super) fn rendered(mut self, values: &str) -> Written {
+        self.sink.rendered(values);
         Written(())
     }
 
@@ -223,25 +229,6 @@ impl fmt::Debug for ListWriter<'_> {
 /// Carries the `KeyPart` bound, so that the compiler blames the placeholder.
 pub fn part<K: KeyPart + ?Sized>(part: &K) -> &K {
     part
-}
-
-/// An argument rendered before the function's body takes it.
-#[derive(Debug)]
-pub struct RenderedPart(String);
-
-impl RenderedPart {
-    /// Renders it.
-    pub fn new<K: KeyPart + ?Sized>(part: &K) -> Self {
-        Self(Name::new(&["", ""], (part, ())).text())
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl KeyPart for RenderedPart {
-    fn write(&self, mut out: KeyWriter<'_>) -> Written {
-        out.sink.rendered(&self.0);
-        Written(())
-    }
 }
 
 /// The placeholder `<T>` of a generic type parameter.

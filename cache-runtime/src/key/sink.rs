@@ -1,33 +1,30 @@
 //! Where a name is written: to text, into a hash, or against a text.
 //!
-//! A hit makes no text. Its name is hashed and then compared, part by part, with the text
-//! of what was found; only a miss and the shared tier write it out. All three are the same
-//! walk through the same forms, so they cannot disagree on what a value looks like.
+//! A hit makes no text. The name is hashed, and then compared, part by part, with the text of
+//! the entry that was found by the hash. Only a miss and the shared tier write the name out.
+//! All three take the same walk through the same forms, so a value has one form in all.
 
 #![expect(
     clippy::inline_always,
-    reason = "with the sink known, the walk through a number is straight code; without, calls"
+    reason = "where the sink is known, writing a number is straight code; otherwise it is calls"
 )]
 
 use std::fmt::{self, Write as _};
 
-use super::hash::NameHasher;
+use super::hash::{NameHasher, PIECE, in_pieces};
 
 pub(super) enum Sink<'a> {
-    /// UTF-8, and stays so.
+    /// Appends to UTF-8, and leaves it UTF-8.
     Text(&'a mut Vec<u8>),
-    /// The same as that of the text: see [`NameHasher::text`](super::hash::NameHasher::text).
+    /// Makes the hash that the text has: see [`NameHasher::text`].
     Hash(&'a mut NameHasher),
-    /// Whether the text is the same, so far.
+    /// Compares with a text, and notes how far the two are the same.
     Compare(&'a [u8], &'a mut Progress),
 }
 
-/// How much of a text is the same.
+/// How many bytes of a text are the same as the name.
 #[derive(Clone, Copy)]
 pub(super) struct Progress(usize);
-
-/// Text is handed on in pieces of so many bytes, however it comes: so it is hashed alike.
-const PIECE: usize = 64;
 
 impl Progress {
     const DIFFERS: usize = usize::MAX;
@@ -36,7 +33,7 @@ impl Progress {
         Self(0)
     }
 
-    /// Whether so much is the same, and no more was written.
+    /// Whether the name has `len` bytes, and the text begins with them.
     pub(super) fn is(self, len: usize) -> bool {
         self.0 == len
     }
@@ -47,7 +44,7 @@ impl Progress {
         self.advanced(rest.starts_with(bytes), bytes.len())
     }
 
-    // A call: it is long, and there is one for each number in each name.
+    // Not inlined: it is long, and each number in each name would have a copy of it.
     #[inline(never)]
     fn expect_number(mut self, text: &[u8], value: u64) -> Self {
         each_digits(value, |digits, len| {
@@ -56,7 +53,8 @@ impl Progress {
         self
     }
 
-    /// Expects the first `len` of eight digits, in one comparison where the text is long enough.
+    /// Expects the first `len` of eight digits. Where the text has eight more bytes, this is one
+    /// comparison.
     #[inline(always)]
     fn expect_digits(self, text: &[u8], digits: [u8; 8], len: usize) -> Self {
         let rest = text.get(self.0..).unwrap_or_default();
@@ -86,7 +84,7 @@ impl Sink<'_> {
         }
     }
 
-    /// Literal text of a template; it holds nothing that looks like a value.
+    /// Literal text of a template. Nothing in it looks like a value.
     #[inline(always)]
     pub(super) fn literal(&mut self, text: &str) {
         match self {
@@ -104,7 +102,7 @@ impl Sink<'_> {
         }
     }
 
-    /// What stands around values and between them.
+    /// A quote, a parenthesis or a comma: what stands around values and between them.
     #[inline(always)]
     pub(super) fn punctuation(&mut self, byte: u8) {
         match self {
@@ -117,7 +115,8 @@ impl Sink<'_> {
     pub(super) fn number(&mut self, value: u64) {
         match self {
             Self::Text(out) => each_digits(value, |digits, len| {
-                // All eight, and what is too much taken off: to copy a fixed length takes no call.
+                // All eight are appended and the surplus is cut off: copying a fixed length
+                // takes no call.
                 let end = out.len() + len;
                 out.extend_from_slice(&digits);
                 out.truncate(end);
@@ -144,14 +143,14 @@ impl Sink<'_> {
         self.punctuation(b'\'');
     }
 
-    /// The same of what is still to be formatted.
+    /// A value that displays as text, between quotes.
     pub(super) fn display(&mut self, value: &dyn fmt::Display) {
         self.punctuation(b'\'');
         Escaped::write(self.reborrow(), value);
         self.punctuation(b'\'');
     }
 
-    /// Values that are text already.
+    /// Values that were rendered before.
     pub(super) fn rendered(&mut self, values: &str) {
         match self {
             Self::Hash(hasher) => hasher.text(values),
@@ -160,17 +159,7 @@ impl Sink<'_> {
     }
 }
 
-/// Hands text on, in pieces of [`PIECE`] bytes, and then what is left, be it nothing.
-#[inline(always)]
-pub(super) fn in_pieces(text: &[u8], mut hand_on: impl FnMut(&[u8])) {
-    let (pieces, rest) = text.as_chunks::<PIECE>();
-    for piece in pieces {
-        hand_on(piece);
-    }
-    hand_on(rest);
-}
-
-/// Escapes text, and passes it on piece by piece.
+/// Escapes text, and passes it on in pieces.
 struct Escaped<'a> {
     sink: Sink<'a>,
     piece: [u8; PIECE],
@@ -185,7 +174,7 @@ impl<'a> Escaped<'a> {
             piece: [0; PIECE],
             len: 0,
         };
-        // Fails only where a `Display` of somebody's does; then so much was written.
+        // Fails only if the `Display` of a user's type fails. Then what was written counts.
         let _ = write!(escaped, "{text}");
         escaped.pass_on();
     }
@@ -225,7 +214,7 @@ impl fmt::Write for Escaped<'_> {
     }
 }
 
-/// What stands in a name as it is; of the rest, not all has to be escaped.
+/// The bytes that stand in a name unchanged. [`Escaped`] handles text with any other byte.
 static PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = b' ';
@@ -237,7 +226,8 @@ static PLAIN: [bool; 256] = {
 };
 
 /// The decimal digits of a number, up to eight at a time: `emit` gets eight, and how many of
-/// them count. At every hit on a key with a number; `write!` takes several times as long.
+/// them count. Each hit on a key with a number does this, and `write!` takes several times as
+/// long.
 #[inline(always)]
 fn each_digits(value: u64, mut emit: impl FnMut([u8; 8], usize)) {
     const EIGHT: u64 = 100_000_000;
@@ -254,19 +244,20 @@ fn each_digits(value: u64, mut emit: impl FnMut([u8; 8], usize)) {
     emit(ascii(eight_digits(low)), 8);
 }
 
-/// Without the zeros that it begins with.
+/// The digits of a number below 10⁸, without leading zeros.
 #[inline(always)]
 fn emit_trimmed(value: u64, mut emit: impl FnMut([u8; 8], usize)) {
     let digits = eight_digits(value);
-    // The last digit of zero is written.
+    // Zero keeps its last digit.
     let zeros = (digits.trailing_zeros() / 8).min(7);
     emit(ascii(digits >> (8 * zeros)), 8 - zeros as usize);
 }
 
 /// The eight decimal digits of a number, the first in the lowest byte.
 ///
-/// Halved three times, both halves in one register: `x / 100` is `x * 10486 >> 20` for all
-/// below ten thousand, and `x / 10` is `x * 103 >> 10` for all below a hundred.
+/// The number is halved three times, with all halves in one register. `x / 100` is
+/// `x * 10486 >> 20` for `x` below ten thousand, and `x / 10` is `x * 103 >> 10` for `x` below
+/// a hundred.
 #[inline(always)]
 fn eight_digits(value: u64) -> u64 {
     let fours = (value / 10_000) | ((value % 10_000) << 32);

@@ -1,4 +1,4 @@
-//! Tags that the compiler knows: misspelt or wrongly typed, they do not compile.
+//! Tags as types: a misspelt or wrongly typed tag does not compile.
 
 use super::Key;
 use super::name::{Name, Names, Parts};
@@ -32,19 +32,19 @@ use super::name::{Name, Names, Parts};
 /// # Ok(()) }
 /// ```
 ///
-/// The template follows the rules of `#[cached]`'s `key`; its placeholders are
-/// the struct's fields: `<0>`, or `<tenant>` where they have names.
+/// The template follows the rules of `#[cached]`'s `key`. Its placeholders are
+/// the struct's fields: `<0>`, or `<tenant>` for a field with a name.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a cache tag",
     label = "not a `CacheTag`",
     note = "write a template string, or derive it: `#[derive(CacheTag)] #[cache_tag(\"users:<0>\")]`"
 )]
 pub trait CacheTag {
-    /// The template, as it was written.
+    /// The template, as written in the source.
     #[doc(hidden)]
     const TEMPLATE: &'static str;
 
-    /// The tag, not rendered yet.
+    /// The tag's name, not rendered yet.
     #[doc(hidden)]
     fn name(&self) -> Name<impl Parts>;
 }

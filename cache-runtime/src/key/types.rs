@@ -49,7 +49,7 @@ macro_rules! key_part_by_deref {
 
 key_part_by_deref!(&K, &mut K, Box<K>, Rc<K>, Arc<K>);
 
-/// `()` for `None` and `(x)` for `Some`, so that no `x` can pass for `None`.
+/// `()` for `None` and `(x)` for `Some`, so that no `x` can be mistaken for `None`.
 #[diagnostic::do_not_recommend]
 impl<K: KeyPart> KeyPart for Option<K> {
     #[inline]
@@ -125,7 +125,7 @@ key_part! {
     display: chrono::NaiveDate, chrono::NaiveTime, chrono::NaiveDateTime, chrono::Weekday;
 }
 
-/// The instant, since that is what decides whether two are equal.
+/// Writes the instant: two values with the same instant are equal, whatever their time zones.
 #[cfg(feature = "chrono")]
 #[diagnostic::do_not_recommend]
 impl<Tz: chrono::TimeZone> KeyPart for chrono::DateTime<Tz> {
@@ -139,7 +139,7 @@ key_part! {
     display: time::Date, time::Time, time::PrimitiveDateTime, time::Weekday;
 }
 
-/// The instant, since that is what decides whether two are equal.
+/// Writes the instant: two values with the same instant are equal, whatever their time zones.
 #[cfg(feature = "time")]
 #[diagnostic::do_not_recommend]
 impl KeyPart for time::OffsetDateTime {
@@ -153,7 +153,7 @@ key_part! {
     display: jiff::Timestamp, jiff::civil::Date, jiff::civil::Time, jiff::civil::DateTime;
 }
 
-/// The instant, since that is what decides whether two are equal.
+/// Writes the instant: two values with the same instant are equal, whatever their time zones.
 #[cfg(feature = "jiff")]
 #[diagnostic::do_not_recommend]
 impl KeyPart for jiff::Zoned {
@@ -166,7 +166,7 @@ impl KeyPart for jiff::Zoned {
 mod tests {
     use crate::key::{KeyPart, Name, NameHashes};
 
-    /// Its text, which is also hashed and compared as the value is.
+    /// The text of a value. Checks that the value hashes and compares as this text.
     fn text<K: KeyPart + ?Sized>(part: &K) -> String {
         let name = Name::new(&["", ""], (part, ()));
         let text = name.render().to_string();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn values_read_well_and_never_alike() {
+    fn each_type_has_its_form() {
         assert_eq!(text(&42_u64), "42");
         assert_eq!(text(&u128::MAX), u128::MAX.to_string());
         assert_eq!(text(&-5_i8), "'-5'");

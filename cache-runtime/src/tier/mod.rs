@@ -26,7 +26,7 @@ use self::shared::{Lease, LeaseSeen, ServerLook, Shared};
 use crate::call::site::CallSite;
 use crate::codec::{Codec, Reason};
 use crate::error::Error;
-use crate::flight::{Boarding, Leader};
+use crate::flight::{Leader, Seat};
 use crate::health::Status;
 use crate::key::Key;
 use crate::value::{CacheValue, Outcome, SharedValue, outcome};
@@ -74,9 +74,9 @@ pub(crate) enum Found {
 #[derive(Debug)]
 pub(crate) enum Miss<'a> {
     /// A caller of the local tier has boarded already, under the lock that it looked under.
-    Boarded(Boarding<'a, Evidence>),
+    Boarded(Seat<'a, Evidence>),
     /// What the server holds instead.
-    AtServer(ServerLook),
+    AtServer(Box<ServerLook>),
     /// Writers are at work: nothing that is loaded now may be stored.
     Fenced,
     /// The store failed, or an invalidation is still due there. So what it holds says nothing.
@@ -88,8 +88,10 @@ pub(crate) enum Miss<'a> {
 /// What a caller does after a miss.
 #[derive(Debug)]
 pub(crate) enum Boarded<'a> {
-    /// It loads, or watches for another process's load.
+    /// It loads.
     Lead(Leader<'a, Evidence>),
+    /// Another process loads. It watches for the entry, for all callers of this process.
+    Watch(Leader<'a, Evidence>),
     /// It waits for another caller's load.
     Wait(crate::flight::Waiter<'a, Evidence>),
     /// It loads, stores nothing, and shares its load only with callers that come before the load
@@ -108,6 +110,14 @@ pub(crate) enum Evidence {
     Local(Basis),
     /// A lease, which is this process's if it is there.
     Shared(LeaseSeen, Option<Box<Lease>>),
+}
+
+/// Whether another process has the lease of this flight.
+pub(crate) fn loads_elsewhere(leader: &Leader<'_, Evidence>) -> bool {
+    matches!(
+        leader.evidence().as_deref(),
+        Some(Evidence::Shared(_, None))
+    )
 }
 
 impl PartialEq for Evidence {
@@ -170,19 +180,19 @@ pub(crate) trait Store {
     fn name(&self) -> &'static str;
 
     /// Looks for an entry that may be served.
-    fn look(&self, query: Query<'_>) -> impl Future<Output = Look<'_>> + Send;
+    fn look(&self, query: &Query<'_>) -> impl Future<Output = Look<'_>> + Send;
 
     /// Boards the flight of a load, or starts one, or tells why there is none to board. Where the
     /// caller leads, versions were read and the lease was taken.
     fn board<'a>(
         &'a self,
-        query: Query<'_>,
+        query: &Query<'_>,
         miss: Miss<'a>,
     ) -> impl Future<Output = Boarded<'a>> + Send;
 
     /// Boards the flight of a load that will not be stored, if that load has not begun, or starts
     /// one. `None` where no load is shared.
-    fn board_unstored(&self, key: &Key) -> Option<Boarding<'_, Evidence>>;
+    fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>>;
 
     /// Keeps the leader's lease alive, if it has one, for at most `limit`.
     fn renew(&self, _leader: &Leader<'_, Evidence>, _limit: Duration) -> Option<Renewal> {
@@ -193,9 +203,9 @@ pub(crate) trait Store {
     /// was invalidated meanwhile.
     fn fill(
         &self,
-        query: Query<'_>,
+        query: &Query<'_>,
         leader: Leader<'_, Evidence>,
-        filling: Filling<'_>,
+        filling: &Filling<'_>,
     ) -> impl Future<Output = Filled> + Send;
 
     /// The entry of a key that may be served, whatever its tags.
@@ -210,7 +220,7 @@ pub(crate) trait Store {
         &self,
         key: &Key,
         tags: &[Key],
-        filling: Filling<'_>,
+        filling: &Filling<'_>,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Removes the entry of a key, and keeps a load of it that is under way from storing.
@@ -242,11 +252,8 @@ pub(crate) trait Store {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Takes a writer out of the fences again. Where that fails, they end at their deadline.
-    fn unfence(
-        &self,
-        names: &[Key],
-        writer: u64,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    fn unfence(&self, names: &[Key], writer: u64)
+    -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Takes a writer out of the fences if that takes no waiting; whether it did.
     fn unfence_now(&self, names: &[Key], writer: u64) -> bool;
@@ -276,6 +283,13 @@ pub(crate) trait Store {
     /// How many entries this process holds.
     fn entries(&self) -> u64 {
         0
+    }
+}
+
+impl Miss<'_> {
+    /// Whether the server shows what `evidence` was: the same lease, with the same versions.
+    pub(crate) fn shows(&self, evidence: &Evidence) -> bool {
+        matches!(self, Self::AtServer(look) if look.shows(evidence))
     }
 }
 
@@ -345,15 +359,15 @@ impl Store for Tier {
         on!(self, store => store.name())
     }
 
-    async fn look(&self, query: Query<'_>) -> Look<'_> {
+    async fn look(&self, query: &Query<'_>) -> Look<'_> {
         on!(self, store => store.look(query).await)
     }
 
-    async fn board<'a>(&'a self, query: Query<'_>, miss: Miss<'a>) -> Boarded<'a> {
+    async fn board<'a>(&'a self, query: &Query<'_>, miss: Miss<'a>) -> Boarded<'a> {
         on!(self, store => store.board(query, miss).await)
     }
 
-    fn board_unstored(&self, key: &Key) -> Option<Boarding<'_, Evidence>> {
+    fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>> {
         on!(self, store => store.board_unstored(key))
     }
 
@@ -363,9 +377,9 @@ impl Store for Tier {
 
     async fn fill(
         &self,
-        query: Query<'_>,
+        query: &Query<'_>,
         leader: Leader<'_, Evidence>,
-        filling: Filling<'_>,
+        filling: &Filling<'_>,
     ) -> Filled {
         on!(self, store => store.fill(query, leader, filling).await)
     }
@@ -378,7 +392,7 @@ impl Store for Tier {
         on!(self, store => store.remaining(key).await)
     }
 
-    async fn set(&self, key: &Key, tags: &[Key], filling: Filling<'_>) -> Result<bool, Error> {
+    async fn set(&self, key: &Key, tags: &[Key], filling: &Filling<'_>) -> Result<bool, Error> {
         on!(self, store => store.set(key, tags, filling).await)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Store};
 use crate::error::Error;
-use crate::flight::{Boarding, Leader};
+use crate::flight::{Leader, Seat};
 use crate::key::Key;
 
 #[derive(Debug)]
@@ -15,23 +15,23 @@ impl Store for Off {
         "off"
     }
 
-    async fn look(&self, _query: Query<'_>) -> Look<'_> {
+    async fn look(&self, _query: &Query<'_>) -> Look<'_> {
         Look::Miss(Miss::Off)
     }
 
-    async fn board<'a>(&'a self, _query: Query<'_>, _miss: Miss<'a>) -> Boarded<'a> {
+    async fn board<'a>(&'a self, _query: &Query<'_>, _miss: Miss<'a>) -> Boarded<'a> {
         Boarded::Alone
     }
 
-    fn board_unstored(&self, _key: &Key) -> Option<Boarding<'_, Evidence>> {
+    fn board_unstored(&self, _key: &Key) -> Option<Seat<'_, Evidence>> {
         None
     }
 
     async fn fill(
         &self,
-        _query: Query<'_>,
+        _query: &Query<'_>,
         leader: Leader<'_, Evidence>,
-        _filling: Filling<'_>,
+        _filling: &Filling<'_>,
     ) -> Filled {
         leader.finish();
         Filled::Unleased
@@ -45,7 +45,7 @@ impl Store for Off {
         Ok(None)
     }
 
-    async fn set(&self, _key: &Key, _tags: &[Key], _filling: Filling<'_>) -> Result<bool, Error> {
+    async fn set(&self, _key: &Key, _tags: &[Key], _filling: &Filling<'_>) -> Result<bool, Error> {
         Ok(false)
     }
 

@@ -1,10 +1,10 @@
-//! The in-process tier in front of the shared one: one key, two processes, and the
-//! messages by which one tells the other what it invalidated.
+//! The local tier in front of the shared one: one key, two processes, and the messages
+//! that tell one process what another invalidated.
 //!
-//! A read of the shared tier yields any data that [`crate::shared`] allows: no older
-//! than what was invalidated there before the read began. For readers in the process
-//! that invalidates, the promise is the same here. For those in another, it holds once
-//! Δ has passed after the invalidation returned.
+//! A read of the shared tier yields any data that [`crate::shared`] allows: nothing older
+//! than an invalidation that returned before the read began. For readers in the
+//! process that invalidates, the promise is the same here. For readers in another
+//! process, it holds once Δ has passed since the invalidation returned.
 
 mod participants;
 pub mod rules;
@@ -14,10 +14,10 @@ use self::rules::Without;
 use self::state::{At, Budget, State, WriterAt};
 use crate::search::{Model, Step};
 
-/// Who takes part, and which faults there are.
+/// The participants, and the faults.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// For the table.
+    /// The name in the printed table.
     pub name: &'static str,
     /// The process of each reader.
     pub readers: Vec<usize>,
@@ -54,14 +54,14 @@ impl Config {
         self
     }
 
-    /// With so many writers.
+    /// With this many writers.
     #[must_use]
     pub fn writers(mut self, writers: usize) -> Self {
         self.writers = writers;
         self
     }
 
-    /// With so many faults.
+    /// With these faults.
     #[must_use]
     pub fn faults(mut self, set: impl FnOnce(&mut Budget)) -> Self {
         set(&mut self.faults);
@@ -98,7 +98,7 @@ impl Model for Front {
         self.time_step(state, steps);
     }
 
-    /// Of a generation it only matters whether it is still the process's.
+    /// The only thing that matters about a generation is whether it is the process's current one.
     fn canonical(&self, state: &mut State) {
         for (it, &process) in self.config.readers.iter().enumerate() {
             let reader = &mut state.readers[it];
@@ -122,7 +122,7 @@ impl Model for Front {
     fn violation(&self, state: &State) -> Option<String> {
         let (data, floor) = state.stale?;
         Some(format!(
-            "stale read: data {data}, though it had to be {floor} at least"
+            "stale read: data {data}, though the oldest that was allowed is data {floor}"
         ))
     }
 

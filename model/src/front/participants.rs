@@ -3,13 +3,13 @@
 use super::Front;
 use super::rules::Without;
 use super::state::{At, Connection, Entry, MESSAGES, Message, Reader, State, WriterAt};
-use crate::search::{Step, Who, step};
+use crate::search::{Actor, Step, step};
 
 impl Front {
     pub(super) fn reader_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
         let process = self.config.readers[it];
         let mut add = |what, change: &dyn Fn(&mut State)| {
-            step(steps, state, Who::Reader(it), what, change);
+            step(steps, state, Actor::Reader(it), what, change);
         };
         match state.readers[it].at {
             At::Idle => add("begins", &|state| {
@@ -66,7 +66,7 @@ impl Front {
 
     pub(super) fn writer_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
         let mut add = |what, change: &dyn Fn(&mut State)| {
-            step(steps, state, Who::Writer(it), what, change);
+            step(steps, state, Actor::Writer(it), what, change);
         };
         match state.writers[it].at {
             WriterAt::Idle => add("commits", &|state| {
@@ -108,7 +108,7 @@ impl Front {
                 state.writers[it].at = WriterAt::Done;
                 state.returned = covers.max(state.returned);
                 state.processes[0].floor = covers.max(state.processes[0].floor);
-                // Whatever was sent so far was sent before this.
+                // All pings so far were sent before this return.
                 for process in &mut state.processes {
                     for message in process.messages.iter_mut().flatten() {
                         if let Message::Pong(after) = message {
@@ -127,10 +127,11 @@ impl Front {
             WriterAt::Publishing | WriterAt::OwnTier | WriterAt::Returning
         );
         if state.budget.crashes > 0 && invalidated {
-            let what = "a writer's process dies, after it invalidated the shared tier";
-            step(steps, state, Who::Environment, what, |state| {
+            let what = "a writer's process dies after it invalidated the shared tier";
+            step(steps, state, Actor::Environment, what, |state| {
                 state.budget.crashes -= 1;
-                // Nobody reads in it any more; elsewhere it counts as if it had returned.
+                // No reader is in it any more. For other processes it counts as if it had
+                // returned.
                 let covers = std::mem::take(&mut state.writers[it].covers);
                 state.returned = covers.max(state.returned);
                 state.writers[it].at = WriterAt::Dead;
@@ -153,7 +154,7 @@ impl Front {
         }
         let process = state.processes[at];
         let mut add = |what, change: &dyn Fn(&mut State)| {
-            step(steps, state, Who::Process(at), what, change);
+            step(steps, state, Actor::Process(at), what, change);
         };
         let clears_first = self.lacks(Without::ListeningComesBeforeClearing);
         match process.connection {
@@ -209,8 +210,8 @@ impl Front {
             });
         }
         if state.budget.breaks > 0 && process.hears() {
-            let what = "a connection breaks, and nobody notices";
-            step(steps, state, Who::Environment, what, |state| {
+            let what = "a connection breaks, and its process does not notice";
+            step(steps, state, Actor::Environment, what, |state| {
                 state.budget.breaks -= 1;
                 state.processes[at].connection = Connection::Broken;
                 state.processes[at].messages = Default::default();
@@ -221,7 +222,7 @@ impl Front {
     /// Δ has passed since the latest invalidation returned.
     pub(super) fn time_step(&self, state: &State, steps: &mut Vec<Step<State>>) {
         let what = "Δ has passed since the latest invalidation returned";
-        step(steps, state, Who::Time, what, |state| {
+        step(steps, state, Actor::Time, what, |state| {
             for process in &mut state.processes {
                 process.floor = state.returned.max(process.floor);
                 if process.trust == Some(false) && !self.lacks(Without::TrustNeedsPings) {

@@ -1,11 +1,11 @@
-//! What a state is made of.
+//! The parts of a state.
 
 use std::fmt;
 
-/// Messages that can be under way to one process.
+/// The most messages under way to one process.
 pub const MESSAGES: usize = 4;
 
-/// A value in a process, and the generation from before it was read.
+/// A value in a process, and the generation before it was read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Entry {
     /// The value.
@@ -17,7 +17,7 @@ pub struct Entry {
 /// A process's local tier, and its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Process {
-    /// What a read that begins here now must yield at least.
+    /// The oldest data that a read in this process may yield if it begins now.
     pub floor: u8,
     /// What is stored.
     pub entry: Option<Entry>,
@@ -27,24 +27,25 @@ pub struct Process {
     pub connection: Connection,
     /// The messages under way, in their order.
     pub messages: [Option<Message>; MESSAGES],
-    /// Whether the tier is trusted, by an answered ping; and whether that was sent
-    /// after the latest invalidation returned.
+    /// `Some` if an answered ping makes the tier trusted; whether that ping was sent after the
+    /// latest invalidation returned.
     pub trust: Option<bool>,
 }
 
 /// Whether messages arrive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Connection {
-    /// They do not, and the process knows.
+    /// They do not, and the process has noticed.
     #[default]
     Down,
-    /// Down, but cleared: only without the order of the two.
+    /// They do not, and the tier is cleared. Only with the order of listening and clearing left
+    /// out.
     Cleared,
-    /// They do, but what was missed before is still there.
+    /// They do, and the tier is not cleared of what was missed before.
     Listening,
     /// They do.
     Up,
-    /// They do not, and the process does not know.
+    /// They do not, and the process has not noticed.
     Broken,
 }
 
@@ -53,7 +54,7 @@ pub enum Connection {
 pub enum Message {
     /// The key was invalidated.
     Invalidated,
-    /// The answer to a ping; whether that was sent after the latest invalidation returned.
+    /// The answer to a ping; whether the ping was sent after the latest invalidation returned.
     Pong(bool),
     /// The answer to a ping that was sent more than Δ ago.
     LatePong,
@@ -68,7 +69,7 @@ pub struct Reader {
     pub floor: u8,
     /// The generation before its read of the shared tier.
     pub generation: u8,
-    /// The oldest data that the shared tier may yield to it; and then what it did.
+    /// The oldest data that the shared tier may yield to it; later the data that it did yield.
     pub data: u8,
 }
 
@@ -84,9 +85,9 @@ pub enum At {
     Taking,
     /// Begin to read the shared tier.
     Asking,
-    /// Get its answer.
+    /// Receive the answer.
     Hearing,
-    /// Put it into the local tier.
+    /// Put the value into the local tier.
     Inserting,
     /// Nothing.
     Done,
@@ -97,7 +98,7 @@ pub enum At {
 pub struct Writer {
     /// What it does next.
     pub at: WriterAt,
-    /// What was committed when its invalidation began.
+    /// The newest data that was committed when its invalidation began.
     pub covers: u8,
 }
 
@@ -107,11 +108,11 @@ pub enum WriterAt {
     /// Commit.
     #[default]
     Idle,
-    /// Invalidate its own local tier too early: only with that rule left out.
+    /// Invalidate its own local tier too early. Only with that rule left out.
     OwnTierFirst,
     /// Invalidate the shared tier.
     Invalidating,
-    /// Publish that, for itself: only with that rule left out.
+    /// Publish the name in a step of its own. Only with that rule left out.
     Publishing,
     /// Invalidate its own local tier.
     OwnTier,
@@ -119,7 +120,7 @@ pub enum WriterAt {
     Returning,
     /// Nothing.
     Done,
-    /// Nothing, ever: its process died.
+    /// Nothing: its process died.
     Dead,
 }
 
@@ -137,9 +138,9 @@ pub struct Budget {
 pub struct State {
     /// What the database holds.
     pub row: u8,
-    /// What a read of the shared tier that begins now yields at least.
+    /// The oldest data that a read of the shared tier may yield if it begins now.
     pub shared_floor: u8,
-    /// What was committed before an invalidation that returned.
+    /// The newest data that was committed before an invalidation that has returned.
     pub returned: u8,
     /// The processes; the writers are in the first.
     pub processes: [Process; 2],
@@ -147,34 +148,34 @@ pub struct State {
     pub readers: [Reader; 2],
     /// The writers.
     pub writers: [Writer; 2],
-    /// The faults to come.
+    /// The faults that may still happen.
     pub budget: Budget,
-    /// What a reader returned that was too old, and what it had to yield at least.
+    /// Data that a reader returned and that was too old, and the oldest that was allowed.
     pub stale: Option<(u8, u8)>,
 }
 
 impl Process {
-    /// What is stored, if nothing invalidated it.
+    /// The entry, if it was not invalidated.
     pub(super) fn valid_entry(&self) -> Option<Entry> {
         self.entry
             .filter(|entry| entry.generation == self.generation)
     }
 
-    /// Invalidates what is stored, and what is about to be.
+    /// Invalidates the entry, and an entry that is about to be stored.
     pub(super) fn invalidate(&mut self) {
         self.entry = None;
         self.generation += 1;
     }
 
-    /// Whether there is place for one more message.
+    /// Whether messages that are sent now will arrive.
     pub(super) fn hears(&self) -> bool {
         matches!(self.connection, Connection::Listening | Connection::Up)
     }
 
-    /// A message is on its way, behind the others.
+    /// Puts a message behind the others.
     pub(super) fn send(&mut self, message: Message) {
         let place = self.messages.iter_mut().find(|place| place.is_none());
-        *place.expect("few are under way") = Some(message);
+        *place.expect("few messages are under way") = Some(message);
     }
 
     /// The first message arrives.

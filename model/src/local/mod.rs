@@ -1,6 +1,6 @@
-//! The in-process tier: one key with one tag, where a lock stands for the server.
+//! The local tier: one key with one tag, and locks in the place of the server.
 //!
-//! `local.rs`, `flight.rs` and `call/local.rs` of the runtime, one lock at a time.
+//! It takes the steps of the runtime's local tier and of `flight.rs`, one lock at a time.
 
 mod participants;
 pub mod rules;
@@ -10,16 +10,16 @@ use self::rules::Without;
 use self::state::{At, Budget, Names, State, WriterAt};
 use crate::search::{Model, Step};
 
-/// Who takes part, and which faults there are.
+/// The participants, and the faults.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// For the table.
+    /// The name in the printed table.
     pub name: &'static str,
     /// How many readers.
     pub readers: usize,
-    /// What each writer invalidates.
+    /// The names that each writer invalidates.
     pub writers: Vec<Names>,
-    /// Whether a second load is a broken promise.
+    /// Whether a second load breaks a promise.
     pub one_load: bool,
     /// How many faults there may be.
     pub faults: Budget,
@@ -35,7 +35,7 @@ pub struct Local {
 }
 
 impl Config {
-    /// Nobody, and no faults.
+    /// No participants, and no faults.
     pub fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -46,7 +46,7 @@ impl Config {
         }
     }
 
-    /// With so many readers.
+    /// With this many readers.
     #[must_use]
     pub fn readers(mut self, readers: usize) -> Self {
         self.readers = readers;
@@ -60,14 +60,14 @@ impl Config {
         self
     }
 
-    /// With one load as a promise.
+    /// With the promise of one load.
     #[must_use]
     pub fn one_load(mut self) -> Self {
         self.one_load = true;
         self
     }
 
-    /// With so many faults.
+    /// With these faults.
     #[must_use]
     pub fn faults(mut self, set: impl FnOnce(&mut Budget)) -> Self {
         set(&mut self.faults);
@@ -105,7 +105,8 @@ impl Model for Local {
     fn violation(&self, state: &State) -> Option<String> {
         if let Some((data, floor)) = state.stale {
             return Some(format!(
-                "stale read: data {data}, though data {floor} was invalidated for"
+                "stale read: data {data}, though an invalidation of anything older than data \
+                 {floor} had returned"
             ));
         }
         if self.config.one_load && state.loads > 1 {
@@ -149,7 +150,7 @@ pub fn configurations() -> Vec<Config> {
                 faults.cancels = 1;
                 faults.errors = 1;
             }),
-        Config::new("all is cleared, counters are swept")
+        Config::new("the cache is cleared, counters are swept")
             .readers(2)
             .writer(TAG)
             .writer(ALL)
@@ -157,7 +158,7 @@ pub fn configurations() -> Vec<Config> {
                 faults.losses = 1;
                 faults.sweeps = 1;
             }),
-        Config::new("two writers, of whom one names both")
+        Config::new("two writers, one of which names key and tag")
             .readers(2)
             .writer(KEY | TAG)
             .writer(TAG)

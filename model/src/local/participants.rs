@@ -3,10 +3,11 @@
 use super::Local;
 use super::rules::Without;
 use super::state::{ALL, At, Entry, Flight, KEY, Observed, Phase, Reader, State, TAG, WriterAt};
-use crate::search::{Step, Who, step};
+use crate::search::{Actor, Step, step};
 
 impl Local {
-    /// Whether an entry may be served: its counter, not one of the same name, is where it was.
+    /// Whether an entry may be served: the counter that it holds has not moved. Another counter of
+    /// the same tag does not count.
     pub(super) fn is_valid(&self, state: &State, entry: Entry) -> bool {
         let counts = [Some(state.counter), state.swept];
         counts.contains(&Some(entry.observed)) || self.lacks(Without::EntriesAskTheirCounter)
@@ -18,7 +19,7 @@ impl Local {
 
     pub(super) fn reader_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
         let mut add = |what, change: &dyn Fn(&mut State)| {
-            step(steps, state, Who::Reader(it), what, change);
+            step(steps, state, Actor::Reader(it), what, change);
         };
         let reader = state.readers[it];
         match reader.at {
@@ -106,9 +107,9 @@ impl Local {
                     .iter()
                     .any(|reader| reader.flight == Some(place))
         };
-        // The one that is current goes: it may be nobody's.
+        // If all places are taken, no reader holds the current flight, and it is replaced.
         let place = (0..3).find(|&place| !held(place)).or(state.current);
-        let place = place.expect("each reader holds one at most");
+        let place = place.expect("each reader holds at most one");
         state.flights[usize::from(place)] = Flight {
             phase: Phase::Loading,
             observed,
@@ -130,7 +131,7 @@ impl Local {
             Phase::Landed(data) => add("gets the value that landed", &|state| {
                 return_data(state, it, data);
             }),
-            Phase::Failed => add("hears that the load failed", &|state| {
+            Phase::Failed => add("learns that the load failed", &|state| {
                 state.readers[it].flight = None;
                 state.readers[it].at = At::Alone;
             }),
@@ -148,7 +149,7 @@ impl Local {
     pub(super) fn writer_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
         let names = self.config.writers[it];
         let mut add = |what, change: &dyn Fn(&mut State)| {
-            step(steps, state, Who::Writer(it), what, change);
+            step(steps, state, Actor::Writer(it), what, change);
         };
         match state.writers[it].at {
             WriterAt::Idle => add("commits", &|state| {
@@ -204,7 +205,7 @@ impl Local {
     ) {
         let at = state.readers[it].at;
         let mut add = |what, change: &dyn Fn(&mut State)| {
-            step(steps, state, Who::Environment, what, change);
+            step(steps, state, Actor::Environment, what, change);
         };
         if state.budget.cancels > 0 && at != At::Idle && at != At::Done {
             add("a reader gives up", &|state| {
@@ -250,12 +251,12 @@ impl Local {
     pub(super) fn fault_steps(&self, state: &State, steps: &mut Vec<Step<State>>) {
         if state.budget.losses > 0 && state.entry.is_some() {
             let what = "the entry is evicted, or expires";
-            step(steps, state, Who::Environment, what, |state| {
+            step(steps, state, Actor::Environment, what, |state| {
                 state.budget.losses -= 1;
                 state.entry = None;
             });
         }
-        // Held by an entry, a flight, or a caller between two locks.
+        // A counter is held by an entry, a flight, or a caller between two locks.
         let holds = |observed: Observed| observed.counter == state.counter.counter;
         let held = state.entry.is_some_and(|entry| holds(entry.observed))
             || state.readers.iter().any(|reader| {
@@ -268,7 +269,7 @@ impl Local {
             step(
                 steps,
                 state,
-                Who::Environment,
+                Actor::Environment,
                 "a counter is swept out",
                 |state| {
                     state.budget.sweeps -= 1;
@@ -288,7 +289,7 @@ fn flight(state: &mut State, it: usize) -> &mut Flight {
     &mut state.flights[usize::from(place)]
 }
 
-/// Nobody boards this reader's flight any more; whether anybody could until now.
+/// Forgets this reader's flight: no caller boards it any more. Returns whether it was current.
 fn forget_flight(state: &mut State, it: usize) -> bool {
     let current = state.current == state.readers[it].flight;
     if current {

@@ -1,10 +1,10 @@
-//! The rules, each of which can be left out.
+//! The rules. Each can be left out.
 
 use super::Config;
 use super::state::{ALL, KEY, TAG};
 
 rules! {
-    /// An entry is valid while its tags' counters are where they were.
+    /// An entry is valid while its tags' counters have not moved.
     EntriesAskTheirCounter => |it| it.readers(2).writer(TAG),
     /// The counters are observed before the load begins.
     CountersAreObservedBeforeTheLoad => |it| it.readers(2).writer(TAG),

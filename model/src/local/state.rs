@@ -1,26 +1,26 @@
-//! What a state is made of.
+//! The parts of a state.
 
 use std::fmt;
 
-/// Names: of the key, of the tag, or of everything.
+/// A set of names: the key, the tag, everything.
 pub type Names = u8;
 /// The key.
 pub const KEY: Names = 1;
 /// The tag.
 pub const TAG: Names = 1 << 1;
-/// Everything: the cache is cleared.
+/// Everything: this clears the cache.
 pub const ALL: Names = 1 << 2;
 
-/// A tag's counter, as it was: which one, and at what.
+/// A tag's counter as a caller observed it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Observed {
-    /// Which counter. A swept one is replaced by another.
+    /// Which counter it is. A counter that is swept out is replaced by another.
     pub counter: u8,
     /// How often the tag was invalidated.
     pub value: u8,
 }
 
-/// A value, and what its tag's counter was before its load.
+/// A value, and its tag's counter before its load.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Entry {
     /// The value.
@@ -34,7 +34,7 @@ pub struct Entry {
 pub struct Flight {
     /// How far it is.
     pub phase: Phase,
-    /// The tag's counter before it began.
+    /// The tag's counter before the load.
     pub observed: Observed,
 }
 
@@ -44,13 +44,13 @@ pub enum Phase {
     /// The leader loads.
     #[default]
     Loading,
-    /// The leader is gone; a waiter will lead.
+    /// The leader was dropped; a waiter will lead.
     Leaderless,
-    /// The value is there for the waiters.
+    /// The waiters can take the value.
     Landed(u8),
-    /// The waiters load for themselves.
+    /// Each waiter loads for itself.
     Failed,
-    /// The waiters look again.
+    /// Each waiter looks again.
     Dissolved,
 }
 
@@ -63,7 +63,7 @@ pub struct Reader {
     pub floor: u8,
     /// The tag's counter.
     pub observed: Observed,
-    /// The flight it boarded, or leads.
+    /// The flight that it boarded or leads.
     pub flight: Option<u8>,
     /// What it loaded.
     pub data: u8,
@@ -81,15 +81,15 @@ pub enum At {
     Observing,
     /// Look again, and board, under the lock of the flights.
     Boarding,
-    /// Wait for another's load.
+    /// Wait for another reader's load.
     Waiting,
     /// Ask the database.
     Loading,
-    /// Observe the tag's counter too late: only with that rule left out.
+    /// Observe the tag's counter too late. Only with that rule left out.
     ObservingLate,
     /// Hand the value to the waiters.
     Landing,
-    /// Store it, under the lock of the flights.
+    /// Store the value, under the lock of the flights.
     Storing,
     /// Load for itself.
     Alone,
@@ -102,9 +102,9 @@ pub enum At {
 pub struct Writer {
     /// What it does next.
     pub at: WriterAt,
-    /// What is still to be invalidated.
+    /// The names that are still to be invalidated.
     pub left: Names,
-    /// What was committed when its invalidation began.
+    /// The newest data that was committed when its invalidation began.
     pub covers: u8,
 }
 
@@ -138,27 +138,27 @@ pub struct Budget {
 pub struct State {
     /// What the database holds.
     pub row: u8,
-    /// What a read that begins now must yield at least.
+    /// The oldest data that a read may yield if it begins now.
     pub floor: u8,
     /// What is stored.
     pub entry: Option<Entry>,
     /// The tag's counter.
     pub counter: Observed,
-    /// One that was swept out: it does not count any more.
+    /// A counter that was swept out: no invalidation moves it any more.
     pub swept: Option<Observed>,
     /// The flight that callers find.
     pub current: Option<u8>,
-    /// The flights; that of reader n begins at place n.
+    /// The flights.
     pub flights: [Flight; 3],
     /// The readers.
     pub readers: [Reader; 3],
     /// The writers.
     pub writers: [Writer; 2],
-    /// The faults to come.
+    /// The faults that may still happen.
     pub budget: Budget,
-    /// How often the database was asked, where that is of interest.
+    /// How many loads there were, in configurations with the promise of one load.
     pub loads: u8,
-    /// What a reader returned that was too old, and what it had to yield at least.
+    /// Data that a reader returned and that was too old, and the oldest that was allowed.
     pub stale: Option<(u8, u8)>,
 }
 

@@ -1,13 +1,13 @@
-//! Makes states equal that differ in names only: which numbers were drawn, which
-//! place a flight is kept in, which of two readers in one process is which.
+//! Makes states equal if they differ in names only: in the numbers that were drawn, in the
+//! place of a flight, or in the order of two readers of one process.
 
 use super::config::Config;
 use super::state::{
     Evidence, Flight, READERS, Reader, Sight, Slot, State, Stored, Unique, Version,
 };
 
-/// Renames everything by its first appearance, with the readers in an order that
-/// depends on no name.
+/// Renames everything in the order of its first appearance, with the readers in an order
+/// that depends on no name.
 pub(super) fn canonical(config: &Config, state: &mut State) {
     drop_unheld(state);
     let mut best: Option<State> = None;
@@ -22,7 +22,7 @@ pub(super) fn canonical(config: &Config, state: &mut State) {
             config.process_of(pair[0]) != config.process_of(pair[1])
                 || anonymous[pair[0]] <= anonymous[pair[1]]
         });
-        // Equal readers are in the order in which they were: one candidate less.
+        // Equal readers keep their order, which saves candidates.
         let distinct = order
             .windows(2)
             .all(|pair| pair[0] < pair[1] || state.readers[pair[0]] != state.readers[pair[1]]);
@@ -37,7 +37,7 @@ pub(super) fn canonical(config: &Config, state: &mut State) {
             best = Some(candidate);
         }
     });
-    *state = best.expect("one order is sorted");
+    *state = best.expect("at least one order is sorted");
 }
 
 fn permutations(
@@ -111,8 +111,8 @@ fn rename_numbers(state: &mut State) {
         .snapshot
         .iter_mut()
         .for_each(|snapshot| each_stored(snapshot, &mut rename));
-    for Flight { seen, .. } in state.flights.iter_mut().flatten() {
-        if let Some(Evidence { mark, versions, .. }) = seen {
+    for Flight { evidence, .. } in state.flights.iter_mut().flatten() {
+        if let Some(Evidence { mark, versions, .. }) = evidence {
             rename(mark);
             for version in versions {
                 each_in_version(version, &mut rename);

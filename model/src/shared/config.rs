@@ -1,13 +1,13 @@
-//! Who takes part, and which faults there are.
+//! The participants, and the faults.
 
 use super::state::{Budget, Names, TAGS};
 
 /// One configuration of the model.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// For the table.
+    /// The name in the printed table.
     pub name: &'static str,
-    /// Where slot and versions are.
+    /// Where the slot and the versions are.
     pub servers: Servers,
     /// The process of each reader, in ascending order.
     pub readers: Vec<u8>,
@@ -17,28 +17,28 @@ pub struct Config {
     pub writers: Vec<WriterConfig>,
     /// Whether readers refresh a valid entry.
     pub refresh: bool,
-    /// Whether a second load is a broken promise: only without writers and faults.
+    /// Whether a second load breaks a promise. It does only without writers and faults.
     pub one_load: bool,
     /// How many faults there may be.
     pub faults: Budget,
 }
 
-/// Where slot and versions are.
+/// Where the slot and the versions are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Servers {
     /// On one server: a look reads all of them at once.
     One,
-    /// In a cluster, on two: each is read for itself, in any order, and each
-    /// server may restart without the other.
+    /// On two servers of a cluster: slot and versions are read separately, in any order,
+    /// and each server may restart without the other.
     Two,
 }
 
 /// What a writer does.
 #[derive(Debug, Clone, Copy)]
 pub struct WriterConfig {
-    /// Where it runs.
+    /// The process that it runs in.
     pub process: u8,
-    /// What it invalidates.
+    /// The names that it invalidates.
     pub names: Names,
     /// Whether it places fences.
     pub fenced: bool,
@@ -95,7 +95,7 @@ impl Config {
         self
     }
 
-    /// With one more writer, that places fences.
+    /// With one more writer, which places fences.
     #[must_use]
     pub fn fenced_writer(mut self, names: Names) -> Self {
         self = self.writer(names);
@@ -103,7 +103,7 @@ impl Config {
         self
     }
 
-    /// With one more writer, that places fences, and whose body may fail, panic or be dropped.
+    /// With one more writer, which places fences and whose body may fail, panic or be dropped.
     #[must_use]
     pub fn failing_fenced_writer(mut self, names: Names) -> Self {
         self = self.fenced_writer(names);
@@ -115,14 +115,14 @@ impl Config {
         self.writers.last_mut().expect("it was just added")
     }
 
-    /// With slot and versions on two servers.
+    /// With the slot and the versions on two servers.
     #[must_use]
     pub fn cluster(mut self) -> Self {
         self.servers = Servers::Two;
         self
     }
 
-    /// With so many tags.
+    /// With this many tags.
     #[must_use]
     pub fn tags(mut self, tags: usize) -> Self {
         self.tags = tags;
@@ -136,31 +136,31 @@ impl Config {
         self
     }
 
-    /// With one load as a promise.
+    /// With the promise of one load.
     #[must_use]
     pub fn one_load(mut self) -> Self {
         self.one_load = true;
         self
     }
 
-    /// With so many faults.
+    /// With these faults.
     #[must_use]
     pub fn faults(mut self, set: impl FnOnce(&mut Budget)) -> Self {
         set(&mut self.faults);
         self
     }
 
-    /// Where a reader runs; those that do not take part are nowhere.
+    /// The process of a reader. A reader that takes no part has none.
     pub(super) fn process_of(&self, reader: usize) -> u8 {
         self.readers.get(reader).copied().unwrap_or(u8::MAX)
     }
 
-    /// The names of slot and tags.
+    /// The names of the key and the tags.
     pub(super) fn all_names(&self) -> Names {
         (1 << (1 + self.tags)) - 1
     }
 
-    /// Which server has the versions.
+    /// The server that has the versions.
     pub(super) fn versions_server(&self) -> usize {
         match self.servers {
             Servers::One => 0,

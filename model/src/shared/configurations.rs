@@ -1,9 +1,8 @@
-//! The configurations that are looked at: small ones in each test run, large ones
-//! on request.
+//! The configurations that are checked: small ones in each test run, large ones on request.
 
 use super::config::{Config, KEY, OTHER_TAG, TAG};
 
-/// Those for each test run.
+/// The configurations for each test run.
 #[expect(clippy::too_many_lines, reason = "a list")]
 pub fn small() -> Vec<Config> {
     vec![
@@ -31,7 +30,7 @@ pub fn small() -> Vec<Config> {
                 faults.losses = 1;
                 faults.cancels = 1;
             }),
-        Config::new("two processes, and an impatient one")
+        Config::new("two processes, and a reader that stops waiting")
             .readers([0, 1])
             .writer(TAG)
             .faults(|faults| {
@@ -129,7 +128,7 @@ pub fn small() -> Vec<Config> {
     ]
 }
 
-/// Those that take minutes.
+/// The configurations that take minutes.
 pub fn large() -> Vec<Config> {
     vec![
         Config::new("three readers in two processes, a loss")
@@ -143,7 +142,7 @@ pub fn large() -> Vec<Config> {
                 faults.snapshots = 1;
                 faults.restarts = 1;
             }),
-        Config::new("two processes, two writers, two losses, impatient")
+        Config::new("two processes, two writers, two losses, a reader that stops waiting")
             .readers([0, 1])
             .writer(TAG)
             .writer(KEY)

@@ -1,16 +1,16 @@
-//! What happens to the participants: time, and faults.
+//! The steps that no participant takes: time passes, and faults happen.
 
 use super::Shared;
 use super::rules::Without;
 use super::state::{At, Budget, Slot, State, Stored, Version, WriterAt, Writers};
 use super::writer::each;
-use crate::search::{Step, Who, step};
+use crate::search::{Actor, Step, step};
 
 impl Shared {
-    /// What ends by itself, once nobody will end it.
+    /// What ends by itself, once no participant will end it.
     pub(super) fn time_steps(&self, state: &State, steps: &mut Vec<Step<State>>) {
         let mut add = |what, change: &dyn Fn(&mut State)| {
-            step(steps, state, Who::Time, what, change);
+            step(steps, state, Actor::Time, what, change);
         };
         if let Slot::Lease(mark) = state.stored.slot {
             let of_flight = state
@@ -20,7 +20,7 @@ impl Shared {
                 .filter_map(|(place, flight)| Some((u8::try_from(place).ok()?, (*flight)?)))
                 .any(|(place, flight)| {
                     flight.owns
-                        && flight.seen.is_some_and(|seen| seen.mark == mark)
+                        && flight.evidence.is_some_and(|seen| seen.mark == mark)
                         && state
                             .readers
                             .iter()
@@ -32,7 +32,7 @@ impl Shared {
             });
             if !of_flight && !of_reader {
                 add(
-                    "a lease that nobody holds is given back, or expires",
+                    "a lease without a holder is given back, or expires",
                     &|state| {
                         state.stored.slot = Slot::Absent;
                     },
@@ -46,7 +46,7 @@ impl Shared {
             )
         };
         if state.stored.refreshing && !state.readers.iter().any(|reader| refreshes(reader.at)) {
-            add("a refresh lock that nobody holds expires", &|state| {
+            add("a refresh lock without a holder expires", &|state| {
                 state.stored.refreshing = false;
             });
         }
@@ -77,7 +77,7 @@ impl Shared {
             self.loss_steps(state, steps);
         }
         if budget.snapshots > 0 {
-            let what = "a snapshot is written, or a replica is left behind";
+            let what = "a snapshot is written, or a replica stops being updated";
             fault(steps, state, what, |state| {
                 state.budget.snapshots -= 1;
                 state.snapshot = Some(state.stored);
@@ -124,8 +124,8 @@ impl Shared {
         }
     }
 
-    /// The servers lose something. Not modelled, for only the ttl bounds it: a fence
-    /// that is lost before the commit of a writer that died.
+    /// The servers lose something. One case is not modelled, since only the ttl bounds its
+    /// effect: a writer died, and its fence is lost before its commit lands.
     fn lose(
         &self,
         state: &State,
@@ -158,7 +158,7 @@ impl Shared {
         let one = self.config.versions_server() == 0;
         let sources = [
             (Some(Stored::default()), "restarts empty"),
-            (state.snapshot, "comes back as it was at the snapshot"),
+            (state.snapshot, "restarts with the snapshot"),
         ];
         for (source, what) in sources {
             let Some(source) = source else {
@@ -200,10 +200,15 @@ impl Shared {
             });
         }
         if budget.patience > 0 && at == At::Watching {
-            fault(steps, state, "a reader has waited long enough", |state| {
-                state.budget.patience -= 1;
-                self.without_store(state, it);
-            });
+            fault(
+                steps,
+                state,
+                "a reader has waited as long as it may",
+                |state| {
+                    state.budget.patience -= 1;
+                    self.without_store(state, it);
+                },
+            );
         }
         let talks = matches!(
             at,
@@ -276,12 +281,15 @@ impl Shared {
             };
             die("a writer's process dies", false);
             if writer.at == WriterAt::Body {
-                die("a writer's process dies, its commit under way", true);
+                die(
+                    "a writer's process dies while its commit is under way",
+                    true,
+                );
             }
         }
     }
 
-    /// An invalidation that failed returns too: its names are in the journal.
+    /// An invalidation failed. It returns all the same, and its names are in the journal.
     fn keep_for_later(&self, state: &mut State, it: usize) {
         self.begin_invalidation(state, it);
         let covers = state.writers[it].covers;
@@ -316,7 +324,7 @@ fn lose_one(state: &mut State) {
     state.budget.losses -= 1;
 }
 
-/// Every connection to this server ends, and with it what was sent over it.
+/// Every connection to this server ends, and what was sent over it is lost.
 fn restart(state: &mut State, server: usize) {
     state.budget.restarts -= 1;
     state.epochs[server] += 1;
@@ -324,7 +332,7 @@ fn restart(state: &mut State, server: usize) {
         state.blind_releases = 0;
     }
     if state.budget.restarts == 0 {
-        // Nobody will ask for them any more: states that differ in them are one.
+        // No later step depends on these, so states that differ in them become one.
         state.budget = Budget {
             snapshots: 0,
             ..state.budget
@@ -365,5 +373,5 @@ fn fault(
     what: &'static str,
     change: impl FnOnce(&mut State),
 ) {
-    step(steps, state, Who::Environment, what, change);
+    step(steps, state, Actor::Environment, what, change);
 }

@@ -1,45 +1,47 @@
-//! What happens under the lock of a process's flights: `flight.rs` of the runtime.
+//! The operations under the lock of a process's flights: `flight.rs` of the runtime.
 
 use super::Shared;
 use super::rules::Without;
 use super::state::{At, Evidence, Flight, Phase, State};
 
-/// How a reader boards.
-pub(super) enum Boarding {
+/// A reader's part in the flight that it boarded or started.
+pub(super) enum Seat {
     Wait,
     Lead,
 }
 
 impl Shared {
-    /// Boards the current flight if its value cannot be older than a reader who saw `seen`.
+    /// Boards the current flight if its value cannot be older than a reader with this evidence.
     pub(super) fn board(
         &self,
         state: &mut State,
         reader: usize,
-        seen: Option<&Evidence>,
-    ) -> Option<Boarding> {
+        evidence: Option<&Evidence>,
+    ) -> Option<Seat> {
         let process = usize::from(self.config.process_of(reader));
         let current = state.processes[process].current?;
         let flight = state.flights[usize::from(current)].as_mut()?;
-        let saw_the_same = seen.is_some_and(|seen| {
+        let same_evidence = evidence.is_some_and(|evidence| {
             self.lacks(Without::BoardingAsksForEvidence)
-                || flight.seen.is_some_and(|other| self.agree(seen, &other))
+                || flight
+                    .evidence
+                    .is_some_and(|other| self.agree(evidence, &other))
         });
-        let begun_is_enough = seen.is_none() && self.lacks(Without::DegradedShareUnbegunOnly);
-        let boarding = match flight.phase {
-            Phase::Gathering => Boarding::Wait,
-            Phase::Loading | Phase::Landed(_) if saw_the_same || begun_is_enough => Boarding::Wait,
-            Phase::Leaderless if saw_the_same => {
+        let begun_is_enough = evidence.is_none() && self.lacks(Without::DegradedShareUnbegunOnly);
+        let seat = match flight.phase {
+            Phase::Boarding => Seat::Wait,
+            Phase::Loading | Phase::Landed(_) if same_evidence || begun_is_enough => Seat::Wait,
+            Phase::Leaderless if same_evidence => {
                 flight.phase = Phase::Loading;
-                Boarding::Lead
+                Seat::Lead
             }
             _ => return None,
         };
         state.readers[reader].flight = Some(current);
-        Some(boarding)
+        Some(seat)
     }
 
-    /// Whether two callers saw the same.
+    /// Whether two readers have the same evidence.
     pub(super) fn agree(&self, left: &Evidence, right: &Evidence) -> bool {
         (left.mark == right.mark || self.lacks(Without::BoardingComparesLease))
             && (left.versions == right.versions || self.lacks(Without::BoardingComparesVersions))
@@ -47,7 +49,12 @@ impl Shared {
     }
 
     /// Starts a flight, in the place of the current one.
-    pub(super) fn start_flight(&self, state: &mut State, reader: usize, seen: Option<Evidence>) {
+    pub(super) fn start_flight(
+        &self,
+        state: &mut State,
+        reader: usize,
+        evidence: Option<Evidence>,
+    ) {
         let process = self.config.process_of(reader);
         let place = (0_u8..)
             .zip(&state.flights)
@@ -62,15 +69,15 @@ impl Shared {
                         .iter()
                         .any(|process| process.current == Some(place))
             })
-            .expect("each reader holds one at most");
+            .expect("each reader holds at most one");
         state.flights[usize::from(place)] = Some(Flight {
             process,
-            phase: if seen.is_some() {
+            phase: if evidence.is_some() {
                 Phase::Loading
             } else {
-                Phase::Gathering
+                Phase::Boarding
             },
-            seen,
+            evidence,
             owns: false,
         });
         state.processes[usize::from(process)].current = Some(place);
@@ -94,7 +101,7 @@ impl Shared {
         }
     }
 
-    /// The leader was dropped: a waiter goes on, or nobody.
+    /// The leader is dropped. A waiter takes over; without waiters, the flight ends.
     pub(super) fn drop_leader(&self, state: &mut State, reader: usize) {
         let waiters = has_waiters(state, reader);
         let flight = state.flight(reader);
@@ -120,7 +127,7 @@ impl Shared {
         state.readers[reader].flight = None;
     }
 
-    /// A waiter was dropped.
+    /// A waiter is dropped.
     pub(super) fn drop_waiter(&self, state: &mut State, reader: usize) {
         let others = has_waiters(state, reader);
         let flight = state.flight(reader);
@@ -136,7 +143,7 @@ impl Shared {
     }
 }
 
-/// Whether anybody else waits for the flight of this reader.
+/// Whether another reader waits for the flight of this one.
 pub(super) fn has_waiters(state: &State, reader: usize) -> bool {
     let flight = state.readers[reader].flight;
     state

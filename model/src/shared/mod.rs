@@ -1,8 +1,8 @@
 //! The shared tier: one key, its tags, its readers and its writers.
 //!
-//! Read [`state`] first, then `reader`, `writer` and `environment`, which are the
-//! steps; `server` has the commands that are atomic there, and `flight` what happens
-//! under the lock of a process's flights.
+//! Read [`state`] first, then the steps: `reader`, `writer` and `environment`. `server`
+//! has the server's atomic commands, and `flight` the operations under the lock of a
+//! process's flights.
 
 mod canonical;
 pub mod config;
@@ -24,7 +24,7 @@ use crate::search::{Model, Step};
 /// A configuration, under the protocol or without one of its rules.
 #[derive(Debug, Clone)]
 pub struct Shared {
-    /// Who takes part, and which faults there are.
+    /// The participants, and the faults.
     pub config: Config,
     /// The rule that is left out.
     pub without: Option<Without>,

@@ -1,10 +1,10 @@
-//! What must always be so.
+//! The promises.
 
 use super::Shared;
 use super::state::{At, Sight, Slot, State, WriterAt};
 
 impl Shared {
-    /// The promise that this state breaks.
+    /// The promise that this state breaks, if it breaks one.
     pub(super) fn broken_promise(&self, state: &State) -> Option<String> {
         if let Some((data, floor)) = state.stale {
             return Some(format!(
@@ -34,7 +34,7 @@ impl Shared {
         None
     }
 
-    /// Whether nobody is on the way, and no commit, and nothing waits for a server.
+    /// Whether no caller and no commit is under way, and no journal waits for its server.
     pub(super) fn at_rest(&self, state: &State) -> bool {
         let readers = state.readers.iter();
         let writers = state.writers.iter();
@@ -49,7 +49,7 @@ impl Shared {
             && state.processes.iter().all(|process| process.journal == 0)
     }
 
-    /// What a read would be served that begins now, and is not disturbed.
+    /// The entry that is served to a read that begins now, if no other step comes between.
     fn next_hit(&self, state: &State) -> Option<u8> {
         let Slot::Entry(_) = state.stored.slot else {
             return None;

@@ -2,17 +2,17 @@
 
 use super::Shared;
 use super::config::{KEY, Servers, tag};
-use super::flight::{Boarding, has_waiters};
+use super::flight::{Seat, has_waiters};
 use super::rules::Without;
 use super::state::{At, Data, Entry, Evidence, Phase, Reader, Sight, Slot, State, Version};
-use crate::search::{Step, Who, step};
+use crate::search::{Actor, Step, step};
 
 impl Shared {
     /// What this reader can do next.
     pub(super) fn reader_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
         let reader = &state.readers[it];
         let mut add = |what, change: &dyn Fn(&mut State)| {
-            step(steps, state, Who::Reader(it), what, change);
+            step(steps, state, Actor::Reader(it), what, change);
         };
         match reader.at {
             At::Idle => add("begins", &|state| {
@@ -42,11 +42,11 @@ impl Shared {
                 self.read_version(state, it);
             }),
             At::Beginning => add("begins the load", &|state| {
-                let seen = evidence(&state.readers[it].sight);
+                let evidence = evidence(&state.readers[it].sight);
                 let flight = state.flight(it);
                 flight.phase = Phase::Loading;
-                flight.seen = seen;
-                flight.owns = seen.is_some();
+                flight.evidence = evidence;
+                flight.owns = evidence.is_some();
                 state.readers[it].sight = Sight::default();
                 state.readers[it].at = At::Loading;
             }),
@@ -58,8 +58,8 @@ impl Shared {
             }),
             At::Filling => add("fills the slot", &|state| {
                 let data = state.readers[it].data;
-                if let Some(seen) = state.flight(it).seen {
-                    self.fill(state, &seen, data);
+                if let Some(evidence) = state.flight(it).evidence {
+                    self.fill(state, &evidence, data);
                 }
                 state.readers[it].at = At::Finishing;
             }),
@@ -70,7 +70,9 @@ impl Shared {
             }),
             At::Waiting => self.wait_step(state, it, &mut add),
             At::Watched => add("acts on what it saw", &|state| self.watched(state, it)),
-            At::Gathering => add("goes by without the store", &|state| self.gather(state, it)),
+            At::WithoutStore => add("goes on without the store", &|state| {
+                self.board_without_store(state, it);
+            }),
             At::Alone => add("loads for itself, and returns that", &|state| {
                 self.count_load(state);
                 let data = state.row;
@@ -83,7 +85,7 @@ impl Shared {
         }
     }
 
-    /// Looks at the store; at a distrusted name it does not.
+    /// Goes on to look at the store, or without it if the name is distrusted.
     pub(super) fn look_again(&self, state: &mut State, it: usize) {
         let process = usize::from(self.config.process_of(it));
         let distrusted = state.processes[process].journal != 0
@@ -93,7 +95,7 @@ impl Shared {
         reader.sight = Sight::default();
         reader.degraded = false;
         reader.at = if distrusted {
-            At::Gathering
+            At::WithoutStore
         } else {
             At::Looking
         };
@@ -159,7 +161,7 @@ impl Shared {
         }
     }
 
-    /// The entry that was seen, if it may be served.
+    /// The entry that the look showed, if it may be served.
     pub(super) fn valid_entry(&self, sight: &Sight) -> Option<Entry> {
         let Slot::Entry(entry) = sight.slot else {
             return None;
@@ -180,7 +182,7 @@ impl Shared {
         if state.processes[process].journal != 0
             && self.lacks(Without::DistrustIsAskedBeforeTheLook)
         {
-            state.readers[it].at = At::Gathering;
+            state.readers[it].at = At::WithoutStore;
             return;
         }
         let sight = state.readers[it].sight;
@@ -196,26 +198,22 @@ impl Shared {
             return self.without_store(state, it);
         }
         let any_absent = sight.versions[self.config.tag_indices()].contains(&Version::Absent);
-        let boarding = match evidence(&sight) {
+        let seat = match evidence(&sight) {
             Some(_) if any_absent && !self.lacks(Without::AbsentIsNoEvidence) => {
                 state.readers[it].at = At::Drawing;
                 return;
             }
-            Some(seen) => self.board(state, it, Some(&seen)).unwrap_or_else(|| {
-                self.start_flight(state, it, Some(seen));
-                Boarding::Lead
-            }),
-            None => self.board(state, it, None).unwrap_or_else(|| {
-                self.start_flight(state, it, None);
-                Boarding::Lead
+            evidence => self.board(state, it, evidence.as_ref()).unwrap_or_else(|| {
+                self.start_flight(state, it, evidence);
+                Seat::Lead
             }),
         };
-        match boarding {
-            Boarding::Wait => self.wait(state, it),
-            Boarding::Lead if state.flight(it).phase == Phase::Gathering => {
+        match seat {
+            Seat::Wait => self.wait(state, it),
+            Seat::Lead if state.flight(it).phase == Phase::Boarding => {
                 state.readers[it].at = At::Acquiring;
             }
-            Boarding::Lead => self.take_over(state, it),
+            Seat::Lead => self.take_over(state, it),
         }
     }
 
@@ -224,12 +222,12 @@ impl Shared {
         state.readers[it].at = At::Waiting;
     }
 
-    /// Goes on with a flight: with its load, or with watching for another process's entry.
+    /// Goes on with a flight: loads, or watches for another process's entry.
     fn take_over(&self, state: &mut State, it: usize) {
         let flight = *state.flight(it);
         let reader = &mut state.readers[it];
         reader.sight = Sight::default();
-        reader.at = match flight.seen {
+        reader.at = match flight.evidence {
             Some(_) if !flight.owns && !reader.degraded => At::Watching,
             _ => At::Loading,
         };
@@ -272,7 +270,7 @@ impl Shared {
             .config
             .tag_indices()
             .find(|&index| have & tag(index) == 0);
-        let index = index.expect("one is left to read");
+        let index = index.expect("a version is left to read");
         let first = server == 1 && have & !KEY == 0;
         if !first && !late && state.readers[it].sight.epochs[server] != state.epochs[server] {
             return self.begin_without_store(state, it);
@@ -291,8 +289,8 @@ impl Shared {
             return;
         }
         if late {
-            if let Some(seen) = &mut state.flight(it).seen {
-                seen.versions = sight.versions;
+            if let Some(evidence) = &mut state.flight(it).evidence {
+                evidence.versions = sight.versions;
             }
             state.readers[it].sight = Sight::default();
             state.readers[it].at = At::Landing;
@@ -305,10 +303,13 @@ impl Shared {
     pub(super) fn begin_without_store(&self, state: &mut State, it: usize) {
         let flight = state.flight(it);
         flight.phase = Phase::Loading;
-        flight.seen = None;
+        flight.evidence = None;
         state.readers[it].sight = Sight::default();
         state.readers[it].at = At::Loading;
-        debug_assert!(!flight_owns(state, it), "no lease was begun under");
+        debug_assert!(
+            !flight_owns(state, it),
+            "the load of this flight began without a lease"
+        );
     }
 
     fn load(&self, state: &mut State, it: usize) {
@@ -349,18 +350,18 @@ impl Shared {
             return;
         };
         match flight.phase {
-            Phase::Gathering | Phase::Loading => {}
+            Phase::Boarding | Phase::Loading => {}
             Phase::Landed(data) => add("gets the value that landed", &|state| {
                 self.return_data(state, it, data);
             }),
-            Phase::Failed => add("hears that the load failed", &|state| {
+            Phase::Failed => add("learns that the load failed", &|state| {
                 state.readers[it].flight = None;
                 state.readers[it].at = At::Alone;
             }),
-            Phase::Dissolved => add("hears that there is something new", &|state| {
+            Phase::Dissolved => add("learns that it has to look again", &|state| {
                 state.readers[it].flight = None;
                 if state.readers[it].degraded {
-                    state.readers[it].at = At::Gathering;
+                    state.readers[it].at = At::WithoutStore;
                 } else {
                     self.look_again(state, it);
                 }
@@ -374,7 +375,7 @@ impl Shared {
 
     fn watched(&self, state: &mut State, it: usize) {
         let sight = std::mem::take(&mut state.readers[it].sight);
-        let seen = state.flight(it).seen;
+        let flight_evidence = state.flight(it).evidence;
         if let Some(entry) = self.valid_entry(&sight) {
             if has_waiters(state, it) {
                 state.flight(it).phase = Phase::Landed(entry.data);
@@ -383,8 +384,8 @@ impl Shared {
             return self.return_data(state, it, entry.data);
         }
         let stands = evidence(&sight)
-            .zip(seen)
-            .is_some_and(|(now, seen)| self.agree(&now, &seen));
+            .zip(flight_evidence)
+            .is_some_and(|(now, then)| self.agree(&now, &then));
         if stands {
             state.readers[it].at = At::Watching;
         } else {
@@ -393,22 +394,22 @@ impl Shared {
         }
     }
 
-    /// Goes by without the store.
+    /// Goes on without the store.
     pub(super) fn without_store(&self, state: &mut State, it: usize) {
         let reader = &mut state.readers[it];
         reader.sight = Sight::default();
-        // A watcher loads; others board a load that has not begun.
+        // A watcher loads. Any other reader boards a flight whose load has not begun.
         reader.at = match reader.at {
             At::Watching => At::Loading,
-            _ => At::Gathering,
+            _ => At::WithoutStore,
         };
     }
 
-    fn gather(&self, state: &mut State, it: usize) {
+    fn board_without_store(&self, state: &mut State, it: usize) {
         state.readers[it].degraded = true;
         match self.board(state, it, None) {
-            Some(Boarding::Wait) => self.wait(state, it),
-            Some(Boarding::Lead) => unreachable!("without evidence nobody is promoted"),
+            Some(Seat::Wait) => self.wait(state, it),
+            Some(Seat::Lead) => unreachable!("without evidence no reader takes over a flight"),
             None => {
                 self.start_flight(state, it, None);
                 state.readers[it].at = At::Beginning;
@@ -496,7 +497,7 @@ impl Shared {
         }
     }
 
-    /// The call ends, with this.
+    /// The call ends and returns this data.
     fn return_data(&self, state: &mut State, it: usize, data: Data) {
         let floor = state.readers[it].floor;
         if data < floor {
@@ -506,7 +507,7 @@ impl Shared {
         debug_assert!(it < self.config.readers.len());
     }
 
-    /// The load fails: the error goes to the reader whose load it was.
+    /// The load fails. The error goes to the reader that loaded.
     pub(super) fn fail_load(&self, state: &mut State, it: usize) {
         let flight = state.flight(it);
         let owned = flight.owns;
@@ -518,7 +519,7 @@ impl Shared {
         state.readers[it] = done();
     }
 
-    /// A reader's caller gives up.
+    /// The reader is cancelled.
     pub(super) fn cancel(&self, state: &mut State, it: usize) {
         let at = state.readers[it].at;
         if at == At::ReadingVersions || at == At::Beginning && !state.readers[it].degraded {
@@ -545,7 +546,7 @@ fn flight_owns(state: &mut State, it: usize) -> bool {
     state.flight(it).owns
 }
 
-/// What was seen under somebody's lease.
+/// The evidence in a look at a lease. A look at anything else has none.
 fn evidence(sight: &Sight) -> Option<Evidence> {
     match sight.slot {
         Slot::Lease(mark) => Some(Evidence {

@@ -1,4 +1,4 @@
-//! The rules, each of which can be left out.
+//! The rules. Each can be left out.
 
 use super::config::{Config, KEY, TAG};
 
@@ -9,9 +9,9 @@ rules! {
     VersionIsMovedOn => |it| it.readers([0]).writer(TAG),
     /// An invalidation follows the commit.
     InvalidationFollowsTheCommit => |it| it.tags(0).readers([0]).writer(KEY),
-    /// After an error, or a caller that gave up, the invalidation is repeated once all is settled.
+    /// After an error, or a caller that gave up, the invalidation is repeated once the commit has landed or failed.
     ErrorsAreSettled => |it| it.tags(0).readers([0]).failing_writer(KEY),
-    /// Where there is no memory for an increment, the version is unlinked.
+    /// If the server has no memory for an increment, the version is unlinked.
     RefusedVersionIsUnlinked => |it| it.readers([0]).writer(TAG).faults(|f| f.refusals = 1),
 
     /// A fill replaces the lease it was loaded under, and nothing else.
@@ -37,24 +37,24 @@ rules! {
         f.snapshots = 1;
         f.restarts = 1;
     }),
-    /// A lease is put over a dead entry only if that is still the one seen.
+    /// A lease replaces a dead entry only if it is still the entry that was seen.
     TakeoverComparesStamp => |it| {
         it.readers([0, 0])
             .writer(TAG)
             .fenced_writer(KEY)
             .faults(|f| f.crashes = 1)
     },
-    /// A lease is given back only if it still stands.
+    /// A release removes its own lease only.
     ReleaseComparesLease => |it| {
         it.tags(0).readers([0, 0]).fenced_writer(KEY).faults(|f| {
             f.crashes = 1;
             f.cancels = 1;
         })
     },
-    /// A lease is put into a slot only if that is still empty.
+    /// A lease is put only into a slot that is still empty.
     LeaseIsExclusive => |it| it.tags(0).readers([0, 1]).one_load(),
 
-    /// A caller boards a load that has begun only if it saw what the leader saw.
+    /// A caller boards a load that has begun only with the evidence that the leader has.
     BoardingAsksForEvidence => |it| it.readers([0, 0]).writer(TAG),
     /// A caller boards only a load under the lease that it saw.
     BoardingComparesLease => |it| it.tags(0).readers([0, 0, 1]).writer(KEY),
@@ -65,7 +65,7 @@ rules! {
         f.snapshots = 1;
         f.restarts = 1;
     }),
-    /// Two callers who saw that a version is absent have nothing in common.
+    /// That a version is absent is no evidence.
     AbsentIsNoEvidence => |it| it.readers([0, 0, 1]).writer(TAG).faults(|f| f.patience = 1),
     /// Without the store, callers share only a load that has not begun.
     DegradedShareUnbegunOnly => |it| it.tags(0).readers([0, 0]).writer(KEY).faults(|f| {
@@ -74,19 +74,19 @@ rules! {
     /// A leader that is dropped hands its flight to a waiter.
     DroppedLeaderHandsOver => |it| it.tags(0).readers([0, 0]).faults(|f| f.cancels = 1),
 
-    /// A fence joins the one that is there.
+    /// A writer joins the fence that is there.
     FenceIsJoined => |it| {
         it.tags(0).readers([0]).fenced_writer(KEY).fenced_writer(KEY).faults(|f| f.crashes = 1)
     },
-    /// A fence goes when the last writer leaves it.
+    /// A fence is removed when its last writer leaves.
     LastOneOutRemovesFence => |it| {
         it.tags(0).readers([0]).fenced_writer(KEY).fenced_writer(KEY).faults(|f| f.crashes = 1)
     },
-    /// After an error, or a caller that gave up, a fence is left to expire.
+    /// After an error, or a caller that gave up, the fence is left to expire.
     FenceOutlastsAnError => |it| {
         it.tags(0).readers([0]).failing_fenced_writer(KEY).faults(|f| f.crashes = 1)
     },
-    /// An invalidation leaves fences alone.
+    /// An invalidation does not remove fences.
     InvalidationKeepsFences => |it| {
         it.tags(0).readers([0]).writer(KEY).fenced_writer(KEY).faults(|f| f.crashes = 1)
     },
@@ -102,9 +102,9 @@ rules! {
 
     /// An invalidation that failed is kept, and replayed.
     FailedInvalidationIsKept => |it| it.tags(0).readers([0]).writer(KEY).faults(|f| f.outages = 1),
-    /// Until it is replayed, its names are distrusted in its process.
+    /// Until it is replayed, its process distrusts its names.
     FailedNameIsDistrusted => |it| it.tags(0).readers([0, 0]).writer(KEY).faults(|f| f.outages = 1),
-    /// Whether a name is distrusted is asked before the look, not after it.
+    /// Whether a name is distrusted is checked before the look, not after it.
     DistrustIsAskedBeforeTheLook => |it| {
         it.tags(0).readers([0, 0]).writer(KEY).faults(|f| f.outages = 1)
     },

@@ -1,4 +1,4 @@
-//! What a server does in one go: a command, or a script.
+//! The atomic steps of a server: a command or a script each.
 
 use super::Shared;
 use super::config::{KEY, tag};
@@ -39,17 +39,17 @@ impl Shared {
     }
 
     /// `fill.lua`: replaces a lease by the entry that was loaded under it.
-    pub(super) fn fill(&self, state: &mut State, seen: &Evidence, data: u8) {
-        let same_server = state.epochs[0] == seen.epochs[0];
-        let mut epochs = seen.epochs;
+    pub(super) fn fill(&self, state: &mut State, evidence: &Evidence, data: u8) {
+        let same_server = state.epochs[0] == evidence.epochs[0];
+        let mut epochs = evidence.epochs;
         if self.lacks(Without::FillUsesItsConnection) {
             epochs = state.epochs;
         } else if !same_server {
             return;
         }
-        let stands = state.stored.slot == Slot::Lease(seen.mark);
+        let stands = state.stored.slot == Slot::Lease(evidence.mark);
         if stands || self.lacks(Without::FillComparesLease) {
-            self.store(state, seen.versions, epochs, data);
+            self.store(state, evidence.versions, epochs, data);
         }
     }
 
@@ -75,8 +75,8 @@ impl Shared {
         });
     }
 
-    /// `release.lua`: gives a lease back, if it still stands. When that happens is up
-    /// to `time_steps`: as for a lease that expires, once nobody holds it.
+    /// `release.lua`: gives a lease back, if it still stands. `time_steps` does this: as for a
+    /// lease that expires, it may happen at any time once no flight and no reader holds it.
     pub(super) fn release(&self, state: &mut State) {
         if self.lacks(Without::ReleaseComparesLease) {
             state.blind_releases += 1;
@@ -105,7 +105,7 @@ impl Shared {
         }
     }
 
-    /// The same where the server has no memory left for an increment.
+    /// Invalidates a name while the server has no memory left for an increment.
     pub(super) fn invalidate_without_memory(&self, state: &mut State, name: Names) {
         if !self.lacks(Without::RefusedVersionIsUnlinked) {
             for index in self.config.tag_indices() {
@@ -116,7 +116,7 @@ impl Shared {
         }
     }
 
-    /// Writes a fence over whatever is there, or joins the one that is.
+    /// Joins the fence that is there, or writes one over anything else.
     pub(super) fn place_fence(&self, state: &mut State, name: Names, writer: usize) {
         let others = match fence_of(state, name) {
             Some(others) if !self.lacks(Without::FenceIsJoined) => others,
@@ -125,7 +125,7 @@ impl Shared {
         set_fence(state, name, others.and(writer));
     }
 
-    /// Takes a writer out of a fence; the last one out leaves nothing.
+    /// Takes a writer out of a fence. When the last writer leaves, the fence is removed.
     pub(super) fn leave_fence(&self, state: &mut State, name: Names, writer: usize) {
         if let Some(writers) = fence_of(state, name) {
             let left = if self.lacks(Without::LastOneOutRemovesFence) && writers.has(writer) {

@@ -1,30 +1,31 @@
-//! What a state is made of.
+//! The parts of a state.
 
 use std::fmt;
 
-/// Readers there can be.
+/// The most readers.
 pub const READERS: usize = 3;
-/// Writers there can be.
+/// The most writers.
 pub const WRITERS: usize = 2;
-/// Tags there can be.
+/// The most tags.
 pub const TAGS: usize = 2;
-/// Processes there can be.
+/// The most processes.
 pub const PROCESSES: usize = 2;
 
-/// A random number: equal to no other that was ever drawn. 0 stands for none.
+/// A random number, different from every other that was drawn. 0 stands for none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Unique(pub u8);
 
-/// The newest committed data, and how many commits made it.
+/// The number of commits up to this data: a higher number is newer data.
 pub type Data = u8;
 
-/// Which incarnation of a server.
+/// How often a server has restarted.
 pub type Epoch = u8;
 
-/// The servers: one, or in a cluster the slot's and the versions'.
+/// The epoch of each server: the one that has the slot, and in a cluster the one that has the
+/// versions.
 pub type Epochs = [Epoch; 2];
 
-/// Some writers.
+/// A set of writers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Writers(pub u8);
 
@@ -34,24 +35,24 @@ pub enum Slot {
     /// Nothing.
     #[default]
     Absent,
-    /// Somebody loads.
+    /// A reader loads.
     Lease(Unique),
-    /// Somebody writes.
+    /// Writers are at work.
     Fence(Writers),
-    /// Data.
+    /// A value.
     Entry(Entry),
 }
 
 /// A value with the header that says when it may be served.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Entry {
-    /// Unlike that of any other entry.
+    /// Different from the stamp of every other entry.
     pub stamp: Unique,
     /// The payload.
     pub data: Data,
-    /// The tags' versions from before the load.
+    /// The tags' versions, read before the load.
     pub versions: Versions,
-    /// The servers they were read from.
+    /// The epochs of the servers that the versions were read from.
     pub epochs: Epochs,
 }
 
@@ -61,21 +62,21 @@ pub enum Version {
     /// Lost, or never drawn.
     #[default]
     Absent,
-    /// A number that was drawn, and how often it was incremented.
+    /// A number that was drawn, and how often it was incremented since.
     Number(Unique, u8),
-    /// Somebody writes.
+    /// Writers are at work.
     Fence(Writers),
 }
 
-/// One for each tag.
+/// The version of each tag.
 pub type Versions = [Version; TAGS];
 
 /// What the servers hold in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Stored {
-    /// The key's.
+    /// The key's slot.
     pub slot: Slot,
-    /// The tags'.
+    /// The tags' versions.
     pub versions: Versions,
     /// The lock beside the slot, under which one reader refreshes the entry.
     pub refreshing: bool,
@@ -84,58 +85,59 @@ pub struct Stored {
 /// What a look at the servers showed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Sight {
-    /// The key's.
+    /// The key's slot.
     pub slot: Slot,
-    /// The tags'.
+    /// The tags' versions.
     pub versions: Versions,
-    /// The servers that answered.
+    /// The epochs of the servers that answered.
     pub epochs: Epochs,
-    /// Which answers are there: bit 0 the slot's, then the tags'.
+    /// The names whose answers have arrived.
     pub have: Names,
 }
 
-/// Names: bit 0 is the key, the others are the tags.
+/// A set of names: bit 0 is the key, the other bits are the tags.
 pub type Names = u8;
 
-/// What an invalidation would have changed; those who saw the same share a load.
+/// What a reader saw that an invalidation would have changed. Readers with the same evidence
+/// share a load.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Evidence {
     /// The lease.
     pub mark: Unique,
     /// The tags' versions.
     pub versions: Versions,
-    /// The servers.
+    /// The servers' epochs.
     pub epochs: Epochs,
 }
 
 /// One load of the key in one process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Flight {
-    /// Where.
+    /// The process.
     pub process: u8,
     /// How far it is.
     pub phase: Phase,
-    /// What the leader saw before the load began; none without a store.
-    pub seen: Option<Evidence>,
-    /// Whether the lease is this flight's, and not another process's.
+    /// What the leader saw before the load began. `None` without the store.
+    pub evidence: Option<Evidence>,
+    /// Whether the lease belongs to this flight, and not to another process.
     pub owns: bool,
 }
 
 /// How far a flight is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub enum Phase {
-    /// The load has not begun.
+    /// The load has not begun, so any reader may board.
     #[default]
-    Gathering,
+    Boarding,
     /// The leader loads, or watches for another process's entry.
     Loading,
-    /// The leader is gone; a waiter will lead.
+    /// The leader was dropped; a waiter will lead.
     Leaderless,
-    /// The value is there for the waiters.
+    /// The waiters can take the value.
     Landed(Data),
-    /// The waiters load for themselves.
+    /// Each waiter loads for itself.
     Failed,
-    /// The waiters look again.
+    /// Each waiter looks again.
     Dissolved,
 }
 
@@ -146,13 +148,13 @@ pub struct Reader {
     pub at: At,
     /// The oldest data that it may yield.
     pub floor: Data,
-    /// What it saw.
+    /// What its look at the servers showed.
     pub sight: Sight,
-    /// The flight it boarded, or leads.
+    /// The flight that it boarded or leads.
     pub flight: Option<u8>,
     /// What it loaded.
     pub data: Data,
-    /// Whether it goes by without the store.
+    /// Whether it goes on without the store.
     pub degraded: bool,
 }
 
@@ -162,9 +164,9 @@ pub enum At {
     /// Begin.
     #[default]
     Idle,
-    /// Read slot and versions.
+    /// Read the slot and the versions.
     Looking,
-    /// Act on what was seen.
+    /// Act on what the look showed.
     Deciding,
     /// Draw the versions that are absent.
     Drawing,
@@ -172,24 +174,24 @@ pub enum At {
     Acquiring,
     /// Read the versions, or draw them.
     ReadingVersions,
-    /// Let nobody board any more who saw less.
+    /// Begin the load: from then on only readers with the same evidence board.
     Beginning,
     /// Ask the database.
     Loading,
     /// Hand the value to the waiters.
     Landing,
-    /// Store it.
+    /// Store the value.
     Filling,
     /// End the flight and return.
     Finishing,
-    /// Wait for another's load.
+    /// Wait for another reader's load.
     Waiting,
     /// Look whether another process's lease has become an entry.
     Watching,
     /// Act on that look.
     Watched,
-    /// Board a flight that has not begun, or start one, without the store.
-    Gathering,
+    /// Without the store, board a flight whose load has not begun, or start one.
+    WithoutStore,
     /// Load for itself.
     Alone,
     /// Lock the entry, to refresh it.
@@ -210,18 +212,18 @@ pub enum At {
 pub struct Writer {
     /// What it does next.
     pub at: WriterAt,
-    /// For which names that is still to be done.
+    /// The names for which this is still to be done.
     pub left: Names,
-    /// What was committed when its invalidation began.
+    /// The newest data that was committed when its invalidation began.
     pub covers: Data,
-    /// Whether the body neither failed, panicked nor was dropped.
+    /// Whether the body ran to its end: it did not fail or panic, and was not dropped.
     pub clean: bool,
-    /// Whether its commit may still land, without the writer.
+    /// Whether its commit may still land after the writer has ended.
     pub pending: bool,
-    /// Whether it has invalidated once, and does so for the second time.
+    /// Whether it invalidates for the second time.
     pub again: bool,
-    /// Whether a fault took one of its fences before its commit. (A writer that dies
-    /// then is not covered.)
+    /// Whether a fault removed one of its fences before its commit. (No promise covers a
+    /// writer that then dies.)
     pub unprotected: bool,
 }
 
@@ -239,11 +241,11 @@ pub enum WriterAt {
     Invalidating,
     /// Take itself out of its fences.
     Leaving,
-    /// Wait until a commit that may be under way has landed.
+    /// Wait until no commit of it can be under way any more.
     Settling,
     /// Nothing.
     Done,
-    /// Nothing, ever: its process died.
+    /// Nothing: its process died.
     Dead,
 }
 
@@ -252,20 +254,20 @@ pub enum WriterAt {
 pub struct Process {
     /// The flight that callers find.
     pub current: Option<u8>,
-    /// Names whose invalidation failed: distrusted until they are replayed.
+    /// Names whose invalidation failed. They are distrusted until it is replayed.
     pub journal: Names,
-    /// What was committed when the invalidations in the journal began.
+    /// The newest data that was committed when the invalidations in the journal began.
     pub covers: Data,
 }
 
 /// How many faults there may still be, of each kind.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Budget {
-    /// A slot or a version is evicted, expires while somebody relies on it, or all are flushed.
+    /// A slot or a version is evicted or expires too early, or all are flushed.
     pub losses: u8,
-    /// A snapshot is written, or a replica is left behind.
+    /// A snapshot is written, or a replica stops being updated.
     pub snapshots: u8,
-    /// A server restarts: empty, or from the snapshot, or the replica takes over.
+    /// A server restarts, empty or from the snapshot, or the replica takes over.
     pub restarts: u8,
     /// A caller gives up.
     pub cancels: u8,
@@ -273,7 +275,7 @@ pub struct Budget {
     pub outages: u8,
     /// A load fails.
     pub errors: u8,
-    /// A process has waited for another's lease as long as it may.
+    /// A process has waited for another process's lease as long as it may.
     pub patience: u8,
     /// A writer's process dies.
     pub crashes: u8,
@@ -286,36 +288,36 @@ pub struct Budget {
 pub struct State {
     /// What the servers hold.
     pub stored: Stored,
-    /// Which servers these are.
+    /// The servers' epochs.
     pub epochs: Epochs,
-    /// What a server that restarts may come back with.
+    /// What a server that restarts may hold.
     pub snapshot: Option<Stored>,
     /// What the database holds.
     pub row: Data,
-    /// How often it was asked, where that is of interest.
+    /// How many loads there were, in configurations with the promise of one load.
     pub loads: u8,
-    /// Per process, what a read that begins now must yield at least.
+    /// For each process, the oldest data that a read may yield if it begins now.
     pub floors: [Data; PROCESSES],
     /// The processes.
     pub processes: [Process; PROCESSES],
-    /// The flights that somebody holds.
+    /// The flights that a process or a reader holds.
     pub flights: [Option<Flight>; READERS],
     /// The readers.
     pub readers: [Reader; READERS],
     /// The writers.
     pub writers: [Writer; WRITERS],
-    /// The faults to come.
+    /// The faults that may still happen.
     pub budget: Budget,
-    /// Releases under way that compare nothing: only with that rule left out.
+    /// Releases under way that compare nothing. Only with that rule left out.
     pub blind_releases: u8,
-    /// What a reader returned that was too old, and what it had to yield at least.
+    /// Data that a reader returned and that was too old, and the oldest that was allowed.
     pub stale: Option<(Data, Data)>,
     /// How many random numbers were drawn.
     pub drawn: u8,
 }
 
 impl State {
-    /// A number that nobody else draws.
+    /// Draws a number that was not drawn before.
     pub fn draw(&mut self) -> Unique {
         self.drawn += 1;
         Unique(self.drawn)
@@ -326,36 +328,36 @@ impl State {
         let index = self.readers[reader].flight.expect("a flight");
         self.flights[usize::from(index)]
             .as_mut()
-            .expect("it is kept while it is held")
+            .expect("a flight is kept while a reader holds it")
     }
 }
 
 impl Writers {
-    /// The same, with one more.
+    /// The same set with one more writer.
     #[must_use]
     pub fn and(self, writer: usize) -> Self {
         Self(self.0 | 1 << writer)
     }
 
-    /// The same, without one.
+    /// The same set without one writer.
     #[must_use]
     pub fn without(self, writer: usize) -> Self {
         Self(self.0 & !(1 << writer))
     }
 
-    /// Whether this one is among them.
+    /// Whether this writer is in the set.
     pub fn has(self, writer: usize) -> bool {
         self.0 & 1 << writer != 0
     }
 
-    /// Whether nobody is.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 }
 
 impl Phase {
-    /// Whether nobody waits for it any longer.
+    /// Whether its waiters go on.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Landed(_) | Self::Failed | Self::Dissolved)
     }

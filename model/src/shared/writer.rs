@@ -3,15 +3,15 @@
 use super::Shared;
 use super::rules::Without;
 use super::state::{Names, State, Writer, WriterAt};
-use crate::search::{Step, Who, step};
+use crate::search::{Actor, Step, step};
 
 impl Shared {
-    /// What this writer can do next, and what is left of it in the database.
+    /// What this writer can do next, and its commit that may still land.
     pub(super) fn writer_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
         let config = self.config.writers[it];
         let writer = state.writers[it];
         let mut add = |what, change: &dyn Fn(&mut State)| {
-            step(steps, state, Who::Writer(it), what, change);
+            step(steps, state, Actor::Writer(it), what, change);
         };
         match writer.at {
             WriterAt::Idle => add("begins", &|state| {
@@ -54,7 +54,7 @@ impl Shared {
                 }
             }
             WriterAt::Settling if !writer.pending => {
-                add("invalidates again, now that all is settled", &|state| {
+                add("invalidates again, once no commit is under way", &|state| {
                     let writer = &mut state.writers[it];
                     writer.at = WriterAt::Invalidating;
                     writer.again = true;
@@ -64,8 +64,8 @@ impl Shared {
             WriterAt::Settling | WriterAt::Done | WriterAt::Dead => {}
         }
         if writer.pending {
-            let what = "commits, after its caller has gone";
-            step(steps, state, Who::Database, what, |state| {
+            let what = "commits, after its caller was dropped";
+            step(steps, state, Actor::Database, what, |state| {
                 state.row += 1;
                 state.writers[it].pending = false;
             });
@@ -104,7 +104,7 @@ impl Shared {
         }
     }
 
-    /// What is committed now is what the invalidation covers.
+    /// The invalidation covers what is committed now.
     pub(super) fn begin_invalidation(&self, state: &mut State, it: usize) {
         let row = state.row;
         let writer = &mut state.writers[it];
@@ -130,7 +130,7 @@ impl Shared {
         self.after_invalidation(state, it, true);
     }
 
-    /// Goes on after an invalidation that returned, whether it reached the server or the journal.
+    /// Goes on after an invalidation that reached the server, or only the journal.
     pub(super) fn after_invalidation(&self, state: &mut State, it: usize, reached: bool) {
         let config = self.config.writers[it];
         let Writer { clean, again, .. } = state.writers[it];
@@ -147,7 +147,7 @@ impl Shared {
         }
     }
 
-    /// The end, or after a body that did not end cleanly, a pause.
+    /// Ends the call. If the body did not end cleanly, a second invalidation is still to come.
     fn end(&self, state: &mut State, it: usize) {
         let writer = &mut state.writers[it];
         writer.left = 0;
@@ -160,12 +160,12 @@ impl Shared {
         };
     }
 
-    /// A name whose invalidation failed is invalidated as soon as the server answers.
+    /// Replays the invalidation of a name that is in the journal.
     pub(super) fn replay_step(&self, state: &State, process: usize, steps: &mut Vec<Step<State>>) {
         let journal = state.processes[process].journal;
         for name in each(journal) {
             let what = "replays an invalidation";
-            step(steps, state, Who::Process(process), what, |state| {
+            step(steps, state, Actor::Process(process), what, |state| {
                 self.invalidate_name(state, name);
                 let process = &mut state.processes[process];
                 process.journal &= !name;
@@ -180,7 +180,7 @@ impl Shared {
     }
 }
 
-/// Each name for itself.
+/// The names in a set, one at a time.
 pub(super) fn each(names: Names) -> impl Iterator<Item = Names> {
     (0..8)
         .map(|bit| 1 << bit)

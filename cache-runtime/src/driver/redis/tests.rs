@@ -26,19 +26,40 @@ fn each_error_of_a_server_has_a_meaning() {
         }
     };
     for (text, expected) in [
-        ("LOADING Redis is loading the dataset in memory", "unavailable"),
+        (
+            "LOADING Redis is loading the dataset in memory",
+            "unavailable",
+        ),
         ("MASTERDOWN Link with MASTER is down", "unavailable"),
         ("CLUSTERDOWN Hash slot not served", "unavailable"),
         ("BUSY Redis is busy running a script", "unavailable"),
-        ("TRYAGAIN Multiple keys request during rehashing", "unavailable"),
-        ("READONLY You can't write against a read only replica.", "replica"),
-        ("NOREPLICAS Not enough good replicas to write.", "writes refused"),
-        ("OOM command not allowed when used memory > 'maxmemory'.", "writes refused"),
+        (
+            "TRYAGAIN Multiple keys request during rehashing",
+            "unavailable",
+        ),
+        (
+            "READONLY You can't write against a read only replica.",
+            "replica",
+        ),
+        (
+            "NOREPLICAS Not enough good replicas to write.",
+            "writes refused",
+        ),
+        (
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "writes refused",
+        ),
         ("MISCONF Errors writing to the AOF file", "writes refused"),
-        ("WRONGTYPE Operation against a key holding the wrong kind of value", "foreign"),
+        (
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "foreign",
+        ),
         ("NOAUTH Authentication required.", "denied"),
         ("WRONGPASS invalid username-password pair", "denied"),
-        ("NOPERM User x has no permissions to run the 'eval' command", "denied"),
+        (
+            "NOPERM User x has no permissions to run the 'eval' command",
+            "denied",
+        ),
         ("ERR unknown command 'EVAL'", "denied"),
     ] {
         assert_eq!(meaning(&answer(text)), expected, "{text}");

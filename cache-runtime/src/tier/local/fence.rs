@@ -1,8 +1,8 @@
-//! Fences in the process: the names that writers are at work on.
+//! Fences of the local tier: the names that writers are updating.
 //!
-//! A fence here lasts as long as its writer's call runs, however long that is: a
-//! process that dies takes its entries along. After an end that leaves open
-//! whether something was committed, it lasts until its deadline.
+//! A fence stands while its writer's call runs, without a limit: if the process dies, its
+//! entries die with it. If the call ends and the outcome of its commit is unknown, the fence
+//! stands until a deadline.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -15,7 +15,7 @@ use crate::sync::{AtomicUsize, Mutex, MutexGuard};
 
 #[derive(Debug, Default)]
 pub(super) struct Fences {
-    /// How many names are in the map, so that most misses need not ask for the lock.
+    /// How many names are in the map. While it is zero, a miss does not take the lock.
     fenced: AtomicUsize,
     writers: Mutex<WriterMap>,
 }
@@ -23,19 +23,19 @@ pub(super) struct Fences {
 #[derive(Debug, Default)]
 struct WriterMap {
     names: HashMap<Key, Vec<Writer>>,
-    /// How many names there may be before those whose deadlines passed are swept out.
+    /// The number of names at which those whose deadlines have passed are swept out.
     sweep_at: usize,
 }
 
 #[derive(Debug)]
 struct Writer {
     id: u64,
-    /// `None` while its call runs.
+    /// `None` while the writer's call runs.
     deadline: Option<Moment>,
 }
 
 impl Fences {
-    /// Whether somebody is at work on one of these names.
+    /// Whether a fence stands around one of these names.
     pub(super) fn stand<'a>(&self, mut names: impl Iterator<Item = &'a Key>) -> bool {
         if self.fenced.load(Ordering::SeqCst) == 0 {
             return false;
@@ -46,7 +46,7 @@ impl Fences {
                 let Some(writers) = map.names.get_mut(name) else {
                     return false;
                 };
-                writers.retain(|writer| writer.is_at_work(now));
+                writers.retain(|writer| writer.is_fencing(now));
                 if writers.is_empty() {
                     map.names.remove(name);
                     return false;
@@ -56,6 +56,7 @@ impl Fences {
         })
     }
 
+    /// Puts a fence around each of these names, or joins the fence that stands there.
     pub(super) fn join(&self, names: &[Key], id: u64) {
         self.change(|map| {
             map.sweep();
@@ -66,6 +67,7 @@ impl Fences {
         });
     }
 
+    /// Takes the writer out of these fences. Without writers, a fence is gone.
     pub(super) fn leave(&self, names: &[Key], id: u64) {
         self.change(|map| {
             for name in names {
@@ -79,7 +81,7 @@ impl Fences {
         });
     }
 
-    /// The writer's call is over, and what it wrote may not be there yet.
+    /// Gives the writer's fences a deadline. Its call is over, and its commit may still land.
     pub(super) fn abandon(&self, names: &[Key], id: u64, left: Duration) {
         let deadline = Some(clock::expiry(left));
         self.change(|map| {
@@ -102,20 +104,20 @@ impl Fences {
 }
 
 impl Writer {
-    fn is_at_work(&self, now: Now) -> bool {
+    fn is_fencing(&self, now: Now) -> bool {
         self.deadline.is_none_or(|deadline| now.is_before(deadline))
     }
 }
 
 impl WriterMap {
-    /// Forgets writers whose deadline passed, each time the map has doubled.
+    /// Removes writers whose deadlines have passed, each time the map has doubled.
     fn sweep(&mut self) {
         if self.names.len() < self.sweep_at {
             return;
         }
         let now = Now::read();
         self.names.retain(|_, writers| {
-            writers.retain(|writer| writer.is_at_work(now));
+            writers.retain(|writer| writer.is_fencing(now));
             !writers.is_empty()
         });
         self.sweep_at = (self.names.len() * 2).max(1024);
@@ -127,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_writer_out_takes_the_fence_along() {
+    fn a_fence_stands_until_its_last_writer_leaves() {
         let fences = Fences::default();
         let names = [Key::from("user:1")];
         fences.join(&names, 1);
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn abandoned_fences_end_and_are_forgotten() {
+    fn abandoned_fences_end_at_their_deadline_and_are_swept_out() {
         let fences = Fences::default();
         for i in 0..5_000 {
             let names = [Key::from(format!("user:{i}"))];

@@ -20,7 +20,7 @@ use self::table::Table;
 use super::{Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Store};
 use crate::clock::{self, Now};
 use crate::error::Error;
-use crate::flight::{Boarding, Flights, Leader};
+use crate::flight::{Flights, Leader, Seat};
 use crate::key::{Key, Name, Parts};
 use crate::sabotage;
 use crate::value::SharedValue;
@@ -67,8 +67,8 @@ impl Local {
     }
 
     /// Looks under the lock under which flights store: a hit, or a flight to board or lead.
-    fn look_and_board(&self, query: Query<'_>) -> Look<'_> {
-        let Query {
+    fn look_and_board(&self, query: &Query<'_>) -> Look<'_> {
+        let &Query {
             key, tags, schema, ..
         } = query;
         let basis = self.tags.read(tags, schema);
@@ -89,8 +89,8 @@ impl Local {
         }
         let evidence = Evidence::Local(basis);
         let boarding = shard
-            .board(key, Some(&evidence))
-            .unwrap_or_else(|| Boarding::Lead(shard.load(key, evidence)));
+            .join(key, Some(&evidence))
+            .unwrap_or_else(|| Seat::Lead(shard.start(key, Some(evidence))));
         Look::Miss(Miss::Boarded(boarding))
     }
 
@@ -104,7 +104,7 @@ impl Local {
         ttl: Duration,
     ) -> Filled {
         leader.land(value.clone());
-        let evidence = leader.seen();
+        let evidence = leader.evidence();
         let Some(Evidence::Local(basis)) = evidence.as_deref() else {
             leader.finish();
             return Filled::Unleased;
@@ -174,27 +174,27 @@ impl Store for Local {
         "local"
     }
 
-    async fn look(&self, query: Query<'_>) -> Look<'_> {
+    async fn look(&self, query: &Query<'_>) -> Look<'_> {
         self.look_and_board(query)
     }
 
-    async fn board<'a>(&'a self, _query: Query<'_>, miss: Miss<'a>) -> Boarded<'a> {
+    async fn board<'a>(&'a self, _query: &Query<'_>, miss: Miss<'a>) -> Boarded<'a> {
         match miss {
-            Miss::Boarded(Boarding::Lead(leader)) => Boarded::Lead(leader),
-            Miss::Boarded(Boarding::Wait(waiter)) => Boarded::Wait(waiter),
+            Miss::Boarded(Seat::Lead(leader)) => Boarded::Lead(leader),
+            Miss::Boarded(Seat::Wait(waiter)) => Boarded::Wait(waiter),
             _ => Boarded::Unstored,
         }
     }
 
-    fn board_unstored(&self, key: &Key) -> Option<Boarding<'_, Evidence>> {
-        Some(self.flights.board_or_gather(key))
+    fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>> {
+        Some(self.flights.board(key, None))
     }
 
     async fn fill(
         &self,
-        query: Query<'_>,
+        query: &Query<'_>,
         leader: Leader<'_, Evidence>,
-        filling: Filling<'_>,
+        filling: &Filling<'_>,
     ) -> Filled {
         let value = filling.value.share();
         let Some(ttl) = filling.ttl else {
@@ -214,7 +214,7 @@ impl Store for Local {
         Ok(expiry.map(clock::until))
     }
 
-    async fn set(&self, key: &Key, tags: &[Key], filling: Filling<'_>) -> Result<bool, Error> {
+    async fn set(&self, key: &Key, tags: &[Key], filling: &Filling<'_>) -> Result<bool, Error> {
         let ttl = filling.ttl.unwrap_or_default();
         Ok(self.store(key, tags, filling.value.share(), ttl))
     }
@@ -291,8 +291,8 @@ mod tests {
         }
     }
 
-    fn look<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Boarding<'a, Evidence> {
-        match local.look_and_board(query(key, tags)) {
+    fn look<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Seat<'a, Evidence> {
+        match local.look_and_board(&query(key, tags)) {
             Look::Miss(Miss::Boarded(boarding)) => boarding,
             other => panic!("expected a flight: {other:?}"),
         }
@@ -300,7 +300,7 @@ mod tests {
 
     fn lead<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Leader<'a, Evidence> {
         match look(local, key, tags) {
-            Boarding::Lead(leader) => leader,
+            Seat::Lead(leader) => leader,
             other => panic!("expected to lead: {other:?}"),
         }
     }
@@ -341,9 +341,9 @@ mod tests {
         let key = Key::from("user:1");
         assert!(local.invalidate_now(&[]));
         local.fences.join(std::slice::from_ref(&key), 1);
-        let look = local.look_and_board(query(&key, &[]));
+        let look = local.look_and_board(&query(&key, &[]));
         assert!(matches!(look, Look::Miss(Miss::Fenced)), "{look:?}");
-        let Boarding::Lead(leader) = local.flights.board_or_gather(&key) else {
+        let Seat::Lead(leader) = local.flights.board(&key, None) else {
             panic!("expected to lead");
         };
         leader.begin(None);
@@ -357,7 +357,7 @@ mod tests {
         let local = Local::new(10);
         let key = Key::from("user:1");
         let leader = lead(&local, &key, &[]);
-        let Boarding::Wait(waiter) = look(&local, &key, &[]) else {
+        let Seat::Wait(waiter) = look(&local, &key, &[]) else {
             panic!("expected to wait");
         };
         drop(leader);

@@ -1,9 +1,11 @@
-//! The map under the local tier: bounded, in shards, and swept of what is dead.
+//! The map under the local tier: bounded, sharded, and swept of dead entries.
 //!
-//! A hit takes one shard's lock for reading and writes nothing but a note that
-//! the entry was used. Nobody else's code runs under a lock: keys come as text, or as
-//! the hash of arguments, which are compared with what was found by it after the lock;
-//! and what leaves the table is handed to the caller, who drops it.
+//! A hit takes the lock of one shard for reading, and writes only a note that the entry was
+//! used.
+//!
+//! No code of the user's runs under a lock. A key comes as text, or as the hash of a function's
+//! arguments. The arguments themselves are compared with the found key after the lock is
+//! released. Entries that leave the table are returned to the caller, which drops them.
 
 use std::mem;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,16 +18,17 @@ use crate::clock::{Moment, Now};
 use crate::key::{Key, Name, NameHashes, Parts};
 use crate::sync::{AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// At most so many shards, and none smaller than [`MIN_ENTRIES`]: keys do not spread
-/// evenly, and a shard that is full evicts while others have room.
+/// The most shards that a table has.
 const MAX_SHARDS: usize = 64;
+/// The fewest entries that a shard has room for. Keys do not spread evenly: a full shard evicts
+/// while others have room, and the smaller the shards, the more their loads differ.
 const MIN_ENTRIES: usize = 256;
 
-/// How often an entry is passed over for eviction after it was used as often.
+/// How many uses of an entry are counted. Each spares it from eviction once.
 const MAX_USES: u64 = 3;
-/// How many entries are looked at for the one to evict: a bound, for the writer that does it.
+/// The most entries that one eviction looks at. It bounds the time of the insertion that evicts.
 const CANDIDATES: usize = 64;
-/// How many entries each insertion looks at, to reclaim those that are dead.
+/// How many entries each insertion looks at, to remove dead ones.
 const SWEPT: usize = 4;
 
 #[derive(Debug)]
@@ -34,37 +37,39 @@ pub(super) struct Table {
     hashes: NameHashes,
 }
 
-/// Alone in its cache line, so that readers of one shard do not slow those of the next.
+/// A shard alone in its cache lines, so that readers of one shard do not slow readers of the
+/// next.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Padded(RwLock<Shard>);
 
 #[derive(Debug, Default)]
 struct Shard {
-    /// Where in `slots` a key is.
+    /// The place of each key in `slots`.
     index: HashTable<u32>,
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     max_entries: usize,
-    /// Where the search for an entry to evict goes on.
+    /// The slot at which the next search for an entry to evict begins.
     hand: usize,
-    /// Where the search for dead entries goes on.
+    /// The slot at which the last search for dead entries ended.
     broom: usize,
 }
 
-/// Alone in its cache line, so that a hit reads one.
+/// An entry with its key, alone in its cache line, so that a hit reads one line.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Slot {
     hash: u64,
     key: Text,
     entry: Entry,
-    /// How often it was used since the hand came by, up to [`MAX_USES`]. In the upper bits,
-    /// when it expires: beside each other to save eight bytes.
+    /// In the lower bits, how often the entry was used since the hand came by, up to
+    /// [`MAX_USES`]. In the upper bits, when it expires. One field for both saves eight bytes.
     expiry_and_uses: AtomicU64,
 }
 
-/// A key; most are short enough to be copied, and compared without another cache miss.
+/// The text of a key. Most are short: they lie in the slot itself, and comparing them touches
+/// no other cache line.
 #[derive(Debug)]
 enum Text {
     Short { len: u8, bytes: [u8; SHORT] },
@@ -84,7 +89,8 @@ impl Table {
         }
     }
 
-    /// The entry of a name, if it is alive. Of two whose hashes are the same, it may find neither.
+    /// The entry of a name, if it is alive. If two keys have the same hash, it may miss the
+    /// entries of both.
     #[expect(
         clippy::inline_always,
         reason = "where it is called, the name is known"
@@ -98,7 +104,8 @@ impl Table {
         let same = match &slot.key {
             &Text::Short { len, bytes } => {
                 drop(shard);
-                // With the zeros behind it: to compare eight bytes at once takes no loop.
+                // With the zeros behind the text: eight bytes are then compared at once, without
+                // a loop.
                 name.is(&bytes, usize::from(len))
             }
             Text::Long(text) => {
@@ -126,7 +133,7 @@ impl Table {
         slot.is_alive(now).then(|| slot.expiry())
     }
 
-    /// Puts an entry in, and hands out what has to go for it.
+    /// Inserts an entry, and returns the entries that had to make room.
     pub(super) fn insert(&self, key: &Key, entry: Entry, expiry: Moment, now: Now) -> Vec<Entry> {
         let hash = self.hash(key);
         let slot = Slot::new(hash, key.bytes(), entry, expiry);
@@ -137,7 +144,7 @@ impl Table {
         gone
     }
 
-    /// Takes the entry of `key` out; whether it was alive.
+    /// Removes the entry of `key`, and returns it and whether it was alive.
     pub(super) fn remove(&self, key: &Key, now: Now) -> Option<(Entry, bool)> {
         let hash = self.hash(key);
         let mut shard = write(self.shard(hash));
@@ -147,7 +154,7 @@ impl Table {
         Some((slot.entry, alive))
     }
 
-    /// Takes out all there are, shard by shard.
+    /// Removes all entries, shard by shard.
     pub(super) fn drain(&self) -> Vec<Entry> {
         let mut gone = Vec::new();
         for shard in &self.shards {
@@ -173,7 +180,7 @@ impl Table {
 
     #[inline]
     fn shard(&self, hash: u64) -> &Padded {
-        // Other bits than those that the index of the shard goes by.
+        // The shard's index uses other bits of the hash.
         &self.shards[(hash >> 48) as usize & (self.shards.len() - 1)]
     }
 }
@@ -181,7 +188,7 @@ impl Table {
 impl Shard {
     fn new(max_entries: usize) -> Self {
         Self {
-            // A slot's number is 32 bits.
+            // A slot's number has 32 bits.
             max_entries: max_entries.min(u32::MAX as usize),
             ..Self::default()
         }
@@ -196,12 +203,13 @@ impl Shard {
         self.index.find(hash, is_key).copied()
     }
 
-    /// The slot with this hash, if it is alive, to be used.
+    /// The slot with this hash, if it is alive. Counts as a use.
     fn use_hash(&self, hash: u64, now: Now) -> Option<&Slot> {
         let has_hash = |&at: &u32| self.slot(at).is_some_and(|slot| slot.hash == hash);
         self.use_slot(*self.index.find(hash, has_hash)?, now)
     }
 
+    /// The slot at this place, if it is alive. Counts as a use.
     #[inline]
     fn use_slot(&self, at: u32, now: Now) -> Option<&Slot> {
         let slot = self.slot(at).filter(|slot| slot.is_alive(now))?;
@@ -243,13 +251,15 @@ impl Shard {
         self.slots[at as usize].take()
     }
 
-    /// Makes room: takes the first entry from the hand on that is dead, or was not used since
-    /// the hand last came by. (The `CLOCK` algorithm, with a few lives for what is used often:
-    /// a scan through new keys takes the place of other new keys, and not of these.)
+    /// Makes room: removes the first entry, from the hand on, that is dead or was not used since
+    /// the hand last came by. Without one among [`CANDIDATES`], the least used of them goes.
+    ///
+    /// This is the `CLOCK` algorithm, with a few lives for an entry that is used often. So a scan
+    /// through new keys evicts other new keys, and not the entries in use.
     fn evict(&mut self, now: Now, gone: &mut Vec<Entry>) {
         let mut least = None;
         let mut seen = 0;
-        // Each turn passes a slot, and an entry to evict is among them.
+        // One round over all slots is enough: one of them has an entry to evict.
         for _ in 0..self.slots.len() {
             let at = self.hand;
             self.hand = (at + 1) % self.slots.len();
@@ -271,7 +281,7 @@ impl Shard {
         }
     }
 
-    /// Looks at the next few entries, and takes out those that are dead.
+    /// Looks at the next few entries, and removes the dead ones.
     fn sweep(&mut self, now: Now, gone: &mut Vec<Entry>) {
         for _ in 0..SWEPT.min(self.slots.len()) {
             self.broom = (self.broom + 1) % self.slots.len();
@@ -315,8 +325,8 @@ impl Slot {
         self.expiry_and_uses.load(Relaxed) % (MAX_USES + 1)
     }
 
-    /// Not one atomic step: of two uses at once, one may be lost, and never the expiry,
-    /// which changes under the shard's lock only.
+    /// This is not one atomic step: of two uses at the same moment, one may be lost. The expiry
+    /// is never lost, since it does not change while the shard is locked for reading.
     fn note_use(&self) {
         let both = self.expiry_and_uses.load(Relaxed);
         if both % (MAX_USES + 1) < MAX_USES {
@@ -352,7 +362,8 @@ impl Text {
     }
 }
 
-// Nothing that can panic runs under these locks, and nothing of the user's.
+// A poisoned lock is used all the same: nothing that can panic, and no code of the user's, runs
+// under these locks.
 
 #[inline]
 fn read(shard: &Padded) -> RwLockReadGuard<'_, Shard> {
@@ -383,12 +394,12 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_small() {
+    fn a_slot_fits_a_cache_line() {
         assert_eq!(size_of::<Option<Slot>>(), 64);
     }
 
     #[test]
-    fn texts_of_all_lengths_are_what_they_were() {
+    fn a_text_of_any_length_reads_back() {
         for len in 0..100 {
             let text = vec![b'x'; len];
             assert_eq!(Text::new(&text).bytes(), text);
@@ -417,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_entries_than_allowed() {
+    fn a_table_fills_up_to_its_bound_and_no_further() {
         for max_entries in [0, 1, 10, 1000] {
             let table = Table::new(max_entries);
             for i in 0..3000 {
@@ -429,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_does_not_evict_what_is_used() {
+    fn a_scan_evicts_no_entry_in_use() {
         let table = Table::new(1000);
         let hot: Vec<String> = (0..60).map(|i| format!("hot:{i}")).collect();
         for key in &hot {
@@ -449,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn what_expired_is_reclaimed_without_being_read() {
+    fn insertions_remove_expired_entries_that_are_not_read() {
         let table = Table::new(10_000);
         for i in 0..5_000 {
             insert(&table, &format!("old:{i}"), 10, 0);
@@ -461,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_removed_is_gone_and_its_place_is_used_again() {
+    fn a_removed_entry_is_gone_and_its_slot_is_used_again() {
         let table = Table::new(1000);
         for i in 0..500 {
             insert(&table, &i.to_string(), NEVER, 0);

@@ -579,9 +579,7 @@ impl Mend for Connector {
         let mut link = self.lock();
         // The keeper holds the only handle: the cache was dropped.
         let is_unused = Arc::strong_count(self) == 1;
-        self.journal.is_empty()
-            && (link.breaker.is_well() || is_unused)
-            && link.keepers.end(keeper)
+        self.journal.is_empty() && (link.breaker.is_well() || is_unused) && link.keepers.end(keeper)
     }
 }
 

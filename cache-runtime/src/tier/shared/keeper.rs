@@ -220,7 +220,11 @@ mod tests {
     #[test]
     fn a_keeper_is_replaced_when_its_runtime_ends() {
         let broken = broken(u32::MAX);
-        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+        };
         let first = runtime();
         first.block_on(async { broken.keepers(|keepers| keepers.ensure(&broken)) });
         drop(first);

@@ -69,7 +69,12 @@ impl Keyspace {
     /// Removes each name's slot, and moves its version on; fences are spared.
     pub(crate) fn invalidate(&self, names: &[Key]) -> Vec<Operation> {
         let bump = sabotage::bump_script(BUMP);
-        let both = |name| [self.unlink(name), Operation::script(bump, self.version(name))];
+        let both = |name| {
+            [
+                self.unlink(name),
+                Operation::script(bump, self.version(name)),
+            ]
+        };
         names.iter().flat_map(both).collect()
     }
 

@@ -118,5 +118,7 @@ impl Drop for Lease {
 
 /// A ttl as the server keeps it: a millisecond less, since it serves through the last one.
 pub(super) fn server_ttl(ttl: Duration) -> u64 {
-    clock::millis(ttl.min(clock::FOREVER)).saturating_sub(1).max(1)
+    clock::millis(ttl.min(clock::FOREVER))
+        .saturating_sub(1)
+        .max(1)
 }

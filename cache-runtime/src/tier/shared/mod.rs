@@ -32,9 +32,9 @@ use tokio::runtime::Handle;
 use self::batch::BatchedReads;
 pub(crate) use self::breaker::Limits;
 use self::connector::{Connector, Witness};
-pub use self::entry::{decode_entry, encode_entry};
 pub(crate) use self::entry::{Encoded, Entry, Mark};
 use self::entry::{Header, Slot, Version};
+pub use self::entry::{decode_entry, encode_entry};
 use self::journal::BATCH;
 #[cfg(all(test, shuttle))]
 pub(crate) use self::journal::Journal;
@@ -43,11 +43,12 @@ pub(crate) use self::lease::Lease;
 use self::lease::server_ttl;
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Renewal, Store, Waiting,
+    loads_elsewhere,
 };
 use crate::clock;
 use crate::driver::{Driver, Operation, Reply};
 use crate::error::Error;
-use crate::flight::{Boarding, Flights, Leader};
+use crate::flight::{Flights, Leader, Seat};
 use crate::health::Status;
 use crate::key::Key;
 use crate::observe::{Event, Observer};
@@ -161,7 +162,7 @@ impl Shared {
     }
 
     /// After a look: joins the load that is under way, or takes the lease.
-    async fn board_at_server<'a>(&'a self, query: Query<'_>, look: ServerLook) -> Boarded<'a> {
+    async fn board_at_server<'a>(&'a self, query: &Query<'_>, look: ServerLook) -> Boarded<'a> {
         match look.slot {
             // A fence spans the commit, so of two callers that saw it, one may predate the commit.
             Slot::Fence => Boarded::Unstored,
@@ -169,17 +170,19 @@ impl Shared {
             Slot::Lease(mark) => match look.lease_seen(mark) {
                 Some(seen) => {
                     let evidence = Evidence::Shared(seen, None);
-                    match self.flights.board_or_load(query.key, evidence) {
-                        Boarding::Wait(waiter) => Boarded::Wait(waiter),
-                        Boarding::Lead(leader) => Boarded::Lead(leader),
+                    match self.flights.board(query.key, Some(evidence)) {
+                        Seat::Wait(waiter) => Boarded::Wait(waiter),
+                        Seat::Lead(leader) if loads_elsewhere(&leader) => Boarded::Watch(leader),
+                        // A leader of this process was dropped, and left its lease.
+                        Seat::Lead(leader) => Boarded::Lead(leader),
                     }
                 }
                 None => self.draw_versions(query, &look.witness).await,
             },
             // Absent, dead or unreadable: this process loads.
-            _ => match self.flights.board_or_gather(query.key) {
-                Boarding::Wait(waiter) => Boarded::Wait(waiter),
-                Boarding::Lead(leader) => self.lead(query, leader, look).await,
+            _ => match self.flights.board(query.key, None) {
+                Seat::Wait(waiter) => Boarded::Wait(waiter),
+                Seat::Lead(leader) => self.lead(query, leader, look).await,
             },
         }
     }
@@ -187,7 +190,7 @@ impl Shared {
     /// Asks for the lease, for all callers that board before the load begins.
     async fn lead<'a>(
         &self,
-        query: Query<'_>,
+        query: &Query<'_>,
         leader: Leader<'a, Evidence>,
         look: ServerLook,
     ) -> Boarded<'a> {
@@ -208,7 +211,7 @@ impl Shared {
 
     /// Takes the lease on a slot that still holds what the look showed, and then reads the
     /// tags' versions, in one round trip: both before the load begins.
-    async fn acquire(&self, query: Query<'_>, look: &ServerLook) -> Result<Acquired, Error> {
+    async fn acquire(&self, query: &Query<'_>, look: &ServerLook) -> Result<Acquired, Error> {
         let expected: &[u8] = match &look.slot {
             Slot::Absent => &[],
             Slot::Entry(entry) => &entry.mark,
@@ -260,7 +263,7 @@ impl Shared {
 
     /// Callers that saw an absent version share nothing that an invalidation would have
     /// changed. So they give each tag a version first, and look again.
-    async fn draw_versions<'a>(&self, query: Query<'_>, witness: &Witness) -> Boarded<'a> {
+    async fn draw_versions<'a>(&self, query: &Query<'_>, witness: &Witness) -> Boarded<'a> {
         let draw: Vec<_> = self.read_versions(query.tags, query.longest_ttl).collect();
         let replies = self.connector.run_over(witness, &draw).await;
         match replies.and_then(|replies| numbers(replies.into_iter(), query.key)) {
@@ -414,7 +417,7 @@ impl Shared {
     }
 
     /// A call goes on without the server, or without a part of what it asked for.
-    fn degrade(&self, query: Query<'_>, error: &Error) {
+    fn degrade(&self, query: &Query<'_>, error: &Error) {
         assert!(sabotage::keeps(Rule::Degrade), "{error}");
         let key = query.key;
         self.observer
@@ -427,7 +430,7 @@ impl Store for Shared {
         "shared"
     }
 
-    async fn look(&self, query: Query<'_>) -> Look<'_> {
+    async fn look(&self, query: &Query<'_>) -> Look<'_> {
         if self.distrusts(query.key, query.tags) {
             return Look::Miss(Miss::Unknown);
         }
@@ -445,12 +448,12 @@ impl Store for Shared {
             Slot::Entry(entry) if look.serves_to(query, &entry) => Look::Hit(Found::Encoded(entry)),
             slot => {
                 look.slot = slot;
-                Look::Miss(Miss::AtServer(look))
+                Look::Miss(Miss::AtServer(Box::new(look)))
             }
         }
     }
 
-    async fn board<'a>(&'a self, query: Query<'_>, miss: Miss<'a>) -> Boarded<'a> {
+    async fn board<'a>(&'a self, query: &Query<'_>, miss: Miss<'a>) -> Boarded<'a> {
         match miss {
             Miss::AtServer(look) => {
                 if let Slot::Unreadable(_) = look.slot {
@@ -458,18 +461,18 @@ impl Store for Shared {
                     self.degrade(query, &Error::codec(query.key.as_str(), "read", &reason));
                 }
                 // Boxed, since misses are rare, and every call has room for what it awaits.
-                Box::pin(self.board_at_server(query, look)).await
+                Box::pin(self.board_at_server(query, *look)).await
             }
             _ => Boarded::Unstored,
         }
     }
 
-    fn board_unstored(&self, key: &Key) -> Option<Boarding<'_, Evidence>> {
-        Some(self.flights.board_or_gather(key))
+    fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>> {
+        Some(self.flights.board(key, None))
     }
 
     fn renew(&self, leader: &Leader<'_, Evidence>, limit: Duration) -> Option<Renewal> {
-        let evidence = leader.seen()?;
+        let evidence = leader.evidence()?;
         evidence.lease()?;
         Some(Box::pin(async move {
             match evidence.lease() {
@@ -481,14 +484,14 @@ impl Store for Shared {
 
     async fn fill(
         &self,
-        query: Query<'_>,
+        query: &Query<'_>,
         leader: Leader<'_, Evidence>,
-        filling: Filling<'_>,
+        filling: &Filling<'_>,
     ) -> Filled {
         if leader.has_waiters() {
             leader.land(filling.value.share());
         }
-        let evidence = leader.seen();
+        let evidence = leader.evidence();
         let filled = match evidence.as_deref().and_then(Evidence::lease) {
             Some(lease) => Box::pin(fill(lease, query, filling)).await,
             None => Filled::Unleased,
@@ -511,10 +514,9 @@ impl Store for Shared {
         }
     }
 
-    async fn set(&self, key: &Key, tags: &[Key], filling: Filling<'_>) -> Result<bool, Error> {
+    async fn set(&self, key: &Key, tags: &[Key], filling: &Filling<'_>) -> Result<bool, Error> {
         let encoded = filling.value.encode(filling.codec);
-        let encoded =
-            encoded.map_err(|reason| Error::codec(key.as_str(), "encoded", &reason))?;
+        let encoded = encoded.map_err(|reason| Error::codec(key.as_str(), "encoded", &reason))?;
         let ttl = filling.ttl.unwrap_or_default();
         Box::pin(self.write(key, tags, &encoded, ttl)).await
     }
@@ -578,15 +580,13 @@ impl Store for Shared {
 }
 
 /// Stores an outcome in the place of the lease, or gives the lease back.
-async fn fill(lease: &Lease, query: Query<'_>, filling: Filling<'_>) -> Filled {
+async fn fill(lease: &Lease, query: &Query<'_>, filling: &Filling<'_>) -> Filled {
     let encoded = filling.value.encode(filling.codec);
     let (Some(ttl), Ok(value)) = (filling.ttl, &encoded) else {
         lease.release().await;
         return match encoded {
             Ok(_) => Filled::Unwanted,
-            Err(reason) => {
-                Filled::Failed(Error::codec(query.key.as_str(), "encoded", &reason))
-            }
+            Err(reason) => Filled::Failed(Error::codec(query.key.as_str(), "encoded", &reason)),
         };
     };
     match lease.fill(value, ttl, query.schema, filling.cost).await {
@@ -607,7 +607,7 @@ impl Evidence {
 
 impl ServerLook {
     /// Whether an entry may be served to this call.
-    fn serves_to(&self, query: Query<'_>, entry: &Entry) -> bool {
+    fn serves_to(&self, query: &Query<'_>, entry: &Entry) -> bool {
         entry.header.schema == query.schema
             && query.undecodable != Some(entry.mark)
             && self.serves(entry)
@@ -642,7 +642,7 @@ impl ServerLook {
     }
 
     /// Whether it shows the same lease as before, with the same versions.
-    pub(crate) fn shows(&self, evidence: &Evidence) -> bool {
+    pub(super) fn shows(&self, evidence: &Evidence) -> bool {
         match (&self.slot, evidence) {
             (&Slot::Lease(mark), Evidence::Shared(seen, _)) => {
                 self.lease_seen(mark).as_ref() == Some(seen)

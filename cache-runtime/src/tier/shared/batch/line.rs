@@ -10,9 +10,9 @@ use std::time::Instant;
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
-use crate::driver::ReadKeys;
 use super::sizes::Size;
 use super::source::Found;
+use crate::driver::ReadKeys;
 use crate::error::Error;
 
 /// So many commands of one caller each may be under way before callers have to wait.

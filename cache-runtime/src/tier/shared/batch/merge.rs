@@ -8,12 +8,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use hashbrown::DefaultHashBuilder;
 
-use crate::driver::ReadKeys;
 use super::line::{Caller, ReplySender};
 use super::sizes::Sizes;
 use super::source::Found;
-use crate::tier::shared::entry::{SharedDecode, Version};
+use crate::driver::ReadKeys;
 use crate::error::Error;
+use crate::tier::shared::entry::{SharedDecode, Version};
 
 /// Callers that share a command, in which each key stands once.
 pub(super) struct Batch<C> {

@@ -4,13 +4,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::driver::ReadKeys;
 use super::line::{Caller, Lines, Read};
 use super::merge::Batch;
 use super::sizes::Sizes;
 use super::source::{Answer, Found, Source};
-use crate::tier::shared::entry::Version;
+use crate::driver::ReadKeys;
 use crate::error::Error;
+use crate::tier::shared::entry::Version;
 
 /// The reads of one process from one source.
 pub(super) struct Reads<S: Source> {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::driver::ReadKeys;
-use crate::tier::shared::entry::{SharedDecode, Version};
 use crate::error::Error;
+use crate::tier::shared::entry::{SharedDecode, Version};
 
 /// A server, behind connections. In tests, a fake that answers when the test says so.
 pub(crate) trait Source: Send + Sync + 'static {

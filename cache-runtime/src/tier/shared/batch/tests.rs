@@ -16,8 +16,8 @@ use super::line::{Line, MAX_CALLERS};
 use super::sizes::{LARGE, Size};
 use super::{Answer, BatchedReads, Found, Source};
 use crate::driver::ReadKeys;
-use crate::tier::shared::entry::Version;
 use crate::error::Error;
+use crate::tier::shared::entry::Version;
 
 /// A source that answers when the test says so, with a clock of its own.
 struct Fake {
@@ -228,7 +228,11 @@ impl Test {
 
 #[test]
 fn keys_come_back_as_they_were_pushed() {
-    let pieces = [["ns", ":e:", "user:7"], ["ns", ":v:", "größe"], ["", "", ""]];
+    let pieces = [
+        ["ns", ":e:", "user:7"],
+        ["ns", ":v:", "größe"],
+        ["", "", ""],
+    ];
     let mut keys = ReadKeys::new(pieces.into_iter());
     keys.push(b"\0\xff");
     let all: Vec<&[u8]> = keys.iter().collect();
