@@ -167,7 +167,7 @@ impl Request {
         loop {
             let boarded = match mem::replace(look, Look::Miss(Miss::Off)) {
                 Look::Hit(found) => return Step::Serve(Box::new(found), None),
-                Look::Miss(miss) => self.core.tier.board(&query, miss).await,
+                Look::Miss(miss) => self.core.tier.board(query, miss).await,
             };
             let step = match boarded {
                 Boarded::Lead(leader) => return Step::Lead(leader),
@@ -326,8 +326,7 @@ impl Request {
             cost,
             codec: self.codec(),
         };
-        let query = self.query(None);
-        let filled = self.core.tier.fill(&query, leader, &filling).await;
+        let filled = self.core.tier.fill(self.query(None), leader, filling).await;
         self.observe_filled(&filled);
         to_return::<S>(outcome).expect("the outcome was made from a value of this type")
     }

@@ -17,6 +17,7 @@ pub(crate) mod shared;
 use std::convert::Infallible;
 use std::future::ready;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use self::local::{Basis, Local};
@@ -83,6 +84,16 @@ pub(crate) enum Miss<'a> {
     Unknown,
     /// There is no store.
     Off,
+}
+
+/// The answer of a store: at once in this process, after a round trip from a server.
+///
+/// Not an `async fn`: a call has room for what it awaits, once more for each function that
+/// passes it on.
+pub(crate) enum Answer<'a, T> {
+    /// There until it is taken.
+    Done(Option<T>),
+    Waiting(Pin<Box<dyn Future<Output = T> + Send + 'a>>),
 }
 
 /// What a caller does after a miss.
@@ -172,6 +183,18 @@ pub(crate) struct Waiting {
     pub(crate) everything: bool,
 }
 
+impl<T: Unpin> Future for Answer<'_, T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        match &mut *self {
+            // Polled again after its end, which nothing does, it stays pending.
+            Self::Done(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Waiting(future) => future.as_mut().poll(context),
+        }
+    }
+}
+
 /// A place for entries, with the verbs of the protocol.
 ///
 /// An error means that the verb was not carried out, or that this is not known. Every future may
@@ -184,11 +207,7 @@ pub(crate) trait Store {
 
     /// Boards the flight of a load, or starts one, or tells why there is none to board. Where the
     /// caller leads, versions were read and the lease was taken.
-    fn board<'a>(
-        &'a self,
-        query: &Query<'_>,
-        miss: Miss<'a>,
-    ) -> impl Future<Output = Boarded<'a>> + Send;
+    fn board<'a>(&'a self, query: Query<'a>, miss: Miss<'a>) -> Answer<'a, Boarded<'a>>;
 
     /// Boards the flight of a load that will not be stored, if that load has not begun, or starts
     /// one. `None` where no load is shared.
@@ -201,12 +220,12 @@ pub(crate) trait Store {
 
     /// Ends a flight: hands the value to the callers that wait for it, and stores it unless it
     /// was invalidated meanwhile.
-    fn fill(
-        &self,
-        query: &Query<'_>,
-        leader: Leader<'_, Evidence>,
-        filling: &Filling<'_>,
-    ) -> impl Future<Output = Filled> + Send;
+    fn fill<'a>(
+        &'a self,
+        query: Query<'a>,
+        leader: Leader<'a, Evidence>,
+        filling: Filling<'a>,
+    ) -> Answer<'a, Filled>;
 
     /// The entry of a key that may be served, whatever its tags.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Found>, Error>> + Send;
@@ -363,8 +382,8 @@ impl Store for Tier {
         on!(self, store => store.look(query).await)
     }
 
-    async fn board<'a>(&'a self, query: &Query<'_>, miss: Miss<'a>) -> Boarded<'a> {
-        on!(self, store => store.board(query, miss).await)
+    fn board<'a>(&'a self, query: Query<'a>, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
+        on!(self, store => store.board(query, miss))
     }
 
     fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>> {
@@ -375,13 +394,13 @@ impl Store for Tier {
         on!(self, store => store.renew(leader, limit))
     }
 
-    async fn fill(
-        &self,
-        query: &Query<'_>,
-        leader: Leader<'_, Evidence>,
-        filling: &Filling<'_>,
-    ) -> Filled {
-        on!(self, store => store.fill(query, leader, filling).await)
+    fn fill<'a>(
+        &'a self,
+        query: Query<'a>,
+        leader: Leader<'a, Evidence>,
+        filling: Filling<'a>,
+    ) -> Answer<'a, Filled> {
+        on!(self, store => store.fill(query, leader, filling))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Store};
+use super::{Answer, Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Store};
 use crate::error::Error;
 use crate::flight::{Leader, Seat};
 use crate::key::Key;
@@ -19,22 +19,22 @@ impl Store for Off {
         Look::Miss(Miss::Off)
     }
 
-    async fn board<'a>(&'a self, _query: &Query<'_>, _miss: Miss<'a>) -> Boarded<'a> {
-        Boarded::Alone
+    fn board<'a>(&'a self, _query: Query<'a>, _miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
+        Answer::Done(Some(Boarded::Alone))
     }
 
     fn board_unstored(&self, _key: &Key) -> Option<Seat<'_, Evidence>> {
         None
     }
 
-    async fn fill(
-        &self,
-        _query: &Query<'_>,
-        leader: Leader<'_, Evidence>,
-        _filling: &Filling<'_>,
-    ) -> Filled {
+    fn fill<'a>(
+        &'a self,
+        _query: Query<'a>,
+        leader: Leader<'a, Evidence>,
+        _filling: Filling<'a>,
+    ) -> Answer<'a, Filled> {
         leader.finish();
-        Filled::Unleased
+        Answer::Done(Some(Filled::Unleased))
     }
 
     async fn get(&self, _key: &Key) -> Result<Option<Found>, Error> {

@@ -17,7 +17,7 @@ pub(crate) use self::basis::Basis;
 use self::basis::Tags;
 use self::fence::Fences;
 use self::table::Table;
-use super::{Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Store};
+use super::{Answer, Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Store};
 use crate::clock::{self, Now};
 use crate::error::Error;
 use crate::flight::{Flights, Leader, Seat};
@@ -178,31 +178,34 @@ impl Store for Local {
         self.look_and_board(query)
     }
 
-    async fn board<'a>(&'a self, _query: &Query<'_>, miss: Miss<'a>) -> Boarded<'a> {
-        match miss {
+    fn board<'a>(&'a self, _query: Query<'a>, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
+        Answer::Done(Some(match miss {
             Miss::Boarded(Seat::Lead(leader)) => Boarded::Lead(leader),
             Miss::Boarded(Seat::Wait(waiter)) => Boarded::Wait(waiter),
             _ => Boarded::Unstored,
-        }
+        }))
     }
 
     fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>> {
         Some(self.flights.board(key, None))
     }
 
-    async fn fill(
-        &self,
-        query: &Query<'_>,
-        leader: Leader<'_, Evidence>,
-        filling: &Filling<'_>,
-    ) -> Filled {
+    fn fill<'a>(
+        &'a self,
+        query: Query<'a>,
+        leader: Leader<'a, Evidence>,
+        filling: Filling<'a>,
+    ) -> Answer<'a, Filled> {
         let value = filling.value.share();
-        let Some(ttl) = filling.ttl else {
-            leader.land(value);
-            leader.finish();
-            return Filled::Unwanted;
+        let filled = match filling.ttl {
+            Some(ttl) => self.land_and_store(query.key, leader, value, ttl),
+            None => {
+                leader.land(value);
+                leader.finish();
+                Filled::Unwanted
+            }
         };
-        self.land_and_store(query.key, leader, value, ttl)
+        Answer::Done(Some(filled))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {

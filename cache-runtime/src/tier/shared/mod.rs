@@ -42,7 +42,7 @@ use self::keyspace::Keyspace;
 pub(crate) use self::lease::Lease;
 use self::lease::server_ttl;
 use super::{
-    Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Renewal, Store, Waiting,
+    Answer, Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Renewal, Store, Waiting,
     loads_elsewhere,
 };
 use crate::clock;
@@ -162,7 +162,7 @@ impl Shared {
     }
 
     /// After a look: joins the load that is under way, or takes the lease.
-    async fn board_at_server<'a>(&'a self, query: &Query<'_>, look: ServerLook) -> Boarded<'a> {
+    async fn board_at_server<'a>(&'a self, query: Query<'a>, look: Box<ServerLook>) -> Boarded<'a> {
         match look.slot {
             // A fence spans the commit, so of two callers that saw it, one may predate the commit.
             Slot::Fence => Boarded::Unstored,
@@ -177,12 +177,12 @@ impl Shared {
                         Seat::Lead(leader) => Boarded::Lead(leader),
                     }
                 }
-                None => self.draw_versions(query, &look.witness).await,
+                None => self.draw_versions(&query, &look.witness).await,
             },
             // Absent, dead or unreadable: this process loads.
             _ => match self.flights.board(query.key, None) {
                 Seat::Wait(waiter) => Boarded::Wait(waiter),
-                Seat::Lead(leader) => self.lead(query, leader, look).await,
+                Seat::Lead(leader) => self.lead(&query, leader, &look).await,
             },
         }
     }
@@ -192,9 +192,9 @@ impl Shared {
         &self,
         query: &Query<'_>,
         leader: Leader<'a, Evidence>,
-        look: ServerLook,
+        look: &ServerLook,
     ) -> Boarded<'a> {
-        match self.acquire(query, &look).await {
+        match self.acquire(query, look).await {
             Ok(Acquired::Lease(evidence)) => leader.begin(Some(evidence)),
             Ok(Acquired::Taken) => {
                 leader.finish();
@@ -453,18 +453,15 @@ impl Store for Shared {
         }
     }
 
-    async fn board<'a>(&'a self, query: &Query<'_>, miss: Miss<'a>) -> Boarded<'a> {
-        match miss {
-            Miss::AtServer(look) => {
-                if let Slot::Unreadable(_) = look.slot {
-                    let reason = "it is in no form that this version of the cache knows";
-                    self.degrade(query, &Error::codec(query.key.as_str(), "read", &reason));
-                }
-                // Boxed, since misses are rare, and every call has room for what it awaits.
-                Box::pin(self.board_at_server(query, *look)).await
-            }
-            _ => Boarded::Unstored,
+    fn board<'a>(&'a self, query: Query<'a>, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
+        let Miss::AtServer(look) = miss else {
+            return Answer::Done(Some(Boarded::Unstored));
+        };
+        if let Slot::Unreadable(_) = look.slot {
+            let reason = "it is in no form that this version of the cache knows";
+            self.degrade(&query, &Error::codec(query.key.as_str(), "read", &reason));
         }
+        Answer::Waiting(Box::pin(self.board_at_server(query, look)))
     }
 
     fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>> {
@@ -482,22 +479,28 @@ impl Store for Shared {
         }))
     }
 
-    async fn fill(
-        &self,
-        query: &Query<'_>,
-        leader: Leader<'_, Evidence>,
-        filling: &Filling<'_>,
-    ) -> Filled {
+    fn fill<'a>(
+        &'a self,
+        query: Query<'a>,
+        leader: Leader<'a, Evidence>,
+        filling: Filling<'a>,
+    ) -> Answer<'a, Filled> {
         if leader.has_waiters() {
             leader.land(filling.value.share());
         }
         let evidence = leader.evidence();
-        let filled = match evidence.as_deref().and_then(Evidence::lease) {
-            Some(lease) => Box::pin(fill(lease, query, filling)).await,
-            None => Filled::Unleased,
-        };
-        leader.finish();
-        filled
+        if evidence.as_deref().and_then(Evidence::lease).is_none() {
+            leader.finish();
+            return Answer::Done(Some(Filled::Unleased));
+        }
+        Answer::Waiting(Box::pin(async move {
+            let filled = match evidence.as_deref().and_then(Evidence::lease) {
+                Some(lease) => fill(lease, query, filling).await,
+                None => Filled::Unleased,
+            };
+            leader.finish();
+            filled
+        }))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
@@ -580,7 +583,7 @@ impl Store for Shared {
 }
 
 /// Stores an outcome in the place of the lease, or gives the lease back.
-async fn fill(lease: &Lease, query: &Query<'_>, filling: &Filling<'_>) -> Filled {
+async fn fill(lease: &Lease, query: Query<'_>, filling: Filling<'_>) -> Filled {
     let encoded = filling.value.encode(filling.codec);
     let (Some(ttl), Ok(value)) = (filling.ttl, &encoded) else {
         lease.release().await;
