@@ -35,8 +35,8 @@ fn needs(rule: Rule, test: fn()) {
 struct Database {
     cache: Cache,
     row: Arc<AtomicU64>,
-    /// The row as it was before the latest invalidation that has returned: no read that begins
-    /// now may yield an older one.
+    /// The newest row that was committed before an invalidation that has returned. No read that
+    /// begins now may yield an older one.
     floor: Arc<AtomicU64>,
     loads: Arc<AtomicU64>,
 }
@@ -51,7 +51,7 @@ impl Database {
         }
     }
 
-    /// Reads, and checks that the value is not older than an invalidation that had returned.
+    /// Reads, and checks that the value is not older than the floor was when the read began.
     async fn read(&self) -> u64 {
         let floor = self.floor.load(SeqCst);
         let load = async {

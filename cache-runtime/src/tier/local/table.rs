@@ -20,8 +20,8 @@ use crate::sync::{AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The most shards that a table has.
 const MAX_SHARDS: usize = 64;
-/// The fewest entries that a shard has room for. Keys do not spread evenly: a full shard evicts
-/// while others have room, and the smaller the shards, the more their loads differ.
+/// The fewest entries that each of several shards has room for. Keys do not spread evenly, so a
+/// full shard evicts while others have room. The smaller the shards, the sooner this happens.
 const MIN_ENTRIES: usize = 256;
 
 /// How many uses of an entry are counted. Each spares it from eviction once.
