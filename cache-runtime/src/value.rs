@@ -389,7 +389,7 @@ impl<T> Shape for Plain<T> {
     }
 }
 
-/// Finds the [`Shape`] of `R` by trait, so that it also finds it behind an alias of `Result`
+/// Finds the `Shape` of `R` by trait, so that it also finds it behind an alias of `Result`
 /// or `Option`: `(&&&&ReturnType::<R>::NEW).shape()`.
 ///
 /// Method look-up tries the receiver with the most references first. So the most specific
