@@ -1,13 +1,13 @@
-//! One error for all that can go wrong with the cache itself.
+//! The error type of the cache itself.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What went wrong with the cache.
+/// An error of the cache.
 ///
-/// Annotated functions never return it: they run as if they were not annotated.
-/// The builder and the manual API do. The message says what failed, where, and
-/// how to mend it; a password never appears in it.
+/// The builder and the API by hand return it. An annotated function does not: it runs as if
+/// it were not annotated. (A function with `fence_required` does return it, as its own error.)
+/// The message says what failed, where, and how to mend it. A password never appears in it.
 ///
 /// ```
 /// use cache_runtime::Cache;
@@ -54,14 +54,14 @@ enum Kind {
     },
 }
 
-/// What a server refuses.
+/// What the server refuses to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
-    /// The credentials, or a command.
+    /// It refuses the credentials, or a command.
     Access,
-    /// To write anything.
+    /// It refuses every write.
     Writes,
-    /// The same, because it is a replica.
+    /// It refuses every write because it is a replica.
     WritesToReplica,
 }
 
@@ -89,7 +89,7 @@ impl Error {
         Kind::Codec(format!("the value of `{key}` cannot be {doing}: {reason}")).into()
     }
 
-    /// A name that no entry can have: empty, or longer than [`Key::MAX_LEN`](crate::Key::MAX_LEN).
+    /// A key or a tag is invalid: empty, or longer than [`Key::MAX_LEN`](crate::Key::MAX_LEN).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -102,7 +102,8 @@ impl Error {
         matches!(*self.0, Kind::Key(_))
     }
 
-    /// A setting that cannot be: of the builder, the environment, or a call's [`Options`](crate::Options).
+    /// A setting is invalid: one of the builder, of the environment, or of a call's
+    /// [`Options`](crate::Options).
     ///
     /// ```
     /// let error = cache_runtime::Cache::builder().jitter(2.0).build().unwrap_err();
@@ -112,8 +113,8 @@ impl Error {
         matches!(*self.0, Kind::Config(_))
     }
 
-    /// A value that cannot be encoded, or that is stored in another form than the one
-    /// asked for, or in one that this program was built without the feature for.
+    /// A value cannot be encoded; or the stored value is of another type than the one asked
+    /// for, or in a form that needs a feature which this program was built without.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -128,7 +129,7 @@ impl Error {
         matches!(*self.0, Kind::Codec(_) | Kind::Lacks { .. })
     }
 
-    /// The server did not answer in time, so it may or may not have done what it was asked.
+    /// The server did not answer in time. It may or may not have carried out the command.
     ///
     /// ```
     /// # fn is_it(error: cache_runtime::Error) {
@@ -160,7 +161,7 @@ impl Error {
     }
 
     /// The server answered, and refused: wrong credentials, no permission, no
-    /// memory, a replica that takes no writes. Waiting does not mend it.
+    /// memory, or a write to a replica. A retry does not help until that is changed.
     ///
     /// ```
     /// # fn is_it(error: cache_runtime::Error) {
@@ -183,7 +184,7 @@ impl Error {
         Kind::Lacks { feature, message }.into()
     }
 
-    /// The feature without which this program was built, and a value cannot be decoded.
+    /// The missing feature, if a value cannot be decoded because this program was built without it.
     pub(crate) fn lacks_feature(&self) -> Option<&'static str> {
         match &*self.0 {
             Kind::Lacks { feature, .. } => Some(feature),
@@ -225,7 +226,7 @@ impl Error {
         .into()
     }
 
-    /// Something in the place of a slot or a version that is no string.
+    /// The server holds something that is not a string where a slot or a version belongs.
     pub(crate) fn foreign(address: &str) -> Self {
         Kind::Codec(format!(
             "the cache server at {address} holds something else in the cache's namespace; \
@@ -234,7 +235,7 @@ impl Error {
         .into()
     }
 
-    /// Invalidations that could not be carried out in time.
+    /// Invalidations that were not carried out in time, and are kept.
     pub(crate) fn kept(address: &str, names: &str, reason: &dyn fmt::Display) -> Self {
         Kind::Kept {
             address: address.to_owned(),

@@ -1,9 +1,9 @@
-//! How a cache is doing.
+//! The state of a cache.
 
 use crate::error::Error;
 
-/// How a cache is doing, from [`Cache::health`](crate::Cache::health): as its last
-/// requests found it, without asking the server.
+/// The state of a cache, from [`Cache::health`](crate::Cache::health). It is what the last
+/// requests to the server found; the server is not asked.
 ///
 /// ```
 /// use cache_runtime::Cache;
@@ -16,17 +16,18 @@ use crate::error::Error;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether the store can be used, and else why not.
+    /// Whether the cache's store can be used, and if not, the reason.
     pub status: Status,
-    /// How many names wait for an invalidation that the server did not carry out, or that is
-    /// to be repeated. Those that failed are distrusted here, and replayed.
+    /// How many names wait for an invalidation: one that failed, or the second one after an
+    /// update that failed. A name whose invalidation failed is not served in this process, and
+    /// the invalidation is repeated until the server carries it out.
     pub waiting: usize,
-    /// Whether more failed than were kept: then nothing is served before the whole
-    /// namespace is cleared.
+    /// Whether more invalidations failed than the journal holds. Then nothing is served from
+    /// the cache until the whole namespace has been cleared.
     pub overflowed: bool,
 }
 
-/// Whether the store can be used.
+/// Whether a cache's store can be used.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -44,17 +45,17 @@ pub struct Health {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Status {
-    /// It works. A cache without a server always does.
+    /// The store works. That of a cache without a server always does.
     Working,
-    /// There is no connection: none was needed yet, or the last one was lost just now.
+    /// There is no connection: none was needed yet, or the last one has just been lost.
     Unknown,
-    /// The server cannot be reached, or does not answer in time. Calls are misses, and the
-    /// cache tries again by itself.
+    /// The server cannot be reached, or does not answer in time. Calls are misses, and a
+    /// background task tries to connect again.
     Unreachable(Error),
-    /// The server refuses the credentials, or a command. Calls are misses until that is mended.
+    /// The server refuses the credentials, or a command. Calls are misses until it accepts them.
     Denied(Error),
-    /// The server takes no writes: it has no memory left, too few replicas, a broken disk, or it is
-    /// a replica. What is stored is served as long as it is true; nothing is added.
+    /// The server refuses writes: it has no memory left, too few replicas or a broken disk, or it
+    /// is a replica. Entries are served while they are valid. Nothing new is stored.
     WritesRefused(Error),
 }
 
@@ -69,7 +70,7 @@ impl Status {
         }
     }
 
-    /// Whether it works.
+    /// Whether the store works.
     ///
     /// ```
     /// use cache_runtime::Cache;
@@ -81,7 +82,7 @@ impl Status {
         matches!(self, Self::Working)
     }
 
-    /// What is wrong, if anything is.
+    /// The error that the server or the network gave, if there is one.
     ///
     /// ```
     /// use cache_runtime::Cache;

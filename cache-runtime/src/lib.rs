@@ -1,5 +1,5 @@
-//! Annotate a function and it is cached; annotate the functions that change the
-//! data, and no one reads what they replaced.
+//! Annotate a function, and its results are cached. Annotate the functions that change the
+//! data, and no later read gets what they replaced.
 //!
 //! ```
 //! use cache_runtime::{cache_invalidate, cached};
@@ -28,41 +28,45 @@
 //! # What is promised
 //!
 //! * A read that begins after an invalidation has returned never gets data from before it.
-//! * If the cache fails, callers see no error and no hang: at worst the function
+//! * If the cache fails, callers see no error and no hang. At worst the function
 //!   runs as if it were not annotated, after one bounded delay.
 //! * Concurrent callers of one key share one load, in a process and in all
 //!   processes on one server.
-//! * Two different argument lists never share a key, nor do two templates.
+//! * Two different argument lists never share a key, nor do two different templates.
 //! * A mistake in a template does not compile: [what the compiler says](mistakes).
 //!
-//! Each of these has its bounds, and tests that show it: [what is guaranteed, and what
-//! is not](guarantees). Above all: a load that reads from an older state of the database (an
-//! open `REPEATABLE READ` transaction, a replica that lags) caches what it read. A process
-//! that dies between its commit and its invalidation leaves old data until its ttl ends,
-//! unless the function has a [fence](macro@cache_invalidate#fence). And a transaction
-//! that commits after the function has ended is to be run within [`after_commit`].
+//! [Guarantees](guarantees) has the bounds of each promise, and the tests that show it.
+//! The most important limits:
 //!
-//! Two functions may use one template on purpose, and share entries: then they
+//! * A load that reads from an older state of the database (an open `REPEATABLE READ`
+//!   transaction, a replica that lags) caches what it read.
+//! * A process that dies between its commit and its invalidation leaves old data until its
+//!   ttl ends, unless the function has a [fence](macro@cache_invalidate#fence).
+//! * A transaction that commits after the function has ended must run within [`after_commit`].
+//! * A load that hangs, or whose caller stops polling it without dropping it, makes the
+//!   other callers of its key wait for up to [`load_limit`](CacheBuilder::load_limit) (30 s).
+//!
+//! Two functions may use one template on purpose, and share entries. Then they
 //! must return the same type.
 //!
 //! # What it needs
 //!
 //! The shared tier needs a Tokio runtime with its timers and I/O enabled
-//! (`#[tokio::main]` enables them); without one, calls pass the cache by. The local
-//! tier runs on any executor; on a Tokio runtime, it needs the timers too.
+//! (`#[tokio::main]` enables them). Without one, calls do not use the cache. The local
+//! tier runs on any executor. On a Tokio runtime, it needs the timers too.
 //!
 //! # Where entries are
 //!
 //! Without a server, in this process: `memory:` is the default. With
-//! `CACHE_URL=redis://…`, on Redis or Valkey, which is then shared by all
-//! processes. See [`CacheBuilder::from_env`] and [`CacheBuilder::url`].
+//! `CACHE_URL=redis://…`, on a Redis or Valkey server, and all processes share them.
+//! See [`CacheBuilder::from_env`] and [`CacheBuilder::url`].
 //!
-//! Values go to the server as JSON, or as a [`Codec`] says, after a binary header; keys
-//! are readable in `redis-cli`: `cache:e:user:42`.
+//! Values are written to the server as JSON, or as a [`Codec`] says, after a binary header.
+//! Keys are readable in `redis-cli`: `cache:e:user:42`.
 //!
 //! # Features
 //!
-//! * `redis` (default): the shared tier. Without it the cache runs in-process only.
+//! * `redis` (default): the shared tier. Without it, entries live in the process only.
 //! * `postcard`, `msgpack`: these formats of values on the server, beside JSON.
 //! * `lz4`, `zstd`: compression of them. `zstd` is built by a C compiler.
 //! * `uuid`, `chrono`, `time`, `jiff`: the types of these crates in keys.

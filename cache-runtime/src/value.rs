@@ -1,4 +1,4 @@
-//! What can be cached: the value inside a return type, whatever the type is called.
+//! Which part of a return type is cached. It is decided by trait, not by the type's name.
 
 use std::any::Any;
 use std::fmt;
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A type whose values can be cached. Implemented for every type that has the bounds.
+/// A type whose values can be cached. Every type that meets the bounds implements it.
 ///
-/// Serde's traits carry it to and from the shared tier; `Clone` hands a copy to
-/// each caller (an `Arc<T>` makes that copy cheap); `Send + Sync + 'static` lets
-/// the local tier keep it.
+/// Serde's traits are for the shared tier, which stores values as bytes. `Clone` is for the
+/// copy that each caller gets; with an `Arc<T>`, that copy is cheap. `Send + Sync + 'static`
+/// is for the local tier, which keeps the value itself.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -37,7 +37,7 @@ pub trait CacheValue: Serialize + DeserializeOwned + Clone + Send + Sync + 'stat
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> CacheValue for T {}
 
-/// What a load yields that others can share; errors are not among it.
+/// The part of a load's result that can be cached and shared. An error cannot.
 #[derive(Debug, Clone)]
 pub enum Outcome<V> {
     /// A value.
@@ -46,16 +46,16 @@ pub enum Outcome<V> {
     None,
 }
 
-/// A shared outcome whose type only its reader knows.
+/// A shared outcome, with its type erased. Its reader names the type.
 ///
-/// In one of two forms, and whoever reads one must know both: an `Outcome<V>`, or, where `V`
-/// is an `Arc<T>` and the function's signature shows it, the `T` itself, shared
-/// with all callers. That saves an allocation an entry, and a hit two writes to shared memory.
+/// It has one of two forms, and each reader must handle both: an `Outcome<V>`; or the `T`
+/// itself, shared with all callers, if `V` is an `Arc<T>` and the function's signature shows
+/// that. The second form saves one allocation an entry, and two writes to shared memory a hit.
 pub(crate) type SharedValue = Arc<dyn Erased>;
 
-/// What a [`SharedValue`] holds.
+/// The type-erased content of a [`SharedValue`].
 pub trait Erased: Any + Send + Sync {
-    /// As the `Outcome<Arc<Self>>` that it stands for, if it is of the second form.
+    /// Wraps a value of the second form in the `Outcome<Arc<Self>>` that it stands for.
     fn into_outcome(self: Arc<Self>) -> Box<dyn Any>;
 }
 
@@ -71,7 +71,7 @@ impl fmt::Debug for dyn Erased {
     }
 }
 
-/// The outcome, if it is of this type.
+/// A copy of the outcome, if it is of this type.
 pub(crate) fn outcome<V: Any + Clone>(value: &SharedValue) -> Option<Outcome<V>> {
     let any: &dyn Any = &**value;
     if let Some(outcome) = any.downcast_ref::<Outcome<V>>() {
@@ -81,7 +81,12 @@ pub(crate) fn outcome<V: Any + Clone>(value: &SharedValue) -> Option<Outcome<V>>
     Some(*outcome)
 }
 
+<<<<<<< HEAD
 /// The same, and cloned only if somebody else has it, too.
+=======
+/// The outcome, if it is of this type. It is cloned only if the value has other holders.
+#[cfg(feature = "redis")]
+>>>>>>> house-docs
 pub(crate) fn into_outcome<V>(value: SharedValue) -> Option<Outcome<V>>
 where
     V: Any + Clone + Send + Sync,
@@ -104,7 +109,7 @@ impl<V> Outcome<V> {
     }
 }
 
-/// What a function returned, as far as a cache cares.
+/// A returned value, borrowed, as the cache sees it.
 #[derive(Debug)]
 pub enum View<'a, V> {
     /// A value.
@@ -115,37 +120,37 @@ pub enum View<'a, V> {
     Error,
 }
 
-/// How a return type holds its value.
+/// How a return type holds the value that is cached.
 pub trait Shape {
     /// The return type.
     type Return;
-    /// What of it is cached.
+    /// The part of it that is cached.
     type Value;
-    /// A hit, until it is handed out.
+    /// A hit that was found and not returned yet.
     type Hit;
 
-    /// Looks at what was returned.
+    /// Borrows the cached part of a returned value.
     fn view(returned: &Self::Return) -> View<'_, Self::Value>;
-    /// Takes apart what was returned; an error comes back as it was.
+    /// Takes the cached part out of a returned value.
     ///
     /// # Errors
     ///
-    /// With what was returned, if it is an error.
+    /// The returned value, unchanged, if it is an error.
     fn into_outcome(returned: Self::Return) -> Result<Outcome<Self::Value>, Self::Return>;
-    /// What the function would have returned with this value.
+    /// The return value that holds this value.
     fn from_value(value: Self::Value) -> Self::Return;
-    /// What the function would have returned with a `None`; `None` where the return type has no such value.
+    /// The return value that holds a `None`, or `None` if the return type cannot hold one.
     fn from_none() -> Option<Self::Return>;
 
-    /// A copy of the value for others.
+    /// A copy of the value for the cache and for other callers.
     fn share(value: &Self::Value) -> SharedValue
     where
         Self::Value: CacheValue;
-    /// A hit, if what is shared is of this type.
+    /// A hit, if the shared outcome is of this type.
     fn hit(shared: SharedValue) -> Option<Self::Hit>
     where
         Self::Value: 'static;
-    /// What the function would have returned.
+    /// The return value that holds this hit.
     fn from_hit(hit: Self::Hit) -> Option<Self::Return>
     where
         Self::Value: CacheValue;
@@ -158,26 +163,26 @@ pub(crate) fn to_return<S: Shape + ?Sized>(outcome: Outcome<S::Value>) -> Option
     }
 }
 
-/// `Result<Option<T>, E>`: `Ok(Some)` is the value, `Ok(None)` is none.
+/// `Result<Option<T>, E>`: the value is in `Ok(Some)`, and `Ok(None)` is a `None`.
 #[derive(Debug)]
 pub struct ResultOption<T, E>(PhantomData<fn() -> (T, E)>);
 
-/// `Result<T, E>`: `Ok` is the value.
+/// `Result<T, E>`: the value is in `Ok`.
 #[derive(Debug)]
 pub struct ResultOf<T, E>(PhantomData<fn() -> (T, E)>);
 
-/// `Option<T>`: `Some` is the value.
+/// `Option<T>`: the value is in `Some`.
 #[derive(Debug)]
 pub struct OptionOf<T>(PhantomData<fn() -> T>);
 
-/// Anything else is the value itself.
+/// Any other type: the return value is the cached value.
 #[derive(Debug)]
 pub struct Plain<T>(PhantomData<fn() -> T>);
 
-/// A shape of which no more is known than that its value can be cached.
+/// The rest of a shape whose value may be any cacheable type.
 macro_rules! any_value {
     () => {
-        /// Known to be of the right type.
+        /// The shared outcome. Its type has been checked.
         type Hit = SharedValue;
 
         fn share(value: &Self::Value) -> SharedValue
@@ -196,7 +201,8 @@ macro_rules! any_value {
             let fits = match any.downcast_ref::<Outcome<Self::Value>>() {
                 Some(Outcome::Value(_)) => true,
                 Some(Outcome::None) => Self::from_none().is_some(),
-                // The other form, perhaps: then the look that a miss takes finds it.
+                // It may be of the second form. Then this counts as a miss here, and the look
+                // on the way of a miss finds it.
                 None => false,
             };
             fits.then_some(shared)
@@ -209,7 +215,7 @@ macro_rules! any_value {
         {
             let any: &dyn Any = &*shared;
             match any.downcast_ref::<Outcome<Self::Value>>()? {
-                // Cloned to where it is returned.
+                // Cloned straight into the return value, so that it is not moved again.
                 Outcome::Value(value) => Some(Self::from_value(value.clone())),
                 Outcome::None => Self::from_none(),
             }
@@ -217,7 +223,7 @@ macro_rules! any_value {
     };
 }
 
-/// A shape whose value is an `Arc` to the compiler's knowledge.
+/// A shape whose value is visibly an `Arc` in the function's signature.
 #[derive(Debug)]
 pub struct OfArc<S>(PhantomData<fn() -> S>);
 
@@ -266,7 +272,7 @@ where
 
     #[expect(
         clippy::inline_always,
-        reason = "most of it happens only to other forms"
+        reason = "the common form is one type check; other forms have a cold function"
     )]
     #[inline(always)]
     fn hit(shared: SharedValue) -> Option<Outcome<Arc<T>>> {
@@ -387,30 +393,32 @@ impl<T> Shape for Plain<T> {
     }
 }
 
-/// Finds the `Shape` of `R` by trait, so that every alias of `Result` and
-/// `Option` is seen through: `(&&&&ReturnType::<R>::NEW).shape()`.
+/// Finds the `Shape` of `R` by trait, so that it also finds it behind an alias of `Result`
+/// or `Option`: `(&&&&ReturnType::<R>::NEW).shape()`.
 ///
-/// Method look-up tries the receiver with the most references first, so the
-/// most specific shape that fits wins, and no two implementations overlap.
+/// Method look-up tries the receiver with the most references first. So the most specific
+/// shape that fits is found, and no two implementations overlap.
 #[derive(Debug)]
 pub struct ReturnType<R>(PhantomData<fn() -> R>);
 
 impl<R> ReturnType<R> {
-    /// The question.
+    /// The receiver of the method call.
     pub const NEW: Self = Self(PhantomData);
 }
 
 pub mod return_shape {
-    //! The traits that [`ReturnType`] is asked through, most specific first.
+    //! The traits that give a [`ReturnType`] its shape, the most specific one first.
     use super::{
         Any, Arc, OfArc, OptionOf, PhantomData, Plain, ResultOf, ResultOption, ReturnType,
     };
 
-    /// Asked before all but the first, by being a reference more than they are.
+    /// Visibly an `Arc`. Its receiver has one reference more than the one of `IsResultOption`.
+    /// Method look-up adds that reference after it has tried `IsResultOption`, and before it
+    /// removes references to try the others.
     pub trait IsOfArc {
-        /// The answer.
+        /// The shape.
         type Shape;
-        /// Gives the answer.
+        /// Returns the shape.
         fn shape(&self) -> Self::Shape;
     }
 
@@ -433,11 +441,11 @@ pub mod return_shape {
 
     macro_rules! ask {
         ($($question:ident: $receiver:ty => $shape:ident<$($generic:ident),+>;)+) => { $(
-            /// One of the questions.
+            /// Gives return types of one kind their shape.
             pub trait $question {
-                /// The answer.
+                /// The shape.
                 type Shape;
-                /// Gives the answer.
+                /// Returns the shape.
                 fn shape(&self) -> Self::Shape;
             }
 
@@ -459,15 +467,15 @@ pub mod return_shape {
 }
 
 pub mod return_failure {
-    //! The traits that [`ReturnType`] is asked through whether a value of it is a failure:
+    //! The traits that tell whether a returned value is a failure:
     //! `(&&ReturnType::<R>::NEW).failure()`.
     use super::ReturnType;
 
-    /// `Result`, whatever is in it.
+    /// Any `Result`: an `Err` is a failure.
     pub trait MayFail {
         /// The return type.
         type Return;
-        /// Gives the answer.
+        /// The function that tells whether a value is a failure.
         fn failure(&self) -> fn(&Self::Return) -> bool;
     }
 
@@ -478,11 +486,11 @@ pub mod return_failure {
         }
     }
 
-    /// Anything else.
+    /// Any other type: no value is a failure.
     pub trait NeverFails {
         /// The return type.
         type Return;
-        /// Gives the answer.
+        /// The function that tells whether a value is a failure.
         fn failure(&self) -> fn(&Self::Return) -> bool;
     }
 
@@ -500,7 +508,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     #[test]
-    fn the_last_who_has_a_value_takes_it_along() {
+    fn the_last_holder_of_a_value_takes_it_without_a_clone() {
         static CLONES: AtomicUsize = AtomicUsize::new(0);
         struct Counted;
         impl Clone for Counted {
@@ -516,7 +524,7 @@ mod tests {
         assert!(into_outcome::<Counted>(value).is_some());
         assert_eq!(CLONES.load(Relaxed), 1);
 
-        // In the other form, it is an `Arc` that is shared.
+        // In the second form, the `Arc` is shared, and nothing is cloned.
         let value: SharedValue = Arc::new(Counted);
         let outcome = into_outcome::<Arc<Counted>>(value);
         assert!(matches!(outcome, Some(Outcome::Value(_))));

@@ -1,4 +1,4 @@
-//! How the manual API stores one entry.
+//! The options of one entry in the API by hand.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::codec::Codec;
 use crate::error::Error;
 use crate::key::Key;
 
-/// How [`Cache::get_or_load`](crate::Cache::get_or_load) and
+/// The options with which [`Cache::get_or_load`](crate::Cache::get_or_load) and
 /// [`Cache::set`](crate::Cache::set) store an entry.
 ///
 /// ```
@@ -30,7 +30,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The cache's default ttl and codec, and no tags.
+    /// Options with the cache's default ttl and codec, and no tags.
     ///
     /// ```
     /// let options = cache_runtime::Options::new();
@@ -41,7 +41,8 @@ impl Options {
         Self::default()
     }
 
-    /// How long the entry may be served; jitter only shortens it. Not zero.
+    /// Sets the longest that the entry may be served. Jitter makes it shorter, never longer. With
+    /// zero, `set` returns an error, and `get_or_load` stores nothing.
     ///
     /// ```
     /// use std::time::Duration;
@@ -55,7 +56,7 @@ impl Options {
         self
     }
 
-    /// Adds a tag: the entry dies when it is invalidated.
+    /// Adds a tag. The entry is no longer served once one of its tags is invalidated.
     ///
     /// ```
     /// let options = cache_runtime::Options::new().tag("users").tag("staff");
@@ -67,8 +68,8 @@ impl Options {
         self
     }
 
-    /// How the value is written on a server. Left out, it is [what the cache
-    /// says](crate::CacheBuilder::codec). Whatever is there already is read as it was written.
+    /// Sets how the value is written on a server. The default is the [cache's
+    /// codec](crate::CacheBuilder::codec). An entry that exists already is read as it was written.
     ///
     /// ```
     /// use cache_runtime::{Codec, Options};
