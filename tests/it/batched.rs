@@ -88,23 +88,35 @@ async fn mgets(server: &RedisServer, count: u64) {
     until(async || server.calls("mget") >= count).await;
 }
 
+/// Makes 100 calls, all of which come before the server answers one, and checks that those that
+/// are not single reads share one command.
+async fn call_at_once<C>(server: &RedisServer, proxy: &mut Proxy, call: impl Fn(u64) -> C)
+where
+    C: Future<Output = ()> + Send + 'static,
+{
+    let before = server.calls("mget");
+    proxy.hold(Way::ToClient);
+    let mut callers = JoinSet::new();
+    for caller in 0..100 {
+        callers.spawn(call(caller));
+    }
+    mgets(server, before + SINGLE_READS).await;
+    proxy.heal().await;
+    callers.join_all().await;
+    assert_eq!(server.calls("mget"), before + SINGLE_READS + 1);
+}
+
 #[tokio::test]
 async fn callers_that_come_while_reads_are_under_way_share_one_command() {
     let server = RedisServer::start();
     let mut proxy = Proxy::start(server.port()).await;
     let rows = Rows::patient(&proxy.url());
     rows.warm(8).await;
-    let before = server.calls("mget");
-    proxy.hold(Way::ToClient);
-    let mut callers = JoinSet::new();
-    for caller in 0..100 {
+    call_at_once(&server, &mut proxy, |caller| {
         let rows = rows.clone();
-        callers.spawn(async move { rows.get(caller % 8).await });
-    }
-    mgets(&server, before + SINGLE_READS).await;
-    proxy.heal().await;
-    callers.join_all().await;
-    assert_eq!(server.calls("mget"), before + SINGLE_READS + 1);
+        async move { rows.get(caller % 8).await }
+    })
+    .await;
     assert_eq!((rows.loads(), rows.cache.stats().errors), (8, 0));
 }
 
@@ -138,17 +150,11 @@ async fn callers_of_one_key_that_share_a_command_decode_its_value_once() {
         assert_eq!(rows.counted(n).await, Ok(Counted(n)));
     }
     assert_eq!(DECODED.load(Ordering::SeqCst), 0);
-    let before = server.calls("mget");
-    proxy.hold(Way::ToClient);
-    let mut callers = JoinSet::new();
-    for caller in 0..100 {
+    call_at_once(&server, &mut proxy, |caller| {
         let (rows, n) = (rows.clone(), caller % keys);
-        callers.spawn(async move { assert_eq!(rows.counted(n).await, Ok(Counted(n))) });
-    }
-    mgets(&server, before + SINGLE_READS).await;
-    proxy.heal().await;
-    callers.join_all().await;
-    assert_eq!(server.calls("mget"), before + SINGLE_READS + 1);
+        async move { assert_eq!(rows.counted(n).await, Ok(Counted(n))) }
+    })
+    .await;
     // Once for each single read, and once for each key of the shared command.
     assert_eq!(DECODED.load(Ordering::SeqCst), SINGLE_READS + keys);
 }

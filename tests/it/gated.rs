@@ -8,7 +8,7 @@ use cache_tests::LIMIT;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// Counts events of the test, which another task waits for.
+/// A gate that one task of a test opens, and another passes once for each time.
 #[derive(Debug)]
 pub(crate) struct Gate(Semaphore);
 

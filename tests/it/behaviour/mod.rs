@@ -18,8 +18,8 @@ use cache_tests::{RedisServer, patient};
 /// A behaviour is an `async fn` of a [`Cache`], or of a [`CacheBuilder`] if it needs settings of
 /// its own.
 ///
-/// A backend is one line of the list: the name of the module with its tests; what has to run
-/// while the test does; and how a builder is pointed to that.
+/// A backend is one line of the list: the name of the module with its tests; what has to run for
+/// as long as the test; and how a builder is pointed to it.
 macro_rules! on_every_backend {
     ($($behaviour:ident)+) => {
         $crate::behaviour::on_backends! {
@@ -76,8 +76,8 @@ pub(crate) fn subject<Running, S: Subject>(
     S::new(point(builder(""), running))
 }
 
-/// A cache at `url` whose limits are longer than those of the tests: a caller that waits for
-/// ever makes its test fail, not only take longer.
+/// A cache at `url` whose limits are longer than a test waits: a caller that is stranded makes its
+/// test fail, and does not only make it slow.
 pub(crate) fn builder(url: &str) -> CacheBuilder {
     const PATIENCE: Duration = Duration::from_secs(60);
     patient(url)
