@@ -1,18 +1,18 @@
-//! A database double: rows of increasing versions, which several processes share.
+//! A stand-in for a database: rows of growing versions, which several processes share.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// Two numbers for each row, in a file: its *version*, which a commit counts up, and
-/// its *floor*, the version of the last update whose invalidation has returned.
+/// Two numbers for each row, in a file: its *version*, which a commit counts up, and its *floor*,
+/// the version of the last update whose invalidation has returned.
 ///
-/// One process at a time writes a row; all of them read it.
+/// One process writes a row; all of them read it.
 #[derive(Debug)]
 pub(crate) struct Database {
     file: File,
-    /// A commit reads and writes.
+    /// Held by a commit, which reads a version and writes the next.
     committing: Mutex<()>,
 }
 
@@ -20,7 +20,7 @@ const VERSION: u64 = 0;
 const FLOOR: u64 = 1;
 
 impl Database {
-    /// Opens the one in this folder, or makes it: every row has version 0.
+    /// Opens the database in this folder, or makes it. Then each row has version 0.
     pub(crate) fn open(folder: &Path) -> Self {
         let file = File::options()
             .read(true)
@@ -34,17 +34,17 @@ impl Database {
         }
     }
 
-    /// What is committed.
+    /// The committed version.
     pub(crate) fn version(&self, row: u32) -> u64 {
         self.get(row, VERSION)
     }
 
-    /// What a read that begins now must be as new as.
+    /// The version that a read which begins now must at least see.
     pub(crate) fn floor(&self, row: u32) -> u64 {
         self.get(row, FLOOR)
     }
 
-    /// Commits an update, and tells the row's new version.
+    /// Commits an update, and returns the row's new version.
     pub(crate) fn commit(&self, row: u32) -> u64 {
         let _one_at_a_time = self.committing.lock();
         let version = self.get(row, VERSION) + 1;
@@ -52,7 +52,7 @@ impl Database {
         version
     }
 
-    /// The invalidation that follows the commit of `version` has returned.
+    /// Notes that the invalidation after the commit of `version` has returned.
     pub(crate) fn promise(&self, row: u32, version: u64) {
         let _one_at_a_time = self
             .committing
@@ -62,12 +62,12 @@ impl Database {
         self.put(row, FLOOR, floor);
     }
 
-    /// A number stands there twice: two that differ are one that is being written.
+    /// Each number is stored twice. If the two differ, a write is under way: then read again.
     fn get(&self, row: u32, column: u64) -> u64 {
         loop {
             let mut bytes = [0; 16];
             match self.file.read_at(&mut bytes, place(row, column)) {
-                // No row so far down was ever written.
+                // The file ends before this row, which was never written.
                 Ok(0) => return 0,
                 Ok(16) => {
                     let (one, other) = bytes.split_at(8);
@@ -76,7 +76,7 @@ impl Database {
                     }
                 }
                 Ok(_) => {}
-                Err(error) => panic!("the rows cannot be read: {error}"),
+                Err(error) => panic!("cannot read the rows: {error}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A server that greets like Redis, and answers like nothing at all.
+//! A server that greets clients as Redis does, and then answers wrongly.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -7,17 +7,18 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What it does when it is asked for something.
+/// What the server does with a command that asks for data.
 #[derive(Debug, Clone)]
 pub(crate) enum Manner {
-    /// These bytes are the answer to each packet.
+    /// Sends these bytes for each packet.
     Says(Vec<u8>),
-    /// The same without a greeting: it does not even say which server it is.
+    /// The same without a greeting: a client never learns which server it is.
     SaysFromTheStart(Vec<u8>),
-    /// It never stops saying them.
+    /// Sends these bytes without end.
     Floods(Vec<u8>),
-    /// It listens, and says nothing.
+    /// Sends nothing.
     Listens,
+    /// Closes the connection.
     HangsUp,
 }
 
@@ -54,7 +55,7 @@ impl Drop for FakeServer {
     }
 }
 
-/// Until either side has had enough.
+/// Serves one client, until either side closes the connection.
 async fn serve(mut client: TcpStream, manner: Arc<Manner>) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -83,7 +84,7 @@ async fn serve(mut client: TcpStream, manner: Arc<Manner>) -> std::io::Result<()
     }
 }
 
-/// What a server says to the commands that set up a connection, several to a packet.
+/// The answers to the commands that set up a connection. A packet may have several of them.
 fn greeting(asked: &str) -> Vec<u8> {
     let mut answers = Vec::new();
     for word in asked.split("\r\n") {

@@ -1,10 +1,10 @@
-//! What a scenario measures, and what is promised of it.
+//! A measured figure, and the promise about it.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A busy machine may stretch any wait; four times is no noise any more.
+/// A busy machine makes waits longer. More than four times as long is not noise any more.
 const SLACK: f64 = 4.0;
 
 /// One measured figure, and its promise.
@@ -25,11 +25,16 @@ enum Amount {
 enum Promise {
     Zero,
     Millis(f64),
-    /// Bounded by something else than a number of ours; shown for the record.
+    /// No promise: the figure is only shown.
     Shown,
 }
 
 impl Figure {
+    /// Calls that did not end as they would without a cache.
+    pub(crate) fn broken(seen: u64) -> Self {
+        Self::none("errors, panics and hangs", seen)
+    }
+
     /// How often something happened that must not happen.
     pub(crate) fn none(what: &str, seen: u64) -> Self {
         Self {
@@ -39,7 +44,7 @@ impl Figure {
         }
     }
 
-    /// In so many tries.
+    /// Adds the number of tries.
     pub(crate) fn of(mut self, tries: u64) -> Self {
         if let Amount::Count { of, .. } = &mut self.amount {
             *of = Some(tries);
@@ -47,7 +52,7 @@ impl Figure {
         self
     }
 
-    /// How long something took that is promised to take no longer than `limit`.
+    /// How long something took. The promise is `limit`.
     pub(crate) fn within(what: &str, took: Duration, limit: Duration) -> Self {
         Self {
             what: what.to_owned(),
@@ -56,7 +61,7 @@ impl Figure {
         }
     }
 
-    /// How long something took that nothing is promised of.
+    /// How long something took about which there is no promise.
     pub(crate) fn shown(what: &str, took: Duration) -> Self {
         Self {
             what: what.to_owned(),
@@ -65,7 +70,7 @@ impl Figure {
         }
     }
 
-    /// Whether the promise is kept, as far as a busy machine can tell.
+    /// Whether the promise is kept, with slack for a busy machine.
     pub(crate) fn holds(&self) -> bool {
         match (&self.amount, &self.promise) {
             (Amount::Count { seen, .. }, Promise::Zero) => *seen == 0,
@@ -74,13 +79,13 @@ impl Figure {
         }
     }
 
-    /// Whether another try may show what the promise is about: a wait may be the machine's, and
-    /// old data never are.
+    /// Whether another try may have a better result: a busy machine makes waits longer, and never
+    /// makes data stale.
     pub(crate) fn may_be_noise(&self) -> bool {
         matches!(self.promise, Promise::Millis(_))
     }
 
-    /// Whether it is kept with slack only: for the eyes of who reads the table.
+    /// Whether the promise is kept with slack only. The table says so.
     pub(crate) fn is_strained(&self) -> bool {
         matches!(
             (&self.amount, &self.promise),

@@ -1,10 +1,10 @@
-//! The fault suite: what the cache promises, while everything around it fails.
+//! The fault suite: whether the cache keeps its promises while servers, networks and processes
+//! fail.
 //!
-//! `cargo xtask faults` runs it in full and prints a table; within `cargo test` it
-//! runs in a short form. Each scenario has a process of its own, so that one that
-//! hangs or crashes is a row of the table and not the end of it, and runs once more
-//! for each mechanism that its promises stand on, without that mechanism: then its
-//! figure must be bad.
+//! `cargo xtask faults` runs it in full and prints a table; `cargo test` runs a short form. Each
+//! scenario has a process of its own, so that a scenario that hangs or crashes is one row of the
+//! table and does not end the suite. Each scenario also runs once more without each mechanism
+//! that its promises stand on: then its figure must be bad.
 
 mod database;
 mod fake;
@@ -21,13 +21,13 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some(suite::COMMAND) => {
-            let _away = suite::rules_taken_away();
+            let _away = suite::take_rules_away();
             panics::count();
             suite::run_one(arguments);
             ExitCode::SUCCESS
         }
         Some(peer::COMMAND) => {
-            let _away = suite::rules_taken_away();
+            let _away = suite::take_rules_away();
             panics::count();
             suite::runtime().block_on(peer::serve(arguments));
             ExitCode::SUCCESS

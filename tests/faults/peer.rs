@@ -1,12 +1,11 @@
 //! Another process on the same server and the same rows: this program, started again.
 //!
-//! It is told what to do line by line, and answers each with a line; it ends when
-//! nobody is left to tell it.
+//! It reads orders line by line, and answers each with a line. It ends when its standard input
+//! does.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -17,19 +16,19 @@ use crate::rows::{Mix, Row, Rows, Tally};
 /// Begins the arguments of a peer.
 pub(crate) const COMMAND: &str = "peer";
 
-/// Ends the arguments of one with longer limits than a program has by default.
+/// Ends the arguments of a peer with longer limits than a program has by default.
 const PATIENT: &str = "patient";
 
-/// What a peer does.
+/// What a peer is to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Order {
     Read(Range<u32>),
     Write(Range<u32>),
     Mix(Mix),
-    /// Commit an update of each row, and never get to its invalidation. Nothing is
-    /// answered before all of them have committed.
+    /// Commit an update of each row, and never reach its invalidation. The peer answers when all
+    /// of them have committed.
     CommitAndHang(Range<u32>),
-    /// Count the rows that are not the newest.
+    /// Count the rows that are not read as they are now.
     Stuck(Range<u32>),
 }
 
@@ -41,78 +40,55 @@ struct Answer {
 
 /// Another process, as seen from this one.
 #[derive(Debug)]
-pub(crate) struct Peer {
-    process: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
+pub(crate) struct Peer(cache_tests::Peer);
 
 impl Peer {
-    /// Starts it. It lacks the same mechanism as this process.
+    /// Starts a peer. It lacks the same mechanisms as this process.
     pub(crate) fn start(url: &str, folder: &Path) -> Self {
         Self::launch(url, folder, "")
     }
 
-    /// The same, for scenarios in which the server does not fail: a busy machine is not to
-    /// look as if it did.
+    /// Starts a peer for scenarios in which the server does not fail.
     pub(crate) fn patient(url: &str, folder: &Path) -> Self {
         Self::launch(url, folder, PATIENT)
     }
 
     fn launch(url: &str, folder: &Path, limits: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().expect("our own program"))
-            .args([COMMAND, url])
-            .arg(folder)
-            .arg(limits)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("our own program starts");
-        Self {
-            orders: process.stdin.take().expect("it is piped"),
-            answers: BufReader::new(process.stdout.take().expect("it is piped")),
-            process,
-        }
+        Self(cache_tests::Peer::start(
+            Command::new(std::env::current_exe().expect("our own program"))
+                .args([COMMAND, url])
+                .arg(folder)
+                .arg(limits),
+        ))
     }
 
-    /// Tells it what to do, and does not wait.
+    /// Gives the peer an order, and does not wait.
     pub(crate) fn tell(&mut self, order: &Order) {
         let order = serde_json::to_string(order).expect("plain data");
-        writeln!(self.orders, "{order}").expect("the peer listens");
+        self.0.tell(&order);
     }
 
-    /// Waits for it; what it has seen since it was started.
+    /// Waits for the answer: what the peer has counted since it was started.
     pub(crate) fn tally(&mut self) -> Tally {
         self.answer().tally
     }
 
-    /// The same for [`Order::Stuck`].
+    /// Waits for the answer to [`Order::Stuck`].
     pub(crate) fn stuck(&mut self) -> u64 {
         self.answer().stuck
     }
 
+    /// Ends the peer as `kill -9` does.
+    pub(crate) fn kill(self) {
+        self.0.kill();
+    }
+
     fn answer(&mut self) -> Answer {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).expect("the peer speaks");
+        let line = self.0.answer();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 }
-impl Peer {
-    /// Ends it as `kill -9` does.
-    pub(crate) fn kill(mut self) {
-        self.process.kill().expect("our own child");
-        self.process.wait().expect("our own child");
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The peer's own side.
+/// What the process of a peer does.
 pub(crate) async fn serve(mut arguments: impl Iterator<Item = String>) {
     let url = arguments.next().expect("a URL");
     let folder = PathBuf::from(arguments.next().expect("a folder"));
@@ -131,7 +107,7 @@ pub(crate) async fn serve(mut arguments: impl Iterator<Item = String>) {
                 break;
             }
         }
-        // Whoever started this is gone, so nobody waits for what is under way.
+        // The process that has started this one has ended.
         std::process::exit(0);
     });
     while let Some(order) = orders.recv().await {

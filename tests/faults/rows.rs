@@ -1,4 +1,4 @@
-//! Cached access to the rows, and the checker: what each read had to be as new as.
+//! Cached access to the rows, and the checker: it knows how new each read has to be.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -18,10 +18,12 @@ use tokio::task::JoinSet;
 
 use crate::database::Database;
 
-/// A call that takes longer hangs.
+const NAMESPACE: &str = "faults";
+
+/// A call that takes longer counts as hung.
 pub(crate) const HUNG: Duration = Duration::from_secs(5);
 
-/// Rows that are so far apart have a shelf each.
+/// Rows that are this far apart are on different shelves.
 pub(crate) const A_SHELF: u32 = 10;
 
 /// The number of a row. Ten of them share a shelf, which is a tag.
@@ -34,24 +36,24 @@ impl Row {
     }
 }
 
-/// A row as it is read.
+/// What a read of a row yields.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Content {
     version: u64,
-    /// Makes entries large where memory is to run out.
+    /// Makes entries large, for scenarios in which memory runs out.
     padding: String,
 }
 
-/// How a process reaches the rows: the database they are in, and a cache before it.
+/// The rows as a process sees them: their database, and a cache in front of it.
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub(crate) cache: Cache,
     pub(crate) database: Database,
-    /// The longest that the database takes to answer.
+    /// The longest time that the database takes to answer.
     latency: Duration,
     padding: usize,
     random: AtomicU64,
-    /// Whether the database answers at once, since nothing meets anything any more.
+    /// True once reads and updates do not meet any more: then the database answers at once.
     at_rest: AtomicBool,
     tally: Counted,
 }
@@ -65,25 +67,26 @@ struct Counted {
     longest_nanos: AtomicU64,
 }
 
-/// What a checker saw.
+/// What the checker of a process has counted.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) reads: u64,
     pub(crate) writes: u64,
-    /// Reads that yielded what an invalidation, returned before they began, was about.
+    /// Reads that yielded a version from before an invalidation that had returned before they
+    /// began.
     pub(crate) stale: u64,
     pub(crate) hung: u64,
-    /// Panics of this process, wherever they were.
+    /// Panics of this process, in any task.
     pub(crate) panics: u64,
-    /// How many reads the cache answered.
+    /// Reads that the cache answered.
     pub(crate) hits: u64,
-    /// How many failures the cache counted.
+    /// Failures that the cache has counted.
     pub(crate) reported: u64,
     pub(crate) longest: Duration,
 }
 
 impl Tally {
-    /// What several processes saw.
+    /// The tally of two processes.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             reads: self.reads + other.reads,
@@ -97,27 +100,27 @@ impl Tally {
         }
     }
 
-    /// Calls that did not end as a call without a cache does. (That none returned an
-    /// error is in the types of [`Rows`]' functions.)
+    /// Calls that did not end as a call without a cache does. None can have returned an error:
+    /// the functions of [`Rows`] have no error type.
     pub(crate) fn broken(&self) -> u64 {
         self.panics + self.hung
     }
 }
 
-/// Who does how much at the same time; see [`Rows::mix`].
+/// How many readers and writers are at work at the same time; see [`Rows::mix`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Mix {
     pub(crate) rows: u32,
-    /// The number of a row is that of the one before and this.
+    /// The distance between the number of one row and that of the next.
     pub(crate) apart: u32,
     pub(crate) readers: u32,
-    /// The writers of this process, among those of all: each has rows of its own.
+    /// The writers of this process, among those of all processes. Each writer has rows of its own.
     pub(crate) writers: Range<u32>,
     pub(crate) all_writers: u32,
     pub(crate) lasts: Duration,
 }
 
-/// The steps of an update, up to which it gets before it ends as it does.
+/// How an update ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ends {
     Well,
@@ -176,8 +179,8 @@ impl Rows {
         version
     }
 
-    /// An update with await points before and after its commit, which itself is under
-    /// way in the database for a while: nobody who drops this takes it back.
+    /// An update with await points before and after its commit. The commit takes a while in the
+    /// database, and goes on there when this future is dropped.
     #[cache_invalidate("row:<row>", cache = self.cache)]
     pub(crate) async fn update_slowly(
         self: &Arc<Self>,
@@ -195,9 +198,9 @@ impl Rows {
         });
         match ends {
             Ends::Well => {}
-            // The connection broke: what became of the commit is not known.
+            // The connection broke: the program does not know whether the commit happens.
             Ends::Err => return Err("connection lost"),
-            // As a panic, but without its message, since it is meant.
+            // A panic without its message, since it is on purpose.
             Ends::Panic => std::panic::resume_unwind(Box::new("connection lost")),
         }
         let version = commit.await.expect("a commit does not panic");
@@ -205,7 +208,7 @@ impl Rows {
         Ok(version)
     }
 
-    /// An update that commits, and never gets to its invalidation.
+    /// An update that commits, and never reaches its invalidation.
     #[cache_invalidate("row:<row>", fence = "2s", cache = self.cache)]
     pub(crate) async fn update_and_hang(&self, row: Row, committed: &Semaphore) -> u64 {
         let version = self.database.commit(row.0);
@@ -214,13 +217,13 @@ impl Rows {
         version
     }
 
-    /// A step of a transaction: what it changes is committed by somebody else, later.
+    /// A step of a transaction. The caller commits it later.
     #[cache_invalidate("row:<row>", cache = self.cache)]
     pub(crate) async fn stage(&self, row: Row) {
         self.pause().await;
     }
 
-    /// Reads a row, and checks what it gets.
+    /// Reads a row, and checks how new the result is.
     pub(crate) async fn read(&self, row: u32) {
         let floor = self.database.floor(row);
         if let Some(Ok(content)) = self.observe(self.find(Row(row))).await
@@ -231,8 +234,8 @@ impl Rows {
         self.tally.reads.fetch_add(1, SeqCst);
     }
 
-    /// Updates a row, by its own name or its shelf's, and from then on expects every
-    /// reader to see it.
+    /// Updates a row, and invalidates its own name or that of its shelf. From then on each read
+    /// must see the update.
     pub(crate) async fn write(&self, row: u32) {
         let written = if self.random().is_multiple_of(2) {
             self.observe(self.update(Row(row))).await
@@ -245,7 +248,7 @@ impl Rows {
         self.tally.writes.fetch_add(1, SeqCst);
     }
 
-    /// Waits for a call; `None` if it panics or hangs.
+    /// Waits for a call. `None` if it panics or hangs.
     async fn observe<T>(&self, call: impl Future<Output = T>) -> Option<T> {
         let began = Instant::now();
         let mut call = pin!(call);
@@ -253,7 +256,7 @@ impl Rows {
             match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
                 Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
                 Ok(Poll::Pending) => Poll::Pending,
-                // Counted by the panic hook, as those are that nobody waits for.
+                // The panic hook counts it, as it counts those of background tasks.
                 Err(_) => Poll::Ready(None),
             }
         });
@@ -266,7 +269,7 @@ impl Rows {
         })
     }
 
-    /// Reads every row twice, so that it is in the cache if anything is.
+    /// Reads each row twice, so that it is in the cache.
     pub(crate) async fn warm(&self, rows: Range<u32>) {
         for row in rows {
             self.read(row).await;
@@ -274,7 +277,7 @@ impl Rows {
         }
     }
 
-    /// How many rows are read as they were once: at rest, none.
+    /// How many rows are not read as they are now. At rest there must be none.
     pub(crate) async fn stuck(&self, rows: impl IntoIterator<Item = u32>) -> u64 {
         self.at_rest.store(true, SeqCst);
         let mut stuck = 0;
@@ -289,8 +292,7 @@ impl Rows {
         stuck
     }
 
-    /// Reads and updates rows at random, as many at a time as there are readers and
-    /// writers.
+    /// Reads and updates rows at random: each reader and each writer one at a time.
     pub(crate) async fn mix(self: &Arc<Self>, mix: Mix) {
         let until = Instant::now() + mix.lasts;
         let mut tasks = JoinSet::new();
@@ -299,7 +301,7 @@ impl Rows {
             tasks.spawn(async move {
                 while Instant::now() < until {
                     rows.read(rows.below(count) * apart).await;
-                    // A hit in process need not wait, and then nobody else would run.
+                    // A hit in process does not wait, so without this no other task would run.
                     tokio::task::yield_now().await;
                 }
             });
@@ -311,7 +313,7 @@ impl Rows {
                 while Instant::now() < until {
                     let row = rows.below(count / step) * step + writer;
                     rows.write(row * apart).await;
-                    // So long that there is something to be hit meanwhile.
+                    // Long enough for hits in between.
                     tokio::time::sleep(Duration::from_millis(u64::from(rows.below(12)))).await;
                 }
             });
@@ -333,11 +335,11 @@ impl Rows {
         }
     }
 
-    /// Up to the database's latency.
+    /// Pauses for a random time, up to the database's latency.
     pub(crate) async fn pause(&self) {
         let limit = u32::try_from(self.latency.as_micros()).unwrap_or(u32::MAX);
         let pause = Duration::from_micros(u64::from(self.below(limit.max(1))));
-        // The timer counts in whole milliseconds.
+        // The timer rounds up to whole milliseconds.
         if pause < Duration::from_millis(1) || self.at_rest.load(SeqCst) {
             tokio::task::yield_now().await;
         } else {
@@ -359,14 +361,13 @@ impl Rows {
     }
 }
 
-/// With the limits that a program has by default.
+/// A cache with the limits that a program has by default.
 pub(crate) fn cache(url: &str) -> CacheBuilder {
-    Cache::builder().url(url).namespace("faults")
+    Cache::builder().url(url).namespace(NAMESPACE)
 }
 
-/// For scenarios without an outage: a busy machine is not to look like one.
+/// A cache for scenarios in which the server does not fail.
 pub(crate) fn patient(url: &str) -> Cache {
-    let patience = Duration::from_secs(60);
-    let builder = cache(url).op_timeout(patience).connect_timeout(patience);
+    let builder = cache_tests::patient(url).namespace(NAMESPACE);
     builder.build().expect("a cache")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::Read;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,14 +16,15 @@ use crate::scenarios::{SCENARIOS, Scenario};
 /// Begins the arguments of a process that runs one scenario.
 pub(crate) const COMMAND: &str = "scenario";
 
-/// Names the mechanisms that a process lacks, and that its peers lack too.
+/// The environment variable that names the mechanisms to take away. A process hands it on to its
+/// peers.
 const WITHOUT: &str = "FAULTS_WITHOUT";
 const AND: &str = " + ";
 
-/// A scenario that is not over by then is broken.
+/// A scenario that takes longer is broken.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How much is done.
+/// How much a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Size {
     Short,
@@ -39,18 +40,18 @@ impl Size {
     }
 }
 
-/// What one process found.
+/// The figures of one process, or how it broke down.
 type Found = Result<Vec<Figure>, String>;
 
-/// One scenario, and what became of it with and without its mechanisms.
+/// One scenario, and what was found with and without its mechanisms.
 struct Report {
     scenario: &'static Scenario,
     found: Option<Found>,
-    /// In the order of its guards.
+    /// Without the mechanisms, in the order of the guards.
     sabotaged: Vec<Option<Found>>,
 }
 
-/// One process to be run: a scenario, and which of its guards is taken away.
+/// One process to run: a scenario, and the guard whose mechanisms are taken away.
 #[derive(Clone, Copy)]
 struct Job {
     scenario: usize,
@@ -66,8 +67,9 @@ pub(crate) fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
-/// What the parent of this process took away, for as long as the guard lives.
-pub(crate) fn rules_taken_away() -> Vec<sabotage::Guard> {
+/// Takes away the mechanisms that the parent of this process has named, for as long as the result
+/// lives.
+pub(crate) fn take_rules_away() -> Vec<sabotage::Guard> {
     let names = std::env::var(WITHOUT).unwrap_or_default();
     let away = Rule::ALL
         .into_iter()
@@ -93,7 +95,7 @@ pub(crate) fn run_one(mut arguments: impl Iterator<Item = String>) {
         .unwrap_or_else(|| panic!("no such scenario: {name}"));
     let runtime = runtime();
     let figures = runtime.block_on((scenario.run)(size));
-    // What hangs in the background is not waited for.
+    // A task that hangs in the background must not keep the process.
     runtime.shutdown_background();
     println!("{}", serde_json::to_string(&figures).expect("plain data"));
 }
@@ -128,8 +130,8 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
             size: Size::Short,
         })
     });
-    // Figures that are to be looked at are measured one after the other; most of the
-    // time goes by waiting, so that those that are only checked share the machine.
+    // Scenarios whose figures are shown run one after the other. Most of their time is waiting, so
+    // those whose figures are only checked share the machine.
     match size {
         Size::Full => {
             work(whole.collect(), 1, &mut reports);
@@ -148,7 +150,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
         verdict.len()
     );
     if awaiting > 0 {
-        println!("{awaiting} more are not counted: they wait for what the runtime lacks");
+        println!("{awaiting} more do not count: they wait for a part of the runtime");
     }
     for broken in &verdict {
         println!("\nbroken: {broken}");
@@ -166,7 +168,7 @@ impl Report {
     }
 }
 
-/// What the command line asks for, in the words of other test programs.
+/// What the command line asks for. The options are those of other test programs.
 struct Chosen {
     size: Size,
     filters: Vec<String>,
@@ -174,7 +176,7 @@ struct Chosen {
 }
 
 impl Chosen {
-    /// `None` if the scenarios were to be listed only.
+    /// `None` if the command line asks for a list of the scenarios.
     fn read(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
         let mut chosen = Self {
             size: Size::Short,
@@ -237,8 +239,8 @@ fn work(jobs: VecDeque<Job>, lanes: usize, reports: &mut [Report]) {
     });
 }
 
-/// A race that is lost without its mechanism is lost by chance, and a busy machine may stretch
-/// a wait without end: both have three tries. What is stale is stale at the first.
+/// Without its mechanism a race is lost only by chance, and a busy machine may make a wait longer:
+/// both are tried up to three times. Stale data count at once.
 fn tried(scenario: &Scenario, job: Job) -> Found {
     let mut found = in_a_process(scenario, job);
     for _ in 0..2 {
@@ -271,7 +273,7 @@ fn in_a_process(scenario: &Scenario, job: Job) -> Found {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // What failed is said in the message.
+        // The message says what has failed.
         .env("RUST_BACKTRACE", "0");
     if let Some(guard) = job.guard {
         command.env(WITHOUT, named(scenario.guards[guard].0));
@@ -279,17 +281,9 @@ fn in_a_process(scenario: &Scenario, job: Job) -> Found {
     let mut process = command.spawn().expect("our own program starts");
     let mut output = process.stdout.take().expect("it is piped");
     let mut errors = process.stderr.take().expect("it is piped");
-    // Read while the process runs: it must not wait for us.
-    let reading = std::thread::spawn(move || {
-        let mut text = String::new();
-        let _ = output.read_to_string(&mut text);
-        text
-    });
-    let reading_errors = std::thread::spawn(move || {
-        let mut text = String::new();
-        let _ = errors.read_to_string(&mut text);
-        text
-    });
+    // Read while the process runs: it would wait when a pipe is full.
+    let reading = std::thread::spawn(move || read_all(&mut output));
+    let reading_errors = std::thread::spawn(move || read_all(&mut errors));
     let began = Instant::now();
     let status = loop {
         match process.try_wait().expect("our own child") {
@@ -310,14 +304,20 @@ fn in_a_process(scenario: &Scenario, job: Job) -> Found {
     let last = output.lines().last().unwrap_or_default();
     let figures: Vec<Figure> =
         serde_json::from_str(last).map_err(|_| format!("ended with {status}\n{errors}"))?;
-    // Why a figure is bad may be said there.
+    // The errors may say why a figure is bad.
     if job.guard.is_none() && !figures.iter().all(Figure::holds) && !errors.is_empty() {
         eprintln!("{}:\n{errors}", scenario.name);
     }
     Ok(figures)
 }
 
-/// The table, and what is broken.
+fn read_all(pipe: &mut impl Read) -> String {
+    let mut text = String::new();
+    let _ = pipe.read_to_string(&mut text);
+    text
+}
+
+/// The table, and a line for each promise that is broken.
 fn tabulate(reports: &[Report]) -> (String, Vec<String>) {
     let mut table = String::from(
         "| scenario | what is measured | figure | promised | kept | without its mechanism |\n\
@@ -339,7 +339,7 @@ fn tabulate(reports: &[Report]) -> (String, Vec<String>) {
             }
         };
         if figures.is_empty() {
-            let awaits = awaits.expect("only what cannot be run measures nothing");
+            let awaits = awaits.expect("each scenario that runs measures something");
             let _ = writeln!(table, "| {name} | | not run | 0 | not yet: {awaits} | |");
         }
         for figure in figures {
@@ -365,7 +365,7 @@ fn tabulate(reports: &[Report]) -> (String, Vec<String>) {
                         without.push(format!("{rules}: **{amount}**"));
                         if awaits.is_none() {
                             broken.push(format!(
-                                "{name}: without {rules} nobody notices: {what}: {amount}"
+                                "{name}: without {rules} the promise is kept all the same: {what}: {amount}"
                             ));
                         }
                     }
@@ -379,14 +379,16 @@ fn tabulate(reports: &[Report]) -> (String, Vec<String>) {
         }
         for guarded in guards.iter().flat_map(|(_, guarded)| *guarded) {
             if !figures.iter().any(|figure| figure.what == *guarded) {
-                broken.push(format!("{name}: `{guarded}` is guarded, and not measured"));
+                broken.push(format!(
+                    "{name}: `{guarded}` is guarded and is not measured"
+                ));
             }
         }
     }
     (table, broken)
 }
 
-/// What a figure is without its mechanism; an error if the promise holds all the same.
+/// A figure without its mechanism. An error if the promise is kept all the same.
 fn shown_sabotage(what: &str, sabotaged: Option<&Found>) -> Result<String, String> {
     match sabotaged {
         None => Err("was not tried".to_owned()),

@@ -1,10 +1,17 @@
-//! What is wrong shows as an error where there is somebody to tell, and as a
-//! miss where there is not.
+//! Wrong input is an error of [`Cache`]'s methods, and a miss of annotated functions.
 
 use std::time::Duration;
 
-use cache_runtime::{Cache, Options, cached};
+use cache_runtime::{Cache, CacheBuilder, Options, cached};
 use cache_tests::RedisServer;
+
+use crate::behaviour::on_every_backend;
+
+on_every_backend! {
+    a_default_ttl_of_zero_is_refused
+    a_ttl_of_zero_is_refused
+    a_key_of_100_kb_is_a_miss_for_functions_and_an_error_for_methods
+}
 
 #[cached(key = "length:<text>", ttl = 60, cache = cache, skip(cache))]
 async fn length(cache: &Cache, text: &str) -> usize {
@@ -15,7 +22,7 @@ fn cache(url: &str) -> Cache {
     Cache::builder().url(url).namespace("test").build().unwrap()
 }
 
-/// Annotated functions work, however often, and `cache` has nothing to do with it.
+/// Checks that an annotated function works, and that each call is a miss.
 async fn check_only_misses(cache: &Cache) {
     for _ in 0..3 {
         assert_eq!(length(cache, "four").await, 4);
@@ -25,7 +32,7 @@ async fn check_only_misses(cache: &Cache) {
 }
 
 #[test]
-fn a_wrong_url_is_refused_and_what_is_allowed_is_said() {
+fn an_invalid_url_is_refused_and_the_error_says_which_are_valid() {
     for url in [
         "http://:secret@localhost",
         "",
@@ -41,8 +48,8 @@ fn a_wrong_url_is_refused_and_what_is_allowed_is_said() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_not_there_is_a_miss_and_an_error_by_hand() {
-    // Nothing listens on port 1, and no name server knows `invalid`.
+async fn a_host_that_is_not_there_is_a_miss_for_functions_and_an_error_for_methods() {
+    // Nothing listens on port 1, and no host's name ends in `invalid`.
     for url in ["redis://127.0.0.1:1", "redis://nowhere.invalid"] {
         let cache = cache(url);
         check_only_misses(&cache).await;
@@ -52,7 +59,7 @@ async fn a_host_that_is_not_there_is_a_miss_and_an_error_by_hand() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_a_miss_and_an_error_by_hand() {
+async fn a_wrong_password_is_a_miss_for_functions_and_an_error_for_methods() {
     let server = RedisServer::builder().password("sesame").start();
     let port = server.port();
     for url in [
@@ -67,8 +74,8 @@ async fn a_wrong_password_is_a_miss_and_an_error_by_hand() {
     }
 }
 
-/// What somebody else put into the slot is loaded over.
-async fn check_mended(spoil: impl AsyncFnOnce(&RedisServer, &Cache)) {
+/// Spoils a slot, and checks that the next call loads and stores again.
+async fn check_replaced(spoil: impl AsyncFnOnce(&RedisServer, &Cache)) {
     let server = RedisServer::start();
     let cache = cache(&server.url());
     assert_eq!(length(&cache, "four").await, 4);
@@ -82,16 +89,16 @@ async fn check_mended(spoil: impl AsyncFnOnce(&RedisServer, &Cache)) {
 }
 
 #[tokio::test]
-async fn garbage_in_a_slot_is_loaded_over() {
+async fn garbage_in_a_slot_is_replaced() {
     for garbage in ["", "E", "garbage", "E\u{1}234567890", "L\u{1}"] {
-        check_mended(async |server, _| server.query(&["SET", "test:e:length:'four'", garbage]))
+        check_replaced(async |server, _| server.query(&["SET", "test:e:length:'four'", garbage]))
             .await;
     }
 }
 
 #[tokio::test]
-async fn a_truncated_entry_is_loaded_over() {
-    check_mended(async |server, _| {
+async fn a_truncated_entry_is_replaced() {
+    check_replaced(async |server, _| {
         let slot = "test:e:length:'four'";
         let entry: Vec<u8> = server.query(&["GET", slot]);
         let half = &entry[..entry.len() / 2];
@@ -106,8 +113,8 @@ async fn a_truncated_entry_is_loaded_over() {
 }
 
 #[tokio::test]
-async fn a_value_of_another_type_is_loaded_over() {
-    check_mended(async |_, cache| {
+async fn a_value_of_another_type_is_replaced() {
+    check_replaced(async |_, cache| {
         let options = Options::new();
         cache
             .set("length:'four'", &"four".to_owned(), options)
@@ -118,49 +125,41 @@ async fn a_value_of_another_type_is_loaded_over() {
 }
 
 #[tokio::test]
-async fn a_slot_that_is_no_string_is_a_miss() {
+async fn a_slot_that_is_not_a_string_is_a_miss() {
     let server = RedisServer::start();
     let cache = cache(&server.url());
     let _: u64 = server.query(&["RPUSH", "test:e:length:'four'", "a list"]);
     check_only_misses(&cache).await;
 }
 
-#[tokio::test]
-async fn a_ttl_of_zero_is_refused() {
-    let server = RedisServer::start();
-    for url in ["memory:", &server.url()] {
-        let error = Cache::builder()
-            .url(url)
-            .default_ttl(Duration::ZERO)
-            .build()
-            .unwrap_err();
-        assert!(error.is_config(), "{error:?}");
+async fn a_default_ttl_of_zero_is_refused(builder: CacheBuilder) {
+    let error = builder.default_ttl(Duration::ZERO).build().unwrap_err();
+    assert!(error.is_config(), "{error:?}");
+}
 
-        let cache = cache(url);
-        let options = Options::new().ttl(Duration::ZERO);
-        let error = cache.set("a", &1, options).await.unwrap_err();
-        assert!(error.is_config(), "{error:?}");
-        assert!(!cache.exists("a").await.unwrap());
-    }
+async fn a_ttl_of_zero_is_refused(cache: Cache) {
+    let options = Options::new().ttl(Duration::ZERO);
+    let error = cache.set("a", &1, options).await.unwrap_err();
+    assert!(error.is_config(), "{error:?}");
+    assert!(!cache.exists("a").await.unwrap());
 }
 
 #[tokio::test]
-async fn a_key_of_100_kb_is_a_miss_and_an_error_by_hand() {
+async fn a_key_of_100_kb_is_not_sent_to_the_server() {
     let server = RedisServer::start();
+    length(&cache(&server.url()), &"x".repeat(100_000)).await;
+    assert_eq!(server.commands_processed(), 0);
+}
+
+async fn a_key_of_100_kb_is_a_miss_for_functions_and_an_error_for_methods(cache: Cache) {
     let long = "x".repeat(100_000);
-    for url in ["memory:", &server.url()] {
-        let cache = cache(url);
-        for _ in 0..2 {
-            assert_eq!(length(&cache, &long).await, 100_000);
-        }
-        assert_eq!(cache.stats().hits, 0);
-        assert_eq!(cache.stats().errors, 2);
-        let error = cache
-            .set(long.as_str(), &1, Options::new())
-            .await
-            .unwrap_err();
-        assert!(error.is_key(), "{error:?}");
-        assert!(error.to_string().len() < 300, "the message is for people");
+    for _ in 0..2 {
+        assert_eq!(length(&cache, &long).await, 100_000);
     }
-    assert!(server.keys().is_empty());
+    assert_eq!(cache.stats().hits, 0);
+    assert_eq!(cache.stats().errors, 2);
+    let set = cache.set(long.as_str(), &1, Options::new());
+    let error = set.await.unwrap_err();
+    assert!(error.is_key(), "{error:?}");
+    assert!(error.to_string().len() < 300, "the message shows not all");
 }

@@ -1,57 +1,56 @@
-//! An update behind a fence: what is loaded meanwhile is not stored, whatever becomes of the
-//! update, and of its process.
+//! Updates behind a fence: what is loaded meanwhile is not stored, however the update ends, and
+//! if its process dies too.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cache_runtime::{Cache, Options, cache_invalidate, cached};
-use cache_tests::RedisServer;
-use tokio::sync::Semaphore;
+use cache_tests::{Peer, RedisServer, until};
 use tokio::task::JoinHandle;
 
-use crate::behaviour::{builder, on_both_tiers};
-use crate::gated::LIMIT;
+use crate::behaviour::{builder, on_every_backend};
+use crate::gated::{Gate, answer};
 
-on_both_tiers! {
+on_every_backend! {
     behind_a_fence_reads_load_and_do_not_store
     a_tag_can_be_behind_a_fence
-    an_entry_from_before_the_fence_is_gone
-    a_load_that_began_before_the_fence_is_not_shared_with_those_who_come_after
-    readers_behind_a_fence_share_a_load_that_has_not_begun
-    the_last_of_two_writers_takes_the_fence_along
-    after_an_error_the_fence_is_left_to_expire
-    after_a_panic_the_fence_is_left_to_expire
-    after_its_caller_gave_up_the_fence_is_left_to_expire
-    a_fence_is_over_at_its_deadline_after_an_error
-    an_invalidation_spares_the_fence
+    an_entry_from_before_the_fence_is_not_served
+    a_load_from_before_the_fence_is_not_shared_with_later_callers
+    callers_behind_a_fence_share_a_load_that_has_not_begun
+    a_fence_of_two_writers_stands_until_the_last_has_ended
+    after_an_error_the_fence_stands_until_its_deadline
+    after_a_panic_the_fence_stands_until_its_deadline
+    after_its_caller_gave_up_the_fence_stands_until_its_deadline
+    a_fence_ends_at_its_deadline_after_an_error
+    an_invalidation_leaves_the_fence_standing
     set_stores_nothing_behind_a_fence
-    set_with_a_tag_behind_a_fence_leaves_nothing
-    clear_and_delete_spare_the_fence
+    set_with_a_tag_behind_a_fence_removes_the_older_value
+    clear_and_delete_leave_the_fence_standing
     a_condition_that_is_false_places_no_fence
-    a_fence_of_no_length_is_none
+    a_fence_of_no_length_is_no_fence
     a_name_of_the_result_is_invalidated_and_not_fenced
-    a_required_fence_lets_the_body_run
+    an_update_with_a_required_fence_runs_where_the_fence_was_placed
 }
 
 const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(300);
 
-/// A document whose writers end when the test says so, and how it says.
+/// A document. The test says when its loads and its writers end.
 #[derive(Debug)]
 struct Doc {
     cache: Cache,
     fence: Duration,
     value: AtomicU64,
     loads: AtomicU64,
-    load_may_end: Semaphore,
-    load_began: Semaphore,
-    written: Semaphore,
-    writer_may_end: Semaphore,
+    load_began: Gate,
+    load_may_end: Gate,
+    written: Gate,
+    writer_may_end: Gate,
 }
 
+/// How a writer ends.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Ok,
@@ -60,18 +59,20 @@ enum End {
 }
 
 #[derive(Debug)]
-enum Refused {
+enum Failure {
+    /// Of a fence that is required.
     Cache(cache_runtime::Error),
+    /// As [`End::Err`] says.
     Asked,
 }
 
-impl From<cache_runtime::Error> for Refused {
+impl From<cache_runtime::Error> for Failure {
     fn from(error: cache_runtime::Error) -> Self {
         Self::Cache(error)
     }
 }
 
-type Written = Result<u64, Refused>;
+type Written = Result<u64, Failure>;
 
 impl Doc {
     fn new(cache: Cache) -> Arc<Self> {
@@ -80,20 +81,21 @@ impl Doc {
 
     fn with_fence(cache: Cache, fence: Duration) -> Arc<Self> {
         let doc = Self::gated(cache, fence);
-        doc.load_may_end.add_permits(1_000_000);
+        doc.load_may_end.stay_open();
         doc
     }
 
+    /// A document whose loads wait at a gate.
     fn gated(cache: Cache, fence: Duration) -> Arc<Self> {
         Arc::new(Self {
             cache,
             fence,
             value: AtomicU64::new(1),
             loads: AtomicU64::new(0),
-            load_may_end: Semaphore::new(0),
-            load_began: Semaphore::new(0),
-            written: Semaphore::new(0),
-            writer_may_end: Semaphore::new(0),
+            load_began: Gate::new(),
+            load_may_end: Gate::new(),
+            written: Gate::new(),
+            writer_may_end: Gate::new(),
         })
     }
 
@@ -101,19 +103,19 @@ impl Doc {
     async fn read(&self) -> u64 {
         let value = self.value.load(Ordering::SeqCst);
         self.loads.fetch_add(1, Ordering::SeqCst);
-        self.load_began.add_permits(1);
-        self.load_may_end.acquire().await.unwrap().forget();
+        self.load_began.open();
+        self.load_may_end.pass().await;
         value
     }
 
     async fn body(&self, value: u64, end: End) -> Written {
         self.value.store(value, Ordering::SeqCst);
-        self.written.add_permits(1);
-        self.writer_may_end.acquire().await.unwrap().forget();
+        self.written.open();
+        self.writer_may_end.pass().await;
         match end {
             End::Ok => Ok(value),
-            End::Err => Err(Refused::Asked),
-            End::Panic => panic!("asked to"),
+            End::Err => Err(Failure::Asked),
+            End::Panic => panic!("the test asked for a panic"),
         }
     }
 
@@ -123,28 +125,49 @@ impl Doc {
     }
 
     #[cache_invalidate("docs", fence = self.fence, cache = self.cache)]
-    async fn write_all(&self, value: u64, end: End) -> Written {
-        self.body(value, end).await
+    async fn write_by_tag(&self, value: u64) -> Written {
+        self.body(value, End::Ok).await
     }
 
     #[cache_invalidate("doc", fence = self.fence, fence_required, cache = self.cache)]
-    async fn write_safely(&self, value: u64, end: End) -> Written {
-        self.body(value, end).await
+    async fn write_with_required_fence(&self, value: u64) -> Written {
+        self.body(value, End::Ok).await
     }
 
     #[cache_invalidate("other", "doc:<result>", fence = "10m", cache = self.cache)]
-    async fn write_by_result(&self, value: u64, end: End) -> Written {
-        self.body(value, end).await
+    async fn write_by_result(&self, value: u64) -> Written {
+        self.body(value, End::Ok).await
     }
 
     #[cache_invalidate("doc", fence = "10m", condition = value > 5, cache = self.cache)]
-    async fn write_if_more_than_5(&self, value: u64, end: End) -> Written {
-        self.body(value, end).await
+    async fn write_if_more_than_5(&self, value: u64) -> Written {
+        self.body(value, End::Ok).await
     }
 
-    fn writer(self: &Arc<Self>, value: u64, end: End) -> JoinHandle<Written> {
+    /// Begins to write, and returns when the body has changed the value.
+    async fn writer(self: &Arc<Self>, value: u64, end: End) -> Writer {
         let doc = self.clone();
-        tokio::spawn(async move { doc.write(value, end).await })
+        self.began(async move { doc.write(value, end).await }).await
+    }
+
+    /// The same by tag.
+    async fn writer_by_tag(self: &Arc<Self>, value: u64) -> Writer {
+        let doc = self.clone();
+        self.began(async move { doc.write_by_tag(value).await })
+            .await
+    }
+
+    /// Waits until the body of this update has changed the value.
+    async fn began(
+        self: &Arc<Self>,
+        update: impl Future<Output = Written> + Send + 'static,
+    ) -> Writer {
+        let task = tokio::spawn(update);
+        self.written.passed().await;
+        Writer {
+            doc: self.clone(),
+            task,
+        }
     }
 
     fn reader(self: &Arc<Self>) -> JoinHandle<u64> {
@@ -152,23 +175,16 @@ impl Doc {
         tokio::spawn(async move { doc.read().await })
     }
 
-    /// Waits until one more body has written.
-    async fn wrote(&self) {
-        let written = tokio::time::timeout(LIMIT, self.written.acquire()).await;
-        written.expect("a body that writes").unwrap().forget();
-    }
-
-    async fn load_began(&self) {
-        let began = tokio::time::timeout(LIMIT, self.load_began.acquire()).await;
-        began.expect("a load").unwrap().forget();
-    }
-
     fn end_writer(&self) {
-        self.writer_may_end.add_permits(1);
+        self.writer_may_end.open();
     }
 
     fn loads(&self) -> u64 {
         self.loads.load(Ordering::SeqCst)
+    }
+
+    fn set_silently(&self, value: u64) {
+        self.value.store(value, Ordering::SeqCst);
     }
 
     /// What two reads get, and whether the first was stored for the second.
@@ -180,15 +196,23 @@ impl Doc {
         (first, self.loads() == loads)
     }
 
-    async fn caches_again(&self) -> bool {
-        let deadline = tokio::time::Instant::now() + LIMIT;
-        while tokio::time::Instant::now() < deadline {
-            if self.reads().await.1 {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        false
+    /// Waits until reads are stored again.
+    async fn is_cached_again(&self) {
+        until(async || self.reads().await.1 == STORED).await;
+    }
+}
+
+/// A task that writes a document.
+struct Writer {
+    doc: Arc<Doc>,
+    task: JoinHandle<Written>,
+}
+
+impl Writer {
+    /// Lets the only writer end well.
+    async fn ends(self) {
+        self.doc.end_writer();
+        answer(self.task).await.unwrap();
     }
 }
 
@@ -198,11 +222,9 @@ const STORED: bool = true;
 async fn behind_a_fence_reads_load_and_do_not_store(cache: Cache) {
     let doc = Doc::new(cache);
     assert_eq!(doc.reads().await, (1, STORED));
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
+    let writer = doc.writer(2, End::Ok).await;
     assert_eq!(doc.reads().await, (2, NOT_STORED));
-    doc.end_writer();
-    assert_eq!(writer.await.unwrap().unwrap(), 2);
+    writer.ends().await;
     assert_eq!(doc.reads().await, (2, STORED));
     assert_eq!(doc.cache.stats().errors, 0);
 }
@@ -210,444 +232,381 @@ async fn behind_a_fence_reads_load_and_do_not_store(cache: Cache) {
 async fn a_tag_can_be_behind_a_fence(cache: Cache) {
     let doc = Doc::new(cache);
     assert_eq!(doc.reads().await, (1, STORED));
-    let it = doc.clone();
-    let writer = tokio::spawn(async move { it.write_all(2, End::Ok).await });
-    doc.wrote().await;
+    let writer = doc.writer_by_tag(2).await;
     assert_eq!(doc.reads().await, (2, NOT_STORED));
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    writer.ends().await;
     assert_eq!(doc.reads().await, (2, STORED));
     assert_eq!(doc.cache.stats().errors, 0);
 }
 
-/// Before the body is done, nobody is served what it replaces.
-async fn an_entry_from_before_the_fence_is_gone(cache: Cache) {
+async fn an_entry_from_before_the_fence_is_not_served(cache: Cache) {
     let doc = Doc::new(cache);
     assert_eq!(doc.reads().await, (1, STORED));
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
+    let writer = doc.writer(2, End::Ok).await;
     assert!(!doc.cache.exists("doc").await.unwrap());
     assert_eq!(doc.cache.get::<u64>("doc").await.unwrap(), None);
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    writer.ends().await;
 }
 
-async fn a_load_that_began_before_the_fence_is_not_shared_with_those_who_come_after(cache: Cache) {
+async fn a_load_from_before_the_fence_is_not_shared_with_later_callers(cache: Cache) {
     let doc = Doc::gated(cache, LONG);
     let before = doc.reader();
-    doc.load_began().await;
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
+    doc.load_began.passed().await;
+    let writer = doc.writer(2, End::Ok).await;
     let after = doc.reader();
-    // However long the next load waits for the one that runs, it is another one.
-    doc.load_may_end.add_permits(1_000_000);
-    assert_eq!(before.await.unwrap(), 1);
-    assert_eq!(after.await.unwrap(), 2);
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    // EVENTS: wait until the second reader waits, or loads; else the first load ends before it
+    // looks.
+    doc.load_may_end.stay_open();
+    assert_eq!(answer(before).await, 1);
+    assert_eq!(answer(after).await, 2);
+    writer.ends().await;
     assert_eq!(doc.reads().await, (2, STORED));
 }
 
-async fn readers_behind_a_fence_share_a_load_that_has_not_begun(cache: Cache) {
+async fn callers_behind_a_fence_share_a_load_that_has_not_begun(cache: Cache) {
     let doc = Doc::gated(cache, LONG);
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
+    let writer = doc.writer(2, End::Ok).await;
     let first = doc.reader();
-    doc.load_began().await;
-    // These wait for the first to end, and then share one.
+    doc.load_began.passed().await;
+    // One of these waits until the first load has ended, and loads; the others wait for it.
     let others: Vec<_> = (0..50).map(|_| doc.reader()).collect();
+    // EVENTS: wait until all 50 wait, and then expect exactly two loads. Until then the pause
+    // decides how many loads there are: those that come after the second load has begun share a
+    // third, and so on.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    doc.load_may_end.add_permits(1_000_000);
-    assert_eq!(first.await.unwrap(), 2);
-    for other in others {
-        assert_eq!(other.await.unwrap(), 2);
+    doc.load_may_end.stay_open();
+    for reader in others.into_iter().chain([first]) {
+        assert_eq!(answer(reader).await, 2);
     }
     assert!(doc.loads() < 10, "{} loads", doc.loads());
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    writer.ends().await;
 }
 
-async fn the_last_of_two_writers_takes_the_fence_along(cache: Cache) {
+async fn a_fence_of_two_writers_stands_until_the_last_has_ended(cache: Cache) {
     let doc = Doc::new(cache);
-    let one = doc.writer(2, End::Ok);
-    doc.wrote().await;
-    let two = doc.writer(3, End::Ok);
-    doc.wrote().await;
+    let mut one = doc.writer(2, End::Ok).await.task;
+    let mut two = doc.writer(3, End::Ok).await.task;
     doc.end_writer();
-    let mut writers = [Some(one), Some(two)];
-    // Either may be the one that ends first.
-    let first = loop {
-        let ended = writers
-            .iter()
-            .position(|writer| writer.as_ref().unwrap().is_finished());
-        if let Some(ended) = ended {
-            break ended;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    // Either writer may be the first to end.
+    let (ended, last) = tokio::select! {
+        ended = &mut one => (ended, two),
+        ended = &mut two => (ended, one),
     };
-    writers[first].take().unwrap().await.unwrap().unwrap();
+    ended.unwrap().unwrap();
     assert_eq!(doc.reads().await, (3, NOT_STORED));
     doc.end_writer();
-    writers[1 - first].take().unwrap().await.unwrap().unwrap();
+    answer(last).await.unwrap();
     assert_eq!(doc.reads().await, (3, STORED));
 }
 
-async fn after_an_error_the_fence_is_left_to_expire(cache: Cache) {
+async fn after_an_error_the_fence_stands_until_its_deadline(cache: Cache) {
     let doc = Doc::new(cache);
     doc.end_writer();
-    assert!(matches!(doc.write(2, End::Err).await, Err(Refused::Asked)));
+    assert!(matches!(doc.write(2, End::Err).await, Err(Failure::Asked)));
     assert_eq!(doc.reads().await, (2, NOT_STORED));
 }
 
-async fn after_a_panic_the_fence_is_left_to_expire(cache: Cache) {
+async fn after_a_panic_the_fence_stands_until_its_deadline(cache: Cache) {
     let doc = Doc::new(cache);
+    let writer = doc.writer(2, End::Panic).await;
     doc.end_writer();
-    assert!(doc.writer(2, End::Panic).await.is_err());
+    assert!(writer.task.await.unwrap_err().is_panic());
     assert_eq!(doc.reads().await, (2, NOT_STORED));
 }
 
-async fn after_its_caller_gave_up_the_fence_is_left_to_expire(cache: Cache) {
+async fn after_its_caller_gave_up_the_fence_stands_until_its_deadline(cache: Cache) {
     let doc = Doc::new(cache);
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
-    writer.abort();
-    assert!(writer.await.unwrap_err().is_cancelled());
+    let writer = doc.writer(2, End::Ok).await;
+    writer.task.abort();
+    assert!(writer.task.await.unwrap_err().is_cancelled());
     assert_eq!(doc.reads().await, (2, NOT_STORED));
 }
 
-async fn a_fence_is_over_at_its_deadline_after_an_error(cache: Cache) {
+async fn a_fence_ends_at_its_deadline_after_an_error(cache: Cache) {
     let doc = Doc::with_fence(cache, SHORT);
     doc.end_writer();
     assert!(doc.write(2, End::Err).await.is_err());
-    assert!(doc.caches_again().await);
+    doc.is_cached_again().await;
     assert_eq!(doc.reads().await, (2, STORED));
 }
 
-async fn an_invalidation_spares_the_fence(cache: Cache) {
+async fn an_invalidation_leaves_the_fence_standing(cache: Cache) {
     let doc = Doc::new(cache);
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
-    let it = doc.clone();
-    let tagged = tokio::spawn(async move { it.write_all(3, End::Ok).await });
-    doc.wrote().await;
+    let writers = [doc.writer(2, End::Ok).await, doc.writer_by_tag(3).await];
     doc.cache.invalidate(["doc", "docs"]).await.unwrap();
     assert_eq!(doc.reads().await, (3, NOT_STORED));
-    doc.end_writer();
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
-    tagged.await.unwrap().unwrap();
+    doc.writer_may_end.stay_open();
+    for writer in writers {
+        writer.ends().await;
+    }
     assert_eq!(doc.reads().await, (3, STORED));
 }
 
 async fn set_stores_nothing_behind_a_fence(cache: Cache) {
     let doc = Doc::new(cache);
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
+    let writer = doc.writer(2, End::Ok).await;
     doc.cache.set("doc", &1_u64, Options::new()).await.unwrap();
     assert_eq!(doc.reads().await, (2, NOT_STORED));
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    writer.ends().await;
     doc.cache.set("doc", &5_u64, Options::new()).await.unwrap();
     assert_eq!(doc.cache.get("doc").await.unwrap(), Some(5_u64));
 }
 
-/// Neither what is set nor what was there before: that is older still.
-async fn set_with_a_tag_behind_a_fence_leaves_nothing(cache: Cache) {
+/// The value that was there before is older than the one that is not stored, so it must go.
+async fn set_with_a_tag_behind_a_fence_removes_the_older_value(cache: Cache) {
     let doc = Doc::new(cache);
     doc.cache.set("page", &1, Options::new()).await.unwrap();
-    let it = doc.clone();
-    let writer = tokio::spawn(async move { it.write_all(2, End::Ok).await });
-    doc.wrote().await;
+    let writer = doc.writer_by_tag(2).await;
     let options = || Options::new().tag("docs");
     doc.cache.set("page", &2, options()).await.unwrap();
     assert_eq!(doc.cache.get::<i32>("page").await.unwrap(), None);
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    writer.ends().await;
     doc.cache.set("page", &3, options()).await.unwrap();
     assert_eq!(doc.cache.get("page").await.unwrap(), Some(3));
     assert_eq!(doc.cache.stats().errors, 0);
 }
 
-async fn clear_and_delete_spare_the_fence(cache: Cache) {
+async fn clear_and_delete_leave_the_fence_standing(cache: Cache) {
     let doc = Doc::new(cache);
     doc.cache.set("another", &1, Options::new()).await.unwrap();
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
+    let writer = doc.writer(2, End::Ok).await;
     assert!(!doc.cache.delete("doc").await.unwrap());
     assert_eq!(doc.reads().await, (2, NOT_STORED));
     doc.cache.clear().await.unwrap();
     assert!(!doc.cache.exists("another").await.unwrap());
     assert_eq!(doc.reads().await, (2, NOT_STORED));
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    writer.ends().await;
     assert_eq!(doc.reads().await, (2, STORED));
 }
 
 async fn a_condition_that_is_false_places_no_fence(cache: Cache) {
     let doc = Doc::new(cache);
     let it = doc.clone();
-    let writer = tokio::spawn(async move { it.write_if_more_than_5(2, End::Ok).await });
-    doc.wrote().await;
+    let update = async move { it.write_if_more_than_5(2).await };
+    let writer = doc.began(update).await;
     assert_eq!(doc.reads().await, (2, STORED));
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    writer.ends().await;
 }
 
-async fn a_fence_of_no_length_is_none(cache: Cache) {
+async fn a_fence_of_no_length_is_no_fence(cache: Cache) {
     let doc = Doc::with_fence(cache, Duration::ZERO);
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
+    let writer = doc.writer(2, End::Ok).await;
     assert_eq!(doc.reads().await, (2, STORED));
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    writer.ends().await;
     assert!(!doc.cache.exists("doc").await.unwrap());
 }
 
 async fn a_name_of_the_result_is_invalidated_and_not_fenced(cache: Cache) {
     let doc = Doc::new(cache);
     let it = doc.clone();
-    let writer = tokio::spawn(async move { it.write_by_result(2, End::Ok).await });
-    doc.wrote().await;
+    let update = async move { it.write_by_result(2).await };
+    let writer = doc.began(update).await;
     for name in ["other", "doc:2"] {
         doc.cache.set(name, &1, Options::new()).await.unwrap();
     }
     assert!(!doc.cache.exists("other").await.unwrap());
     assert!(doc.cache.exists("doc:2").await.unwrap());
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    writer.ends().await;
     assert!(!doc.cache.exists("doc:2").await.unwrap());
 }
 
-async fn a_required_fence_lets_the_body_run(cache: Cache) {
+async fn an_update_with_a_required_fence_runs_where_the_fence_was_placed(cache: Cache) {
     let doc = Doc::new(cache);
     doc.end_writer();
-    assert_eq!(doc.write_safely(2, End::Ok).await.unwrap(), 2);
+    assert_eq!(doc.write_with_required_fence(2).await.unwrap(), 2);
     assert_eq!(doc.reads().await, (2, STORED));
 }
 
-/// In the process, the fence of a writer that runs has no deadline.
 #[tokio::test]
-async fn in_process_a_fence_lasts_as_long_as_its_writer() {
-    let doc = Doc::with_fence(builder().url("memory:").build().unwrap(), SHORT);
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
+async fn in_process_the_fence_of_a_running_writer_has_no_deadline() {
+    let doc = Doc::with_fence(builder("memory:").build().unwrap(), SHORT);
+    let writer = doc.writer(2, End::Ok).await;
+    // What would be the deadline passes.
     tokio::time::sleep(SHORT * 2).await;
     assert_eq!(doc.reads().await, (2, NOT_STORED));
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    writer.ends().await;
     assert_eq!(doc.reads().await, (2, STORED));
 }
 
 fn on(server: &RedisServer) -> Cache {
-    builder()
-        .url(server.url())
-        .namespace("test")
-        .build()
-        .unwrap()
+    let builder = builder(&server.url()).namespace("test");
+    builder.build().unwrap()
 }
 
 #[tokio::test]
-async fn a_writer_that_leaves_leaves_nothing_behind() {
+async fn a_writer_that_ends_leaves_no_key_behind() {
     let server = RedisServer::start();
     let doc = Doc::new(on(&server));
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
+    let writer = doc.writer(2, End::Ok).await;
     assert_eq!(server.keys(), ["test:e:doc", "test:v:doc"]);
     for key in server.keys() {
         let left: u64 = server.query(&["PTTL", &key]);
         assert!(left > LONG.as_secs() * 1000 - 60_000, "{left} ms");
         assert!(left <= LONG.as_secs() * 1000, "{left} ms");
     }
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    writer.ends().await;
     assert!(server.keys().is_empty());
 }
 
-/// A version that is drawn again, and lives as long as the entries that carry it.
+/// A read draws the version of a tag again, and makes it live as long as the entries that carry
+/// the tag. It must not do that to a fence.
 #[tokio::test]
 async fn a_read_does_not_let_a_fence_live_longer() {
     let server = RedisServer::start();
     let doc = Doc::with_fence(on(&server), Duration::from_secs(30));
-    let it = doc.clone();
-    let writer = tokio::spawn(async move { it.write_all(2, End::Ok).await });
-    doc.wrote().await;
+    let writer = doc.writer_by_tag(2).await;
     assert_eq!(doc.reads().await, (2, NOT_STORED));
     let options = Options::new().tag("docs");
     doc.cache.set("page", &2, options).await.unwrap();
     let left: u64 = server.query(&["PTTL", "test:v:docs"]);
     assert!(left <= 30_000, "{left} ms");
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    writer.ends().await;
 }
 
 #[tokio::test]
-async fn a_writer_that_died_does_not_keep_another_from_going() {
+async fn the_fence_of_a_writer_that_died_does_not_keep_that_of_another_standing() {
     let server = RedisServer::start();
     let brief = Doc::with_fence(on(&server), SHORT);
     let lasting = Doc::with_fence(on(&server), LONG);
-    let dead = brief.writer(2, End::Ok);
-    brief.wrote().await;
-    let writer = lasting.writer(3, End::Ok);
-    lasting.wrote().await;
-    dead.abort();
+    let dead = brief.writer(2, End::Ok).await;
+    let writer = lasting.writer(3, End::Ok).await;
+    dead.task.abort();
+    // The deadline of the dead writer passes.
     tokio::time::sleep(SHORT * 2).await;
     assert_eq!(lasting.reads().await, (3, NOT_STORED));
-    lasting.end_writer();
-    writer.await.unwrap().unwrap();
-    assert!(server.keys().is_empty(), "its deadline has passed");
+    writer.ends().await;
+    assert!(server.keys().is_empty(), "{:?}", server.keys());
 }
 
 #[tokio::test]
 async fn a_body_that_outlives_its_fence_still_invalidates() {
     let server = RedisServer::start();
     let doc = Doc::with_fence(on(&server), SHORT);
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
-    assert!(doc.caches_again().await);
-    doc.value.store(3, Ordering::SeqCst);
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    let writer = doc.writer(2, End::Ok).await;
+    doc.is_cached_again().await;
+    doc.set_silently(3);
+    writer.ends().await;
     assert_eq!(doc.reads().await, (3, STORED));
 }
 
-/// `allkeys-lru` may take it: then the invalidation is what there was without it.
+/// A server may evict a fence, under `allkeys-lru` say. The update still invalidates when it ends.
 #[tokio::test]
-async fn an_evicted_fence_is_an_invalidation_without_one() {
+async fn an_update_whose_fence_is_lost_still_invalidates() {
     let server = RedisServer::start();
     let doc = Doc::new(on(&server));
-    let writer = doc.writer(2, End::Ok);
-    doc.wrote().await;
+    let writer = doc.writer(2, End::Ok).await;
     server.flush_all();
     assert_eq!(doc.reads().await, (2, STORED));
-    doc.value.store(3, Ordering::SeqCst);
-    doc.end_writer();
-    writer.await.unwrap().unwrap();
+    doc.set_silently(3);
+    writer.ends().await;
     assert_eq!(doc.reads().await, (3, STORED));
 }
 
 #[tokio::test]
-async fn without_memory_a_fence_stays_until_it_expires() {
+async fn without_memory_a_fence_stands_until_its_deadline() {
     let server = RedisServer::start();
     let one = Doc::new(on(&server));
     let two = Doc::with_fence(on(&server), Duration::from_secs(30));
-    let first = one.writer(2, End::Ok);
-    one.wrote().await;
-    let second = two.writer(3, End::Ok);
-    two.wrote().await;
-    let _: String = server.query(&["CONFIG", "SET", "maxmemory", "1"]);
+    let first = one.writer(2, End::Ok).await;
+    let second = two.writer(3, End::Ok).await;
+    server.configure("maxmemory", "1");
     one.cache.invalidate(["doc"]).await.unwrap();
-    two.end_writer();
-    second.await.unwrap().unwrap();
+    second.ends().await;
     assert_eq!(
         server.keys(),
         ["test:e:doc", "test:v:doc"],
-        "the first is still behind it"
+        "the first writer is still at work"
     );
-    one.end_writer();
-    first.await.unwrap().unwrap();
-    let _: String = server.query(&["CONFIG", "SET", "maxmemory", "0"]);
+    first.ends().await;
+    server.configure("maxmemory", "0");
     for key in server.keys() {
         let fence: Vec<u8> = server.query(&["GET", &key]);
         assert!(fence.starts_with(b"F\x01"), "{fence:?}");
     }
-    two.value.store(4, Ordering::SeqCst);
+    two.set_silently(4);
     assert_eq!(two.reads().await.0, 4);
 }
 
-#[tokio::test]
-async fn without_memory_there_is_no_fence_and_the_body_runs_unless_it_is_required() {
-    let server = RedisServer::start();
-    let doc = Doc::new(on(&server));
-    let _: String = server.query(&["CONFIG", "SET", "maxmemory", "1"]);
-    doc.end_writer();
-    assert_eq!(doc.write(2, End::Ok).await.unwrap(), 2);
-    assert_eq!(doc.cache.stats().errors, 1);
-    let Err(Refused::Cache(error)) = doc.write_safely(3, End::Ok).await else {
-        panic!("the body ran");
-    };
-    assert!(error.is_refused(), "{error}");
-    assert_eq!(doc.value.load(Ordering::SeqCst), 2);
+/// The error for which an update with a required fence did not run.
+async fn refusal(doc: &Doc) -> cache_runtime::Error {
+    let value = doc.value.load(Ordering::SeqCst);
+    let refusal = doc.write_with_required_fence(value + 1).await;
+    assert_eq!(doc.value.load(Ordering::SeqCst), value, "the body ran");
+    match refusal {
+        Err(Failure::Cache(error)) => error,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
-async fn without_a_server_there_is_no_fence_and_the_body_runs_unless_it_is_required() {
+async fn without_memory_the_body_runs_without_a_fence_unless_it_is_required() {
+    let server = RedisServer::start();
+    let doc = Doc::new(on(&server));
+    server.configure("maxmemory", "1");
+    doc.writer_may_end.stay_open();
+    assert_eq!(doc.write(2, End::Ok).await.unwrap(), 2);
+    assert_eq!(doc.cache.stats().errors, 1);
+    let error = refusal(&doc).await;
+    assert!(error.is_refused(), "{error}");
+}
+
+#[tokio::test]
+async fn without_a_server_the_body_runs_without_a_fence_unless_it_is_required() {
     let mut server = RedisServer::start();
     let doc = Doc::new(on(&server));
     server.kill();
-    doc.end_writer();
+    doc.writer_may_end.stay_open();
     assert_eq!(doc.write(2, End::Ok).await.unwrap(), 2);
-    let Err(Refused::Cache(error)) = doc.write_safely(3, End::Ok).await else {
-        panic!("the body ran");
-    };
+    let error = refusal(&doc).await;
     assert!(error.is_unavailable(), "{error}");
-    assert_eq!(doc.value.load(Ordering::SeqCst), 2);
 }
 
-/// The slot is open to writes, and the version is not: what was placed is taken back.
+/// The user may write the slot and not the version: the fence that was placed on the slot goes.
 #[tokio::test]
-async fn a_required_fence_that_stands_in_part_is_taken_back() {
+async fn a_required_fence_that_was_placed_in_part_is_removed() {
     let server = RedisServer::start();
-    let rule = [
-        "ACL",
-        "SETUSER",
-        "half",
-        "on",
-        "nopass",
-        "+@all",
-        "~test:e:*",
-    ];
-    let _: String = server.query(&rule);
+    server.set_user("half", &["on", "nopass", "+@all", "~test:e:*"]);
     let url = server.url().replace("://", "://half:any@");
-    let doc = Doc::new(builder().url(url).namespace("test").build().unwrap());
-    doc.end_writer();
-    let Err(Refused::Cache(error)) = doc.write_safely(3, End::Ok).await else {
-        panic!("the body ran");
-    };
+    let doc = Doc::new(builder(&url).namespace("test").build().unwrap());
+    doc.writer_may_end.stay_open();
+    let error = refusal(&doc).await;
     assert!(error.is_refused(), "{error}");
     assert!(server.keys().is_empty(), "{:?}", server.keys());
-    assert_eq!(doc.value.load(Ordering::SeqCst), 1);
 }
 
-/// A process that dies after its commit: nobody invalidates any more.
-async fn stale_after_a_death(server: &RedisServer, fence: Duration) -> (u64, bool) {
+/// What is read after a process has died between its commit and its invalidation.
+async fn reads_after_a_death(server: &RedisServer, fence: Duration) -> (u64, bool) {
     let doc = Doc::new(on(server));
     assert_eq!(doc.reads().await, (1, STORED));
-    let mut process = Command::new(env!("CARGO_BIN_EXE_peer"))
-        .args(["write", "--url", &server.url(), "--namespace", "test"])
-        .args(["--fence-ms", &fence.as_millis().to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = String::new();
-    BufReader::new(process.stdout.take().unwrap())
-        .read_line(&mut said)
-        .unwrap();
-    assert_eq!(said, "committed\n");
-    process.kill().unwrap();
-    process.wait().unwrap();
-    doc.value.store(2, Ordering::SeqCst);
+    let mut writer = Peer::start(
+        Command::new(env!("CARGO_BIN_EXE_peer"))
+            .args(["write", "--url", &server.url(), "--namespace", "test"])
+            .args(["--fence-ms", &fence.as_millis().to_string()]),
+    );
+    assert_eq!(writer.answer(), "committed");
+    writer.kill();
+    doc.set_silently(2);
     doc.reads().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_that_is_killed_after_its_commit_leaves_nothing_stale() {
     let server = RedisServer::start();
-    assert_eq!(stale_after_a_death(&server, LONG).await, (2, NOT_STORED));
+    assert_eq!(reads_after_a_death(&server, LONG).await, (2, NOT_STORED));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn its_fence_expires() {
+async fn the_fence_of_a_killed_writer_ends_at_its_deadline() {
     let server = RedisServer::start();
-    assert_eq!(stale_after_a_death(&server, SHORT).await.0, 2);
+    assert_eq!(reads_after_a_death(&server, SHORT).await.0, 2);
     let doc = Doc::new(on(&server));
-    doc.value.store(2, Ordering::SeqCst);
-    assert!(doc.caches_again().await);
+    doc.set_silently(2);
+    doc.is_cached_again().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_fence_the_same_test_finds_stale_data() {
     let server = RedisServer::start();
-    let read = stale_after_a_death(&server, Duration::ZERO).await;
+    let read = reads_after_a_death(&server, Duration::ZERO).await;
     assert_eq!(read, (1, STORED));
 }

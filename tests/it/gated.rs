@@ -2,22 +2,50 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use cache_runtime::{Cache, cache_invalidate, cached};
+use cache_tests::LIMIT;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// Longer than anything here takes; only reached when a test fails.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+/// A gate that one task of a test opens, and another passes once for each time.
+#[derive(Debug)]
+pub(crate) struct Gate(Semaphore);
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self(Semaphore::new(0))
+    }
+
+    /// Lets one wait end.
+    pub(crate) fn open(&self) {
+        self.0.add_permits(1);
+    }
+
+    /// From now on, waits end at once.
+    pub(crate) fn stay_open(&self) {
+        self.0.add_permits(1_000_000);
+    }
+
+    /// Waits until the gate was opened once more.
+    pub(crate) async fn pass(&self) {
+        self.0.acquire().await.expect("it is not closed").forget();
+    }
+
+    /// [`pass`](Self::pass), in a test: fails where the gate is not opened.
+    pub(crate) async fn passed(&self) {
+        let passed = tokio::time::timeout(LIMIT, self.pass()).await;
+        passed.expect("the gate is opened");
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Row {
     cache: Cache,
     value: AtomicU64,
     loads: AtomicU64,
-    started: Semaphore,
-    may_end: Semaphore,
+    load_started: Gate,
+    load_may_end: Gate,
 }
 
 impl Row {
@@ -27,18 +55,18 @@ impl Row {
             cache: cache.clone(),
             value: AtomicU64::new(1),
             loads: AtomicU64::new(0),
-            started: Semaphore::new(0),
-            may_end: Semaphore::new(0),
+            load_started: Gate::new(),
+            load_may_end: Gate::new(),
         })
     }
 
-    /// A value of 0 is a row that makes its reader panic.
+    /// A load of the value 0 panics.
     #[cached(key = "row", ttl = 60, invalidate_on = "rows", cache = self.cache)]
     pub(crate) async fn read(&self) -> u64 {
         let value = self.value.load(Ordering::SeqCst);
         self.loads.fetch_add(1, Ordering::SeqCst);
-        self.started.add_permits(1);
-        self.may_end.acquire().await.unwrap().forget();
+        self.load_started.open();
+        self.load_may_end.pass().await;
         assert_ne!(value, 0, "a row that cannot be read");
         value
     }
@@ -53,7 +81,7 @@ impl Row {
         self.value.store(value, Ordering::SeqCst);
     }
 
-    /// Changes the value where the cache can't know of it.
+    /// Changes the value, and invalidates nothing.
     pub(crate) fn set_silently(&self, value: u64) {
         self.value.store(value, Ordering::SeqCst);
     }
@@ -65,18 +93,17 @@ impl Row {
 
     /// Waits until one more load has read the row.
     pub(crate) async fn load_started(&self) {
-        let started = tokio::time::timeout(LIMIT, self.started.acquire()).await;
-        started.expect("a load begins").unwrap().forget();
+        self.load_started.passed().await;
     }
 
     /// Lets one load end.
     pub(crate) fn end_load(&self) {
-        self.may_end.add_permits(1);
+        self.load_may_end.open();
     }
 
-    /// From now on loads end at once.
+    /// From now on, loads end at once.
     pub(crate) fn end_loads(&self) {
-        self.may_end.add_permits(1_000_000);
+        self.load_may_end.stay_open();
     }
 
     pub(crate) fn loads(&self) -> u64 {
@@ -84,8 +111,8 @@ impl Row {
     }
 }
 
-/// What a reader got, which never takes long.
-pub(crate) async fn answer(reader: JoinHandle<u64>) -> u64 {
+/// What a reader got. The test fails if that takes long.
+pub(crate) async fn answer<T>(reader: JoinHandle<T>) -> T {
     let answer = tokio::time::timeout(LIMIT, reader).await;
     answer.expect("an answer").expect("no panic")
 }

@@ -1,11 +1,11 @@
-//! What a cache says of its server, and how it keeps from a server that is away.
+//! What a cache says of its server, and how calls leave a server alone that is away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use cache_runtime::{Cache, Options, Status};
-use cache_tests::{Proxy, RedisServer};
+use cache_tests::{LIMIT, Proxy, RedisServer, patient, until};
 use tokio::net::TcpListener;
 
 async fn call(cache: &Cache) {
@@ -14,16 +14,13 @@ async fn call(cache: &Cache) {
     assert_eq!(called, Ok(1));
 }
 
-/// Calls until the cache says so of itself.
-async fn call_until(cache: &Cache, is_so: impl Fn(&Status) -> bool) {
-    for _ in 0..2_000 {
+/// Calls again and again, until the cache's status is as expected.
+async fn call_until(cache: &Cache, expected: impl Fn(&Status) -> bool) {
+    until(async || {
         call(cache).await;
-        if is_so(&cache.health().status) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("it says {:?}", cache.health());
+        expected(&cache.health().status)
+    })
+    .await;
 }
 
 fn cache(url: String) -> Cache {
@@ -31,7 +28,7 @@ fn cache(url: String) -> Cache {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_and_comes_back() {
+async fn a_killed_server_is_unreachable_until_it_is_back() {
     let mut server = RedisServer::start();
     let cache = cache(server.url());
     assert!(matches!(cache.health().status, Status::Unknown));
@@ -46,7 +43,7 @@ async fn a_server_that_goes_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_server_that_stands_still() {
+async fn a_frozen_server_is_unreachable_until_it_goes_on() {
     let server = RedisServer::start();
     let builder = Cache::builder().url(server.url());
     let cache = builder
@@ -63,7 +60,7 @@ async fn a_server_that_stands_still() {
 }
 
 #[tokio::test]
-async fn wrong_credentials() {
+async fn a_server_that_refuses_the_password_denies_until_that_is_mended() {
     let server = RedisServer::builder().password("right").start();
     let cache = cache(format!("redis://:wrong@127.0.0.1:{}", server.port()));
     call_until(&cache, |status| matches!(status, Status::Denied(_))).await;
@@ -72,70 +69,51 @@ async fn wrong_credentials() {
         error.is_refused() && !error.to_string().contains("wrong"),
         "{error}"
     );
-    // Mended on the server, without a restart of the program.
-    let words = ["CONFIG", "SET", "requirepass", "wrong"];
-    assert_eq!(server.query::<String>(&words), "OK");
+    // The server is mended, and the program is not restarted.
+    server.configure("requirepass", "wrong");
     call_until(&cache, Status::is_working).await;
 }
 
 #[tokio::test]
-async fn a_command_that_is_not_allowed() {
+async fn a_server_that_refuses_a_command_denies_until_that_is_mended() {
     let server = RedisServer::start();
-    let rules = |rules: &[&str]| {
-        let words = [
-            &["ACL", "SETUSER", "ann", "on", ">secret", "~*", "&*"],
-            rules,
-        ]
-        .concat();
-        assert_eq!(server.query::<String>(&words), "OK");
-    };
-    rules(&["+@all", "-eval"]);
+    server.set_user("ann", &["on", ">secret", "~*", "&*", "+@all", "-eval"]);
     let cache = cache(format!("redis://ann:secret@127.0.0.1:{}", server.port()));
     call_until(&cache, |status| matches!(status, Status::Denied(_))).await;
     assert!(cache.ping().await.unwrap_err().is_refused());
-    rules(&["+eval"]);
+    server.set_user("ann", &["+eval"]);
     call_until(&cache, Status::is_working).await;
 }
 
 #[tokio::test]
-async fn a_replica() {
+async fn a_replica_refuses_writes_until_it_is_promoted() {
     let primary = RedisServer::start();
     let replica = RedisServer::start();
     let cache = cache(replica.url());
     call(&cache).await;
     assert!(cache.health().status.is_working());
-    let port = primary.port().to_string();
-    assert_eq!(
-        replica.query::<String>(&["REPLICAOF", "127.0.0.1", &port]),
-        "OK"
-    );
+    replica.replicate(primary.port());
     assert!(cache.invalidate(["row"]).await.is_err());
     call_until(&cache, |status| matches!(status, Status::WritesRefused(_))).await;
-    assert_eq!(replica.query::<String>(&["REPLICAOF", "NO", "ONE"]), "OK");
+    replica.promote();
     call_until(&cache, Status::is_working).await;
-    cache.flush(Duration::from_secs(20)).await.unwrap();
+    cache.flush(LIMIT).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_server_without_memory() {
+async fn a_server_without_memory_refuses_writes_and_takes_invalidations() {
     let server = RedisServer::start();
     let cache = cache(server.url());
     call(&cache).await;
-    assert_eq!(
-        server.query::<String>(&["CONFIG", "SET", "maxmemory", "1"]),
-        "OK"
-    );
+    server.configure("maxmemory", "1");
     let refused = cache.set("another", &1, Options::new()).await.unwrap_err();
     assert!(refused.is_refused(), "{refused}");
     assert!(matches!(cache.health().status, Status::WritesRefused(_)));
     cache
         .invalidate(["row"])
         .await
-        .expect("what only removes is not refused");
-    assert_eq!(
-        server.query::<String>(&["CONFIG", "SET", "maxmemory", "0"]),
-        "OK"
-    );
+        .expect("the server takes what only removes");
+    server.configure("maxmemory", "0");
     call_until(&cache, Status::is_working).await;
 }
 
@@ -157,7 +135,7 @@ async fn while_the_server_is_away_calls_do_not_touch_the_network() {
     for _ in 0..10_000 {
         call(&cache).await;
     }
-    // The keeper's alone, however fast or slow the calls were.
+    // Only the keeper task tries, and it pauses for at least 10 ms in between.
     let keeper = before.1.elapsed().as_millis() / 10 + 2;
     let made = attempts.load(SeqCst) - before.0;
     assert!(
@@ -170,10 +148,10 @@ async fn while_the_server_is_away_calls_do_not_touch_the_network() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_while_it_was_idle_is_no_outage() {
+async fn a_connection_that_is_closed_while_it_is_idle_is_no_outage() {
     let server = RedisServer::start();
     let mut proxy = Proxy::start(server.port()).await;
-    let cache = cache(proxy.url());
+    let cache = patient(&proxy.url()).build().unwrap();
     call(&cache).await;
     proxy.cut().await;
     proxy.heal().await;
@@ -182,10 +160,10 @@ async fn a_connection_that_was_closed_while_it_was_idle_is_no_outage() {
     assert_eq!((stats.hits, stats.errors, stats.outages), (1, 0, 0));
 }
 
-/// Asks the cache how it is, whenever something is said of it.
-struct Curious(Cache);
+/// A listener to the log that asks the cache for its health at each line.
+struct AsksTheCache(Cache);
 
-impl tracing::Subscriber for Curious {
+impl tracing::Subscriber for AsksTheCache {
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
         true
     }
@@ -205,22 +183,20 @@ impl tracing::Subscriber for Curious {
 }
 
 #[tokio::test]
-async fn who_listens_to_the_log_may_ask_the_cache() {
+async fn a_listener_to_the_log_may_ask_the_cache() {
     let mut server = RedisServer::start();
     let builder = Cache::builder().url(server.url()).journal_capacity(1);
     let cache = builder.build().unwrap();
-    let _listening = tracing::subscriber::set_default(Curious(cache.clone()));
+    let _listening = tracing::subscriber::set_default(AsksTheCache(cache.clone()));
     call(&cache).await;
     server.kill();
     cache.invalidate(["a", "b"]).await.unwrap_err();
     call_until(&cache, |status| matches!(status, Status::Unreachable(_))).await;
     server.restart();
     call_until(&cache, Status::is_working).await;
-    let words = ["CONFIG", "SET", "maxmemory", "1"];
-    assert_eq!(server.query::<String>(&words), "OK");
+    server.configure("maxmemory", "1");
     let refused = cache.set("another", &1, Options::new()).await;
     assert!(refused.unwrap_err().is_refused());
-    let words = ["CONFIG", "SET", "maxmemory", "0"];
-    assert_eq!(server.query::<String>(&words), "OK");
+    server.configure("maxmemory", "0");
     call_until(&cache, Status::is_working).await;
 }

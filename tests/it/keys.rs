@@ -4,7 +4,7 @@ use cache_runtime::{Key, KeyPart, key};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Text made of what could imitate a key's own punctuation.
+/// Text made of pieces that look like a key's own punctuation.
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just(""),
@@ -35,7 +35,8 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// One call's arguments: every kind of value, small enough to collide often if they could.
+/// The arguments of one call: each kind of value, from so few values that keys would often be
+/// equal if they could be.
 #[derive(Debug, Clone, PartialEq)]
 struct Arguments {
     text: String,
@@ -76,8 +77,8 @@ fn arguments() -> impl Strategy<Value = Arguments> {
     })
 }
 
-/// A key for each of some templates that are as alike as templates can be, and
-/// the part of the arguments that it depends on.
+/// The keys of some templates that are as alike as templates can be, each with the arguments that
+/// it depends on.
 fn keys(a: &Arguments) -> Vec<(&'static str, String, Key)> {
     let Arguments {
         text,
@@ -148,9 +149,9 @@ proptest! {
         }
     }
 
-    /// The same, where only one argument differs, and only by its ends.
+    /// The two keys have the same text in their arguments, cut at another place.
     #[test]
-    fn what_moves_from_one_argument_to_the_next_changes_the_key(text in text(), cut in 0_usize..8) {
+    fn text_that_moves_from_one_argument_to_the_next_changes_the_key(text in text(), cut in 0_usize..8) {
         let at = text.char_indices().nth(cut).map_or(text.len(), |(at, _)| at);
         let (first, second) = text.split_at(at);
         let empty = "";
@@ -182,7 +183,7 @@ struct Page<'a, K> {
     r#type: &'a str,
 }
 
-/// Variants that are as alike as they can be.
+/// Variants that are as alike as variants can be.
 #[derive(Debug, Clone, PartialEq, KeyPart)]
 enum Filter<K> {
     None,

@@ -1,32 +1,42 @@
-//! A lease of another process: how long its callers wait, and what they may share.
+//! A lease of another process: how long callers wait for it, and which load they may share then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cache_runtime::{Cache, CacheBuilder};
-use cache_tests::RedisServer;
+use cache_runtime::CacheBuilder;
+use cache_tests::{LIMIT, RedisServer, patient};
+use tokio::task::JoinHandle;
 
-use crate::gated::{LIMIT, Row, answer};
+use crate::gated::{Row, answer};
 
-/// Two caches on one server know no more of each other than two processes do.
+/// Two caches on one server know as little of each other as two processes do.
 fn builder(server: &RedisServer) -> CacheBuilder {
-    Cache::builder()
-        .url(server.url())
-        .namespace("test")
-        .op_timeout(LIMIT)
-        .lease(LIMIT)
+    patient(&server.url()).namespace("test").lease(LIMIT)
+}
+
+/// A row of another process, which holds the lease and loads.
+async fn loads_elsewhere(server: &RedisServer) -> (Arc<Row>, JoinHandle<u64>) {
+    let theirs = Row::new(&builder(server).build().unwrap());
+    let reader = theirs.reader();
+    theirs.load_started().await;
+    (theirs, reader)
+}
+
+/// A row of which callers wait only for a moment until the other process has loaded.
+fn impatient(server: &RedisServer) -> Arc<Row> {
+    let moment = Duration::from_millis(50);
+    Row::new(&builder(server).lease_wait(moment).build().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_who_wait_too_long_share_one_load() {
+async fn callers_that_have_waited_too_long_share_one_load() {
     let server = RedisServer::start();
-    let theirs = Row::new(&builder(&server).build().unwrap());
-    let their_reader = theirs.reader();
-    theirs.load_started().await;
+    let (theirs, their_reader) = loads_elsewhere(&server).await;
 
-    let patience = Duration::from_millis(50);
-    let ours = Row::new(&builder(&server).lease_wait(patience).build().unwrap());
+    let ours = impatient(&server);
     let readers: Vec<_> = (0..50).map(|_| ours.reader()).collect();
     ours.load_started().await;
+    // EVENTS: wait until the 49 others wait; else one that comes after the load loads again.
     ours.end_load();
     for reader in readers {
         assert_eq!(answer(reader).await, 1);
@@ -37,22 +47,19 @@ async fn callers_who_wait_too_long_share_one_load() {
     assert_eq!(answer(their_reader).await, 1);
 }
 
-/// Where a version is absent, an invalidation changes nothing that callers could see.
+/// Where a version is absent, an invalidation changes nothing that a caller could see.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_who_find_no_version_share_no_load_across_an_invalidation() {
+async fn callers_that_find_no_version_share_no_load_across_an_invalidation() {
     let server = RedisServer::start();
-    let theirs = Row::new(&builder(&server).build().unwrap());
-    let their_reader = theirs.reader();
-    theirs.load_started().await;
+    let (theirs, their_reader) = loads_elsewhere(&server).await;
     assert_eq!(server.query::<u64>(&["DEL", "test:v:rows"]), 1);
 
-    let patience = Duration::from_millis(50);
-    let ours = Row::new(&builder(&server).lease_wait(patience).build().unwrap());
+    let ours = impatient(&server);
     let before = ours.reader();
     ours.load_started().await;
     ours.write_by_tag(2).await;
     let after = ours.reader();
-    // Either it loads for itself, or it got the old value from the load under way.
+    // A reader that shared the load under way would begin none.
     ours.load_started().await;
     ours.end_loads();
     assert_eq!(answer(after).await, 2);
@@ -63,7 +70,7 @@ async fn callers_who_find_no_version_share_no_load_across_an_invalidation() {
 }
 
 #[tokio::test]
-async fn callers_who_wait_for_nobody_are_still_served_from_the_cache() {
+async fn callers_that_do_not_wait_for_leases_are_served_from_the_cache() {
     let server = RedisServer::start();
     let cache = builder(&server).lease_wait(Duration::ZERO);
     let row = Row::new(&cache.build().unwrap());
@@ -75,7 +82,7 @@ async fn callers_who_wait_for_nobody_are_still_served_from_the_cache() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_no_number_is_a_miss() {
+async fn a_version_that_is_not_a_number_is_a_miss_until_an_invalidation_replaces_it() {
     let server = RedisServer::start();
     let cache = builder(&server).build().unwrap();
     let row = Row::new(&cache);
@@ -85,7 +92,6 @@ async fn a_version_that_is_no_number_is_a_miss() {
         assert_eq!(row.read().await, 1);
     }
     assert_eq!((row.loads(), cache.stats().errors), (2, 2));
-    // Which puts an end to it.
     row.write_by_tag(2).await;
     for _ in 0..2 {
         assert_eq!(row.read().await, 2);

@@ -1,14 +1,14 @@
-//! What only shows with a real server, a broken network and a second process.
+//! Tests that need a real server, a broken network or a second process.
 
 mod after_commit;
 mod bad_input;
+mod batched;
 mod behaviour;
 mod codecs;
 mod connecting;
 mod fences;
 mod fixture_works;
 mod gated;
-mod gathered;
 mod health;
 mod hygiene;
 mod joining;

@@ -1,23 +1,18 @@
-//! Whatever the server loses or brings back, nothing stale is read.
+//! A server that loses data, or brings old data back: nothing stale is read.
 
 use std::sync::Arc;
 
 use cache_runtime::{Cache, Options};
-use cache_tests::RedisServer;
+use cache_tests::{RedisServer, patient, until};
 
-use crate::gated::{LIMIT, Row, answer};
+use crate::gated::{Row, answer};
 
 fn cache(server: &RedisServer) -> Cache {
-    Cache::builder()
-        .url(server.url())
-        .namespace("test")
-        // A busy machine is not to look like an outage.
-        .op_timeout(LIMIT)
-        .build()
-        .unwrap()
+    let builder = patient(&server.url()).namespace("test");
+    builder.build().unwrap()
 }
 
-/// A row that was read while its value was 1, and is in the cache.
+/// A row whose value 1 is in the cache.
 async fn cached_row(cache: &Cache) -> Arc<Row> {
     let row = Row::new(cache);
     row.end_loads();
@@ -28,7 +23,7 @@ async fn cached_row(cache: &Cache) -> Arc<Row> {
 }
 
 #[tokio::test]
-async fn an_entry_whose_version_was_lost_is_no_hit() {
+async fn an_entry_whose_version_was_lost_is_not_served() {
     let server = RedisServer::start();
     let row = cached_row(&cache(&server)).await;
     assert_eq!(server.query::<u64>(&["DEL", "test:v:rows"]), 1);
@@ -62,7 +57,7 @@ async fn a_version_that_is_drawn_again_does_not_revive_old_entries() {
 }
 
 #[tokio::test]
-async fn a_flushed_server_forgets() {
+async fn a_flushed_server_has_no_stale_entry() {
     let server = RedisServer::start();
     let row = cached_row(&cache(&server)).await;
     server.flush_all();
@@ -71,7 +66,7 @@ async fn a_flushed_server_forgets() {
 }
 
 #[tokio::test]
-async fn a_server_that_restarts_empty_forgets() {
+async fn a_server_that_restarts_empty_has_no_stale_entry() {
     let mut server = RedisServer::start();
     let row = cached_row(&cache(&server)).await;
     server.restart();
@@ -80,7 +75,7 @@ async fn a_server_that_restarts_empty_forgets() {
 }
 
 #[tokio::test]
-async fn an_old_snapshot_brings_no_old_entry_back() {
+async fn an_entry_from_an_old_snapshot_is_not_served() {
     let mut server = RedisServer::start();
     let row = cached_row(&cache(&server)).await;
     server.save();
@@ -90,13 +85,13 @@ async fn an_old_snapshot_brings_no_old_entry_back() {
     assert_eq!(
         server.keys(),
         ["test:e:row", "test:v:rows"],
-        "all is as it was"
+        "the snapshot has both keys"
     );
     assert_eq!(row.read().await, 3);
 }
 
-/// While a load runs: `accident`, and an update that it can't have seen.
-async fn load_meets(accident: impl FnOnce(&mut RedisServer)) {
+/// While a load runs, `accident` happens, and then an update that the load cannot have seen.
+async fn a_load_meets(accident: impl FnOnce(&mut RedisServer)) {
     let mut server = RedisServer::start();
     let row = Row::new(&cache(&server));
     let reader = row.reader();
@@ -115,39 +110,39 @@ async fn load_meets(accident: impl FnOnce(&mut RedisServer)) {
 }
 
 #[tokio::test]
-async fn a_load_that_an_update_overtakes() {
-    load_meets(|_| {}).await;
+async fn a_load_that_an_update_overtakes_is_not_stored() {
+    a_load_meets(|_| {}).await;
 }
 
 #[tokio::test]
-async fn a_load_whose_version_is_lost_meanwhile() {
-    load_meets(|server| {
+async fn a_load_whose_version_is_lost_meanwhile_is_not_stored() {
+    a_load_meets(|server| {
         assert_eq!(server.query::<u64>(&["DEL", "test:v:rows"]), 1);
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_load_whose_lease_is_lost_meanwhile() {
-    load_meets(|server| {
+async fn a_load_whose_lease_is_lost_meanwhile_is_not_stored() {
+    a_load_meets(|server| {
         assert_eq!(server.query::<u64>(&["DEL", "test:e:row"]), 1);
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_load_whose_server_is_flushed_meanwhile() {
-    load_meets(|server| server.flush_all()).await;
+async fn a_load_whose_server_is_flushed_meanwhile_is_not_stored() {
+    a_load_meets(|server| server.flush_all()).await;
 }
 
 #[tokio::test]
-async fn a_load_whose_server_restarts_empty_meanwhile() {
-    load_meets(RedisServer::restart).await;
+async fn a_load_whose_server_restarts_empty_meanwhile_is_not_stored() {
+    a_load_meets(RedisServer::restart).await;
 }
 
 #[tokio::test]
-async fn a_load_whose_server_restarts_with_the_lease_meanwhile() {
-    load_meets(|server| {
+async fn a_load_whose_server_restarts_with_its_lease_meanwhile_is_not_stored() {
+    a_load_meets(|server| {
         server.save();
         server.restart_from_snapshot();
         assert_eq!(server.keys(), ["test:e:row", "test:v:rows"]);
@@ -155,36 +150,27 @@ async fn a_load_whose_server_restarts_with_the_lease_meanwhile() {
     .await;
 }
 
-/// It may have missed what was invalidated meanwhile, and has its `run_id` still.
+/// It may have missed invalidations meanwhile, although its `run_id` is the same.
 #[tokio::test]
 async fn a_primary_that_was_demoted_and_is_promoted_again_is_another_server() {
     let server = RedisServer::start();
     let row = cached_row(&cache(&server)).await;
-    // Nobody is there whose data it could take.
-    assert_eq!(
-        server.query::<String>(&["REPLICAOF", "127.0.0.1", "1"]),
-        "OK"
-    );
-    assert_eq!(server.query::<String>(&["REPLICAOF", "NO", "ONE"]), "OK");
+    // Nothing listens on port 1, so the server keeps its data.
+    server.replicate(1);
+    server.promote();
     let other = cache(&server);
     assert!(!other.exists("row").await.unwrap());
     drop(row);
 }
 
 #[tokio::test]
-async fn a_primary_whose_first_replica_comes_is_the_same_server() {
+async fn a_primary_that_gets_its_first_replica_is_the_same_server() {
     let server = RedisServer::start();
     let row = cached_row(&cache(&server)).await;
     let replica = RedisServer::start();
-    let port = server.port().to_string();
-    assert_eq!(
-        replica.query::<String>(&["REPLICAOF", "127.0.0.1", &port]),
-        "OK"
-    );
+    replica.replicate(server.port());
     let replicas = || server.query::<String>(&["INFO", "replication"]);
-    while !replicas().contains("state=online") {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until(async || replicas().contains("state=online")).await;
     assert!(cache(&server).exists("row").await.unwrap());
     drop(row);
 }

@@ -1,4 +1,4 @@
-//! A program that ends in the middle of something.
+//! A runtime that ends while calls are under way.
 
 use cache_runtime::{Cache, cache_invalidate};
 use cache_tests::RedisServer;
@@ -12,7 +12,7 @@ async fn update_for_ever(cache: Cache, started: oneshot::Sender<()>) {
 }
 
 #[test]
-fn an_invalidation_that_nobody_carries_out_any_more_is_counted() {
+fn an_invalidation_that_ends_with_its_runtime_is_counted_as_an_error() {
     let server = RedisServer::start();
     let cache = Cache::builder().url(server.url()).build().unwrap();
     let runtime = Runtime::new().unwrap();
@@ -25,7 +25,7 @@ fn an_invalidation_that_nobody_carries_out_any_more_is_counted() {
     assert_eq!(cache.stats().errors, 1);
 }
 
-/// Each test of a program has a runtime of its own, and its static cache outlives them.
+/// In the tests of a program each test has a runtime of its own, and a static cache outlives it.
 #[test]
 fn a_connection_outlives_the_runtime_it_was_made_on() {
     let server = RedisServer::start();

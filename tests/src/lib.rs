@@ -1,12 +1,22 @@
-//! What the tests stand on: a real server that can be killed, frozen and
-//! restarted, a network between it and the cache that can be cut, and what a
-//! second process does.
+//! What the tests stand on: a real server that a test can kill, freeze and restart; a network
+//! between the cache and the server that a test can cut; a second process; and a way to wait
+//! for a condition.
 
+mod patient;
+mod peer;
+mod poll;
 mod port;
 mod proxy;
+mod random;
 mod server;
 mod stampede;
+mod until;
 
+pub use patient::patient;
+pub use peer::Peer;
+pub use poll::poll_once;
 pub use proxy::{Proxy, Way};
+pub use random::Random;
 pub use server::{RedisServer, RedisServerBuilder};
 pub use stampede::{SlowDatabase, Stampede, stampede};
+pub use until::{LIMIT, until, until_blocking};

@@ -1,4 +1,4 @@
-//! The network between the cache and the server, with its faults.
+//! A network between the cache and the server, with faults that a test chooses.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,8 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::port;
 
-/// A TCP proxy on the loopback address; it passes everything on until told
-/// otherwise.
+/// A TCP proxy on the loopback address. It passes all bytes on, until a test tells it otherwise.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -38,7 +37,7 @@ struct Flow {
     rewrite: Option<Arc<Rewrite>>,
 }
 
-/// What becomes of that which goes one way.
+/// What the proxy does to bytes that go one way.
 #[derive(Debug, Clone, Copy, Default)]
 struct Passage {
     held: bool,
@@ -48,9 +47,9 @@ struct Passage {
 /// One of the two ways through a [`Proxy`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// What clients ask.
+    /// Commands, from the client to the server.
     ToServer,
-    /// What the server answers.
+    /// Answers, from the server to the client.
     ToClient,
 }
 
@@ -94,7 +93,7 @@ impl Proxy {
         proxy
     }
 
-    /// Where clients connect.
+    /// The URL that clients connect to.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
@@ -118,26 +117,25 @@ impl Proxy {
         }
     }
 
-    /// The same for one way only: with [`Way::ToClient`] the server does all that
-    /// it is asked, and nobody hears of it.
+    /// Passes nothing on in one direction. With [`Way::ToClient`] the server carries out all
+    /// commands, and no answer arrives.
     pub fn hold(&self, way: Way) {
         self.flow
             .send_modify(|flow| flow.passage_mut(way).held = true);
     }
 
-    /// Connections that are made from now on lead to another server, as after a
-    /// failover.
+    /// Leads the connections that are made from now on to another server, as after a failover.
     pub fn redirect(&self, upstream_port: u16) {
         let upstream = (Ipv4Addr::LOCALHOST, upstream_port).into();
         self.flow.send_modify(|flow| flow.upstream = upstream);
     }
 
-    /// Ends [`cut`](Self::cut), [`black_hole`](Self::black_hole) and
-    /// [`hold`](Self::hold). What was held is passed on.
+    /// Ends [`cut`](Self::cut), [`black_hole`](Self::black_hole) and [`hold`](Self::hold). The
+    /// bytes that were held are passed on.
     ///
     /// # Panics
     ///
-    /// If the port was taken meanwhile.
+    /// If another process has taken the port meanwhile.
     pub async fn heal(&mut self) {
         self.flow.send_modify(|flow| {
             for way in BOTH_WAYS {
@@ -149,25 +147,25 @@ impl Proxy {
         }
     }
 
-    /// Holds what comes from either side for `delay` before it is passed on.
+    /// Delays the bytes in both directions.
     pub fn delay(&self, delay: Duration) {
         for way in BOTH_WAYS {
             self.delay_way(way, delay);
         }
     }
 
-    /// The same for one way only.
+    /// Delays the bytes in one direction.
     pub fn delay_way(&self, way: Way, delay: Duration) {
         self.flow
             .send_modify(|flow| flow.passage_mut(way).delay = delay);
     }
 
-    /// Replaces `from` by `to` in what clients send: how a test takes a line out
-    /// of a script that runs on the server.
+    /// Replaces `from` by `to` in what clients send. This is how a test takes a line out of a
+    /// script that runs on the server.
     ///
     /// # Panics
     ///
-    /// If the two differ in length, which the protocol would not survive.
+    /// If the two differ in length: the protocol counts bytes.
     pub fn rewrite(&self, from: &[u8], to: &[u8]) {
         assert_eq!(from.len(), to.len(), "the protocol counts bytes");
         assert!(!from.is_empty(), "nothing to replace");
@@ -178,7 +176,7 @@ impl Proxy {
         self.flow.send_modify(|flow| flow.rewrite = Some(rewrite));
     }
 
-    /// How many times [`rewrite`](Self::rewrite) found something to replace.
+    /// How many times [`rewrite`](Self::rewrite) has replaced something.
     pub fn rewrites(&self) -> u64 {
         self.rewrites.load(Ordering::Relaxed)
     }
@@ -207,7 +205,7 @@ async fn serve(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // Also when the `Proxy` is dropped.
+            // `stop` is ready too when the `Proxy` is dropped.
             _ = &mut stop => break,
             accepted = listener.accept() => {
                 let Ok((client, _)) = accepted else { continue };
@@ -220,7 +218,7 @@ async fn serve(
 }
 
 async fn relay(client: TcpStream, flow: watch::Receiver<Flow>, rewrites: Arc<AtomicU64>) {
-    // A server that is down shows as a connection that is closed at once.
+    // If the server is down, the client sees a connection that is closed at once.
     let upstream = flow.borrow().upstream;
     let Ok(server) = TcpStream::connect(upstream).await else {
         return;
@@ -244,7 +242,7 @@ async fn relay(client: TcpStream, flow: watch::Receiver<Flow>, rewrites: Arc<Ato
     let to_client = pump(Way::ToClient, from_server, to_client, flow, |_, chunk| {
         chunk.to_vec()
     });
-    // When one side closes, so does the other.
+    // When one side closes its connection, the other side's is closed too.
     tokio::select! {
         _ = to_server => {}
         _ = to_client => {}
@@ -286,12 +284,12 @@ struct Rewrite {
 /// Rewrites a stream that arrives in pieces.
 #[derive(Debug, Default)]
 struct Rewriter {
-    /// The end of what came so far, where it may be the start of a match.
+    /// The end of the stream so far, if it may be the start of a match.
     held: Vec<u8>,
 }
 
 impl Rewriter {
-    /// What can be passed on, and how many matches were replaced in it.
+    /// The bytes that can be passed on, and how many matches were replaced in them.
     fn feed(&mut self, rewrite: Option<&Rewrite>, chunk: &[u8]) -> (Vec<u8>, u64) {
         let mut bytes = std::mem::take(&mut self.held);
         bytes.extend_from_slice(chunk);
@@ -356,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_become_a_match_is_held_back() {
+    fn only_the_start_of_a_possible_match_is_held_back() {
         let rule = rewrite("if x", "if y");
         let mut rewriter = Rewriter::default();
         assert_eq!(rewriter.feed(Some(&rule), b"one if"), (b"one ".to_vec(), 0));
@@ -368,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rule_everything_passes_and_nothing_is_kept() {
+    fn without_a_rule_all_bytes_pass_and_none_are_held_back() {
         let mut rewriter = Rewriter::default();
         let rule = rewrite("abc", "xyz");
         assert_eq!(rewriter.feed(Some(&rule), b"ab"), (vec![], 0));

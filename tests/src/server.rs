@@ -1,4 +1,4 @@
-//! A real Redis or Valkey, one for each test that asks.
+//! A real Redis or Valkey server for each test that needs one.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -10,9 +10,9 @@ use tempfile::TempDir;
 
 use crate::port;
 
-/// A server of one's own on the loopback address, killed when dropped.
+/// A server on the loopback address that belongs to one test. It is killed when this is dropped.
 ///
-/// It persists nothing unless told to ([`save`](Self::save)).
+/// It saves its data only when the test asks for that ([`save`](Self::save)).
 #[derive(Debug)]
 pub struct RedisServer {
     process: Child,
@@ -22,7 +22,7 @@ pub struct RedisServer {
     settings: RedisServerBuilder,
 }
 
-/// What a [`RedisServer`] is started with.
+/// The settings that a [`RedisServer`] is started with.
 #[derive(Debug, Clone, Default)]
 pub struct RedisServerBuilder {
     password: Option<String>,
@@ -30,15 +30,15 @@ pub struct RedisServerBuilder {
 }
 
 impl RedisServerBuilder {
-    /// The password that clients must give. Letters and digits only: it goes
-    /// into [`RedisServer::url`] as it is.
+    /// The password that clients must give. [`RedisServer::url`] does not escape it, so a
+    /// test that uses that URL gives letters and digits only.
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self
     }
 
-    /// Settings as on the command line: `&["--maxmemory", "2mb"]`.
+    /// More settings, as on the command line: `&["--maxmemory", "2mb"]`.
     #[must_use]
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(ToString::to_string));
@@ -49,11 +49,10 @@ impl RedisServerBuilder {
     ///
     /// # Panics
     ///
-    /// If there is no server program, or the server does not answer within ten
-    /// seconds.
+    /// If there is no server program, or the server does not answer within ten seconds.
     pub fn start(self) -> RedisServer {
         let dir = tempfile::tempdir().expect("a directory for the server");
-        // Another process may take the port between our look and the server's.
+        // Another process may take the port before the server does.
         for _ in 0..5 {
             let port = port::free();
             let mut process = self.spawn(port, &dir);
@@ -107,17 +106,17 @@ impl RedisServer {
         Self::builder().start()
     }
 
-    /// For a server that needs settings of its own.
+    /// A server with settings of its own.
     pub fn builder() -> RedisServerBuilder {
         RedisServerBuilder::default()
     }
 
-    /// Where the server listens, with its password.
+    /// The server's URL, with its password.
     pub fn url(&self) -> String {
         self.settings.url(self.port)
     }
 
-    /// The same server by its unix socket.
+    /// The URL of the server's Unix socket, with its password.
     pub fn unix_url(&self) -> String {
         let socket = self.dir.path().join("redis.sock");
         let password = match &self.settings.password {
@@ -132,35 +131,34 @@ impl RedisServer {
         self.port
     }
 
-    /// Kills the server: connections break, new ones are refused, its data are
-    /// lost.
+    /// Kills the server: connections break, new ones are refused, and unsaved data are lost.
     ///
     /// # Panics
     ///
-    /// If the system doesn't let us.
+    /// If the system does not allow it.
     pub fn kill(&mut self) {
         self.watchdog.stop();
         self.process.kill().expect("our own child can be killed");
         self.process.wait().expect("and waited for");
     }
 
-    /// Stops the server in its tracks: connections stay open, the system goes
-    /// on accepting new ones, and nothing is answered.
+    /// Stops the server's process: connections stay open, the system goes on accepting new
+    /// ones, and nothing is answered.
     ///
     /// # Panics
     ///
-    /// If the server isn't running.
+    /// If the server is not running.
     pub fn freeze(&self) {
         kill_process(self.pid(), Signal::STOP).expect("the server is running");
-        // The signal is delivered when it suits the system; wait for that.
+        // The system may deliver the signal later: wait until the process has stopped.
         waitpid(Some(self.pid()), WaitOptions::UNTRACED).expect("our own child");
     }
 
-    /// Lets a frozen server go on: it first answers all that it was asked.
+    /// Lets a frozen server go on. It first answers the commands that came meanwhile.
     ///
     /// # Panics
     ///
-    /// If the server isn't running.
+    /// If the server is not running.
     pub fn thaw(&self) {
         kill_process(self.pid(), Signal::CONT).expect("the server is running");
     }
@@ -169,19 +167,20 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If it doesn't answer within ten seconds.
+    /// If it does not answer within ten seconds.
     pub fn restart(&mut self) {
         let _ = std::fs::remove_file(self.dir.path().join("dump.rdb"));
         self.restart_from_snapshot();
     }
 
-    /// Writes the data to disk, for [`restart_from_snapshot`](Self::restart_from_snapshot).
+    /// Makes the server write its data to disk, for
+    /// [`restart_from_snapshot`](Self::restart_from_snapshot).
     ///
     /// # Panics
     ///
-    /// If the server doesn't do it.
+    /// As [`query`](Self::query).
     pub fn save(&self) {
-        let _: () = self.query(&["SAVE"]);
+        let () = self.query(&["SAVE"]);
     }
 
     /// Kills the server if it runs, and starts it with the data of the last
@@ -189,7 +188,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If it doesn't answer within ten seconds.
+    /// If it does not answer within ten seconds.
     pub fn restart_from_snapshot(&mut self) {
         self.kill();
         self.process = self.settings.spawn(self.port, &self.dir);
@@ -202,20 +201,20 @@ impl RedisServer {
         );
     }
 
-    /// A connection of the test's own, past the cache.
+    /// A connection that the test uses itself, without the cache.
     ///
     /// # Panics
     ///
-    /// If the server doesn't answer.
+    /// If the server does not answer.
     pub fn connection(&self) -> redis::Connection {
         connect(&self.url(), Duration::from_secs(5)).expect("the server answers")
     }
 
-    /// Asks the server one thing: `server.query::<u64>(&["DBSIZE"])`.
+    /// Runs one command: `server.query::<u64>(&["DBSIZE"])`.
     ///
     /// # Panics
     ///
-    /// If the server doesn't answer, or with an error, or with another type.
+    /// If the server does not answer, or answers with an error or with another type.
     pub fn query<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::Cmd::new();
         command.arg(words);
@@ -224,7 +223,7 @@ impl RedisServer {
             .unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    /// Every key that the server holds, sorted.
+    /// The keys that the server holds, sorted.
     ///
     /// # Panics
     ///
@@ -235,16 +234,52 @@ impl RedisServer {
         keys
     }
 
-    /// Deletes everything.
+    /// Deletes all keys.
     ///
     /// # Panics
     ///
     /// As [`query`](Self::query).
     pub fn flush_all(&self) {
-        let _: () = self.query(&["FLUSHALL"]);
+        let () = self.query(&["FLUSHALL"]);
     }
 
-    /// How often `command` ran since the server started, in scripts too.
+    /// Changes a setting while the server runs: `server.configure("maxmemory", "1")`.
+    ///
+    /// # Panics
+    ///
+    /// As [`query`](Self::query).
+    pub fn configure(&self, setting: &str, value: &str) {
+        let () = self.query(&["CONFIG", "SET", setting, value]);
+    }
+
+    /// Makes a user, or changes one, by the rules of `ACL SETUSER`.
+    ///
+    /// # Panics
+    ///
+    /// As [`query`](Self::query).
+    pub fn set_user(&self, name: &str, rules: &[&str]) {
+        let () = self.query(&[&["ACL", "SETUSER", name], rules].concat());
+    }
+
+    /// Makes the server a replica of another one. The port may be one that nothing listens on.
+    ///
+    /// # Panics
+    ///
+    /// As [`query`](Self::query).
+    pub fn replicate(&self, primary_port: u16) {
+        let () = self.query(&["REPLICAOF", "127.0.0.1", &primary_port.to_string()]);
+    }
+
+    /// Makes a replica a primary.
+    ///
+    /// # Panics
+    ///
+    /// As [`query`](Self::query).
+    pub fn promote(&self) {
+        let () = self.query(&["REPLICAOF", "NO", "ONE"]);
+    }
+
+    /// How often `command` has run since the server started, in scripts too.
     ///
     /// # Panics
     ///
@@ -256,8 +291,8 @@ impl RedisServer {
             .unwrap_or(0)
     }
 
-    /// How many commands ran since the server started, in scripts too, but not
-    /// those that set up a connection, nor `PING` and `INFO`.
+    /// How many commands have run since the server started, in scripts too. `PING`, `INFO` and
+    /// the commands that set up a connection do not count.
     ///
     /// # Panics
     ///
@@ -293,15 +328,15 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        // Also ends a frozen one. After `kill` there is nothing to do.
+        // This ends a frozen server too. After `kill` there is nothing left to end.
         self.watchdog.stop();
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Kills the server when this process is killed, and so drops nothing: a pipe
-/// that nobody else can write to ends with us.
+/// A shell that kills the server when this process is killed, and so drops nothing. The shell
+/// reads from a pipe that only this process can write to: the read ends when this process does.
 #[derive(Debug)]
 struct Watchdog(Child);
 
@@ -316,14 +351,14 @@ impl Watchdog {
         Self(watchdog.expect("there is a shell"))
     }
 
-    /// Before the server is gone, and its number perhaps another process's.
+    /// Must be called before the server ends: later its number may be that of another process.
     fn stop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// False if the process ended, which it does when its port is taken.
+/// Waits until the server answers. False if the process ended, as it does when its port is taken.
 fn became_ready(process: &mut Child, url: &str, dir: &TempDir) -> bool {
     const LIMIT: Duration = Duration::from_secs(10);
     const PAUSE: Duration = Duration::from_millis(5);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-/// A database that is slow, and counts how often it is asked.
+/// A database that is slow, and counts its loads.
 #[derive(Debug)]
 pub struct SlowDatabase {
     cache: Cache,
@@ -17,17 +17,17 @@ pub struct SlowDatabase {
     loads: AtomicU64,
 }
 
-/// What a [`stampede`] cost.
+/// The cost of a [`stampede`].
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Stampede {
     /// How often the database was asked.
     pub loads: u64,
-    /// From the first call to the last answer.
+    /// The time from the first call to the last answer.
     pub wall_ms: f64,
 }
 
 impl SlowDatabase {
-    /// Every load takes `load`.
+    /// A database of which every load takes `load`.
     pub fn new(cache: Cache, load: Duration) -> Self {
         Self {
             cache,
@@ -44,11 +44,11 @@ impl SlowDatabase {
     }
 }
 
-/// Lets `callers` tasks ask for the square of `n` at the same moment.
+/// Makes `callers` tasks ask for the square of `n` at the same moment.
 ///
 /// # Panics
 ///
-/// If one of them gets anything else.
+/// If one of them gets another answer.
 pub async fn stampede(database: &Arc<SlowDatabase>, n: u64, callers: usize) -> Stampede {
     let start_line = Arc::new(Barrier::new(callers + 1));
     let mut calls = JoinSet::new();

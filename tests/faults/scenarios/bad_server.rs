@@ -1,4 +1,4 @@
-//! A server that answers, and not with what was asked for.
+//! A server that answers with something else than what was asked for.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use crate::rows::{Row, Rows, cache};
 use crate::suite::Size;
 
 pub(crate) const BROKEN: &str = "wrong answers, errors, panics, hangs";
-const UNREPORTED: &str = "failures that nobody hears of";
+const UNREPORTED: &str = "failures that are not reported";
 
 const ROWS: u32 = 10;
 
-/// How long a caller waits for a lease, unless told otherwise.
+/// How long a caller waits for a lease by default.
 const LEASE_WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) async fn wrong_password() -> Vec<Figure> {
@@ -24,37 +24,34 @@ pub(crate) async fn wrong_password() -> Vec<Figure> {
     only_misses(&url, 0, CALL).await
 }
 
-/// A user who may read, and run nothing.
+/// A user who may read, and may not run scripts.
 pub(crate) async fn no_permission() -> Vec<Figure> {
     let server = RedisServer::start();
-    let rules = "on >secret ~* +@all -eval -evalsha -fcall";
-    let words: Vec<&str> = ["ACL", "SETUSER", "limited"]
-        .into_iter()
-        .chain(rules.split(' '))
-        .collect();
-    let () = server.query(&words);
+    let rules = [
+        "on", ">secret", "~*", "+@all", "-eval", "-evalsha", "-fcall",
+    ];
+    server.set_user("limited", &rules);
     let url = format!("redis://limited:secret@127.0.0.1:{}", server.port());
     only_misses(&url, 0, CALL).await
 }
 
 pub(crate) async fn read_only() -> Vec<Figure> {
     let (primary, replica) = (RedisServer::start(), RedisServer::start());
-    let port = primary.port().to_string();
-    let () = replica.query(&["REPLICAOF", "127.0.0.1", &port]);
+    replica.replicate(primary.port());
     only_misses(&replica.url(), 0, CALL).await
 }
 
-/// The server takes no value of this size, and hangs up on who sends one.
+/// The server takes no value of this size, and closes the connection of a client that sends one.
 pub(crate) async fn too_large_a_value() -> Vec<Figure> {
     let settings = ["--proto-max-bulk-len", "1mb"];
     let server = RedisServer::builder().args(&settings).start();
-    // The lease is given back over a connection that the next such value may end first;
-    // then it has to be waited for.
+    // The next such value may end the connection before the lease has been given back over it.
+    // Then the next caller waits for the lease.
     only_misses(&server.url(), (1 << 20) + 1, LEASE_WAIT + CALL).await
 }
 
-/// With its header, more than a server takes by default. The short form makes do with
-/// less, of which the larger part is under way when the call gives up.
+/// With its header the value is larger than a server takes by default. That of the short form is
+/// smaller, and is still being sent when the call gives up.
 pub(crate) async fn half_a_gigabyte(size: Size) -> Vec<Figure> {
     let server = RedisServer::start();
     let folder = tempfile::tempdir().expect("a folder");
@@ -62,11 +59,11 @@ pub(crate) async fn half_a_gigabyte(size: Size) -> Vec<Figure> {
     let padding = size.pick(512, 64) << 20;
     let rows = Rows::with(cache, folder.path(), Duration::from_millis(1), padding);
     let began = Instant::now();
-    // A task of its own, for the panic that there must not be; it has time to encode.
+    // In a task of its own, so that a panic would not end the scenario.
     let call = rows.clone();
     let _ = tokio::spawn(async move { call.find(Row(0)).await }).await;
     let took = began.elapsed();
-    // Those who come then find a connection that works.
+    // Later callers find a connection that works.
     let small = Rows::new(rows.cache.clone(), folder.path());
     let wrong = small.stuck([1]).await;
     vec![
@@ -82,7 +79,7 @@ pub(crate) async fn fake(manner: Manner) -> Vec<Figure> {
     only_misses(&server.url(), 0, CALL).await
 }
 
-/// Whatever the server is, callers get what they would get without it.
+/// Checks that callers of this server get what they would get without a cache.
 async fn only_misses(url: &str, padding: usize, limit: Duration) -> Vec<Figure> {
     let folder = tempfile::tempdir().expect("a folder");
     let cache = cache(url).build().expect("a cache");
@@ -90,7 +87,7 @@ async fn only_misses(url: &str, padding: usize, limit: Duration) -> Vec<Figure> 
     let mut wrong = 0;
     for row in 0..ROWS {
         wrong += rows.stuck([row]).await;
-        // More of them would show no more.
+        // One call that hangs is enough.
         if rows.tally().hung > 0 {
             break;
         }
@@ -105,7 +102,7 @@ async fn only_misses(url: &str, padding: usize, limit: Duration) -> Vec<Figure> 
     ]
 }
 
-/// Somebody else wrote into the slots.
+/// Another program has written into the slots.
 pub(crate) async fn foreign_values() -> Vec<Figure> {
     let folder = tempfile::tempdir().expect("a folder");
     let server = RedisServer::start();
@@ -116,9 +113,9 @@ pub(crate) async fn foreign_values() -> Vec<Figure> {
     let spoils: [fn(&RedisServer, &str); 5] = [
         |server, slot| server.query(&["SET", slot, "{\"version\":0}"]),
         |server, slot| server.query(&["SET", slot, "E\u{1}34567890"]),
-        // Half of an entry's header.
+        // A part of an entry's header.
         |server, slot| shorten(server, slot, |length| length / 4),
-        // All of the header, and half of the value.
+        // The whole header, and a part of the value.
         |server, slot| shorten(server, slot, |length| length - 10),
         |server, slot| {
             let _: u64 = server.query(&["DEL", slot]);

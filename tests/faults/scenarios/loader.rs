@@ -1,4 +1,4 @@
-//! Many callers of one row, and the one who loads it comes to grief.
+//! Many callers of one row: the one that loads it is cancelled, panics or hangs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -21,13 +21,13 @@ const NO_ANSWER: &str = "callers without an answer";
 
 /// How long a caller waits for a load that never ends.
 const LOAD_LIMIT: Duration = Duration::from_millis(300);
-/// The same where no load is to hang. Far above what is promised of those.
+/// The same where no load hangs: far longer than the promise.
 const FAR: Duration = Duration::from_secs(2);
-/// A caller that waits so long will wait for ever.
+/// A caller that waits longer has no answer.
 const GIVE_UP: Duration = Duration::from_secs(3);
 const WAITERS: usize = 16;
 
-/// What becomes of the first load; the others end at once.
+/// How the first load ends. The others end at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Cancelled,
@@ -60,7 +60,7 @@ impl Fated {
             self.started.add_permits(1);
             let _strike = self.strike.acquire().await;
             if self.fate == Fate::Panics {
-                // As a panic, but without its message, since it is meant.
+                // A panic without its message, since it is on purpose.
                 std::panic::resume_unwind(Box::new("a load that fails"));
             }
             std::future::pending::<()>().await;
@@ -92,7 +92,7 @@ async fn meets(fate: Fate, load_limit: Duration, promise: Duration) -> Vec<Figur
     let here = Waits::of(&in_process, &in_process).await;
     let on_the_server = Fated::new(build(&server.url()), fate);
     let there = Waits::of(&on_the_server, &on_the_server).await;
-    // Its lease stands on the server, and another process finds it.
+    // Another process finds the lease of the first load on the server.
     let () = server.query(&["FLUSHALL"]);
     let leader = Fated::new(build(&server.url()), fate);
     let others = Fated::new(build(&server.url()), fate);
@@ -106,11 +106,11 @@ async fn meets(fate: Fate, load_limit: Duration, promise: Duration) -> Vec<Figur
     ]
 }
 
-/// How callers fared that came while the first load was under way.
+/// How long callers waited that came while the first load was under way.
 struct Waits {
-    /// From the moment at which its fate struck.
+    /// From the moment at which the first load was struck.
     longest: Duration,
-    /// How many got no answer.
+    /// How many callers got no answer.
     none: u64,
 }
 
@@ -127,7 +127,7 @@ impl Waits {
                 assert!(answer.is_ok_and(|answer| answer == 7), "no answer");
             });
         }
-        // So that they all wait; were one to come later, it would find less to wait for.
+        // EVENTS: wait until all of them wait. One that came later would wait less.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let struck = Instant::now();
         match leader.fate {

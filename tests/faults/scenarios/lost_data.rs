@@ -1,4 +1,4 @@
-//! The server loses what it holds: some of it, or all.
+//! The server loses some of its data, or all.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::suite::Size;
 
 pub(crate) const HITS_AGAIN: &str = "hits again after the server's return";
 
-/// What is promised of [`HITS_AGAIN`].
+/// The promise about [`HITS_AGAIN`].
 const BACK_WITHIN: Duration = Duration::from_millis(300);
 
 fn mix(rows: u32, lasts: Duration) -> Mix {
@@ -27,7 +27,7 @@ fn mix(rows: u32, lasts: Duration) -> Mix {
     }
 }
 
-/// Somebody deletes the versions of tags, one at a time.
+/// The versions of tags are deleted, one at a time.
 pub(crate) async fn versions_deleted(size: Size) -> Vec<Figure> {
     let folder = tempfile::tempdir().expect("a folder");
     let server = RedisServer::start();
@@ -52,7 +52,7 @@ pub(crate) async fn versions_deleted(size: Size) -> Vec<Figure> {
                 deleted += one;
                 std::thread::sleep(Duration::from_millis(1));
             }
-            // The server goes when both are done with it.
+            // The server must live until the readers and writers have ended too.
             (server, deleted)
         }
     });
@@ -62,12 +62,12 @@ pub(crate) async fn versions_deleted(size: Size) -> Vec<Figure> {
     stale_reads(rows.tally())
 }
 
-/// More is stored than the server has room for, and it throws out what was not used for
-/// longest: versions as well as entries.
+/// The entries need more memory than the server has. It evicts what was not used for longest:
+/// versions as well as entries.
 pub(crate) async fn evicted(size: Size) -> Vec<Figure> {
     let folder = tempfile::tempdir().expect("a folder");
     let mut settings = vec!["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"];
-    // Its choice is a rough one; the rougher, the more versions go before their entries.
+    // With one sample the server's choice is rough: more versions go before their entries.
     settings.extend(["--maxmemory-samples", "1"]);
     let server = RedisServer::builder().args(&settings).start();
     let rows = Rows::with(
@@ -101,13 +101,13 @@ pub(crate) async fn flushed(size: Size) -> Vec<Figure> {
         }
         server
     });
-    // So few that each is read and updated between two of them.
+    // So few rows that each is read and updated between two flushes.
     rows.mix(mix(4, lasts)).await;
     let _server = flushing.await.expect("no panic");
     stale_reads(rows.tally())
 }
 
-/// With the limits that programs have: callers go on, and notice when it is back.
+/// With the default limits, calls go on without the server, and use it again once it is back.
 pub(crate) async fn killed(_size: Size) -> Vec<Figure> {
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = RedisServer::start();

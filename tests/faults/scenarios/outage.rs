@@ -1,4 +1,4 @@
-//! Updates while the server cannot be reached, or reached and not heard.
+//! Updates while commands do not reach the server, or its answers do not come back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,14 +17,14 @@ pub(crate) const LOST: &str = "lost invalidations";
 pub(crate) const STALE_HERE: &str = "stale reads in the process that updates";
 pub(crate) const LONGEST: &str = "longest call";
 pub(crate) const SLOW: &str = "median call";
-/// What it may take, its load included: far less than a request to the server.
+/// How long the median call may take with its load: far less than a request to the server.
 const NO_REQUEST: Duration = Duration::from_millis(20);
 pub(crate) const REPLAYED: &str = "stale elsewhere, after the end of it";
 
-/// What a call may take, its load included.
+/// How long a call may take with its load.
 pub(crate) const CALL: Duration = Duration::from_millis(150);
 
-/// How long after an outage what was kept must have been replayed.
+/// How long after an outage the journal must have been replayed.
 pub(crate) const AT_REST: Duration = Duration::from_secs(3);
 
 pub(crate) async fn cut(lasts: Duration) -> Vec<Figure> {
@@ -35,7 +35,7 @@ pub(crate) async fn cut(lasts: Duration) -> Vec<Figure> {
     setup.figures().await
 }
 
-/// More is invalidated than the journal holds.
+/// More names are invalidated than the journal holds.
 pub(crate) async fn overflow(lasts: Duration) -> Vec<Figure> {
     let mut setup = Setup::new(|builder| builder.journal_capacity(50)).await;
     setup.proxy.cut().await;
@@ -44,7 +44,7 @@ pub(crate) async fn overflow(lasts: Duration) -> Vec<Figure> {
     setup.figures().await
 }
 
-/// Connections stay open, and nothing comes through.
+/// Connections stay open, and no byte passes.
 pub(crate) async fn black_hole(lasts: Duration) -> Vec<Figure> {
     let mut setup = Setup::new(|builder| builder).await;
     setup.proxy.black_hole();
@@ -53,7 +53,7 @@ pub(crate) async fn black_hole(lasts: Duration) -> Vec<Figure> {
     setup.figures().await
 }
 
-/// The server does what it is asked, and nobody hears of it.
+/// The server carries out all commands, and no answer arrives.
 pub(crate) async fn no_answers(lasts: Duration) -> Vec<Figure> {
     let mut setup = Setup::new(|builder| builder).await;
     setup.proxy.hold(Way::ToClient);
@@ -70,7 +70,7 @@ pub(crate) async fn frozen(lasts: Duration) -> Vec<Figure> {
     setup.figures().await
 }
 
-/// The first few callers find out; from then on nobody else waits for the server.
+/// The first few callers open the breaker. Later callers do not wait for the server.
 pub(crate) async fn breaker() -> Vec<Figure> {
     const CALLS: u32 = 101;
     let setup = Setup::new(|builder| builder).await;
@@ -87,16 +87,16 @@ pub(crate) async fn breaker() -> Vec<Figure> {
     took.sort();
     vec![
         Figure::within(SLOW, took[took.len() / 2], NO_REQUEST),
-        Figure::none("errors, panics and hangs", setup.ours.tally().broken()),
+        Figure::broken(setup.ours.tally().broken()),
     ]
 }
 
-/// How long the outages last.
+/// How long an outage lasts.
 pub(crate) fn three_seconds(size: Size) -> Duration {
     size.pick(Duration::from_secs(3), Duration::from_secs(1))
 }
 
-/// Two caches on one server know no more of each other than two processes do.
+/// Two caches on one server know as little of each other as two processes do.
 pub(crate) struct Setup {
     folder: TempDir,
     pub(crate) server: RedisServer,
@@ -127,7 +127,7 @@ impl Setup {
         self.folder.path()
     }
 
-    /// Updates every row in this time, while others are read. Takes longer if updates do.
+    /// Updates each row within this time, while others are read. Takes longer if the updates do.
     pub(crate) async fn update_for(&self, lasts: Duration) {
         const WRITERS: u32 = 10;
         let began = Instant::now();
@@ -153,13 +153,13 @@ impl Setup {
                 }
             });
         }
-        // Updates that hang have shown what they show.
+        // Updates that still hang then are counted.
         let _ = tokio::time::timeout(lasts * 4 + HUNG, writers.join_all()).await;
         tokio::time::sleep(lasts.saturating_sub(began.elapsed())).await;
         readers.shutdown().await;
     }
 
-    /// The outage is over.
+    /// The figures, once the outage is over.
     pub(crate) async fn figures(self) -> Vec<Figure> {
         let began = Instant::now();
         let mut lost = 0;
@@ -175,11 +175,14 @@ impl Setup {
         let replayed = began.elapsed();
         let stuck_here = self.ours.stuck(0..ROWS).await;
         let (ours, others) = (self.ours.tally(), self.others.tally());
-        assert!(ours.reported + ours.hung > 0, "the outage was one");
+        assert!(
+            ours.reported + ours.hung > 0,
+            "some calls have met the outage"
+        );
         vec![
             Figure::none(LOST, lost).of(ROWS.into()),
             Figure::none(STALE_HERE, ours.stale + stuck_here).of(ours.reads + u64::from(ROWS)),
-            Figure::none("errors, panics and hangs", ours.broken() + others.hung),
+            Figure::broken(ours.broken() + others.hung),
             Figure::within(LONGEST, ours.longest, CALL),
             Figure::shown(REPLAYED, replayed),
         ]

@@ -12,7 +12,7 @@ use crate::suite::Size;
 
 pub(crate) const STUCK: &str = "stale for good";
 
-/// Few enough that reads and updates of a row really meet.
+/// How many rows at a time: few enough for a read and an update of a row to meet.
 const AT_ONCE: u32 = 20;
 const LATENCY: Duration = Duration::from_millis(5);
 
@@ -48,9 +48,12 @@ async fn race(rows: Arc<Rows>, size: Size) -> Vec<Figure> {
     }
     let stuck = rows.stuck((0..pairs).map(|row| row * A_SHELF)).await;
     let tally = rows.tally();
-    assert!(tally.hits > 0, "something was cached to be stale");
+    assert!(
+        tally.hits > 0,
+        "an entry that is not served cannot be stale"
+    );
     vec![
         Figure::none(STUCK, stuck).of(pairs.into()),
-        Figure::none("errors, panics and hangs", tally.broken()),
+        Figure::broken(tally.broken()),
     ]
 }

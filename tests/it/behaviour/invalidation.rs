@@ -1,28 +1,28 @@
-//! What dies when something is invalidated, and by whom.
+//! Which entries an update invalidates, however it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache_runtime::{Cache, KeyPart, KeyWriter, Options, Written, cache_invalidate, cached};
+use cache_tests::until;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::on_both_tiers;
-use crate::gated::LIMIT;
+use super::on_every_backend;
 
-on_both_tiers! {
-    an_update_kills_the_entry_of_its_key
-    a_tag_kills_every_entry_that_carries_it
-    a_key_is_a_tag_too
-    a_name_can_be_read_from_the_result
-    a_result_that_is_none_names_nothing_but_the_arguments_do
+on_every_backend! {
+    an_update_invalidates_the_entry_of_its_key
+    an_update_of_a_tag_invalidates_each_entry_that_carries_it
+    a_key_can_be_the_tag_of_another_entry
+    a_name_can_come_from_the_result
+    a_result_that_is_none_leaves_the_names_of_the_arguments
     an_update_that_fails_invalidates
     an_update_that_panics_invalidates
-    a_result_that_cannot_be_named_leaves_the_arguments_named
+    a_result_that_panics_as_a_name_leaves_the_names_of_the_arguments
     an_update_that_is_dropped_invalidates
 }
 
-/// Users of two tenants. A user is read as the number of updates so far.
+/// Users of two tenants. A read of a user yields the number of updates so far.
 #[derive(Debug)]
 struct Users {
     cache: Cache,
@@ -55,7 +55,7 @@ impl Users {
         self.updates.load(Ordering::SeqCst)
     }
 
-    /// Carries the key of a user as a tag.
+    /// An entry whose tag is the key of a user.
     #[cached(
         key = "posts:<tenant>:<id>",
         ttl = 60,
@@ -88,7 +88,7 @@ impl Users {
     #[cache_invalidate("user:<result.tenant>:<id>", "tenant:<other>", cache = self.cache)]
     async fn promote(&self, id: u64, other: String) -> Result<Option<User>, String> {
         self.update();
-        // Takes its arguments, as functions do.
+        // The name must not need the argument any more.
         drop(other);
         let tenant = "acme".to_owned();
         Ok(Some(User { id, tenant }).filter(|user| user.id > 0))
@@ -113,7 +113,7 @@ impl Users {
         self.never.notified().await;
     }
 
-    /// How many updates each of three users was read after.
+    /// Three users, each as the number of updates before its load.
     async fn seen(&self) -> [u64; 3] {
         [
             self.find("acme", 1).await,
@@ -123,7 +123,7 @@ impl Users {
     }
 }
 
-async fn an_update_kills_the_entry_of_its_key(cache: Cache) {
+async fn an_update_invalidates_the_entry_of_its_key(cache: Cache) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
     users.rename("acme", 1).await;
@@ -132,18 +132,18 @@ async fn an_update_kills_the_entry_of_its_key(cache: Cache) {
     assert_eq!(users.seen().await, [1, 0, 2]);
 }
 
-async fn a_tag_kills_every_entry_that_carries_it(cache: Cache) {
+async fn an_update_of_a_tag_invalidates_each_entry_that_carries_it(cache: Cache) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
     users.close("acme").await;
     assert_eq!(users.seen().await, [1, 1, 0]);
     users.import().await;
     assert_eq!(users.seen().await, [2, 2, 2]);
-    users.close("nobody").await;
+    users.close("unused").await;
     assert_eq!(users.seen().await, [2, 2, 2]);
 }
 
-async fn a_key_is_a_tag_too(cache: Cache) {
+async fn a_key_can_be_the_tag_of_another_entry(cache: Cache) {
     let users = Users::new(cache);
     assert_eq!(users.posts("acme", 1).await, 0);
     users.rename("acme", 2).await;
@@ -152,14 +152,14 @@ async fn a_key_is_a_tag_too(cache: Cache) {
     assert_eq!(users.posts("acme", 1).await, 2);
 }
 
-async fn a_name_can_be_read_from_the_result(cache: Cache) {
+async fn a_name_can_come_from_the_result(cache: Cache) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
     users.promote(2, "bolt".to_owned()).await.unwrap();
     assert_eq!(users.seen().await, [0, 1, 1]);
 }
 
-async fn a_result_that_is_none_names_nothing_but_the_arguments_do(cache: Cache) {
+async fn a_result_that_is_none_leaves_the_names_of_the_arguments(cache: Cache) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
     assert!(users.promote(0, "acme".to_owned()).await.unwrap().is_none());
@@ -179,7 +179,7 @@ async fn an_update_that_panics_invalidates(cache: Cache) {
     let panics = users.clone();
     let panicked = tokio::spawn(async move { panics.panic().await }).await;
     assert!(panicked.unwrap_err().is_panic());
-    wait_until_seen(&users, [1, 1, 1]).await;
+    until(async || users.seen().await == [1, 1, 1]).await;
 }
 
 async fn an_update_that_is_dropped_invalidates(cache: Cache) {
@@ -190,19 +190,7 @@ async fn an_update_that_is_dropped_invalidates(cache: Cache) {
     let hanging = tokio::spawn(async move { hangs.hang(tell).await });
     updated.notified().await;
     hanging.abort();
-    wait_until_seen(&users, [1, 1, 1]).await;
-}
-
-/// Nobody waits for an invalidation in the background, but it comes.
-async fn wait_until_seen(users: &Users, expected: [u64; 3]) {
-    let seen = async {
-        while users.seen().await != expected {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(LIMIT, seen)
-        .await
-        .expect("it is invalidated");
+    until(async || users.seen().await == [1, 1, 1]).await;
 }
 
 /// A key part that panics.
@@ -219,7 +207,7 @@ async fn return_unnameable(cache: &Cache) -> Unnameable {
     Unnameable
 }
 
-async fn a_result_that_cannot_be_named_leaves_the_arguments_named(cache: Cache) {
+async fn a_result_that_panics_as_a_name_leaves_the_names_of_the_arguments(cache: Cache) {
     cache.set("row", &1, Options::new()).await.unwrap();
     let update = tokio::spawn({
         let cache = cache.clone();
@@ -228,11 +216,5 @@ async fn a_result_that_cannot_be_named_leaves_the_arguments_named(cache: Cache) 
         }
     });
     assert!(update.await.unwrap_err().is_panic());
-    let gone = async {
-        while cache.exists("row").await.unwrap() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let gone = tokio::time::timeout(LIMIT, gone).await;
-    gone.expect("the entry dies, at the latest in the background");
+    until(async || !cache.exists("row").await.unwrap()).await;
 }

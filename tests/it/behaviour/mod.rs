@@ -1,4 +1,4 @@
-//! What a cache does, the same in this process and on Redis.
+//! What a cache does, on each backend the same.
 
 mod flights;
 mod invalidation;
@@ -10,42 +10,80 @@ mod values;
 
 use std::time::Duration;
 
-use cache_runtime::{Cache, CacheBuilder};
-use cache_tests::RedisServer;
+use cache_runtime::{Cache, CacheBuilder, Options};
+use cache_tests::{RedisServer, patient};
 
-/// Runs each function on both tiers, as a test of its own.
-macro_rules! on_both_tiers {
+/// Runs each behaviour on each backend, as a test of its own.
+///
+/// A behaviour is an `async fn` of a [`Cache`], or of a [`CacheBuilder`] if it needs settings of
+/// its own.
+///
+/// A backend is one line of the list: the name of the module with its tests; what has to run for
+/// as long as the test; and how a builder is pointed to it.
+macro_rules! on_every_backend {
     ($($behaviour:ident)+) => {
-        mod in_process {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $behaviour() {
-                let cache = crate::behaviour::builder().url("memory:");
-                super::$behaviour(cache.build().unwrap()).await;
-            })+
+        $crate::behaviour::on_backends! {
+            [$($behaviour)+]
+            in_process: (), |builder, ()| builder.url("memory:");
+            on_redis: cache_tests::RedisServer::start(), |builder, server| builder.url(server.url());
         }
+    };
+}
+pub(crate) use on_every_backend;
 
-        mod on_redis {
+macro_rules! on_backends {
+    ($behaviours:tt $($backend:ident: $running:expr, $point:expr;)+) => {
+        $($crate::behaviour::on_backend! { $behaviours $backend: $running, $point })+
+    };
+}
+pub(crate) use on_backends;
+
+macro_rules! on_backend {
+    ([$($behaviour:ident)+] $backend:ident: $running:expr, $point:expr) => {
+        mod $backend {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $behaviour() {
-                let server = cache_tests::RedisServer::start();
-                let cache = crate::behaviour::builder().url(server.url());
-                super::$behaviour(cache.build().unwrap()).await;
+                let running = $running;
+                let subject = $crate::behaviour::subject(&running, $point);
+                super::$behaviour(subject).await;
             })+
         }
     };
 }
-pub(crate) use on_both_tiers;
+pub(crate) use on_backend;
 
-/// Nobody's patience ends before that of the tests: what is stranded shows as a
-/// test that fails, not as one that is slow, and a busy machine not as an outage.
-pub(crate) fn builder() -> CacheBuilder {
-    let patience = Duration::from_secs(60);
-    Cache::builder()
-        .op_timeout(patience)
-        .connect_timeout(patience)
-        .lease(patience)
-        .lease_wait(patience)
-        .load_limit(patience)
+/// What a behaviour is a function of.
+pub(crate) trait Subject {
+    fn new(builder: CacheBuilder) -> Self;
+}
+
+impl Subject for Cache {
+    fn new(builder: CacheBuilder) -> Self {
+        builder.build().unwrap()
+    }
+}
+
+impl Subject for CacheBuilder {
+    fn new(builder: CacheBuilder) -> Self {
+        builder
+    }
+}
+
+pub(crate) fn subject<Running, S: Subject>(
+    running: &Running,
+    point: impl FnOnce(CacheBuilder, &Running) -> CacheBuilder,
+) -> S {
+    S::new(point(builder(""), running))
+}
+
+/// A cache at `url` whose limits are longer than a test waits: a caller that is stranded makes its
+/// test fail, and does not only make it slow.
+pub(crate) fn builder(url: &str) -> CacheBuilder {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    patient(url)
+        .lease(PATIENCE)
+        .lease_wait(PATIENCE)
+        .load_limit(PATIENCE)
 }
 
 /// Hits, misses and loads so far.
@@ -55,9 +93,9 @@ fn counts(cache: &Cache) -> [u64; 3] {
 }
 
 #[tokio::test]
-async fn off_is_a_miss_each_time() {
+async fn a_cache_that_is_off_misses_each_time() {
     let cache = Cache::builder().url("off:").build().unwrap();
-    let options = cache_runtime::Options::new;
+    let options = Options::new;
     cache.set("a", &1, options()).await.unwrap();
     assert_eq!(cache.get::<i32>("a").await.unwrap(), None);
     assert!(!cache.exists("a").await.unwrap());
@@ -69,21 +107,13 @@ async fn off_is_a_miss_each_time() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_and_another_namespace_are_another_cache() {
+async fn namespaces_on_one_server_are_apart() {
     let server = RedisServer::start();
-    let one = builder()
-        .url(server.unix_url())
-        .namespace("one")
-        .build()
-        .unwrap();
-    let two = builder()
-        .url(server.url())
-        .namespace("two")
-        .build()
-        .unwrap();
+    let one = builder(&server.unix_url()).namespace("one");
+    let two = builder(&server.url()).namespace("two");
+    let [one, two] = [one, two].map(|builder| builder.build().unwrap());
     for cache in [&one, &two] {
-        let set = cache.set("a", &1, cache_runtime::Options::new());
-        set.await.unwrap();
+        cache.set("a", &1, Options::new()).await.unwrap();
     }
     assert_eq!(server.keys(), ["one:e:a", "two:e:a"]);
     one.clear().await.unwrap();

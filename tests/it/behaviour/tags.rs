@@ -1,28 +1,28 @@
-//! Tags with a type of their own.
+//! Tags that are types: `#[derive(CacheTag)]`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache_runtime::{Cache, CacheTag, Key, KeyPart, cache_invalidate, cached};
 
-use super::on_both_tiers;
+use super::on_every_backend;
 
-on_both_tiers! {
-    a_typed_tag_kills_what_carries_it
-    a_typed_tag_is_read_from_the_result
-    a_typed_tag_is_the_template_it_was_written_as
+on_every_backend! {
+    a_typed_tag_invalidates_the_entries_that_carry_it
+    a_typed_tag_can_be_made_from_the_result
+    a_typed_tag_is_the_name_that_its_template_gives
 }
 
 #[derive(CacheTag)]
 #[cache_tag("tenant:<0>:users")]
 struct TenantUsers<'a>(&'a str);
 
-/// One of its fields is not in the template.
+/// The template does not name `note`.
 #[derive(CacheTag)]
 #[cache_tag("<kind.name()>:<id>")]
 struct Row<K: KeyPart> {
     kind: Kind,
     id: K,
-    #[expect(dead_code, reason = "a tag may know more than it says")]
+    #[expect(dead_code, reason = "the template need not name each field")]
     note: f64,
 }
 
@@ -95,7 +95,7 @@ impl Users {
     }
 }
 
-async fn a_typed_tag_kills_what_carries_it(cache: Cache) {
+async fn a_typed_tag_invalidates_the_entries_that_carry_it(cache: Cache) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
     users.close("acme".to_owned()).await;
@@ -107,7 +107,7 @@ async fn a_typed_tag_kills_what_carries_it(cache: Cache) {
     assert_eq!(users.seen().await, [2, 2, 2]);
 }
 
-async fn a_typed_tag_is_read_from_the_result(cache: Cache) {
+async fn a_typed_tag_can_be_made_from_the_result(cache: Cache) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
     assert!(users.rename(0, "acme").await.unwrap().is_none());
@@ -116,7 +116,7 @@ async fn a_typed_tag_is_read_from_the_result(cache: Cache) {
     assert_eq!(users.seen().await, [0, 2, 2]);
 }
 
-async fn a_typed_tag_is_the_template_it_was_written_as(cache: Cache) {
+async fn a_typed_tag_is_the_name_that_its_template_gives(cache: Cache) {
     assert_eq!(
         Key::from(TenantUsers("acme")).as_str(),
         "tenant:'acme':users"

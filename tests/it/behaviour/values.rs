@@ -1,17 +1,18 @@
-//! What is cached, under which key, and for how long.
+//! Which values are cached, under which key, and for how long.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cache_runtime::{Cache, KeyPart, Options, cached};
+use cache_tests::until;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{counts, on_both_tiers};
+use super::{counts, on_every_backend};
 
-on_both_tiers! {
+on_every_backend! {
     a_hit_loads_nothing
-    an_entry_dies_with_its_ttl
+    an_entry_ends_with_its_ttl
     a_none_is_loaded_each_time
     a_none_with_a_ttl_of_its_own_is_a_hit
     a_none_inside_a_some_is_a_value
@@ -22,7 +23,7 @@ on_both_tiers! {
     early_returns_are_cached
     values_come_back_as_they_were
     floats_come_back_to_the_last_bit
-    stats_tell_functions_apart
+    stats_count_each_function
 }
 
 #[cached(key = "double:<n>", ttl = 60, cache = cache, skip(cache))]
@@ -46,18 +47,22 @@ async fn loaded_at(cache: &Cache) -> Duration {
     std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap()
 }
 
-async fn an_entry_dies_with_its_ttl(cache: Cache) {
-    let first = loaded_at(&cache).await;
-    let filled = Instant::now();
-    loop {
-        let asked = filled.elapsed();
-        if loaded_at(&cache).await != first {
-            break;
+async fn an_entry_ends_with_its_ttl(cache: Cache) {
+    // On a busy machine an entry may end before it is read: then the next one is watched.
+    until(async || {
+        let first = loaded_at(&cache).await;
+        let stored = Instant::now();
+        loop {
+            let asked = stored.elapsed();
+            if loaded_at(&cache).await != first {
+                break;
+            }
+            assert!(asked < SHORT, "served {asked:?} after it was stored");
+            tokio::task::yield_now().await;
         }
-        assert!(asked < SHORT, "served {asked:?} after it was stored");
-        tokio::task::yield_now().await;
-    }
-    assert!(cache.stats().hits > 0, "it was an entry before it died");
+        cache.stats().hits > 0
+    })
+    .await;
 }
 
 #[cached(key = "none", ttl = 60, cache = cache, skip(cache))]
@@ -233,7 +238,7 @@ async fn values_come_back_as_they_were(cache: Cache) {
     assert_eq!(counts(&cache), [1, 1, 1]);
 }
 
-async fn stats_tell_functions_apart(cache: Cache) {
+async fn stats_count_each_function(cache: Cache) {
     for _ in 0..3 {
         double(&cache, 1).await;
     }
@@ -258,7 +263,7 @@ async fn stats_tell_functions_apart(cache: Cache) {
 }
 
 async fn floats_come_back_to_the_last_bit(cache: Cache) {
-    // Of the fractions of two primes many have no short decimal form.
+    // Many fractions whose denominator is a prime have no short decimal form.
     let floats: Vec<f64> = (1..2_000).map(|n| f64::from(n) / 1_999.0).collect();
     cache.set("floats", &floats, Options::new()).await.unwrap();
     let back = cache.get::<Vec<f64>>("floats").await.unwrap().unwrap();

@@ -25,7 +25,7 @@ struct Order {
     status: String,
 }
 
-// A trait object over sqlx; the attribute inside of the `impl`.
+// A trait object over sqlx, with the attribute on the method of the `impl`.
 
 #[async_trait]
 trait OrderRepository: Send + Sync {
@@ -61,7 +61,7 @@ impl OrderRepository for PgOrderRepository {
 }
 
 #[tokio::test]
-async fn a_trait_object() {
+async fn a_method_of_a_trait_object_is_cached() {
     let id = OrderId(Uuid::from_u128(1));
     let rows = Rows::default().with("orders", json!({ "id": id, "status": "new" }));
     let pool = PgPool::new(&rows);
@@ -115,7 +115,7 @@ impl Repository<Order, OrderId> for Orders {
 }
 
 #[tokio::test]
-async fn a_generic_trait_in_a_transaction() {
+async fn a_method_of_a_generic_trait_is_cached() {
     let id = OrderId(Uuid::from_u128(2));
     let rows = Rows::default().with("orders", json!({ "id": id, "status": "new" }));
     let pool = PgPool::new(&rows);
@@ -165,7 +165,7 @@ impl Settings for DatabaseConnection {
 }
 
 #[tokio::test]
-async fn a_default_method() {
+async fn a_default_method_is_cached() {
     let rows = Rows::default().with("setting", json!({ "id": 3, "name": "theme" }));
     let db = DatabaseConnection::new(&rows);
     let read = async || db.setting("theme").await.unwrap();
@@ -211,7 +211,7 @@ impl Accounts for AsyncPgConnection {
 }
 
 #[tokio::test]
-async fn futures_that_stay_on_their_thread() {
+async fn a_method_whose_future_is_not_send_is_cached() {
     let rows = Rows::default().with("accounts", json!({ "id": 4, "email": "a@example.com" }));
     let mut conn = AsyncPgConnection::new(&rows);
     let read = async || conn.by_email("A@example.com").await.unwrap();

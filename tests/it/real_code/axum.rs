@@ -1,5 +1,5 @@
-//! Under axum: handlers that destructure extractors, extractors that look
-//! users up, and services behind an `Arc` in the state.
+//! Code for axum: handlers that destructure extractors, extractors that look users up, and services
+//! behind an `Arc` in the state.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ fn note_row(id: u128, owner: i64) -> serde_json::Value {
     json!({ "id": Uuid::from_u128(id), "owner": owner, "text": "one" })
 }
 
-// Handlers. What is cached is what implements serde's traits, so not a `Json`.
+// Handlers. The value must implement serde's traits, so it is not a `Json`.
 
 #[cached(key = "axum:text:<id>", skip(pool), cache = cache())]
 async fn show_text(State(pool): State<PgPool>, Path(id): Path<Uuid>) -> Result<String, AppError> {
@@ -92,7 +92,7 @@ async fn update(pool: &PgPool, id: Uuid) {
 }
 
 #[tokio::test]
-async fn a_handler_with_destructured_extractors() {
+async fn a_handler_with_destructured_extractors_is_cached() {
     let rows = Rows::default().with("notes", note_row(1, 1));
     let (pool, id) = (PgPool::new(&rows), Uuid::from_u128(1));
     let read = async || {
@@ -132,7 +132,7 @@ async fn list_texts(
 }
 
 #[tokio::test]
-async fn a_handler_with_a_query() {
+async fn a_handler_with_a_query_is_cached() {
     let rows = Rows::default().with("notes", note_row(2, 2));
     let pool = PgPool::new(&rows);
     let page = async |offset| {
@@ -195,7 +195,7 @@ impl NoteService {
     }
 }
 
-/// Not annotated: it asks the service, and wraps the answer.
+/// Is not annotated: it asks the service, and wraps the answer.
 async fn show_note(
     State(state): State<AppState>,
     Path(id): Path<Uuid>,
@@ -212,7 +212,7 @@ async fn delete_note(State(state): State<AppState>, Path(id): Path<Uuid>) -> Sta
 }
 
 #[tokio::test]
-async fn a_service_with_a_cache_of_its_own() {
+async fn a_service_may_have_a_cache_of_its_own() {
     let rows = Rows::default().with("notes", note_row(3, 3));
     let (pool, id) = (PgPool::new(&rows), Uuid::from_u128(3));
     let cache = Cache::builder().url("memory:").build().unwrap();
@@ -268,7 +268,7 @@ async fn rename_me(parts: &Parts, pool: &PgPool, name: &str) -> Result<StatusCod
 }
 
 #[tokio::test]
-async fn an_extractor() {
+async fn an_extractor_is_cached() {
     let session = json!({ "token": "s4", "name": "Ada" });
     let rows = Rows::default().with("sessions", session);
     let pool = PgPool::new(&rows);
@@ -288,6 +288,6 @@ async fn an_extractor() {
         assert_eq!(renamed.unwrap(), StatusCode::NO_CONTENT);
     };
     is_cached_until(&rows, read, update).await;
-    let nobody = CurrentUser::from_request_parts(&mut Parts::default(), &pool).await;
-    assert_eq!(nobody, Err(StatusCode::UNAUTHORIZED));
+    let stranger = CurrentUser::from_request_parts(&mut Parts::default(), &pool).await;
+    assert_eq!(stranger, Err(StatusCode::UNAUTHORIZED));
 }

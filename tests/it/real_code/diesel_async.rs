@@ -1,4 +1,4 @@
-//! Over `diesel_async`: connections by `&mut`, pools that may be one, traits
+//! Code over `diesel_async`: connections by `&mut`, pools that may be a single connection, traits
 //! with the query in their default methods, models that save themselves.
 
 use cache_runtime::{CacheValue, KeyPart, cache_invalidate, cached};
@@ -95,7 +95,7 @@ impl Crate {
     }
 }
 
-/// What is inserted: borrowed, and without the columns that have defaults.
+/// A new row: its columns are borrowed, and those with defaults are left out.
 #[derive(Serialize)]
 struct NewCrate<'a> {
     id: i32,
@@ -140,7 +140,7 @@ fn with_crate(id: i32) -> (Rows, Crate, Version) {
 }
 
 #[tokio::test]
-async fn a_row_by_a_connection() {
+async fn a_row_read_by_a_connection_is_cached() {
     let (rows, krate, _) = with_crate(1);
     let mut conn = AsyncPgConnection::new(&rows);
     let read = async || Crate::by_name(&mut conn, &krate.name).await.unwrap();
@@ -155,7 +155,7 @@ async fn a_row_by_a_connection() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_a_model() {
+async fn rows_that_belong_to_a_model_are_cached() {
     let (rows, krate, mut version) = with_crate(2);
     let mut conn = AsyncPgConnection::new(&rows);
     let read = async || krate.versions(&mut conn).await.unwrap();
@@ -167,7 +167,7 @@ async fn what_belongs_to_a_model() {
 }
 
 #[tokio::test]
-async fn an_optional_row_of_a_model() {
+async fn an_optional_row_of_a_model_is_cached() {
     let (rows, krate, mut version) = with_crate(3);
     let mut conn = AsyncPgConnection::new(&rows);
     let read = async || krate.find_version(&mut conn, "1.0.0").await.unwrap();
@@ -180,7 +180,7 @@ async fn an_optional_row_of_a_model() {
 }
 
 #[tokio::test]
-async fn a_count() {
+async fn a_count_is_cached() {
     let rows = Rows::default();
     let mut conn = AsyncPgConnection::new(&rows);
     let read = async || Crate::count(&mut conn).await.unwrap();
@@ -192,7 +192,7 @@ async fn a_count() {
     is_cached_until(&rows, read, update).await;
 }
 
-// A pool that may be a connection, and the query in a trait.
+// A pool that may be a single connection, and the query in a trait.
 
 struct ActualDbPool(Rows);
 
@@ -324,7 +324,7 @@ impl Community {
 }
 
 #[tokio::test]
-async fn a_default_method_of_a_trait() {
+async fn a_default_method_of_a_trait_is_cached() {
     let rows = Rows::default().with("communities", json!({ "id": 5, "title": "One" }));
     let pool = ActualDbPool(rows.clone());
     let id = CommunityId(5);
@@ -345,7 +345,7 @@ async fn a_default_method_of_a_trait() {
 }
 
 #[tokio::test]
-async fn a_slice_of_ids_and_a_filter() {
+async fn rows_by_a_slice_of_ids_and_a_filter_are_cached() {
     let rows = Rows::default().with("communities", json!({ "id": 6, "title": "One" }));
     let mut conn = AsyncPgConnection::new(&rows);
     let ids = [CommunityId(6), CommunityId(7)];
@@ -420,7 +420,7 @@ impl Device {
 }
 
 #[tokio::test]
-async fn models_that_save_themselves() {
+async fn a_model_that_saves_itself_invalidates() {
     let mut device = Device {
         uuid: DeviceId("d8".to_owned()),
         user_uuid: UserId("u8".to_owned()),

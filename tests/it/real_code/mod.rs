@@ -1,6 +1,5 @@
-//! Data access as published applications write it, annotated without touching
-//! a signature or a body: each function misses, hits, and misses again after
-//! the update that belongs to it.
+//! Data access as published applications write it. The attributes are added, and no signature or
+//! body is changed: each function misses, hits, and misses again after its update.
 
 mod async_trait;
 mod axum;
@@ -15,14 +14,14 @@ use cache_runtime::Cache;
 
 use self::stub::Rows;
 
-/// One for each test, since each has a thread: functions reach it as they are, and
-/// no test invalidates what another has just read.
+/// The cache of a test. Each test has a thread of its own, so the functions need no parameter for
+/// the cache, and no test invalidates what another has just read.
 fn cache() -> Cache {
     thread_local!(static CACHE: Cache = Cache::builder().url("memory:").build().unwrap());
     CACHE.with(Cache::clone)
 }
 
-/// The read asks the database once, until the update; then once more, for what is new.
+/// Checks that the read asks the database once before the update, and once after it.
 async fn is_cached_until<T: Debug + PartialEq>(
     rows: &Rows,
     mut read: impl AsyncFnMut() -> T,

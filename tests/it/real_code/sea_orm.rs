@@ -1,4 +1,4 @@
-//! Over `sea_orm`: entities, models, pages, relations, connections of any kind.
+//! Code over `sea_orm`: entities, models, pages, relations, connections of any kind.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ fn with_post(id: i32, user_id: i32) -> Rows {
         )
 }
 
-// The queries and the mutations each in a struct.
+// The queries in one struct, and the mutations in another.
 
 struct Query;
 
@@ -157,7 +157,7 @@ fn form(id: i32, user_id: i32) -> post::Model {
 }
 
 #[tokio::test]
-async fn a_model_by_id() {
+async fn a_model_by_id_is_cached() {
     let rows = with_post(1, 1);
     let db = DatabaseConnection::new(&rows);
     let read = async || Query::find_post_by_id(&db, 1).await.unwrap();
@@ -169,7 +169,7 @@ async fn a_model_by_id() {
 }
 
 #[tokio::test]
-async fn a_model_that_was_deleted_in_a_transaction() {
+async fn a_deletion_in_a_transaction_invalidates() {
     let rows = with_post(2, 2);
     let db = DatabaseConnection::new(&rows);
     let read = || Query::find_post_by_id(&db, 2);
@@ -183,7 +183,7 @@ async fn a_model_that_was_deleted_in_a_transaction() {
 }
 
 #[tokio::test]
-async fn a_page_of_models() {
+async fn a_page_of_models_is_cached() {
     let rows = with_post(3, 3);
     let db = DatabaseConnection::new(&rows);
     let read = async || Query::find_posts_in_page(&db, 3, 1, 1).await.unwrap();
@@ -197,7 +197,7 @@ async fn a_page_of_models() {
 }
 
 #[tokio::test]
-async fn models_with_what_they_are_related_to() {
+async fn models_with_their_related_models_are_cached() {
     let rows = with_post(5, 5);
     let db = DatabaseConnection::new(&rows);
     let read = async || Query::find_posts_with_users(&db, vec![5, 6]).await.unwrap();
@@ -208,7 +208,7 @@ async fn models_with_what_they_are_related_to() {
 }
 
 #[tokio::test]
-async fn a_count_over_any_connection() {
+async fn a_count_over_any_connection_is_cached() {
     let rows = with_post(7, 7);
     let db = DatabaseConnection::new(&rows);
     let txn = db.begin().await.unwrap();
@@ -253,7 +253,7 @@ impl<C: ConnectionTrait> UserRepository<C> {
 }
 
 #[tokio::test]
-async fn a_generic_repository() {
+async fn a_method_of_a_generic_repository_is_cached() {
     let rows = with_post(9, 9);
     let users = UserRepository {
         db: Arc::new(DatabaseConnection::new(&rows)),

@@ -1,4 +1,4 @@
-//! Over sqlx: pools, connections, transactions, generic executors, repositories.
+//! Code over sqlx: pools, connections, transactions, generic executors, repositories.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ struct Article {
     title: String,
 }
 
-/// What `anyhow` or `thiserror` would make of it.
+/// An error type as `thiserror` writes it.
 #[derive(Debug)]
 enum AppError {
     NotFound,
@@ -81,7 +81,7 @@ async fn rename_user(pool: &PgPool, id: UserId, name: &str) -> Result<(), sqlx::
 }
 
 #[tokio::test]
-async fn an_optional_row_by_id() {
+async fn an_optional_row_by_id_is_cached() {
     let rows = Rows::default().with("users", user_row(1));
     let (pool, id) = (PgPool::new(&rows), UserId(Uuid::from_u128(1)));
     let read = async || get_user(&pool, id).await.unwrap();
@@ -90,7 +90,7 @@ async fn an_optional_row_by_id() {
 }
 
 #[tokio::test]
-async fn a_scalar_or_an_error_of_the_application() {
+async fn a_scalar_is_cached_and_an_error_is_not() {
     let rows = Rows::default().with("users", user_row(2));
     let (pool, id) = (PgPool::new(&rows), Uuid::from_u128(2));
     let read = async || get_username(id, &pool).await.unwrap();
@@ -128,7 +128,7 @@ async fn set_display_name(
 }
 
 #[tokio::test]
-async fn an_argument_of_a_type_that_is_not_named() {
+async fn an_argument_may_be_an_impl_trait() {
     let rows = Rows::default().with("users", user_row(3));
     let (pool, id) = (PgPool::new(&rows), UserId(Uuid::from_u128(3)));
     let read = async || {
@@ -175,7 +175,7 @@ async fn store_token(
 }
 
 #[tokio::test]
-async fn a_none_until_a_transaction_inserts() {
+async fn a_none_is_cached_until_a_transaction_inserts() {
     let rows = Rows::default();
     let pool = PgPool::new(&rows);
     let read = async || get_subscriber_id_from_token(&pool, "t4").await.unwrap();
@@ -206,7 +206,7 @@ async fn create_user(pool: &PgPool, email: String, name: String) -> sqlx::Result
 }
 
 #[tokio::test]
-async fn all_rows() {
+async fn a_list_of_all_rows_is_cached() {
     let rows = Rows::default();
     let pool = PgPool::new(&rows);
     let read = async || list_users(&pool).await.unwrap();
@@ -250,7 +250,7 @@ fn article_row(id: i64, author: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn any_executor() {
+async fn a_function_over_any_executor_has_one_entry() {
     let rows = Rows::default().with("articles", article_row(6, "ada"));
     let pool = PgPool::new(&rows);
     let mut connection = pool.acquire().await.unwrap();
@@ -383,7 +383,7 @@ fn article(id: i64, author: &str) -> Article {
 }
 
 #[tokio::test]
-async fn a_page_and_the_total() {
+async fn a_page_with_the_total_is_cached() {
     let rows = Rows::default().with("articles", article_row(7, "page"));
     let pool = PgPool::new(&rows);
     let mut conn = pool.acquire().await.unwrap();
@@ -409,7 +409,7 @@ async fn a_page_and_the_total() {
 }
 
 #[tokio::test]
-async fn a_filter_that_may_be_absent() {
+async fn a_filter_may_be_absent() {
     let rows = Rows::default().with("articles", article_row(9, "filter"));
     let pool = PgPool::new(&rows);
     for title in [None, Some("One")] {
@@ -423,7 +423,7 @@ async fn a_filter_that_may_be_absent() {
 }
 
 #[tokio::test]
-async fn a_tag_of_what_was_deleted() {
+async fn a_tag_may_come_from_the_deleted_row() {
     let rows = Rows::default().with("articles", article_row(11, "gone"));
     let pool = PgPool::new(&rows);
     let read = async || Article::by_author(&pool, "gone", None).await.unwrap();
@@ -437,7 +437,7 @@ async fn a_tag_of_what_was_deleted() {
 }
 
 #[tokio::test]
-async fn a_slice_of_ids_and_a_map() {
+async fn a_map_by_a_slice_of_ids_is_cached() {
     let rows = Rows::default().with("articles", article_row(12, "map"));
     let pool = PgPool::new(&rows);
     let ids = [ArticleId(12), ArticleId(13)];
@@ -505,7 +505,7 @@ impl FollowRepository for PgFollowRepository {
 }
 
 #[tokio::test]
-async fn existence_and_counts_behind_a_trait() {
+async fn methods_behind_a_trait_are_cached() {
     let rows = Rows::default();
     let repository = PgFollowRepository {
         pool: PgPool::new(&rows),
@@ -519,7 +519,7 @@ async fn existence_and_counts_behind_a_trait() {
     is_cached_until(&rows, read, update).await;
 }
 
-/// The trait has the query, and each entity its table.
+/// A trait of which each entity implements its query.
 trait SelectBySlug: Sized {
     const QUERY: &'static str;
 
@@ -543,7 +543,7 @@ impl SelectBySlug for Article {
 }
 
 #[tokio::test]
-async fn a_generic_function_of_a_trait() {
+async fn a_generic_function_of_a_trait_is_cached() {
     let rows = Rows::default().with("articles", article_row(17, "trait"));
     let pool = PgPool::new(&rows);
     let read = async || Article::select_by_slug(&pool, "slug17").await.unwrap();

@@ -1,15 +1,12 @@
-//! A second process on the same server.
-//!
-//! It says `ready` when it is connected, waits for a line, does what it was told
-//! and prints one line of JSON.
+//! A second process on the same server, as [`cache_tests::Peer`] talks to it.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, Write as _};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache_runtime::{Cache, cache_invalidate};
-use cache_tests::{SlowDatabase, stampede};
+use cache_tests::{SlowDatabase, patient, stampede};
 
 #[tokio::main(worker_threads = 2)]
 async fn main() {
@@ -24,23 +21,23 @@ async fn main() {
 }
 
 fn cache(arguments: &Arguments) -> Cache {
-    Cache::builder()
-        .url(arguments.text("url"))
+    patient(arguments.text("url"))
         .namespace(arguments.text("namespace"))
-        // A busy machine is not to look like an outage.
-        .op_timeout(Duration::from_secs(60))
         .build()
         .expect("a cache")
 }
 
-/// `--callers` callers of one key, whose load takes `--load-ms` milliseconds.
+/// Connects, says `ready` and waits for a line. Then `--callers` callers ask for one key, whose
+/// load takes `--load-ms` milliseconds; the answer is a [`Stampede`](cache_tests::Stampede).
 async fn load(arguments: &Arguments) {
     let cache = cache(arguments);
     cache.exists("connect").await.expect("the server answers");
     let load = Duration::from_millis(arguments.number("load-ms"));
     let database = Arc::new(SlowDatabase::new(cache, load));
     let callers = usize::try_from(arguments.number("callers")).expect("a number of callers");
-    wait_for_the_word();
+    say("ready");
+    let mut go = String::new();
+    std::io::stdin().read_line(&mut go).expect("an order");
     let seen = stampede(&database, arguments.number("key"), callers).await;
     println!("{}", serde_json::to_string(&seen).expect("plain numbers"));
 }
@@ -54,19 +51,13 @@ async fn write(arguments: &Arguments) {
 
 #[cache_invalidate("doc", fence = fence, cache = cache)]
 async fn commit(cache: &Cache, fence: Duration) {
-    println!("committed");
-    std::io::stdout().flush().expect("somebody reads");
+    say("committed");
     std::future::pending().await
 }
 
-fn wait_for_the_word() {
-    println!("ready");
-    std::io::stdout().flush().expect("somebody reads");
-    let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .expect("somebody writes");
+fn say(line: &str) {
+    println!("{line}");
+    std::io::stdout().flush().expect("the test reads it");
 }
 
 /// `--name value` pairs.
@@ -90,6 +81,6 @@ impl Arguments {
     fn number(&self, name: &str) -> u64 {
         self.text(name)
             .parse()
-            .unwrap_or_else(|_| panic!("--{name} is no number"))
+            .unwrap_or_else(|_| panic!("--{name} is not a number"))
     }
 }

@@ -1,18 +1,18 @@
-//! Other attributes, above and below; visibilities and qualifiers.
+//! Functions with other attributes above and below ours, and with visibilities.
 
 use cache_runtime::{Cache, cache_invalidate, cached};
 use tracing::instrument;
 
-use super::{counts, miss_hit_invalidate, on_both_tiers};
+use super::{counts, miss_hit_invalidate, on_every_backend};
 
-on_both_tiers! {
-    instrumented_above
-    instrumented_below
-    an_instrumented_future
-    attributes_of_the_compiler
-    a_deprecated_function
-    several_invalidations
-    several_invalidations_of_a_future
+on_every_backend! {
+    a_function_with_instrument_above_is_cached
+    a_function_with_instrument_below_is_cached
+    a_function_that_returns_an_instrumented_future_is_cached
+    attributes_of_the_compiler_are_kept
+    a_deprecated_function_is_cached
+    several_invalidations_of_a_function_all_happen
+    several_invalidations_of_a_returned_future_all_happen
 }
 
 #[instrument(skip(cache))]
@@ -25,7 +25,7 @@ async fn above(cache: &Cache, id: u64) -> Result<u64, String> {
 #[cache_invalidate("above:<id>", cache = cache)]
 async fn change_above(cache: &Cache, id: u64) {}
 
-async fn instrumented_above(cache: Cache) {
+async fn a_function_with_instrument_above_is_cached(cache: Cache) {
     miss_hit_invalidate!(cache, above(&cache, 1), Ok(1), change_above(&cache, 1));
 }
 
@@ -42,7 +42,7 @@ async fn change_below(cache: &Cache, id: String) -> String {
     id
 }
 
-async fn instrumented_below(cache: Cache) {
+async fn a_function_with_instrument_below_is_cached(cache: Cache) {
     let id = || "a".to_owned();
     miss_hit_invalidate!(
         cache,
@@ -70,7 +70,7 @@ fn change_future(
     Box::pin(async move { id })
 }
 
-async fn an_instrumented_future(cache: Cache) {
+async fn a_function_that_returns_an_instrumented_future_is_cached(cache: Cache) {
     let id = || "a".to_owned();
     miss_hit_invalidate!(
         cache,
@@ -101,7 +101,7 @@ async fn attributes(cache: &Cache, id: u64) -> u64 {
 #[cfg(test)]
 async fn change_attributes(cache: &Cache, id: u64) {}
 
-async fn attributes_of_the_compiler(cache: Cache) {
+async fn attributes_of_the_compiler_are_kept(cache: Cache) {
     miss_hit_invalidate!(
         cache,
         attributes(&cache, 1),
@@ -120,8 +120,8 @@ mod inner {
     }
 }
 
-#[expect(deprecated, reason = "it is what is tested")]
-async fn a_deprecated_function(cache: Cache) {
+#[expect(deprecated, reason = "the test calls it")]
+async fn a_deprecated_function_is_cached(cache: Cache) {
     miss_hit_invalidate!(cache, inner::deprecated(&cache, 1), 1, async {
         cache.invalidate(["deprecated:1"]).await.unwrap();
     });
@@ -155,7 +155,7 @@ async fn both(cache: &Cache) -> u64 {
     a(cache, 1).await + b(cache, 2).await
 }
 
-async fn several_invalidations(cache: Cache) {
+async fn several_invalidations_of_a_function_all_happen(cache: Cache) {
     assert_eq!([both(&cache).await, both(&cache).await], [3, 3]);
     assert_eq!(counts(&cache), [2, 2, 2]);
     assert_eq!(change(&cache, 1).await, Ok(2));
@@ -163,7 +163,7 @@ async fn several_invalidations(cache: Cache) {
     assert_eq!(counts(&cache), [2, 4, 4]);
 }
 
-async fn several_invalidations_of_a_future(cache: Cache) {
+async fn several_invalidations_of_a_returned_future_all_happen(cache: Cache) {
     assert_eq!([both(&cache).await, both(&cache).await], [3, 3]);
     assert_eq!(change_future_of_both(&cache, 1).await, 2);
     assert_eq!(both(&cache).await, 3);

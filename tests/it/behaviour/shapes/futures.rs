@@ -1,25 +1,26 @@
-//! Functions that are not `async`, and return a future.
+//! Functions that are not `async` and return a future.
 
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache_runtime::{Cache, cache_invalidate, cached};
+use cache_tests::until;
 
-use super::{counts, miss_hit_invalidate, on_both_tiers};
+use super::{counts, miss_hit_invalidate, on_every_backend};
 
-on_both_tiers! {
-    a_future_without_a_name
-    a_boxed_future
-    a_boxed_future_by_another_name
-    a_future_that_is_not_send
-    a_future_that_outlives_its_receiver
-    an_early_return_is_one_of_the_body
-    a_future_borrows_through_a_mutable_receiver
-    the_body_runs_up_to_its_future
-    a_future_looks_when_it_is_polled
-    a_value_decides_about_itself
-    an_update_that_is_not_polled_invalidates
+on_every_backend! {
+    an_impl_future_is_cached
+    a_boxed_future_is_cached
+    a_boxed_future_under_an_alias_is_cached
+    a_future_that_is_not_send_is_cached
+    a_future_may_outlive_its_receiver
+    an_early_return_returns_from_the_body
+    a_future_may_borrow_through_a_mutable_receiver
+    the_body_runs_up_to_its_future_on_a_hit_too
+    the_cache_is_asked_when_the_future_is_polled
+    options_see_the_value_of_a_returned_future
+    an_update_that_is_never_polled_invalidates
 }
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -32,7 +33,7 @@ fn spawnable<F: Future + Send + 'static>(future: F) -> F {
 struct Users {
     cache: Cache,
     tenant: u64,
-    /// How often a body made its future.
+    /// How often a body has made its future.
     futures: AtomicU64,
 }
 
@@ -144,7 +145,7 @@ impl Users {
     }
 }
 
-async fn a_future_without_a_name(cache: Cache) {
+async fn an_impl_future_is_cached(cache: Cache) {
     let users = Users::new(cache.clone());
     miss_hit_invalidate!(
         cache,
@@ -154,17 +155,17 @@ async fn a_future_without_a_name(cache: Cache) {
     );
 }
 
-async fn a_boxed_future(cache: Cache) {
+async fn a_boxed_future_is_cached(cache: Cache) {
     let users = Users::new(cache.clone());
     miss_hit_invalidate!(cache, users.find("Ada"), "Ada of 7", users.rename("Ada"));
 }
 
-async fn a_boxed_future_by_another_name(cache: Cache) {
+async fn a_boxed_future_under_an_alias_is_cached(cache: Cache) {
     let users = Users::new(cache.clone());
     miss_hit_invalidate!(cache, users.by_alias(6), Some(42), users.change_by_alias(6));
 }
 
-async fn a_future_that_is_not_send(cache: Cache) {
+async fn a_future_that_is_not_send_is_cached(cache: Cache) {
     let users = Users::new(cache.clone());
     let id = Rc::new(6);
     miss_hit_invalidate!(
@@ -175,7 +176,7 @@ async fn a_future_that_is_not_send(cache: Cache) {
     );
 }
 
-async fn a_future_that_outlives_its_receiver(cache: Cache) {
+async fn a_future_may_outlive_its_receiver(cache: Cache) {
     let call = || spawnable(Users::new(cache.clone()).owned("Ada".to_owned()));
     let change = || spawnable(Users::new(cache.clone()).change_owned("Ada".to_owned()));
     miss_hit_invalidate!(cache, call(), "Ada of 7", change());
@@ -183,7 +184,7 @@ async fn a_future_that_outlives_its_receiver(cache: Cache) {
     assert_eq!(spawned.await.unwrap(), "Ada of 7");
 }
 
-async fn an_early_return_is_one_of_the_body(cache: Cache) {
+async fn an_early_return_returns_from_the_body(cache: Cache) {
     let users = Users::new(cache.clone());
     for (id, value) in [(0, 7), (1, 12)] {
         let key = format!("early:{id}");
@@ -196,17 +197,20 @@ async fn an_early_return_is_one_of_the_body(cache: Cache) {
     }
 }
 
-async fn a_future_borrows_through_a_mutable_receiver(cache: Cache) {
+async fn a_future_may_borrow_through_a_mutable_receiver(cache: Cache) {
     let mut users = Users::new(cache.clone());
     assert_eq!(users.reborrowed().await, 8);
     assert_eq!(users.reborrowed_box().await, 9);
     users.tenant = 7;
     assert_eq!(users.reborrowed().await, 8);
     assert_eq!(counts(&cache), [1, 2, 2]);
-    assert_eq!(users.tenant, 7, "the future of a hit is not polled");
+    assert_eq!(
+        users.tenant, 7,
+        "on a hit the future of the body is not polled"
+    );
 }
 
-async fn the_body_runs_up_to_its_future(cache: Cache) {
+async fn the_body_runs_up_to_its_future_on_a_hit_too(cache: Cache) {
     let users = Users::new(cache);
     for _ in 0..2 {
         assert_eq!(users.counted().await, 0);
@@ -214,7 +218,7 @@ async fn the_body_runs_up_to_its_future(cache: Cache) {
     assert_eq!(users.futures.load(Ordering::SeqCst), 2);
 }
 
-async fn a_future_looks_when_it_is_polled(cache: Cache) {
+async fn the_cache_is_asked_when_the_future_is_polled(cache: Cache) {
     let users = Users::new(cache.clone());
     assert_eq!(users.counted().await, 0);
     let made_before = users.counted();
@@ -226,7 +230,7 @@ async fn a_future_looks_when_it_is_polled(cache: Cache) {
     assert_eq!(counts(&cache), [2, 2, 2]);
 }
 
-async fn a_value_decides_about_itself(cache: Cache) {
+async fn options_see_the_value_of_a_returned_future(cache: Cache) {
     let users = Users::new(cache.clone());
     for _ in 0..2 {
         assert_eq!(users.kept(0, 9).await, 0, "the condition is false");
@@ -238,25 +242,24 @@ async fn a_value_decides_about_itself(cache: Cache) {
     assert!(left <= std::time::Duration::from_secs(60), "{left:?}");
 }
 
-async fn an_update_that_is_not_polled_invalidates(cache: Cache) {
+async fn an_update_that_is_never_polled_invalidates(cache: Cache) {
     let users = Users::new(cache.clone());
     assert_eq!(users.by_alias(6).await, Some(42));
     assert_eq!(users.owned("Ada".to_owned()).await, "Ada of 7");
     drop(users.change_by_alias(6));
-    // Its body may have begun the change before it made the future.
+    // The body may have begun the change before it made the future, so a future that is
+    // dropped invalidates.
     drop(users.change_owned("Ada".to_owned()));
-    while cache.exists("static:7:'Ada'").await.unwrap() {
-        tokio::task::yield_now().await;
-    }
+    until(async || !cache.exists("static:7:'Ada'").await.unwrap()).await;
     assert!(
         cache.exists("alias:6").await.unwrap(),
         "`on = ok` invalidates after success only"
     );
 }
 
-/// They are moved about, by `tokio::spawn` and others, on a hit too.
+/// `tokio::spawn` and others move the future of a call, on a hit too: so it is small.
 #[test]
-fn futures_are_small() {
+fn the_future_of_a_call_is_small() {
     #[cached(key = "small:<id>")]
     async fn find(id: u64) -> Result<u64, String> {
         tokio::task::yield_now().await;

@@ -1,16 +1,16 @@
-//! Functions that a `macro_rules!` writes.
+//! Functions that a `macro_rules!` macro writes.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use cache_runtime::{Cache, CacheTag, Options, cache_invalidate, cached};
 
-use super::{miss_hit_invalidate, on_both_tiers};
+use super::{miss_hit_invalidate, on_every_backend};
 
-on_both_tiers! {
-    from_literals
-    from_expressions
-    from_types
+on_every_backend! {
+    a_macro_may_pass_literals
+    a_macro_may_pass_expressions
+    a_macro_may_pass_types
 }
 
 macro_rules! from_literals {
@@ -27,7 +27,7 @@ macro_rules! from_literals {
 
 from_literals!(literals, change_literals, "literals:<id>", "5m", id: u64);
 
-async fn from_literals(cache: Cache) {
+async fn a_macro_may_pass_literals(cache: Cache) {
     miss_hit_invalidate!(cache, literals(&cache, 1), 1, change_literals(&cache, 1));
 }
 
@@ -73,7 +73,7 @@ static CACHE: LazyLock<Cache> = LazyLock::new(|| Cache::builder().url("memory:")
 
 from_expressions!(tagged, CACHE, ["teams", Team(1)], |value| *value == 0, true);
 
-async fn from_expressions(cache: Cache) {
+async fn a_macro_may_pass_expressions(cache: Cache) {
     let forget = async |key| cache.invalidate([key]).await.unwrap();
     miss_hit_invalidate!(cache, optional(&cache, 1), Some(1), forget("optional:1"));
     miss_hit_invalidate!(cache, lasting(&cache, 9), Some(9), async {
@@ -90,7 +90,7 @@ async fn from_expressions(cache: Cache) {
 }
 
 #[tokio::test]
-async fn from_lists_and_closures() {
+async fn a_macro_may_pass_lists_and_closures() {
     miss_hit_invalidate!(CACHE, tagged(), 1, async {
         CACHE.invalidate([Team(1)]).await.unwrap();
     });
@@ -122,6 +122,6 @@ from_types!(
     Ok(7)
 );
 
-async fn from_types(cache: Cache) {
+async fn a_macro_may_pass_types(cache: Cache) {
     miss_hit_invalidate!(cache, types(&cache, 1), Ok(7), change_types(&cache, 1));
 }

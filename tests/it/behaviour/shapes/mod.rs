@@ -1,5 +1,5 @@
-//! Whatever an annotated function looks like, its calls are a miss, a hit and,
-//! after an invalidation, a miss again.
+//! Annotated functions of each shape that Rust allows: the calls of each are a miss, then a hit,
+//! and a miss again after an invalidation.
 
 mod attributes;
 mod futures;
@@ -10,9 +10,27 @@ mod rewritten;
 mod signatures;
 mod traits;
 
-use super::{counts, on_both_tiers};
+use cache_runtime::Cache;
 
-/// Calls three times, with an invalidation before the last.
+use super::{counts, on_every_backend};
+
+/// What the methods of these tests are methods of.
+#[derive(Clone)]
+struct Users {
+    cache: Cache,
+    tenant: u64,
+}
+
+impl Users {
+    fn new(cache: &Cache) -> Self {
+        Self {
+            cache: cache.clone(),
+            tenant: 7,
+        }
+    }
+}
+
+/// Calls a function three times, with an invalidation before the last call.
 macro_rules! miss_hit_invalidate {
     ($cache:expr, $call:expr, $value:expr, $invalidate:expr $(,)?) => {{
         let [hits, misses, loads] = $crate::behaviour::counts(&$cache);

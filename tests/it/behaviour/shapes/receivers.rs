@@ -1,36 +1,23 @@
-//! Every receiver, and none.
+//! Methods with each kind of receiver, and functions without one.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use cache_runtime::{Cache, cache_invalidate, cached};
 
-use super::{miss_hit_invalidate, on_both_tiers};
+use super::{Users, counts, miss_hit_invalidate, on_every_backend};
 
-on_both_tiers! {
-    shared
-    exclusive
-    by_value
-    in_an_arc
-    in_a_box
-    pinned
-    without_a_receiver
-}
-
-#[derive(Clone)]
-struct Users {
-    cache: Cache,
-    tenant: u64,
+on_every_backend! {
+    a_method_of_a_shared_reference_is_cached
+    a_method_of_a_mutable_reference_is_cached
+    a_method_that_consumes_its_receiver_is_cached
+    a_method_of_an_arc_is_cached
+    a_method_of_a_box_is_cached
+    a_method_of_a_pin_is_cached
+    a_function_without_a_receiver_is_cached
 }
 
 impl Users {
-    fn new(cache: &Cache) -> Self {
-        Self {
-            cache: cache.clone(),
-            tenant: 7,
-        }
-    }
-
     #[cached(key = "ref:<self.tenant>:<id>", cache = self.cache)]
     async fn by_ref(&self, id: u64) -> u64 {
         self.tenant * id
@@ -105,40 +92,39 @@ impl Users {
     async fn change_none(cache: &Cache, id: u64) {}
 }
 
-async fn shared(cache: Cache) {
+async fn a_method_of_a_shared_reference_is_cached(cache: Cache) {
     let users = Users::new(&cache);
     miss_hit_invalidate!(cache, users.by_ref(6), 42, users.change_by_ref(6));
 }
 
-async fn exclusive(cache: Cache) {
+async fn a_method_of_a_mutable_reference_is_cached(cache: Cache) {
     let mut users = Users::new(&cache);
-    // The body of a hit does not run, so the tenant stays.
     assert_eq!(users.by_mut().await, 7);
     users.tenant = 7;
     assert_eq!(users.by_mut().await, 7);
-    assert_eq!(users.tenant, 7);
+    assert_eq!(users.tenant, 7, "on a hit the body does not run");
     users.tenant = 8;
     assert_eq!(users.change_by_mut().await, 7);
     assert_eq!(users.by_mut().await, 7);
-    assert_eq!(super::counts(&cache), [1, 2, 2]);
+    assert_eq!(counts(&cache), [1, 2, 2]);
 }
 
-async fn by_value(cache: Cache) {
+async fn a_method_that_consumes_its_receiver_is_cached(cache: Cache) {
     let users = || Users::new(&cache);
     miss_hit_invalidate!(cache, users().by_value(), [7], users().change_by_value());
 }
 
-async fn in_an_arc(cache: Cache) {
+async fn a_method_of_an_arc_is_cached(cache: Cache) {
     let users = || Arc::new(Users::new(&cache));
     miss_hit_invalidate!(cache, users().by_arc(), 7, users().change_by_arc());
 }
 
-async fn in_a_box(cache: Cache) {
+async fn a_method_of_a_box_is_cached(cache: Cache) {
     let users = || Box::new(Users::new(&cache));
     miss_hit_invalidate!(cache, users().by_box(), 7, users().change_by_box());
 }
 
-async fn pinned(cache: Cache) {
+async fn a_method_of_a_pin_is_cached(cache: Cache) {
     let mut users = std::pin::pin!(Users::new(&cache));
     miss_hit_invalidate!(
         cache,
@@ -148,7 +134,7 @@ async fn pinned(cache: Cache) {
     );
 }
 
-async fn without_a_receiver(cache: Cache) {
+async fn a_function_without_a_receiver_is_cached(cache: Cache) {
     miss_hit_invalidate!(
         cache,
         Users::none(&cache, 1),

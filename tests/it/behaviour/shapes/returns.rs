@@ -1,4 +1,4 @@
-//! Every return type: what is cached of it is found by trait, not by name.
+//! Return types of each kind: the value to be cached is found by trait, not by the type's name.
 
 use std::error::Error;
 use std::marker::PhantomData;
@@ -9,19 +9,19 @@ use std::sync::Arc;
 
 use cache_runtime::{Cache, cached};
 
-use super::{counts, miss_hit_invalidate, on_both_tiers};
+use super::{counts, miss_hit_invalidate, on_every_backend};
 
-on_both_tiers! {
-    aliases_of_result
-    values_inside_of_others
-    errors_of_every_kind
-    a_future_is_send_where_its_error_is_not
-    a_handler
+on_every_backend! {
+    aliases_of_result_are_results
+    nested_values_are_cached
+    errors_of_any_type_are_not_cached
+    a_future_is_send_although_its_error_is_not
+    a_handler_may_call_a_cached_function
 }
 
-/// As in `anyhow`.
+/// An alias as in `anyhow`.
 type Result<T, E = Failure> = std::result::Result<T, E>;
-/// As in `diesel`.
+/// An alias as in `diesel`.
 type QueryResult<T> = Result<T, ParseIntError>;
 type Found<T> = Result<Option<T>>;
 
@@ -57,19 +57,21 @@ functions! {
     none(text) -> Option<()> { text.parse::<i8>().ok().filter(|n| *n < 0).map(drop) }
 }
 
-async fn aliases_of_result(cache: Cache) {
-    let forget = async |name: &str| {
-        let key = format!("value:'{name}':'7'");
-        assert!(cache.exists(key.as_str()).await.unwrap(), "{key}");
-        cache.invalidate([key.as_str()]).await.unwrap();
-    };
+/// Invalidates the entry that a function has stored.
+async fn invalidate(cache: &Cache, name: &str) {
+    let key = format!("value:'{name}':'7'");
+    assert!(cache.exists(key.as_str()).await.unwrap(), "{key}");
+    cache.invalidate([key.as_str()]).await.unwrap();
+}
+
+async fn aliases_of_result_are_results(cache: Cache) {
     macro_rules! ok {
         ($name:ident, $value:expr) => {
             miss_hit_invalidate!(
                 cache,
                 async { $name(&cache, stringify!($name), "7").await.unwrap() },
                 $value,
-                forget(stringify!($name))
+                invalidate(&cache, stringify!($name))
             );
         };
     }
@@ -89,16 +91,16 @@ async fn aliases_of_result(cache: Cache) {
     assert_eq!(counts(&cache), [hits, misses + 6, loads + 6]);
 }
 
-async fn values_inside_of_others(cache: Cache) {
-    let forget = async |name: &str| {
-        let key = format!("value:'{name}':'7'");
-        assert!(cache.exists(key.as_str()).await.unwrap(), "{key}");
-        cache.invalidate([key.as_str()]).await.unwrap();
-    };
+async fn nested_values_are_cached(cache: Cache) {
     macro_rules! value {
         ($name:ident, $value:expr) => {
             let name = stringify!($name);
-            miss_hit_invalidate!(cache, $name(&cache, name, "7"), $value, forget(name));
+            miss_hit_invalidate!(
+                cache,
+                $name(&cache, name, "7"),
+                $value,
+                invalidate(&cache, name)
+            );
         };
     }
     value!(nested, Some(Some(7)));
@@ -108,19 +110,19 @@ async fn values_inside_of_others(cache: Cache) {
     value!(none, None);
 }
 
-/// Borrowed from the argument: not `'static`.
+/// The error is borrowed from the argument: it is not `'static`.
 #[cached(key = "borrowed:<text>", cache = cache, skip(cache))]
 async fn borrowed<'t>(cache: &Cache, text: &'t str) -> Result<u64, &'t str> {
     text.parse().map_err(|_| text)
 }
 
-/// Not `Send`.
+/// The error is not `Send`.
 #[cached(key = "local:<text>", cache = cache, skip(cache))]
 async fn local(cache: &Cache, text: &str) -> Result<Option<u64>, Rc<str>> {
     text.parse().map(Some).map_err(|_| text.into())
 }
 
-/// Not `Sync`, not `Debug`.
+/// The error is neither `Sync` nor `Debug`.
 #[cached(key = "generic:<text>", cache = cache, skip(cache, E))]
 async fn generic<E: From<ParseIntError>>(cache: &Cache, text: &str) -> Result<u64, E> {
     Ok(text.parse()?)
@@ -134,7 +136,7 @@ impl From<ParseIntError> for Unsync {
     }
 }
 
-async fn errors_of_every_kind(cache: Cache) {
+async fn errors_of_any_type_are_not_cached(cache: Cache) {
     for _ in 0..2 {
         assert_eq!(borrowed(&cache, "7").await, Ok(7));
         assert_eq!(borrowed(&cache, "x").await, Err("x"));
@@ -142,7 +144,7 @@ async fn errors_of_every_kind(cache: Cache) {
         assert_eq!(local(&cache, "x").await, Err("x".into()));
         assert!(matches!(generic::<Unsync>(&cache, "7").await, Ok(7)));
         let Err(Unsync(_)) = generic(&cache, "x").await else {
-            panic!("it is no number");
+            panic!("`x` is not a number");
         };
     }
     assert_eq!(counts(&cache), [3, 9, 9]);
@@ -163,7 +165,7 @@ fn boxed_error_of_a_future(
     Box::pin(async move { Ok(text.parse()?) })
 }
 
-async fn a_future_is_send_where_its_error_is_not(cache: Cache) {
+async fn a_future_is_send_although_its_error_is_not(cache: Cache) {
     for _ in 0..2 {
         for (text, parsed) in [("7", Ok(7)), ("x", Err(()))] {
             let cache = cache.clone();
@@ -179,7 +181,7 @@ async fn a_future_is_send_where_its_error_is_not(cache: Cache) {
     assert_eq!(counts(&cache), [2, 6, 6]);
 }
 
-/// What a web framework asks of a handler.
+/// Calls a handler under the bounds that a web framework puts on it.
 async fn handle<H, F>(handler: H, path: &str) -> F::Output
 where
     H: Fn(String) -> F + Send + Sync + 'static,
@@ -188,7 +190,7 @@ where
     tokio::spawn(handler(path.to_owned())).await.unwrap()
 }
 
-async fn a_handler(cache: Cache) {
+async fn a_handler_may_call_a_cached_function(cache: Cache) {
     let found = cache.clone();
     let handler = move |path: String| {
         let cache = found.clone();

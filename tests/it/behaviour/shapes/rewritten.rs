@@ -1,4 +1,4 @@
-//! Functions that another attribute has rewritten before ours sees them.
+//! Functions that another attribute rewrites before ours sees them.
 
 use std::rc::Rc;
 
@@ -6,27 +6,13 @@ use async_recursion::async_recursion;
 use async_trait::async_trait;
 use cache_runtime::{Cache, cache_invalidate, cached};
 
-use super::{counts, miss_hit_invalidate, on_both_tiers};
+use super::{Users, counts, miss_hit_invalidate, on_every_backend};
 
-on_both_tiers! {
-    async_trait_on_an_impl
-    async_trait_on_a_trait
-    async_trait_that_is_not_send
-    a_recursive_function
-}
-
-struct Users {
-    cache: Cache,
-    tenant: u64,
-}
-
-impl Users {
-    fn new(cache: &Cache) -> Self {
-        Self {
-            cache: cache.clone(),
-            tenant: 7,
-        }
-    }
+on_every_backend! {
+    a_method_under_async_trait_is_cached
+    a_default_method_under_async_trait_is_cached
+    a_method_whose_future_is_not_send_is_cached
+    each_call_of_a_recursive_function_is_cached
 }
 
 #[async_trait]
@@ -69,7 +55,7 @@ impl Boxed for Users {
     }
 }
 
-async fn async_trait_on_an_impl(cache: Cache) {
+async fn a_method_under_async_trait_is_cached(cache: Cache) {
     let users: &dyn Boxed = &Users::new(&cache);
     let changing: &mut dyn Boxed = &mut Users::new(&cache);
     miss_hit_invalidate!(
@@ -84,7 +70,7 @@ async fn async_trait_on_an_impl(cache: Cache) {
     );
 }
 
-async fn async_trait_on_a_trait(cache: Cache) {
+async fn a_default_method_under_async_trait_is_cached(cache: Cache) {
     let users: &dyn Boxed = &Users::new(&cache);
     miss_hit_invalidate!(
         cache,
@@ -114,7 +100,7 @@ impl Local for Users {
     }
 }
 
-async fn async_trait_that_is_not_send(cache: Cache) {
+async fn a_method_whose_future_is_not_send_is_cached(cache: Cache) {
     let users: &dyn Local = &Users::new(&cache);
     let id = Rc::new(6);
     miss_hit_invalidate!(
@@ -125,7 +111,7 @@ async fn async_trait_that_is_not_send(cache: Cache) {
     );
 }
 
-/// The number before it is an entry of its own.
+/// Each number of the sequence is an entry of its own.
 #[async_recursion]
 #[cached(key = "fibonacci:<n>", cache = cache, skip(cache))]
 async fn fibonacci(cache: &Cache, n: u64) -> u64 {
@@ -145,10 +131,10 @@ async fn forget(cache: &Cache, n: u64) -> u64 {
     }
 }
 
-async fn a_recursive_function(cache: Cache) {
+async fn each_call_of_a_recursive_function_is_cached(cache: Cache) {
     assert_eq!(fibonacci(&cache, 10).await, 55);
     assert_eq!(counts(&cache), [8, 11, 11]);
     assert_eq!(forget(&cache, 10).await, 0);
     assert_eq!(fibonacci(&cache, 10).await, 55);
-    assert_eq!(counts(&cache)[2], 22, "each of them was forgotten");
+    assert_eq!(counts(&cache)[2], 22, "each entry was invalidated");
 }

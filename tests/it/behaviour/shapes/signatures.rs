@@ -1,21 +1,21 @@
-//! Generics, lifetimes and patterns; parameters called like what an expansion could use.
+//! Generics, lifetimes and patterns; parameters with names that an expansion could use.
 
 use std::fmt::Display;
 use std::marker::PhantomData;
 
 use cache_runtime::{Cache, CacheValue, KeyPart, cache_invalidate, cached};
 
-use super::{counts, miss_hit_invalidate, on_both_tiers};
+use super::{counts, miss_hit_invalidate, on_every_backend};
 
-on_both_tiers! {
-    generic_functions
-    a_method_of_a_generic_type
-    an_impl_trait_argument
-    borrowed_arguments
-    patterns
-    names_of_the_expansion
-    names_that_hide_the_prelude
-    unused_parameters
+on_every_backend! {
+    a_generic_function_is_cached
+    a_method_of_a_generic_type_is_cached
+    a_function_with_an_impl_trait_argument_is_cached
+    a_function_with_borrowed_arguments_is_cached
+    a_function_with_patterns_as_parameters_is_cached
+    parameters_may_have_the_names_that_an_expansion_could_use
+    types_may_hide_those_of_the_prelude
+    the_body_need_not_use_its_parameters
 }
 
 #[cached(key = "generic:<T>:<N>:<id>", cache = cache, skip(cache, K))]
@@ -33,7 +33,7 @@ where
 #[cache_invalidate("generic:<T>:<N>:<id>", cache = cache)]
 async fn change_generic<T, K: KeyPart + ?Sized, const N: usize>(cache: &Cache, id: &K) {}
 
-async fn generic_functions(cache: Cache) {
+async fn a_generic_function_is_cached(cache: Cache) {
     miss_hit_invalidate!(
         cache,
         generic::<u64, _, 1>(&cache, "a"),
@@ -62,7 +62,7 @@ impl<T: CacheValue + Default> Table<'_, T> {
     }
 }
 
-async fn a_method_of_a_generic_type(cache: Cache) {
+async fn a_method_of_a_generic_type_is_cached(cache: Cache) {
     let table = Table {
         cache: &cache,
         row: PhantomData::<bool>,
@@ -78,7 +78,7 @@ async fn impl_argument(cache: &Cache, id: impl Display) -> String {
 #[cache_invalidate("impl:<id.to_string()>", cache = cache)]
 async fn change_impl_argument(cache: &Cache, id: impl Display) {}
 
-async fn an_impl_trait_argument(cache: Cache) {
+async fn a_function_with_an_impl_trait_argument_is_cached(cache: Cache) {
     miss_hit_invalidate!(
         cache,
         impl_argument(&cache, 'a'),
@@ -117,7 +117,7 @@ async fn change_borrowed<'p>(
     pool.log.extend(last);
 }
 
-async fn borrowed_arguments(cache: Cache) {
+async fn a_function_with_borrowed_arguments_is_cached(cache: Cache) {
     let mut pool = Pool { log: Vec::new() };
     let mut changing = Pool { log: Vec::new() };
     let names = ["a", "b"];
@@ -156,7 +156,7 @@ async fn change_page(
 ) {
 }
 
-async fn patterns(cache: Cache) {
+async fn a_function_with_patterns_as_parameters_is_cached(cache: Cache) {
     let of = |size| Page { number: 2, size };
     miss_hit_invalidate!(
         cache,
@@ -168,7 +168,7 @@ async fn patterns(cache: Cache) {
 
 #[expect(
     clippy::too_many_arguments,
-    reason = "one for each name that could be hidden"
+    reason = "one for each name that an expansion could use"
 )]
 #[cached(key = "names:<key>:<result>:<self_>:<call>:<load>:<output>:<value>", cache = cache, skip(cache))]
 async fn names(
@@ -186,7 +186,7 @@ async fn names(
 
 #[expect(
     clippy::too_many_arguments,
-    reason = "one for each name that could be hidden"
+    reason = "one for each name that an expansion could use"
 )]
 #[cached(
     key = "names-of-a-future:<key>:<result>:<self_>:<call>:<load>:<output>:<value>",
@@ -220,7 +220,7 @@ async fn change_names(
     call + key + load + output + names - part0
 }
 
-async fn names_of_the_expansion(cache: Cache) {
+async fn parameters_may_have_the_names_that_an_expansion_could_use(cache: Cache) {
     miss_hit_invalidate!(
         cache,
         names(&cache, 1, 2, 3, 4, 5, 6, 9),
@@ -244,7 +244,7 @@ mod hidden {
     pub(super) struct Option(pub(super) u64);
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     pub(super) struct String(pub(super) u64);
-    #[expect(dead_code, reason = "it is there to be mistaken for another")]
+    #[expect(dead_code, reason = "an expansion could take it for the prelude's")]
     pub(super) trait Send {}
 
     #[cached(key = "result:<id>", cache = cache, skip(cache))]
@@ -273,7 +273,7 @@ mod hidden {
     pub(super) struct Name(pub(super) std::string::String);
 }
 
-async fn names_that_hide_the_prelude(cache: Cache) {
+async fn types_may_hide_those_of_the_prelude(cache: Cache) {
     use hidden::{Option, Result, String, change, option, result, string};
 
     let forget = async |name: &str| {
@@ -296,7 +296,7 @@ fn change_unused(cache: &Cache, id: u64, _also: u64, _: &str) -> impl Future<Out
     async {}
 }
 
-async fn unused_parameters(cache: Cache) {
+async fn the_body_need_not_use_its_parameters(cache: Cache) {
     miss_hit_invalidate!(
         cache,
         unused(&cache, 1, 2, "a"),

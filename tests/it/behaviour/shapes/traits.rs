@@ -1,28 +1,14 @@
-//! Methods of traits: nothing is added to their blocks.
+//! Methods of traits. The attributes add nothing to the `trait` and `impl` blocks.
 
 use cache_runtime::{Cache, cache_invalidate, cached};
 
-use super::{miss_hit_invalidate, on_both_tiers};
+use super::{Users, miss_hit_invalidate, on_every_backend};
 
-on_both_tiers! {
-    an_async_method
-    a_default_body
-    a_method_that_returns_a_future
-    a_default_body_that_returns_a_future
-}
-
-struct Users {
-    cache: Cache,
-    tenant: u64,
-}
-
-impl Users {
-    fn new(cache: &Cache) -> Self {
-        Self {
-            cache: cache.clone(),
-            tenant: 7,
-        }
-    }
+on_every_backend! {
+    an_async_method_of_a_trait_is_cached
+    a_default_method_is_cached
+    a_method_that_returns_a_future_is_cached
+    a_default_method_that_returns_a_future_is_cached
 }
 
 trait Find {
@@ -54,7 +40,7 @@ impl Find for Users {
     async fn change(&mut self, id: u64) {}
 }
 
-async fn an_async_method(cache: Cache) {
+async fn an_async_method_of_a_trait_is_cached(cache: Cache) {
     let mut users = Users::new(&cache);
     let mut changing = Users::new(&cache);
     miss_hit_invalidate!(cache, users.find(6), Some(42), changing.change(6));
@@ -62,7 +48,7 @@ async fn an_async_method(cache: Cache) {
     assert_eq!(users.find(6).await, Some(48));
 }
 
-async fn a_default_body(cache: Cache) {
+async fn a_default_method_is_cached(cache: Cache) {
     let users = Users::new(&cache);
     miss_hit_invalidate!(cache, users.find_default(1), [1], users.change_default(1));
 }
@@ -98,12 +84,12 @@ impl Load for Users {
     async fn reload(&self, id: u64) {}
 }
 
-async fn a_method_that_returns_a_future(cache: Cache) {
+async fn a_method_that_returns_a_future_is_cached(cache: Cache) {
     let users = Users::new(&cache);
     miss_hit_invalidate!(cache, users.load(6), Ok(42), users.reload(6));
 }
 
-async fn a_default_body_that_returns_a_future(cache: Cache) {
+async fn a_default_method_that_returns_a_future_is_cached(cache: Cache) {
     let users = Users::new(&cache);
     miss_hit_invalidate!(cache, users.load_default(1), 1, users.reload_default(1));
 }

@@ -22,7 +22,7 @@ impl AsyncPgConnection {
     }
 }
 
-/// A table, with what is asked of its rows.
+/// A table, and the query of its rows.
 pub(crate) struct Select<T> {
     filters: Vec<Filter>,
     _table: PhantomData<fn() -> T>,

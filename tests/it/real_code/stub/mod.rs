@@ -1,6 +1,5 @@
-//! What the fixtures stand on: a database in memory that counts what it is
-//! asked, and as much of sqlx, `sea_orm`, `diesel_async` and axum as their
-//! signatures and bodies use.
+//! A database in memory that counts its queries, and as much of sqlx, `sea_orm`, `diesel_async`
+//! and axum as the fixtures use.
 
 pub(super) mod axum;
 pub(super) mod diesel;
@@ -15,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Tables of rows; clones are the same database.
+/// Tables of rows. Clones are the same database.
 #[derive(Clone, Default)]
 pub(super) struct Rows(Arc<Inner>);
 
@@ -27,7 +26,7 @@ struct Inner {
 
 pub(super) type Row = Map<String, Value>;
 
-/// The column holds one of the values.
+/// Rows whose column holds one of the values.
 pub(super) struct Filter {
     column: String,
     values: Vec<Value>,
@@ -45,7 +44,7 @@ impl Rows {
         self.0.queries.load(Ordering::Relaxed)
     }
 
-    /// A row that was there before the test began.
+    /// Adds a row, before the test begins.
     pub(super) fn with(self, table: &str, row: impl Serialize) -> Self {
         self.tables()
             .entry(table.to_owned())

@@ -74,7 +74,7 @@ pub(crate) trait EntityTrait: Sized {
     }
 }
 
-/// The entity that a column of this one names, by its `id`.
+/// The related entity, and the column that holds its `id`.
 pub(crate) trait Related<R: EntityTrait>: EntityTrait {
     const COLUMN: &'static str;
 }
@@ -226,7 +226,7 @@ pub(crate) trait ActiveModelTrait: Sized {
     }
 }
 
-/// What `sea-orm-cli generate entity` would write.
+/// Entities as `sea-orm-cli generate entity` writes them.
 macro_rules! entity {
     ($name:ident, { $($column:ident $Column:ident: $type:ty),+ $(,)? }) => {
         pub(super) mod $name {

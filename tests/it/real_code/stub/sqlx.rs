@@ -125,7 +125,7 @@ impl<DB> Query<DB> {
         self
     }
 
-    /// How many rows it changed.
+    /// How many rows the query has changed.
     pub(crate) async fn execute<'e>(
         self,
         executor: impl Executor<'e, Database = DB>,
@@ -224,7 +224,7 @@ fn words(sql: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The one that a scalar is read from.
+/// The column that a scalar is read from.
 fn column(sql: &str) -> String {
     words(sql)[1].to_owned()
 }

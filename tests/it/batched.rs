@@ -1,4 +1,5 @@
-//! Callers who come at the same time share round trips: fewer commands, the same promises.
+//! Reads that share a command: callers that come at the same time send fewer commands, and the
+//! promises are the same.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,15 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cache_runtime::{Cache, cache_invalidate, cached};
-use cache_tests::{Proxy, RedisServer, Way};
+use cache_tests::{LIMIT, Proxy, Random, RedisServer, Way, patient, until};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 use tokio::time::timeout;
 
-use crate::gated::LIMIT;
-
-/// What can be asked for, and how often it was loaded.
+/// Rows that can be read, and how often they were loaded.
 struct Rows {
     cache: Cache,
     loads: AtomicU64,
@@ -28,9 +27,8 @@ impl Rows {
         })
     }
 
-    /// A busy machine is not to look like an outage.
     fn patient(url: &str) -> Arc<Self> {
-        Self::new(Cache::builder().url(url).op_timeout(LIMIT).build().unwrap())
+        Self::new(patient(url).build().unwrap())
     }
 
     #[cached(key = "row:<n>", ttl = 60, invalidate_on = "rows", cache = self.cache)]
@@ -61,7 +59,7 @@ impl Rows {
 }
 
 #[tokio::test]
-async fn a_lone_call_is_one_command_and_a_miss_three_round_trips() {
+async fn a_hit_of_a_lone_caller_is_one_command_and_its_miss_three_round_trips() {
     let server = RedisServer::start();
     let rows = Rows::patient(&server.url());
     rows.warm(1).await;
@@ -71,7 +69,7 @@ async fn a_lone_call_is_one_command_and_a_miss_three_round_trips() {
     assert_eq!(
         (mgets, evals),
         (2, 6),
-        "twice: a look; the lease with the tag's version; the fill"
+        "two misses, each with a look, the lease with the tag's version, and the fill"
     );
     let missed = server.commands_processed();
     assert!(missed > before);
@@ -82,39 +80,47 @@ async fn a_lone_call_is_one_command_and_a_miss_three_round_trips() {
     assert_eq!(server.calls("mget"), mgets + 10);
 }
 
-/// So many leave at once, each on its own, before anybody has to wait.
-const AT_ONCE: u64 = 8;
+/// How many reads are sent one by one; those that come while they are under way share a command.
+const SINGLE_READS: u64 = 8;
 
-/// Waits until the server has done so many.
+/// Waits until the server has carried out so many `MGET`s.
 async fn mgets(server: &RedisServer, count: u64) {
-    let start = Instant::now();
-    while server.calls("mget") < count {
-        assert!(start.elapsed() < LIMIT, "{}", server.calls("mget"));
-        yield_now().await;
-    }
+    until(async || server.calls("mget") >= count).await;
 }
 
-#[tokio::test]
-async fn callers_who_come_meanwhile_share_one_command() {
-    let server = RedisServer::start();
-    let mut proxy = Proxy::start(server.port()).await;
-    let rows = Rows::patient(&proxy.url());
-    rows.warm(8).await;
+/// Makes 100 calls, all of which come before the server answers one, and checks that those that
+/// are not single reads share one command.
+async fn call_at_once<C>(server: &RedisServer, proxy: &mut Proxy, call: impl Fn(u64) -> C)
+where
+    C: Future<Output = ()> + Send + 'static,
+{
     let before = server.calls("mget");
     proxy.hold(Way::ToClient);
     let mut callers = JoinSet::new();
     for caller in 0..100 {
-        let rows = rows.clone();
-        callers.spawn(async move { rows.get(caller % 8).await });
+        callers.spawn(call(caller));
     }
-    mgets(&server, before + AT_ONCE).await;
+    mgets(server, before + SINGLE_READS).await;
     proxy.heal().await;
     callers.join_all().await;
-    assert_eq!(server.calls("mget"), before + AT_ONCE + 1);
+    assert_eq!(server.calls("mget"), before + SINGLE_READS + 1);
+}
+
+#[tokio::test]
+async fn callers_that_come_while_reads_are_under_way_share_one_command() {
+    let server = RedisServer::start();
+    let mut proxy = Proxy::start(server.port()).await;
+    let rows = Rows::patient(&proxy.url());
+    rows.warm(8).await;
+    call_at_once(&server, &mut proxy, |caller| {
+        let rows = rows.clone();
+        async move { rows.get(caller % 8).await }
+    })
+    .await;
     assert_eq!((rows.loads(), rows.cache.stats().errors), (8, 0));
 }
 
-/// How often one was decoded, in this process.
+/// How often a [`Counted`] was decoded in this process.
 static DECODED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -135,7 +141,7 @@ impl Rows {
 }
 
 #[tokio::test]
-async fn callers_of_one_key_who_share_a_command_decode_its_value_once() {
+async fn callers_of_one_key_that_share_a_command_decode_its_value_once() {
     let server = RedisServer::start();
     let mut proxy = Proxy::start(server.port()).await;
     let rows = Rows::patient(&proxy.url());
@@ -144,27 +150,21 @@ async fn callers_of_one_key_who_share_a_command_decode_its_value_once() {
         assert_eq!(rows.counted(n).await, Ok(Counted(n)));
     }
     assert_eq!(DECODED.load(Ordering::SeqCst), 0);
-    let before = server.calls("mget");
-    proxy.hold(Way::ToClient);
-    let mut callers = JoinSet::new();
-    for caller in 0..100 {
+    call_at_once(&server, &mut proxy, |caller| {
         let (rows, n) = (rows.clone(), caller % keys);
-        callers.spawn(async move { assert_eq!(rows.counted(n).await, Ok(Counted(n))) });
-    }
-    mgets(&server, before + AT_ONCE).await;
-    proxy.heal().await;
-    callers.join_all().await;
-    assert_eq!(server.calls("mget"), before + AT_ONCE + 1);
-    // Those who left on their own, and one for each key of those who did not.
-    assert_eq!(DECODED.load(Ordering::SeqCst), AT_ONCE + keys);
+        async move { assert_eq!(rows.counted(n).await, Ok(Counted(n))) }
+    })
+    .await;
+    // Once for each single read, and once for each key of the shared command.
+    assert_eq!(DECODED.load(Ordering::SeqCst), SINGLE_READS + keys);
 }
 
 #[tokio::test]
-async fn callers_who_are_dropped_harm_nobody() {
+async fn callers_that_are_dropped_harm_no_other_caller() {
     let server = RedisServer::start();
     let rows = Rows::patient(&server.url());
     rows.warm(16).await;
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     for _ in 0..60 {
         let mut callers: Vec<JoinHandle<()>> = Vec::new();
         for _ in 0..40 {
@@ -181,22 +181,25 @@ async fn callers_who_are_dropped_harm_nobody() {
                 let at = usize::try_from(random.below(callers.len() as u64)).unwrap();
                 callers.swap_remove(at).abort();
             }
-            if random.below(8) == 0 {
-                // Long enough for answers to come, now and then.
-                tokio::time::sleep(Duration::from_millis(1)).await;
+            if random.below(8) == 0
+                && let Some(caller) = callers.pop()
+            {
+                // Now and then answers come in between.
+                timeout(LIMIT, caller).await.expect("an answer").unwrap();
             }
         }
         for caller in callers {
             timeout(LIMIT, caller).await.expect("an answer").unwrap();
         }
     }
-    assert_eq!(rows.loads(), 16, "all of them hits");
+    assert_eq!(rows.loads(), 16, "each row was loaded once");
     assert_eq!(rows.cache.stats().errors, 0);
 }
 
 const OP_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// How long the slowest of many callers takes, of whom most wait in line when `outage` happens.
+/// Checks how long the slowest of many callers takes; most of them wait in line when `outage`
+/// happens.
 async fn in_an_outage(outage: impl FnOnce(&mut RedisServer, &Proxy)) {
     let mut server = RedisServer::start();
     let proxy = Proxy::start(server.port()).await;
@@ -214,26 +217,26 @@ async fn in_an_outage(outage: impl FnOnce(&mut RedisServer, &Proxy)) {
             start.elapsed()
         });
     }
-    mgets(&server, before + AT_ONCE).await;
+    mgets(&server, before + SINGLE_READS).await;
     outage(&mut server, &proxy);
     let longest = callers.join_all().await.into_iter().max().unwrap();
     println!("the longest call took {longest:.1?}");
-    assert!(rows.loads() > 8, "somebody had to load");
-    // A busy machine may stretch any of the waits; four times is no noise any more.
+    assert!(rows.loads() > 8, "the callers that got no answer load");
+    // A busy machine makes waits longer. More than four times as long is not noise any more.
     assert!(longest < OP_TIMEOUT * 2 * 4, "{longest:?}");
 }
 
 #[tokio::test]
-async fn when_nothing_is_answered_all_load_within_their_deadlines() {
+async fn callers_in_line_load_within_their_deadlines_when_nothing_is_answered() {
     in_an_outage(|_, proxy| proxy.black_hole()).await;
 }
 
 #[tokio::test]
-async fn when_the_server_is_killed_under_a_batch_all_load() {
+async fn callers_in_line_load_when_the_server_is_killed() {
     in_an_outage(|server, _| server.kill()).await;
 }
 
-/// Of each `MGET` that the server got, what it asked for.
+/// The keys that each `MGET` has asked for.
 fn asked(server: &RedisServer) -> Vec<Vec<String>> {
     type Line = (u64, u64, u64, Vec<String>, String, String);
     let log: Vec<Line> = server.query(&["SLOWLOG", "GET", "-1"]);
@@ -245,7 +248,7 @@ fn asked(server: &RedisServer) -> Vec<Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_large_value_is_read_beside_the_small_ones() {
+async fn a_large_value_is_read_apart_from_the_small_ones() {
     const WIDE: u64 = 3 << 20;
     let log = [
         "--slowlog-log-slower-than",
@@ -256,7 +259,7 @@ async fn a_large_value_is_read_beside_the_small_ones() {
     let server = RedisServer::builder().args(&log).start();
     let rows = Rows::patient(&server.url());
     rows.warm(8).await;
-    // Loaded, and then read once: from then on its size is known.
+    // The first call loads the value, the second reads it: then its size is known.
     for _ in 0..2 {
         assert_eq!(rows.wide(WIDE).await.unwrap().len(), 3 << 20);
     }
@@ -283,19 +286,19 @@ async fn a_large_value_is_read_beside_the_small_ones() {
     let is_wide = |name: &String| name.contains(":e:wide:");
     let (wide, small): (Vec<_>, Vec<_>) = asked.iter().partition(|names| names.iter().any(is_wide));
     assert!(wide.iter().all(|names| names.len() == 2), "{wide:?}");
-    assert!(
-        wide.len() < 16,
-        "who wants the same one shares it: {}",
-        wide.len()
-    );
+    // The four callers are on one thread: all of them ask before the first is answered.
+    assert!(wide.len() < 16, "its callers share reads: {wide:?}");
     assert!(small.iter().any(|names| names.len() > 2), "{small:?}");
 }
 
-/// Rows that change, and what the last invalidation that returned was about.
+/// Rows that change.
 struct Changing {
     cache: Cache,
     value: AtomicU64,
+    /// The value of the last change whose invalidation has returned: no read that begins now may
+    /// yield an older one.
     floor: AtomicU64,
+    reads: AtomicU64,
 }
 
 impl Changing {
@@ -313,58 +316,60 @@ impl Changing {
     }
 }
 
-async fn readers_get_nothing_from_before_they_came() {
+async fn check_no_reader_gets_an_older_value() {
     const CHANGES: u64 = 300;
     let server = RedisServer::start();
-    let builder = Cache::builder().url(server.url()).op_timeout(LIMIT);
     let rows = Arc::new(Changing {
-        cache: builder.build().unwrap(),
+        cache: patient(&server.url()).build().unwrap(),
         value: AtomicU64::new(0),
         floor: AtomicU64::new(0),
+        reads: AtomicU64::new(0),
     });
     let done = Arc::new(AtomicBool::new(false));
     let mut readers = JoinSet::new();
     for reader in 0..48 {
         let (rows, done) = (rows.clone(), done.clone());
         readers.spawn(async move {
-            let mut reads = 0;
             while !done.load(Ordering::SeqCst) {
                 let floor = rows.floor.load(Ordering::SeqCst);
                 let got = rows.row(reader % 6).await;
-                assert!(got >= floor, "{got} is from before {floor}");
-                reads += 1;
+                assert!(got >= floor, "{got} is older than {floor}");
+                rows.reads.fetch_add(1, Ordering::SeqCst);
             }
-            reads
         });
     }
+    let mut random = Random::new(7);
     for _ in 0..CHANGES {
         let value = rows.change().await;
         rows.floor.store(value, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        // Sometimes at once, sometimes when all readers have read the new value.
+        let reads = rows.reads.load(Ordering::SeqCst) + random.below(200);
+        until(async || rows.reads.load(Ordering::SeqCst) >= reads).await;
     }
     done.store(true, Ordering::SeqCst);
-    let reads: u64 = readers.join_all().await.into_iter().sum();
+    readers.join_all().await;
+    let reads = rows.reads.load(Ordering::SeqCst);
     let stats = rows.cache.stats();
     println!(
         "{reads} reads, {} commands: {stats:?}",
         server.calls("mget")
     );
     assert!(stats.hits > 0 && stats.errors == 0, "{stats:?}");
-    assert!(server.calls("mget") < reads, "they kept company");
+    assert!(server.calls("mget") < reads, "readers share commands");
 }
 
 #[tokio::test]
-async fn on_one_thread_nobody_gets_what_was_read_before_it_came() {
-    readers_get_nothing_from_before_they_came().await;
+async fn on_one_thread_no_reader_gets_a_value_from_before_it_came() {
+    check_no_reader_gets_an_older_value().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_two_threads_nobody_gets_what_was_read_before_it_came() {
-    readers_get_nothing_from_before_they_came().await;
+async fn on_two_threads_no_reader_gets_a_value_from_before_it_came() {
+    check_no_reader_gets_an_older_value().await;
 }
 
 #[test]
-fn a_runtime_that_ends_strands_nobody_of_another() {
+fn a_runtime_that_ends_strands_no_caller_of_another() {
     let server = RedisServer::start();
     let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
     let rows = Rows::patient(&server.url());
@@ -379,7 +384,8 @@ fn a_runtime_that_ends_strands_nobody_of_another() {
         callers
     };
     for _ in 0..20 {
-        // Its callers are under way and in line when it is left alone, and then dropped.
+        // When this runtime is not driven any more, some of its callers wait for an answer and
+        // some wait in line.
         let stuck = ending.block_on(async {
             let stuck = callers(&rows);
             yield_now().await;
@@ -389,7 +395,7 @@ fn a_runtime_that_ends_strands_nobody_of_another() {
             let all = callers(&rows).join_all();
             timeout(LIMIT, all).await.expect("all are answered");
         });
-        // Some have their answers by now, and others will never ask for one.
+        // Some of them have their answers by now; the others will never ask for one.
         drop(stuck);
     }
     let (begun, has_begun) = oneshot::channel();
@@ -409,17 +415,4 @@ fn a_runtime_that_ends_strands_nobody_of_another() {
     });
     ends.join().unwrap();
     assert_eq!(rows.loads(), 8);
-}
-
-/// `SplitMix64`: the same sequence on every machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
 }
