@@ -20,6 +20,10 @@ use std::sync::Arc;
 #[error("{0}")]
 pub struct Error(Arc<Kind>);
 
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "without a driver there is no server that refuses")
+)]
 #[derive(Debug, thiserror::Error)]
 enum Kind {
     #[error("{0}")]
@@ -55,6 +59,10 @@ enum Kind {
 }
 
 /// What the server refuses to do.
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "without a driver there is no server that refuses")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     /// It refuses the credentials, or a command.
@@ -205,36 +213,6 @@ impl Error {
         .into()
     }
 
-    pub(crate) fn denied(address: &str, reason: &dyn fmt::Display) -> Self {
-        Self::refused(address, reason, Refusal::Access)
-    }
-
-    pub(crate) fn refuses_writes(address: &str, reason: &dyn fmt::Display) -> Self {
-        Self::refused(address, reason, Refusal::Writes)
-    }
-
-    pub(crate) fn is_replica(address: &str, reason: &dyn fmt::Display) -> Self {
-        Self::refused(address, reason, Refusal::WritesToReplica)
-    }
-
-    fn refused(address: &str, reason: &dyn fmt::Display, refusal: Refusal) -> Self {
-        Kind::Refused {
-            address: address.to_owned(),
-            reason: reason.to_string(),
-            refusal,
-        }
-        .into()
-    }
-
-    /// The server holds something that is not a string where a slot or a version belongs.
-    pub(crate) fn foreign(address: &str) -> Self {
-        Kind::Codec(format!(
-            "the cache server at {address} holds something else in the cache's namespace; \
-             give the cache a namespace of its own"
-        ))
-        .into()
-    }
-
     /// Invalidations that were not carried out in time, and are kept.
     pub(crate) fn kept(address: &str, names: &str, reason: &dyn fmt::Display) -> Self {
         Kind::Kept {
@@ -265,6 +243,43 @@ impl Error {
                 ..
             }
         )
+    }
+}
+
+/// What a server's answer means.
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "without a driver there is no server that refuses")
+)]
+impl Error {
+    pub(crate) fn denied(address: &str, reason: &dyn fmt::Display) -> Self {
+        Self::refused(address, reason, Refusal::Access)
+    }
+
+    pub(crate) fn refuses_writes(address: &str, reason: &dyn fmt::Display) -> Self {
+        Self::refused(address, reason, Refusal::Writes)
+    }
+
+    pub(crate) fn is_replica(address: &str, reason: &dyn fmt::Display) -> Self {
+        Self::refused(address, reason, Refusal::WritesToReplica)
+    }
+
+    fn refused(address: &str, reason: &dyn fmt::Display, refusal: Refusal) -> Self {
+        Kind::Refused {
+            address: address.to_owned(),
+            reason: reason.to_string(),
+            refusal,
+        }
+        .into()
+    }
+
+    /// The server holds something that is not a string where a slot or a version belongs.
+    pub(crate) fn foreign(address: &str) -> Self {
+        Kind::Codec(format!(
+            "the cache server at {address} holds something else in the cache's namespace; \
+             give the cache a namespace of its own"
+        ))
+        .into()
     }
 }
 

@@ -462,8 +462,8 @@ impl fmt::Debug for Observer {
 #[inline]
 fn log(event: &Event<'_>) {
     match *event {
-        Event::Degrade { key, error } => log_degraded(key, error),
-        Event::NotFilled {
+        Event::Degrade { key, error }
+        | Event::NotFilled {
             key,
             why: NotFilled::Failed(error),
         } => log_degraded(key, error),

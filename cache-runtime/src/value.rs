@@ -81,12 +81,7 @@ pub(crate) fn outcome<V: Any + Clone>(value: &SharedValue) -> Option<Outcome<V>>
     Some(*outcome)
 }
 
-<<<<<<< HEAD
-/// The same, and cloned only if somebody else has it, too.
-=======
 /// The outcome, if it is of this type. It is cloned only if the value has other holders.
-#[cfg(feature = "redis")]
->>>>>>> house-docs
 pub(crate) fn into_outcome<V>(value: SharedValue) -> Option<Outcome<V>>
 where
     V: Any + Clone + Send + Sync,

@@ -49,7 +49,7 @@ pub fn install(cache: Cache) -> Result<(), Error> {
 
 /// The global cache; one that is off if the settings of the environment are invalid.
 pub(crate) fn global_or_off() -> &'static Cache {
-    static OFF: LazyLock<Cache> = LazyLock::new(|| Cache::off());
+    static OFF: LazyLock<Cache> = LazyLock::new(Cache::off);
     static FAILED: AtomicBool = AtomicBool::new(false);
     if FAILED.load(Ordering::Relaxed) {
         // The environment stays as it was; only `install` helps.

@@ -251,12 +251,13 @@ impl Cache {
             codec: options.codec.unwrap_or(core.settings.codec),
         };
         let set = core.tier.set(&key, &options.tags, &filling).await;
-        let event = match core.failed(set)? {
-            true => Event::Fill { key: &key, ttl },
-            false => Event::NotFilled {
+        let event = if core.failed(set)? {
+            Event::Fill { key: &key, ttl }
+        } else {
+            Event::NotFilled {
                 key: &key,
                 why: NotFilled::Unleased,
-            },
+            }
         };
         core.observer.observe(None, event);
         Ok(())

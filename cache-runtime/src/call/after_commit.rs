@@ -5,10 +5,9 @@
 //! store the same old rows again. The invalidation after the commit ends them.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 
 use super::due::Due;
-use super::scope::CommitScope;
+use super::scope::OpenScope;
 
 /// Runs a future that ends with a commit: what annotated functions invalidate within, and
 /// [`Cache::invalidate`], is invalidated once, when it has ended, before its output is returned.
@@ -92,22 +91,22 @@ use super::scope::CommitScope;
 /// the background, as a function that is dropped does, and fences are left to expire: the commit may or may not have happened.
 /// Dropped while it invalidates, the invalidation goes on in the background.
 pub async fn after_commit<F: Future>(future: F) -> F::Output {
-    let scope = OpenScope(CommitScope::open());
+    let commit = Commit(OpenScope::new());
     // Pinned in place, it would be kept twice; and a transaction costs more than a box.
     let mut future = Box::pin(future);
     let output = poll_fn(|context| {
-        let _entered = scope.0.enter();
+        let _entered = commit.0.enter();
         future.as_mut().poll(context)
     })
     .await;
-    scope.commit().await;
+    commit.invalidate().await;
     output
 }
 
-/// A scope, for as long as its future lives.
-struct OpenScope(Arc<CommitScope>);
+/// The end of a scope: what it holds is invalidated.
+struct Commit(OpenScope);
 
-impl OpenScope {
+impl Commit {
     /// Each of them, dropped before it has invalidated, does so in the background.
     fn take(&self) -> Vec<Due> {
         let held = self.0.take().into_iter();
@@ -116,7 +115,7 @@ impl OpenScope {
             .collect()
     }
 
-    async fn commit(self) {
+    async fn invalidate(self) {
         for due in self.take() {
             // The output does not tell whether the commit failed: it may still be under way.
             due.repeat();
@@ -125,10 +124,9 @@ impl OpenScope {
     }
 }
 
-impl Drop for OpenScope {
+impl Drop for Commit {
     fn drop(&mut self) {
         // Before the scope is closed: within an outer scope, they are held there.
         drop(self.take());
-        self.0.close();
     }
 }

@@ -28,7 +28,10 @@ thread_local! {
 
 /// The names and fences that are held until a commit.
 #[derive(Debug, Default)]
-pub(super) struct CommitScope(Mutex<Vec<Held>>);
+struct CommitScope(Mutex<Vec<Held>>);
+
+/// A scope, for as long as its future lives.
+pub(super) struct OpenScope(Arc<CommitScope>);
 
 /// What is held of one cache. A scope rarely has more than one.
 #[derive(Debug)]
@@ -115,35 +118,38 @@ fn of<'a>(held: &'a mut Vec<Held>, core: &Arc<Core>) -> &'a mut Held {
     &mut held[at]
 }
 
-impl CommitScope {
-    /// A new scope, which counts as open until [`close`](Self::close).
-    pub(super) fn open() -> Arc<Self> {
+impl OpenScope {
+    pub(super) fn new() -> Self {
         OPEN.fetch_add(1, Ordering::Relaxed);
-        Arc::default()
-    }
-
-    pub(super) fn close(&self) {
-        OPEN.fetch_sub(1, Ordering::Relaxed);
+        Self(Arc::default())
     }
 
     /// Takes out what is held.
     pub(super) fn take(&self) -> Vec<Held> {
-        mem::take(&mut self.lock())
+        mem::take(&mut self.0.lock())
     }
 
     /// Makes the scope known on this thread until the guard is dropped, by a panic as well. A scope
     /// around it stays the one that is known.
-    pub(super) fn enter(self: &Arc<Self>) -> Entered {
+    pub(super) fn enter(&self) -> Entered {
         Entered(CURRENT.with(|current| {
             let mut current = current.borrow_mut();
             let is_outermost = current.is_none();
             if is_outermost {
-                *current = Some(self.clone());
+                *current = Some(self.0.clone());
             }
             is_outermost
         }))
     }
+}
 
+impl Drop for OpenScope {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl CommitScope {
     fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

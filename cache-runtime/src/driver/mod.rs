@@ -10,6 +10,13 @@
 //! Without the feature `redis` there is no driver: `absent` has the same types, of which no
 //! value exists.
 
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(
+        dead_code,
+        reason = "without a driver, nothing reads what is said to a server"
+    )
+)]
 mod operation;
 mod read_keys;
 
@@ -22,7 +29,7 @@ use std::time::Duration;
 
 #[cfg(not(feature = "redis"))]
 pub(crate) use self::absent::{Connection, Driver};
-pub(crate) use self::operation::{Argument, Operation, Reply};
+pub(crate) use self::operation::{Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;
 #[cfg(feature = "redis")]
 pub(crate) use self::redis::{Connection, Driver};

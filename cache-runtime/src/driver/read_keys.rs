@@ -59,11 +59,7 @@ impl ReadKeys {
         self.count
     }
 
-    /// How many bytes the keys have together.
-    pub(crate) fn bytes(&self) -> usize {
-        self.packed.len() - self.count * LENGTH
-    }
-
+    /// The length of the memory: that of all keys, and of their lengths.
     pub(crate) fn packed_len(&self) -> usize {
         self.packed.len()
     }

@@ -19,7 +19,8 @@ use redis::{
     RedisError, Value,
 };
 
-use super::{Argument, Failure, Operation, ReadKeys, Reply};
+use super::operation::Argument;
+use super::{Failure, Operation, ReadKeys, Reply};
 use crate::error::Error;
 use crate::sabotage::{self, Rule};
 
@@ -101,13 +102,13 @@ impl Driver {
             }
             Ok::<(), ()>(())
         });
-        let mut hears = true;
+        let mut is_listening = true;
         let mut opened = self
             .listening
             .get_multiplexed_async_connection_with_config(&listening)
             .await;
         if opened.as_ref().is_err_and(wants_older_protocol) {
-            hears = false;
+            is_listening = false;
             opened = self
                 .plain
                 .get_multiplexed_async_connection_with_config(&config)
@@ -119,7 +120,7 @@ impl Driver {
             redis,
             address: self.address.clone(),
             epoch,
-            hears,
+            hears: is_listening,
         })
     }
 }
@@ -195,7 +196,7 @@ impl Connection {
 }
 
 fn mget(keys: &ReadKeys) -> Cmd {
-    let mut mget = Cmd::with_capacity(1 + keys.iter().count(), "MGET".len() + keys.bytes());
+    let mut mget = Cmd::with_capacity(1 + keys.len(), "MGET".len() + keys.packed_len());
     mget.arg("MGET");
     for key in keys.iter() {
         mget.arg(key);

@@ -197,13 +197,12 @@ impl Store for Local {
         filling: Filling<'a>,
     ) -> Answer<'a, Filled> {
         let value = filling.value.share();
-        let filled = match filling.ttl {
-            Some(ttl) => self.land_and_store(query.key, leader, value, ttl),
-            None => {
-                leader.land(value);
-                leader.finish();
-                Filled::Unwanted
-            }
+        let filled = if let Some(ttl) = filling.ttl {
+            self.land_and_store(query.key, leader, value, ttl)
+        } else {
+            leader.land(value);
+            leader.finish();
+            Filled::Unwanted
         };
         Answer::Done(Some(filled))
     }
@@ -304,7 +303,7 @@ mod tests {
     fn lead<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Leader<'a, Evidence> {
         match look(local, key, tags) {
             Seat::Lead(leader) => leader,
-            other => panic!("expected to lead: {other:?}"),
+            waits @ Seat::Wait(_) => panic!("expected to lead: {waits:?}"),
         }
     }
 

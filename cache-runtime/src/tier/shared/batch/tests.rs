@@ -239,7 +239,7 @@ fn keys_come_back_as_they_were_pushed() {
     let version = "ns:v:größe".as_bytes();
     assert_eq!(all, [b"ns:e:user:7", version, b"", b"\0\xff"]);
     assert_eq!((keys.len(), keys.first()), (4, all[0]));
-    assert_eq!(keys.bytes(), all.concat().len());
+    assert!(keys.packed_len() >= all.concat().len());
 }
 
 #[tokio::test]
