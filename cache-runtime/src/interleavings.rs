@@ -193,10 +193,10 @@ fn no_entry_is_left_after_its_last_invalidation() {
     holds(threads_on_one_table);
 }
 
-#[cfg(feature = "redis")]
 mod journal {
     use super::*;
-    use crate::store::{Journal, Keyspace};
+    use crate::observe::Observer;
+    use crate::tier::shared::Journal;
 
     const INVALIDATION: u64 = 1 << 32;
 
@@ -214,7 +214,7 @@ mod journal {
     impl Process {
         fn new() -> Self {
             Self {
-                journal: Arc::new(Journal::new(Keyspace::new("test"), 10)),
+                journal: Arc::new(Journal::new(10, Observer::default())),
                 row: Arc::default(),
                 // A copy of the first row.
                 stored: Arc::new(AtomicU64::new(1)),

@@ -1,10 +1,10 @@
 //! Functions that are not `async`, and return a future.
 //!
-//! `#[cached]` expands to `CachedCall::defer(…).or_load(future_of(move || { body }))`,
-//! in a block or, if the function [boxes](Boxed) its future, in a `Box`. The body runs up to its future when the
-//! function is called, as it does without the attribute; the cache is looked at when the
-//! outer future is polled. That holds what the call owns, and the body's future: it borrows
-//! what the body's future borrows, and is `Send` if that is.
+//! `#[cached]` expands to `CachedCall::defer(…).resolve(future_of(move || { body }))`, in a block
+//! or, if the function [boxes](Boxed) its future, in a `Box`. The body runs up to its future when
+//! the function is called, as it does without the attribute; the cache is looked at when the
+//! outer future is polled. The outer future holds what the call owns, and the body's future: so it
+//! borrows what the body's future borrows, and is `Send` if that is.
 
 use std::future::Ready;
 use std::marker::PhantomData;

@@ -2,12 +2,15 @@
 
 use std::future::poll_fn;
 use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::line::LineId;
-use super::reads::Reads;
-use super::source::Source;
+use super::Reads;
+use super::line::{Caller, LineId};
+use super::merge::Batch;
+use super::source::{Answer, Source};
+use crate::driver::ReadKeys;
 
 /// The right to have one command under way.
 ///
@@ -65,6 +68,50 @@ impl<S: Source> Drop for Turn<S> {
             let dispatcher = Self::new(&self.reads, self.line, true);
             runtime.spawn(dispatcher.dispatch());
         }
+    }
+}
+
+impl<S: Source> Reads<S> {
+    /// Reads for many callers, and answers each by its deadline.
+    async fn read_many(&self, mut callers: Vec<Caller<S::Connection>>) {
+        // Checked as late as possible: callers that have left need no answer.
+        callers.retain(|caller| !caller.reply.is_closed());
+        let Some(until) = callers.iter().map(|caller| caller.deadline).max() else {
+            return;
+        };
+        if callers.len() == 1 {
+            for caller in callers {
+                let _ = caller.reply.send(self.read_one(&caller.read, until).await);
+            }
+            return;
+        }
+        let (mut batch, keys) = Batch::new(callers);
+        match self.read_batch(&mut batch, &keys, until).await {
+            Ok((connection, values)) => batch.reply(&connection, values, &self.sizes),
+            Err(error) => batch.fail(&error),
+        }
+    }
+
+    /// Reads until the deadline of the youngest caller. The callers with earlier deadlines fail
+    /// at theirs: they have no timer of their own.
+    async fn read_batch(
+        &self,
+        batch: &mut Batch<S::Connection>,
+        keys: &ReadKeys,
+        until: Instant,
+    ) -> Answer<S::Connection> {
+        let mut answer = pin!(self.source.read(keys, until));
+        while let Some(next) = batch.next_deadline()
+            && next < until
+        {
+            let in_time = async { Ok(answer.as_mut().await) };
+            match self.source.within(next, in_time).await {
+                Ok(answer) => return answer,
+                Err(too_late) => batch.fail_expired(next, &too_late),
+            }
+        }
+        // The source ends this one at its deadline, and judges the connection by how it ends.
+        answer.await
     }
 }
 

@@ -52,7 +52,6 @@
 mod dispatcher;
 mod line;
 mod merge;
-mod reads;
 mod sizes;
 mod source;
 #[cfg(test)]
@@ -60,15 +59,17 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 
 use self::dispatcher::Turn;
-use self::line::{Entered, LineId, MAX_SINGLE_READS, Read};
-use self::reads::Reads;
+use self::line::{Entered, LineId, Lines, MAX_SINGLE_READS, Read};
+use self::sizes::Sizes;
 pub(crate) use self::source::{Answer, Found, Source};
 use crate::driver::ReadKeys;
 use crate::error::Error;
+use crate::tier::shared::entry::Version;
 
 /// The reads of one process from one source.
 pub(crate) struct BatchedReads<S: Source>(Arc<Reads<S>>);
@@ -121,6 +122,39 @@ impl<S: Source> BatchedReads<S> {
                 }
             }
         }
+    }
+}
+
+/// What the callers, the turns and the dispatchers share.
+struct Reads<S: Source> {
+    source: Arc<S>,
+    lines: Lines<S::Connection>,
+    sizes: Sizes,
+}
+
+impl<S: Source> Reads<S> {
+    fn new(source: Arc<S>, max_single_reads: usize) -> Self {
+        Self {
+            source,
+            lines: Lines::new(max_single_reads),
+            sizes: Sizes::default(),
+        }
+    }
+
+    /// Reads for one caller.
+    async fn read_one(&self, read: &Read, until: Instant) -> Result<Found<S::Connection>, Error> {
+        let (connection, values) = self.source.read(&read.keys, until).await?;
+        let mut values = values.into_iter();
+        let slot = values.next().flatten();
+        self.sizes.remember(read.slot_hash, slot.as_ref());
+        let versions = 1..read.keys.len();
+        let mut version = || Version::read(values.next().flatten().as_deref());
+        Ok(Found {
+            connection,
+            slot,
+            shared_decode: None,
+            versions: versions.map(|_| version()).collect(),
+        })
     }
 }
 
