@@ -14,6 +14,7 @@ use crate::codec;
 use crate::counters::{CounterTable, Counters};
 use crate::error::Error;
 use crate::key::Key;
+use crate::sabotage;
 
 /// Something that a cache did, as [`CacheBuilder::on_event`](crate::CacheBuilder::on_event) hears of it.
 ///
@@ -524,6 +525,7 @@ fn log(event: &Event<'_>) {
 
 #[cold]
 fn log_degraded(key: &Key, error: &Error) {
+    sabotage::degrade(error);
     if error
         .lacks_feature()
         .is_some_and(|feature| !codec::is_first_report(feature))

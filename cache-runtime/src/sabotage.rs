@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use crate::clock;
+use crate::error::Error;
 
 /// A mechanism that keeps a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +135,11 @@ pub(crate) fn first_version(random: u64) -> u64 {
     } else {
         1
     }
+}
+
+/// A failure of the cache: it is a miss.
+pub(crate) fn degrade(error: &Error) {
+    assert!(keeps(Rule::Degrade), "{error}");
 }
 
 /// For how long a waiter waits: up to a bound.
