@@ -5,6 +5,7 @@ use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use super::Reads;
 use super::line::{Caller, LineId};
