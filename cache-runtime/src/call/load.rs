@@ -92,12 +92,12 @@ impl Request {
                 key: &self.key,
                 error: &error,
             });
-            return self.load(load).await;
+            return self.run_load(load).await;
         }
         // What is loaded here is not committed yet: it is not even shared.
         if self.is_uncommitted() {
             self.observe(Event::Distrust { key: &self.key });
-            return self.load(load).await;
+            return self.run_load(load).await;
         }
         let mut look = self.core.tier.look(&self.query(None)).await;
         if let Look::Hit(found) = &mut look
@@ -121,37 +121,34 @@ impl Request {
         F: Future<Output = S::Return>,
     {
         let mut undecodable = None;
-        let step = loop {
-            let step = self.next_step(look, undecodable).await;
-            let Step::Serve(mut found, watcher) = step else {
-                break step;
-            };
-            let mark = found.mark();
-            match self.serve::<S>(&mut found, watcher) {
-                Ok(returned) => return returned,
-                // It is replaced by the caller that gets the lease, if it is still this one.
-                Err(error) if undecodable.is_none() && mark.is_some() => {
-                    self.degrade(&error);
-                    undecodable = mark;
-                }
-                Err(error) => {
-                    if mark.is_some() {
-                        self.degrade(&error);
+        loop {
+            match self.next_step(look, undecodable).await {
+                Step::Lead(leader) => return self.lead::<S, F>(leader, keep, load).await,
+                Step::Share(value) => {
+                    if let Some(returned) = self.share::<S>(&value) {
+                        return returned;
                     }
-                    break Step::Alone;
+                    return self.run_load(load).await;
                 }
+                Step::Serve(mut found, watcher) => {
+                    let mark = found.mark();
+                    let error = match self.serve::<S>(&mut found, watcher) {
+                        Ok(returned) => return returned,
+                        Err(error) => error,
+                    };
+                    // In the local tier, it is another function's value, and is left alone.
+                    let Some(mark) = mark else {
+                        return self.run_load(load).await;
+                    };
+                    self.degrade(&error);
+                    // The caller that gets the lease replaces the entry, if it is still this one.
+                    if undecodable.replace(mark).is_some() {
+                        return self.run_load(load).await;
+                    }
+                }
+                Step::Alone => return self.run_load(load).await,
             }
             *look = self.look_again(undecodable).await;
-        };
-        match step {
-            Step::Lead(leader) => self.lead::<S, F>(leader, keep, load).await,
-            Step::Share(value) => {
-                if let Some(returned) = self.share::<S>(&value) {
-                    return returned;
-                }
-                self.load(load).await
-            }
-            Step::Serve(..) | Step::Alone => self.load(load).await,
         }
     }
 
@@ -335,7 +332,7 @@ impl Request {
     async fn load_and_renew<F: Future>(&self, leader: &Leader<'_, Evidence>, load: F) -> F::Output {
         let limit = self.core.settings.load_limit;
         let mut renewal = self.core.tier.renew(leader, limit);
-        let mut load = pin!(self.load(load));
+        let mut load = pin!(self.run_load(load));
         std::future::poll_fn(|context| {
             if let Poll::Ready(returned) = load.as_mut().poll(context) {
                 return Poll::Ready(returned);
@@ -352,7 +349,7 @@ impl Request {
     }
 
     /// Runs the load, and counts it.
-    async fn load<F: Future>(&self, load: F) -> F::Output {
+    async fn run_load<F: Future>(&self, load: F) -> F::Output {
         self.observe(Event::Miss { key: &self.key });
         self.observe(Event::Load { key: &self.key });
         load.await
