@@ -537,3 +537,82 @@ fn log_degraded(key: &Key, error: &Error) {
         tracing::debug!(%error, %key, "the cache is passed by");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::call::site::MANUAL;
+    use crate::counters::Counts;
+
+    /// Events of each kind that counts, and of one that does not.
+    fn observe_all(observer: &Observer) {
+        let (key, error) = (&Key::from("user:7"), &Error::config("broken"));
+        let names = std::slice::from_ref(key);
+        observer.hit(None, || key.clone());
+        let why = NotFilled::Failed(error);
+        for event in [
+            Event::Miss { key },
+            Event::Load { key },
+            Event::Share { key },
+            Event::Degrade { key, error },
+            Event::NotFilled { key, why },
+            Event::NotInvalidated { names, error },
+            Event::InvalidateLater { names },
+            Event::NotFenced { names, error },
+            Event::Fail { error },
+            Event::ServerAway { error },
+            Event::ServerRefuses { error, log: false },
+        ] {
+            observer.observe(None, event);
+        }
+    }
+
+    #[test]
+    fn what_counts_is_counted_once_with_and_without_a_listener() {
+        for listener in [None, Some(Arc::new(|_: &Event<'_>| {}) as Listener)] {
+            let observer = Observer::new(listener);
+            observe_all(&observer);
+            let expected = Counts {
+                hits: 1,
+                misses: 1,
+                loads: 1,
+                errors: 6,
+            };
+            assert_eq!(observer.counters().sum(MANUAL), expected);
+            assert_eq!((observer.outages(), observer.refusals()), (1, 1));
+        }
+    }
+
+    #[test]
+    fn a_listener_hears_each_event_in_order_as_a_line() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let lines = heard.clone();
+        let listener = move |event: &Event<'_>| lines.lock().unwrap().push(event.to_string());
+        observe_all(&Observer::new(Some(Arc::new(listener))));
+        assert_eq!(
+            *heard.lock().unwrap(),
+            [
+                "hit user:7",
+                "miss user:7",
+                "load user:7",
+                "share user:7",
+                "degrade user:7: broken",
+                "not filled user:7: broken",
+                "not invalidated user:7: broken",
+                "invalidate later user:7",
+                "not fenced user:7: broken",
+                "fail: broken",
+                "server away: broken",
+                "server refuses: broken",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_key_of_a_hit_is_rendered_only_for_a_listener() {
+        let observer = Observer::default();
+        observer.hit(None, || panic!("no listener asks for it"));
+    }
+}
