@@ -1,7 +1,7 @@
 //! `#[derive(KeyPart)]`: a type of the user's as one value in a key.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{format_ident, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Field, Fields, parse_quote};
@@ -12,16 +12,12 @@ use crate::errors::error;
 use crate::generics::{mentions, mentions_parameter};
 use crate::runtime::Runtime;
 
-pub(crate) fn derive(input: TokenStream) -> TokenStream {
-    let derived = syn::parse2(input).and_then(expand);
-    derived.unwrap_or_else(|error| error.to_compile_error())
-}
+// Locals have `mixed_site` spans, so that a pattern can't name a constant of the user's.
 
-// Every name below is a `mixed_site` one, so that a pattern cannot mean a constant of the user's.
-
-fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
+pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
+    let mut input: DeriveInput = syn::parse2(input)?;
     let mixed = Span::mixed_site();
-    let runtime = read_runtime(&input.attrs)?;
+    let runtime = parse_attribute(&input)?;
     let path = runtime.path(mixed);
     let (body, fields) = match &input.data {
         Data::Struct(data) => {
@@ -42,7 +38,7 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
         Data::Union(data) => {
             return Err(error(
                 data.union_token.span(),
-                "a union cannot be part of a cache key: which of its fields is there is not known",
+                "a union cannot be part of a cache key: it is not known which of its fields is there",
                 "implement `KeyPart` by hand",
             ));
         }
@@ -58,7 +54,8 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
     for ty in bounds {
         clause.predicates.push(parse_quote!(#ty: #path::KeyPart));
     }
-    let registered = expand_registration(&runtime, &input);
+    let registered = only_field(&input.data)
+        .map(|field| describe::newtype(&runtime, &input.ident, &field.ty, &input.generics));
     let ident = &input.ident;
     let (parameters, arguments, clause) = input.generics.split_for_impl();
     Ok(quote_spanned! {mixed=>
@@ -78,33 +75,55 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
     })
 }
 
-/// What the registry is told: which type a struct around one value is the same as.
-fn expand_registration(runtime: &Runtime, input: &DeriveInput) -> Option<TokenStream> {
-    let Data::Struct(data) = &input.data else {
-        return None;
-    };
-    let Fields::Unnamed(fields) = &data.fields else {
-        return None;
-    };
-    let [field] = fields.unnamed.iter().collect::<Vec<_>>()[..] else {
-        return None;
-    };
-    let around = input.ident.unraw().to_string();
-    let inside = describe::plain(&field.ty, &input.generics);
-    let private = runtime.private(Span::call_site());
-    Some(quote! {
-        #private::register! {
-            #private::Registered::Newtype(#around, #inside)
+/// The field of a tuple struct around one value.
+fn only_field(data: &Data) -> Option<&Field> {
+    match data {
+        Data::Struct(data) if matches!(data.fields, Fields::Unnamed(_)) => {
+            let mut fields = data.fields.iter();
+            fields.next().filter(|_| fields.next().is_none())
         }
-    })
+        _ => None,
+    }
 }
 
 /// The path in `#[key_part(crate = path)]`.
-fn read_runtime(attrs: &[Attribute]) -> syn::Result<Runtime> {
-    let attr = attrs.iter().find(|attr| attr.path().is_ident("key_part"));
-    attr.map_or(Ok(Runtime::default()), |attr| {
-        attr.parse_args_with(parse_runtime)
-    })
+fn parse_attribute(input: &DeriveInput) -> syn::Result<Runtime> {
+    let fields: Vec<_> = match &input.data {
+        Data::Struct(data) => data.fields.iter().collect(),
+        Data::Enum(data) => data
+            .variants
+            .iter()
+            .flat_map(|variant| &variant.fields)
+            .collect(),
+        Data::Union(_) => Vec::new(),
+    };
+    if let Some(misplaced) = fields
+        .iter()
+        .flat_map(|field| &field.attrs)
+        .find(|attr| is_ours(attr))
+    {
+        return Err(error(
+            misplaced.span(),
+            "`#[key_part]` cannot be on a field: every field is part of the key",
+            "to leave one out, implement `KeyPart` by hand",
+        ));
+    }
+    let mut attrs = input.attrs.iter().filter(|attr| is_ours(attr));
+    let Some(attr) = attrs.next() else {
+        return Ok(Runtime::default());
+    };
+    if let Some(another) = attrs.next() {
+        return Err(error(
+            another.span(),
+            "`#[key_part]` is given more than once",
+            "keep one of them",
+        ));
+    }
+    attr.parse_args_with(parse_runtime)
+}
+
+fn is_ours(attr: &Attribute) -> bool {
+    attr.path().is_ident("key_part")
 }
 
 fn expand_struct(runtime: &Runtime, ident: &Ident, fields: &Fields) -> TokenStream {
@@ -148,7 +167,7 @@ fn expand_arm(ident: &Ident, fields: &Fields) -> TokenStream {
     }
 }
 
-/// A field that cannot be part of a key is blamed at its type.
+/// The compiler points at the type of a field that cannot be part of a key.
 fn blame(field: &Field) -> Span {
     field.ty.span().resolved_at(Span::mixed_site())
 }

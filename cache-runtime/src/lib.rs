@@ -87,6 +87,7 @@ mod call;
 mod clock;
 mod codec;
 mod config;
+mod duration;
 #[cfg(feature = "redis")]
 mod entry;
 mod error;
@@ -143,7 +144,9 @@ pub mod __private {
     pub use crate::key::{Name, Parts, RenderedPart, TypeName, part, tag};
     pub use crate::registry::{Node, Registered};
     pub use crate::stats::CallSite;
-    pub use crate::value::{ReturnType, return_failure, return_shape};
+    pub use crate::value::{
+        ReturnType, cacheable_shape, return_failure, return_shape, returns_none,
+    };
 
     use crate::key::Key;
     use crate::{AsCache, Cache};

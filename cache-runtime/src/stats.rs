@@ -12,7 +12,7 @@ pub struct CallSite {
     pub(crate) function: Function,
     pub(crate) ttl: Option<Duration>,
     pub(crate) none_ttl: Option<Duration>,
-    pub(crate) version: u32,
+    pub(crate) schema: u32,
     /// Where its counters are: a [`Place`]; 0 until its first call.
     place: AtomicU32,
 }
@@ -24,7 +24,7 @@ impl CallSite {
             function,
             ttl: None,
             none_ttl: None,
-            version: 0,
+            schema: 0,
             place: AtomicU32::new(0),
         }
     }
@@ -43,10 +43,10 @@ impl CallSite {
         self
     }
 
-    /// Sets which meaning its values have; others are not served.
+    /// Sets the schema version of its values: values of another one are not served.
     #[must_use]
-    pub const fn version(mut self, version: u32) -> Self {
-        self.version = version;
+    pub const fn schema(mut self, schema: u32) -> Self {
+        self.schema = schema;
         self
     }
 

@@ -1,11 +1,11 @@
 //! One cached call and one invalidation, top to bottom.
 //!
 //! `#[cached]` expands to a [`CachedCall::start`], to a `return` of its
-//! [`hit`](CachedCall::hit), and to `call.or_load(async move { body }).await`;
+//! [`answer`](CachedCall::answer), and to `call.resolve(async move { body }).await`;
 //! [`future`] says to what for functions that return a future.
 //! [`CachedCall::start`] borrows the arguments, and answers from the local tier
 //! if it can: then the body's future is not even made. Else the body is the
-//! call's *load*, and [`CachedCall::or_load`] runs it in one of three ways:
+//! call's *load*, and [`CachedCall::resolve`] runs it in one of three ways:
 //!
 //! * *led*: this caller loads and stores, others wait for it;
 //! * *boarded*: this caller waits for another's load, and drops its own;
@@ -96,7 +96,7 @@ impl<S: Shape> CachedCall<S> {
     {
         if let Tier::Local(local) = cache.tier()
             && let Some(entry) = local.find(&key)
-            && entry.observed.suits(&tags, site.version)
+            && entry.observed.suits(&tags, site.schema)
             && !(after_commit::is_open() && Self::is_distrusted(cache, &key, &tags))
             && let Some(hit) = S::hit(entry.value)
         {
@@ -172,7 +172,7 @@ impl<S: Shape> CachedCall<S> {
         reason = "a value is cloned to where it is returned"
     )]
     #[inline(always)]
-    pub fn hit(self) -> Result<S::Return, Self>
+    pub fn answer(self) -> Result<S::Return, Self>
     where
         S::Value: CacheValue,
     {
@@ -183,19 +183,19 @@ impl<S: Shape> CachedCall<S> {
     }
 
     /// What others load, or else what the body yields.
-    pub fn or_load<F>(self, load: F) -> impl Future<Output = S::Return>
+    pub fn resolve<F>(self, load: F) -> impl Future<Output = S::Return>
     where
         S::Value: CacheValue,
         F: Future<Output = S::Return>,
     {
-        self.or_load_and_keep(|_| Keep::Default, load)
+        self.resolve_keeping(|_| Keep::Default, load)
     }
 
     /// The same, where the value itself decides how long it is cached.
     ///
     /// Here and below, no `S::Return` is in scope, not even as the `None` of an
     /// `Option`, while anything is waited for: an error need not be `Send`.
-    pub async fn or_load_and_keep<K, F>(self, keep: K, load: F) -> S::Return
+    pub async fn resolve_keeping<K, F>(self, keep: K, load: F) -> S::Return
     where
         S::Value: CacheValue,
         K: Fn(&S::Value) -> Keep,
@@ -227,7 +227,7 @@ impl Request {
             ttl: site.ttl,
             none_ttl: site.none_ttl,
             codec: None,
-            version: site.version,
+            version: site.schema,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Every annotated function of the program, known at link time.
 //!
-//! A macro sees one function. What goes wrong between two of them — an
-//! invalidation whose template no cached function has, two functions that take
-//! each other's entries for their own — is found here, by one test:
+//! A macro sees one function. Some mistakes are between two functions: an invalidation whose
+//! template no cached function has, or two functions that take each other's entries for
+//! their own. One test finds them:
 //!
 //! ```standalone_crate
 //! # use cache_runtime::{cache_invalidate, cached};
@@ -21,187 +21,31 @@
 //! # annotations_agree();
 //! ```
 //!
-//! The test has to be in the program, or in a crate that uses all of what it
-//! links: a library that nothing is used of may be left out by the linker.
+//! The test has to be in the program, or in a crate that uses every library it links: the
+//! linker may leave out a library that is not used.
 
 mod check;
+pub(crate) mod function;
 mod link;
 
 pub use self::check::{Finding, Findings, check};
+pub use self::function::{Function, Role, Template};
 #[doc(hidden)]
 pub use self::link::Node;
 use crate::stats::CallSite;
 
-/// An annotated function, as its attribute describes it.
-///
-/// ```
-/// use cache_runtime::registry::{self, Role};
-///
-/// for function in registry::all() {
-///     let place = format!("{}:{}", function.file, function.line);
-///     match function.role {
-///         Role::Caches { key, value, .. } => {
-///             println!("{place}: {} caches {value} as {key}", function.path);
-///         }
-///         Role::Invalidates { names } => {
-///             println!("{place}: {} invalidates {names:?}", function.path);
-///         }
-///         _ => {}
-///     }
-/// }
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Function {
-    /// Its name, after that of its module.
-    pub path: &'static str,
-    /// The file its attribute stands in.
-    pub file: &'static str,
-    /// The line of its attribute.
-    pub line: u32,
-    /// What its attribute does.
-    pub role: Role,
-    /// The expression in `cache = …`; `None` for the global cache.
-    pub cache: Option<&'static str>,
-    /// The arguments of the attribute other than names, such as `ttl = 60`, as they are written.
-    pub options: &'static [&'static str],
-}
-
-impl Function {
-    #[doc(hidden)]
-    pub const fn new(path: &'static str, file: &'static str, line: u32, role: Role) -> Self {
-        Self {
-            path,
-            file,
-            line,
-            role,
-            cache: None,
-            options: &[],
-        }
-    }
-
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn cache(mut self, cache: &'static str) -> Self {
-        self.cache = Some(cache);
-        self
-    }
-
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn options(mut self, options: &'static [&'static str]) -> Self {
-        self.options = options;
-        self
-    }
-
-    /// The template of its key; empty for one that invalidates.
-    pub(crate) fn key(&self) -> &'static str {
-        match self.role {
-            Role::Caches { key, .. } => key.text,
-            Role::Invalidates { .. } => "",
-        }
-    }
-}
-
-/// What an attribute does to its function.
-///
-/// ```
-/// # use cache_runtime::registry::{self, Role};
-/// let cached = registry::all().filter(|function| matches!(function.role, Role::Caches { .. }));
-/// println!("{} cached functions", cached.count());
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Role {
-    /// `#[cached]`
-    Caches {
-        /// The template of its key.
-        key: Name,
-        /// The type of what is cached, as it is written, without `Result` and `Option`.
-        value: &'static str,
-        /// Its tags.
-        tags: &'static [Name],
-    },
-    /// `#[cache_invalidate]`
-    Invalidates {
-        /// Keys and tags.
-        names: &'static [Name],
-    },
-}
-
-impl Role {
-    #[doc(hidden)]
-    pub const fn caches(key: Name, value: &'static str, tags: &'static [Name]) -> Self {
-        Self::Caches { key, value, tags }
-    }
-
-    #[doc(hidden)]
-    pub const fn invalidates(names: &'static [Name]) -> Self {
-        Self::Invalidates { names }
-    }
-}
-
-/// A key or a tag, as an attribute names it. Displays as its [`text`](Self::text).
-///
-/// ```
-/// # use cache_runtime::registry::{self, Role};
-/// for function in registry::all() {
-///     if let Role::Caches { key, .. } = function.role {
-///         // "user:<id>" and ["u64"]
-///         println!("{} of {:?}", key.text, key.types);
-///     }
-/// }
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Name {
-    /// The template, or the type of a tag: `TenantUsers`. `_` where the type is not written out.
-    pub text: &'static str,
-    /// The types of a template's placeholders, as they are written; `_` for what
-    /// is not known, such as that of a field.
-    pub types: &'static [&'static str],
-    /// Whether `text` is a type that implements `CacheTag`.
-    pub typed: bool,
-}
-
-impl Name {
-    #[doc(hidden)]
-    pub const fn template(text: &'static str, types: &'static [&'static str]) -> Self {
-        Self {
-            text,
-            types,
-            typed: false,
-        }
-    }
-
-    #[doc(hidden)]
-    pub const fn typed(text: &'static str) -> Self {
-        Self {
-            text,
-            types: &[],
-            typed: true,
-        }
-    }
-}
-
-impl std::fmt::Display for Name {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.text)
-    }
-}
-
-/// What the attributes, the derives and `key!` say of themselves.
+/// What an attribute, a derive or `key!` records.
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum Registered {
     Cached(&'static CallSite),
     Function(&'static Function),
     /// A type that derives `CacheTag`, and its template.
-    Tag(&'static str, Name),
-    /// A type that derives `KeyPart`, and the type it is written like.
+    Tag(&'static str, Template),
+    /// A type that derives `KeyPart` around one value, and the type of that value.
     Newtype(&'static str, &'static str),
     /// A template in `key!`.
-    ByHand(Name),
+    ByHand(Template),
 }
 
 impl Registered {
