@@ -311,8 +311,8 @@ fn is_skipped(field: &Field, errors: &mut Errors) -> bool {
         .is_ok_and(|argument| argument == "skip");
     if !skips {
         errors.push(
-            attr.span(),
-            "`#[cache_tag]` on a field takes `skip`",
+            attr.path().span(),
+            "`#[cache_tag]` on a field only takes `skip`",
             "write `#[cache_tag(skip)]` for a field that does not matter; the template is an \
              attribute of the struct",
         );

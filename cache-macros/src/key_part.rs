@@ -103,7 +103,7 @@ fn parse_attribute(input: &DeriveInput) -> syn::Result<Runtime> {
         .find(|attr| is_ours(attr))
     {
         return Err(error(
-            misplaced.span(),
+            misplaced.path().span(),
             "`#[key_part]` cannot be on a field: every field is part of the key",
             "to leave one out, implement `KeyPart` by hand",
         ));
@@ -114,7 +114,7 @@ fn parse_attribute(input: &DeriveInput) -> syn::Result<Runtime> {
     };
     if let Some(another) = attrs.next() {
         return Err(error(
-            another.span(),
+            another.path().span(),
             "`#[key_part]` is given more than once",
             "keep one of them",
         ));

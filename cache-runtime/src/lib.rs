@@ -145,7 +145,7 @@ pub mod __private {
     pub use crate::registry::{Node, Registered};
     pub use crate::stats::CallSite;
     pub use crate::value::{
-        ReturnType, cacheable_shape, return_failure, return_shape, returns_none,
+        ReturnType, ReturnsNone, cacheable_shape, return_failure, return_shape, returns_none,
     };
 
     use crate::key::Key;

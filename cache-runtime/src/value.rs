@@ -544,15 +544,17 @@ pub mod cacheable_shape {
     }
 }
 
-/// A return type that has a `None` to cache, which `none_ttl` is about.
+/// A return type with a `None` that `none_ttl` can be about.
 #[diagnostic::on_unimplemented(
-    message = "`none_ttl` is about `None`, which a function that returns `{Self}` never returns",
-    label = "the function returns `{Self}`",
+    message = "`none_ttl` has no effect: a function that returns `{Self}` returns no `None`",
+    label = "there is no `None` to cache",
     note = "help: leave `none_ttl` out, or return an `Option<T>` or a `Result<Option<T>, E>`"
 )]
 pub trait ReturnsNone {}
 
+#[diagnostic::do_not_recommend]
 impl<T> ReturnsNone for Option<T> {}
+#[diagnostic::do_not_recommend]
 impl<T, E> ReturnsNone for Result<Option<T>, E> {}
 
 /// Compiles only where the return type has a `None`.

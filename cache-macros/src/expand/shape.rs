@@ -1,6 +1,6 @@
 //! How the return type holds its value, found by trait rather than by name.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
 use syn::Type;
 use syn::spanned::Spanned;
@@ -12,7 +12,7 @@ use crate::runtime::Runtime;
 /// The shape of the return type.
 pub(super) fn shape(runtime: &Runtime, output: &Output) -> TokenStream {
     let private = runtime.private(Span::mixed_site());
-    let output = return_type(runtime, output);
+    let output = return_type(runtime, output, Span::mixed_site());
     // The type is named outside of the block with the import, which could hide a type of
     // the user's.
     quote_spanned! {Span::mixed_site()=>
@@ -47,7 +47,7 @@ pub(super) fn cacheable(runtime: &Runtime, output: &Output) -> TokenStream {
 pub(super) fn check_none(runtime: &Runtime, output: &Output, option: Span) -> TokenStream {
     let blame = option.resolved_at(Span::mixed_site());
     let private = runtime.private(blame);
-    let output = return_type(runtime, output);
+    let output = return_type(runtime, output, blame);
     quote_spanned!(blame=> #private::returns_none(&#output);)
 }
 
@@ -60,7 +60,7 @@ pub(super) fn is_failure(runtime: &Runtime, output: &Output) -> TokenStream {
             Type::Infer(_) => return quote_spanned!(Span::mixed_site()=> |_| false),
             ty => quote_spanned!(Span::mixed_site()=> #private::ReturnType::<#ty>::NEW),
         },
-        Output::Boxed(_) => return_type(runtime, output),
+        Output::Boxed(_) => return_type(runtime, output, Span::mixed_site()),
     };
     quote_spanned! {Span::mixed_site()=>
         {
@@ -74,12 +74,15 @@ pub(super) fn is_failure(runtime: &Runtime, output: &Output) -> TokenStream {
 }
 
 /// The return type as a value, to ask traits about.
-fn return_type(runtime: &Runtime, output: &Output) -> TokenStream {
-    let private = runtime.private(Span::mixed_site());
+fn return_type(runtime: &Runtime, output: &Output, span: Span) -> TokenStream {
+    let private = runtime.private(span);
     match output {
         Output::Value(ty) | Output::Future(ty) => {
-            quote_spanned!(Span::mixed_site()=> #private::ReturnType::<#ty>::NEW)
+            quote_spanned!(span=> #private::ReturnType::<#ty>::NEW)
         }
-        Output::Boxed(_) => quote_spanned!(Span::mixed_site()=> future.output()),
+        Output::Boxed(_) => {
+            let future = Ident::new("future", span);
+            quote_spanned!(span=> #future.output())
+        }
     }
 }
