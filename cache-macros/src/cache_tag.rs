@@ -18,8 +18,14 @@ use crate::template::{Step, Template};
 
 pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
     let input = syn::parse2(input)?;
-    let lowered = lower(&input)?;
-    Ok(expand(input, lowered))
+    Ok(match lower(&input) {
+        Ok(lowered) => expand(input, lowered),
+        Err(error) => {
+            let mut tokens = error.to_compile_error();
+            tokens.extend(expand_stub(&input));
+            tokens
+        }
+    })
 }
 
 struct LoweredTag {
@@ -97,17 +103,44 @@ fn expand(mut input: DeriveInput, lowered: LoweredTag) -> TokenStream {
     }
 }
 
+/// An implementation beside an error, so that uses of the type are not errors too.
+fn expand_stub(input: &DeriveInput) -> Option<TokenStream> {
+    let (_, runtime) = parse_template(&input.attrs, &mut Errors::default())?;
+    let path = runtime.path(Span::call_site());
+    let private = runtime.private(Span::call_site());
+    let ident = &input.ident;
+    let (parameters, arguments, clause) = input.generics.split_for_impl();
+    Some(quote! {
+        impl #parameters #path::CacheTag for #ident #arguments #clause {
+            const TEMPLATE: &'static str = "";
+
+            fn name(&self) -> #private::Name<impl #private::Parts> {
+                #private::Name::new(&[""], ())
+            }
+        }
+    })
+}
+
 /// The name outlives what a method returned, so such a part is rendered at once.
 fn expand_name(runtime: &Runtime, template: &LoweredTemplate) -> TokenStream {
     let span = template.span;
     let private = runtime.private(span);
     let parts = template.parts.iter().map(|written| {
-        let part = expand::part(runtime, written, span);
         let is_call = |access: &Access| matches!(access, Access::Method(_));
         if written.accesses.iter().any(is_call) {
+            let part = expand::part(runtime, written, span);
             quote_spanned!(span=> #private::RenderedPart::new(#part))
         } else {
-            part
+            let field = expand::reference(runtime, written, span);
+            quote_spanned! {span=>
+                {
+                    let asked = #private::checked_part::Asked(#field);
+                    {
+                        use #private::checked_part::*;
+                        (&&asked).part()
+                    }
+                }
+            }
         }
     });
     let parts: Vec<_> = parts.collect();

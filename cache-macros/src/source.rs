@@ -101,7 +101,7 @@ impl Writer {
                 self.spaced(&literal.to_string());
                 self.last = Last::Operand;
             }
-            TokenTree::Punct(_) => {}
+            TokenTree::Punct(punct) => self.punctuation(&punct.to_string()),
         }
     }
 
@@ -114,10 +114,11 @@ impl Writer {
     }
 
     fn word(&mut self, word: &str) {
+        let after_dot = self.out.ends_with('.');
         self.spaced(word);
         // A constant has no lower case.
         let is_type = word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase);
-        self.last = if KEYWORDS.contains(&word) && !self.out.ends_with(".await") {
+        self.last = if KEYWORDS.contains(&word) && !after_dot {
             Last::Operator
         } else if is_type {
             Last::Type
@@ -172,9 +173,8 @@ impl Writer {
                 self.angles -= 1;
                 (false, Last::Type)
             }
-            "," | ";" => (false, Last::Operator),
+            "," | ";" | ":" => (false, Last::Operator),
             "?" => (false, Last::Operand),
-            ":" => (false, Last::Operator),
             "." | "::" | ".." | "..=" => (operand_is_next, Last::Glue),
             "=" | "->" | "=>" => (true, Last::Operator),
             "|" if self.in_closure => {
@@ -248,6 +248,7 @@ mod tests {
             "condition = || true",
             "condition = matches!(kind, Kind::A | Kind::B)",
             "condition = { let x = &mut y; x?.z }",
+            "condition = async { user.await } == x",
             "unless = Token::is_empty",
             "unless = |users| users.is_empty()",
             "unless = |_| {}",

@@ -141,7 +141,7 @@ pub mod __private {
     };
     #[cfg(feature = "redis")]
     pub use crate::entry::{decode_entry, encode_entry};
-    pub use crate::key::{Name, Parts, RenderedPart, TypeName, part, tag};
+    pub use crate::key::{Name, Parts, RenderedPart, TypeName, checked_part, part, tag};
     pub use crate::registry::{Node, Registered};
     pub use crate::stats::CallSite;
     pub use crate::value::{

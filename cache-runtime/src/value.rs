@@ -517,6 +517,7 @@ pub mod cacheable_shape {
     impl<S: Shape<Value: CacheValue>> IsCacheable for &S {
         type Shape = S;
 
+        #[inline]
         fn cacheable(&self) -> S {
             S::NEW
         }
@@ -558,6 +559,7 @@ impl<T> ReturnsNone for Option<T> {}
 impl<T, E> ReturnsNone for Result<Option<T>, E> {}
 
 /// Compiles only where the return type has a `None`.
+#[inline]
 pub fn returns_none<R: ReturnsNone>(_: &ReturnType<R>) {}
 
 pub mod return_failure {

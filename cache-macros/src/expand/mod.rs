@@ -21,7 +21,7 @@ use syn::spanned::Spanned;
 
 pub(crate) use self::cached::cached;
 pub(crate) use self::invalidate::cache_invalidate;
-pub(crate) use self::name::{name, part};
+pub(crate) use self::name::{name, part, reference};
 use crate::describe;
 use crate::lower::LoweredTemplate;
 use crate::runtime::Runtime;

@@ -56,8 +56,15 @@ pub(crate) fn name(
     quote_spanned! {span=> #private::Name::new(&[#(#literals),*], #parts) }
 }
 
-/// One part of a name: a reference to what the placeholder names.
+/// One part of a name.
 pub(crate) fn part(runtime: &Runtime, part: &Part, span: Span) -> TokenStream {
+    let private = runtime.private(span);
+    let reference = reference(runtime, part, span);
+    quote_spanned!(span=> #private::part(#reference))
+}
+
+/// A reference to what a placeholder names.
+pub(crate) fn reference(runtime: &Runtime, part: &Part, span: Span) -> TokenStream {
     let private = runtime.private(span);
     let root = match &part.root {
         Root::Value(ident) => ident.to_token_stream(),
@@ -68,5 +75,5 @@ pub(crate) fn part(runtime: &Runtime, part: &Part, span: Span) -> TokenStream {
         Access::Field(member) => quote_spanned!(span=> .#member),
         Access::Method(name) => quote_spanned!(span=> .#name()),
     });
-    quote_spanned!(span=> #private::part(&#root #(#accesses)*))
+    quote_spanned!(span=> &#root #(#accesses)*)
 }

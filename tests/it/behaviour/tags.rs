@@ -22,6 +22,7 @@ struct TenantUsers<'a>(&'a str);
 struct Row<K: KeyPart> {
     kind: Kind,
     id: K,
+    #[cache_tag(skip)]
     #[expect(dead_code, reason = "a tag may know more than it says")]
     note: f64,
 }
