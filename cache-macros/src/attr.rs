@@ -1,12 +1,13 @@
 //! The syntax of the attributes: `key = "user:<id>", ttl = 60, skip(pool)`.
 //!
-//! Refused here is what does not have the shape of an option; whether it fits
-//! the function is for `lower`.
+//! This module refuses what does not have the shape of an option. Whether an option
+//! fits the function is decided in `lower`.
 
 use std::time::Duration;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
+use syn::buffer::Cursor;
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
@@ -16,6 +17,7 @@ use syn::{Expr, ExprClosure, ExprGroup, ExprLit, ExprPath, Lit, LitStr, Token, p
 use crate::duration;
 use crate::errors::{Errors, error, nearest, suggest};
 use crate::runtime::Runtime;
+use crate::source;
 
 /// `#[cached(…)]`
 #[derive(Default)]
@@ -23,16 +25,19 @@ pub(crate) struct CachedArgs {
     /// `None` only where there is an error.
     pub(crate) key: Option<LitStr>,
     pub(crate) ttl: Option<Ttl>,
-    pub(crate) none_ttl: Option<Duration>,
-    pub(crate) tags: Vec<Tag>,
+    pub(crate) none_ttl: Option<NoneTtl>,
+    pub(crate) tags: Vec<TagArgument>,
     pub(crate) skip: Vec<Ident>,
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     /// A closure, or the path of a function.
     pub(crate) unless: Option<Expr>,
-    pub(crate) version: Option<u32>,
+    /// `version = 2`
+    pub(crate) schema: Option<u32>,
     pub(crate) codec: Option<Expr>,
     pub(crate) runtime: Runtime,
+    /// The options other than names, as text: `ttl = 60`.
+    pub(crate) options: Vec<String>,
 }
 
 /// How long an entry may be served.
@@ -40,32 +45,42 @@ pub(crate) enum Ttl {
     Fixed(Duration),
     /// An expression over the arguments.
     Computed(Expr),
-    /// A closure that is asked about the value.
+    /// A closure over the value.
     OfValue(ExprClosure),
+}
+
+/// `none_ttl = 5`
+#[derive(Clone, Copy)]
+pub(crate) struct NoneTtl {
+    /// The place of the option's name.
+    pub(crate) span: Span,
+    pub(crate) length: Duration,
 }
 
 /// `#[cache_invalidate(…)]`
 #[derive(Default)]
 pub(crate) struct InvalidateArgs {
-    pub(crate) names: Vec<Tag>,
+    pub(crate) names: Vec<TagArgument>,
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     /// `on = ok`
     pub(crate) on_ok: bool,
     pub(crate) fence: Option<FenceOption>,
-    /// `fence_required`, where it is written.
+    /// The place of `fence_required`.
     pub(crate) fence_required: Option<Span>,
     pub(crate) runtime: Runtime,
+    /// The options, as text: `on = ok`.
+    pub(crate) options: Vec<String>,
 }
 
 /// `fence = "30s"`
 pub(crate) struct FenceOption {
-    /// Where the name of the option is.
+    /// The place of the option's name.
     pub(crate) span: Span,
     pub(crate) length: FenceLength,
 }
 
-/// How long a fence stands at most.
+/// The longest that a fence stands.
 pub(crate) enum FenceLength {
     Fixed(Duration),
     /// An expression over the arguments.
@@ -97,19 +112,25 @@ pub(crate) fn parse_template(
     }
 }
 
-/// `crate = path`, where it is the only option.
-pub(crate) fn parse_runtime(input: ParseStream<'_>) -> syn::Result<Runtime> {
-    Seen::new(&[CRATE], "").next(input)?.runtime(input)
+/// The arguments of `key!`.
+pub(crate) fn parse_key(input: ParseStream<'_>) -> syn::Result<(LitStr, Runtime)> {
+    let usage = "name variables in the template: `key!(\"user:<id>\")`";
+    parse_template(input, "`key!`", usage)
 }
 
-/// What is invalidated together.
-pub(crate) enum Tag {
+/// `crate = path`, where it is the only option.
+pub(crate) fn parse_runtime(input: ParseStream<'_>) -> syn::Result<Runtime> {
+    KnownOptions::new(&[CRATE], "").next(input)?.runtime(input)
+}
+
+/// One tag, as it is written.
+pub(crate) enum TagArgument {
     Template(LitStr),
     /// A value of a type that implements `CacheTag`.
     Typed(Expr),
 }
 
-/// An option and how it is written, for those who wrote it in another way.
+/// The name of an option, and the help that shows how to write it.
 type Usage = (&'static str, &'static str);
 
 const CACHED: &[Usage] = &[
@@ -179,10 +200,10 @@ const CRATE: Usage = (
 impl CachedArgs {
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
-        let mut seen = Seen::new(CACHED, "");
-        each_argument(tokens, errors, |input| {
+        let mut known = KnownOptions::new(CACHED, "");
+        args.options = each_argument(tokens, errors, |input| {
             if input.peek(Lit) {
-                seen.names.push("key");
+                known.seen.push("key");
                 let key = input.parse::<Lit>()?;
                 return Err(error(
                     key.span(),
@@ -190,23 +211,26 @@ impl CachedArgs {
                     format_args!("write `key = {}`", key.to_token_stream()),
                 ));
             }
-            let option = seen.next(input)?;
+            let option = known.next(input)?;
             match option.name {
                 "key" => args.key = Some(option.string(input)?),
                 "ttl" => args.ttl = Some(option.ttl(input)?),
-                "none_ttl" => args.none_ttl = Some(option.duration(input)?),
+                "none_ttl" => args.none_ttl = Some(option.none_ttl(input)?),
                 "invalidate_on" => args.tags = option.tags(input)?,
                 "skip" => args.skip = option.names(input)?,
                 "condition" => args.condition = Some(option.value(input)?),
                 "unless" => args.unless = Some(option.question(input)?),
-                "version" => args.version = Some(option.version(input)?),
+                "version" => args.schema = Some(option.schema(input)?),
                 "codec" => args.codec = Some(option.value(input)?),
                 "crate" => args.runtime = option.runtime(input)?,
                 _ => args.cache = Some(option.value(input)?),
             }
-            Ok(())
+            Ok(match option.name {
+                "key" | "invalidate_on" => Argument::Name,
+                _ => Argument::Option,
+            })
         });
-        if !seen.names.contains(&"key") {
+        if !known.seen.contains(&"key") {
             errors.push(
                 Span::call_site(),
                 "`#[cached]` needs a key",
@@ -220,13 +244,13 @@ impl CachedArgs {
 impl InvalidateArgs {
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
-        let mut seen = Seen::new(
+        let mut known = KnownOptions::new(
             CACHE_INVALIDATE,
             "; keys and tags stand alone: `#[cache_invalidate(\"user:<id>\")]`",
         );
-        each_argument(tokens, errors, |input| {
+        args.options = each_argument(tokens, errors, |input| {
             if at_option(input) {
-                let option = seen.next(input)?;
+                let option = known.next(input)?;
                 match option.name {
                     "fence" => args.fence = Some(option.fence(input)?),
                     FENCE_REQUIRED => args.fence_required = Some(option.alone(input)?),
@@ -235,17 +259,17 @@ impl InvalidateArgs {
                     "crate" => args.runtime = option.runtime(input)?,
                     _ => args.cache = Some(option.value(input)?),
                 }
-                return Ok(());
+                return Ok(Argument::Option);
             }
             let name = input.parse::<Expr>()?;
-            args.names.push(Tag::new(name).map_err(|span| {
+            args.names.push(TagArgument::new(name).map_err(|span| {
                 error(
                     span,
                     "a name to invalidate is a string literal, or a value of a `CacheTag` type",
                     "write a key or a tag as a template: `\"user:<id>\"`",
                 )
             })?);
-            Ok(())
+            Ok(Argument::Name)
         });
         if args.names.is_empty() && errors.is_empty() {
             errors.push(
@@ -258,7 +282,7 @@ impl InvalidateArgs {
     }
 }
 
-/// `name = …`, or one of the options of a fence alone, which are no tags of anybody's.
+/// `name = …`, or an option of a fence without a value. Such a word is not taken for a tag.
 fn at_option(input: ParseStream<'_>) -> bool {
     let fork = input.fork();
     let Ok(name) = fork.call(Ident::parse_any) else {
@@ -272,8 +296,8 @@ fn at_option(input: ParseStream<'_>) -> bool {
     alone && (name == "fence" || nearest(&name, &[FENCE_REQUIRED]).is_some())
 }
 
-impl Tag {
-    /// Refuses, with its place, a literal that is no template: it is no tag either.
+impl TagArgument {
+    /// Refuses, with its place, a literal that is not a string.
     fn new(expr: Expr) -> Result<Self, Span> {
         match as_literal(&expr) {
             Some(Lit::Str(template)) => Ok(Self::Template(template.clone())),
@@ -283,23 +307,38 @@ impl Tag {
     }
 }
 
-/// Goes on after the next comma when an argument can't be parsed, to find every mistake.
+/// What an argument of an attribute is.
+enum Argument {
+    /// A key or a tag.
+    Name,
+    /// Anything else.
+    Option,
+}
+
+/// Parses each argument, and returns the options among them as text. When an argument is
+/// wrong, parsing resumes after the next comma, so that every mistake is found.
 fn each_argument(
     tokens: TokenStream,
     errors: &mut Errors,
-    mut argument: impl FnMut(ParseStream<'_>) -> syn::Result<()>,
-) {
+    mut argument: impl FnMut(ParseStream<'_>) -> syn::Result<Argument>,
+) -> Vec<String> {
+    let mut options = Vec::new();
     let arguments = |input: ParseStream<'_>| {
         while !input.is_empty() {
-            let parsed = argument(input).and_then(|()| {
+            let begin = input.cursor();
+            let parsed = argument(input).and_then(|parsed| {
                 if input.is_empty() || input.peek(Token![,]) {
-                    Ok(())
+                    Ok(parsed)
                 } else {
                     Err(input.error("expected `,`"))
                 }
             });
-            if let Err(error) = parsed {
-                errors.add(error);
+            match parsed {
+                Ok(Argument::Name) => {}
+                Ok(Argument::Option) => {
+                    options.push(source::text(tokens_between(begin, input.cursor())));
+                }
+                Err(error) => errors.add(error),
             }
             while !input.is_empty() && !input.peek(Token![,]) {
                 input.parse::<TokenTree>()?;
@@ -311,22 +350,35 @@ fn each_argument(
     if let Err(error) = arguments.parse2(tokens) {
         errors.add(error);
     }
+    options
 }
 
-/// The options that were given so far, among those that there are.
-struct Seen {
+fn tokens_between(begin: Cursor<'_>, end: Cursor<'_>) -> TokenStream {
+    let mut at = begin;
+    let mut tokens = TokenStream::new();
+    while at != end
+        && let Some((token, after)) = at.token_tree()
+    {
+        tokens.extend([token]);
+        at = after;
+    }
+    tokens
+}
+
+/// The options that an attribute has, and those that were given so far.
+struct KnownOptions {
     usages: &'static [Usage],
-    /// What else to tell those who wrote another.
+    /// Further help for an option that is unknown.
     hint: &'static str,
-    names: Vec<&'static str>,
+    seen: Vec<&'static str>,
 }
 
-impl Seen {
+impl KnownOptions {
     fn new(usages: &'static [Usage], hint: &'static str) -> Self {
         Self {
             usages,
             hint,
-            names: Vec::new(),
+            seen: Vec::new(),
         }
     }
 
@@ -344,14 +396,14 @@ impl Seen {
                 },
             ));
         };
-        if self.names.contains(name) {
+        if self.seen.contains(name) {
             return Err(error(
                 ident.span(),
                 format_args!("option `{name}` is given more than once"),
                 "keep one of them",
             ));
         }
-        self.names.push(name);
+        self.seen.push(name);
         Ok(OptionName {
             name,
             usage,
@@ -386,13 +438,13 @@ impl OptionName {
             .ok_or_else(|| self.wrong(value.span(), "must be a string literal", self.usage))
     }
 
-    fn tags(&self, input: ParseStream<'_>) -> syn::Result<Vec<Tag>> {
+    fn tags(&self, input: ParseStream<'_>) -> syn::Result<Vec<TagArgument>> {
         let elements = match ungrouped(self.value(input)?) {
             Expr::Array(array) => array.elems.into_iter().collect(),
             single => vec![single],
         };
         let tags = elements.into_iter().map(|element| {
-            Tag::new(element)
+            TagArgument::new(element)
                 .map_err(|span| self.wrong(span, "must be a string literal, or a tag", self.usage))
         });
         tags.collect()
@@ -449,13 +501,13 @@ impl OptionName {
         }
     }
 
-    fn version(&self, input: ParseStream<'_>) -> syn::Result<u32> {
+    fn schema(&self, input: ParseStream<'_>) -> syn::Result<u32> {
         let value = self.value(input)?;
-        let version = match as_literal(&value) {
-            Some(Lit::Int(version)) => version.base10_parse().ok(),
+        let schema = match as_literal(&value) {
+            Some(Lit::Int(schema)) => schema.base10_parse().ok(),
             _ => None,
         };
-        version.ok_or_else(|| {
+        schema.ok_or_else(|| {
             let rule = "must be an integer from 0 to 4294967295";
             self.wrong(value.span(), rule, self.usage)
         })
@@ -478,8 +530,11 @@ impl OptionName {
         }
     }
 
-    fn duration(&self, input: ParseStream<'_>) -> syn::Result<Duration> {
-        self.fixed(&self.value(input)?)
+    fn none_ttl(&self, input: ParseStream<'_>) -> syn::Result<NoneTtl> {
+        Ok(NoneTtl {
+            span: self.span,
+            length: self.fixed(&self.value(input)?)?,
+        })
     }
 
     fn fixed(&self, value: &Expr) -> syn::Result<Duration> {
@@ -487,12 +542,12 @@ impl OptionName {
 
         let span = value.span();
         let duration = match as_literal(value) {
-            Some(Lit::Str(text)) => duration::parse(&text.value()),
+            Some(Lit::Str(text)) => duration::parse(&text.value()).ok(),
             Some(Lit::Int(seconds)) if seconds.suffix().is_empty() => {
                 seconds.base10_parse().ok().map(Duration::from_secs)
             }
             // `60s` is an integer to the compiler, with a suffix that it doesn't know.
-            Some(Lit::Int(seconds)) if duration::parse(&seconds.to_string()).is_some() => {
+            Some(Lit::Int(seconds)) if duration::parse(&seconds.to_string()).is_ok() => {
                 let help = format!("write a string: `{} = \"{seconds}\"`", self.name);
                 return Err(self.wrong(span, "must be an integer or a string", help));
             }
@@ -544,7 +599,7 @@ fn ungrouped(expr: Expr) -> Expr {
     }
 }
 
-/// A literal, or a negative one, which the compiler takes for an expression.
+/// A literal, or a negative one, which is an expression to the compiler.
 fn is_number_or_text(expr: &Expr) -> bool {
     match expr {
         Expr::Group(group) => is_number_or_text(&group.expr),
@@ -584,12 +639,58 @@ mod tests {
         errors.finish(()).unwrap();
         assert_eq!(args.key.unwrap().value(), "user:<id>");
         assert!(matches!(args.ttl, Some(Ttl::Fixed(ttl)) if ttl == Duration::from_secs(90 * 60)));
-        assert_eq!(args.none_ttl, Some(Duration::from_secs(15)));
-        assert!(matches!(&args.tags[0], Tag::Template(tag) if tag.value() == "a"));
-        assert!(matches!(&args.tags[1], Tag::Typed(Expr::Call(_))));
+        assert_eq!(args.none_ttl.unwrap().length, Duration::from_secs(15));
+        assert!(matches!(&args.tags[0], TagArgument::Template(tag) if tag.value() == "a"));
+        assert!(matches!(&args.tags[1], TagArgument::Typed(Expr::Call(_))));
         assert_eq!(args.tags.len(), 2);
         assert_eq!(args.skip, ["self", "pool"]);
         assert!(matches!(args.cache, Some(Expr::Call(_))));
+    }
+
+    #[test]
+    fn options_are_recorded_as_they_are_written() {
+        let options = |tokens| {
+            let mut errors = Errors::default();
+            let options = CachedArgs::parse(tokens, &mut errors).options;
+            errors.finish(options).unwrap()
+        };
+        let value = proc_macro2::Group::new(proc_macro2::Delimiter::None, quote!(map::<A, B>(x)));
+        let tokens = quote! {
+            key = "user:<id>", ttl = lifetime::<A, B>(id), invalidate_on = ["a", B(b)],
+            skip(self, pool), cache = #value, unless = |a, b| a < b, version = 2,
+        };
+        // The closure has two parameters, so it is an error, and is left out.
+        let mut errors = Errors::default();
+        let args = CachedArgs::parse(tokens, &mut errors);
+        assert!(!errors.is_empty());
+        assert_eq!(
+            args.options,
+            [
+                "ttl = lifetime::<A, B>(id)",
+                "skip(self, pool)",
+                "cache = map::<A, B>(x)",
+                "version = 2",
+            ]
+        );
+        assert_eq!(
+            options(quote!(key = "a", none_ttl = 5, ttl = Map::<A, B>::TTL,)),
+            ["none_ttl = 5", "ttl = Map::<A, B>::TTL"]
+        );
+
+        let mut errors = Errors::default();
+        let tokens = quote!(
+            "a",
+            on = ok,
+            B::<C, D>(1),
+            fence = 2 * LIMIT,
+            fence_required
+        );
+        let args = InvalidateArgs::parse(tokens, &mut errors);
+        errors.finish(()).unwrap();
+        assert_eq!(
+            args.options,
+            ["on = ok", "fence = 2 * LIMIT", "fence_required"]
+        );
     }
 
     #[test]
@@ -603,6 +704,17 @@ mod tests {
                 assert!(found, "no heading for `{option}`");
             }
         }
+    }
+
+    #[test]
+    fn the_runtime_has_the_same_grammar_of_durations() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let read = |file| std::fs::read_to_string(folder.join(file)).unwrap();
+        assert_eq!(
+            read("src/duration.rs"),
+            read("../cache-runtime/src/duration.rs"),
+            "a change of one copy belongs into the other"
+        );
     }
 
     #[test]

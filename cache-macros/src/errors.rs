@@ -1,4 +1,4 @@
-//! All the mistakes of one annotated function, told at once.
+//! The mistakes of one annotated function, collected and reported together.
 
 use std::fmt::Display;
 
@@ -8,7 +8,7 @@ use proc_macro2::Span;
 pub(crate) struct Errors(Option<syn::Error>);
 
 impl Errors {
-    /// Says what is wrong at `span`, and how to mend it.
+    /// Adds what is wrong at `span`, and how to mend it.
     pub(crate) fn push(&mut self, span: Span, what: impl Display, help: impl Display) {
         self.add(error(span, what, help));
     }
@@ -29,12 +29,12 @@ impl Errors {
     }
 }
 
-/// An error in the compiler's own form: it aligns what follows a line break.
+/// An error in the compiler's own form. The compiler aligns the lines of a message.
 pub(crate) fn error(span: Span, what: impl Display, help: impl Display) -> syn::Error {
     syn::Error::new(span, format_args!("{what}\nhelp: {help}"))
 }
 
-/// The `help:` for a name that isn't among the `known`: the nearest of them, or else all.
+/// The `help:` for a name that is not known: the nearest known name, or else all of them.
 pub(crate) fn suggest(name: &str, known: &[impl AsRef<str>], kind: &str) -> String {
     if let Some(nearest) = nearest(name, known) {
         return format!("did you mean `{nearest}`?");
@@ -50,7 +50,7 @@ pub(crate) fn suggest(name: &str, known: &[impl AsRef<str>], kind: &str) -> Stri
     }
 }
 
-/// The one that is most likely meant, by rustc's measure: a third of the letters may differ.
+/// The nearest known name, if at most a third of the letters differ, as in rustc.
 pub(crate) fn nearest<'a>(name: &str, known: &'a [impl AsRef<str>]) -> Option<&'a str> {
     let limit = name.chars().count().max(3) / 3;
     known
@@ -61,8 +61,8 @@ pub(crate) fn nearest<'a>(name: &str, known: &'a [impl AsRef<str>]) -> Option<&'
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters to insert, remove, replace or swap with their neighbour
-/// (Damerau and Levenshtein); upper and lower case are equal.
+/// The number of letters to insert, remove, replace or swap with their neighbour (Damerau and
+/// Levenshtein). Upper and lower case are equal.
 fn distance(left: &str, right: &str) -> usize {
     let left: Vec<_> = left.to_lowercase().chars().collect();
     let right: Vec<_> = right.to_lowercase().chars().collect();

@@ -1,18 +1,18 @@
-//! Which bounds a derived implementation needs.
+//! The bounds that a derived implementation needs.
 
 use proc_macro2::Ident;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Generics, Path, Type};
 
-/// Whether a type depends on a type parameter. Bounds on others are either met
-/// or an error that is better told at the field.
+/// Whether a type depends on a type parameter. Another type needs no bound: it has the trait,
+/// or the error is clearer at the field.
 pub(crate) fn mentions_parameter(ty: &Type, generics: &Generics) -> bool {
     generics
         .type_params()
         .any(|parameter| mentions(ty, &parameter.ident))
 }
 
-/// Whether a type names another, or an item of it.
+/// Whether a type contains a name, or a path that begins with it.
 pub(crate) fn mentions(ty: &Type, name: &Ident) -> bool {
     struct Search<'n> {
         name: &'n Ident,

@@ -1,10 +1,14 @@
-//! The attributes of `cache-runtime`, which re-exports them: depend on that crate.
+//! The attributes and derives of `cache-runtime`, which re-exports them: depend on that crate.
 //!
-//! An attribute goes through the phases of a small compiler, one module each:
-//! `attr` parses its arguments, with `template` and `duration` for what is
-//! inside of strings; `lower` checks them against the function, and collects
-//! every mistake; `expand` writes the function, for where `runtime` finds the
-//! rest, and `describe` tells the registry about it. A derive is a module of its own.
+//! An attribute goes through one pipeline, like a small compiler:
+//!
+//! 1. **parse**: `attr` parses its arguments, with `duration` and `template` for what is
+//!    inside of strings, and `function` parses the function under it;
+//! 2. **lower**: `lower` checks the arguments against the function, and collects every mistake;
+//! 3. **expand**: `expand` writes the function, and `describe` what the registry records of it.
+//!
+//! Each phase knows only those before it. A derive is small: `cache_tag` and `key_part` each
+//! hold all three phases.
 
 mod attr;
 mod cache_tag;
@@ -12,20 +16,29 @@ mod describe;
 mod duration;
 mod errors;
 mod expand;
+mod function;
 mod generics;
 mod key_part;
 mod lower;
 mod runtime;
+mod source;
 mod template;
+mod type_text;
 
 use proc_macro::TokenStream;
+use proc_macro2::TokenStream as Tokens;
+use syn::parse::Parser;
+
+use crate::attr::{CachedArgs, InvalidateArgs};
+use crate::errors::Errors;
+use crate::function::Function;
 
 /// Caches what an async function returns, under a key made from its arguments.
 ///
 #[doc = include_str!("../docs/cached.md")]
 #[proc_macro_attribute]
 pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::cached(args.into(), item.into()).into()
+    keep_item(try_cached, args.into(), item.into()).into()
 }
 
 /// Invalidates keys and tags after an async function has run.
@@ -33,7 +46,7 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 #[doc = include_str!("../docs/cache_invalidate.md")]
 #[proc_macro_attribute]
 pub fn cache_invalidate(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::cache_invalidate(args.into(), item.into()).into()
+    keep_item(try_cache_invalidate, args.into(), item.into()).into()
 }
 
 /// Implements `CacheTag` for a struct: a tag with a type of its own.
@@ -41,7 +54,7 @@ pub fn cache_invalidate(args: TokenStream, item: TokenStream) -> TokenStream {
 /// The trait of the same name has the contract.
 #[proc_macro_derive(CacheTag, attributes(cache_tag))]
 pub fn cache_tag(input: TokenStream) -> TokenStream {
-    cache_tag::derive(input.into()).into()
+    or_error(cache_tag::derive(input.into())).into()
 }
 
 /// Implements `KeyPart` for a struct or an enum: one value in a key.
@@ -49,7 +62,7 @@ pub fn cache_tag(input: TokenStream) -> TokenStream {
 /// The trait of the same name has the contract.
 #[proc_macro_derive(KeyPart, attributes(key_part))]
 pub fn key_part(input: TokenStream) -> TokenStream {
-    key_part::derive(input.into()).into()
+    or_error(key_part::derive(input.into())).into()
 }
 
 /// The key that a template makes of the variables in scope.
@@ -69,5 +82,43 @@ pub fn key_part(input: TokenStream) -> TokenStream {
 /// of its arguments, this is the key of its entry. `<T>` is not a type here.
 #[proc_macro]
 pub fn key(template: TokenStream) -> TokenStream {
-    expand::key(template.into()).into()
+    or_error(try_key(template.into())).into()
+}
+
+fn try_cached(args: Tokens, item: Tokens) -> syn::Result<Tokens> {
+    let mut errors = Errors::default();
+    let function = Function::parse_item(item)?;
+    let args = CachedArgs::parse(args, &mut errors);
+    lower::cached(args, function, errors).map(expand::cached)
+}
+
+fn try_cache_invalidate(args: Tokens, item: Tokens) -> syn::Result<Tokens> {
+    let mut errors = Errors::default();
+    let function = Function::parse_item(item)?;
+    let args = InvalidateArgs::parse(args, &mut errors);
+    lower::cache_invalidate(args, function, errors).map(expand::cache_invalidate)
+}
+
+fn try_key(template: Tokens) -> syn::Result<Tokens> {
+    let (literal, runtime) = attr::parse_key.parse2(template)?;
+    let key = lower::key(&literal)?;
+    Ok(expand::key(&runtime, &key))
+}
+
+/// On an error the function stays, so that its callers are not errors too and an editor
+/// keeps working.
+fn keep_item(
+    expand: fn(Tokens, Tokens) -> syn::Result<Tokens>,
+    args: Tokens,
+    item: Tokens,
+) -> Tokens {
+    expand(args, item.clone()).unwrap_or_else(|error| {
+        let mut tokens = error.to_compile_error();
+        tokens.extend(item);
+        tokens
+    })
+}
+
+fn or_error(expanded: syn::Result<Tokens>) -> Tokens {
+    expanded.unwrap_or_else(|error| error.to_compile_error())
 }

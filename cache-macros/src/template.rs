@@ -1,13 +1,12 @@
-//! The grammar of templates: `"user:<id>"` to literal text and placeholders.
+//! The grammar of templates: `"user:<id>"` becomes literal text and placeholders.
 //!
-//! Pure: it knows text, and nothing of functions or spans. The rules about
-//! literal text exist so that a finished key can be read back in one way only.
-//! In a key, a value is a number on its own, or starts with a quote or a
-//! parenthesis; literal text that could pass for a value is refused.
+//! It works on text, and knows no functions and no spans. The rules about literal text make
+//! sure that a finished key can be read back in one way only: a value in a key is a number on
+//! its own, or begins with a quote or a parenthesis, so literal text like that is refused.
 
 use std::fmt;
 
-/// A template, taken apart: one piece of literal text more than placeholders.
+/// A template in pieces. There is one more piece of literal text than placeholders.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Template {
     pub(crate) source: String,
@@ -121,7 +120,7 @@ impl Template {
         }
     }
 
-    /// What stands in braces and would be a placeholder in angle brackets: `{id}`.
+    /// Text in braces that would be a placeholder in angle brackets: `{id}`.
     pub(crate) fn braced(&self) -> impl Iterator<Item = Placeholder> {
         self.literals
             .iter()
@@ -253,13 +252,13 @@ impl Step {
     }
 }
 
-/// The number of a field; `+1` and `01` parse as numbers too, and are none.
+/// The number of a field. `+1` and `01` parse as integers, and are refused here.
 fn index(text: &str) -> Option<u32> {
     let index = text.parse::<u32>().ok()?;
     (index.to_string() == text).then_some(index)
 }
 
-/// Whether this looks like a Rust name; the compiler knows better about rare letters.
+/// Whether this looks like a Rust name. The compiler decides about rare letters.
 fn is_name(text: &str) -> bool {
     let mut characters = text.strip_prefix("r#").unwrap_or(text).chars();
     characters
@@ -369,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_has_its_own_words() {
+    fn every_rule_has_a_message_of_its_own() {
         for (source, what) in [
             ("", "the template is empty"),
             ("a b", "the template contains a space"),

@@ -93,6 +93,7 @@ mod observe;
 pub mod registry;
 
 mod clock;
+mod duration;
 mod error;
 mod health;
 mod sync;
@@ -138,10 +139,12 @@ pub mod __private {
     pub use crate::call::load::Keep;
     pub use crate::call::site::CallSite;
     use crate::core::Core;
-    pub use crate::key::{Name, Parts, RenderedPart, TypeName, part, tag};
+    pub use crate::key::{Name, Parts, RenderedPart, TypeName, checked_part, part, tag};
     pub use crate::registry::{Node, Registered};
     pub use crate::tier::shared::{decode_entry, encode_entry};
-    pub use crate::value::{ReturnType, return_failure, return_shape};
+    pub use crate::value::{
+        ReturnType, ReturnsNone, cacheable_shape, return_failure, return_shape, returns_none,
+    };
 
     use crate::AsCache;
     use crate::key::Key;

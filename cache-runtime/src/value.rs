@@ -116,7 +116,9 @@ pub enum View<'a, V> {
 }
 
 /// How a return type holds the value that is cached.
-pub trait Shape {
+pub trait Shape: Sized {
+    /// The shape, which holds nothing.
+    const NEW: Self;
     /// The return type.
     type Return;
     /// The part of it that is cached.
@@ -151,7 +153,7 @@ pub trait Shape {
         Self::Value: CacheValue;
 }
 
-pub(crate) fn to_return<S: Shape + ?Sized>(outcome: Outcome<S::Value>) -> Option<S::Return> {
+pub(crate) fn to_return<S: Shape>(outcome: Outcome<S::Value>) -> Option<S::Return> {
     match outcome {
         Outcome::Value(value) => Some(S::from_value(value)),
         Outcome::None => S::from_none(),
@@ -177,6 +179,7 @@ pub struct Plain<T>(PhantomData<fn() -> T>);
 /// The rest of a shape whose value may be any cacheable type.
 macro_rules! any_value {
     () => {
+        const NEW: Self = Self(PhantomData);
         /// The shared outcome. Its type has been checked.
         type Hit = SharedValue;
 
@@ -241,6 +244,7 @@ where
     S: Shape<Value = Arc<T>>,
     T: Any + Send + Sync,
 {
+    const NEW: Self = Self(PhantomData);
     type Return = S::Return;
     type Value = Arc<T>;
     type Hit = Outcome<Arc<T>>;
@@ -460,6 +464,105 @@ pub mod return_shape {
         IsPlain: ReturnType<T> => Plain<T>;
     }
 }
+
+pub mod cacheable_shape {
+    //! The traits that a shape is asked through whether its value can be cached, most specific
+    //! first: `(&&&shape).cacheable()`.
+    //!
+    //! If it can't, that is one error. The other two answers return a type that the compiler
+    //! can't infer, and after an error it does not ask for such a type.
+    use super::{CacheValue, Shape};
+
+    /// A value that is not a reference.
+    ///
+    /// The compiler would report a reference as three lifetimes that do not fit.
+    #[diagnostic::on_unimplemented(
+        message = "`{Self}` cannot be cached",
+        label = "a cached value outlives what this refers to",
+        note = "return a value that owns its data, such as a `String`, or an `Arc` of it"
+    )]
+    pub trait Owned {}
+
+    /// The answer for a reference.
+    pub trait IsBorrowed {
+        /// The value.
+        type Value;
+        /// Does not compile: a reference is not `Owned`.
+        fn cacheable<Unknown>(&self) -> Unknown
+        where
+            Self::Value: Owned;
+    }
+
+    impl<'a, S, T> IsBorrowed for &&S
+    where
+        S: Shape<Value = &'a T>,
+        T: ?Sized + 'a,
+    {
+        type Value = &'a T;
+
+        fn cacheable<Unknown>(&self) -> Unknown
+        where
+            &'a T: Owned,
+        {
+            unreachable!("this call does not compile")
+        }
+    }
+
+    /// The answer for a value that can be cached.
+    pub trait IsCacheable {
+        /// The shape.
+        type Shape;
+        /// Gives it back.
+        fn cacheable(&self) -> Self::Shape;
+    }
+
+    impl<S: Shape<Value: CacheValue>> IsCacheable for &S {
+        type Shape = S;
+
+        #[inline]
+        fn cacheable(&self) -> S {
+            S::NEW
+        }
+    }
+
+    /// The answer for anything else.
+    pub trait IsNotCacheable {
+        /// The value.
+        type Value;
+        /// Does not compile: the value is not a `CacheValue`.
+        fn cacheable<Unknown>(&self) -> Unknown
+        where
+            Self::Value: CacheValue;
+    }
+
+    impl<S: Shape> IsNotCacheable for S {
+        type Value = S::Value;
+
+        fn cacheable<Unknown>(&self) -> Unknown
+        where
+            S::Value: CacheValue,
+        {
+            unreachable!("this call does not compile")
+        }
+    }
+}
+
+/// A return type with a `None` that `none_ttl` can be about.
+#[diagnostic::on_unimplemented(
+    message = "`none_ttl` has no effect: a function that returns `{Self}` returns no `None`",
+    label = "there is no `None` to cache",
+    note = "help: leave `none_ttl` out, or return an `Option<T>` or a `Result<Option<T>, E>`"
+)]
+pub trait ReturnsNone {}
+
+#[diagnostic::do_not_recommend]
+impl<T> ReturnsNone for Option<T> {}
+#[diagnostic::do_not_recommend]
+impl<T, E> ReturnsNone for Result<Option<T>, E> {}
+
+/// Compiles only where the return type has a `None`.
+#[inline]
+pub fn returns_none<R: ReturnsNone>(_: &ReturnType<R>) {}
 
 pub mod return_failure {
     //! The traits that tell whether a returned value is a failure:

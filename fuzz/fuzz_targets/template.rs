@@ -23,7 +23,7 @@ fuzz_target!(|source: &str| {
         }
     }
     assert_eq!(printed, source);
-    // What would be a placeholder in angle brackets is one there.
+    // Text that `braced` takes for a placeholder is one in angle brackets.
     for placeholder in template.braced() {
         let alone = Template::parse(&placeholder.to_string()).expect("it is a placeholder");
         assert_eq!(alone.placeholders, [placeholder]);

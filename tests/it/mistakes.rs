@@ -1,4 +1,4 @@
-//! The page of mistakes in the documentation is what `ui/fail` says.
+//! The page of mistakes in the documentation is made from `ui/fail`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,23 +9,23 @@ const PAGE: &str = "../cache-runtime/docs/mistakes.md";
 const HEAD: &str = "\
 <!-- Made from tests/ui/fail: see tests/it/mistakes.rs -->
 
-What does not compile, and what the compiler says of it.
+Mistakes that do not compile, with the compiler's message for each.
 
-Each of these is a test: the message is the one that you will see.
+Each of these is a test, so you will see exactly this message.
 ";
 
 struct Chapter {
     title: &'static str,
     idea: &'static str,
-    /// How the names of its cases begin; the longest that fits a name decides.
+    /// How the names of its cases begin. The longest beginning that fits decides.
     cases: &'static [&'static str],
 }
 
 const CHAPTERS: &[Chapter] = &[
     Chapter {
         title: "Templates",
-        idea: "A template is a string literal. What could be mistaken for a value in a \
-               finished key is refused in its literal text.",
+        idea: "A template is a string literal. Literal text in it must not look like a value in \
+               a finished key.",
         cases: &["template_", "braces", "key_"],
     },
     Chapter {
@@ -48,12 +48,12 @@ const CHAPTERS: &[Chapter] = &[
     },
     Chapter {
         title: "Types in keys",
-        idea: "What stands in a key implements `KeyPart`.",
+        idea: "The type of a value in a key implements `KeyPart`.",
         cases: &["key_part_"],
     },
     Chapter {
         title: "Options",
-        idea: "All mistakes of one attribute are told at once.",
+        idea: "The compiler reports all mistakes of one attribute at once.",
         cases: &[
             "unknown_option",
             "option_",
@@ -74,7 +74,7 @@ const CHAPTERS: &[Chapter] = &[
     },
     Chapter {
         title: "Functions",
-        idea: "The attributes stand on functions that have a body, and are async or return a future.",
+        idea: "An attribute goes on a function that has a body, and is async or returns a future.",
         cases: &[
             "not_",
             "const_",
@@ -90,17 +90,18 @@ const CHAPTERS: &[Chapter] = &[
     },
     Chapter {
         title: "Return types",
-        idea: "What is cached is owned, and can be cloned and serialized.",
+        idea: "A cached value owns its data, and can be cloned and serialized.",
         cases: &["value_", "impl_trait_result"],
     },
     Chapter {
         title: "Tags",
-        idea: "A tag is a template, or a value of a type that implements `CacheTag`.",
+        idea: "A tag is a template, or a value of a type that implements `CacheTag`. Each field of \
+               such a type is in its template, or marked with `#[cache_tag(skip)]`.",
         cases: &["cache_tag_", "tag_of_", "invalidate_on_"],
     },
     Chapter {
         title: "Invalidation",
-        idea: "`#[cache_invalidate]` names keys and tags, by arguments or by the result.",
+        idea: "`#[cache_invalidate]` names keys and tags, made from arguments or from the result.",
         cases: &[
             "invalidate_",
             "invalidate_on_something_else",
@@ -120,7 +121,7 @@ fn the_page_of_mistakes_is_up_to_date() {
     }
     assert!(
         fs::read_to_string(path).is_ok_and(|committed| committed == page),
-        "cache-runtime/docs/mistakes.md is not what tests/ui/fail says; to write it again:\n\n    \
+        "cache-runtime/docs/mistakes.md differs from tests/ui/fail; to write it again:\n\n    \
          UPDATE=1 cargo test -p cache-tests --test it the_page_of_mistakes\n"
     );
 }
@@ -156,7 +157,7 @@ fn chapter_of(name: &str) -> &'static Chapter {
     let chapter = CHAPTERS.iter().max_by_key(|chapter| fit(chapter)).unwrap();
     assert!(
         fit(chapter).is_some(),
-        "ui/fail/{name}.rs is of no chapter; name one in tests/it/mistakes.rs"
+        "ui/fail/{name}.rs is in no chapter; add it to one in tests/it/mistakes.rs"
     );
     chapter
 }

@@ -9,6 +9,7 @@ use crate::clock::FOREVER;
 use crate::codec::Codec;
 use crate::core::{Core, Settings};
 use crate::driver::Driver;
+use crate::duration;
 use crate::error::Error;
 use crate::observe::{Event, Listener, Observer};
 use crate::tier::Tier;
@@ -113,12 +114,8 @@ impl CacheBuilder {
             builder.namespace = namespace;
         }
         if let Some(ttl) = get("CACHE_DEFAULT_TTL")? {
-            builder.default_ttl = parse_ttl(&ttl).ok_or_else(|| {
-                Error::config(format!(
-                    "`CACHE_DEFAULT_TTL` is `{ttl}`; write whole seconds, `90`, or a duration \
-                     above zero, `500ms`, `90s`, `5m`, `1h30m`, `2d`"
-                ))
-            })?;
+            builder.default_ttl = parse_ttl(&ttl)
+                .map_err(|help| Error::config(format!("`CACHE_DEFAULT_TTL` is `{ttl}`; {help}")))?;
         }
         Ok(builder)
     }
@@ -486,32 +483,11 @@ fn redact(url: &str) -> String {
     }
 }
 
-/// Whole seconds, or numbers with units: `90`, `90s`, `1h30m`. Not zero.
-fn parse_ttl(text: &str) -> Option<Duration> {
-    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
-    let mut rest = text.trim();
-    let mut total = Duration::ZERO;
-    if !rest.is_empty() && digits(rest) == rest.len() {
-        total = Duration::from_secs(rest.parse().ok()?);
-        rest = "";
+fn parse_ttl(text: &str) -> Result<Duration, &'static str> {
+    match duration::parse(text)? {
+        Duration::ZERO => Err("it must be longer than zero"),
+        ttl => Ok(ttl),
     }
-    while !rest.is_empty() {
-        let (number, after) = rest.split_at(digits(rest));
-        let unit_len = after.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (unit, after) = after.split_at(unit_len);
-        let millis: u64 = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return None,
-        };
-        let millis = number.parse::<u64>().ok()?.checked_mul(millis)?;
-        total = total.checked_add(Duration::from_millis(millis))?;
-        rest = after;
-    }
-    (!total.is_zero()).then_some(total)
 }
 
 #[cfg(test)]
@@ -573,25 +549,27 @@ mod tests {
     }
 
     #[test]
-    fn ttls_are_seconds_or_have_units() {
-        assert_eq!(parse_ttl("90"), Some(Duration::from_secs(90)));
-        assert_eq!(parse_ttl("1h30m"), Some(Duration::from_secs(5_400)));
-        assert_eq!(parse_ttl("250ms"), Some(Duration::from_millis(250)));
-        for bad in [
-            "",
-            "0",
-            "0s",
-            "s",
-            "5",
-            "5 m",
-            "-1",
-            "1.5h",
-            "1y",
-            "99999999999999999999d",
+    fn a_default_ttl_is_seconds_or_has_units() {
+        for (text, millis) in [("90", 90_000), ("5", 5_000), ("1h30m", 5_400_000)] {
+            let builder = from(&[("CACHE_DEFAULT_TTL", text)]).unwrap();
+            assert_eq!(builder.default_ttl, Duration::from_millis(millis), "{text}");
+        }
+        for (text, help) in [
+            ("", "write whole seconds"),
+            ("30m1h", "descending order"),
+            ("1h1h", "descending order"),
+            (" 90s ", "write whole seconds"),
+            ("1y", "the units are"),
+            ("0", "must be longer than zero"),
+            ("0s", "must be longer than zero"),
         ] {
-            if bad != "5" {
-                assert_eq!(parse_ttl(bad), None, "{bad:?}");
-            }
+            let error = from(&[("CACHE_DEFAULT_TTL", text)]).unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.contains(&format!("`CACHE_DEFAULT_TTL` is `{text}`; ")),
+                "{error}"
+            );
+            assert!(error.contains(help), "{error}");
         }
     }
 

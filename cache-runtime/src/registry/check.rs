@@ -1,29 +1,29 @@
-//! What no single attribute can see: whether they agree.
+//! Whether the annotated functions of a program agree with each other.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
 
-use super::{Function, Name, Registered, Role, link};
+use super::{Function, Registered, Role, Template, link};
 
 /// Checks the annotated functions of the program against each other.
 ///
-/// Found are:
+/// It finds:
 ///
-/// * functions that share a key template, but not the type of what they cache,
-///   their tags or their `version`: each would take the other's entries for none;
+/// * functions that share a key template, but differ in the type of what they cache, in their
+///   tags or in their schema version (`version = N`): each takes the entries of the others
+///   for misses;
 /// * one template with parameters of different types, which make different keys;
 /// * an invalidation that reaches no cached function;
 /// * a tag that nothing invalidates.
 ///
-/// Types are compared as they are written: two types of one name are the same
-/// here, and two names of one type are not. A template in [`key!`](crate::key)
-/// counts as cached and as invalidated, by hand. What else is done by hand is for
-/// [`Findings::except`].
+/// Types are compared as they are written: two types with one name count as one, and two
+/// names of one type as two. A template in [`key!`](crate::key) counts as cached and as
+/// invalidated, by hand. [`Findings::except`] leaves out anything else that is done by hand.
 ///
 /// # Errors
 ///
-/// What was found, each with all of its places.
+/// The findings, each with all of its places.
 ///
 /// ```standalone_crate
 /// cache_runtime::registry::check()?;
@@ -34,7 +34,7 @@ pub fn check() -> Result<(), Findings> {
     Findings::or_nothing(program.findings())
 }
 
-/// What [`check`] found; displays as a report, and so does its `Debug`, for `unwrap`.
+/// What [`check`] found. Its `Display` is a report, and so is its `Debug`, for `unwrap`.
 ///
 /// ```
 /// if let Err(findings) = cache_runtime::registry::check() {
@@ -65,12 +65,12 @@ impl Findings {
         self.0.iter()
     }
 
-    /// Leaves out what is about these templates or tag types, such as a tag that is
+    /// Leaves out the findings about these templates or tag types, such as a tag that is
     /// invalidated by hand.
     ///
     /// # Errors
     ///
-    /// What is left.
+    /// The other findings, if there are any.
     ///
     /// ```standalone_crate
     /// use cache_runtime::registry;
@@ -102,7 +102,7 @@ impl fmt::Debug for Findings {
 
 impl Error for Findings {}
 
-/// Something that annotations do not agree about. Displays as what, where, and how to mend it.
+/// A disagreement between annotations. Its `Display` says what it is, where, and how to mend it.
 ///
 /// ```
 /// # fn show(findings: cache_runtime::registry::Findings) {
@@ -120,7 +120,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The template or the tag type that it is about.
+    /// The template or the tag type of this finding.
     ///
     /// ```
     /// # fn show(finding: cache_runtime::registry::Finding) {
@@ -142,22 +142,24 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What the annotations of a program say.
+/// The annotations of a program.
 struct Program {
     uses: Vec<Use>,
-    /// The shapes of the templates that are used by hand.
+    /// The shapes of the templates in `key!`.
     by_hand: HashSet<String>,
     newtypes: Newtypes,
 }
 
-/// A function names something.
+/// A key or a tag in the attribute of a function.
 struct Use {
     function: &'static Function,
+    /// The function's schema version.
+    schema: u32,
     part: Part,
-    /// As the attribute has it.
-    written: Name,
-    /// The templates that it may stand for: several if it is not clear which.
-    templates: Vec<Name>,
+    /// The key or tag as it is written.
+    written: Template,
+    /// The templates that it may stand for. Several, if the attribute does not show which.
+    templates: Vec<Template>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -188,8 +190,8 @@ impl Program {
         let mut newtypes = Newtypes::default();
         for item in registered {
             match item {
-                Registered::Cached(site) => functions.push(&site.function),
-                Registered::Function(function) => functions.push(function),
+                Registered::Cached(site) => functions.push((&site.function, site.schema)),
+                Registered::Function(function) => functions.push((*function, 0)),
                 Registered::Tag(ty, template) => tags.entry(*ty).or_default().push(*template),
                 Registered::Newtype(around, inside) => newtypes.add(around, inside),
                 Registered::ByHand(name) => {
@@ -197,18 +199,19 @@ impl Program {
                 }
             }
         }
-        // In a fixed order, since that of linking is not.
-        functions.sort_by_key(|function| (function.file, function.line, function.path));
-        let templates_of = |name: Name| match tags.get(name.text) {
+        // The order of linking varies.
+        functions.sort_by_key(|(function, _)| (function.file, function.line, function.path));
+        let templates_of = |name: Template| match tags.get(name.text) {
             _ if !name.typed => vec![name],
             Some(templates) => templates.clone(),
             None => tags.values().flatten().copied().collect(),
         };
         let mut uses = Vec::new();
-        for function in functions {
-            let mut add = |part, names: &[Name]| {
+        for (function, schema) in functions {
+            let mut add = |part, names: &[Template]| {
                 uses.extend(names.iter().map(|&written| Use {
                     function,
+                    schema,
                     part,
                     written,
                     templates: templates_of(written),
@@ -238,7 +241,7 @@ impl Program {
         findings
     }
 
-    /// Who shares a template shares entries.
+    /// Functions that share a key template share entries.
     fn check_shared_keys(&self, findings: &mut Vec<Finding>) {
         let mut sharing = BTreeMap::<_, Vec<_>>::new();
         for used in self.uses.iter().filter(|used| used.part == Part::Key) {
@@ -250,7 +253,7 @@ impl Program {
         }
     }
 
-    /// Values of different types are written differently, and meet in no key.
+    /// Values of different types are written differently, so they make different keys.
     fn check_parameters(&self, findings: &mut Vec<Finding>) {
         let mut by_shape = BTreeMap::<_, Vec<_>>::new();
         for used in &self.uses {
@@ -263,7 +266,7 @@ impl Program {
         }
         for uses in by_shape.values() {
             let (first, rest) = (uses[0].1, &uses[1..]);
-            let differ = |(_, other): &(_, Name)| {
+            let differ = |(_, other): &(_, Template)| {
                 let mut types = first.types.iter().zip(other.types);
                 types.any(|(one, other)| !self.newtypes.alike(one, other))
             };
@@ -302,10 +305,10 @@ impl Program {
         }
     }
 
-    /// What is named in such a part of an attribute, or by hand.
-    fn shapes_of(&self, is_such: impl Fn(Part) -> bool) -> HashSet<String> {
-        let such = self.uses.iter().filter(|used| is_such(used.part));
-        such.flat_map(Use::shapes)
+    /// The shapes that are named in these parts of attributes, or by hand.
+    fn shapes_of(&self, is_part: impl Fn(Part) -> bool) -> HashSet<String> {
+        let uses = self.uses.iter().filter(|used| is_part(used.part));
+        uses.flat_map(Use::shapes)
             .chain(self.by_hand.iter().cloned())
             .collect()
     }
@@ -318,8 +321,8 @@ impl Program {
             .find(|used| used.part != Part::Invalidated && start(used.written.text) == start(name));
         match similar {
             Some(similar) => format!("did you mean `{}`?", similar.written),
-            None => "write it as a `key` or an `invalidate_on` has it; what is cached by hand \
-                     is for `except`"
+            None => "write it as in a `key` or an `invalidate_on`; if it is cached by hand, \
+                     leave it out with `except`"
                 .to_owned(),
         }
     }
@@ -338,18 +341,18 @@ impl Program {
                 what: format!("nothing invalidates the tag `{name}`"),
                 places: uses.iter().map(|used| used.place("has it")).collect(),
                 help: "annotate what changes the data with `#[cache_invalidate]`, or remove the \
-                       tag; what is invalidated by hand is for `except`"
+                       tag; if it is invalidated by hand, leave it out with `except`"
                     .to_owned(),
             });
         }
     }
 }
 
-/// What functions that share a key have to agree about.
+/// Something that functions with one key must have in common.
 struct Aspect {
     noun: &'static str,
     verb: &'static str,
-    of: fn(&Function) -> String,
+    of: fn(&Use) -> String,
     help: &'static str,
 }
 
@@ -367,16 +370,16 @@ const ASPECTS: &[Aspect] = &[
         help: "give them the same tags, or templates of their own",
     },
     Aspect {
-        noun: "versions",
-        verb: "has the version",
-        of: version,
-        help: "give them the same version, or templates of their own",
+        noun: "schema versions",
+        verb: "has the schema version",
+        of: |used| used.schema.to_string(),
+        help: "give them the same `version`, or templates of their own",
     },
 ];
 
 impl Aspect {
     fn check(&self, uses: &[&Use]) -> Option<Finding> {
-        let of_each: Vec<_> = uses.iter().map(|used| (self.of)(used.function)).collect();
+        let of_each: Vec<_> = uses.iter().map(|used| (self.of)(used)).collect();
         let agrees = |one: &String| of_each.iter().all(|other| alike(one, other));
         if of_each.iter().all(agrees) {
             return None;
@@ -398,15 +401,15 @@ impl Aspect {
     }
 }
 
-fn value(function: &Function) -> String {
-    match function.role {
+fn value(used: &Use) -> String {
+    match used.function.role {
         Role::Caches { value, .. } => value.to_owned(),
         Role::Invalidates { .. } => String::new(),
     }
 }
 
-fn tags(function: &Function) -> String {
-    match function.role {
+fn tags(used: &Use) -> String {
+    match used.function.role {
         Role::Caches { tags, .. } if !tags.is_empty() => {
             let tags: Vec<_> = tags.iter().map(|tag| shape(tag.text)).collect();
             tags.join("`, `")
@@ -415,15 +418,7 @@ fn tags(function: &Function) -> String {
     }
 }
 
-fn version(function: &Function) -> String {
-    let mut options = function.options.iter();
-    let version = options.find_map(|option| option.strip_prefix("version"));
-    version
-        .map_or("0", |rest| rest.trim_start_matches([' ', '=']))
-        .to_owned()
-}
-
-/// A template without the names of its placeholders: those of two functions differ.
+/// A template without the names of its placeholders, which may differ between functions.
 fn shape(template: &str) -> String {
     let mut shape = String::new();
     let mut rest = template;
@@ -441,7 +436,7 @@ fn shape(template: &str) -> String {
     shape + rest
 }
 
-/// Whether two types are the same as far as they are written out.
+/// Whether two types may be one, as far as they are written out.
 fn alike(one: &str, other: &str) -> bool {
     let open = |ty: &str| {
         ty.split(|c: char| !(c.is_alphanumeric() || c == '_'))
@@ -450,13 +445,13 @@ fn alike(one: &str, other: &str) -> bool {
     one == other || open(one) || open(other)
 }
 
-/// Which types are written to a key like another: those that derive `KeyPart` around one value.
+/// The types that derive `KeyPart` around one value: a key has them written like that value.
 #[derive(Default)]
 struct Newtypes(HashMap<&'static str, &'static str>);
 
 impl Newtypes {
     fn add(&mut self, around: &'static str, inside: &'static str) {
-        // Two types of one name around different ones: it is not known which is meant.
+        // Two types have this name, and it is not known which is meant.
         let known = self.0.entry(around).or_insert(inside);
         if *known != inside {
             *known = "_";
@@ -468,9 +463,9 @@ impl Newtypes {
         alike(&self.written(one), &self.written(other))
     }
 
-    /// The simplest type that writes what this one does.
+    /// The simplest type whose values are written like those of this type.
     fn written(&self, ty: &str) -> String {
-        // A newtype around itself, by another type of its name, is not resolved.
+        // Bounded: two types with one name can contain each other.
         let mut ty = ty;
         for _ in 0..8 {
             let inside = ["Box<", "Arc<", "Rc<", "Cow<"]
@@ -508,6 +503,7 @@ impl Newtypes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::site::CallSite;
 
     /// A function of `src/users.rs`: its name, its line, what it does and its settings.
     macro_rules! function {
@@ -518,8 +514,8 @@ mod tests {
         };
     }
 
-    const fn user(id: &'static str, types: &'static [&'static str]) -> Name {
-        Name::template(id, types)
+    const fn user(id: &'static str, types: &'static [&'static str]) -> Template {
+        Template::new(id, types)
     }
 
     #[track_caller]
@@ -529,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn what_agrees_is_not_reported() {
+    fn functions_that_agree_are_not_reported() {
         static PROGRAM: &[Registered] = &[
             function!(
                 "find",
@@ -537,7 +533,7 @@ mod tests {
                 Role::caches(
                     user("user:<id>", &["UserId"]),
                     "User",
-                    &[Name::template("users", &[]), Name::typed("Team")],
+                    &[Template::new("users", &[]), Template::typed("Team")],
                 ),
             ),
             function!(
@@ -548,17 +544,28 @@ mod tests {
             function!(
                 "clear",
                 3,
-                Role::invalidates(&[Name::template("team:<t>", &["String"])]),
+                Role::invalidates(&[Template::new("team:<t>", &["String"])]),
             ),
             Registered::Newtype("UserId", "u64"),
-            Registered::Tag("Team", Name::template("team:<0>", &["Box<str>"])),
-            Registered::ByHand(Name::template("users", &[])),
+            Registered::Tag("Team", Template::new("team:<0>", &["Box<str>"])),
+            Registered::ByHand(Template::new("users", &[])),
         ];
         assert_report(PROGRAM, "");
     }
 
     #[test]
-    fn functions_that_share_a_key_share_its_type_tags_and_version() {
+    fn functions_that_share_a_key_must_share_types_tags_and_schema_versions() {
+        static GENERIC: CallSite = CallSite::new(
+            Function::new(
+                "generic",
+                "src/users.rs",
+                3,
+                Role::caches(user("user:<id>", &["u64"]), "_", &[Template::typed("_")]),
+            )
+            // The number counts, whatever the text says.
+            .options(&["version = 7"]),
+        )
+        .schema(2);
         static PROGRAM: &[Registered] = &[
             function!(
                 "find",
@@ -571,23 +578,18 @@ mod tests {
                 Role::caches(
                     user("user:<member>", &["u64"]),
                     "Member",
-                    &[Name::typed("_")],
+                    &[Template::typed("_")],
                 ),
             ),
-            function!(
-                "generic",
-                3,
-                Role::caches(user("user:<id>", &["u64"]), "_", &[Name::typed("_")]),
-                options(&["version = 2"])
-            ),
+            Registered::Cached(&GENERIC),
             function!(
                 "elsewhere",
                 4,
                 Role::caches(user("user:<id>", &["u64"]), "Elsewhere", &[]),
                 cache("OTHER")
             ),
-            function!("clear", 9, Role::invalidates(&[Name::typed("_")])),
-            Registered::Tag("Team", Name::template("team:<0>", &["u64"])),
+            function!("clear", 9, Role::invalidates(&[Template::typed("_")])),
+            Registered::Tag("Team", Template::new("team:<0>", &["u64"])),
         ];
         assert_report(
             PROGRAM,
@@ -597,17 +599,17 @@ mod tests {
                --> src/users.rs:2: `member` caches `Member`\n  \
                --> src/users.rs:3: `generic` caches `_`\n  \
                help: give each type a template of its own\n\n\
-             functions share the key `user:<id>`, but not their versions: \
+             functions share the key `user:<id>`, but not their schema versions: \
              each takes the entries of the others for misses\n  \
-               --> src/users.rs:1: `find` has the version `0`\n  \
-               --> src/users.rs:2: `member` has the version `0`\n  \
-               --> src/users.rs:3: `generic` has the version `2`\n  \
-               help: give them the same version, or templates of their own",
+               --> src/users.rs:1: `find` has the schema version `0`\n  \
+               --> src/users.rs:2: `member` has the schema version `0`\n  \
+               --> src/users.rs:3: `generic` has the schema version `2`\n  \
+               help: give them the same `version`, or templates of their own",
         );
     }
 
     #[test]
-    fn parameters_of_different_types_make_different_keys() {
+    fn parameters_of_different_types_are_reported() {
         static PROGRAM: &[Registered] = &[
             function!(
                 "find",
@@ -631,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalidation_reaches_something_and_a_tag_is_invalidated() {
+    fn an_invalidation_of_nothing_and_a_tag_without_invalidation_are_reported() {
         static PROGRAM: &[Registered] = &[
             function!(
                 "find",
@@ -639,13 +641,13 @@ mod tests {
                 Role::caches(
                     user("user:<id>", &["u64"]),
                     "User",
-                    &[Name::template("users", &[])],
+                    &[Template::new("users", &[])],
                 ),
             ),
             function!(
                 "rename",
                 2,
-                Role::invalidates(&[user("user:<id>:name", &["u64"]), Name::template("x", &[])]),
+                Role::invalidates(&[user("user:<id>:name", &["u64"]), Template::new("x", &[])]),
             ),
         ];
         assert_report(
@@ -655,19 +657,19 @@ mod tests {
                help: did you mean `user:<id>`?\n\n\
              invalidating `x` reaches no cached function\n  \
                --> src/users.rs:2: `rename` invalidates it\n  \
-               help: write it as a `key` or an `invalidate_on` has it; \
-               what is cached by hand is for `except`\n\n\
+               help: write it as in a `key` or an `invalidate_on`; \
+               if it is cached by hand, leave it out with `except`\n\n\
              nothing invalidates the tag `users`\n  \
                --> src/users.rs:1: `find` has it\n  \
                help: annotate what changes the data with `#[cache_invalidate]`, \
-               or remove the tag; what is invalidated by hand is for `except`",
+               or remove the tag; if it is invalidated by hand, leave it out with `except`",
         );
         let findings = Findings(Program::new(PROGRAM).findings());
         assert!(findings.except(&["x", "users", "user:<id>:name"]).is_ok());
     }
 
     #[test]
-    fn a_shape_forgets_names_and_nothing_else() {
+    fn a_shape_leaves_out_the_names_of_placeholders_only() {
         assert_eq!(shape("user:<id>:<self.x>"), "user:<>:<>");
         assert_eq!(shape("a<<b>>:<c>"), "a<<b>>:<>");
         assert_ne!(shape("user:<id>"), shape("users:<id>"));

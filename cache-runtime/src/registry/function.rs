@@ -1,4 +1,4 @@
-//! What an attribute says of its function.
+//! An annotated function, as its attribute describes it. This file depends on no other.
 
 /// An annotated function, as its attribute describes it.
 ///
@@ -23,7 +23,7 @@
 pub struct Function {
     /// Its name, after that of its module.
     pub path: &'static str,
-    /// The file its attribute stands in.
+    /// The file of its attribute.
     pub file: &'static str,
     /// The line of its attribute.
     pub line: u32,
@@ -31,7 +31,8 @@ pub struct Function {
     pub role: Role,
     /// The expression in `cache = …`; `None` for the global cache.
     pub cache: Option<&'static str>,
-    /// The arguments of the attribute other than names, such as `ttl = 60`, as they are written.
+    /// The arguments of the attribute other than keys and tags, as they are written, such as
+    /// `ttl = 60`.
     pub options: &'static [&'static str],
 }
 
@@ -62,7 +63,7 @@ impl Function {
         self
     }
 
-    /// The template of its key; empty for one that invalidates.
+    /// The template of its key; empty for a function that invalidates.
     pub(crate) fn key(&self) -> &'static str {
         match self.role {
             Role::Caches { key, .. } => key.text,
@@ -84,32 +85,33 @@ pub enum Role {
     /// `#[cached]`
     Caches {
         /// The template of its key.
-        key: Name,
+        key: Template,
         /// The type of what is cached, as it is written, without `Result` and `Option`.
         value: &'static str,
         /// Its tags.
-        tags: &'static [Name],
+        tags: &'static [Template],
     },
     /// `#[cache_invalidate]`
     Invalidates {
         /// Keys and tags.
-        names: &'static [Name],
+        names: &'static [Template],
     },
 }
 
 impl Role {
     #[doc(hidden)]
-    pub const fn caches(key: Name, value: &'static str, tags: &'static [Name]) -> Self {
+    pub const fn caches(key: Template, value: &'static str, tags: &'static [Template]) -> Self {
         Self::Caches { key, value, tags }
     }
 
     #[doc(hidden)]
-    pub const fn invalidates(names: &'static [Name]) -> Self {
+    pub const fn invalidates(names: &'static [Template]) -> Self {
         Self::Invalidates { names }
     }
 }
 
-/// A key or a tag, as an attribute names it. Displays as its [`text`](Self::text).
+/// A key or a tag in an attribute: a template, or the type of a tag. Displays as its
+/// [`text`](Self::text).
 ///
 /// ```
 /// # use cache_runtime::registry::{self, Role};
@@ -122,19 +124,20 @@ impl Role {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Name {
-    /// The template, or the type of a tag: `TenantUsers`. `_` where the type is not written out.
+pub struct Template {
+    /// The template, or the type of a tag: `TenantUsers`. `_` if the attribute does not show
+    /// the type.
     pub text: &'static str,
-    /// The types of a template's placeholders, as they are written; `_` for what
-    /// is not known, such as that of a field.
+    /// The types of a template's placeholders, as they are written. `_` for a type that the
+    /// function's signature does not show, such as that of a field.
     pub types: &'static [&'static str],
     /// Whether `text` is a type that implements `CacheTag`.
     pub typed: bool,
 }
 
-impl Name {
+impl Template {
     #[doc(hidden)]
-    pub const fn template(text: &'static str, types: &'static [&'static str]) -> Self {
+    pub const fn new(text: &'static str, types: &'static [&'static str]) -> Self {
         Self {
             text,
             types,
@@ -152,7 +155,7 @@ impl Name {
     }
 }
 
-impl std::fmt::Display for Name {
+impl std::fmt::Display for Template {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.text)
     }

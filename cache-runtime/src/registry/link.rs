@@ -1,15 +1,14 @@
 //! How an annotation gets into the registry before `main`.
 //!
-//! Crates for this exist, but what they expand to has `unsafe` blocks in it, and
-//! Clippy holds those against the type whose method is annotated
-//! (`unsafe_derive_deserialize`). Here all that is unusual is where a pointer to a
-//! safe function is put: among those that are called when the program is loaded.
+//! There are crates for this. They expand to `unsafe` blocks, and in an annotated method Clippy
+//! counts those as the type's own (`unsafe_derive_deserialize`). This expansion has none: it
+//! puts a pointer to a safe function among those that are called when the program is loaded.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::Registered;
 
-/// One annotation, in a list of all of them that needs no memory but its own.
+/// One annotation, in a linked list of all annotations. The list allocates nothing.
 #[derive(Debug)]
 pub struct Node {
     registered: Registered,
@@ -27,7 +26,7 @@ impl Node {
         }
     }
 
-    /// Puts it into the list, once.
+    /// Adds it to the list, the first time that it is called.
     pub fn link(&'static self) {
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         if self.next.set(*last).is_ok() {
@@ -36,15 +35,15 @@ impl Node {
     }
 }
 
-/// What is in the list.
+/// Every annotation in the list.
 pub(super) fn all() -> impl Iterator<Item = &'static Registered> {
     let last = *LAST.lock().unwrap_or_else(PoisonError::into_inner);
     std::iter::successors(last, |node| node.next.get().copied().flatten())
         .map(|node| &node.registered)
 }
 
-/// Registers an annotation when the program is loaded. Where there is no such
-/// moment (WebAssembly), the registry is empty.
+/// Registers an annotation when the program is loaded. On a target that calls nothing then
+/// (WebAssembly), the registry is empty.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __register {

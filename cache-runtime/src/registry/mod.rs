@@ -1,8 +1,8 @@
 //! Every annotated function of the program, known at link time.
 //!
-//! A macro sees one function. What goes wrong between two of them — an
-//! invalidation whose template no cached function has, two functions that take
-//! each other's entries for their own — is found here, by one test:
+//! A macro sees one function. Some mistakes are between two functions: an invalidation whose
+//! template no cached function has, or two functions that take each other's entries for
+//! their own. One test finds them:
 //!
 //! ```standalone_crate
 //! # use cache_runtime::{cache_invalidate, cached};
@@ -21,31 +21,31 @@
 //! # annotations_agree();
 //! ```
 //!
-//! The test has to be in the program, or in a crate that uses all of what it
-//! links: a library that nothing is used of may be left out by the linker.
+//! The test has to be in the program, or in a crate that uses every library it links: the
+//! linker may leave out a library that is not used.
 
 mod check;
 pub(crate) mod function;
 mod link;
 
 pub use self::check::{Finding, Findings, check};
-pub use self::function::{Function, Name, Role};
+pub use self::function::{Function, Role, Template};
 #[doc(hidden)]
 pub use self::link::Node;
 use crate::call::site::CallSite;
 
-/// What the attributes, the derives and `key!` say of themselves.
+/// What an attribute, a derive or `key!` records.
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum Registered {
     Cached(&'static CallSite),
     Function(&'static Function),
     /// A type that derives `CacheTag`, and its template.
-    Tag(&'static str, Name),
-    /// A type that derives `KeyPart`, and the type it is written like.
+    Tag(&'static str, Template),
+    /// A type that derives `KeyPart` around one value, and the type of that value.
     Newtype(&'static str, &'static str),
     /// A template in `key!`.
-    ByHand(Name),
+    ByHand(Template),
 }
 
 impl Registered {

@@ -22,6 +22,7 @@ struct TenantUsers<'a>(&'a str);
 struct Row<K: KeyPart> {
     kind: Kind,
     id: K,
+    #[cache_tag(skip)]
     #[expect(dead_code, reason = "the template need not name each field")]
     note: f64,
 }

@@ -10,9 +10,10 @@
     rust_2018_idioms
 )]
 
+use std::marker::PhantomData;
 use std::pin::Pin;
 
-use cache_runtime::{CacheTag, cache_invalidate, cached};
+use cache_runtime::{Cache, CacheTag, Options, cache_invalidate, cached};
 use tracing::instrument;
 
 /// Above.
@@ -67,6 +68,16 @@ pub fn change_boxed(id: String) -> Pin<Box<dyn Future<Output = String> + Send>> 
 #[cache_tag("team:<0>")]
 pub struct Team(u64);
 
+/// A team's users, with fields that are not in the tag.
+#[derive(CacheTag)]
+#[cache_tag("team:<id>:users")]
+pub struct TeamUsers<T> {
+    id: u64,
+    #[cache_tag(skip)]
+    page: u32,
+    of: PhantomData<T>,
+}
+
 macro_rules! functions {
     (
         $(#[$attr:meta])* $vis:vis fn $name:ident($id:ident: $type:ty) -> $output:ty,
@@ -101,4 +112,9 @@ async fn main() {
     assert_eq!(change(id()).await, Ok(id()));
     assert_eq!(change_boxed(id()).await, "a");
     assert_eq!(generated(1).await, 1);
+    let users = TeamUsers::<Team> { id: 1, page: 2, of: PhantomData };
+    let cache = Cache::builder().url("memory:").build().unwrap();
+    cache.set("key", &users.page, Options::new().tag(&users)).await.unwrap();
+    cache.invalidate(["team:1:users"]).await.unwrap();
+    assert!(!cache.exists("key").await.unwrap());
 }

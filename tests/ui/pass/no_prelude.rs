@@ -36,7 +36,7 @@ mod core {}
 mod std {}
 mod cache_runtime {}
 
-#[cached(key = "result:<id>", ttl = 60, none_ttl = "5s", invalidate_on = ["results", "id:<id>"])]
+#[cached(key = "result:<id>", ttl = 60, invalidate_on = ["results", "id:<id>"])]
 async fn get(id: u64) -> Result {
     Result { id }
 }
@@ -44,6 +44,11 @@ async fn get(id: u64) -> Result {
 #[cached(key = "option")]
 async fn option() -> Option {
     Option
+}
+
+#[cached(key = "none", none_ttl = "5s")]
+async fn none() -> ::core::option::Option<Option> {
+    ::core::option::Option::None
 }
 
 #[cached(key = "string")]
@@ -80,6 +85,7 @@ fn main() {
     let run = async || {
         get(1).await;
         option().await;
+        none().await;
         string().await;
         future(1).await;
         boxed(&1).await;

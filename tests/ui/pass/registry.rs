@@ -1,5 +1,7 @@
 //! Every annotated function is known at link time, called or not.
 
+use std::time::Duration;
+
 use cache_runtime::registry::{self, Function, Role};
 use cache_runtime::{CacheTag, KeyPart, cache_invalidate, cached, key};
 
@@ -31,7 +33,16 @@ impl<T> Users<T> {
     }
 }
 
-#[cached(key = "page:<T>:<n>", invalidate_on = ["pages", "lists"])]
+fn lifetime<A, B>(n: usize) -> Duration {
+    Duration::from_secs(size_of::<(A, B)>() as u64 + n as u64)
+}
+
+#[cached(
+    key = "page:<T>:<n>",
+    ttl = lifetime::<u8, Vec<u8>>(n.len() ),
+    version=2,
+    invalidate_on = ["pages", "lists"],
+)]
 async fn page<'a, T>(n: &'a [u32]) -> Vec<std::sync::Arc<User>> {
     let _ = n;
     Vec::new()
@@ -49,7 +60,7 @@ fn main() {
     assert_eq!(registry::all().count(), 4);
 
     let find = function("::find");
-    assert_eq!((find.line, find.cache), (21, None));
+    assert_eq!((find.line, find.cache), (23, None));
     assert!(find.file.ends_with("registry.rs"), "{}", find.file);
     assert_eq!(find.options, ["ttl = 60", "none_ttl = 5", "skip(team)"]);
     let Role::Caches { key, value, tags, .. } = find.role else {
@@ -63,6 +74,8 @@ fn main() {
         panic!("{page:?}");
     };
     assert_eq!((key.types, value), (&["type", "[u32]"][..], "Vec<Arc<User>>"));
+
+    assert_eq!(page.options, ["ttl = lifetime::<u8, Vec<u8>>(n.len())", "version = 2"]);
 
     let findings = registry::check().unwrap_err();
     let names: Vec<_> = findings.iter().map(registry::Finding::name).collect();

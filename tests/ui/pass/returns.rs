@@ -22,6 +22,7 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::num::ParseIntError;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -34,6 +35,18 @@ pub type QueryResult<T> = Result<Option<T>, ParseIntError>;
 
 /// Neither `Send` nor `Sync`, nor anything else.
 pub struct Unsendable(Rc<Cell<u8>>);
+
+/// `none_ttl` finds the `None` of an alias.
+#[cached(key = "alias:<text>", none_ttl = 5)]
+pub async fn alias(text: &str) -> QueryResult<u64> {
+    text.parse().map(Some)
+}
+
+/// And that of a boxed future.
+#[cached(key = "boxed:<text>", none_ttl = 5)]
+pub fn boxed(text: String) -> Pin<Box<dyn Future<Output = Option<Arc<str>>>>> {
+    Box::pin(async move { Some(text.into()) })
+}
 
 macro_rules! functions {
     ($($name:ident($text:ident) -> $output:ty $body:block)+) => { $(

@@ -37,6 +37,13 @@ impl From<ParseIntError> for Failure {
 
 macro_rules! functions {
     ($($name:ident($text:ident) -> $output:ty $body:block)+) => { $(
+        #[cached(key = "value:<name>:<text>", cache = cache, skip(cache))]
+        async fn $name(cache: &Cache, name: &str, $text: &str) -> $output $body
+    )+ };
+}
+
+macro_rules! functions_with_none {
+    ($($name:ident($text:ident) -> $output:ty $body:block)+) => { $(
         #[cached(key = "value:<name>:<text>", none_ttl = 60, cache = cache, skip(cache))]
         async fn $name(cache: &Cache, name: &str, $text: &str) -> $output $body
     )+ };
@@ -45,15 +52,18 @@ macro_rules! functions {
 functions! {
     alias(text) -> Result<u64> { Ok(text.parse()?) }
     query(text) -> QueryResult<u64> { text.parse() }
-    found(text) -> Found<u64> { Ok(text.parse().map(Some)?) }
     list(text) -> Result<Vec<String>> { Ok(vec![text.into()]) }
     arc(text) -> Result<Arc<str>> { Ok(text.into()) }
-    nested(text) -> Option<Option<u64>> { Some(text.parse().ok()) }
     result_of_result(text) -> Result<Result<u64, String>> { Ok(text.parse().map_err(|_| String::new())) }
     tuple(text) -> (u64, Option<String>) { (7, Some(text.into())) }
     array(text) -> [char; 1] { [text.chars().next().unwrap_or(' ')] }
     unit(text) -> () { assert_eq!(text, "7"); }
     unit_result(text) -> Result<()> { text.parse::<u64>().map(drop).map_err(Into::into) }
+}
+
+functions_with_none! {
+    found(text) -> Found<u64> { Ok(text.parse().map(Some)?) }
+    nested(text) -> Option<Option<u64>> { Some(text.parse().ok()) }
     none(text) -> Option<()> { text.parse::<i8>().ok().filter(|n| *n < 0).map(drop) }
 }
 

@@ -1,0 +1,147 @@
+//! `#[cached]`: the body as the load of a call.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Expr, ExprClosure};
+
+use super::{body, cache, name, setter, shape};
+use crate::attr::Ttl;
+use crate::describe;
+use crate::lower::{CachedFn, Output};
+use crate::runtime::Runtime;
+
+pub(crate) fn cached(cached: CachedFn) -> TokenStream {
+    let description = describe::cached(&cached);
+    let CachedFn {
+        runtime,
+        function,
+        output,
+        ttl,
+        none_ttl,
+        cache,
+        condition,
+        unless,
+        schema,
+        codec,
+        key,
+        tags,
+        options: _,
+    } = cached;
+    let private = runtime.private(Span::mixed_site());
+    let may_be_none = none_ttl.map(|option| shape::check_none(&runtime, &output, option.span));
+    let none_ttl = none_ttl.map(|option| setter("none_ttl", option.length));
+    let schema = schema.map(|schema| quote!(.schema(#schema)));
+    let codec = codec.map(|codec| quote_spanned!(codec.span()=> .codec(|| #codec)));
+    let (fixed_ttl, computed_ttl, ttl_of_value) = match ttl {
+        None => (None, None, None),
+        Some(Ttl::Fixed(ttl)) => (Some(setter("ttl", ttl)), None, None),
+        Some(Ttl::Computed(ttl)) => (None, Some(quote_spanned!(ttl.span()=> .ttl(|| #ttl))), None),
+        Some(Ttl::OfValue(ttl)) => (None, None, Some(ttl)),
+    };
+    let cache = self::cache(&runtime, cache);
+    let shape = shape::cacheable(&runtime, &output);
+    let key = name::template(&runtime, &key);
+    let tags = name::tags(&runtime, &tags);
+    let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
+    // A future that is returned looks at the cache when it is polled, which may be after an
+    // invalidation. An `async fn` is not called before it is polled.
+    let start = match output {
+        Output::Value(_) => quote_spanned!(Span::mixed_site()=> start),
+        Output::Future(_) | Output::Boxed(_) => quote_spanned!(Span::mixed_site()=> defer),
+    };
+    let start = quote_spanned! {Span::mixed_site()=>
+        #private::CachedCall::#start(
+            {
+                static SITE: #private::CallSite =
+                    #private::CallSite::new(#description)
+                        #fixed_ttl
+                        #none_ttl
+                        #schema;
+                #registered
+                &SITE
+            },
+            #cache,
+            #shape,
+            #key,
+            #tags,
+        )
+        #computed_ttl
+        #codec
+    };
+    let start = match condition {
+        None => start,
+        Some(condition) => quote_spanned! {Span::mixed_site()=>
+            if #condition {
+                #start
+            } else {
+                #private::CachedCall::bypass(#shape)
+            }
+        },
+    };
+    let blame = output.ty().span().resolved_at(Span::mixed_site());
+    let call = Ident::new("call", blame);
+    let private = runtime.private(blame);
+    let keep = keep(&runtime, &output, unless, ttl_of_value);
+    let load = body::body(&runtime, &function, &output);
+    let resolve = body::future(&output, load, |load| match keep {
+        None => quote_spanned! {blame=>
+            #private::CachedCall::resolve(#call, #load)
+        },
+        Some(keep) => quote_spanned! {blame=>
+            #private::CachedCall::resolve_keeping(#call, #keep, #load)
+        },
+    });
+    let answer = matches!(output, Output::Value(_)).then(|| {
+        quote_spanned! {blame=>
+            let #call = match #private::CachedCall::answer(#call) {
+                ::core::result::Result::Ok(hit) => return hit,
+                ::core::result::Result::Err(#call) => #call,
+            };
+        }
+    });
+    let returned = body::returned(&runtime, &output);
+    // A statement of its own drops the temporaries of the placeholders, such as a guard,
+    // before the function waits.
+    let statements = quote_spanned! {Span::mixed_site()=>
+        #returned
+        #may_be_none
+        #[allow(clippy::used_underscore_binding)]
+        let #call = #start;
+        #answer
+        #resolve
+    };
+    body::function(&function, &statements)
+}
+
+/// What the value itself decides: whether it is stored, and for how long.
+fn keep(
+    runtime: &Runtime,
+    output: &Output,
+    unless: Option<Expr>,
+    ttl: Option<ExprClosure>,
+) -> Option<TokenStream> {
+    let private = runtime.private(Span::mixed_site());
+    let keep = match &ttl {
+        None => quote_spanned!(Span::mixed_site()=> #private::Keep::Default),
+        Some(ttl) => quote_spanned! {Span::mixed_site()=>
+            #private::Keep::For(#private::ask(value, #ttl))
+        },
+    };
+    let keep = match unless {
+        None => ttl.map(|_| keep)?,
+        Some(unless) => quote_spanned! {Span::mixed_site()=>
+            if #private::ask(value, #unless) {
+                #private::Keep::Not
+            } else {
+                #keep
+            }
+        },
+    };
+    // A future that is returned owns what the closures use.
+    let capture = match output {
+        Output::Value(_) => None,
+        Output::Future(_) | Output::Boxed(_) => Some(quote_spanned!(Span::mixed_site()=> move)),
+    };
+    Some(quote_spanned!(Span::mixed_site()=> #capture |value| #keep))
+}

@@ -1,0 +1,127 @@
+//! `#[cache_invalidate]`: the body as what an invalidation waits for.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+
+use super::{body, cache, name, setter, shape};
+use crate::attr::FenceLength;
+use crate::describe;
+use crate::lower::{Fence, InvalidateFn, Output, Root, Tag};
+use crate::runtime::Runtime;
+
+pub(crate) fn cache_invalidate(invalidate: InvalidateFn) -> TokenStream {
+    let description = describe::invalidate(&invalidate);
+    let InvalidateFn {
+        runtime,
+        function,
+        output,
+        cache,
+        condition,
+        on_ok,
+        fence,
+        from_arguments,
+        from_result,
+        options: _,
+    } = invalidate;
+    let path = runtime.path(Span::mixed_site());
+    let private = runtime.private(Span::mixed_site());
+    let registered = describe::registered(&runtime, &quote!(Function(&SITE)));
+    let cache = self::cache(&runtime, cache);
+    let from_arguments = name::tags(&runtime, &from_arguments);
+    let only_if =
+        condition.map(|condition| quote_spanned!(condition.span()=> .only_if(#condition)));
+    let reads_result = on_ok || fence.is_some() || !from_result.is_empty();
+    let with_result = reads_result.then(|| with_result(&runtime, &from_result, &output));
+    let on_ok = on_ok.then(|| quote_spanned!(Span::mixed_site()=> .on_ok()));
+    let fence = fence.map(|fence| self::fence(&runtime, fence));
+    let body = body::body(&runtime, &function, &output);
+    let is_failure = (!reads_result).then(|| {
+        let is_failure = shape::is_failure(&runtime, &output);
+        quote_spanned!(Span::mixed_site()=> #is_failure,)
+    });
+    let run = body::future(
+        &output,
+        body,
+        |load| quote_spanned!(Span::mixed_site()=> call.run(#is_failure #load)),
+    );
+    let returned = body::returned(&runtime, &output);
+    let statements = quote_spanned! {Span::mixed_site()=>
+        const _: () = {
+            static SITE: #path::registry::Function = #description;
+            #registered
+        };
+        #returned
+        #[allow(clippy::used_underscore_binding)]
+        let call = #private::InvalidateCall::start(#cache, #from_arguments)
+            #only_if
+            #with_result
+            #on_ok
+            #fence;
+        #run
+    };
+    body::function(&function, &statements)
+}
+
+/// Errors point at the option, unless they are about the return type.
+fn fence(runtime: &Runtime, fence: Fence) -> TokenStream {
+    let fenced = match fence.length {
+        FenceLength::Fixed(length) => setter("fenced", length),
+        FenceLength::Computed(length) => quote_spanned!(length.span()=> .fenced(#length)),
+    };
+    let required = fence.required.map(|required| {
+        let required = required.resolved_at(Span::mixed_site());
+        let path = runtime.path(required);
+        quote_spanned!(required=> .required(#path::RequiresFence::from_cache_error))
+    });
+    quote!(#fenced #required)
+}
+
+/// The names that need the result. Parts that are arguments are rendered before the body
+/// takes the arguments.
+fn with_result(runtime: &Runtime, tags: &[Tag], output: &Output) -> TokenStream {
+    let shape = shape::shape(runtime, output);
+    let mut rendered = Vec::new();
+    let statements = tags.iter().map(|tag| {
+        let template = match tag {
+            Tag::Template(template) => template,
+            Tag::Typed(tag) => {
+                let result = tag.result.as_ref();
+                let tag = name::typed_tag(runtime, tag);
+                return quote_spanned! {Span::mixed_site()=> {
+                    let #result = result;
+                    names.push_tag(#tag);
+                }};
+            }
+        };
+        // Errors point at the template, and `result` is the parameter of the closure.
+        let span = template.span.resolved_at(Span::mixed_site());
+        let parts = template.parts.iter().map(|part| {
+            if let Root::Result = part.root {
+                return name::part(runtime, part, span);
+            }
+            let part = name::part(runtime, part, template.span);
+            let private = runtime.private(Span::mixed_site());
+            let local = format_ident!("part{}", rendered.len(), span = Span::mixed_site());
+            rendered.push(quote_spanned! {Span::mixed_site()=>
+                let #local = #private::RenderedPart::new(#part);
+            });
+            quote!(&#local)
+        });
+        let parts: Vec<_> = parts.collect();
+        let name = name::name(runtime, span, &template.literals, &parts);
+        quote_spanned!(Span::mixed_site()=> names.push(#name);)
+    });
+    let statements: Vec<_> = statements.collect();
+    if statements.is_empty() {
+        return quote_spanned!(Span::mixed_site()=> .with_result(#shape, |_, _| {}));
+    }
+    quote_spanned! {Span::mixed_site()=>
+        .with_result(#shape, {
+            #(#rendered)*
+            move |result, names| {
+                #(#statements)*
+            }
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! Expansion: what was lowered becomes tokens. Nothing is refused any more.
+//!
+//! Locals of an expansion have `mixed_site` spans: the user's code does not see them, and they
+//! do not shadow the user's. Other tokens have the span of what the user wrote, so that the
+//! compiler points there.
+
+mod body;
+mod cached;
+mod invalidate;
+mod name;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::Expr;
+use syn::spanned::Spanned;
+
+pub(crate) use self::cached::cached;
+pub(crate) use self::invalidate::cache_invalidate;
+pub(crate) use self::name::{name, part, reference};
+use crate::describe;
+use crate::lower::LoweredTemplate;
+use crate::runtime::Runtime;
+
+/// `key!("user:<id>")`
+pub(crate) fn key(runtime: &Runtime, key: &LoweredTemplate) -> TokenStream {
+    let private = runtime.private(Span::call_site());
+    let registered = describe::key(runtime, key);
+    let name = name::template(runtime, key);
+    quote! {{
+        #registered
+        #private::key(#name)
+    }}
+}
+
+fn cache(runtime: &Runtime, cache: Option<Expr>) -> TokenStream {
+    let span = cache.as_ref().map_or_else(Span::call_site, Spanned::span);
+    let private = runtime.private(span);
+    cache.map_or_else(
+        || quote!(#private::global_cache()),
+        |cache| quote_spanned!(span=> #private::as_cache(&(#cache))),
+    )
+}
+
+fn setter(name: &str, duration: Duration) -> TokenStream {
+    let name = Ident::new(name, Span::call_site());
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    quote!(.#name(::core::time::Duration::from_millis(#millis)))
+}

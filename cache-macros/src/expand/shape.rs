@@ -1,0 +1,88 @@
+//! How the return type holds its value, found by trait rather than by name.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote_spanned;
+use syn::Type;
+use syn::spanned::Spanned;
+
+use super::body::without_impl_trait;
+use crate::lower::Output;
+use crate::runtime::Runtime;
+
+/// The shape of the return type.
+pub(super) fn shape(runtime: &Runtime, output: &Output) -> TokenStream {
+    let private = runtime.private(Span::mixed_site());
+    let output = return_type(runtime, output, Span::mixed_site());
+    // The type is named outside of the block with the import, which could hide a type of
+    // the user's.
+    quote_spanned! {Span::mixed_site()=>
+        {
+            let output = #output;
+            {
+                use #private::return_shape::*;
+                (&&&&output).shape()
+            }
+        }
+    }
+}
+
+/// The shape of a return type whose value can be cached. If it can't, that is one error at
+/// the return type, and nothing else in the expansion is.
+pub(super) fn cacheable(runtime: &Runtime, output: &Output) -> TokenStream {
+    let blame = output.ty().span().resolved_at(Span::mixed_site());
+    let private = runtime.private(blame);
+    let shape = shape(runtime, output);
+    quote_spanned! {blame=>
+        {
+            let shape = #shape;
+            {
+                use #private::cacheable_shape::*;
+                (&&&shape).cacheable()
+            }
+        }
+    }
+}
+
+/// A statement that does not compile where the function can't return `None`.
+pub(super) fn check_none(runtime: &Runtime, output: &Output, option: Span) -> TokenStream {
+    let blame = option.resolved_at(Span::mixed_site());
+    let private = runtime.private(blame);
+    let output = return_type(runtime, output, blame);
+    quote_spanned!(blame=> #private::returns_none(&#output);)
+}
+
+/// A function that tells a failure.
+pub(super) fn is_failure(runtime: &Runtime, output: &Output) -> TokenStream {
+    let private = runtime.private(Span::mixed_site());
+    let output = match output {
+        Output::Value(ty) | Output::Future(ty) => match without_impl_trait(ty) {
+            // A type without a name is no `Result`.
+            Type::Infer(_) => return quote_spanned!(Span::mixed_site()=> |_| false),
+            ty => quote_spanned!(Span::mixed_site()=> #private::ReturnType::<#ty>::NEW),
+        },
+        Output::Boxed(_) => return_type(runtime, output, Span::mixed_site()),
+    };
+    quote_spanned! {Span::mixed_site()=>
+        {
+            let output = #output;
+            {
+                use #private::return_failure::*;
+                (&&output).failure()
+            }
+        }
+    }
+}
+
+/// The return type as a value, to ask traits about.
+fn return_type(runtime: &Runtime, output: &Output, span: Span) -> TokenStream {
+    let private = runtime.private(span);
+    match output {
+        Output::Value(ty) | Output::Future(ty) => {
+            quote_spanned!(span=> #private::ReturnType::<#ty>::NEW)
+        }
+        Output::Boxed(_) => {
+            let future = Ident::new("future", span);
+            quote_spanned!(span=> #future.output())
+        }
+    }
+}

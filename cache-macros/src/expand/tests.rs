@@ -1,0 +1,542 @@
+use proc_macro2::TokenStream;
+use quote::quote;
+
+fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
+    crate::keep_item(crate::try_cached, args, item)
+}
+
+fn cache_invalidate(args: TokenStream, item: TokenStream) -> TokenStream {
+    crate::keep_item(crate::try_cache_invalidate, args, item)
+}
+
+#[track_caller]
+fn pretty(tokens: TokenStream) -> String {
+    prettyplease::unparse(&syn::parse2(tokens).unwrap())
+}
+
+#[track_caller]
+fn assert_expansion(expanded: TokenStream, expected: TokenStream) {
+    assert_eq!(pretty(expanded), pretty(expected));
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "an expansion is shown whole")]
+fn a_cached_function_is_one_call() {
+    let args = quote! {
+        key = "user:<self.tenant>:<id>", ttl = 60, none_ttl = "250ms",
+        invalidate_on = ["users", "type:<T>"], skip(T), cache = CACHE
+    };
+    let function = quote! {
+        /// Documentation.
+        #[inline]
+        pub async fn get<T: Get>(&self, id: u64) -> Result<T, Error> {
+            #![allow(unused)]
+            let row = self.row(id).await?;
+            Ok(row.into())
+        }
+    };
+    let shape = cacheable_shape(&quote!(Result<T, Error>));
+    assert_expansion(
+        cached(args, function),
+        quote! {
+            /// Documentation.
+            #[inline]
+            pub async fn get<T: Get>(&self, id: u64) -> Result<T, Error> {
+                #![allow(unused)]
+                ::cache_runtime::__private::returns_none(
+                    &::cache_runtime::__private::ReturnType::<Result<T, Error>>::NEW,
+                );
+                #[allow(clippy::used_underscore_binding)]
+                let call = ::cache_runtime::__private::CachedCall::start(
+                    {
+                        static SITE: ::cache_runtime::__private::CallSite =
+                            ::cache_runtime::__private::CallSite::new(
+                                ::cache_runtime::registry::Function::new(
+                                    ::core::concat!(::core::module_path!(), "::", "get"),
+                                    ::core::file!(),
+                                    ::core::line!(),
+                                    ::cache_runtime::registry::Role::caches(
+                                        ::cache_runtime::registry::Template::new(
+                                            "user:<self.tenant>:<id>",
+                                            &["_", "u64"],
+                                        ),
+                                        "_",
+                                        &[
+                                            ::cache_runtime::registry::Template::new(
+                                                "users",
+                                                &[],
+                                            ),
+                                            ::cache_runtime::registry::Template::new(
+                                                "type:<T>",
+                                                &["type"],
+                                            ),
+                                        ],
+                                    ),
+                                )
+                                .cache("CACHE")
+                                .options(&[
+                                    "ttl = 60",
+                                    "none_ttl = \"250ms\"",
+                                    "skip(T)",
+                                    "cache = CACHE",
+                                ]),
+                            )
+                            .ttl(::core::time::Duration::from_millis(60000u64))
+                            .none_ttl(::core::time::Duration::from_millis(250u64));
+                        ::cache_runtime::__private::register! {
+                            ::cache_runtime::__private::Registered::Cached(&SITE)
+                        }
+                        &SITE
+                    },
+                    ::cache_runtime::__private::as_cache(&(CACHE)),
+                    #shape,
+                    ::cache_runtime::__private::Name::new(
+                        &["user:", ":", ""],
+                        (
+                            ::cache_runtime::__private::part(&self.tenant),
+                            (::cache_runtime::__private::part(&id), ()),
+                        ),
+                    ),
+                    (
+                        ::cache_runtime::__private::Name::new(&["users"], ()),
+                        (
+                            ::cache_runtime::__private::Name::new(
+                                &["type:", ""],
+                                (
+                                    ::cache_runtime::__private::part(
+                                        &::cache_runtime::__private::TypeName::<T>::NEW
+                                    ),
+                                    (),
+                                ),
+                            ),
+                            (),
+                        ),
+                    ),
+                );
+                let call = match ::cache_runtime::__private::CachedCall::answer(call) {
+                    ::core::result::Result::Ok(hit) => return hit,
+                    ::core::result::Result::Err(call) => call,
+                };
+                ::cache_runtime::__private::CachedCall::resolve(call, async move {
+                    #[allow(
+                        unreachable_code,
+                        clippy::diverging_sub_expression,
+                        clippy::empty_loop,
+                        clippy::let_unit_value,
+                        clippy::needless_return,
+                    )]
+                    if false {
+                        let output: Result<T, Error> = loop {};
+                        return output;
+                    }
+                    {
+                        let row = self.row(id).await?;
+                        Ok(row.into())
+                    }
+                })
+                .await
+            }
+        },
+    );
+}
+
+#[test]
+fn arguments_in_names_of_the_result_are_rendered_before_the_body() {
+    let args = quote!("user:<id>", "tenant:<tenant>:user:<result.id>");
+    let function = quote! {
+        async fn rename(tenant: Tenant, id: u64) -> Result<User, impl Display> {}
+    };
+    let refused = pretty(cache_invalidate(args.clone(), function));
+    assert!(refused.contains("compile_error!"), "{refused}");
+    assert!(refused.contains("async fn rename"), "{refused}");
+
+    let function = quote!(
+        async fn rename(tenant: Tenant, id: u64) -> User {}
+    );
+    assert_expansion(
+        cache_invalidate(args, function),
+        quote! {
+            async fn rename(tenant: Tenant, id: u64) -> User {
+                const _: () = {
+                    static SITE: ::cache_runtime::registry::Function =
+                        ::cache_runtime::registry::Function::new(
+                            ::core::concat!(::core::module_path!(), "::", "rename"),
+                            ::core::file!(),
+                            ::core::line!(),
+                            ::cache_runtime::registry::Role::invalidates(&[
+                                ::cache_runtime::registry::Template::new(
+                                    "user:<id>",
+                                    &["u64"],
+                                ),
+                                ::cache_runtime::registry::Template::new(
+                                    "tenant:<tenant>:user:<result.id>",
+                                    &["Tenant", "_"],
+                                ),
+                            ]),
+                        );
+                    ::cache_runtime::__private::register! {
+                        ::cache_runtime::__private::Registered::Function(&SITE)
+                    }
+                };
+                #[allow(clippy::used_underscore_binding)]
+                let call = ::cache_runtime::__private::InvalidateCall::start(
+                    ::cache_runtime::__private::global_cache(),
+                    (
+                        ::cache_runtime::__private::Name::new(
+                            &["user:", ""],
+                            (::cache_runtime::__private::part(&id), ()),
+                        ),
+                        (),
+                    ),
+                )
+                .with_result(
+                    {
+                        let output = ::cache_runtime::__private::ReturnType::<User>::NEW;
+                        {
+                            use ::cache_runtime::__private::return_shape::*;
+                            (&&&&output).shape()
+                        }
+                    },
+                    {
+                        let part0 = ::cache_runtime::__private::RenderedPart::new(
+                            ::cache_runtime::__private::part(&tenant),
+                        );
+                        move |result, names| {
+                            names.push(::cache_runtime::__private::Name::new(
+                                &["tenant:", ":user:", ""],
+                                (&part0, (::cache_runtime::__private::part(&result.id), ())),
+                            ));
+                        }
+                    },
+                );
+                call.run(async move {
+                    #[allow(
+                        unreachable_code,
+                        clippy::diverging_sub_expression,
+                        clippy::empty_loop,
+                        clippy::let_unit_value,
+                        clippy::needless_return,
+                    )]
+                    if false {
+                        let output: User = loop {};
+                        return output;
+                    }
+                    {}
+                })
+                .await
+            }
+        },
+    );
+}
+
+#[test]
+fn a_fence_is_told_the_result_of_the_body() {
+    let expanded = |args| {
+        let function = quote! {
+            async fn rename(id: u64, limit: Duration) -> Result<(), Error> {}
+        };
+        pretty(cache_invalidate(args, function))
+    };
+    let lines = |code: &str| code.split_whitespace().collect::<String>();
+
+    let fixed = lines(&expanded(quote!("<id>", fence = "1m30s")));
+    assert!(fixed.contains(".with_result("), "{fixed}");
+    let call = ".fenced(::core::time::Duration::from_millis(90000u64));call.run(";
+    assert!(fixed.contains(call), "{fixed}");
+    assert!(!fixed.contains(".required("), "{fixed}");
+    assert!(
+        fixed.contains(r#".options(&["fence=\"1m30s\""])"#),
+        "{fixed}"
+    );
+
+    let args = quote!("<id>", on = ok, fence_required, fence = limit * 2);
+    let computed = lines(&expanded(args));
+    let call = "|_,_|{},).on_ok().fenced(limit*2)\
+         .required(::cache_runtime::RequiresFence::from_cache_error);call.run(";
+    assert!(computed.contains(call), "{computed}");
+    let options = r#".options(&["on=ok","fence_required","fence=limit*2"])"#;
+    assert!(computed.contains(options), "{computed}");
+}
+
+#[test]
+fn closures_over_the_value_decide_what_is_kept() {
+    let args = quote! {
+        key = "token:<id>", ttl = |token| token.ttl(), unless = Token::is_empty,
+        condition = id > 0, codec = codec_of(id)
+    };
+    let function = quote! {
+        async fn token(id: u64) -> Token {
+            Token::new(id)
+        }
+    };
+    let options = quote! {
+        "ttl = |token| token.ttl()",
+        "unless = Token::is_empty",
+        "condition = id > 0",
+        "codec = codec_of(id)"
+    };
+    let shape = cacheable_shape(&quote!(Token));
+    let site = site("token", "token:<id>", "Token", &options);
+    assert_expansion(
+        cached(args, function),
+        quote! {
+            async fn token(id: u64) -> Token {
+                #[allow(clippy::used_underscore_binding)]
+                let call = if id > 0 {
+                    ::cache_runtime::__private::CachedCall::start(
+                        #site,
+                        ::cache_runtime::__private::global_cache(),
+                        #shape,
+                        ::cache_runtime::__private::Name::new(
+                            &["token:", ""],
+                            (::cache_runtime::__private::part(&id), ()),
+                        ),
+                        (),
+                    )
+                    .codec(|| codec_of(id))
+                } else {
+                    ::cache_runtime::__private::CachedCall::bypass(#shape)
+                };
+                let call = match ::cache_runtime::__private::CachedCall::answer(call) {
+                    ::core::result::Result::Ok(hit) => return hit,
+                    ::core::result::Result::Err(call) => call,
+                };
+                ::cache_runtime::__private::CachedCall::resolve_keeping(
+                    call,
+                    |value| if ::cache_runtime::__private::ask(value, Token::is_empty) {
+                        ::cache_runtime::__private::Keep::Not
+                    } else {
+                        ::cache_runtime::__private::Keep::For(
+                            ::cache_runtime::__private::ask(value, |token| token.ttl()),
+                        )
+                    },
+                    async move {
+                        #[allow(
+                            unreachable_code,
+                            clippy::diverging_sub_expression,
+                            clippy::empty_loop,
+                            clippy::let_unit_value,
+                            clippy::needless_return,
+                        )]
+                        if false {
+                            let output: Token = loop {};
+                            return output;
+                        }
+                        { Token::new(id) }
+                    },
+                )
+                .await
+            }
+        },
+    );
+}
+
+#[test]
+fn a_returned_future_contains_the_one_of_the_body() {
+    let function = quote! {
+        fn get(&self, id: u64) -> impl Future<Output = User> + Send {
+            self.load(id)
+        }
+    };
+    let options = quote!("unless = User::is_guest");
+    let shape = cacheable_shape(&quote!(User));
+    let site = site("get", "<id>", "User", &options);
+    assert_expansion(
+        cached(quote!(key = "<id>", unless = User::is_guest), function),
+        quote! {
+            fn get(&self, id: u64) -> impl Future<Output = User> + Send {
+                #[allow(clippy::used_underscore_binding)]
+                let call = ::cache_runtime::__private::CachedCall::defer(
+                    #site,
+                    ::cache_runtime::__private::global_cache(),
+                    #shape,
+                    ::cache_runtime::__private::Name::new(
+                        &["", ""],
+                        (::cache_runtime::__private::part(&id), ()),
+                    ),
+                    (),
+                );
+                let load = ::cache_runtime::__private::future_of(move || { self.load(id) });
+                async move {
+                    ::cache_runtime::__private::CachedCall::resolve_keeping(
+                        call,
+                        move |value| if ::cache_runtime::__private::ask(value, User::is_guest) {
+                            ::cache_runtime::__private::Keep::Not
+                        } else {
+                            ::cache_runtime::__private::Keep::Default
+                        },
+                        load,
+                    )
+                    .await
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn a_boxed_future_is_found_by_trait_and_the_runtime_by_path() {
+    let function = quote! {
+        fn remove(id: u64) -> BoxFuture<'static, u64> {
+            Box::pin(async move { id })
+        }
+    };
+    assert_expansion(
+        cache_invalidate(quote!("<id>", on = ok, crate = framework::cache), function),
+        quote! {
+            fn remove(id: u64) -> BoxFuture<'static, u64> {
+                const _: () = {
+                    static SITE: framework::cache::registry::Function =
+                        framework::cache::registry::Function::new(
+                            ::core::concat!(::core::module_path!(), "::", "remove"),
+                            ::core::file!(),
+                            ::core::line!(),
+                            framework::cache::registry::Role::invalidates(&[
+                                framework::cache::registry::Template::new("<id>", &["u64"])
+                            ]),
+                        )
+                        .options(&["on = ok", "crate = framework::cache"]);
+                    framework::cache::__private::register! {
+                        framework::cache::__private::Registered::Function(&SITE)
+                    }
+                };
+                let future = {
+                    let returned =
+                        framework::cache::__private::Returned::<BoxFuture<'static, u64>>::NEW;
+                    {
+                        use framework::cache::__private::returned_future::*;
+                        (&&returned).future()
+                    }
+                };
+                #[allow(clippy::used_underscore_binding)]
+                let call = framework::cache::__private::InvalidateCall::start(
+                    framework::cache::__private::global_cache(),
+                    (
+                        framework::cache::__private::Name::new(
+                            &["", ""],
+                            (framework::cache::__private::part(&id), ()),
+                        ),
+                        (),
+                    ),
+                )
+                .with_result(
+                    {
+                        let output = future.output();
+                        {
+                            use framework::cache::__private::return_shape::*;
+                            (&&&&output).shape()
+                        }
+                    },
+                    |_, _| {},
+                )
+                .on_ok();
+                future.boxed(::std::boxed::Box::pin(call.run(future.load(
+                    framework::cache::__private::future_of(
+                        move || -> BoxFuture<'static, u64> { Box::pin(async move { id }) },
+                    ),
+                ))))
+            }
+        },
+    );
+}
+
+/// The shape of a return type, with the check that its value can be cached.
+fn cacheable_shape(output: &TokenStream) -> TokenStream {
+    quote! {
+        {
+            let shape = {
+                let output = ::cache_runtime::__private::ReturnType::<#output>::NEW;
+                {
+                    use ::cache_runtime::__private::return_shape::*;
+                    (&&&&output).shape()
+                }
+            };
+            {
+                use ::cache_runtime::__private::cacheable_shape::*;
+                (&&&shape).cacheable()
+            }
+        }
+    }
+}
+
+/// What a function knows at compile time.
+fn site(name: &str, template: &str, value: &str, options: &TokenStream) -> TokenStream {
+    quote! {
+        {
+            static SITE: ::cache_runtime::__private::CallSite =
+                ::cache_runtime::__private::CallSite::new(
+                    ::cache_runtime::registry::Function::new(
+                        ::core::concat!(::core::module_path!(), "::", #name),
+                        ::core::file!(),
+                        ::core::line!(),
+                        ::cache_runtime::registry::Role::caches(
+                            ::cache_runtime::registry::Template::new(#template, &["u64"]),
+                            #value,
+                            &[],
+                        ),
+                    )
+                    .options(&[#options]),
+                );
+            ::cache_runtime::__private::register! {
+                ::cache_runtime::__private::Registered::Cached(&SITE)
+            }
+            &SITE
+        }
+    }
+}
+
+#[test]
+fn impl_trait_is_inferred_in_the_body() {
+    let function = quote!(
+        async fn f() -> Result<impl Display, Vec<impl Copy>> {}
+    );
+    let expanded = pretty(cache_invalidate(quote!("x"), function));
+    assert!(
+        expanded.contains("let output: Result<_, Vec<_>> = loop {}"),
+        "{expanded}"
+    );
+}
+
+#[test]
+fn a_refused_item_is_kept_as_it_is() {
+    let items = [
+        quote! {
+            /// Documentation.
+            #[inline]
+            pub(crate) async fn find<T: From<u8>>(&self, mut id: u64) -> Result<T, Error> {
+                #![allow(unused)]
+                self.row(id).await?.into()
+            }
+        },
+        quote!(
+            async fn find(&self, id: u64) -> Option<User>;
+        ),
+        quote!(
+            fn find(id: u64) -> impl Future<Output = u64> + Send;
+        ),
+        quote!(
+            struct User(u64);
+        ),
+        quote!(
+            async fn find( -> ) { let x = ; }
+        ),
+    ];
+    let of_cached = [
+        quote!(),
+        quote!(key),
+        quote!(key = ),
+        quote!(key = "user:<id>", tt),
+    ];
+    let of_cache_invalidate = [quote!(), quote!("user:<"), quote!("user:<id>", on = )];
+    for item in items {
+        let cached = of_cached.clone().map(|args| cached(args, item.clone()));
+        let cache_invalidate = of_cache_invalidate
+            .clone()
+            .map(|args| cache_invalidate(args, item.clone()));
+        for expanded in cached.iter().chain(&cache_invalidate) {
+            let expanded = expanded.to_string();
+            assert!(expanded.contains("compile_error !"), "{expanded}");
+            assert!(expanded.ends_with(&item.to_string()), "{expanded}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Lowering: arguments and function become what is expanded. What does not fit is refused
+//! here, and every mistake is collected.
+
+mod output;
+mod parameters;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use proc_macro2::{Ident, Span};
+use syn::spanned::Spanned;
+use syn::{Expr, LitStr};
+
+pub(crate) use self::output::Output;
+use self::parameters::{Parameters, Place};
+pub(crate) use self::template::{Access, LoweredTemplate, Part, Root, lower_parts, parse_template};
+use crate::attr::{CachedArgs, FenceLength, FenceOption, InvalidateArgs, NoneTtl, Ttl};
+use crate::errors::Errors;
+use crate::function::Function;
+use crate::runtime::Runtime;
+
+/// `#[cached]` on a function that it fits.
+pub(crate) struct CachedFn {
+    pub(crate) runtime: Runtime,
+    pub(crate) function: Function,
+    pub(crate) output: Output,
+    pub(crate) ttl: Option<Ttl>,
+    pub(crate) none_ttl: Option<NoneTtl>,
+    pub(crate) cache: Option<Expr>,
+    pub(crate) condition: Option<Expr>,
+    pub(crate) unless: Option<Expr>,
+    pub(crate) schema: Option<u32>,
+    pub(crate) codec: Option<Expr>,
+    pub(crate) key: LoweredTemplate,
+    pub(crate) tags: Vec<Tag>,
+    /// The other arguments, as text.
+    pub(crate) options: Vec<String>,
+}
+
+/// `#[cache_invalidate]` on a function that it fits.
+pub(crate) struct InvalidateFn {
+    pub(crate) runtime: Runtime,
+    pub(crate) function: Function,
+    pub(crate) output: Output,
+    pub(crate) cache: Option<Expr>,
+    pub(crate) condition: Option<Expr>,
+    pub(crate) on_ok: bool,
+    pub(crate) fence: Option<Fence>,
+    pub(crate) from_arguments: Vec<Tag>,
+    pub(crate) from_result: Vec<Tag>,
+    /// The other arguments, as text.
+    pub(crate) options: Vec<String>,
+}
+
+/// A fence around the names that are known before the body runs.
+pub(crate) struct Fence {
+    pub(crate) length: FenceLength,
+    /// The place of `fence_required`: with it, the body runs behind a fence only.
+    pub(crate) required: Option<Span>,
+}
+
+/// A tag; or, in an invalidation, a key.
+pub(crate) enum Tag {
+    Template(LoweredTemplate),
+    Typed(TypedTag),
+}
+
+/// A value of a type that implements `CacheTag`.
+pub(crate) struct TypedTag {
+    pub(crate) expr: Expr,
+    /// The user's word for what the function returned, if the expression reads it.
+    pub(crate) result: Option<Ident>,
+}
+
+/// `errors` has the mistakes in the arguments.
+pub(crate) fn cached(
+    args: CachedArgs,
+    function: Function,
+    mut errors: Errors,
+) -> syn::Result<CachedFn> {
+    let mut parameters = Parameters::of(&function.sig);
+    // The argument that is wrong may be the one that names a parameter.
+    parameters.in_doubt = !errors.is_empty();
+    let output = Output::of(&function.sig, &mut errors);
+    output.check_nameable(&mut errors);
+    check_alone(&function, &["cached", "cache_invalidate"], &mut errors);
+
+    let key = match &args.key {
+        Some(key) => parameters.lower(Place::Key, key, &mut errors),
+        None => LoweredTemplate::empty(Span::call_site()),
+    };
+    let tags = parameters.lower_all(Place::Tag, args.tags, &mut errors);
+    parameters.skip(&args.skip, &mut errors);
+    parameters.check_complete(&mut errors);
+
+    errors.finish(CachedFn {
+        runtime: args.runtime,
+        output,
+        ttl: args.ttl,
+        none_ttl: args.none_ttl,
+        cache: args.cache,
+        condition: args.condition,
+        unless: args.unless,
+        schema: args.schema,
+        codec: args.codec,
+        key,
+        tags,
+        options: args.options,
+        function,
+    })
+}
+
+/// `errors` has the mistakes in the arguments.
+pub(crate) fn cache_invalidate(
+    args: InvalidateArgs,
+    function: Function,
+    mut errors: Errors,
+) -> syn::Result<InvalidateFn> {
+    let output = Output::of(&function.sig, &mut errors);
+    check_alone(&function, &["cached"], &mut errors);
+
+    let names =
+        Parameters::of(&function.sig).lower_all(Place::Invalidated, args.names, &mut errors);
+    let (from_result, from_arguments): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(Tag::reads_result);
+    let fence = lower_fence(
+        args.fence,
+        args.fence_required,
+        &from_arguments,
+        &mut errors,
+    );
+    if args.on_ok || fence.is_some() || !from_result.is_empty() {
+        output.check_nameable(&mut errors);
+    }
+
+    errors.finish(InvalidateFn {
+        runtime: args.runtime,
+        output,
+        cache: args.cache,
+        condition: args.condition,
+        on_ok: args.on_ok,
+        fence,
+        from_arguments,
+        from_result,
+        options: args.options,
+        function,
+    })
+}
+
+/// The template in `key!("user:<id>")`, whose placeholders name any variables.
+pub(crate) fn key(literal: &LitStr) -> syn::Result<LoweredTemplate> {
+    let span = literal.span();
+    let mut errors = Errors::default();
+    let lowered = parse_template(literal, &mut errors).map(|template| {
+        lower_parts(template, span, &mut errors, |placeholder, errors| {
+            template::name_of(&placeholder.root, span, errors).map(Root::Value)
+        })
+    });
+    errors.finish(lowered.unwrap_or_else(|| LoweredTemplate::empty(span)))
+}
+
+fn lower_fence(
+    option: Option<FenceOption>,
+    required: Option<Span>,
+    from_arguments: &[Tag],
+    errors: &mut Errors,
+) -> Option<Fence> {
+    let Some(option) = option else {
+        // After another error, the argument that is wrong may have been the fence.
+        if let Some(required) = required
+            && errors.is_empty()
+        {
+            errors.push(
+                required,
+                "`fence_required` without a `fence`",
+                "add `fence = \"30s\"`, longer than the longest write takes",
+            );
+        }
+        return None;
+    };
+    if from_arguments.is_empty() && errors.is_empty() {
+        errors.push(
+            option.span,
+            "`fence` has nothing to stand around: every name needs the result, which is not there \
+             before the body",
+            "name a key or a tag by the parameters too, such as one that all of them carry, or \
+             leave `fence` out",
+        );
+    }
+    Some(Fence {
+        length: option.length,
+        required,
+    })
+}
+
+/// Refuses attributes that contradict this one, or repeat it.
+fn check_alone(function: &Function, others: &[&str], errors: &mut Errors) {
+    let name = &function.sig.ident;
+    for attr in &function.attrs {
+        let Some(last) = attr.path().segments.last() else {
+            continue;
+        };
+        let Some(other) = others.iter().find(|other| last.ident == **other) else {
+            continue;
+        };
+        let both = others.len() == 1 || *other == "cache_invalidate";
+        if both {
+            errors.push(
+                attr.path().span(),
+                format_args!("`{name}` is both `#[cached]` and `#[cache_invalidate]`"),
+                "a hit does not run the body, so there is no change to invalidate after; \
+                 write two functions, one that reads and one that changes",
+            );
+        } else {
+            errors.push(
+                attr.path().span(),
+                format_args!("`{name}` is `#[cached]` more than once"),
+                "keep one of them: an entry has one key, and as many tags as you like",
+            );
+        }
+    }
+}
+
+impl Tag {
+    fn reads_result(&self) -> bool {
+        match self {
+            Tag::Template(template) => template.reads_result(),
+            Tag::Typed(tag) => tag.result.is_some(),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! How a function gives its value: directly, or by a future that it returns.
+
+use proc_macro2::Span;
+use syn::spanned::Spanned;
+use syn::visit_mut::VisitMut;
+use syn::{
+    GenericArgument, PathArguments, ReturnType, Signature, Type, TypeImplTrait, TypeParamBound,
+    parse_quote,
+};
+
+use crate::errors::Errors;
+
+/// How a function gives its value.
+pub(crate) enum Output {
+    /// `async fn … -> T`
+    Value(Type),
+    /// `-> impl Future<Output = T>`
+    Future(Type),
+    /// `-> Pin<Box<dyn Future<Output = T>>>`, or an alias of it. The compiler finds the `T`.
+    Boxed(Type),
+}
+
+impl Output {
+    /// Refuses a function that could not wait for a cache.
+    pub(crate) fn of(sig: &Signature, errors: &mut Errors) -> Self {
+        let name = &sig.ident;
+        let ty = match &sig.output {
+            ReturnType::Default => parse_quote!(()),
+            ReturnType::Type(_, ty) => ungrouped(ty).clone(),
+        };
+        if let Some(variadic) = &sig.variadic {
+            errors.push(
+                variadic.dots.spans[0],
+                format_args!("`{name}` takes any number of arguments"),
+                "take a slice instead",
+            );
+        }
+        if let Some(token) = &sig.constness {
+            errors.push(
+                token.span,
+                format_args!("`{name}` is a `const fn`, and a cache is only there at run time"),
+                format_args!("write `async fn {name}`"),
+            );
+        } else if sig.asyncness.is_none() {
+            match &ty {
+                Type::ImplTrait(found) => {
+                    return Self::Future(output_of(found).unwrap_or_else(|| {
+                        errors.push(
+                            found.span(),
+                            format_args!("`{name}` does not say which value its future yields"),
+                            "write `impl Future<Output = …>`",
+                        );
+                        parse_quote!(())
+                    }));
+                }
+                Type::Path(_) | Type::Macro(_) => {
+                    for found in impl_traits(&ty) {
+                        errors.push(
+                            found,
+                            "a boxed `impl Future` cannot be named",
+                            "return `impl Future<Output = …>`, or box a `dyn Future<Output = …>`",
+                        );
+                    }
+                    return Self::Boxed(ty);
+                }
+                _ => errors.push(
+                    sig.fn_token.span,
+                    format_args!("`{name}` is not an `async fn`"),
+                    format_args!("write `async fn {name}`: a cache may have to wait for a server"),
+                ),
+            }
+        }
+        Self::Value(ty)
+    }
+
+    pub(crate) fn ty(&self) -> &Type {
+        match self {
+            Self::Value(ty) | Self::Future(ty) | Self::Boxed(ty) => ty,
+        }
+    }
+
+    /// Refuses a value whose type has no name.
+    pub(crate) fn check_nameable(&self, errors: &mut Errors) {
+        if let Self::Boxed(_) = self {
+            return;
+        }
+        for found in impl_traits(self.ty()) {
+            errors.push(
+                found,
+                "a value of type `impl Trait` cannot be cached",
+                "name the type: the cache has to know what it stores",
+            );
+        }
+    }
+}
+
+/// The places of `impl Trait` in a type.
+fn impl_traits(ty: &Type) -> Vec<Span> {
+    struct Search(Vec<Span>);
+    impl VisitMut for Search {
+        fn visit_type_impl_trait_mut(&mut self, found: &mut TypeImplTrait) {
+            self.0.push(found.impl_token.span);
+        }
+    }
+    let mut search = Search(Vec::new());
+    search.visit_type_mut(&mut ty.clone());
+    search.0
+}
+
+/// The `T` of `impl Future<Output = T>`.
+fn output_of(future: &TypeImplTrait) -> Option<Type> {
+    future.bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else {
+            return None;
+        };
+        let last = bound.path.segments.last()?;
+        let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+            return None;
+        };
+        let output = arguments.args.iter().find_map(|argument| match argument {
+            GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(assoc.ty.clone()),
+            _ => None,
+        });
+        output.filter(|_| last.ident == "Future")
+    })
+}
+
+/// A type as it was written, also when it comes from a `macro_rules!` variable.
+pub(super) fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        Type::Paren(paren) => ungrouped(&paren.elem),
+        other => other,
+    }
+}

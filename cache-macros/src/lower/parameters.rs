@@ -1,0 +1,475 @@
+//! What a template of a function can name, and the rule that a key names all of it.
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use syn::ext::IdentExt;
+use syn::visit_mut::{self, VisitMut};
+use syn::{Expr, ExprPath, FnArg, GenericParam, LitStr, Macro, Pat, PatIdent, Signature, Type};
+
+use super::output::ungrouped;
+use super::template::{LoweredTemplate, Root, lower_parts, parse_template};
+use super::{Tag, TypedTag};
+use crate::attr::TagArgument;
+use crate::errors::{Errors, nearest, suggest};
+use crate::template::Placeholder;
+
+/// Where a parameter is named.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Place {
+    Key,
+    Tag,
+    Invalidated,
+    Skip,
+}
+
+/// The parameters of a function, and where each is named.
+pub(super) struct Parameters<'f> {
+    function: &'f Ident,
+    known: Vec<Parameter>,
+    /// The `_` among the parameters.
+    wildcards: Vec<Span>,
+    /// The patterns that `#[async_trait]` has moved into the body, with their variables.
+    moved_patterns: Vec<Span>,
+    /// Whether an error leaves open which parameter was meant. Then no parameter is
+    /// reported as missing: it may be that one.
+    pub(super) in_doubt: bool,
+}
+
+struct Parameter {
+    ident: Ident,
+    kind: Kind,
+    named_in: Vec<Place>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Receiver,
+    SelfType,
+    Value,
+    /// A value whose type is an `impl Trait`, and so has no name.
+    ImplTrait,
+    Type,
+    Const,
+}
+
+impl Kind {
+    fn noun(self) -> &'static str {
+        match self {
+            Kind::Receiver => "receiver",
+            Kind::SelfType => "type",
+            Kind::Value | Kind::ImplTrait => "parameter",
+            Kind::Type => "type parameter",
+            Kind::Const => "const parameter",
+        }
+    }
+
+    fn is_type(self) -> bool {
+        matches!(self, Kind::SelfType | Kind::Type)
+    }
+
+    /// A receiver usually gives access to the data, and does not select it.
+    fn is_skipped_by_default(self) -> bool {
+        matches!(self, Kind::Receiver | Kind::SelfType)
+    }
+}
+
+impl<'f> Parameters<'f> {
+    pub(super) fn of(sig: &'f Signature) -> Self {
+        let under_async_trait = sig
+            .generics
+            .lifetimes()
+            .any(|parameter| parameter.lifetime.ident == "async_trait");
+        let mut wildcards = Vec::new();
+        let mut moved_patterns = Vec::new();
+        let mut known = Vec::new();
+        let mut add = |ident, kind| {
+            known.push(Parameter {
+                ident,
+                kind,
+                named_in: Vec::new(),
+            });
+        };
+        // Only the compiler knows whether the function is in an `impl`.
+        add(Ident::new("Self", sig.ident.span()), Kind::SelfType);
+        for input in &sig.inputs {
+            match input {
+                FnArg::Receiver(receiver) => {
+                    add(Ident::new("self", receiver.self_token.span), Kind::Receiver);
+                }
+                FnArg::Typed(input) => {
+                    let kind = if is_impl_trait(&input.ty) {
+                        Kind::ImplTrait
+                    } else {
+                        Kind::Value
+                    };
+                    if let Pat::Wild(wildcard) = input.pat.as_ref() {
+                        wildcards.push(wildcard.underscore_token.span);
+                    }
+                    for binding in bindings(&input.pat) {
+                        if under_async_trait && is_positional(&binding) {
+                            moved_patterns.push(binding.span());
+                        } else {
+                            add(binding, kind);
+                        }
+                    }
+                }
+            }
+        }
+        for parameter in &sig.generics.params {
+            match parameter {
+                GenericParam::Type(parameter) => {
+                    add(parameter.ident.clone(), Kind::Type);
+                }
+                GenericParam::Const(parameter) => {
+                    add(parameter.ident.clone(), Kind::Const);
+                }
+                GenericParam::Lifetime(_) => {}
+            }
+        }
+        Self {
+            function: &sig.ident,
+            known,
+            wildcards,
+            moved_patterns,
+            in_doubt: false,
+        }
+    }
+
+    pub(super) fn lower(
+        &mut self,
+        place: Place,
+        literal: &LitStr,
+        errors: &mut Errors,
+    ) -> LoweredTemplate {
+        let span = literal.span();
+        let Some(template) = parse_template(literal, errors) else {
+            self.in_doubt |= place == Place::Key;
+            return LoweredTemplate::empty(span);
+        };
+        for braced in template.braced() {
+            if let Some(parameter) = self.find(&braced.root) {
+                parameter.named_in.push(place);
+                let written = braced.to_string();
+                errors.push(
+                    span,
+                    format_args!(
+                        "`{}` in the template is literal text, not the {} `{}`",
+                        written.replace('<', "{").replace('>', "}"),
+                        parameter.kind.noun(),
+                        parameter.ident,
+                    ),
+                    format_args!("did you mean `{written}`?"),
+                );
+            }
+        }
+        lower_parts(template, span, errors, |placeholder, errors| {
+            self.resolve(place, placeholder, span, errors)
+        })
+    }
+
+    pub(super) fn lower_all(
+        &mut self,
+        place: Place,
+        tags: Vec<TagArgument>,
+        errors: &mut Errors,
+    ) -> Vec<Tag> {
+        let lower = |tag| match tag {
+            TagArgument::Template(literal) => Tag::Template(self.lower(place, &literal, errors)),
+            TagArgument::Typed(expr) => Tag::Typed(self.lower_typed(place, expr, errors)),
+        };
+        tags.into_iter().map(lower).collect()
+    }
+
+    fn lower_typed(&mut self, place: Place, expr: Expr, errors: &mut Errors) -> TypedTag {
+        let variables = variables(&expr);
+        let mut named = Vec::new();
+        let mut result = None;
+        for variable in variables {
+            if let Some(parameter) = self.find(&variable.to_string()) {
+                parameter.named_in.push(place);
+                named.push(variable);
+            } else if variable == "result" {
+                result = Some(variable);
+            }
+        }
+        if let Some(result) = &result {
+            if place == Place::Tag {
+                errors.push(
+                    result.span(),
+                    "the tag names the result, which is not there before the load",
+                    "name parameters of the function",
+                );
+                self.in_doubt = true;
+            }
+            // When the result is there, the body has taken the parameters.
+            if place == Place::Invalidated
+                && let Some(parameter) = named.first()
+            {
+                errors.push(
+                    parameter.span(),
+                    format_args!(
+                        "the tag names `{parameter}`, which is gone when there is a `result`"
+                    ),
+                    format_args!(
+                        "write a template, which may name both: \
+                         `\"tag:<{parameter}>:<result.id>\"`"
+                    ),
+                );
+            }
+        }
+        TypedTag { expr, result }
+    }
+
+    fn resolve(
+        &mut self,
+        place: Place,
+        placeholder: &Placeholder,
+        span: Span,
+        errors: &mut Errors,
+    ) -> Option<Root> {
+        let root = placeholder.root.as_str();
+        if let Some(parameter) = self.find(root) {
+            parameter.named_in.push(place);
+            let mut ident = parameter.ident.clone();
+            // Errors point at the template, and the name is looked up where the parameter is:
+            // either may come from a macro.
+            ident.set_span(span.resolved_at(ident.span()));
+            let unnamed = parameter.kind == Kind::ImplTrait && placeholder.steps.is_empty();
+            if unnamed && place == Place::Key {
+                errors.push(
+                    span,
+                    format_args!(
+                        "`{ident}` is of a type `impl Trait`, and two types can write the same key"
+                    ),
+                    format_args!(
+                        "name the type, `fn {}<K: KeyPart>({ident}: K)`, and add `<K>` to the key, \
+                         or say that it does not matter: `skip(K)`",
+                        self.function,
+                    ),
+                );
+                return None;
+            }
+            if !parameter.kind.is_type() {
+                return Some(Root::Value(ident));
+            }
+            if placeholder.steps.is_empty() {
+                return Some(Root::Type(ident));
+            }
+            errors.push(
+                span,
+                format_args!("`{placeholder}` names a field or method of a type"),
+                format_args!("only the name of a type can be in a template: `<{ident}>`"),
+            );
+            return None;
+        }
+        if root == "result" && place == Place::Invalidated {
+            return Some(Root::Result);
+        }
+        if root == "result" {
+            errors.push(
+                span,
+                format_args!(
+                    "`{placeholder}` names the result, which is not there before the load"
+                ),
+                "name parameters of the function",
+            );
+            self.in_doubt = true;
+            return None;
+        }
+        let in_pattern = !self.moved_patterns.is_empty();
+        if in_pattern && place != Place::Invalidated {
+            // The error is the one at the pattern.
+            self.in_doubt = true;
+            return None;
+        }
+        let subject = match place {
+            Place::Key => "cache key",
+            Place::Tag => "tag",
+            Place::Invalidated | Place::Skip => "template",
+        };
+        let mut known = self.names();
+        if place == Place::Invalidated {
+            known.push("result".to_owned());
+        }
+        let help = if root == "self" {
+            "a receiver is a parameter: `&self`".to_owned()
+        } else if in_pattern {
+            format!("if it is in a pattern under `#[async_trait]`, {NAME_THE_PARAMETER}")
+        } else {
+            suggest(root, &known, "parameters")
+        };
+        errors.push(
+            span,
+            format_args!(
+                "{subject} names `{root}`, which is not a parameter of `{}`",
+                self.function
+            ),
+            help,
+        );
+        self.count_nearest(root, place);
+        None
+    }
+
+    pub(super) fn skip(&mut self, names: &[Ident], errors: &mut Errors) {
+        for name in names {
+            let text = name.to_string();
+            if let Some(parameter) = self.find(&text) {
+                if parameter.named_in.contains(&Place::Key) {
+                    errors.push(
+                        name.span(),
+                        format_args!("`{name}` is skipped, and it is in the cache key"),
+                        format_args!("remove it from `skip`, or `<{name}>` from the key"),
+                    );
+                }
+                parameter.named_in.push(Place::Skip);
+            } else if self.moved_patterns.is_empty() {
+                errors.push(
+                    name.span(),
+                    format_args!(
+                        "`skip` names `{name}`, which is not a parameter of `{}`",
+                        self.function
+                    ),
+                    suggest(&text, &self.names(), "parameters"),
+                );
+                self.count_nearest(&text, Place::Skip);
+            }
+        }
+    }
+
+    /// Refuses a function with a parameter that is neither in the key nor skipped.
+    pub(super) fn check_complete(&self, errors: &mut Errors) {
+        for wildcard in &self.wildcards {
+            errors.push(
+                *wildcard,
+                "parameter `_` cannot be in the cache key",
+                "name the parameter, to put it in the key or in `skip(…)`",
+            );
+        }
+        for pattern in &self.moved_patterns {
+            errors.push(
+                *pattern,
+                "a pattern under `#[async_trait]` cannot be in the cache key",
+                format_args!("{NAME_THE_PARAMETER}, to put it in the key or in `skip(…)`"),
+            );
+        }
+        if self.in_doubt {
+            return;
+        }
+        for parameter in &self.known {
+            let Parameter {
+                ident,
+                kind,
+                named_in,
+            } = parameter;
+            if kind.is_skipped_by_default()
+                || named_in.contains(&Place::Key)
+                || named_in.contains(&Place::Skip)
+            {
+                continue;
+            }
+            let place = if named_in.contains(&Place::Tag) {
+                "in a tag, but not in the cache key"
+            } else {
+                "not in the cache key"
+            };
+            errors.push(
+                ident.span(),
+                format_args!(
+                    "{} `{ident}` is {place}, so calls with different `{ident}` \
+                     would share an entry",
+                    kind.noun()
+                ),
+                format_args!(
+                    "add `<{ident}>` to the key, or say that it does not matter: `skip({ident})`"
+                ),
+            );
+        }
+    }
+
+    fn find(&mut self, name: &str) -> Option<&mut Parameter> {
+        let name = name.strip_prefix("r#").unwrap_or(name);
+        self.known
+            .iter_mut()
+            .find(|parameter| parameter.ident.unraw() == name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.known
+            .iter()
+            .filter(|parameter| parameter.kind != Kind::SelfType)
+            .map(|parameter| parameter.ident.to_string())
+            .collect()
+    }
+
+    /// Counts the parameter with the nearest name as named, so that a misspelt name is one error.
+    fn count_nearest(&mut self, name: &str, place: Place) {
+        let nearest = nearest(name, &self.names()).map(str::to_owned);
+        match nearest.and_then(|nearest| self.find(&nearest)) {
+            Some(parameter) => parameter.named_in.push(place),
+            None => self.in_doubt = true,
+        }
+    }
+}
+
+const NAME_THE_PARAMETER: &str = "name the parameter and take it apart in the body";
+
+/// Whether `#[async_trait]` gave this name, to a parameter whose name is a pattern.
+fn is_positional(ident: &Ident) -> bool {
+    let name = ident.to_string();
+    let position = name.strip_prefix("__arg");
+    position.is_some_and(|position| position.parse::<u32>().is_ok())
+}
+
+/// The variables that a pattern makes.
+fn bindings(pattern: &Pat) -> Vec<Ident> {
+    struct Bindings(Vec<Ident>);
+    impl VisitMut for Bindings {
+        fn visit_pat_ident_mut(&mut self, binding: &mut PatIdent) {
+            // Alternatives, `A(x) | B(x)`, bind the same names.
+            if !self.0.contains(&binding.ident) {
+                self.0.push(binding.ident.clone());
+            }
+            visit_mut::visit_pat_ident_mut(self, binding);
+        }
+    }
+    let mut bindings = Bindings(Vec::new());
+    bindings.visit_pat_mut(&mut pattern.clone());
+    bindings.0
+}
+
+/// The variables that an expression reads, also within macros.
+fn variables(expr: &Expr) -> Vec<Ident> {
+    struct Variables(Vec<Ident>);
+    impl Variables {
+        fn add_tokens(&mut self, tokens: TokenStream) {
+            let mut after_dot = false;
+            for token in tokens {
+                match &token {
+                    TokenTree::Ident(ident) if !after_dot => self.0.push(ident.clone()),
+                    TokenTree::Group(group) => self.add_tokens(group.stream()),
+                    _ => {}
+                }
+                after_dot = matches!(token, TokenTree::Punct(punct) if punct.as_char() == '.');
+            }
+        }
+    }
+    impl VisitMut for Variables {
+        fn visit_expr_path_mut(&mut self, path: &mut ExprPath) {
+            self.0.extend(path.path.get_ident().cloned());
+        }
+
+        fn visit_macro_mut(&mut self, invocation: &mut Macro) {
+            self.add_tokens(invocation.tokens.clone());
+        }
+    }
+    let mut variables = Variables(Vec::new());
+    variables.visit_expr_mut(&mut expr.clone());
+    variables.0
+}
+
+fn is_impl_trait(ty: &Type) -> bool {
+    match ungrouped(ty) {
+        Type::ImplTrait(_) => true,
+        Type::Reference(reference) => is_impl_trait(&reference.elem),
+        _ => false,
+    }
+}
