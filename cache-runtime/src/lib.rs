@@ -137,14 +137,14 @@ pub mod __private {
     pub use crate::call::future::{Returned, future_of, returned_future};
     pub use crate::call::invalidate::InvalidateCall;
     pub use crate::call::load::Keep;
+    pub use crate::call::return_type::{
+        ReturnType, ReturnsNone, cacheable_shape, return_failure, return_shape, returns_none,
+    };
     pub use crate::call::site::CallSite;
     use crate::core::Core;
     pub use crate::key::{Name, Parts, RenderedPart, TypeName, checked_part, part, tag};
     pub use crate::registry::{Node, Registered};
     pub use crate::tier::shared::{decode_entry, encode_entry};
-    pub use crate::value::{
-        ReturnType, ReturnsNone, cacheable_shape, return_failure, return_shape, returns_none,
-    };
 
     use crate::AsCache;
     use crate::key::Key;

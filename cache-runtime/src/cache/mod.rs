@@ -20,6 +20,7 @@ pub use self::stats::{SiteStats, Stats};
 use crate::call::load::{Keep, Request};
 use crate::call::repeat;
 use crate::call::scope;
+use crate::call::shape::ResultOf;
 use crate::clock;
 use crate::codec::{Codec, Reason};
 use crate::core::Core;
@@ -28,7 +29,7 @@ use crate::health::Health;
 use crate::key::Key;
 use crate::observe::{Event, NotFilled};
 use crate::tier::{Encoded, Filling, Found, Storable, Store as _};
-use crate::value::{CacheValue, Outcome, ResultOf, SharedValue};
+use crate::value::{CacheValue, Outcome, SharedValue};
 
 /// A cache: the store behind annotated functions, and the same by hand.
 ///

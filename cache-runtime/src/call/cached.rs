@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::load::{Keep, Request};
 use super::scope;
+use super::shape::Shape;
 use super::site::CallSite;
 use crate::codec::Codec;
 use crate::core::Core;
 use crate::key::{Name, Names, Parts};
-use crate::value::{CacheValue, Shape};
+use crate::value::CacheValue;
 
 /// A call of a `#[cached]` function, before its body runs.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::future::Ready;
 use std::marker::PhantomData;
 use std::pin::Pin;
 
-use crate::value::ReturnType;
+use super::return_type::ReturnType;
 
 /// What the body makes. Called here, it may move out of what it captures, and so
 /// give out what it reborrows.

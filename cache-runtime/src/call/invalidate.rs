@@ -25,10 +25,10 @@ use std::time::Duration;
 use super::due::Due;
 use super::fence::Fence;
 use super::scope;
+use super::shape::{Shape, View};
 use crate::core::Core;
 use crate::error::Error;
 use crate::key::{CacheTag, Key, Name, Names, Parts};
-use crate::value::{Shape, View};
 
 /// A call of a `#[cache_invalidate]` function, before its body runs.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::scope;
+use super::shape::{Shape, to_return};
 use super::site::CallSite;
 use crate::clock;
 use crate::codec::{Codec, Reason};
@@ -31,7 +32,7 @@ use crate::tier::{
     Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Storable,
     Store as _, loads_elsewhere,
 };
-use crate::value::{CacheValue, Outcome, Shape, SharedValue, outcome, to_return};
+use crate::value::{CacheValue, Outcome, SharedValue, outcome};
 
 /// The pause between two looks at another process's lease: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);

@@ -9,7 +9,8 @@
 //!
 //! In reading order: [`cached`] and [`load`] are a cached call; [`invalidate`] is an invalidation,
 //! with its [`fence`], the names that are [`due`], and their [`repeat`]ed invalidation;
-//! [`after_commit`] holds what is due in a [`scope`].
+//! [`after_commit`] holds what is due in a [`scope`]. What is known of a function at compile time is
+//! its [`site`], and, by trait, its [`return_type`] and the [`shape`] of that.
 
 pub(crate) mod after_commit;
 pub(crate) mod cached;
@@ -19,5 +20,7 @@ pub(crate) mod future;
 pub(crate) mod invalidate;
 pub(crate) mod load;
 pub(crate) mod repeat;
+pub(crate) mod return_type;
 pub(crate) mod scope;
+pub(crate) mod shape;
 pub(crate) mod site;

@@ -1,0 +1,295 @@
+//! How a return type holds the value that is cached.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::value::{CacheValue, Outcome, SharedValue};
+
+/// A returned value, borrowed, as the cache sees it.
+#[derive(Debug)]
+pub enum View<'a, V> {
+    /// A value.
+    Value(&'a V),
+    /// A `None`.
+    None,
+    /// An error: neither cached nor shared.
+    Error,
+}
+
+/// How a return type holds the value that is cached.
+pub trait Shape: Sized {
+    /// The shape, which holds nothing.
+    const NEW: Self;
+    /// The return type.
+    type Return;
+    /// The part of it that is cached.
+    type Value;
+    /// A hit that was found and not returned yet.
+    type Hit;
+
+    /// Borrows the cached part of a returned value.
+    fn view(returned: &Self::Return) -> View<'_, Self::Value>;
+    /// Takes the cached part out of a returned value.
+    ///
+    /// # Errors
+    ///
+    /// The returned value, unchanged, if it is an error.
+    fn into_outcome(returned: Self::Return) -> Result<Outcome<Self::Value>, Self::Return>;
+    /// The return value that holds this value.
+    fn from_value(value: Self::Value) -> Self::Return;
+    /// The return value that holds a `None`, or `None` if the return type cannot hold one.
+    fn from_none() -> Option<Self::Return>;
+
+    /// A copy of the value for the cache and for other callers.
+    fn share(value: &Self::Value) -> SharedValue
+    where
+        Self::Value: CacheValue;
+    /// A hit, if the shared outcome is of this type.
+    fn hit(shared: SharedValue) -> Option<Self::Hit>
+    where
+        Self::Value: 'static;
+    /// The return value that holds this hit.
+    fn from_hit(hit: Self::Hit) -> Option<Self::Return>
+    where
+        Self::Value: CacheValue;
+}
+
+pub(crate) fn to_return<S: Shape>(outcome: Outcome<S::Value>) -> Option<S::Return> {
+    match outcome {
+        Outcome::Value(value) => Some(S::from_value(value)),
+        Outcome::None => S::from_none(),
+    }
+}
+
+/// `Result<Option<T>, E>`: the value is in `Ok(Some)`, and `Ok(None)` is a `None`.
+#[derive(Debug)]
+pub struct ResultOption<T, E>(pub(super) PhantomData<fn() -> (T, E)>);
+
+/// `Result<T, E>`: the value is in `Ok`.
+#[derive(Debug)]
+pub struct ResultOf<T, E>(pub(super) PhantomData<fn() -> (T, E)>);
+
+/// `Option<T>`: the value is in `Some`.
+#[derive(Debug)]
+pub struct OptionOf<T>(pub(super) PhantomData<fn() -> T>);
+
+/// Any other type: the return value is the cached value.
+#[derive(Debug)]
+pub struct Plain<T>(pub(super) PhantomData<fn() -> T>);
+
+/// The rest of a shape whose value may be any cacheable type.
+macro_rules! any_value {
+    () => {
+        const NEW: Self = Self(PhantomData);
+        /// The shared outcome. Its type has been checked.
+        type Hit = SharedValue;
+
+        fn share(value: &Self::Value) -> SharedValue
+        where
+            Self::Value: CacheValue,
+        {
+            Arc::new(Outcome::Value(value.clone()))
+        }
+
+        #[inline]
+        fn hit(shared: SharedValue) -> Option<SharedValue>
+        where
+            Self::Value: 'static,
+        {
+            let any: &dyn Any = &*shared;
+            let fits = match any.downcast_ref::<Outcome<Self::Value>>() {
+                Some(Outcome::Value(_)) => true,
+                Some(Outcome::None) => Self::from_none().is_some(),
+                // It may be of the second form. Then this counts as a miss here, and the look
+                // on the way of a miss finds it.
+                None => false,
+            };
+            fits.then_some(shared)
+        }
+
+        #[inline(always)]
+        fn from_hit(shared: SharedValue) -> Option<Self::Return>
+        where
+            Self::Value: CacheValue,
+        {
+            let any: &dyn Any = &*shared;
+            match any.downcast_ref::<Outcome<Self::Value>>()? {
+                // Cloned straight into the return value, so that it is not moved again.
+                Outcome::Value(value) => Some(Self::from_value(value.clone())),
+                Outcome::None => Self::from_none(),
+            }
+        }
+    };
+}
+
+/// A shape whose value is visibly an `Arc` in the function's signature.
+#[derive(Debug)]
+pub struct OfArc<S>(pub(super) PhantomData<fn() -> S>);
+
+impl<S, T> OfArc<S>
+where
+    S: Shape<Value = Arc<T>>,
+    T: Any + Send + Sync,
+{
+    #[cold]
+    fn hit_of_other_form(any: Arc<dyn Any + Send + Sync>) -> Option<Outcome<Arc<T>>> {
+        match any.downcast_ref::<Outcome<Arc<T>>>()? {
+            Outcome::Value(value) => Some(Outcome::Value(value.clone())),
+            Outcome::None => S::from_none().is_some().then_some(Outcome::None),
+        }
+    }
+}
+
+impl<S, T> Shape for OfArc<S>
+where
+    S: Shape<Value = Arc<T>>,
+    T: Any + Send + Sync,
+{
+    const NEW: Self = Self(PhantomData);
+    type Return = S::Return;
+    type Value = Arc<T>;
+    type Hit = Outcome<Arc<T>>;
+
+    fn view(returned: &S::Return) -> View<'_, Arc<T>> {
+        S::view(returned)
+    }
+
+    fn into_outcome(returned: S::Return) -> Result<Outcome<Arc<T>>, S::Return> {
+        S::into_outcome(returned)
+    }
+
+    fn from_value(value: Arc<T>) -> S::Return {
+        S::from_value(value)
+    }
+
+    fn from_none() -> Option<S::Return> {
+        S::from_none()
+    }
+
+    fn share(value: &Arc<T>) -> SharedValue {
+        value.clone()
+    }
+
+    #[expect(
+        clippy::inline_always,
+        reason = "the common form is one type check; other forms have a cold function"
+    )]
+    #[inline(always)]
+    fn hit(shared: SharedValue) -> Option<Outcome<Arc<T>>> {
+        let any: Arc<dyn Any + Send + Sync> = shared;
+        match any.downcast::<T>() {
+            Ok(value) => Some(Outcome::Value(value)),
+            Err(any) => Self::hit_of_other_form(any),
+        }
+    }
+
+    fn from_hit(hit: Outcome<Arc<T>>) -> Option<S::Return> {
+        match hit {
+            Outcome::Value(value) => Some(S::from_value(value)),
+            Outcome::None => S::from_none(),
+        }
+    }
+}
+
+impl<T, E> Shape for ResultOption<T, E> {
+    type Return = Result<Option<T>, E>;
+    type Value = T;
+    any_value!();
+
+    fn view(returned: &Self::Return) -> View<'_, T> {
+        match returned {
+            Ok(Some(value)) => View::Value(value),
+            Ok(None) => View::None,
+            Err(_) => View::Error,
+        }
+    }
+
+    fn into_outcome(returned: Self::Return) -> Result<Outcome<T>, Self::Return> {
+        match returned {
+            Ok(Some(value)) => Ok(Outcome::Value(value)),
+            Ok(None) => Ok(Outcome::None),
+            Err(error) => Err(Err(error)),
+        }
+    }
+
+    fn from_value(value: T) -> Self::Return {
+        Ok(Some(value))
+    }
+
+    fn from_none() -> Option<Self::Return> {
+        Some(Ok(None))
+    }
+}
+
+impl<T, E> Shape for ResultOf<T, E> {
+    type Return = Result<T, E>;
+    type Value = T;
+    any_value!();
+
+    fn view(returned: &Self::Return) -> View<'_, T> {
+        match returned {
+            Ok(value) => View::Value(value),
+            Err(_) => View::Error,
+        }
+    }
+
+    fn into_outcome(returned: Self::Return) -> Result<Outcome<T>, Self::Return> {
+        returned.map(Outcome::Value).map_err(Err)
+    }
+
+    fn from_value(value: T) -> Self::Return {
+        Ok(value)
+    }
+
+    fn from_none() -> Option<Self::Return> {
+        None
+    }
+}
+
+impl<T> Shape for OptionOf<T> {
+    type Return = Option<T>;
+    type Value = T;
+    any_value!();
+
+    fn view(returned: &Self::Return) -> View<'_, T> {
+        match returned {
+            Some(value) => View::Value(value),
+            None => View::None,
+        }
+    }
+
+    fn into_outcome(returned: Self::Return) -> Result<Outcome<T>, Self::Return> {
+        Ok(returned.map_or(Outcome::None, Outcome::Value))
+    }
+
+    fn from_value(value: T) -> Self::Return {
+        Some(value)
+    }
+
+    fn from_none() -> Option<Self::Return> {
+        Some(None)
+    }
+}
+
+impl<T> Shape for Plain<T> {
+    type Return = T;
+    type Value = T;
+    any_value!();
+
+    fn view(returned: &T) -> View<'_, T> {
+        View::Value(returned)
+    }
+
+    fn into_outcome(returned: T) -> Result<Outcome<T>, T> {
+        Ok(Outcome::Value(returned))
+    }
+
+    fn from_value(value: T) -> T {
+        value
+    }
+
+    fn from_none() -> Option<T> {
+        None
+    }
+}
