@@ -11,8 +11,8 @@ use super::due::Due;
 use super::scope::OpenScope;
 
 /// Runs a future that ends with a commit. The names that annotated functions and
-/// [`Cache::invalidate`] invalidate within it are invalidated once, when the future has ended and
-/// before its output is returned.
+/// [`Cache::invalidate`](crate::Cache::invalidate) invalidate within it are invalidated once, when
+/// the future has ended and before its output is returned.
 ///
 /// An update inside a transaction becomes visible to others when the transaction commits. If its
 /// names were invalidated before that, at the end of the function, a caller that reads in between

@@ -39,7 +39,7 @@ pub fn future_of<F>(body: impl FnOnce() -> F) -> F {
     message = "`{Self}` is not a boxed future",
     label = "the function is not `async`, so it has to return a future",
     note = "write `async fn`, or return `impl Future<Output = …>` or `Pin<Box<dyn Future<Output = …>>>`",
-    note = "a boxed future may be `Send`, but not `Sync`: what waits for a server is not"
+    note = "a boxed future may be `Send`, but not `Sync`: a future that waits for a server is not `Sync`"
 )]
 pub trait BoxedFuture: Future {}
 
@@ -53,8 +53,8 @@ macro_rules! boxed_future {
 boxed_future!();
 boxed_future!(+ Send);
 
-/// Finds by trait whether `F` is a boxed future: `(&&Returned::<F>::NEW).future()` is a [`Boxed`]
-/// or a [`NotBoxed`]. It works as [`ReturnType`] does.
+/// Finds by trait whether `F` is a boxed future: `(&&Returned::<F>::NEW).future()` is then a
+/// `Boxed`, and else a `NotBoxed`. It works as [`ReturnType`] does.
 #[derive(Debug)]
 pub struct Returned<F>(PhantomData<fn() -> F>);
 
@@ -69,7 +69,7 @@ pub mod returned_future {
 
     /// Is found where `F` is a boxed future.
     pub trait IsBoxed {
-        /// A [`Boxed`].
+        /// A `Boxed`.
         type Future;
         /// Returns it.
         fn future(&self) -> Self::Future;
