@@ -81,7 +81,7 @@ impl CacheBuilder {
     /// |---|---|---|
     /// | `CACHE_URL`, else `VALKEY_URL`, else `REDIS_URL` | [`url`](Self::url) | `redis://localhost` |
     /// | `CACHE_NAMESPACE` | [`namespace`](Self::namespace) | `shop` |
-    /// | `CACHE_DEFAULT_TTL` | [`default_ttl`](Self::default_ttl) | `90`, `90s`, `1h30m` |
+    /// | `CACHE_DEFAULT_TTL` | [`default_ttl`](Self::default_ttl) | `90` (seconds), `90s`, `1h30m` |
     ///
     /// # Errors
     ///
@@ -329,8 +329,9 @@ impl CacheBuilder {
     /// A hit costs more with a listener, because its key is written out for the event.
     ///
     /// The listener runs inside the call or the background task that causes the event, so it
-    /// should return soon. The cache holds no lock meanwhile: the listener may call the cache, and
-    /// then gets the events of that call too.
+    /// should return soon. Several threads may call it at once. The cache holds no lock meanwhile, so
+    /// the listener may call the cache, and then gets the events of that call too. It must not own
+    /// a [`Cache`] that it listens to: that cache would never be dropped.
     ///
     /// # Panics
     ///

@@ -112,8 +112,8 @@ impl Cache {
     ///
     /// # Cancellation
     ///
-    /// If this future is dropped, or `load` panics, a caller that waits for this load runs its own
-    /// `load` for all of them.
+    /// If this future is dropped, or `load` panics, one of the callers that wait for this load runs
+    /// its own `load` for all of them.
     ///
     /// # Concurrent calls
     ///
@@ -442,7 +442,8 @@ impl Cache {
     /// Checks that the server can be reached, read and written. Call it at start-up if a program
     /// should not run without its cache. A cache without a server always passes.
     ///
-    /// It makes an attempt to connect if there is no connection, however recently one failed.
+    /// Without a connection, it tries to connect, for up to
+    /// [`connect_timeout`](CacheBuilder::connect_timeout), however recently an attempt has failed.
     ///
     /// # Errors
     ///

@@ -91,7 +91,7 @@ pub(crate) const FIRST_CHUNK: usize = 16;
 /// The most chunks that there are.
 pub(crate) const CHUNKS: usize = 23;
 
-/// How many places all chunks have.
+/// How many counters all chunks have together.
 const MAX_PLACES: usize = FIRST_CHUNK * ((1 << CHUNKS) - 1);
 
 /// The chunk in which the counters of a call site are, and their offset in it, in one number. It is

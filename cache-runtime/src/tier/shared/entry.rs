@@ -116,8 +116,8 @@ pub(crate) struct Entry {
 /// Readers of one batch share a decoded value; the last takes it without a clone.
 pub(crate) type SharedDecode = Arc<OnceLock<SharedValue>>;
 
-/// The fields of a header that readers use. No reader uses the others yet: when the entry was
-/// created, its ttl, and what its load cost.
+/// The fields of a header that readers use. The others (when the entry was created, its ttl, and how
+/// long its load took) are for people with `redis-cli`, and for early refresh.
 #[derive(Debug)]
 pub(crate) struct DecodedHeader {
     /// The form of the payload.
