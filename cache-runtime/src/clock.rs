@@ -4,22 +4,27 @@ use std::time::Duration;
 
 use crate::unique;
 
-/// Longer than any process or server runs, and short enough for every clock to add.
+/// A hundred years: longer than any process or server runs, and short enough to be added to any
+/// moment without overflow.
 pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// A moment, as the local tier keeps it: milliseconds on a clock that only this process reads.
+/// A moment, as the local tier keeps it: milliseconds of this machine's monotonic clock. It means
+/// nothing to other machines, nor after a restart.
 pub(crate) type Moment = u64;
 
-/// Now: at once to within [`LAG`], and to the millisecond where that matters.
+/// The present, read from a clock that is fast and coarse. The precise clock is read only for a
+/// comparison with a moment that is no more than [`LAG`] later.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
+    /// What the coarse clock shows. The present is at most [`LAG`] later.
     at_least: Moment,
-    /// In tests.
+    /// True in tests that choose the present: `at_least` is then exact.
     fixed: bool,
 }
 
-/// The coarse clock is behind by a tick of the system, which is 1 to 10 ms, and by more where
-/// a hypervisor keeps the processor that ticks waiting.
+/// The longest, in milliseconds, that the coarse clock is taken to be behind. It is behind by up to
+/// one tick of the system, 1 to 10 ms, and by more while a hypervisor does not run the processor
+/// that counts the ticks.
 const LAG: Moment = 250;
 
 impl Now {
@@ -48,22 +53,23 @@ impl Now {
     }
 }
 
-/// When what is stored now stops being served.
+/// The moment from which an entry that is stored now is not served any more.
 pub(crate) fn expiry(ttl: Duration) -> Moment {
     system::precise() + millis(ttl.min(FOREVER))
 }
 
-/// How long it is until `moment`.
+/// The time until `moment`; zero if it has passed.
 pub(crate) fn until(moment: Moment) -> Duration {
     Duration::from_millis(moment.saturating_sub(system::precise()))
 }
 
-/// Whole milliseconds.
+/// A duration in whole milliseconds, rounded down.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The coarse clock is what the kernel noted at its last tick; to read it takes a third of the time.
+/// The coarse clock shows the time of the kernel's last tick. Reading it takes a third of the time
+/// that the precise one takes.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
     use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -99,9 +105,9 @@ mod system {
     }
 }
 
-/// Runs `future` for at most `limit`; `None` if it did not end.
+/// Runs `future` for at most `limit`; `None` if it did not end in that time.
 ///
-/// Outside of a Tokio runtime there is no timer, so there the limit does not hold.
+/// Outside of a Tokio runtime there is no timer, so the future runs without a limit.
 pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     if tokio::runtime::Handle::try_current().is_ok() {
         tokio::time::timeout(limit, future).await.ok()
@@ -110,21 +116,22 @@ pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) 
     }
 }
 
-/// Pauses. Outside of a Tokio runtime there is no timer, and no pause.
+/// Pauses. Outside of a Tokio runtime there is no timer, so this returns at once.
 pub(crate) async fn pause(length: Duration) {
     if tokio::runtime::Handle::try_current().is_ok() {
         tokio::time::sleep(length).await;
     }
 }
 
-/// Shortens `ttl` by a random part of `jitter`, so that it stays the upper bound.
+/// Shortens `ttl` at random, by up to `jitter` times its length, but to no less than 1 ms.
 pub(crate) fn jittered(ttl: Duration, jitter: f64) -> Duration {
     ttl.min(FOREVER)
         .mul_f64(1.0 - jitter * unique::fraction())
         .max(Duration::from_millis(1))
 }
 
-/// A pause of `base`, give or take a half, so that processes do not poll in step.
+/// A random pause from half of `base` to one and a half of it, so that processes do not poll in
+/// step.
 pub(crate) fn around(base: Duration) -> Duration {
     base.mul_f64(0.5 + unique::fraction())
 }
@@ -139,7 +146,8 @@ mod tests {
         let expiry = expiry(ttl);
         let stored = std::time::Instant::now();
         loop {
-            // In this order: we may be stopped between the two looks at a clock.
+            // The age is read first: the thread may be stopped between the two readings, and an age
+            // that is too small proves nothing wrong.
             let age = stored.elapsed();
             let served = Now::read().is_before(expiry);
             assert!(age < ttl || !served, "served after {age:?}");

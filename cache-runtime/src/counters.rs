@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::call::site::{CHUNKS, CallSite, FIRST_CHUNK, MANUAL, Place};
+use crate::call::site::{BY_HAND, CHUNKS, CallSite, FIRST_CHUNK, Place};
 
 /// So many stripes there are; the last is shared.
 const STRIPES: usize = 32;
@@ -72,12 +72,12 @@ impl CounterTable {
         }
     }
 
-    /// The counters of `site`, or those of the manual API.
+    /// The counters of `site`, or those of the API by hand.
     #[expect(clippy::inline_always, reason = "most of it happens only once")]
     #[inline(always)]
     pub(crate) fn of(&self, site: Option<&'static CallSite>) -> Counters<'_> {
         let stripe = Stripe::mine();
-        let place = site.map_or(MANUAL, CallSite::place);
+        let place = site.map_or(BY_HAND, CallSite::place);
         let tallies = self.stripes[stripe][place.chunk()].get_or_init(|| new_chunk(place));
         Counters {
             tally: &tallies[place.offset()],
@@ -160,7 +160,7 @@ mod tests {
                     }
                 });
             }
-            let hits = table.sum(MANUAL).hits;
+            let hits = table.sum(BY_HAND).hits;
             assert_eq!(hits, 2 * 1000 * (STRIPES as u64 + 8));
         }
     }

@@ -1,11 +1,10 @@
-//! Mechanisms, taken away one at a time: how the project's own tests show that
-//! they would notice.
+//! Lets the project's own tests take mechanisms away, one at a time, to show that they notice.
 //!
-//! Not for programs: without the feature `sabotage`, which nothing but those tests
-//! turns on, each mechanism is always in place and asking for it costs nothing.
+//! Programs do not use this. Only those tests enable the feature `sabotage`. Without it, each
+//! mechanism is always in place, and the question whether it is costs nothing.
 //!
-//! A mechanism asks with one `if sabotage::keeps(Rule::…)`, and never on the way of
-//! a hit of the local tier.
+//! A mechanism asks with one `if sabotage::keeps(Rule::…)`, or through a function below that
+//! chooses between it and the wrong alternative. A hit of the local tier asks nothing.
 
 #![cfg_attr(not(feature = "sabotage"), allow(dead_code, unreachable_pub))]
 
@@ -14,56 +13,56 @@ use std::time::Duration;
 use crate::clock;
 use crate::error::Error;
 
-/// A mechanism that keeps a promise.
+/// A mechanism that keeps a promise, as the rule that it follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Rule {
-    /// A fill replaces the lease it was loaded under, and nothing else.
+    /// A fill replaces only the lease that its load was given.
     CompareAndFill,
-    /// The tags' versions are read before the load begins, not after it.
+    /// The tags' versions are read before the load begins, not after it ends.
     VersionsBeforeLoad,
-    /// An absent version is no valid one.
+    /// An entry is not served if the version of one of its tags is absent.
     AbsentVersion,
-    /// A version starts at a random number, so that one drawn again is another.
+    /// A version starts at a random number, so that a lost version does not come back.
     RandomVersion,
     /// An entry is served only through the server it was written to.
     Epoch,
-    /// A load under way is shared only by those who saw what its leader saw.
+    /// A caller boards a load under way only with the evidence that its leader has.
     Boarding,
-    /// A leader that is dropped hands its flight on.
+    /// A leader that is dropped hands its flight to a waiter.
     HandOver,
-    /// Nobody waits for another caller's load for ever.
+    /// A waiter waits for another caller's load only up to a limit.
     WaiterBound,
     /// Every request to the server has a deadline.
     Deadline,
-    /// A connection that failed is dropped, and another is made.
+    /// A connection that failed is dropped, and a new one is made.
     Reconnect,
     /// A failure of the cache is a miss.
     Degrade,
-    /// A version that cannot be counted up, for want of memory, is removed.
+    /// A version that cannot be counted up, because the server has no memory left, is removed.
     UnlinkWhenFull,
-    /// An update that is dropped or panics is followed by its invalidation all the same.
+    /// An update that is dropped or panics is invalidated too.
     RunOnDrop,
-    /// After an update of unknown outcome, another invalidation follows some time later.
+    /// After an update of unknown outcome, the invalidation is repeated some time later.
     SecondInvalidation,
-    /// While an update with a fence is under way, nothing that it changes is stored.
+    /// While a fence stands around a name, nothing is stored under that name.
     Fence,
     /// Within `after_commit`, invalidations are held until the scope ends.
     AfterCommit,
-    /// An invalidation that failed is kept, and replayed.
+    /// An invalidation that failed is kept in the journal, and replayed.
     Journal,
-    /// More than the journal holds is followed by clearing the namespace.
+    /// If more invalidations fail than the journal holds, the namespace is cleared.
     Overflow,
-    /// What is in the journal is not served by this process.
+    /// This process serves no entry of a name that is in the journal.
     Distrust,
-    /// Names that the server refuses to invalidate are published to other processes.
+    /// Names that the server refuses to invalidate are announced to other processes.
     Publish,
     /// While the server is away, calls do not touch the network.
     Breaker,
 }
 
 impl Rule {
-    /// Every rule, in order.
+    /// Every rule, in the order of their bits.
     pub const ALL: [Self; 21] = [
         Self::CompareAndFill,
         Self::VersionsBeforeLoad,
@@ -95,13 +94,14 @@ pub use self::taken_away::{Guard, without};
 #[cfg(feature = "sabotage")]
 pub(crate) use self::taken_away::keeps;
 
-/// Whether this mechanism is in place: always.
+/// Whether this mechanism is in place. Without the feature `sabotage`, it always is.
 #[cfg(not(feature = "sabotage"))]
 pub(crate) const fn keeps(_: Rule) -> bool {
     true
 }
 
-/// The basis that a filled entry gets: that from before its load.
+/// The basis of an entry that is filled: the one from before its load. Wrong alternative: one that
+/// is read after the load.
 pub(crate) fn basis_of_fill<B: Clone>(before_load: &B, after_load: impl FnOnce() -> B) -> B {
     if keeps(Rule::VersionsBeforeLoad) {
         before_load.clone()
@@ -110,7 +110,8 @@ pub(crate) fn basis_of_fill<B: Clone>(before_load: &B, after_load: impl FnOnce()
     }
 }
 
-/// The script that fills a slot: one that replaces the lease only.
+/// The script that fills a slot: it replaces the lease only. Wrong alternative: it replaces
+/// anything.
 pub(crate) fn fill_script(compare_and_fill: &'static str) -> &'static str {
     if keeps(Rule::CompareAndFill) {
         compare_and_fill
@@ -119,7 +120,8 @@ pub(crate) fn fill_script(compare_and_fill: &'static str) -> &'static str {
     }
 }
 
-/// The script that moves a version on: one that removes it where it cannot be counted up.
+/// The script that counts a version up: it removes a version that it cannot count up. Wrong
+/// alternative: it fails there.
 pub(crate) fn bump_script(bump_or_unlink: &'static str) -> &'static str {
     if keeps(Rule::UnlinkWhenFull) {
         bump_or_unlink
@@ -128,7 +130,7 @@ pub(crate) fn bump_script(bump_or_unlink: &'static str) -> &'static str {
     }
 }
 
-/// The first version of a tag: a random one.
+/// The first version of a tag: a random number. Wrong alternative: always 1.
 pub(crate) fn first_version(random: u64) -> u64 {
     if keeps(Rule::RandomVersion) {
         random
@@ -137,15 +139,15 @@ pub(crate) fn first_version(random: u64) -> u64 {
     }
 }
 
-/// A failure of the cache: it is a miss.
+/// What a failure of the cache does to a call: the call is a miss. Wrong alternative: it panics.
 pub(crate) fn degrade(error: &Error) {
     assert!(keeps(Rule::Degrade), "{error}");
 }
 
-/// For how long a waiter waits: up to a bound.
-pub(crate) fn wait_limit(bound: Duration) -> Duration {
+/// The longest that a waiter waits. Wrong alternative: for ever.
+pub(crate) fn wait_limit(limit: Duration) -> Duration {
     if keeps(Rule::WaiterBound) {
-        bound
+        limit
     } else {
         clock::FOREVER
     }
@@ -157,17 +159,17 @@ mod taken_away {
 
     use super::Rule;
 
-    /// One bit for each rule that is taken away, in the whole process.
-    static BROKEN: AtomicU32 = AtomicU32::new(0);
+    /// The rules that are taken away from this process, one bit each.
+    static TAKEN_AWAY: AtomicU32 = AtomicU32::new(0);
 
     fn bit(rule: Rule) -> u32 {
         1 << rule as u8
     }
 
-    /// Takes a mechanism away, from all caches of this process, until the guard is dropped.
+    /// Takes a mechanism away from all caches of this process, until the guard is dropped.
     #[must_use = "the mechanism is back once the guard is dropped"]
     pub fn without(rule: Rule) -> Guard {
-        BROKEN.fetch_or(bit(rule), SeqCst);
+        TAKEN_AWAY.fetch_or(bit(rule), SeqCst);
         Guard(rule)
     }
 
@@ -177,13 +179,13 @@ mod taken_away {
 
     impl Drop for Guard {
         fn drop(&mut self) {
-            BROKEN.fetch_and(!bit(self.0), SeqCst);
+            TAKEN_AWAY.fetch_and(!bit(self.0), SeqCst);
         }
     }
 
     /// Whether this mechanism is in place.
     pub(crate) fn keeps(rule: Rule) -> bool {
-        BROKEN.load(SeqCst) & bit(rule) == 0
+        TAKEN_AWAY.load(SeqCst) & bit(rule) == 0
     }
 
     #[cfg(test)]
@@ -191,8 +193,8 @@ mod taken_away {
         use super::*;
 
         #[test]
-        fn a_rule_is_away_for_as_long_as_its_guard() {
-            // One that no other test of this binary depends on.
+        fn a_rule_is_taken_away_while_its_guard_lives() {
+            // No other test of this binary depends on the last rule.
             let rule = Rule::ALL[Rule::ALL.len() - 1];
             assert!(keeps(rule));
             let guard = without(rule);

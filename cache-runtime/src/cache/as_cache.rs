@@ -1,13 +1,13 @@
-//! What `cache = …` takes.
+//! What the option `cache = …` takes.
 
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use super::Cache;
 
-/// What `cache = …` takes: a [`Cache`], or what leads to one.
+/// A value that the option `cache = …` takes: a [`Cache`], or a value that holds or points to one.
 ///
-/// Implement it for what carries the cache of your application around.
+/// Implement it for the type in which your application carries its cache.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -30,7 +30,7 @@ use super::Cache;
     note = "`cache = …` takes a `Cache`, a reference to one, or an `Arc` or `LazyLock` of one"
 )]
 pub trait AsCache {
-    /// Leads to it.
+    /// The cache that the annotated function uses.
     fn as_cache(&self) -> &Cache;
 }
 
@@ -41,7 +41,7 @@ impl AsCache for Cache {
     }
 }
 
-macro_rules! leads_to_a_cache {
+macro_rules! as_the_cache_behind {
     ($($pointer:ty),*) => {$(
         #[diagnostic::do_not_recommend]
         impl<C: AsCache + ?Sized> AsCache for $pointer {
@@ -52,7 +52,7 @@ macro_rules! leads_to_a_cache {
     )*};
 }
 
-leads_to_a_cache!(&C, &mut C, Box<C>, Rc<C>, Arc<C>);
+as_the_cache_behind!(&C, &mut C, Box<C>, Rc<C>, Arc<C>);
 
 #[diagnostic::do_not_recommend]
 impl<C: AsCache> AsCache for LazyLock<C> {

@@ -1,4 +1,4 @@
-//! Where a cache's settings come from: the builder, or the environment.
+//! The builder of a cache, whose settings come from its methods or from the environment.
 
 use std::env::{self, VarError};
 use std::sync::Arc;
@@ -17,7 +17,10 @@ use crate::tier::local::Local;
 use crate::tier::shared::{Limits, Shared};
 use crate::unsettled::Unsettled;
 
-/// Builds a [`Cache`]. Nothing here touches the network.
+/// Builds a [`Cache`] from its settings. No method here touches the network.
+///
+/// Each method replaces the setting's earlier value, and [`build`](Self::build) checks all of
+/// them. A duration of more than 100 years counts as 100 years.
 ///
 /// ```
 /// use std::time::Duration;
@@ -72,17 +75,19 @@ impl Default for CacheBuilder {
 }
 
 impl CacheBuilder {
-    /// A builder with the settings of the environment, for those that are set.
+    /// A builder with the settings that the environment has, and defaults for all others. An
+    /// empty variable counts as not set.
     ///
     /// | variable | sets | for example |
     /// |---|---|---|
     /// | `CACHE_URL`, else `VALKEY_URL`, else `REDIS_URL` | [`url`](Self::url) | `redis://localhost` |
     /// | `CACHE_NAMESPACE` | [`namespace`](Self::namespace) | `shop` |
-    /// | `CACHE_DEFAULT_TTL` | [`default_ttl`](Self::default_ttl) | `90`, `90s`, `1h30m` |
+    /// | `CACHE_DEFAULT_TTL` | [`default_ttl`](Self::default_ttl) | `90` (seconds), `90s`, `1h30m` |
     ///
     /// # Errors
     ///
-    /// If a variable holds what it must not. The error names it.
+    /// If a variable holds an invalid value; [`Error::is_config`] is true. The error names the
+    /// variable.
     ///
     /// ```
     /// let cache = cache_runtime::CacheBuilder::from_env()?.max_entries(10_000).build()?;
@@ -120,11 +125,11 @@ impl CacheBuilder {
         Ok(builder)
     }
 
-    /// Which tier to use. Default: `memory:`.
+    /// Sets where entries are kept. Default: `memory:`.
     ///
     /// | URL | meaning |
     /// |---|---|
-    /// | `memory:` | the local tier: in this process only |
+    /// | `memory:` | the local tier: in this process |
     /// | `off:` | no cache: every read is a miss, every write does nothing |
     /// | `redis://[user][:password@]host[:port][/database]` | the shared tier, over TCP |
     /// | `redis+unix:///path[?db=1&user=…&pass=…]` | the shared tier, over a unix socket |
@@ -133,7 +138,7 @@ impl CacheBuilder {
     ///
     /// ```
     /// # #[cfg(feature = "redis")] {
-    /// // No server needs to be there: the connection is made when it is first needed.
+    /// // No server has to run yet: the cache connects when it first needs the server.
     /// let cache = cache_runtime::Cache::builder().url("redis://localhost:6379/1").build()?;
     /// # let _ = cache;
     /// # }
@@ -144,8 +149,8 @@ impl CacheBuilder {
         self
     }
 
-    /// The prefix of all keys on the server, so that applications can share one:
-    /// letters, digits, `_`, `.` and `-`. Default: `cache`.
+    /// Sets the prefix of all keys on the server, so that several applications can share it: 1 to
+    /// 64 ASCII letters, digits, `_`, `.` or `-`. Default: `cache`.
     ///
     /// ```
     /// let builder = cache_runtime::Cache::builder().namespace("shop");
@@ -156,7 +161,8 @@ impl CacheBuilder {
         self
     }
 
-    /// How long an entry may be served if nothing else is said. Default: 5 minutes.
+    /// Sets the longest that an entry may be served if neither its function nor the call's
+    /// [`Options`](crate::Options) set a ttl. Above zero. Default: 5 minutes.
     ///
     /// ```
     /// use std::time::Duration;
@@ -169,8 +175,8 @@ impl CacheBuilder {
         self
     }
 
-    /// How values are written on the server if nothing else is said. Default:
-    /// [`Codec::JSON`], uncompressed.
+    /// Sets how values are written on the server if neither the function nor the call's
+    /// [`Options`](crate::Options) set a codec. Default: [`Codec::JSON`], uncompressed.
     ///
     /// ```
     /// use cache_runtime::{Cache, Codec};
@@ -185,9 +191,10 @@ impl CacheBuilder {
         self
     }
 
-    /// Up to which part of its ttl an entry's life is shortened, at random, so
-    /// that what was stored together does not expire together: from 0.0 (not at
-    /// all) to 1.0. The ttl stays the upper bound. Default: 0.1.
+    /// Sets the largest part of its ttl by which an entry's life is shortened, at random: from
+    /// 0.0 (not at all) to 1.0. So entries that were stored together do not expire together, and
+    /// none is served longer than its ttl. Default: 0.1, with which a ttl of 60 s becomes 54 s to
+    /// 60 s.
     ///
     /// ```
     /// let builder = cache_runtime::Cache::builder().jitter(0.2);
@@ -198,8 +205,9 @@ impl CacheBuilder {
         self
     }
 
-    /// How long one operation on the server may take before the call goes on
-    /// without the cache. Default: 100 ms.
+    /// Sets how long one request to the server may take, with the wait for a connection. After
+    /// that, an annotated function goes on without the cache, and a method of [`Cache`] returns
+    /// an error. Above zero. Default: 100 ms.
     ///
     /// ```
     /// use std::time::Duration;
@@ -212,8 +220,8 @@ impl CacheBuilder {
         self
     }
 
-    /// How long an attempt to connect may take, in the background: callers wait
-    /// for it no longer than [`op_timeout`](Self::op_timeout). Default: 500 ms.
+    /// Sets how long an attempt to connect may take. It runs in the background, and a call waits
+    /// for it no longer than [`op_timeout`](Self::op_timeout). Above zero. Default: 500 ms.
     ///
     /// ```
     /// use std::time::Duration;
@@ -226,8 +234,10 @@ impl CacheBuilder {
         self
     }
 
-    /// For how long a process that died while loading keeps others from
-    /// loading; while a load runs, its lease is renewed. Default: 3 s.
+    /// Sets how long a lease lives on the server without being renewed. A load renews its lease
+    /// while it runs. If its process dies, other processes store nothing under the key until the
+    /// lease has ended: their callers wait up to [`lease_wait`](Self::lease_wait), and then load
+    /// for themselves. Above zero. Default: 3 s.
     ///
     /// ```
     /// use std::time::Duration;
@@ -240,8 +250,8 @@ impl CacheBuilder {
         self
     }
 
-    /// How long a caller waits for a load in another process before it loads for
-    /// itself. Default: 1 s.
+    /// Sets how long a caller waits for a load in another process before it loads for itself.
+    /// Default: 1 s.
     ///
     /// ```
     /// use std::time::Duration;
@@ -254,9 +264,9 @@ impl CacheBuilder {
         self
     }
 
-    /// How long a caller waits for a load in this process before it loads for
-    /// itself, and how long a load's lease is renewed: the bound of what one load
-    /// that hangs can cost others. Default: 30 s.
+    /// Sets how long a caller waits for a load in this process before it loads for itself, and
+    /// how long a load renews its lease. So it bounds the time that a load that hangs costs other
+    /// callers. Above zero. Default: 30 s.
     ///
     /// ```
     /// use std::time::Duration;
@@ -269,7 +279,9 @@ impl CacheBuilder {
         self
     }
 
-    /// How many entries the local tier holds; more evict what was used least.
+    /// Sets the most entries that the local tier holds. A new entry beyond them evicts one that
+    /// was used little of late. Entries are spread over up to 64 shards, and a full shard evicts
+    /// while others have room. The shared tier is bounded by its server only. Above zero.
     /// Default: 100,000.
     ///
     /// ```
@@ -281,9 +293,9 @@ impl CacheBuilder {
         self
     }
 
-    /// How long after an update that failed, panicked or was dropped its invalidation is
-    /// repeated: the longest that its commit may still be under way in the database.
-    /// Zero: not at all. Default: 5 s.
+    /// Sets how long after an update that failed, panicked or was dropped its invalidation is
+    /// repeated. Choose the longest time for which its commit may still be under way in the
+    /// database. With zero, the invalidation is not repeated. Default: 5 s.
     ///
     /// ```
     /// use std::time::Duration;
@@ -296,8 +308,9 @@ impl CacheBuilder {
         self
     }
 
-    /// How many names are kept whose invalidation failed, or is to be repeated. Where there
-    /// are more, the whole namespace is cleared instead of any one of them. Default: 10,000.
+    /// Sets the most names that are kept because their invalidation failed, and as well the most
+    /// that are kept because it is to be repeated after [`settle`](Self::settle). Where there are
+    /// more, the whole namespace is cleared instead. Default: 10,000 names each.
     ///
     /// ```
     /// let builder = cache_runtime::Cache::builder().journal_capacity(100_000);
@@ -308,11 +321,18 @@ impl CacheBuilder {
         self
     }
 
-    /// Calls `listener` with each [`Event`] of the cache: for tests that compare what happened, and for
-    /// exporters of metrics. Default: none, and then a hit is only counted.
+    /// Sets a function that is called with each [`Event`] of the cache: for tests that compare
+    /// what happened, and for exporters of metrics. It replaces an earlier listener. Default: none.
+    /// A hit costs more with a listener, because its key is written out for the event.
     ///
-    /// The listener runs inside of the call that the event is of, while no lock is held: it should
-    /// return soon, and not panic. It may call the cache, whose events it then gets as well.
+    /// The listener runs inside the call or the background task that causes the event, so it
+    /// should return soon. Several threads may call it at once. The cache holds no lock meanwhile, so
+    /// the listener may call the cache, and then gets the events of that call too. It must not own
+    /// a [`Cache`] that it listens to: that cache would never be dropped.
+    ///
+    /// # Panics
+    ///
+    /// The listener must not panic: its panic ends the call or the task that it runs in.
     ///
     /// ```
     /// use cache_runtime::{Cache, Event};
@@ -329,12 +349,12 @@ impl CacheBuilder {
         self
     }
 
-    /// Builds the cache. Does not connect: a server that is away makes misses, not an error.
+    /// Builds the cache. It does not connect: if the server is away, calls are misses.
     ///
     /// # Errors
     ///
-    /// If a setting cannot be; [`Error::is_config`] is true. The error names the
-    /// setting and what is allowed, and never holds a password.
+    /// If a setting is invalid; [`Error::is_config`] is true. The error names the setting and
+    /// what is allowed. It never holds a password.
     ///
     /// ```
     /// use cache_runtime::Cache;
@@ -344,7 +364,7 @@ impl CacheBuilder {
     /// ```
     pub fn build(mut self) -> Result<Cache, Error> {
         self.check()?;
-        // For ever is long enough, and can be added to a moment.
+        // Longer durations could not be added to a moment.
         for duration in [
             &mut self.default_ttl,
             &mut self.op_timeout,
@@ -361,7 +381,7 @@ impl CacheBuilder {
         Ok(self.with_tier(tier, observer))
     }
 
-    /// A cache that stores nothing, whatever the settings.
+    /// A cache that stores nothing, whatever its settings are.
     pub(super) fn off(self) -> Cache {
         self.with_tier(Tier::OFF, Observer::default())
     }
@@ -445,7 +465,7 @@ impl CacheBuilder {
     }
 }
 
-/// Without the URL's credentials.
+/// Leaves out the URL's credentials.
 impl std::fmt::Debug for CacheBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CacheBuilder")
@@ -456,8 +476,8 @@ impl std::fmt::Debug for CacheBuilder {
     }
 }
 
-/// A colon could make one application's keys another's; the rest could mean
-/// something in a pattern of `SCAN`.
+/// With a colon in it, one application's keys could be another's. Other characters could have a
+/// meaning in a pattern of `SCAN`.
 fn check_namespace(namespace: &str) -> Result<(), Error> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if !namespace.is_empty() && namespace.len() <= 64 && namespace.chars().all(allowed) {
@@ -468,7 +488,7 @@ fn check_namespace(namespace: &str) -> Result<(), Error> {
     )))
 }
 
-/// The URL as it may be shown: whatever could hold a password is left out.
+/// The URL as it may be shown: without the parts that could hold a password.
 fn redact(url: &str) -> String {
     // The last `@` of all: a password may hold any other character.
     let (credentials, shown) = match url.rsplit_once('@') {
@@ -574,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_cannot_be_are_refused() {
+    fn invalid_settings_are_refused() {
         let zero = Duration::ZERO;
         for (builder, name) in [
             (Cache::builder().default_ttl(zero), "default_ttl"),

@@ -1,4 +1,4 @@
-//! The cache of functions without `cache = …`.
+//! The global cache: that of functions without `cache = …`.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,15 +10,14 @@ use crate::error::Error;
 
 static GLOBAL: OnceCell<Cache> = OnceCell::new();
 
-/// The cache that annotated functions use unless they say `cache = …`: the one
-/// that was [`install`]ed, else one with the settings of the environment
-/// ([`Cache::from_env`]), made at the first call.
+/// The cache of all annotated functions without `cache = …`. It is the one that was
+/// [`install`]ed. If there is none, the first call makes one with the settings of the environment
+/// ([`Cache::from_env`]).
 ///
 /// # Errors
 ///
-/// If the environment holds an invalid setting. Annotated functions then run as if they
-/// were not annotated, which is logged once, as a `tracing` error; call this at start-up to
-/// know.
+/// If the environment holds an invalid setting. Annotated functions then run as if they were not
+/// annotated, and log a `tracing` error once. To find out at start-up, call this function there.
 ///
 /// ```
 /// let cache = cache_runtime::global()?;
@@ -33,7 +32,7 @@ pub fn global() -> Result<&'static Cache, Error> {
 ///
 /// # Errors
 ///
-/// If there is a global cache already, installed or in use.
+/// If there is a global cache already: one was installed, or a call has made one.
 ///
 /// ```
 /// use cache_runtime::Cache;
@@ -47,12 +46,12 @@ pub fn install(cache: Cache) -> Result<(), Error> {
     })
 }
 
-/// The global cache; one that is off if the settings of the environment are invalid.
+/// The global cache, or one that stores nothing if the settings of the environment are invalid.
 pub(crate) fn global_or_off() -> &'static Cache {
     static OFF: LazyLock<Cache> = LazyLock::new(Cache::off);
     static FAILED: AtomicBool = AtomicBool::new(false);
     if FAILED.load(Ordering::Relaxed) {
-        // The environment stays as it was; only `install` helps.
+        // The environment is not read again: from now on, only `install` makes a global cache.
         return GLOBAL.get().unwrap_or(&OFF);
     }
     global().unwrap_or_else(|error| {

@@ -31,14 +31,13 @@ use crate::observe::{Event, NotFilled};
 use crate::tier::{Encoded, Filling, Found, Storable, Store as _};
 use crate::value::{CacheValue, Outcome, SharedValue};
 
-/// A cache: the store behind annotated functions, and the same by hand.
+/// A cache: where annotated functions keep their results, with methods for use by hand.
 ///
-/// A handle; cloning it is cheap, and all clones are one cache. Annotated
-/// functions use the [global](global) one unless they say `cache = …`.
+/// This is a handle. Cloning it is cheap, and all clones are one cache. Annotated functions use
+/// the [global](global) cache unless they say `cache = …`.
 ///
-/// The methods here report what went wrong as an [`Error`], so that a program
-/// can know; only [`get_or_load`](Self::get_or_load) behaves like an annotated
-/// function and never does.
+/// The methods report a failure of the cache as an [`Error`], except for
+/// [`get_or_load`](Self::get_or_load): like an annotated function, it goes on without the cache.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -52,9 +51,9 @@ use crate::value::{CacheValue, Outcome, SharedValue};
 ///
 /// # Cancellation
 ///
-/// Every future of a cache may be dropped at any time: another caller takes
-/// over a load, a lease is given back, and the invalidation of an annotated function
-/// goes on in the background, as does that of [`invalidate`](Self::invalidate).
+/// Every future of a cache may be dropped at any time. A waiter takes over the load of a caller
+/// that is dropped; without waiters, the lease is given back. An invalidation goes on in the
+/// background. A request that is dropped may or may not be carried out by the server.
 #[derive(Clone)]
 pub struct Cache {
     core: Arc<Core>,
@@ -76,7 +75,7 @@ impl Cache {
         &self.core
     }
 
-    /// Starts building a cache. Does not read the environment.
+    /// Starts to build a cache. The environment is not read.
     ///
     /// ```
     /// let cache = cache_runtime::Cache::builder().url("memory:").build()?;
@@ -87,11 +86,11 @@ impl Cache {
         CacheBuilder::default()
     }
 
-    /// A cache with the settings of the environment: see [`CacheBuilder::from_env`].
+    /// Builds a cache with the settings of the environment: see [`CacheBuilder::from_env`].
     ///
     /// # Errors
     ///
-    /// If a variable holds what it must not.
+    /// If a variable holds an invalid value. The error names the variable.
     ///
     /// ```
     /// let cache = cache_runtime::Cache::from_env()?;
@@ -102,17 +101,25 @@ impl Cache {
         CacheBuilder::from_env()?.build()
     }
 
-    /// The value under `key`, or else what `load` yields, which is then cached:
-    /// what an annotated function does, by hand.
+    /// Returns the value under `key`. If there is none, runs `load`, caches what it yields, and
+    /// returns it: what an annotated function does, by hand.
+    ///
+    /// If `load` is not needed, it is dropped without being polled. Nothing is cached if the ttl
+    /// is zero, or if `key` or a tag is invalid.
     ///
     /// # Errors
     ///
-    /// Those of `load` only. If the cache fails, `load` runs and its result is returned.
+    /// Those of `load` only. If the cache fails, `load` runs, and its result is returned.
+    ///
+    /// # Cancellation
+    ///
+    /// If this future is dropped, or `load` panics, one of the callers that wait for this load runs
+    /// its own `load` for all of them.
     ///
     /// # Concurrent calls
     ///
-    /// Callers of one key share one load, in this process and, on the shared
-    /// tier, in all. A load that fails is not shared: the others load for themselves.
+    /// Callers of one key share one load, in this process and, on the shared tier, in all
+    /// processes. A load that fails is not shared: each caller that waited for it loads for itself.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -155,12 +162,12 @@ impl Cache {
             .await
     }
 
-    /// The value under `key`, if there is one.
+    /// Returns the value under `key`; `None` if there is no entry, or if the entry holds a `None`.
     ///
     /// # Errors
     ///
-    /// If the cache fails, or holds a value of another form under this key
-    /// ([`Error::is_codec`]).
+    /// If the cache fails, the key is invalid ([`Error::is_key`]), or the entry's value is of
+    /// another type or cannot be decoded ([`Error::is_codec`]).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -187,12 +194,13 @@ impl Cache {
         let Some(mut found) = self.look_up(key).await? else {
             return Ok(None);
         };
-        // This reader shares no bytes with others, so nothing is copied for them.
+        // The copy for the other readers of the same bytes, if this read shared a batch with them.
         let share = |outcome: &Outcome<T>| Arc::new(outcome.clone()) as SharedValue;
         found.outcome(key, share).map(Outcome::into_value)
     }
 
-    /// The entry of a key that may be served here: not in a scope that changes what it depends on.
+    /// The entry of a key, if it may be served: within `after_commit`, only if the scope changes
+    /// neither the key nor one of the entry's tags.
     async fn look_up(&self, key: &Key) -> Result<Option<Found>, Error> {
         key.check()?;
         let found = self.core.tier.get(key).await?;
@@ -202,19 +210,25 @@ impl Cache {
         Ok(found.filter(is_committed))
     }
 
-    /// Stores a value, whatever is there. A load that is under way does not store over it.
+    /// Stores a value under `key`, in the place of any other.
     ///
-    /// What is stored is what the caller holds, however old it is: an
-    /// invalidation between reading it and this call goes unnoticed. Prefer
-    /// [`get_or_load`](Self::get_or_load) for data that others change.
+    /// The value may be older than an invalidation: one that comes between reading the data and
+    /// this call has no effect on it. For data that others change, prefer
+    /// [`get_or_load`](Self::get_or_load).
     ///
-    /// Behind a [fence](macro@crate::cache_invalidate#fence) around `key` or a tag, nothing is
-    /// stored; nor is what [`after_commit`](crate::after_commit) has under way. Then what was there is
-    /// not served any longer either.
+    /// Two cases are no error, though nothing is stored. If a
+    /// [fence](macro@crate::cache_invalidate#fence) stands around `key` or a tag, the entry that
+    /// was there is removed. If this is within [`after_commit`](crate::after_commit), and the scope
+    /// changes `key` or a tag, `key` is invalidated when the scope ends.
     ///
     /// # Errors
     ///
-    /// If the cache fails, the ttl is zero, a name cannot be, or the value cannot be encoded.
+    /// If the cache fails, the ttl is zero, a name is invalid, or the value cannot be encoded.
+    /// After a failure of the server, the value may have been stored.
+    ///
+    /// # Concurrent calls
+    ///
+    /// A load of `key` that is under way does not store over the value.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -246,7 +260,7 @@ impl Cache {
             return Ok(());
         }
         let filling = Filling {
-            value: &Given(value),
+            value: &SetValue(value),
             ttl: Some(ttl),
             cost: Duration::ZERO,
             codec: options.codec.unwrap_or(core.settings.codec),
@@ -264,13 +278,21 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes the entry under `key`, and keeps a load of it that is under way
-    /// from storing; whether something was there. Entries that carry `key` as a
-    /// tag stay: see [`invalidate`](Self::invalidate).
+    /// Removes the entry under `key`, and returns whether there was one. Entries that carry `key`
+    /// as a tag stay: see [`invalidate`](Self::invalidate). So does a
+    /// [fence](macro@crate::cache_invalidate#fence).
+    ///
+    /// On the shared tier, an entry that is not served any more counts too, as does a load that is
+    /// under way: both are something on the server. Within [`after_commit`](crate::after_commit),
+    /// the entry is removed at once.
     ///
     /// # Errors
     ///
-    /// If the cache fails, or the name cannot be.
+    /// If the cache fails, or the key is invalid. After a failure, the entry may still be there.
+    ///
+    /// # Concurrent calls
+    ///
+    /// A load of `key` that is under way does not store its value.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -292,11 +314,12 @@ impl Cache {
         Ok(deleted)
     }
 
-    /// Whether there is an entry under `key` that would be served.
+    /// Returns whether there is an entry under `key` that may be served. It counts as neither a hit
+    /// nor a miss.
     ///
     /// # Errors
     ///
-    /// If the cache fails, or the name cannot be.
+    /// If the cache fails, or the key is invalid.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -311,11 +334,12 @@ impl Cache {
         Ok(found.is_some())
     }
 
-    /// How long the entry under `key` will still be served, at most; `None` if there is none.
+    /// Returns the longest that the entry under `key` may still be served, to the millisecond;
+    /// `None` if there is no entry that may be served.
     ///
     /// # Errors
     ///
-    /// If the cache fails, or the name cannot be.
+    /// If the cache fails, or the key is invalid.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -336,22 +360,24 @@ impl Cache {
         }
     }
 
-    /// Invalidates names: for each, the entry whose key it is and every entry
-    /// that carries it as a tag. Once it has returned, no read that begins later
-    /// gets what was loaded before it, not even from a load that is under way.
+    /// Invalidates names: for each, the entry whose key it is, and every entry that carries it as a
+    /// tag. Once this has returned, no read that begins later gets data that was loaded before, not
+    /// even from a load that is under way.
     ///
-    /// Within [`after_commit`](crate::after_commit) it is carried out when that has ended.
+    /// Within [`after_commit`](crate::after_commit), the names are invalidated when the scope ends,
+    /// and this returns at once.
     ///
     /// # Errors
     ///
-    /// If the server did not carry it out. Then the names are kept: reads of them in this
-    /// process load, and store nothing, until the invalidation was repeated, which the
-    /// cache does as soon as the server lets it; other processes may serve old data until
-    /// then. Or if a name cannot be; the others are invalidated all the same.
+    /// * If the server did not carry out the invalidation. The names are then kept, and the
+    ///   invalidation is repeated as soon as the server allows it. Until then, reads of these names
+    ///   in this process load, and store nothing. Other processes may serve old data.
+    /// * If a name is invalid ([`Error::is_key`]). The other names are invalidated all the same.
     ///
     /// # Cancellation
     ///
-    /// Dropped before it is done, it goes on in the background, as after an error.
+    /// If this future is dropped after its first poll, the invalidation goes on in the background,
+    /// as after an error.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -382,12 +408,21 @@ impl Cache {
         }
         result
     }
-    /// Removes every entry of this cache's namespace, as if each had been
-    /// invalidated. On the shared tier, that of all processes.
+
+    /// Removes every entry of this cache's namespace, as if each had been invalidated; on the
+    /// shared tier, for all processes. [Fences](macro@crate::cache_invalidate#fence) stay. Within
+    /// [`after_commit`](crate::after_commit), the entries are removed at once.
+    ///
+    /// On the shared tier, this scans all keys of the server's database, those of other
+    /// applications too.
     ///
     /// # Errors
     ///
-    /// If the cache fails; then some entries may be left.
+    /// If the cache fails. Some entries may then be left, and the removal is not repeated.
+    ///
+    /// # Cancellation
+    ///
+    /// If this future is dropped, some entries may be left.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -405,13 +440,16 @@ impl Cache {
         Ok(())
     }
 
-    /// Asks the server whether it can be reached, and read and written: for start-up, where
-    /// a program would rather know than run without a cache. Without a server, it can.
+    /// Checks that the server can be reached, read and written. Call it at start-up if a program
+    /// should not run without its cache. A cache without a server always passes.
+    ///
+    /// Without a connection, it tries to connect, for up to
+    /// [`connect_timeout`](CacheBuilder::connect_timeout), however recently an attempt has failed.
     ///
     /// # Errors
     ///
-    /// What is wrong: [`Error::is_unavailable`] or [`Error::is_refused`]. Calls are misses as
-    /// long as it is.
+    /// If the server cannot be reached ([`Error::is_unavailable`]), or refuses a read or a write
+    /// ([`Error::is_refused`]).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -423,7 +461,7 @@ impl Cache {
         self.core.failed(self.core.tier.ping().await)
     }
 
-    /// How this cache is doing, as its last requests found it. Asks nobody.
+    /// Returns the state of this cache, as its last requests found it. The server is not asked.
     ///
     /// ```
     /// let cache = cache_runtime::Cache::builder().url("memory:").build()?;
@@ -439,20 +477,21 @@ impl Cache {
         }
     }
 
-    /// Waits, at most for `limit`, until every invalidation was carried out: for an orderly
-    /// shutdown. Those that are to be repeated some time after an update that failed are
-    /// repeated now.
+    /// Waits, at most for `limit`, until every invalidation has been carried out. Call it before
+    /// the program ends. An invalidation that is to be repeated after
+    /// [`settle`](CacheBuilder::settle) is repeated now.
     ///
-    /// What this cache still keeps when the program ends is lost: other processes may serve
-    /// what it named until its ttl ends. A cache that is dropped says so, as a `tracing` error.
+    /// Invalidations that are still kept when the program ends are lost: other processes may serve
+    /// the old data until its ttl ends. A cache that is dropped while it keeps some logs that.
     ///
     /// # Errors
     ///
-    /// If some could not be carried out; they are still kept.
+    /// If some invalidations could not be carried out ([`Error::is_unavailable`]). They are still
+    /// kept.
     ///
     /// # Cancellation
     ///
-    /// Dropped, it leaves what it has not done yet to the background.
+    /// If this future is dropped, the invalidations go on in the background.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -466,7 +505,7 @@ impl Cache {
         self.core.failed(self.core.tier.flush(limit).await)
     }
 
-    /// What this cache has done so far, in this process.
+    /// Returns what this cache has done so far, in this process.
     ///
     /// ```
     /// let cache = cache_runtime::Cache::builder().url("memory:").build()?;
@@ -479,10 +518,10 @@ impl Cache {
     }
 }
 
-/// A value of the manual API, in both of the forms in which stores keep one.
-struct Given<'a, T>(&'a T);
+/// The value that `set` is given, in both of the forms in which stores keep one.
+struct SetValue<'a, T>(&'a T);
 
-impl<T: CacheValue> Storable for Given<'_, T> {
+impl<T: CacheValue> Storable for SetValue<'_, T> {
     fn share(&self) -> SharedValue {
         Arc::new(Outcome::Value(self.0.clone()))
     }

@@ -1,14 +1,17 @@
-//! What a cache has done, and what each function did with it.
+//! What a cache has done: in all, and for each annotated function.
 
 use crate::call::site;
 use crate::counters::Counts;
 use crate::observe::Observer;
 use crate::registry::function::Function;
 
-/// What a cache has done since it was built, from [`Cache::stats`](crate::Cache::stats).
+/// What a cache has done since it was built, from [`Cache::stats`](crate::Cache::stats). Only this
+/// process is counted.
 ///
-/// Each call is a hit or a miss. A miss of an annotated function that shares another
-/// caller's load adds no load, so `misses - loads` is the work that single-flight saved.
+/// Each look-up is a hit or a miss: a call of an annotated function, of
+/// [`get_or_load`](crate::Cache::get_or_load) or of [`get`](crate::Cache::get). A call whose
+/// `condition` is false is neither. A miss that shares another caller's load adds no load. So for
+/// one function, `misses - loads` is the number of loads that single-flight saved.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -29,21 +32,24 @@ use crate::registry::function::Function;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Calls that were answered from the cache.
+    /// Look-ups that were answered from the cache.
     pub hits: u64,
-    /// Calls that were not.
+    /// Look-ups that were not.
     pub misses: u64,
-    /// Misses that ran the function's body.
+    /// Loads that began: the function's body ran, or the future given to `get_or_load`.
     pub loads: u64,
-    /// Failures of the cache itself: each cost a miss, or left an invalidation undone.
+    /// Failures of the cache itself: a look-up that went on without the cache, a value or a fence
+    /// that could not be written, an invalidation that is kept to be sent later, or an error that
+    /// a method of [`Cache`](crate::Cache) returned.
     pub errors: u64,
-    /// Entries in the local tier now, expired ones that nobody read since among them.
+    /// Entries in the local tier now. Expired ones count until they are removed. The shared tier
+    /// has none here.
     pub entries: u64,
-    /// How often the server went away: calls then do not touch the network until it is back.
+    /// How often the server went away. Until it is back, calls do not touch the network.
     pub outages: u64,
     /// How often the server began to refuse something: the credentials, a command, all writes.
     pub refusals: u64,
-    /// The same for each `#[cached]` function that was called with this cache.
+    /// The counters of each `#[cached]` function that has looked something up in this cache.
     pub sites: Vec<SiteStats>,
 }
 
@@ -56,7 +62,7 @@ impl Stats {
             refusals: observer.refusals(),
             ..Self::default()
         };
-        stats.add(&counters.sum(site::MANUAL));
+        stats.add(&counters.sum(site::BY_HAND));
         for (site, place) in site::called() {
             let counts = counters.sum(place);
             stats.add(&counts);
@@ -75,7 +81,7 @@ impl Stats {
     }
 }
 
-/// What one `#[cached]` function did with a cache; the counters are those of [`Stats`].
+/// What one `#[cached]` function did with a cache. The counters mean the same as in [`Stats`].
 ///
 /// ```
 /// # fn show(stats: cache_runtime::Stats) {
@@ -89,7 +95,7 @@ impl Stats {
 pub struct SiteStats {
     /// The function's path.
     pub function: &'static str,
-    /// The file its attribute stands in.
+    /// The file in which its attribute stands.
     pub file: &'static str,
     /// The line of its attribute.
     pub line: u32,
@@ -101,7 +107,7 @@ pub struct SiteStats {
     pub misses: u64,
     /// Misses that ran the function's body.
     pub loads: u64,
-    /// Failures of the cache itself.
+    /// Calls that went on without the cache, and values that could not be stored.
     pub errors: u64,
 }
 

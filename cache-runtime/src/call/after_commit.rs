@@ -1,20 +1,22 @@
-//! A scope that ends with a commit: what is invalidated within is invalidated at its end.
+//! A scope that ends with a commit: names that are invalidated within it are invalidated at its
+//! end.
 //!
-//! Not at the end of each function as well: until the commit, all other callers read the old
-//! rows, so the old entries are true, and a caller that loaded after an early invalidation would
-//! store the same old rows again. The invalidation after the commit ends them.
+//! They are not invalidated at the end of each function as well. Until the commit, all other
+//! callers read the old rows, so the old entries are right. A caller that loaded after an early
+//! invalidation would only store the same old rows again.
 
 use std::future::poll_fn;
 
 use super::due::Due;
 use super::scope::OpenScope;
 
-/// Runs a future that ends with a commit: what annotated functions invalidate within, and
-/// [`Cache::invalidate`], is invalidated once, when it has ended, before its output is returned.
+/// Runs a future that ends with a commit. The names that annotated functions and
+/// [`Cache::invalidate`](crate::Cache::invalidate) invalidate within it are invalidated once, when
+/// the future has ended and before its output is returned.
 ///
-/// An update inside of a transaction is visible to others only when the transaction commits.
-/// Invalidated at the end of the function, before that, its entry would be loaded again by
-/// whoever comes meanwhile: with the old rows, for as long as the ttl.
+/// An update inside a transaction becomes visible to others when the transaction commits. If its
+/// names were invalidated before that, at the end of the function, a caller that reads in between
+/// would cache the old rows, for as long as the ttl.
 ///
 /// ```
 /// use cache_runtime::{after_commit, cache_invalidate, cached};
@@ -53,46 +55,49 @@ use super::scope::OpenScope;
 /// # Ok(()) }
 /// ```
 ///
-/// * Whatever the future returns, an error too, its names are invalidated: an
-///   invalidation too many costs a miss. And they are once more, after
-///   [`settle`](crate::CacheBuilder::settle): an error of the commit itself, such as a connection
-///   that broke, leaves open whether it is under way. What a function leaves out, by `on = ok` or
-///   `condition`, is left out here as well.
-/// * Within the scope, from the moment that a function's body begins, calls that read its
-///   names load: they are not served what it replaced, and do not store what is not
-///   committed yet. So they do until the scope ends. ([Names of the result](macro@crate::cache_invalidate#names)
-///   are known when the body has ended.)
-/// * A scope within a scope passes on its names to the outermost.
-/// * A [fence](macro@crate::cache_invalidate#fence) is left when the scope has ended.
-/// * What `Cache::invalidate` could have reported is logged instead: the scope ends later.
+/// * The names are invalidated whatever the future returns, an error too: an invalidation too many
+///   costs a miss. They are invalidated once more after [`settle`](crate::CacheBuilder::settle),
+///   because an error of the commit itself, such as a broken connection, leaves open whether the
+///   commit is still under way. Names that a function leaves out, by `on = ok` or `condition`, are
+///   left out here too.
+/// * Within the scope, from the moment that the body of an update begins until the scope ends, calls
+///   that read its names load. They are not served the entries that it replaced, and do not store
+///   data that is not committed yet. ([Names of the result](macro@crate::cache_invalidate#names)
+///   are known only when the body has ended.)
+/// * In a scope within a scope, the names are held until the outermost scope ends.
+/// * A [fence](macro@crate::cache_invalidate#fence) is left when the scope has ended and its names
+///   are invalidated.
+/// * An error of the server's, which `Cache::invalidate` would have returned, is logged instead:
+///   the invalidation comes after that method has returned.
 ///
 /// # Limits
 ///
-/// A spawned task is not part of the scope: it invalidates at the end of each function. Await
-/// within the scope what changes data for it (`tokio::join!` is within).
+/// A spawned task is not part of the scope: its functions invalidate when they end. Await functions
+/// that change data within the scope itself. (`tokio::join!` is within.)
 ///
-/// An executor that is driven within the scope, such as a `LocalSet`, polls its tasks within it: those
-/// that were spawned outside are then taken into the scope. Drive it outside.
+/// An executor that is driven within the scope, such as a `LocalSet`, polls its tasks within it,
+/// tasks that were spawned outside too. Drive it outside.
 ///
 /// `Cache::delete` and `Cache::clear` act at once.
 ///
-/// A scope cannot tell from its output whether the commit failed half-way. It repeats its
-/// invalidations after [`settle`](crate::CacheBuilder::settle), and leaves the fences of its functions at
-/// its end: if the commit is still under way then, and the program dies before `settle` is
-/// over, what it changes may be served as it was until its ttl ends.
+/// A scope cannot tell from its output whether the commit failed half-way. So it repeats its
+/// invalidations after [`settle`](crate::CacheBuilder::settle), but leaves the fences of its
+/// functions at its end. If the commit is still under way then, and the process dies before
+/// `settle` has passed, old data may be served until its ttl ends.
 ///
-/// A load within the scope that reads through a transaction, of data that no function within
-/// changed, is stored: of an isolation level at which it reads an older state of the
-/// database (`REPEATABLE READ`), it had better not be cached.
+/// A load within the scope that reads through the transaction is stored if no function in the scope
+/// changes its names. Do not cache such a load at an isolation level that shows an older state of
+/// the database (`REPEATABLE READ`).
 ///
 /// # Cancellation
 ///
-/// Dropped before it has ended, or when it panics, it invalidates what its functions left behind so far, in
-/// the background, as a function that is dropped does, and fences are left to expire: the commit may or may not have happened.
-/// Dropped while it invalidates, the invalidation goes on in the background.
+/// If the scope is dropped or panics before it has ended, the names that its functions have left to
+/// it so far are invalidated in the background, now and after `settle`. Their fences are left to
+/// expire. The commit may or may not have happened. If it is dropped while it invalidates, the
+/// invalidation goes on in the background.
 pub async fn after_commit<F: Future>(future: F) -> F::Output {
     let commit = Commit(OpenScope::new());
-    // Pinned in place, it would be kept twice; and a transaction costs more than a box.
+    // Pinned in place, the future would take its room twice. A box is cheap beside a transaction.
     let mut future = Box::pin(future);
     let output = poll_fn(|context| {
         let _entered = commit.0.enter();
@@ -103,11 +108,11 @@ pub async fn after_commit<F: Future>(future: F) -> F::Output {
     output
 }
 
-/// The end of a scope: what it holds is invalidated.
+/// Invalidates what a scope holds, when the scope ends or is dropped.
 struct Commit(OpenScope);
 
 impl Commit {
-    /// Each of them, dropped before it has invalidated, does so in the background.
+    /// What is due for each cache. A [`Due`] that is dropped invalidates in the background.
     fn take(&self) -> Vec<Due> {
         let held = self.0.take().into_iter();
         held.filter(|held| !held.due.is_empty())
@@ -117,7 +122,7 @@ impl Commit {
 
     async fn invalidate(self) {
         for due in self.take() {
-            // The output does not tell whether the commit failed: it may still be under way.
+            // The output does not show whether the commit failed. It may still be under way.
             due.repeat();
             due.invalidate().await;
         }
@@ -126,7 +131,7 @@ impl Commit {
 
 impl Drop for Commit {
     fn drop(&mut self) {
-        // Before the scope is closed: within an outer scope, they are held there.
+        // Within an outer scope, each `Due` leaves its names to that scope.
         drop(self.take());
     }
 }

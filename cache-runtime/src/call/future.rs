@@ -1,10 +1,10 @@
 //! Functions that are not `async`, and return a future.
 //!
-//! `#[cached]` expands to `CachedCall::defer(…).resolve(future_of(move || { body }))`, in a block
-//! or, if the function [boxes](Boxed) its future, in a `Box`. The body runs up to its future when
-//! the function is called, as it does without the attribute; the cache is looked at when the
-//! outer future is polled. The outer future holds what the call owns, and the body's future: so it
-//! borrows what the body's future borrows, and is `Send` if that is.
+//! `#[cached]` expands to `CachedCall::defer(…).resolve(future_of(move || { body }))`, in an
+//! `async` block or, if the function [boxes](Boxed) its future, in a `Box`. When the function is
+//! called, the body runs up to its future, as it does without the attribute. When the outer future
+//! is polled, the call looks at the cache. The outer future holds what the call owns, and the
+//! body's future. So it borrows what the body's future borrows, and is `Send` if that is.
 
 use std::future::Ready;
 use std::marker::PhantomData;
@@ -12,14 +12,14 @@ use std::pin::Pin;
 
 use super::return_type::ReturnType;
 
-/// What the body makes. Called here, it may move out of what it captures, and so
-/// give out what it reborrows.
+/// The future that the body makes. The bound makes the closure an `FnOnce`, so it may move a
+/// captured `&mut` into the future that it returns.
 pub fn future_of<F>(body: impl FnOnce() -> F) -> F {
     body()
 }
 
-/// A boxed future, whatever an alias calls it: what a function returns that the
-/// attributes annotate, unless it is `async` or returns `impl Future`.
+/// A boxed future, also behind an alias. An annotated function returns one unless it is `async` or
+/// returns `impl Future`.
 ///
 /// ```
 /// use std::pin::Pin;
@@ -39,7 +39,7 @@ pub fn future_of<F>(body: impl FnOnce() -> F) -> F {
     message = "`{Self}` is not a boxed future",
     label = "the function is not `async`, so it has to return a future",
     note = "write `async fn`, or return `impl Future<Output = …>` or `Pin<Box<dyn Future<Output = …>>>`",
-    note = "a boxed future may be `Send`, but not `Sync`: what waits for a server is not"
+    note = "a boxed future may be `Send`, but not `Sync`: a future that waits for a server is not `Sync`"
 )]
 pub trait BoxedFuture: Future {}
 
@@ -53,24 +53,25 @@ macro_rules! boxed_future {
 boxed_future!();
 boxed_future!(+ Send);
 
-/// Finds out what is returned: `(&&Returned::<F>::NEW).future()`, as with [`ReturnType`].
+/// Finds by trait whether `F` is a boxed future: `(&&Returned::<F>::NEW).future()` is then a
+/// `Boxed`, and else a `NotBoxed`. It works as [`ReturnType`] does.
 #[derive(Debug)]
 pub struct Returned<F>(PhantomData<fn() -> F>);
 
 impl<F> Returned<F> {
-    /// The question.
+    /// The receiver of the method call.
     pub const NEW: Self = Self(PhantomData);
 }
 
 pub mod returned_future {
-    //! The traits that [`Returned`] is asked through, most specific first.
+    //! The traits whose method `future` is called on a [`Returned`], the more specific one first.
     use super::{Boxed, BoxedFuture, NotBoxed, PhantomData, Returned};
 
-    /// One of the questions.
+    /// Is found where `F` is a boxed future.
     pub trait IsBoxed {
-        /// The answer.
+        /// A `Boxed`.
         type Future;
-        /// Gives the answer.
+        /// Returns it.
         fn future(&self) -> Self::Future;
     }
 
@@ -81,9 +82,9 @@ pub mod returned_future {
         }
     }
 
-    /// The other question.
+    /// Is found where `F` is any other type.
     pub trait IsNotBoxed<F> {
-        /// Gives the answer, which is an error of the compiler's.
+        /// Never compiles: `F` does not meet the bound, and the compiler says so.
         fn future(&self) -> NotBoxed<F>
         where
             F: BoxedFuture;
@@ -99,46 +100,47 @@ pub mod returned_future {
     }
 }
 
-/// A boxed future is returned.
+/// The function returns a boxed future.
 #[derive(Debug)]
 pub struct Boxed<F>(PhantomData<fn() -> F>);
 
 #[expect(clippy::unused_self, reason = "only a value knows its type here")]
 impl<F: BoxedFuture> Boxed<F> {
-    /// What it yields.
+    /// The type that the future yields.
     pub fn output(&self) -> ReturnType<F::Output> {
         ReturnType::NEW
     }
 
-    /// The body's future.
+    /// The future of the body.
     pub fn load(&self, load: F) -> F {
         load
     }
 
-    /// The call's future.
+    /// The future of the whole call.
     pub fn boxed(&self, call: F) -> F {
         call
     }
 }
 
-/// Something else is returned. The compiler has said so; here it finds nothing else to say.
+/// The function returns another type. The compiler has reported that error: these methods fit any
+/// body, so that no other error follows.
 #[derive(Debug)]
 pub struct NotBoxed<F>(PhantomData<fn() -> F>);
 
 #[expect(clippy::unused_self, reason = "only a value knows its type here")]
 impl<F> NotBoxed<F> {
-    /// What it yields.
+    /// The type that the future yields.
     pub fn output(&self) -> ReturnType<()> {
         ReturnType::NEW
     }
 
-    /// The body's future.
+    /// The future of the body.
     pub fn load(&self, _load: F) -> Ready<()> {
         std::future::ready(())
     }
 
-    /// The call's future.
+    /// The future of the whole call.
     pub fn boxed<C>(&self, _call: C) -> F {
-        unreachable!("it does not compile")
+        unreachable!("a function that returns this type does not compile")
     }
 }

@@ -1,4 +1,4 @@
-//! Call sites: what is known of an annotated function at compile time.
+//! Call sites: what is known of a `#[cached]` function at compile time.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -14,12 +14,12 @@ pub struct CallSite {
     pub(crate) none_ttl: Option<Duration>,
     /// Entries of another schema version are not served.
     pub(crate) schema: u32,
-    /// A packed [`Place`]; 0 until the first call.
+    /// The function's [`Place`]; 0 until the first call.
     place: AtomicU32,
 }
 
 impl CallSite {
-    /// A function that caches with the default ttl, and no `None`.
+    /// The call site of a function that caches values for the cache's default ttl, and no `None`.
     pub const fn new(function: Function) -> Self {
         Self {
             function,
@@ -51,7 +51,7 @@ impl CallSite {
         self
     }
 
-    /// Where its counters are.
+    /// The place of its counters. The first call takes one.
     #[inline]
     pub(crate) fn place(&'static self) -> Place {
         match self.place.load(Relaxed) {
@@ -63,7 +63,7 @@ impl CallSite {
     #[cold]
     fn register(&'static self) -> Place {
         let mut sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another thread may have been first.
+        // Of two threads that call first at once, the second finds the place of the first here.
         if self.place.load(Relaxed) == 0 {
             sites.push(self);
             self.place.store(Place::of(sites.len()).0, Relaxed);
@@ -72,39 +72,40 @@ impl CallSite {
     }
 }
 
-/// The place of the manual API, which has index 0.
-pub(crate) const MANUAL: Place = Place(0);
+/// The place of the API by hand. It has index 0.
+pub(crate) const BY_HAND: Place = Place(0);
 
-/// Every call site that was called so far. The first has index 1.
+/// Every call site that has been called. The first has index 1.
 static SITES: Mutex<Vec<&'static CallSite>> = Mutex::new(Vec::new());
 
-/// Every call site that was called so far, with its place.
+/// Every call site that has been called, with its place.
 pub(crate) fn called() -> Vec<(&'static CallSite, Place)> {
     let sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
     let places = (1..).map(Place::of);
     sites.iter().copied().zip(places).collect()
 }
 
-/// The first chunk of counters has so many; later ones twice as many as the one before.
+/// How many counters the first chunk has. Each later chunk has twice as many as the one before.
 pub(crate) const FIRST_CHUNK: usize = 16;
 
-/// So many chunks there may be.
+/// The most chunks that there are.
 pub(crate) const CHUNKS: usize = 23;
 
-/// And so many call sites with counters of their own.
-const MAX_SITES: usize = FIRST_CHUNK * ((1 << CHUNKS) - 1);
+/// How many counters all chunks have together.
+const MAX_PLACES: usize = FIRST_CHUNK * ((1 << CHUNKS) - 1);
 
-/// In which chunk the counters of a site are, and where in it. Worked out once for each site.
+/// The chunk in which the counters of a call site are, and their offset in it, in one number. It is
+/// worked out once for each call site.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Place(u32);
 
 impl Place {
-    /// The chunk is in the lowest bits.
+    /// How many of the lowest bits hold the chunk.
     const CHUNK_BITS: u32 = 5;
 
-    /// A hundred million sites have places of their own; the rest share the last one.
+    /// Over a hundred million call sites have a place of their own. All others share the last.
     fn of(index: usize) -> Self {
-        let from_first = index.min(MAX_SITES - 1) + FIRST_CHUNK;
+        let from_first = index.min(MAX_PLACES - 1) + FIRST_CHUNK;
         let chunk = from_first.ilog2() - FIRST_CHUNK.ilog2();
         let offset = from_first - (FIRST_CHUNK << chunk);
         Self(u32::try_from(offset << Self::CHUNK_BITS).unwrap_or_default() | chunk)
@@ -142,17 +143,17 @@ mod tests {
                 threads.map(|thread| thread.join().unwrap())
             });
             let called = called();
-            let mut its = called
+            let mut of_site = called
                 .iter()
                 .filter(|(called, _)| std::ptr::eq(*called, site));
-            let place = its.next().unwrap().1;
+            let place = of_site.next().unwrap().1;
             assert_eq!(places, [place; 4]);
-            assert!(its.next().is_none(), "registered once");
+            assert!(of_site.next().is_none(), "registered once");
         }
     }
 
     #[test]
-    fn every_index_has_a_place_of_its_own() {
+    fn each_index_has_a_place_of_its_own() {
         let mut expected = (0, 0);
         for index in 0..100_000 {
             let place = Place::of(index);

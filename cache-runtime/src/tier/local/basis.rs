@@ -1,4 +1,5 @@
-//! What an entry was loaded with, and must still be so: the versions of its tags.
+//! The basis of an entry: the versions of its tags from before its load. The entry is served only
+//! while they are still the same.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -8,8 +9,9 @@ use hashbrown::HashMap;
 use crate::key::{Key, Names};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 
-/// The tags of an entry, with the versions that they had before its load began. Most entries
-/// have none, and then this is nothing at all.
+/// The tags of an entry, with the versions that they had before its load began, and its schema
+/// version. Most entries have neither tags nor a schema version. For those it is `None`, and
+/// nothing is allocated.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Basis(Option<Arc<Parts>>);
 
@@ -24,18 +26,19 @@ struct TagVersion {
     tag: Key,
     /// The tag's counter.
     current: Arc<AtomicU64>,
-    /// What the counter was before the load began.
+    /// The value of the counter before the load began.
     version: u64,
 }
 
 impl Basis {
-    /// Whether no tag was invalidated since.
+    /// Whether no tag has been invalidated since.
     pub(super) fn is_current(&self) -> bool {
         let is_current = |tag: &TagVersion| tag.current.load(Ordering::Acquire) == tag.version;
         self.tag_versions().iter().all(is_current)
     }
 
-    /// Whether an entry may be served to a caller with these tags and this schema version.
+    /// Whether an entry with this basis has the tags and the schema version that a call has. Only
+    /// then may it be served to that call.
     #[inline]
     pub(crate) fn suits(&self, tags: &impl Names, schema: u32) -> bool {
         if self.0.is_none() {
@@ -57,26 +60,26 @@ impl Basis {
     }
 }
 
-/// The same counters at the same versions.
+/// Equal means: the same counter at the same version.
 impl PartialEq for TagVersion {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.current, &other.current) && self.version == other.version
     }
 }
 
-/// The version counters of the tags that some entry or load carries.
+/// The counters of all tags that an entry or a load carries.
 #[derive(Debug, Default)]
 pub(super) struct Tags(Mutex<TagMap>);
 
 #[derive(Debug, Default)]
 struct TagMap {
     counters: HashMap<Key, Arc<AtomicU64>>,
-    /// At so many counters, those that no entry and no load carries are swept out.
+    /// The number of counters at which those that no entry and no load carries are swept out.
     sweep_at: usize,
 }
 
 impl Tags {
-    /// Reads the versions of `tags`.
+    /// Reads the versions of `tags` for a load that begins now.
     pub(super) fn read(&self, tags: &[Key], schema: u32) -> Basis {
         if tags.is_empty() && schema == 0 {
             return Basis(None);
@@ -96,9 +99,9 @@ impl Tags {
         Basis(Some(Arc::new(Parts { schema, tags })))
     }
 
-    /// Moves the version of a tag on.
+    /// Counts the version of a tag up.
     pub(super) fn invalidate(&self, tag: &Key) {
-        // A tag without a counter is on no entry and no load.
+        // No entry and no load carries a tag without a counter.
         if let Some(counter) = self.lock().counters.get(tag) {
             counter.fetch_add(1, Ordering::AcqRel);
         }
@@ -110,7 +113,7 @@ impl Tags {
 }
 
 impl TagMap {
-    /// Removes the counters that only this map holds, each time it has doubled.
+    /// Removes the counters that only this map holds, each time the map has doubled.
     fn sweep(&mut self) {
         if self.counters.len() < self.sweep_at {
             return;
@@ -126,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_invalidated_tag_makes_its_entries_invalid_and_no_others() {
+    fn invalidating_a_tag_ends_the_entries_that_carry_it_and_no_others() {
         let tags = Tags::default();
         let basis = |names: &[&str]| {
             let names: Vec<Key> = names.iter().map(|&name| name.into()).collect();

@@ -1,11 +1,10 @@
-//! The in-process tier: typed values, no serialization, and the same protocol
-//! as the shared tier, with a lock in place of the server.
+//! The local tier: values are kept in this process as they are, without serialization. The protocol
+//! is that of the shared tier, with a lock in the place of the server.
 //!
-//! A flight that is current in [`Flights`] is what a lease is there. An
-//! invalidation removes the flight and the entry under the flight's lock, so a
-//! load that was under way can neither be boarded nor store what it read. A
-//! tag's version is a counter that its entries hold, so invalidating a tag takes
-//! the same time however many entries carry it.
+//! A flight that is current in [`Flights`] stands for a lease. An invalidation removes the flight
+//! and the entry under the flight's lock. So a load that was under way cannot be boarded any more,
+//! and does not store what it read. A tag's version is a counter, to which the tag's entries point.
+//! So invalidating a tag takes the same time however many entries carry it.
 
 mod basis;
 mod fence;
@@ -33,7 +32,8 @@ pub(crate) struct Local {
     flights: Flights<Evidence>,
 }
 
-/// An entry: an outcome of a type that only its reader knows, and what it depends on.
+/// An entry: an outcome whose type only its reader knows, and the tags and the schema version with
+/// which it was loaded.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) value: SharedValue,
@@ -50,8 +50,8 @@ impl Local {
         }
     }
 
-    /// The entry of a name that is not rendered, if it may be served at all. It may miss an entry
-    /// that is there: then [`look`](Store::look) finds it.
+    /// The entry of a name that is not rendered, if it is alive. The caller checks its basis. An
+    /// entry may be missed, if two keys have one hash: then [`look`](Store::look) finds it.
     #[expect(
         clippy::inline_always,
         reason = "where it is called, the name is known"
@@ -61,18 +61,19 @@ impl Local {
         self.entries.find(name, Now::read())
     }
 
-    /// The entry of `key`, if it may be served at all.
+    /// The entry of `key`, if it is alive: it has not expired, and its tags are not invalidated.
     fn peek(&self, key: &Key) -> Option<Entry> {
         self.entries.get(key, Now::read())
     }
 
-    /// Looks under the lock under which flights store: a hit, or a flight to board or lead.
+    /// Looks for an entry; without one, boards the flight of the key or starts one. All under the
+    /// lock under which flights store, so that none stores between the look and the boarding.
     fn look_and_board(&self, query: &Query<'_>) -> Look<'_> {
         let &Query {
             key, tags, schema, ..
         } = query;
         let basis = self.tags.read(tags, schema);
-        // Declared before the lock, and so dropped after it: `Drop` may be the user's.
+        // Declared before the lock, and so dropped after it: the value's `Drop` is the user's code.
         let found;
         let mut shard = self.flights.lock(key);
         found = self.peek(key);
@@ -82,16 +83,17 @@ impl Local {
         {
             return Look::Hit(Found::Value(entry.clone()));
         }
-        // Under the lock, and after the versions were read: a fence that comes later forgets
-        // the flight that begins here, and moves on the versions of its tags.
+        // Under the lock, and after the versions were read: so a fence that comes after this
+        // question forgets the flight that begins here, and counts up the versions that it was
+        // started with.
         if self.fences.stand(tags.iter().chain([key])) {
             return Look::Miss(Miss::Fenced);
         }
         let evidence = Evidence::Local(basis);
-        let boarding = shard
+        let seat = shard
             .join(key, Some(&evidence))
             .unwrap_or_else(|| Seat::Lead(shard.start(key, Some(evidence))));
-        Look::Miss(Miss::Boarded(boarding))
+        Look::Miss(Miss::Boarded(seat))
     }
 
     /// Hands the value to the callers that wait, and stores it unless an invalidation has
@@ -114,7 +116,7 @@ impl Local {
             self.tags.read(&tags, basis.schema())
         });
         let entry = Entry { value, basis };
-        // What the entry replaces is dropped after the lock: `Drop` may be the user's.
+        // The entries that go for it are dropped after the lock: their `Drop` is the user's code.
         match leader.finish_storing(|| self.insert(key, entry, ttl)) {
             Some(replaced) => {
                 drop(replaced);
@@ -124,6 +126,8 @@ impl Local {
         }
     }
 
+    /// Stores a value that no flight has loaded. Behind a fence, removes the entry instead. Returns
+    /// whether it was stored. A load that is under way does not store any more.
     fn store(&self, key: &Key, tags: &[Key], value: SharedValue, ttl: Duration) -> bool {
         let basis = self.tags.read(tags, 0);
         let mut shard = self.flights.lock(key);
@@ -142,7 +146,8 @@ impl Local {
         !is_fenced
     }
 
-    /// Removes the entry of `key`; a load that is under way neither stores nor is boarded any more.
+    /// Removes the entry of `key`, and returns whether it was alive. A load that is under way
+    /// neither stores nor is boarded any more.
     fn remove(&self, key: &Key) -> bool {
         let mut shard = self.flights.lock(key);
         shard.forget(key);
@@ -162,7 +167,7 @@ impl Local {
         drop(self.flights.forget_all(|| self.entries.drain()));
     }
 
-    /// Puts an entry into the table, and returns the entries that had to go for it.
+    /// Puts an entry into the table, and returns the entries that go for it.
     fn insert(&self, key: &Key, entry: Entry, ttl: Duration) -> Vec<Entry> {
         let (expiry, now) = (clock::expiry(ttl), Now::read());
         self.entries.insert(key, entry, expiry, now)
@@ -295,7 +300,7 @@ mod tests {
 
     fn look<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Seat<'a, Evidence> {
         match local.look_and_board(&query(key, tags)) {
-            Look::Miss(Miss::Boarded(boarding)) => boarding,
+            Look::Miss(Miss::Boarded(seat)) => seat,
             other => panic!("expected a flight: {other:?}"),
         }
     }
@@ -303,7 +308,7 @@ mod tests {
     fn lead<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Leader<'a, Evidence> {
         match look(local, key, tags) {
             Seat::Lead(leader) => leader,
-            waits @ Seat::Wait(_) => panic!("expected to lead: {waits:?}"),
+            seat @ Seat::Wait(_) => panic!("expected to lead: {seat:?}"),
         }
     }
 
@@ -323,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_whose_tag_was_invalidated_is_never_served_nor_boarded() {
+    fn a_load_whose_tag_was_invalidated_is_neither_served_nor_boarded() {
         let local = Local::new(10);
         let (key, tags) = (Key::from("user:1"), [Key::from("users")]);
         let first = lead(&local, &key, &tags);
@@ -372,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_leader_without_waiters_leaves_nothing_behind() {
+    fn after_a_dropped_leader_without_waiters_the_next_caller_leads() {
         let local = Local::new(10);
         let key = Key::from("user:1");
         drop(lead(&local, &key, &[]));

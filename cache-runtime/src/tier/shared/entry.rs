@@ -2,17 +2,17 @@
 //!
 //! ```text
 //! lease   'L' format stamp[8]
-//! entry   'E' format stamp[8]  codec compression flags version[4] created[8] ttl[8] cost[4]
+//! entry   'E' format stamp[8]  codec compression flags schema[4] created[8] ttl[8] cost[4]
 //!         epoch[8] tags[2]  (version[8] length[2] name)*  payload
 //! fence   'F' format nonce[8]  writer:deadline separated by spaces
 //! ```
 //!
-//! Numbers are little-endian. The first ten bytes, the [`Mark`], differ for each
-//! lease and each entry ever written, so a script can ask whether a slot still
-//! holds what was seen by comparing a prefix.
+//! Numbers are little-endian. The first ten bytes, the [`Mark`], differ for each lease and each
+//! entry that is ever written. So a script compares them to find out whether a slot still holds
+//! what a caller saw.
 //!
-//! A fence stands in versions too, where everything else is a decimal number. Its writers
-//! are hexadecimal, and its deadlines milliseconds of the server's clock.
+//! A fence stands in versions too, where all else is a decimal number. Its writers are hexadecimal
+//! numbers, and its deadlines are milliseconds of the server's clock.
 
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
@@ -31,9 +31,10 @@ const FORMAT: u8 = 1;
 const LEASE: u8 = b'L';
 const ENTRY: u8 = b'E';
 const FENCE: u8 = b'F';
+/// The flag of an entry that holds a `None`.
 const NONE: u8 = 1;
 
-/// The first bytes of a slot: unlike those of any other lease or entry.
+/// The first bytes of a lease, an entry or a fence. No other lease or entry has the same.
 pub(crate) type Mark = [u8; 10];
 
 fn new_mark(kind: u8) -> Mark {
@@ -42,28 +43,28 @@ fn new_mark(kind: u8) -> Mark {
     mark
 }
 
-/// What a slot holds while somebody loads.
+/// A lease: what a slot holds while a caller loads.
 pub(crate) fn new_lease() -> Mark {
     new_mark(LEASE)
 }
 
-/// How a fence begins, with a nonce of its own each time that it is written.
+/// The first bytes of a fence. Each write of a fence has a nonce of its own.
 pub(crate) fn new_fence() -> Mark {
     new_mark(FENCE)
 }
 
-/// Whether this is a fence, in a slot or in a version.
+/// Whether these bytes, of a slot or a version, are a fence.
 fn is_fence(bytes: &[u8]) -> bool {
     bytes.starts_with(&[FENCE, FORMAT])
 }
 
-/// What stands under a tag.
+/// What the server holds as the version of a tag.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Version {
     Number(u64),
-    /// Writers are at work: nothing is stored.
+    /// Writers are at work. Until they are done, nothing is stored.
     Fence,
-    /// Or no number.
+    /// There is nothing, or something that is no number.
     Absent,
 }
 
@@ -94,51 +95,54 @@ pub(crate) enum Slot {
     Absent,
     Lease(Mark),
     Entry(Entry),
-    /// Writers are at work: nothing is stored.
+    /// Writers are at work. Until they are done, nothing is stored.
     Fence,
-    /// None of these: a foreign, truncated or future format. Its first bytes, to replace it by.
+    /// None of these: a foreign, truncated or future format. Its first bytes are kept: only if the
+    /// slot still begins with them is it replaced.
     Unreadable(Box<[u8]>),
 }
 
-/// An entry as read: its header, and the payload still encoded.
+/// An entry as it was read: its header is decoded, its payload is not.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) mark: Mark,
-    pub(crate) header: Decoded,
-    /// The whole slot. Readers of one batch share it.
+    pub(crate) header: DecodedHeader,
+    /// All bytes of the slot. Readers of one batch share them.
     bytes: Bytes,
-    /// Where the readers of one batch share the decoded value, if there are several.
+    /// The place of the decoded value, if several readers of one batch share it.
     pub(crate) shared_decode: Option<SharedDecode>,
 }
 
 /// Readers of one batch share a decoded value; the last takes it without a clone.
 pub(crate) type SharedDecode = Arc<OnceLock<SharedValue>>;
 
-/// What is read of a header; the rest is for people with `redis-cli`, and for early refresh.
+/// The fields of a header that readers use. The others (when the entry was created, its ttl, and how
+/// long its load took) are for people with `redis-cli`, and for early refresh.
 #[derive(Debug)]
-pub(crate) struct Decoded {
-    /// How the payload is written.
+pub(crate) struct DecodedHeader {
+    /// The form of the payload.
     pub(crate) form: Form,
-    /// Whether what is cached is a `None`.
+    /// Whether the entry holds a `None`.
     pub(crate) none: bool,
-    /// The schema version of its value.
+    /// The schema version of the value.
     pub(crate) schema: u32,
-    /// Which server the lease was taken from.
+    /// The epoch of the server that gave the lease.
     pub(crate) epoch: u64,
-    /// How many tags follow it.
+    /// How many tags follow.
     tags: u16,
+    /// Where the payload begins.
     payload_at: usize,
 }
 
-/// So long is a header up to its tags.
+/// Where the first tag of an entry begins.
 const TAGS_AT: usize = size_of::<Mark>() + 37;
 
 impl Entry {
-    /// The tags, each with the version it had before the load began. A hit only compares
-    /// versions, and needs no copy of the names.
+    /// The tags, each with the version that it had before the load began. The names are not copied:
+    /// a hit only compares versions.
     pub(crate) fn tags(&self) -> impl ExactSizeIterator<Item = (&str, u64)> {
         let mut rest = self.bytes.get(TAGS_AT..).unwrap_or_default();
-        // They were there when the header was decoded.
+        // Decoding the header has shown that all tags are there.
         (0..self.header.tags).map(move |_| take_tag(&mut rest).unwrap_or_default())
     }
 
@@ -146,8 +150,8 @@ impl Entry {
         self.bytes.get(self.header.payload_at..).unwrap_or_default()
     }
 
-    /// The outcome that the payload holds, decoded by this reader or by another one of its batch.
-    /// `share` makes the copy for the others.
+    /// The outcome that the payload holds. This reader decodes it, or takes what another reader of
+    /// its batch has decoded. `share` makes the copy for the other readers.
     pub(crate) fn outcome<V: CacheValue>(
         &mut self,
         key: &Key,
@@ -157,7 +161,8 @@ impl Entry {
             return Ok(outcome);
         }
         let outcome = self.decode(key)?;
-        // The copy is made before it is set, and perhaps twice: it clones a value of the user's.
+        // Not by `get_or_init`, which holds other readers up while the user's `Clone` runs. So two
+        // readers may both make a copy, of which one is kept.
         if let Some(shared_decode) = &self.shared_decode
             && shared_decode.get().is_none()
         {
@@ -191,7 +196,7 @@ impl Entry {
     }
 }
 
-/// A value in its stored form, or a `None`.
+/// A value in the form in which it is stored, or a `None`.
 #[derive(Debug)]
 pub(crate) enum Encoded {
     Value(Payload),
@@ -210,7 +215,7 @@ impl Encoded {
         }
     }
 
-    /// An entry's bytes: the header, and the payload after it.
+    /// The bytes of an entry: the header, and then the payload.
     pub(crate) fn after(&self, header: &Header<'_>) -> Vec<u8> {
         let mut entry = header.encode();
         if let Self::Value(payload) = self {
@@ -220,7 +225,7 @@ impl Encoded {
     }
 }
 
-/// What the writer of an entry knows about it.
+/// The header of an entry that is about to be written.
 #[derive(Debug)]
 pub(crate) struct Header<'a> {
     pub(crate) form: Form,
@@ -235,7 +240,7 @@ pub(crate) struct Header<'a> {
 }
 
 impl Header<'_> {
-    /// Encodes the header; the payload is to be appended to it.
+    /// Encodes the header. The caller appends the payload.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let created = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -250,7 +255,7 @@ impl Header<'_> {
         let cost = u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX);
         out.extend(cost.to_le_bytes());
         out.extend(self.epoch.to_le_bytes());
-        // A function has far fewer tags, and a name is at most `Key::MAX_LEN` long.
+        // Both numbers fit: a function has few tags, and a name has at most `Key::MAX_LEN` bytes.
         let count = u16::try_from(self.tags.len()).unwrap_or(u16::MAX);
         out.extend(count.to_le_bytes());
         for (tag, version) in self.tags.iter().zip(self.versions) {
@@ -264,7 +269,7 @@ impl Header<'_> {
     }
 }
 
-/// Reads a slot; any bytes at all are one of the cases.
+/// Reads a slot. Any bytes are one of its cases.
 pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
     let Some(bytes) = bytes.map(Into::into) else {
         return Slot::Absent;
@@ -290,7 +295,7 @@ pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
     Slot::Unreadable(bytes[..seen].into())
 }
 
-fn decode_header(bytes: &[u8]) -> Option<Decoded> {
+fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
     let mut rest = bytes.get(size_of::<Mark>()..)?;
     let form = Form::from_bytes(take(&mut rest)?)?;
     let [flags] = take(&mut rest)?;
@@ -306,7 +311,7 @@ fn decode_header(bytes: &[u8]) -> Option<Decoded> {
     for _ in 0..tags {
         take_tag(&mut rest)?;
     }
-    Some(Decoded {
+    Some(DecodedHeader {
         form,
         none: flags & NONE != 0,
         schema,
@@ -324,7 +329,7 @@ fn take_tag<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, u64)> {
     Some((str::from_utf8(name).ok()?, version))
 }
 
-/// An entry's bytes, for those who count what writing them takes.
+/// Encodes an entry, for the chore that counts the instructions of that.
 pub fn encode_entry(tags: &[Key], versions: &[u64], payload: &[u8]) -> Vec<u8> {
     let header = Header {
         form: Form::NONE,
@@ -341,7 +346,7 @@ pub fn encode_entry(tags: &[Key], versions: &[u64], payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Whether these bytes are an entry, for those who count what reading them takes.
+/// Decodes an entry, for the chore that counts the instructions of that. False if it is none.
 pub fn decode_entry(bytes: Vec<u8>) -> bool {
     matches!(decode(Some(bytes)), Slot::Entry(_))
 }
@@ -387,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn each_truncation_is_unreadable_and_never_an_entry_with_other_tags() {
+    fn an_entry_with_a_truncated_header_is_unreadable() {
         let tags = [Key::from("users")];
         let whole = encoded(&tags, &[1]);
         let header = whole.len() - 2;
@@ -401,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn two_marks_differ() {
+    fn no_two_leases_have_the_same_mark() {
         assert_ne!(new_lease(), new_lease());
         assert!(matches!(decode(Some(new_lease().to_vec())), Slot::Lease(_)));
     }
@@ -422,7 +427,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes: Vec<u8>, entry_like: bool) {
+        fn decoding_any_bytes_does_not_panic(bytes: Vec<u8>, entry_like: bool) {
             let mut bytes = bytes;
             if entry_like {
                 bytes.splice(0..0, [ENTRY, FORMAT]);
@@ -431,7 +436,7 @@ mod tests {
         }
 
         #[test]
-        fn one_wrong_byte_costs_no_more_than_the_entry(
+        fn an_entry_with_one_wrong_byte_is_read_within_its_bounds(
             tags in proptest::collection::vec("[a-z:é]{0,12}", 0..4),
             at: prop::sample::Index,
             change in 1..=u8::MAX,
@@ -442,7 +447,7 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] ^= change;
             if let Slot::Entry(entry) = decode(Some(bytes.clone())) {
-                // Whatever its tags are now, they and the payload are all there is.
+                // Its tags may be others now. They and the payload make up the whole entry.
                 let tags: usize = entry.tags().map(|(tag, _)| 10 + tag.len()).sum();
                 prop_assert_eq!(entry.header.payload_at, TAGS_AT + tags);
                 prop_assert!(bytes.ends_with(entry.payload()));

@@ -1,6 +1,6 @@
--- Moves a tag's version on, if it has one: an absent version is on no valid entry.
--- Where `INCR` is refused (no memory left, not a number), the version goes instead; a fence,
--- which is no number either, is spared.
+-- Counts a tag's version up. An absent version stays absent: no valid entry carries it. If `INCR`
+-- is refused (no memory left, not a number), the version is removed instead. A fence, which is no
+-- number either, stays.
 -- KEYS[1] version
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return 0

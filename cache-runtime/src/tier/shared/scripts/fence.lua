@@ -1,5 +1,6 @@
--- Joins the fence under a name, or puts one over whatever is there. A writer whose deadline
--- has passed is dropped. The key lives until the last deadline, by this server's clock.
+-- Adds a writer to the fence in this place; if there is no fence, writes one over what is there.
+-- Writers whose deadline has passed are removed. The key lives until the last deadline. All
+-- deadlines are of this server's clock.
 -- KEYS[1] slot or version   ARGV[1] mark   ARGV[2] writer   ARGV[3] milliseconds
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,5 +1,5 @@
--- Puts a lease into a slot that still holds what the caller saw; never over a fence, of which
--- what was seen, cut off or foreign, may be the beginning.
+-- Puts a lease into a slot that still holds what the caller saw. A fence is never replaced, though
+-- what the caller saw may be its beginning: a value that was cut off or foreign.
 -- KEYS[1] slot   ARGV[1] the first bytes seen ('' for none)   ARGV[2] lease   ARGV[3] milliseconds
 local unchanged
 if ARGV[1] == '' then

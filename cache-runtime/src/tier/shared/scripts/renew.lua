@@ -1,4 +1,4 @@
--- Lets a lease live on while its load runs.
+-- Makes a lease live longer, while its load runs.
 -- KEYS[1] slot   ARGV[1] lease   ARGV[2] milliseconds
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   return redis.call('PEXPIRE', KEYS[1], ARGV[2])

@@ -1,4 +1,4 @@
--- Writes an entry over whatever the slot holds, unless that is a fence.
+-- Writes an entry over anything that the slot holds, except for a fence.
 -- KEYS[1] slot   ARGV[1] entry   ARGV[2] milliseconds
 if redis.pcall('GETRANGE', KEYS[1], 0, 1) == 'F\1' then
   return 0

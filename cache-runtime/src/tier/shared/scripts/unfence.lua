@@ -1,5 +1,6 @@
--- Takes a writer out of a fence, and those whose deadline has passed; the last one out leaves
--- nothing. Where there is no memory for the shorter list, the deadline stands.
+-- Removes a writer from a fence, and also writers whose deadline has passed. Without writers, the
+-- fence is removed. If the server has no memory left for the new list, the fence stays as it is
+-- until its last deadline.
 -- KEYS[1] slot or version   ARGV[1] mark   ARGV[2] writer
 local held = redis.call('GET', KEYS[1])
 if not held or string.sub(held, 1, 2) ~= 'F\1' then

@@ -1,4 +1,4 @@
--- Removes what is there, and spares fences: their writers are not done yet.
+-- Removes what these keys hold. Fences stay: their writers are still at work.
 -- KEYS slots or versions
 local removed = 0
 for _, key in ipairs(KEYS) do

@@ -1,5 +1,6 @@
--- Reads a tag's version, drawing one if it is absent, and lets it outlive the entry that will carry it.
--- A fence is told as it is, and lives no longer.
+-- Reads a tag's version. If it is absent, the random number becomes the version. The version is
+-- made to outlive the entry that will carry it. A fence is returned as it is, and does not live
+-- longer.
 -- KEYS[1] version   ARGV[1] random number   ARGV[2] milliseconds
 local version = redis.call('GET', KEYS[1])
 if not version then
