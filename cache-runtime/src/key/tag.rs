@@ -33,7 +33,8 @@ use super::name::{Name, Names, Parts};
 /// ```
 ///
 /// The template follows the rules of `#[cached]`'s `key`; its placeholders are
-/// the struct's fields: `<0>`, or `<tenant>` where they have names.
+/// the struct's fields: `<0>`, or `<tenant>` where they have names. It names every field,
+/// except those with `#[cache_tag(skip)]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a cache tag",
     label = "not a `CacheTag`",
