@@ -51,7 +51,9 @@ pub fn cache_invalidate(args: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Implements `CacheTag` for a struct: a tag with a type of its own.
 ///
-/// The trait of the same name has the contract.
+/// The trait of the same name has the contract. The template names every field, since two
+/// values that differ in another field only are one tag. A field that does not matter has
+/// `#[cache_tag(skip)]`; a `PhantomData` needs nothing.
 #[proc_macro_derive(CacheTag, attributes(cache_tag))]
 pub fn cache_tag(input: TokenStream) -> TokenStream {
     or_error(cache_tag::derive(input.into())).into()

@@ -79,7 +79,7 @@ impl Core {
         }
     }
 
-    /// Tells that an operation of the manual API failed.
+    /// Tells that an operation of the API by hand failed.
     pub(crate) fn failed<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &result {
             self.observer.observe(None, Event::Fail { error });

@@ -124,7 +124,7 @@ pub use crate::codec::Codec;
 pub use crate::error::Error;
 pub use crate::health::{Health, Status};
 pub use crate::key::{CacheTag, Key, KeyPart, KeyWriter, ListWriter, Written};
-pub use crate::observe::{Event, NotFilled};
+pub use crate::observe::{Event, NotFilledReason};
 pub use crate::value::CacheValue;
 
 /// What the attributes expand to. Not for use by hand, and not covered by semver.

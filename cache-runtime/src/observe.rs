@@ -16,9 +16,15 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::sabotage;
 
-/// Something that a cache did, as [`CacheBuilder::on_event`](crate::CacheBuilder::on_event) hears of it.
+/// Something that a cache did, as the listener of [`CacheBuilder::on_event`](crate::CacheBuilder::on_event)
+/// hears it.
 ///
-/// Displays as one line, such as `load user:7`: the form in which tests compare what happened.
+/// Displays as one line, such as `load user:7`: the form in which tests compare what happened. The
+/// lines may change with a release.
+///
+/// The events of one call come in order. Those of other calls, on other threads, come between them.
+///
+/// *Names* are keys and tags: what can be invalidated.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -57,14 +63,16 @@ pub enum Event<'a> {
         /// The key of its entry.
         key: &'a Key,
     },
-    /// A call was not answered from the cache. What answers it instead is the next event of its
-    /// key: [`Load`](Self::Load) or [`Share`](Self::Share).
+    /// A call was not answered from the cache. For a call that loads, [`Load`](Self::Load) or
+    /// [`Share`](Self::Share) is next, and what it waited for came before;
+    /// [`Cache::get`](crate::Cache::get) does not load.
     #[non_exhaustive]
     Miss {
         /// The key without an entry.
         key: &'a Key,
     },
-    /// A call begins to wait for another caller's load, in this process.
+    /// A call begins to wait for another caller's load, in this process. It may wait more than
+    /// once, and may load itself in the end.
     #[non_exhaustive]
     Wait {
         /// The key that is loaded.
@@ -82,7 +90,8 @@ pub enum Event<'a> {
         /// The key that was loaded.
         key: &'a Key,
     },
-    /// A load begins: the function's body runs.
+    /// A load begins: the function's body runs. [`Fill`](Self::Fill), [`NotFilled`](Self::NotFilled)
+    /// or [`LoadFailed`](Self::LoadFailed) says how it ended, unless it panics or is dropped.
     #[non_exhaustive]
     Load {
         /// The key that is loaded.
@@ -108,12 +117,13 @@ pub enum Event<'a> {
         /// The key without an entry.
         key: &'a Key,
         /// Why it was not stored.
-        why: NotFilled<'a>,
+        why: NotFilledReason<'a>,
     },
-    /// A call passes the cache by, because an invalidation of one of its names is still due.
+    /// A call does not use what is stored, because an invalidation of one of its names is still
+    /// due: it failed on the server, or is held by [`after_commit`](crate::after_commit).
     #[non_exhaustive]
     Distrust {
-        /// The key that is not looked up.
+        /// The key that is loaded instead.
         key: &'a Key,
     },
     /// A call went on without the cache, or without a part of it, since that failed.
@@ -124,11 +134,13 @@ pub enum Event<'a> {
         /// What failed.
         error: &'a Error,
     },
-    /// An entry was removed by [`Cache::delete`](crate::Cache::delete), or found to be absent.
+    /// [`Cache::delete`](crate::Cache::delete) was carried out.
     #[non_exhaustive]
     Delete {
-        /// Its key.
+        /// The key.
         key: &'a Key,
+        /// Whether there was an entry.
+        existed: bool,
     },
     /// Names were invalidated.
     #[non_exhaustive]
@@ -136,8 +148,8 @@ pub enum Event<'a> {
         /// The keys and tags.
         names: &'a [Key],
     },
-    /// Names could not be invalidated. They are kept, and not served by this process until
-    /// their invalidation was repeated.
+    /// Names could not be invalidated on the server. They are kept in the journal, and this process
+    /// does not serve them until their invalidation was repeated.
     #[non_exhaustive]
     NotInvalidated {
         /// The keys and tags.
@@ -145,7 +157,7 @@ pub enum Event<'a> {
         /// What failed.
         error: &'a Error,
     },
-    /// Names are kept, to be invalidated as soon as that can be done: the caller cannot wait for it.
+    /// Names are kept in the journal, since the caller cannot wait for their invalidation.
     #[non_exhaustive]
     InvalidateLater {
         /// The keys and tags.
@@ -154,19 +166,20 @@ pub enum Event<'a> {
     /// Everything in the namespace was removed.
     #[non_exhaustive]
     Clear,
-    /// A fence stands around names: nothing of them is stored while a writer's body runs.
+    /// A writer, a function with a fence, has placed it: until the writer has left, nothing of
+    /// these names is stored.
     #[non_exhaustive]
     Fence {
         /// The keys and tags.
         names: &'a [Key],
     },
-    /// A writer has left the fence around names.
+    /// A writer has left its fence. Other writers may still be behind the same fence.
     #[non_exhaustive]
     Unfence {
         /// The keys and tags.
         names: &'a [Key],
     },
-    /// A fence could not be placed.
+    /// A writer could not place its fence.
     #[non_exhaustive]
     NotFenced {
         /// The keys and tags.
@@ -182,13 +195,14 @@ pub enum Event<'a> {
         /// What failed.
         error: &'a Error,
     },
-    /// An operation of the manual API failed.
+    /// An operation of the API by hand failed.
     #[non_exhaustive]
     Fail {
         /// What it returns.
         error: &'a Error,
     },
-    /// The server cannot be reached. Calls do not touch the network until it is back.
+    /// The server cannot be reached, or refuses the connection. Until it is back, calls do not
+    /// use the network.
     #[non_exhaustive]
     ServerAway {
         /// What failed.
@@ -205,8 +219,6 @@ pub enum Event<'a> {
     ServerRefuses {
         /// What it refuses.
         error: &'a Error,
-        /// Whether it is logged; it is not shortly after the last such event.
-        log: bool,
     },
     /// The server refuses nothing any more.
     #[non_exhaustive]
@@ -217,32 +229,39 @@ pub enum Event<'a> {
     /// The journal, which was empty, keeps invalidations that the server did not carry out.
     #[non_exhaustive]
     JournalKeeps,
-    /// More invalidations failed than the journal keeps: the namespace will be cleared.
+    /// Everything that the journal kept was carried out.
+    #[non_exhaustive]
+    JournalEmptied,
+    /// More names are due than the journal keeps: the whole namespace will be cleared instead.
     #[non_exhaustive]
     JournalOverflows {
-        /// So many names it keeps.
+        /// How many names it keeps.
         capacity: usize,
     },
-    /// The cache was dropped with invalidations in its journal.
+    /// The cache was dropped with names in its journal. Other processes may serve their old
+    /// entries until the ttl ends.
     #[non_exhaustive]
     JournalLost {
         /// Where the server is.
         address: &'a str,
         /// How many names.
-        names: usize,
-        /// Whether they were all names there are.
-        everything: bool,
+        count: usize,
+        /// Whether the whole namespace was to be cleared.
+        whole_namespace: bool,
     },
-    /// Names could not be announced to other processes.
+    /// Other processes were not told of names in the journal: they may serve old entries until the
+    /// server carries the invalidation out.
     #[non_exhaustive]
     NotAnnounced {
         /// What failed.
         error: &'a Error,
     },
-    /// Another process announced something that cannot be read.
+    /// Another process announced names that cannot be read: this process may serve their old
+    /// entries.
     #[non_exhaustive]
     AnnouncementUnreadable,
-    /// What other processes announce is not heard.
+    /// This process cannot listen to announcements, and may serve old entries of what another
+    /// process failed to invalidate.
     #[non_exhaustive]
     AnnouncementsUnheard {
         /// What failed.
@@ -252,21 +271,33 @@ pub enum Event<'a> {
     #[non_exhaustive]
     RepeatLost {
         /// How many names.
-        names: usize,
+        count: usize,
     },
 }
 
 /// Why a value was not stored.
+///
+/// ```
+/// use cache_runtime::{Cache, Event, NotFilledReason};
+///
+/// let builder = Cache::builder().on_event(|event| {
+///     if let Event::NotFilled { key, why: NotFilledReason::Failed(error), .. } = event {
+///         eprintln!("{key} is loaded again by each call: {error}");
+///     }
+/// });
+/// # let _ = builder;
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub enum NotFilled<'a> {
+pub enum NotFilledReason<'a> {
     /// An invalidation, a fence or another entry came while it was loaded.
     Overtaken,
-    /// Its load had no lease: a fence stands, or the store could not be asked.
-    Unleased,
-    /// The function says that it is not cached: by its ttl, `condition`, `unless` or `none_ttl`.
+    /// Nothing could be stored when its load began: a fence stands, the store could not be asked,
+    /// another process loads, or there is no store.
+    Unstorable,
+    /// The function says so: by a ttl of zero, `unless`, or a `None` without `none_ttl`.
     Unwanted,
-    /// It is within [`after_commit`](crate::after_commit), and may not be committed.
+    /// It was loaded within [`after_commit`](crate::after_commit), and may be rolled back.
     Uncommitted,
     /// It could not be encoded or written.
     Failed(&'a Error),
@@ -286,7 +317,8 @@ impl fmt::Display for Event<'_> {
             Self::NotFilled { key, why } => write!(f, "not filled {key}: {why}"),
             Self::Distrust { key } => write!(f, "distrust {key}"),
             Self::Degrade { key, error } => write!(f, "degrade {key}: {error}"),
-            Self::Delete { key } => write!(f, "delete {key}"),
+            Self::Delete { key, existed: true } => write!(f, "delete {key}"),
+            Self::Delete { key, .. } => write!(f, "delete {key}: absent"),
             Self::Invalidate { names } => write!(f, "invalidate {}", Spaced(names)),
             Self::NotInvalidated { names, error } => {
                 write!(f, "not invalidated {}: {error}", Spaced(names))
@@ -302,24 +334,25 @@ impl fmt::Display for Event<'_> {
             Self::Fail { error } => write!(f, "fail: {error}"),
             Self::ServerAway { error } => write!(f, "server away: {error}"),
             Self::ServerBack { .. } => f.write_str("server back"),
-            Self::ServerRefuses { error, .. } => write!(f, "server refuses: {error}"),
+            Self::ServerRefuses { error } => write!(f, "server refuses: {error}"),
             Self::ServerAccepts { .. } => f.write_str("server accepts"),
             Self::JournalKeeps => f.write_str("journal keeps"),
+            Self::JournalEmptied => f.write_str("journal emptied"),
             Self::JournalOverflows { .. } => f.write_str("journal overflows"),
             Self::JournalLost { .. } => f.write_str("journal lost"),
             Self::NotAnnounced { error } => write!(f, "not announced: {error}"),
             Self::AnnouncementUnreadable => f.write_str("announcement unreadable"),
             Self::AnnouncementsUnheard { error } => write!(f, "announcements unheard: {error}"),
-            Self::RepeatLost { names } => write!(f, "repeat lost: {names} names"),
+            Self::RepeatLost { count } => write!(f, "repeat lost: {count} names"),
         }
     }
 }
 
-impl fmt::Display for NotFilled<'_> {
+impl fmt::Display for NotFilledReason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Overtaken => f.write_str("overtaken"),
-            Self::Unleased => f.write_str("unleased"),
+            Self::Unstorable => f.write_str("unstorable"),
             Self::Unwanted => f.write_str("unwanted"),
             Self::Uncommitted => f.write_str("uncommitted"),
             Self::Failed(error) => error.fmt(f),
@@ -388,8 +421,14 @@ impl Observer {
     /// Counts, logs and tells an event of a call site, or of no call site.
     #[inline]
     pub(crate) fn observe(&self, site: Option<&'static CallSite>, event: Event<'_>) {
-        self.count(site, &event);
         log(&event);
+        self.observe_unlogged(site, event);
+    }
+
+    /// Counts and tells an event that is no news to the log.
+    #[inline]
+    pub(crate) fn observe_unlogged(&self, site: Option<&'static CallSite>, event: Event<'_>) {
+        self.count(site, &event);
         if let Some(listener) = &self.listener {
             listener(&event);
         }
@@ -412,7 +451,7 @@ impl Observer {
             | Event::InvalidateLater { .. }
             | Event::NotFenced { .. }
             | Event::NotFilled {
-                why: NotFilled::Failed(_),
+                why: NotFilledReason::Failed(_),
                 ..
             }
             | Event::Fail { .. } => {
@@ -466,7 +505,7 @@ fn log(event: &Event<'_>) {
         Event::Degrade { key, error }
         | Event::NotFilled {
             key,
-            why: NotFilled::Failed(error),
+            why: NotFilledReason::Failed(error),
         } => log_degraded(key, error),
         Event::NotInvalidated { names, error } => {
             let names = Spaced(names);
@@ -491,7 +530,7 @@ fn log(event: &Event<'_>) {
         }
         Event::ServerAway { error } => tracing::warn!(%error, "the cache degrades to misses"),
         Event::ServerBack { address } => tracing::info!(address, "the cache server is back"),
-        Event::ServerRefuses { error, log: true } => {
+        Event::ServerRefuses { error } => {
             tracing::error!(%error, "the cache degrades to misses until this is mended");
         }
         Event::ServerAccepts { address } => {
@@ -505,18 +544,21 @@ fn log(event: &Event<'_>) {
             capacity,
             "the journal is full: the namespace is cleared once the cache server is back"
         ),
+        Event::JournalEmptied => {
+            tracing::info!("the cache server has carried out all invalidations that were kept");
+        }
         Event::JournalLost {
             address,
-            names,
-            everything,
+            count,
+            whole_namespace,
         } => tracing::error!(
             address,
-            names,
-            everything,
+            count,
+            whole_namespace,
             "not invalidated, and not kept any longer: old data may be served until its ttl ends"
         ),
-        Event::RepeatLost { names } => tracing::warn!(
-            names,
+        Event::RepeatLost { count } => tracing::warn!(
+            count,
             "not invalidated a second time: an update that failed may have changed the data since"
         ),
         _ => {}
@@ -543,7 +585,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::call::site::MANUAL;
+    use crate::call::site::BY_HAND;
     use crate::counters::Counts;
 
     /// Events of each kind that counts, and of one that does not.
@@ -551,7 +593,7 @@ mod tests {
         let (key, error) = (&Key::from("user:7"), &Error::config("broken"));
         let names = std::slice::from_ref(key);
         observer.hit(None, || key.clone());
-        let why = NotFilled::Failed(error);
+        let why = NotFilledReason::Failed(error);
         for event in [
             Event::Miss { key },
             Event::Load { key },
@@ -563,7 +605,7 @@ mod tests {
             Event::NotFenced { names, error },
             Event::Fail { error },
             Event::ServerAway { error },
-            Event::ServerRefuses { error, log: false },
+            Event::ServerRefuses { error },
         ] {
             observer.observe(None, event);
         }
@@ -580,7 +622,7 @@ mod tests {
                 loads: 1,
                 errors: 6,
             };
-            assert_eq!(observer.counters().sum(MANUAL), expected);
+            assert_eq!(observer.counters().sum(BY_HAND), expected);
             assert_eq!((observer.outages(), observer.refusals()), (1, 1));
         }
     }

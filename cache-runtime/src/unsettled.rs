@@ -137,9 +137,9 @@ impl Queue {
 /// The cache was dropped before they were due.
 impl Drop for Unsettled {
     fn drop(&mut self) {
-        let names = self.len();
-        if names > 0 {
-            self.observer.observe(None, Event::RepeatLost { names });
+        let count = self.len();
+        if count > 0 {
+            self.observer.observe(None, Event::RepeatLost { count });
         }
     }
 }

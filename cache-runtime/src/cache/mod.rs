@@ -27,7 +27,7 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::health::Health;
 use crate::key::Key;
-use crate::observe::{Event, NotFilled};
+use crate::observe::{Event, NotFilledReason};
 use crate::tier::{Encoded, Filling, Found, Storable, Store as _};
 use crate::value::{CacheValue, Outcome, SharedValue};
 
@@ -254,7 +254,7 @@ impl Cache {
         // Inside `after_commit` nothing is stored; the key is invalidated when the scope ends.
         if scope::distrusts(core, options.tags.iter().chain([&key])) {
             scope::hold_names(core, std::slice::from_ref(&key));
-            let why = NotFilled::Uncommitted;
+            let why = NotFilledReason::Uncommitted;
             core.observer
                 .observe(None, Event::NotFilled { key: &key, why });
             return Ok(());
@@ -271,7 +271,7 @@ impl Cache {
         } else {
             Event::NotFilled {
                 key: &key,
-                why: NotFilled::Unleased,
+                why: NotFilledReason::Unstorable,
             }
         };
         core.observer.observe(None, event);
@@ -308,9 +308,13 @@ impl Cache {
         let key = key.into();
         key.check()?;
         let deleted = self.core.failed(self.core.tier.delete(&key).await)?;
-        self.core
-            .observer
-            .observe(None, Event::Delete { key: &key });
+        self.core.observer.observe(
+            None,
+            Event::Delete {
+                key: &key,
+                existed: deleted,
+            },
+        );
         Ok(deleted)
     }
 

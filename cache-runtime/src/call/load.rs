@@ -19,7 +19,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::scope;
-use super::shape::{Shape, to_return};
+use super::shape::{Shape, View, to_return};
 use super::site::CallSite;
 use crate::clock;
 use crate::codec::{Codec, Reason};
@@ -27,7 +27,7 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::flight::{Landing, Leader, Seat, Waiter};
 use crate::key::Key;
-use crate::observe::{Event, NotFilled};
+use crate::observe::{Event, NotFilledReason};
 use crate::tier::{
     Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Storable,
     Store as _, loads_elsewhere,
@@ -93,12 +93,16 @@ impl Request {
                 key: &self.key,
                 error: &error,
             });
-            return self.run_load(load).await;
+            return self
+                .load_alone::<S, F>(NotFilledReason::Unstorable, load)
+                .await;
         }
         // What is loaded here is not committed yet: it is not even shared.
         if self.is_uncommitted() {
             self.observe(Event::Distrust { key: &self.key });
-            return self.run_load(load).await;
+            return self
+                .load_alone::<S, F>(NotFilledReason::Uncommitted, load)
+                .await;
         }
         let mut look = self.core.tier.look(&self.query(None)).await;
         if let Look::Hit(found) = &mut look
@@ -129,7 +133,9 @@ impl Request {
                     if let Some(returned) = self.share::<S>(&value) {
                         return returned;
                     }
-                    return self.run_load(load).await;
+                    return self
+                        .load_alone::<S, F>(NotFilledReason::Unstorable, load)
+                        .await;
                 }
                 Step::Serve(mut found, watcher) => {
                     let mark = found.mark();
@@ -139,15 +145,23 @@ impl Request {
                     };
                     // In the local tier, it is another function's value, and is left alone.
                     let Some(mark) = mark else {
-                        return self.run_load(load).await;
+                        return self
+                            .load_alone::<S, F>(NotFilledReason::Unstorable, load)
+                            .await;
                     };
                     self.degrade(&error);
                     // The caller that gets the lease replaces the entry, if it is still this one.
                     if undecodable.replace(mark).is_some() {
-                        return self.run_load(load).await;
+                        return self
+                            .load_alone::<S, F>(NotFilledReason::Unstorable, load)
+                            .await;
                     }
                 }
-                Step::Alone => return self.run_load(load).await,
+                Step::Alone => {
+                    return self
+                        .load_alone::<S, F>(NotFilledReason::Unstorable, load)
+                        .await;
+                }
             }
             *look = self.look_again(undecodable).await;
         }
@@ -306,7 +320,7 @@ impl Request {
         if self.is_uncommitted() {
             // A function called since marked these names uncommitted; do not store.
             leader.fail();
-            self.not_filled(NotFilled::Uncommitted);
+            self.not_filled(NotFilledReason::Uncommitted);
             return returned;
         }
         // An error is not held while the lease is given back: it need not be `Send`.
@@ -327,6 +341,20 @@ impl Request {
         let filled = self.core.tier.fill(self.query(None), leader, filling).await;
         self.observe_filled(&filled);
         to_return::<S>(outcome).expect("the outcome was made from a value of this type")
+    }
+
+    /// Loads for this caller only, and stores nothing, for the reason given.
+    async fn load_alone<S, F>(&self, why: NotFilledReason<'_>, load: F) -> S::Return
+    where
+        S: Shape,
+        F: Future<Output = S::Return>,
+    {
+        let returned = self.run_load(load).await;
+        match S::view(&returned) {
+            View::Error => self.observe(Event::LoadFailed { key: &self.key }),
+            View::Value(_) | View::None => self.not_filled(why),
+        }
+        returned
     }
 
     /// Runs the load, and renews its lease meanwhile.
@@ -407,7 +435,7 @@ impl Request {
         self.observe(Event::Degrade { key, error });
     }
 
-    fn not_filled(&self, why: NotFilled<'_>) {
+    fn not_filled(&self, why: NotFilledReason<'_>) {
         let key = &self.key;
         self.observe(Event::NotFilled { key, why });
     }
@@ -416,10 +444,10 @@ impl Request {
         let key = &self.key;
         match filled {
             Filled::Stored(ttl) => self.observe(Event::Fill { key, ttl: *ttl }),
-            Filled::Overtaken => self.not_filled(NotFilled::Overtaken),
-            Filled::Unleased => self.not_filled(NotFilled::Unleased),
-            Filled::Unwanted => self.not_filled(NotFilled::Unwanted),
-            Filled::Failed(error) => self.not_filled(NotFilled::Failed(error)),
+            Filled::Overtaken => self.not_filled(NotFilledReason::Overtaken),
+            Filled::Unstorable => self.not_filled(NotFilledReason::Unstorable),
+            Filled::Unwanted => self.not_filled(NotFilledReason::Unwanted),
+            Filled::Failed(error) => self.not_filled(NotFilledReason::Failed(error)),
         }
     }
 }

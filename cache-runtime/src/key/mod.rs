@@ -29,14 +29,14 @@ use crate::error::Error;
 
 /// The finished name of an entry or a tag.
 ///
-/// Annotated functions make their keys from a template. The manual API takes a key
+/// Annotated functions make their keys from a template. The API by hand takes a key
 /// made by [`key!`](crate::key), or any text. Text is taken as it stands: to
 /// name the entry of an annotated function, use `key!` with the same template, or
 /// write what the template renders to (`"user:42"`, `"login:'octocat'"`).
 ///
 /// A name has at most [`Key::MAX_LEN`] bytes. Nothing is cached under a longer name
 /// or an empty one: annotated functions run as if they were not annotated, and
-/// the manual API returns an [`Error`].
+/// the API by hand returns an [`Error`].
 ///
 /// ```
 /// use cache_runtime::{Key, key};

@@ -32,8 +32,9 @@ use super::name::{Name, Names, Parts};
 /// # Ok(()) }
 /// ```
 ///
-/// The template follows the rules of `#[cached]`'s `key`. Its placeholders are
-/// the struct's fields: `<0>`, or `<tenant>` for a field with a name.
+/// The template follows the rules of `#[cached]`'s `key`; its placeholders are
+/// the struct's fields: `<0>`, or `<tenant>` where they have names. It names every field,
+/// except those with `#[cache_tag(skip)]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a cache tag",
     label = "not a `CacheTag`",

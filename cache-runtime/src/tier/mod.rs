@@ -159,7 +159,7 @@ pub(crate) enum Filled {
     /// An invalidation, a fence or another entry came while it was loaded.
     Overtaken,
     /// Its load had no evidence that could be checked: it is not stored.
-    Unleased,
+    Unstorable,
     /// It was not to be stored.
     Unwanted,
     Failed(Error),

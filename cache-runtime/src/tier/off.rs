@@ -34,7 +34,7 @@ impl Store for Off {
         _filling: Filling<'a>,
     ) -> Answer<'a, Filled> {
         leader.finish();
-        Answer::Done(Some(Filled::Unleased))
+        Answer::Done(Some(Filled::Unstorable))
     }
 
     async fn get(&self, _key: &Key) -> Result<Option<Found>, Error> {

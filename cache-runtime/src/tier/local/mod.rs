@@ -109,7 +109,7 @@ impl Local {
         let evidence = leader.evidence();
         let Some(Evidence::Local(basis)) = evidence.as_deref() else {
             leader.finish();
-            return Filled::Unleased;
+            return Filled::Unstorable;
         };
         let basis = sabotage::basis_of_fill(basis, || {
             let tags: Vec<Key> = basis.tags().cloned().collect();
@@ -355,7 +355,7 @@ mod tests {
         };
         leader.begin(None);
         let filled = fill(&local, &key, leader, 1);
-        assert!(matches!(filled, Filled::Unleased), "{filled:?}");
+        assert!(matches!(filled, Filled::Unstorable), "{filled:?}");
         assert!(local.peek(&key).is_none());
     }
 

@@ -492,7 +492,12 @@ impl Connector {
             let event = match change {
                 Change::Opened(error) => Event::ServerAway { error },
                 Change::Closed => Event::ServerBack { address },
-                Change::Refused { error, log } => Event::ServerRefuses { error, log: *log },
+                Change::Refused { error, log: true } => Event::ServerRefuses { error },
+                Change::Refused { error, log: false } => {
+                    let event = Event::ServerRefuses { error };
+                    self.observer.observe_unlogged(None, event);
+                    continue;
+                }
                 Change::Accepted => Event::ServerAccepts { address },
             };
             self.observer.observe(None, event);
@@ -617,8 +622,8 @@ impl Drop for Connector {
         let waiting = self.journal.waiting();
         let event = Event::JournalLost {
             address: self.address(),
-            names: waiting.names,
-            everything: waiting.everything,
+            count: waiting.names,
+            whole_namespace: waiting.everything,
         };
         self.observer.observe(None, event);
     }

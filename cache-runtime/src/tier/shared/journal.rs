@@ -207,8 +207,11 @@ impl Journal {
             }
         }
         let is_quiet = kept.names.is_empty() && kept.everything.is_none();
-        self.is_quiet.store(is_quiet, Ordering::Release);
+        let was_quiet = self.is_quiet.swap(is_quiet, Ordering::Release);
         drop(kept);
+        if is_quiet && !was_quiet {
+            self.observer.observe(None, Event::JournalEmptied);
+        }
         self.less.notify_waiters();
     }
 

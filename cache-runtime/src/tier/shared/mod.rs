@@ -416,6 +416,12 @@ impl Shared {
         Error::kept(self.connector.address(), &names, reason)
     }
 
+    fn distrusted(&self, query: &Query<'_>) -> Look<'_> {
+        let event = Event::Distrust { key: query.key };
+        self.observer.observe(query.site, event);
+        Look::Miss(Miss::Unknown)
+    }
+
     /// A call goes on without the server, or without a part of what it asked for.
     fn degrade(&self, query: &Query<'_>, error: &Error) {
         let key = query.key;
@@ -431,7 +437,7 @@ impl Store for Shared {
 
     async fn look(&self, query: &Query<'_>) -> Look<'_> {
         if self.distrusts(query.key, query.tags) {
-            return Look::Miss(Miss::Unknown);
+            return self.distrusted(query);
         }
         let mut look = match self.look_at_server(query.key, query.tags).await {
             Ok(look) => look,
@@ -441,7 +447,7 @@ impl Store for Shared {
             }
         };
         if self.distrusts(query.key, query.tags) {
-            return Look::Miss(Miss::Unknown);
+            return self.distrusted(query);
         }
         match look.slot {
             Slot::Entry(entry) if look.serves_to(query, &entry) => Look::Hit(Found::Encoded(entry)),
@@ -490,12 +496,12 @@ impl Store for Shared {
         let evidence = leader.evidence();
         if evidence.as_deref().and_then(Evidence::lease).is_none() {
             leader.finish();
-            return Answer::Done(Some(Filled::Unleased));
+            return Answer::Done(Some(Filled::Unstorable));
         }
         Answer::Waiting(Box::pin(async move {
             let filled = match evidence.as_deref().and_then(Evidence::lease) {
                 Some(lease) => fill(lease, query, filling).await,
-                None => Filled::Unleased,
+                None => Filled::Unstorable,
             };
             leader.finish();
             filled
