@@ -88,21 +88,8 @@ impl Request {
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
     {
-        if let Err(error) = self.check_names() {
-            self.observe(Event::Degrade {
-                key: &self.key,
-                error: &error,
-            });
-            return self
-                .load_alone::<S, F>(NotFilledReason::Unstorable, load)
-                .await;
-        }
-        // What is loaded here is not committed yet: it is not even shared.
-        if self.is_uncommitted() {
-            self.observe(Event::Distrust { key: &self.key });
-            return self
-                .load_alone::<S, F>(NotFilledReason::Uncommitted, load)
-                .await;
+        if let Some(why) = self.passes_by() {
+            return self.load_alone::<S, F>(why, load).await;
         }
         let mut look = self.core.tier.look(&self.query(None)).await;
         if let Look::Hit(found) = &mut look
@@ -133,9 +120,7 @@ impl Request {
                     if let Some(returned) = self.share::<S>(&value) {
                         return returned;
                     }
-                    return self
-                        .load_alone::<S, F>(NotFilledReason::Unstorable, load)
-                        .await;
+                    break;
                 }
                 Step::Serve(mut found, watcher) => {
                     let mark = found.mark();
@@ -144,27 +129,19 @@ impl Request {
                         Err(error) => error,
                     };
                     // In the local tier, it is another function's value, and is left alone.
-                    let Some(mark) = mark else {
-                        return self
-                            .load_alone::<S, F>(NotFilledReason::Unstorable, load)
-                            .await;
-                    };
+                    let Some(mark) = mark else { break };
                     self.degrade(&error);
                     // The caller that gets the lease replaces the entry, if it is still this one.
                     if undecodable.replace(mark).is_some() {
-                        return self
-                            .load_alone::<S, F>(NotFilledReason::Unstorable, load)
-                            .await;
+                        break;
                     }
                 }
-                Step::Alone => {
-                    return self
-                        .load_alone::<S, F>(NotFilledReason::Unstorable, load)
-                        .await;
-                }
+                Step::Alone => break,
             }
             *look = self.look_again(undecodable).await;
         }
+        self.load_alone::<S, F>(NotFilledReason::Unstorable, load)
+            .await
     }
 
     /// Boxed, as all that is rare here: every call has room for what it awaits.
@@ -416,9 +393,18 @@ impl Request {
         }
     }
 
-    fn check_names(&self) -> Result<(), Error> {
-        self.key.check()?;
-        self.tags.iter().try_for_each(Key::check)
+    /// Why this call leaves the cache alone, if it does.
+    fn passes_by(&self) -> Option<NotFilledReason<'static>> {
+        let names = || self.tags.iter().chain([&self.key]);
+        if let Err(error) = names().try_for_each(Key::check) {
+            self.degrade(&error);
+            return Some(NotFilledReason::Unstorable);
+        }
+        // What is loaded here is not committed yet: it is not even shared.
+        self.is_uncommitted().then(|| {
+            self.observe(Event::Distrust { key: &self.key });
+            NotFilledReason::Uncommitted
+        })
     }
 
     /// Whether it is in a scope of `after_commit` that changes what it reads.
