@@ -38,7 +38,7 @@ fn an_incremental_build_reports_each_mistake_once() {
             reported.entry(example).or_default().insert(rendered);
         }
     }
-    let mut wrong = String::new();
+    let mut wrong = Vec::new();
     for file in files {
         let name = file.file_stem().unwrap().to_str().unwrap();
         let errors = reported.remove(name).unwrap_or_default();
@@ -46,8 +46,8 @@ fn an_incremental_build_reports_each_mistake_once() {
         let expected = expected.lines().filter(|line| line.starts_with("error"));
         if errors.len() != expected.count() {
             let errors: Vec<_> = errors.into_iter().collect();
-            wrong += &format!("{name}:\n{}\n", errors.join("\n"));
+            wrong.push(format!("{name}:\n{}", errors.join("\n")));
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

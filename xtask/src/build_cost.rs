@@ -1,4 +1,4 @@
-//! What one more annotated function costs `cargo check`: a crate of many,
+//! The time that one annotated function adds to `cargo check`: a crate with many of them is
 //! timed against the same crate without the attributes.
 
 use std::fmt::Write as _;
@@ -36,7 +36,7 @@ impl Pool {
 }
 ";
 
-/// The shapes that an application has. A line that begins with `#[cache` is an attribute.
+/// Functions as an application has them. A line that begins with `#[cache` is an attribute.
 const MODULE: &str = r#"
 pub mod m@ {
     use cache_runtime::{cache_invalidate, cached};
@@ -93,7 +93,7 @@ pub(crate) fn build_cost() -> Result<(), String> {
         ("a check after a file was touched", "1"),
     ] {
         for package in PACKAGES {
-            // Builds what they depend on, and what an incremental check starts from.
+            // Builds the dependencies, and the state that an incremental check starts from.
             check(&folder, package, incremental)?;
         }
         let mut times = [Vec::new(), Vec::new()];
@@ -115,8 +115,8 @@ pub(crate) fn build_cost() -> Result<(), String> {
     Ok(())
 }
 
-/// Outside of the workspace, as a user's crate is; kept, so that what it depends
-/// on is compiled once.
+/// Writes the crate outside of the workspace, where a user's crate is. The folder is kept, so
+/// that the dependencies are compiled once.
 fn generate() -> std::io::Result<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")
