@@ -71,8 +71,8 @@ impl Core {
 
     /// Invalidates names as soon as that can be done, where it cannot be waited for.
     pub(crate) fn invalidate_later(&self, names: &[Key]) {
+        let names = &valid(names);
         if !names.is_empty() && !self.invalidate_now(names) {
-            let names = &valid(names);
             self.observer
                 .observe(None, Event::InvalidateLater { names });
             self.tier.invalidate_later(names);

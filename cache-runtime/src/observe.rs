@@ -5,6 +5,7 @@
 //! counter: it is an event only where there is a listener.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -22,7 +23,9 @@ use crate::sabotage;
 /// Displays as one line, such as `load user:7`: the form in which tests compare what happened. The
 /// lines may change with a release.
 ///
-/// The events of one call come in order. Those of other calls, on other threads, come between them.
+/// The events of one call come in order. Those of other calls, on other threads, come between them,
+/// and two changes of state may be told in the reverse order: for the state of the server and the
+/// journal, ask [`Cache::health`](crate::Cache::health).
 ///
 /// *Names* are keys and tags: what can be invalidated.
 ///
@@ -413,8 +416,8 @@ impl Observer {
 
     #[cold]
     fn tell_hit(&self, key: impl FnOnce() -> Key) {
-        if let Some(listener) = &self.listener {
-            listener(&Event::Hit { key: &key() });
+        if self.listener.is_some() {
+            self.tell(&Event::Hit { key: &key() });
         }
     }
 
@@ -429,8 +432,17 @@ impl Observer {
     #[inline]
     pub(crate) fn observe_unlogged(&self, site: Option<&'static CallSite>, event: Event<'_>) {
         self.count(site, &event);
-        if let Some(listener) = &self.listener {
-            listener(&event);
+        self.tell(&event);
+    }
+
+    /// A listener that panics ends neither the call nor, within a `Drop`, the process.
+    #[inline]
+    fn tell(&self, event: &Event<'_>) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        if catch_unwind(AssertUnwindSafe(|| listener(event))).is_err() {
+            tracing::error!(%event, "the listener of the cache's events panicked");
         }
     }
 
@@ -650,6 +662,14 @@ mod tests {
                 "server refuses: broken",
             ]
         );
+    }
+
+    #[test]
+    fn a_listener_that_panics_ends_nothing() {
+        let listener = |_: &Event<'_>| panic!("of the listener");
+        let observer = Observer::new(Some(Arc::new(listener)));
+        observe_all(&observer);
+        assert_eq!(observer.counters().sum(BY_HAND).hits, 1);
     }
 
     #[test]

@@ -261,11 +261,10 @@ impl Cache {
         }
         let filling = Filling {
             value: &SetValue(value),
-            ttl: Some(ttl),
             cost: Duration::ZERO,
             codec: options.codec.unwrap_or(core.settings.codec),
         };
-        let set = core.tier.set(&key, &options.tags, &filling).await;
+        let set = core.tier.set(&key, &options.tags, &filling, ttl).await;
         let event = if core.failed(set)? {
             Event::Fill { key: &key, ttl }
         } else {

@@ -15,11 +15,12 @@ use crate::value::CacheValue;
 
 /// A call of a `#[cached]` function, before its body runs.
 #[derive(Debug)]
-pub struct CachedCall<S: Shape>(Started<S::Hit>);
+pub struct CachedCall<S: Shape>(Started<S::Checked>);
 
 #[derive(Debug)]
-enum Started<H> {
-    Hit(H),
+enum Started<V> {
+    /// A local hit, of the right type.
+    Answered(V),
     /// Boxed to keep [`CachedCall`] small for hits.
     Miss(Box<Request>),
     Bypass,
@@ -48,10 +49,10 @@ impl<S: Shape> CachedCall<S> {
             && let Some(entry) = local.find(&key)
             && entry.basis.suits(&tags, site.schema)
             && !(scope::is_open() && Self::is_distrusted(core, &key, &tags))
-            && let Some(hit) = S::hit(entry.value)
+            && let Some(value) = S::check(entry.value)
         {
             core.observer.hit(Some(site), || key.render());
-            return Self(Started::Hit(hit));
+            return Self(Started::Answered(value));
         }
         Self::miss(site, core, &key, &tags)
     }
@@ -135,7 +136,7 @@ impl<S: Shape> CachedCall<S> {
         S::Value: CacheValue,
     {
         match self.0 {
-            Started::Hit(hit) => S::from_hit(hit).ok_or(Self(Started::Bypass)),
+            Started::Answered(value) => S::from_checked(value).ok_or(Self(Started::Bypass)),
             started => Err(Self(started)),
         }
     }
@@ -163,7 +164,7 @@ impl<S: Shape> CachedCall<S> {
             // Pinned once, and passed on by reference: the body's state is often large.
             Started::Miss(request) => request.get_or_load::<S, _>(keep, pin!(load)).await,
             // A hit that was not asked for, or a call that leaves the cache alone.
-            Started::Hit(_) | Started::Bypass => load.await,
+            Started::Answered(_) | Started::Bypass => load.await,
         }
     }
 }

@@ -309,13 +309,17 @@ impl Request {
                 return returned;
             }
         };
-        let filling = Filling {
-            value: &Loaded::<S>(&outcome, PhantomData),
-            ttl: self.lifetime(&outcome, keep),
-            cost,
-            codec: self.codec(),
+        let filling = {
+            let filling = Filling {
+                value: &Loaded::<S>(&outcome, PhantomData),
+                cost,
+                codec: self.codec(),
+            };
+            let ttl = || self.lifetime(&outcome, &keep);
+            let query = self.query(None);
+            self.core.tier.fill(query, leader, &filling, &ttl)
         };
-        let filled = self.core.tier.fill(self.query(None), leader, filling).await;
+        let filled = filling.await;
         self.observe_filled(&filled);
         to_return::<S>(outcome).expect("the outcome was made from a value of this type")
     }
@@ -362,7 +366,7 @@ impl Request {
     }
 
     /// How long an outcome is cached, jitter included; `None` for not at all.
-    fn lifetime<V>(&self, outcome: &Outcome<V>, keep: impl Fn(&V) -> Keep) -> Option<Duration> {
+    fn lifetime<V>(&self, outcome: &Outcome<V>, keep: &impl Fn(&V) -> Keep) -> Option<Duration> {
         let ttl = match outcome {
             Outcome::Value(value) => match keep(value) {
                 Keep::Default => self.value_ttl(),

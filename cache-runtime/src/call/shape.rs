@@ -26,7 +26,7 @@ pub trait Shape: Sized {
     /// The part of it that is cached.
     type Value;
     /// A hit that was found and not returned yet.
-    type Hit;
+    type Checked;
 
     /// Borrows the cached part of a returned value.
     fn view(returned: &Self::Return) -> View<'_, Self::Value>;
@@ -46,11 +46,11 @@ pub trait Shape: Sized {
     where
         Self::Value: CacheValue;
     /// A hit, if the shared outcome is of this type.
-    fn hit(shared: SharedValue) -> Option<Self::Hit>
+    fn check(shared: SharedValue) -> Option<Self::Checked>
     where
         Self::Value: 'static;
     /// The return value that holds this hit.
-    fn from_hit(hit: Self::Hit) -> Option<Self::Return>
+    fn from_checked(checked: Self::Checked) -> Option<Self::Return>
     where
         Self::Value: CacheValue;
 }
@@ -83,7 +83,7 @@ macro_rules! any_value {
     () => {
         const NEW: Self = Self(PhantomData);
         /// The shared outcome. Its type has been checked.
-        type Hit = SharedValue;
+        type Checked = SharedValue;
 
         fn share(value: &Self::Value) -> SharedValue
         where
@@ -93,7 +93,7 @@ macro_rules! any_value {
         }
 
         #[inline]
-        fn hit(shared: SharedValue) -> Option<SharedValue>
+        fn check(shared: SharedValue) -> Option<SharedValue>
         where
             Self::Value: 'static,
         {
@@ -109,7 +109,7 @@ macro_rules! any_value {
         }
 
         #[inline(always)]
-        fn from_hit(shared: SharedValue) -> Option<Self::Return>
+        fn from_checked(shared: SharedValue) -> Option<Self::Return>
         where
             Self::Value: CacheValue,
         {
@@ -133,7 +133,7 @@ where
     T: Any + Send + Sync,
 {
     #[cold]
-    fn hit_of_other_form(any: Arc<dyn Any + Send + Sync>) -> Option<Outcome<Arc<T>>> {
+    fn check_other_form(any: Arc<dyn Any + Send + Sync>) -> Option<Outcome<Arc<T>>> {
         match any.downcast_ref::<Outcome<Arc<T>>>()? {
             Outcome::Value(value) => Some(Outcome::Value(value.clone())),
             Outcome::None => S::from_none().is_some().then_some(Outcome::None),
@@ -149,7 +149,7 @@ where
     const NEW: Self = Self(PhantomData);
     type Return = S::Return;
     type Value = Arc<T>;
-    type Hit = Outcome<Arc<T>>;
+    type Checked = Outcome<Arc<T>>;
 
     fn view(returned: &S::Return) -> View<'_, Arc<T>> {
         S::view(returned)
@@ -176,16 +176,16 @@ where
         reason = "the common form is one type check; other forms have a cold function"
     )]
     #[inline(always)]
-    fn hit(shared: SharedValue) -> Option<Outcome<Arc<T>>> {
+    fn check(shared: SharedValue) -> Option<Outcome<Arc<T>>> {
         let any: Arc<dyn Any + Send + Sync> = shared;
         match any.downcast::<T>() {
             Ok(value) => Some(Outcome::Value(value)),
-            Err(any) => Self::hit_of_other_form(any),
+            Err(any) => Self::check_other_form(any),
         }
     }
 
-    fn from_hit(hit: Outcome<Arc<T>>) -> Option<S::Return> {
-        match hit {
+    fn from_checked(checked: Outcome<Arc<T>>) -> Option<S::Return> {
+        match checked {
             Outcome::Value(value) => Some(S::from_value(value)),
             Outcome::None => S::from_none(),
         }

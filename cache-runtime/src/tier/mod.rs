@@ -144,8 +144,6 @@ impl PartialEq for Evidence {
 /// What a load yielded, and what the store is to do with it.
 pub(crate) struct Filling<'a> {
     pub(crate) value: &'a dyn Storable,
-    /// How long it may be served; `None` if it is not to be stored.
-    pub(crate) ttl: Option<Duration>,
     /// How long the load took.
     pub(crate) cost: Duration,
     pub(crate) codec: Codec,
@@ -188,8 +186,10 @@ impl<T: Unpin> Future for Answer<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         match &mut *self {
-            // Polled again after its end, which nothing does, it stays pending.
-            Self::Done(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Done(answer) => {
+                debug_assert!(answer.is_some(), "polled again after its end");
+                answer.take().map_or(Poll::Pending, Poll::Ready)
+            }
             Self::Waiting(future) => future.as_mut().poll(context),
         }
     }
@@ -220,11 +220,15 @@ pub(crate) trait Store {
 
     /// Ends a flight: hands the value to the callers that wait for it, and stores it unless it
     /// was invalidated meanwhile.
+    ///
+    /// `ttl` says how long the value may be served, or that it is not to be stored. It runs the
+    /// user's code, so it is asked only if the value can be stored.
     fn fill<'a>(
         &'a self,
         query: Query<'a>,
         leader: Leader<'a, Evidence>,
-        filling: Filling<'a>,
+        filling: &Filling<'_>,
+        ttl: &dyn Fn() -> Option<Duration>,
     ) -> Answer<'a, Filled>;
 
     /// The entry of a key that may be served, whatever its tags.
@@ -240,6 +244,7 @@ pub(crate) trait Store {
         key: &Key,
         tags: &[Key],
         filling: &Filling<'_>,
+        ttl: Duration,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Removes the entry of a key, and keeps a load of it that is under way from storing.
@@ -398,9 +403,10 @@ impl Store for Tier {
         &'a self,
         query: Query<'a>,
         leader: Leader<'a, Evidence>,
-        filling: Filling<'a>,
+        filling: &Filling<'_>,
+        ttl: &dyn Fn() -> Option<Duration>,
     ) -> Answer<'a, Filled> {
-        on!(self, store => store.fill(query, leader, filling))
+        on!(self, store => store.fill(query, leader, filling, ttl))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
@@ -411,8 +417,14 @@ impl Store for Tier {
         on!(self, store => store.remaining(key).await)
     }
 
-    async fn set(&self, key: &Key, tags: &[Key], filling: &Filling<'_>) -> Result<bool, Error> {
-        on!(self, store => store.set(key, tags, filling).await)
+    async fn set(
+        &self,
+        key: &Key,
+        tags: &[Key],
+        filling: &Filling<'_>,
+        ttl: Duration,
+    ) -> Result<bool, Error> {
+        on!(self, store => store.set(key, tags, filling, ttl).await)
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {

@@ -31,7 +31,8 @@ impl Store for Off {
         &'a self,
         _query: Query<'a>,
         leader: Leader<'a, Evidence>,
-        _filling: Filling<'a>,
+        _filling: &Filling<'_>,
+        _ttl: &dyn Fn() -> Option<Duration>,
     ) -> Answer<'a, Filled> {
         leader.finish();
         Answer::Done(Some(Filled::Unstorable))
@@ -45,7 +46,13 @@ impl Store for Off {
         Ok(None)
     }
 
-    async fn set(&self, _key: &Key, _tags: &[Key], _filling: &Filling<'_>) -> Result<bool, Error> {
+    async fn set(
+        &self,
+        _key: &Key,
+        _tags: &[Key],
+        _filling: &Filling<'_>,
+        _ttl: Duration,
+    ) -> Result<bool, Error> {
         Ok(false)
     }
 

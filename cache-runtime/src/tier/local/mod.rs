@@ -103,7 +103,7 @@ impl Local {
         key: &Key,
         leader: Leader<'_, Evidence>,
         value: SharedValue,
-        ttl: Duration,
+        ttl: &dyn Fn() -> Option<Duration>,
     ) -> Filled {
         leader.land(value.clone());
         let evidence = leader.evidence();
@@ -111,12 +111,16 @@ impl Local {
             leader.finish();
             return Filled::Unstorable;
         };
+        let Some(ttl) = ttl() else {
+            leader.finish();
+            return Filled::Unwanted;
+        };
         let basis = sabotage::basis_of_fill(basis, || {
             let tags: Vec<Key> = basis.tags().cloned().collect();
             self.tags.read(&tags, basis.schema())
         });
         let entry = Entry { value, basis };
-        // The entries that go for it are dropped after the lock: their `Drop` is the user's code.
+        // What the entry replaces is dropped after the lock: `Drop` may be the user's.
         match leader.finish_storing(|| self.insert(key, entry, ttl)) {
             Some(replaced) => {
                 drop(replaced);
@@ -126,8 +130,6 @@ impl Local {
         }
     }
 
-    /// Stores a value that no flight has loaded. Behind a fence, removes the entry instead. Returns
-    /// whether it was stored. A load that is under way does not store any more.
     fn store(&self, key: &Key, tags: &[Key], value: SharedValue, ttl: Duration) -> bool {
         let basis = self.tags.read(tags, 0);
         let mut shard = self.flights.lock(key);
@@ -199,17 +201,11 @@ impl Store for Local {
         &'a self,
         query: Query<'a>,
         leader: Leader<'a, Evidence>,
-        filling: Filling<'a>,
+        filling: &Filling<'_>,
+        ttl: &dyn Fn() -> Option<Duration>,
     ) -> Answer<'a, Filled> {
         let value = filling.value.share();
-        let filled = if let Some(ttl) = filling.ttl {
-            self.land_and_store(query.key, leader, value, ttl)
-        } else {
-            leader.land(value);
-            leader.finish();
-            Filled::Unwanted
-        };
-        Answer::Done(Some(filled))
+        Answer::Done(Some(self.land_and_store(query.key, leader, value, ttl)))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
@@ -221,8 +217,13 @@ impl Store for Local {
         Ok(expiry.map(clock::until))
     }
 
-    async fn set(&self, key: &Key, tags: &[Key], filling: &Filling<'_>) -> Result<bool, Error> {
-        let ttl = filling.ttl.unwrap_or_default();
+    async fn set(
+        &self,
+        key: &Key,
+        tags: &[Key],
+        filling: &Filling<'_>,
+        ttl: Duration,
+    ) -> Result<bool, Error> {
         Ok(self.store(key, tags, filling.value.share(), ttl))
     }
 
@@ -313,7 +314,7 @@ mod tests {
     }
 
     fn fill(local: &Local, key: &Key, leader: Leader<'_, Evidence>, value: i32) -> Filled {
-        local.land_and_store(key, leader, Arc::new(value), LONG)
+        local.land_and_store(key, leader, Arc::new(value), &|| Some(LONG))
     }
 
     #[test]

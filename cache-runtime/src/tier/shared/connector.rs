@@ -236,8 +236,7 @@ impl Connector {
         match &result {
             Ok(_) => {
                 if self.has_strikes.load(Ordering::Relaxed) {
-                    self.has_strikes.store(false, Ordering::Relaxed);
-                    self.change(|link| link.breaker.answered());
+                    self.forgive();
                 }
             }
             // A deadline that was near when the request was sent says nothing about the server.
@@ -255,11 +254,20 @@ impl Connector {
     }
 
     fn strike(self: &Arc<Self>, begun: Instant, error: &Error) {
-        self.has_strikes.store(true, Ordering::Relaxed);
         self.change(|link| {
             if link.breaker.strike(begun, Instant::now(), error) {
                 link.keepers.ensure(self);
             }
+            // Under the lock, as in `forgive`: else an answer at the same time could leave a
+            // strike behind that no later answer forgives.
+            self.has_strikes.store(true, Ordering::Relaxed);
+        });
+    }
+
+    fn forgive(&self) {
+        self.change(|link| {
+            link.breaker.answered();
+            self.has_strikes.store(false, Ordering::Relaxed);
         });
     }
 

@@ -209,10 +209,10 @@ impl Journal {
         let is_quiet = kept.names.is_empty() && kept.everything.is_none();
         let was_quiet = self.is_quiet.swap(is_quiet, Ordering::Release);
         drop(kept);
+        self.less.notify_waiters();
         if is_quiet && !was_quiet {
             self.observer.observe(None, Event::JournalEmptied);
         }
-        self.less.notify_waiters();
     }
 
     /// Tells the other processes what is kept here.

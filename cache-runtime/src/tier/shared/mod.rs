@@ -46,6 +46,7 @@ use super::{
     loads_elsewhere,
 };
 use crate::clock;
+use crate::codec::Reason;
 use crate::driver::{Driver, Operation, Reply};
 use crate::error::Error;
 use crate::flight::{Flights, Leader, Seat};
@@ -488,7 +489,8 @@ impl Store for Shared {
         &'a self,
         query: Query<'a>,
         leader: Leader<'a, Evidence>,
-        filling: Filling<'a>,
+        filling: &Filling<'_>,
+        ttl: &dyn Fn() -> Option<Duration>,
     ) -> Answer<'a, Filled> {
         if leader.has_waiters() {
             leader.land(filling.value.share());
@@ -498,9 +500,11 @@ impl Store for Shared {
             leader.finish();
             return Answer::Done(Some(Filled::Unstorable));
         }
+        let (ttl, cost) = (ttl(), filling.cost);
+        let encoded = filling.value.encode(filling.codec);
         Answer::Waiting(Box::pin(async move {
             let filled = match evidence.as_deref().and_then(Evidence::lease) {
-                Some(lease) => fill(lease, query, filling).await,
+                Some(lease) => fill(lease, query, encoded, ttl, cost).await,
                 None => Filled::Unstorable,
             };
             leader.finish();
@@ -522,10 +526,15 @@ impl Store for Shared {
         }
     }
 
-    async fn set(&self, key: &Key, tags: &[Key], filling: &Filling<'_>) -> Result<bool, Error> {
+    async fn set(
+        &self,
+        key: &Key,
+        tags: &[Key],
+        filling: &Filling<'_>,
+        ttl: Duration,
+    ) -> Result<bool, Error> {
         let encoded = filling.value.encode(filling.codec);
         let encoded = encoded.map_err(|reason| Error::codec(key.as_str(), "encoded", &reason))?;
-        let ttl = filling.ttl.unwrap_or_default();
         Box::pin(self.write(key, tags, &encoded, ttl)).await
     }
 
@@ -588,16 +597,21 @@ impl Store for Shared {
 }
 
 /// Stores an outcome in the place of the lease, or gives the lease back.
-async fn fill(lease: &Lease, query: Query<'_>, filling: Filling<'_>) -> Filled {
-    let encoded = filling.value.encode(filling.codec);
-    let (Some(ttl), Ok(value)) = (filling.ttl, &encoded) else {
+async fn fill(
+    lease: &Lease,
+    query: Query<'_>,
+    encoded: Result<Encoded, Reason>,
+    ttl: Option<Duration>,
+    cost: Duration,
+) -> Filled {
+    let (Some(ttl), Ok(value)) = (ttl, &encoded) else {
         lease.release().await;
         return match encoded {
             Ok(_) => Filled::Unwanted,
             Err(reason) => Filled::Failed(Error::codec(query.key.as_str(), "encoded", &reason)),
         };
     };
-    match lease.fill(value, ttl, query.schema, filling.cost).await {
+    match lease.fill(value, ttl, query.schema, cost).await {
         Ok(true) => Filled::Stored(ttl),
         Ok(false) => Filled::Overtaken,
         Err(error) => Filled::Failed(error),
