@@ -14,6 +14,7 @@ use crate::codec;
 use crate::counters::{CounterTable, Counters};
 use crate::error::Error;
 use crate::key::Key;
+use crate::sabotage::{self, Rule};
 
 /// Something that a cache did, as [`CacheBuilder::on_event`](crate::CacheBuilder::on_event) hears of it.
 ///
@@ -263,7 +264,7 @@ pub enum NotFilled<'a> {
     Overtaken,
     /// Its load had no lease: a fence stands, or the store could not be asked.
     Unleased,
-    /// The function says that it is not cached: by its ttl, `condition`, `unless` or `none_ttl`.
+    /// The function says that it is not cached: by its ttl, `unless` or `none_ttl`.
     Unwanted,
     /// It is within [`after_commit`](crate::after_commit), and may not be committed.
     Uncommitted,
@@ -524,6 +525,7 @@ fn log(event: &Event<'_>) {
 
 #[cold]
 fn log_degraded(key: &Key, error: &Error) {
+    assert!(sabotage::keeps(Rule::Degrade), "{error}");
     if error
         .lacks_feature()
         .is_some_and(|feature| !codec::is_first_report(feature))
