@@ -140,7 +140,7 @@ pub mod __private {
     use crate::core::Core;
     pub use crate::key::{Name, Parts, RenderedPart, TypeName, part, tag};
     pub use crate::registry::{Node, Registered};
-    pub use crate::tier::shared::{decode_entry, encode_entry};
+    pub use crate::tier::shared::{EntryParts, SlotParts, decode_entry, encode_entry, slot_parts};
     pub use crate::value::{ReturnType, return_failure, return_shape};
 
     use crate::AsCache;
