@@ -226,6 +226,18 @@ fn flush_outside_of_a_runtime_says_what_is_left() {
     flush().unwrap();
 }
 
+/// Without a runtime there is no keeper task to replay the journal.
+#[test]
+fn a_cache_that_is_dropped_with_invalidations_says_so() {
+    let server = RedisServer::start();
+    let (cache, events) = recorded(&server.url());
+    at_once(cache.invalidate(["row"])).unwrap_err();
+    let expected = ["journal keeps", "not invalidated row"];
+    assert_eq!(events.take_without_reasons(), expected);
+    drop(cache);
+    assert_eq!(events.take(), ["journal lost"]);
+}
+
 #[test]
 fn a_journal_outlives_the_runtime_it_was_written_on() {
     let mut server = RedisServer::start();
@@ -297,12 +309,23 @@ async fn after_an_update_that_failed_the_invalidation_is_repeated(builder: Cache
 }
 
 async fn flush_does_not_wait_for_what_is_due_later(builder: CacheBuilder) {
-    let cache = builder.settle(Duration::from_secs(600)).build().unwrap();
+    let events = EventLog::default();
+    let builder = events.record(builder.settle(Duration::from_secs(600)));
+    let cache = builder.build().unwrap();
     let row = Row::default();
     fail(&cache).await.unwrap_err();
+    assert_eq!(events.take(), ["invalidate row"]);
     assert_eq!(read(&row, &cache).await, 0);
     assert!(commit(&row, &cache));
+    events.take();
     cache.flush(LIMIT).await.unwrap();
+    // In process that takes no waiting. On a server, the keeper task does it.
+    let repeated = events.take();
+    let by_the_keeper = ["invalidate later row", "journal keeps"];
+    assert!(
+        repeated == ["invalidate row"] || repeated == by_the_keeper,
+        "{repeated:?}"
+    );
     assert_eq!(read(&row, &cache).await, 1);
 }
 
