@@ -23,8 +23,9 @@ on_every_backend! {
 
 /// Calls end soon in an outage, and a busy machine does not look like one.
 fn builder(url: &str) -> CacheBuilder {
+    const SOON: Duration = Duration::from_secs(2);
     let builder = Cache::builder().url(url).namespace("test").jitter(0.0);
-    builder.op_timeout(Duration::from_secs(2))
+    builder.op_timeout(SOON).connect_timeout(SOON)
 }
 
 fn cache(url: &str) -> Cache {

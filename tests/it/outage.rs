@@ -104,8 +104,9 @@ async fn a_server_that_comes_back_is_used_again() {
     let mut server = RedisServer::start();
     let events = EventLog::default();
     // A busy machine does not look like an outage.
-    let builder = Cache::builder().op_timeout(LIMIT).jitter(0.0);
-    let squares = Squares::new(events.record(builder.url(server.url())));
+    let builder = Cache::builder().op_timeout(LIMIT).connect_timeout(LIMIT);
+    let builder = builder.url(server.url()).jitter(0.0);
+    let squares = Squares::new(events.record(builder));
     server.kill();
     assert_eq!(squares.square(3).await, Ok(9));
     let away = [
