@@ -6,7 +6,7 @@ use std::time::Duration;
 use cache_runtime::{Cache, Key, Options, cached, key};
 use cache_tests::{poll_once, until};
 
-use super::{Recorded, builder, on_every_backend, without_watches};
+use super::{Recorded, Subject, builder, on_every_backend, without_watches};
 
 on_every_backend! {
     a_value_that_is_set_is_there_until_it_is_deleted
@@ -199,6 +199,29 @@ async fn an_invalid_name_does_not_keep_others_from_being_invalidated(
     assert_eq!(events.take(), ["invalidate a b"]);
     assert!(!cache.exists("a").await.unwrap());
     assert!(!cache.exists("b").await.unwrap());
+}
+
+/// On a server it is replaced: `bad_input` has that test. In process it is the value of another
+/// function, which goes on using it.
+#[tokio::test]
+async fn in_process_a_value_of_another_type_is_left_alone() {
+    let Recorded { cache, events } = Subject::new(builder("memory:"));
+    cache.set("a", &1, Options::new()).await.unwrap();
+    for _ in 0..2 {
+        let load = async { Ok::<_, ()>("text".to_owned()) };
+        let got = cache.get_or_load("a", Options::new(), load).await;
+        assert_eq!(got.as_deref(), Ok("text"));
+    }
+    assert_eq!(cache.get("a").await.unwrap(), Some(1));
+    let expected = [
+        "fill a ttl=300s",
+        "miss a",
+        "load a",
+        "miss a",
+        "load a",
+        "hit a",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
 /// A value that uses the cache which drops it.
