@@ -188,8 +188,12 @@ impl<'a, Evidence> Shard<'a, Evidence> {
             }),
             changed: Notify::new(),
         });
+        let is_boarding = lock(&flight.state).evidence.is_none();
         let mut leader = self.leader(key, &flight);
-        leader.previous = self.map.insert(key.clone(), flight);
+        let previous = self.map.insert(key.clone(), flight);
+        // Only a load that has not begun may wait for the one before it. A flight that is kept
+        // keeps its lease, for which other processes wait.
+        leader.previous = previous.filter(|_| is_boarding);
         leader
     }
 
@@ -271,7 +275,8 @@ impl<'a, Evidence> Leader<'a, Evidence> {
     }
 
     /// Begins the load: from now on only callers with the same evidence may board.
-    pub(crate) fn begin(&self, evidence: Option<Evidence>) {
+    pub(crate) fn begin(&mut self, evidence: Option<Evidence>) {
+        self.previous = None;
         let mut state = lock(&self.flight.state);
         state.evidence = evidence.map(Arc::new);
         state.phase = Phase::Loading;

@@ -144,7 +144,7 @@ pub mod __private {
     use crate::core::Core;
     pub use crate::key::{Name, Parts, RenderedPart, TypeName, checked_part, part, tag};
     pub use crate::registry::{Node, Registered};
-    pub use crate::tier::shared::{decode_entry, encode_entry};
+    pub use crate::tier::shared::{EntryParts, SlotParts, decode_entry, encode_entry, slot_parts};
 
     use crate::AsCache;
     use crate::key::Key;

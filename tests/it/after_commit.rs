@@ -10,7 +10,7 @@ use std::time::Duration;
 use cache_runtime::{Cache, Options, after_commit, cache_invalidate, cached};
 use cache_tests::{LIMIT, RedisServer, poll_once, until};
 
-use crate::behaviour::{builder, on_every_backend};
+use crate::behaviour::{Recorded, builder, on_every_backend};
 use crate::gated::Gate;
 
 on_every_backend! {
@@ -41,7 +41,6 @@ struct Row {
     cache: Cache,
     committed: AtomicU64,
     pending: AtomicU64,
-    loads: AtomicU64,
     load_began: Gate,
     load_may_end: Gate,
 }
@@ -52,33 +51,27 @@ impl Row {
             cache,
             committed: AtomicU64::new(1),
             pending: AtomicU64::new(1),
-            loads: AtomicU64::new(0),
             load_began: Gate::new(),
             load_may_end: Gate::new(),
         })
     }
 
-    fn load(&self, from: &AtomicU64) -> u64 {
-        self.loads.fetch_add(1, Ordering::SeqCst);
-        from.load(Ordering::SeqCst)
-    }
-
     /// A read outside of the transaction.
     #[cached(key = "row", ttl = 60, invalidate_on = "rows", cache = self.cache)]
     async fn read(&self) -> u64 {
-        self.load(&self.committed)
+        self.committed.load(Ordering::SeqCst)
     }
 
     /// A read through the transaction, with the same key.
     #[cached(key = "row", ttl = 60, invalidate_on = "rows", cache = self.cache)]
     async fn read_in_tx(&self) -> u64 {
-        self.load(&self.pending)
+        self.pending.load(Ordering::SeqCst)
     }
 
     /// A read through the transaction whose load ends when the test says so.
     #[cached(key = "row", ttl = 60, invalidate_on = "rows", cache = self.cache)]
     async fn read_slowly(&self) -> u64 {
-        let value = self.load(&self.pending);
+        let value = self.pending.load(Ordering::SeqCst);
         self.load_began.open();
         self.load_may_end.pass().await;
         value
@@ -86,7 +79,7 @@ impl Row {
 
     #[cached(key = "another", ttl = 60, cache = self.cache)]
     async fn another(&self) -> u64 {
-        self.load(&self.committed)
+        self.committed.load(Ordering::SeqCst)
     }
 
     #[cache_invalidate("row", cache = self.cache)]
@@ -126,10 +119,6 @@ impl Row {
         self.committed.store(value, Ordering::SeqCst);
     }
 
-    fn loads(&self) -> u64 {
-        self.loads.load(Ordering::SeqCst)
-    }
-
     /// What another task reads.
     async fn others_read(self: &Arc<Self>) -> u64 {
         let row = self.clone();
@@ -148,7 +137,9 @@ impl Row {
     }
 }
 
-async fn a_change_within_the_scope_is_invalidated_after_the_commit(cache: Cache) {
+async fn a_change_within_the_scope_is_invalidated_after_the_commit(
+    Recorded { cache, events }: Recorded,
+) {
     for by_tag in [false, true] {
         let row = Row::new(cache.clone());
         assert_eq!(row.read().await, 1);
@@ -158,7 +149,7 @@ async fn a_change_within_the_scope_is_invalidated_after_the_commit(cache: Cache)
             } else {
                 row.write(2).await;
             }
-            // This stores the old row again, which is all that others can see.
+            // The old row is all that others can see.
             assert_eq!(row.others_read().await, 1);
             row.commit();
             "done"
@@ -167,31 +158,51 @@ async fn a_change_within_the_scope_is_invalidated_after_the_commit(cache: Cache)
         assert_eq!(returned, "done");
         assert_eq!(row.read().await, 2);
         cache.clear().await.unwrap();
+        let invalidated = if by_tag { "rows" } else { "row" };
+        let expected = [
+            "miss row",
+            "load row",
+            "fill row ttl=60s",
+            "hit row",
+            &format!("invalidate {invalidated}"),
+            "miss row",
+            "load row",
+            "fill row ttl=60s",
+            "clear",
+        ];
+        assert_eq!(events.take(), expected);
     }
 }
 
-async fn callers_outside_of_the_scope_are_served_until_the_commit(cache: Cache) {
+async fn callers_outside_of_the_scope_are_served_until_the_commit(
+    Recorded { cache, events }: Recorded,
+) {
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
+    events.take();
     after_commit(async {
         row.write(2).await;
         for _ in 0..3 {
             assert_eq!(row.others_read().await, 1);
         }
-        assert_eq!(row.loads(), 1, "from the cache");
+        assert_eq!(events.take(), ["hit row"; 3]);
         row.commit();
     })
     .await;
+    assert_eq!(events.take(), ["invalidate row"]);
     assert_eq!(row.others_read().await, 2);
 }
 
-async fn reads_within_are_neither_served_what_was_replaced_nor_stored(cache: Cache) {
+async fn reads_within_are_neither_served_what_was_replaced_nor_stored(
+    Recorded { cache, events }: Recorded,
+) {
     for by_tag in [false, true] {
         let row = Row::new(cache.clone());
         assert_eq!(row.read().await, 1);
+        events.take();
         after_commit(async {
             assert_eq!(row.read_in_tx().await, 1);
-            assert_eq!(row.loads(), 1, "nothing has changed yet");
+            assert_eq!(events.take(), ["hit row"], "nothing has changed yet");
             if by_tag {
                 row.write_all(2).await;
             } else {
@@ -199,8 +210,8 @@ async fn reads_within_are_neither_served_what_was_replaced_nor_stored(cache: Cac
             }
             for _ in 0..2 {
                 assert_eq!(row.read_in_tx().await, 2);
+                assert_eq!(events.take(), ["distrust row", "miss row", "load row"]);
             }
-            assert_eq!(row.loads(), 3);
             assert_eq!(row.others_read().await, 1, "not what may be rolled back");
         })
         .await;
@@ -209,31 +220,45 @@ async fn reads_within_are_neither_served_what_was_replaced_nor_stored(cache: Cac
     }
 }
 
-async fn a_read_in_the_body_of_an_update_is_not_stored(cache: Cache) {
+async fn a_read_in_the_body_of_an_update_is_not_stored(Recorded { cache, events }: Recorded) {
     let row = Row::new(cache);
     after_commit(async {
         assert_eq!(row.write_and_read(2).await, 2);
+        assert_eq!(events.take(), ["distrust row", "miss row", "load row"]);
         assert!(!row.is_cached().await);
     })
     .await;
+    assert_eq!(events.take(), ["invalidate row"]);
     assert_eq!(row.others_read().await, 1);
 }
 
-async fn names_that_the_scope_does_not_change_are_cached_within(cache: Cache) {
+async fn names_that_the_scope_does_not_change_are_cached_within(
+    Recorded { cache, events }: Recorded,
+) {
     let row = Row::new(cache);
     after_commit(async {
         row.write(2).await;
-        for _ in 0..3 {
+        for _ in 0..2 {
             assert_eq!(row.another().await, 1);
         }
     })
     .await;
     assert_eq!(row.another().await, 1);
-    assert_eq!(row.loads(), 1);
+    let expected = [
+        "miss another",
+        "load another",
+        "fill another ttl=60s",
+        "hit another",
+        "invalidate row",
+        "hit another",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
 /// The load may have read what is not committed, however early it began.
-async fn a_load_within_is_not_stored_if_its_name_changes_meanwhile(cache: Cache) {
+async fn a_load_within_is_not_stored_if_its_name_changes_meanwhile(
+    Recorded { cache, events }: Recorded,
+) {
     let row = Row::new(cache);
     row.pending.store(2, Ordering::SeqCst);
     after_commit(async {
@@ -247,9 +272,18 @@ async fn a_load_within_is_not_stored_if_its_name_changes_meanwhile(cache: Cache)
         assert!(!row.is_cached().await);
     })
     .await;
+    let expected = [
+        "miss row",
+        "load row",
+        "not filled row: uncommitted",
+        "invalidate row",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
-async fn a_waiter_outside_of_the_scope_does_not_share_a_load_within(cache: Cache) {
+async fn a_waiter_outside_of_the_scope_does_not_share_a_load_within(
+    Recorded { cache, events }: Recorded,
+) {
     let row = Row::new(cache);
     row.pending.store(2, Ordering::SeqCst);
     let mut other = None;
@@ -258,8 +292,8 @@ async fn a_waiter_outside_of_the_scope_does_not_share_a_load_within(cache: Cache
             row.load_began.passed().await;
             let it = row.clone();
             other = Some(tokio::spawn(async move { it.read().await }));
-            // EVENTS: wait until the other waits for the load, instead of this pause.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            events.until("wait row").await;
+            assert_eq!(events.take(), ["miss row", "load row", "wait row"]);
             row.write(2).await;
             row.load_may_end.open();
         };
@@ -268,6 +302,13 @@ async fn a_waiter_outside_of_the_scope_does_not_share_a_load_within(cache: Cache
     .await;
     let other = other.unwrap().await.unwrap();
     assert_eq!(other, 1, "the committed value");
+    let expected = [
+        "invalidate row",
+        "load row",
+        "miss row",
+        "not filled row: uncommitted",
+    ];
+    assert_eq!(events.take_sorted(), expected);
 }
 
 async fn methods_of_the_cache_work_the_same_way(cache: Cache) {
@@ -293,7 +334,7 @@ async fn methods_of_the_cache_work_the_same_way(cache: Cache) {
     assert_eq!(cache.get::<i32>("tagged").await.unwrap(), None);
 }
 
-async fn a_value_that_is_set_within_is_not_stored(cache: Cache) {
+async fn a_value_that_is_set_within_is_not_stored(Recorded { cache, events }: Recorded) {
     cache.set("key", &1, Options::new()).await.unwrap();
     cache.set("page", &1, Options::new()).await.unwrap();
     after_commit(async {
@@ -306,6 +347,20 @@ async fn a_value_that_is_set_within_is_not_stored(cache: Cache) {
         assert_eq!(theirs.await.unwrap(), Some(1));
     })
     .await;
+    let events = events.take();
+    let (invalidated, events) = events.split_last().unwrap();
+    let expected = [
+        "fill key ttl=300s",
+        "fill page ttl=300s",
+        "not filled key: uncommitted",
+        "not filled page: uncommitted",
+        "hit page",
+    ];
+    assert_eq!(events, expected);
+    // A scope holds its names in no order.
+    let mut invalidated: Vec<_> = invalidated.split(' ').collect();
+    invalidated[1..].sort_unstable();
+    assert_eq!(invalidated, ["invalidate", "key", "page", "tag"]);
     assert_eq!(cache.get::<i32>("key").await.unwrap(), None);
     assert_eq!(
         cache.get::<i32>("page").await.unwrap(),
@@ -314,20 +369,24 @@ async fn a_value_that_is_set_within_is_not_stored(cache: Cache) {
     );
 }
 
-async fn a_scope_within_a_scope_hands_its_names_to_the_outer(cache: Cache) {
+async fn a_scope_within_a_scope_hands_its_names_to_the_outer(Recorded { cache, events }: Recorded) {
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
+    events.take();
     after_commit(async {
         after_commit(row.write(2)).await;
+        assert!(events.take().is_empty());
         assert!(row.is_cached().await);
         assert_eq!(row.read_in_tx().await, 2);
         row.commit();
     })
     .await;
+    let expected = ["distrust row", "miss row", "load row", "invalidate row"];
+    assert_eq!(events.take(), expected);
     assert_eq!(row.read().await, 2);
 }
 
-async fn a_scope_that_is_dropped_invalidates(cache: Cache) {
+async fn a_scope_that_is_dropped_invalidates(Recorded { cache, events }: Recorded) {
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
     let (it, written) = (row.clone(), Arc::new(Gate::new()));
@@ -340,12 +399,15 @@ async fn a_scope_that_is_dropped_invalidates(cache: Cache) {
     }));
     written.passed().await;
     assert_eq!(row.others_read().await, 1);
+    events.take();
     scope.abort();
     assert!(scope.await.unwrap_err().is_cancelled());
-    row.others_read_soon(2).await;
+    events.until("invalidate row").await;
+    assert_eq!(events.take(), ["invalidate row"]);
+    assert_eq!(row.others_read().await, 2);
 }
 
-async fn a_scope_that_panics_invalidates(cache: Cache) {
+async fn a_scope_that_panics_invalidates(Recorded { cache, events }: Recorded) {
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
     let it = row.clone();
@@ -355,7 +417,8 @@ async fn a_scope_that_panics_invalidates(cache: Cache) {
         panic!("after the commit");
     }));
     assert!(scope.await.unwrap_err().is_panic());
-    row.others_read_soon(2).await;
+    events.until("invalidate row").await;
+    assert_eq!(row.others_read().await, 2);
     assert_eq!(row.read().await, 2, "the thread is in no scope any more");
 }
 
@@ -387,15 +450,16 @@ async fn a_scope_that_returns_an_error_invalidates(cache: Cache) {
     assert_eq!(row.read().await, 2);
 }
 
-async fn an_update_that_on_ok_leaves_out_is_not_invalidated(cache: Cache) {
+async fn an_update_that_on_ok_leaves_out_is_not_invalidated(Recorded { cache, events }: Recorded) {
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
+    events.take();
     after_commit(row.write_nothing()).await.unwrap_err();
     assert_eq!(row.read().await, 1);
-    assert_eq!(row.loads(), 1);
+    assert_eq!(events.take(), ["hit row"]);
 }
 
-async fn a_spawned_task_is_not_within_the_scope(cache: Cache) {
+async fn a_spawned_task_is_not_within_the_scope(Recorded { cache, events }: Recorded) {
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
     after_commit(async {
@@ -403,6 +467,7 @@ async fn a_spawned_task_is_not_within_the_scope(cache: Cache) {
         tokio::spawn(async move { it.write(2).await })
             .await
             .unwrap();
+        assert_eq!(events.lines().last().unwrap(), "invalidate row");
         assert!(!row.is_cached().await);
     })
     .await;
@@ -430,9 +495,10 @@ async fn two_scopes_of_one_task_are_apart(cache: Cache) {
     assert_eq!(row.read().await, 2);
 }
 
-async fn a_fence_is_removed_at_the_end_of_the_scope(cache: Cache) {
+async fn a_fence_is_removed_at_the_end_of_the_scope(Recorded { cache, events }: Recorded) {
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
+    events.take();
     after_commit(async {
         row.write_behind_a_fence(2).await;
         assert_eq!(row.others_read().await, 1);
@@ -440,6 +506,15 @@ async fn a_fence_is_removed_at_the_end_of_the_scope(cache: Cache) {
         row.commit();
     })
     .await;
+    let expected = [
+        "fence row",
+        "miss row",
+        "load row",
+        "not filled row: unstorable",
+        "invalidate row",
+        "unfence row",
+    ];
+    assert_eq!(events.take(), expected);
     assert_eq!(row.read().await, 2);
     assert!(row.is_cached().await);
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cache_runtime::{Cache, Options, cache_invalidate, cached};
-use cache_tests::{Peer, RedisServer, until};
+use cache_tests::{EventLog, Peer, RedisServer, until};
 use tokio::task::JoinHandle;
 
-use crate::behaviour::{builder, on_every_backend};
+use crate::behaviour::{Recorded, builder, on_every_backend};
 use crate::gated::{Gate, answer};
 
 on_every_backend! {
@@ -219,24 +219,44 @@ impl Writer {
 const NOT_STORED: bool = false;
 const STORED: bool = true;
 
-async fn behind_a_fence_reads_load_and_do_not_store(cache: Cache) {
+/// The events of [`Doc::reads`] without a fence,
+const READS: [&str; 4] = ["miss doc", "load doc", "fill doc ttl=60s", "hit doc"];
+/// and behind one.
+const FENCED_READS: [&str; 6] = [
+    "miss doc",
+    "load doc",
+    "not filled doc: unstorable",
+    "miss doc",
+    "load doc",
+    "not filled doc: unstorable",
+];
+
+async fn behind_a_fence_reads_load_and_do_not_store(Recorded { cache, events }: Recorded) {
     let doc = Doc::new(cache);
     assert_eq!(doc.reads().await, (1, STORED));
+    assert_eq!(events.take(), READS);
     let writer = doc.writer(2, End::Ok).await;
+    assert_eq!(events.take(), ["fence doc"]);
     assert_eq!(doc.reads().await, (2, NOT_STORED));
+    assert_eq!(events.take(), FENCED_READS);
     writer.ends().await;
+    assert_eq!(events.take(), ["invalidate doc", "unfence doc"]);
     assert_eq!(doc.reads().await, (2, STORED));
-    assert_eq!(doc.cache.stats().errors, 0);
+    assert_eq!(events.take(), READS);
 }
 
-async fn a_tag_can_be_behind_a_fence(cache: Cache) {
+async fn a_tag_can_be_behind_a_fence(Recorded { cache, events }: Recorded) {
     let doc = Doc::new(cache);
     assert_eq!(doc.reads().await, (1, STORED));
+    assert_eq!(events.take(), READS);
     let writer = doc.writer_by_tag(2).await;
+    assert_eq!(events.take(), ["fence docs"]);
     assert_eq!(doc.reads().await, (2, NOT_STORED));
+    assert_eq!(events.take(), FENCED_READS);
     writer.ends().await;
+    assert_eq!(events.take(), ["invalidate docs", "unfence docs"]);
     assert_eq!(doc.reads().await, (2, STORED));
-    assert_eq!(doc.cache.stats().errors, 0);
+    assert_eq!(events.take(), READS);
 }
 
 async fn an_entry_from_before_the_fence_is_not_served(cache: Cache) {
@@ -248,44 +268,66 @@ async fn an_entry_from_before_the_fence_is_not_served(cache: Cache) {
     writer.ends().await;
 }
 
-async fn a_load_from_before_the_fence_is_not_shared_with_later_callers(cache: Cache) {
+async fn a_load_from_before_the_fence_is_not_shared_with_later_callers(
+    Recorded { cache, events }: Recorded,
+) {
     let doc = Doc::gated(cache, LONG);
     let before = doc.reader();
     doc.load_began.passed().await;
     let writer = doc.writer(2, End::Ok).await;
+    assert_eq!(events.take(), ["miss doc", "load doc", "fence doc"]);
     let after = doc.reader();
-    // EVENTS: wait until the second reader waits, or loads; else the first load ends before it
-    // looks.
+    // In process, the fence has ended the older load's flight: the second reader loads at once. On
+    // a server, it waits until that load has ended, and does not share it.
+    let has_come = |line: &String| line == "load doc" || line == "wait doc";
+    events.until_lines(|lines| lines.iter().any(has_come)).await;
     doc.load_may_end.stay_open();
     assert_eq!(answer(before).await, 1);
     assert_eq!(answer(after).await, 2);
+    let mut ended = events.take_sorted();
+    ended.retain(|line| line != "wait doc");
+    let expected = [
+        "load doc",
+        "miss doc",
+        "not filled doc: overtaken",
+        "not filled doc: unstorable",
+    ];
+    assert_eq!(ended, expected);
     writer.ends().await;
     assert_eq!(doc.reads().await, (2, STORED));
 }
 
-async fn callers_behind_a_fence_share_a_load_that_has_not_begun(cache: Cache) {
+async fn callers_behind_a_fence_share_a_load_that_has_not_begun(
+    Recorded { cache, events }: Recorded,
+) {
     let doc = Doc::gated(cache, LONG);
     let writer = doc.writer(2, End::Ok).await;
     let first = doc.reader();
     doc.load_began.passed().await;
+    assert_eq!(events.take(), ["fence doc", "miss doc", "load doc"]);
     // One of these waits until the first load has ended, and loads; the others wait for it.
     let others: Vec<_> = (0..50).map(|_| doc.reader()).collect();
-    // EVENTS: wait until all 50 wait, and then expect exactly two loads. Until then the pause
-    // decides how many loads there are: those that come after the second load has begun share a
-    // third, and so on.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    events.until_count("wait doc", 50).await;
+    assert_eq!(events.take(), vec!["wait doc"; 50]);
     doc.load_may_end.stay_open();
     for reader in others.into_iter().chain([first]) {
         assert_eq!(answer(reader).await, 2);
     }
-    assert!(doc.loads() < 10, "{} loads", doc.loads());
+    let mut expected = vec!["load doc"];
+    expected.extend(["miss doc"; 50]);
+    expected.extend(["not filled doc: unstorable"; 2]);
+    expected.extend(["share doc"; 49]);
+    assert_eq!(events.take_sorted(), expected);
     writer.ends().await;
 }
 
-async fn a_fence_of_two_writers_stands_until_the_last_has_ended(cache: Cache) {
+async fn a_fence_of_two_writers_stands_until_the_last_has_ended(
+    Recorded { cache, events }: Recorded,
+) {
     let doc = Doc::new(cache);
     let mut one = doc.writer(2, End::Ok).await.task;
     let mut two = doc.writer(3, End::Ok).await.task;
+    assert_eq!(events.take(), ["fence doc", "fence doc"]);
     doc.end_writer();
     // Either writer may be the first to end.
     let (ended, last) = tokio::select! {
@@ -293,33 +335,46 @@ async fn a_fence_of_two_writers_stands_until_the_last_has_ended(cache: Cache) {
         ended = &mut two => (ended, one),
     };
     ended.unwrap().unwrap();
+    assert_eq!(events.take(), ["invalidate doc", "unfence doc"]);
     assert_eq!(doc.reads().await, (3, NOT_STORED));
+    assert_eq!(events.take(), FENCED_READS);
     doc.end_writer();
     answer(last).await.unwrap();
+    assert_eq!(events.take(), ["invalidate doc", "unfence doc"]);
     assert_eq!(doc.reads().await, (3, STORED));
 }
 
-async fn after_an_error_the_fence_stands_until_its_deadline(cache: Cache) {
+async fn after_an_error_the_fence_stands_until_its_deadline(Recorded { cache, events }: Recorded) {
     let doc = Doc::new(cache);
     doc.end_writer();
     assert!(matches!(doc.write(2, End::Err).await, Err(Failure::Asked)));
+    assert_eq!(events.take(), ["fence doc", "invalidate doc"]);
     assert_eq!(doc.reads().await, (2, NOT_STORED));
+    assert_eq!(events.take(), FENCED_READS);
 }
 
-async fn after_a_panic_the_fence_stands_until_its_deadline(cache: Cache) {
+async fn after_a_panic_the_fence_stands_until_its_deadline(Recorded { cache, events }: Recorded) {
     let doc = Doc::new(cache);
     let writer = doc.writer(2, End::Panic).await;
     doc.end_writer();
     assert!(writer.task.await.unwrap_err().is_panic());
+    events.until("invalidate doc").await;
+    assert_eq!(events.take(), ["fence doc", "invalidate doc"]);
     assert_eq!(doc.reads().await, (2, NOT_STORED));
+    assert_eq!(events.take(), FENCED_READS);
 }
 
-async fn after_its_caller_gave_up_the_fence_stands_until_its_deadline(cache: Cache) {
+async fn after_its_caller_gave_up_the_fence_stands_until_its_deadline(
+    Recorded { cache, events }: Recorded,
+) {
     let doc = Doc::new(cache);
     let writer = doc.writer(2, End::Ok).await;
     writer.task.abort();
     assert!(writer.task.await.unwrap_err().is_cancelled());
+    events.until("invalidate doc").await;
+    assert_eq!(events.take(), ["fence doc", "invalidate doc"]);
     assert_eq!(doc.reads().await, (2, NOT_STORED));
+    assert_eq!(events.take(), FENCED_READS);
 }
 
 async fn a_fence_ends_at_its_deadline_after_an_error(cache: Cache) {
@@ -342,18 +397,23 @@ async fn an_invalidation_leaves_the_fence_standing(cache: Cache) {
     assert_eq!(doc.reads().await, (3, STORED));
 }
 
-async fn set_stores_nothing_behind_a_fence(cache: Cache) {
+async fn set_stores_nothing_behind_a_fence(Recorded { cache, events }: Recorded) {
     let doc = Doc::new(cache);
     let writer = doc.writer(2, End::Ok).await;
     doc.cache.set("doc", &1_u64, Options::new()).await.unwrap();
+    assert_eq!(events.take(), ["fence doc", "not filled doc: unstorable"]);
     assert_eq!(doc.reads().await, (2, NOT_STORED));
     writer.ends().await;
+    events.take();
     doc.cache.set("doc", &5_u64, Options::new()).await.unwrap();
+    assert_eq!(events.take(), ["fill doc ttl=300s"]);
     assert_eq!(doc.cache.get("doc").await.unwrap(), Some(5_u64));
 }
 
 /// The value that was there before is older than the one that is not stored, so it must go.
-async fn set_with_a_tag_behind_a_fence_removes_the_older_value(cache: Cache) {
+async fn set_with_a_tag_behind_a_fence_removes_the_older_value(
+    Recorded { cache, events }: Recorded,
+) {
     let doc = Doc::new(cache);
     doc.cache.set("page", &1, Options::new()).await.unwrap();
     let writer = doc.writer_by_tag(2).await;
@@ -363,40 +423,58 @@ async fn set_with_a_tag_behind_a_fence_removes_the_older_value(cache: Cache) {
     writer.ends().await;
     doc.cache.set("page", &3, options()).await.unwrap();
     assert_eq!(doc.cache.get("page").await.unwrap(), Some(3));
-    assert_eq!(doc.cache.stats().errors, 0);
+    let expected = [
+        "fill page ttl=300s",
+        "fence docs",
+        "not filled page: unstorable",
+        "miss page",
+        "invalidate docs",
+        "unfence docs",
+        "fill page ttl=300s",
+        "hit page",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
-async fn clear_and_delete_leave_the_fence_standing(cache: Cache) {
+async fn clear_and_delete_leave_the_fence_standing(Recorded { cache, events }: Recorded) {
     let doc = Doc::new(cache);
     doc.cache.set("another", &1, Options::new()).await.unwrap();
     let writer = doc.writer(2, End::Ok).await;
+    events.take();
     assert!(!doc.cache.delete("doc").await.unwrap());
+    assert_eq!(events.take(), ["delete doc"]);
     assert_eq!(doc.reads().await, (2, NOT_STORED));
+    assert_eq!(events.take(), FENCED_READS);
     doc.cache.clear().await.unwrap();
+    assert_eq!(events.take(), ["clear"]);
     assert!(!doc.cache.exists("another").await.unwrap());
     assert_eq!(doc.reads().await, (2, NOT_STORED));
+    assert_eq!(events.take(), FENCED_READS);
     writer.ends().await;
     assert_eq!(doc.reads().await, (2, STORED));
 }
 
-async fn a_condition_that_is_false_places_no_fence(cache: Cache) {
+async fn a_condition_that_is_false_places_no_fence(Recorded { cache, events }: Recorded) {
     let doc = Doc::new(cache);
     let it = doc.clone();
     let update = async move { it.write_if_more_than_5(2).await };
     let writer = doc.began(update).await;
     assert_eq!(doc.reads().await, (2, STORED));
     writer.ends().await;
+    assert_eq!(events.take(), READS);
 }
 
-async fn a_fence_of_no_length_is_no_fence(cache: Cache) {
+async fn a_fence_of_no_length_is_no_fence(Recorded { cache, events }: Recorded) {
     let doc = Doc::with_fence(cache, Duration::ZERO);
     let writer = doc.writer(2, End::Ok).await;
     assert_eq!(doc.reads().await, (2, STORED));
+    assert_eq!(events.take(), READS);
     writer.ends().await;
+    assert_eq!(events.take(), ["invalidate doc"]);
     assert!(!doc.cache.exists("doc").await.unwrap());
 }
 
-async fn a_name_of_the_result_is_invalidated_and_not_fenced(cache: Cache) {
+async fn a_name_of_the_result_is_invalidated_and_not_fenced(Recorded { cache, events }: Recorded) {
     let doc = Doc::new(cache);
     let it = doc.clone();
     let update = async move { it.write_by_result(2).await };
@@ -407,13 +485,25 @@ async fn a_name_of_the_result_is_invalidated_and_not_fenced(cache: Cache) {
     assert!(!doc.cache.exists("other").await.unwrap());
     assert!(doc.cache.exists("doc:2").await.unwrap());
     writer.ends().await;
+    let expected = [
+        "fence other",
+        "not filled other: unstorable",
+        "fill doc:2 ttl=300s",
+        "invalidate other doc:2",
+        "unfence other",
+    ];
+    assert_eq!(events.take(), expected);
     assert!(!doc.cache.exists("doc:2").await.unwrap());
 }
 
-async fn an_update_with_a_required_fence_runs_where_the_fence_was_placed(cache: Cache) {
+async fn an_update_with_a_required_fence_runs_where_the_fence_was_placed(
+    Recorded { cache, events }: Recorded,
+) {
     let doc = Doc::new(cache);
     doc.end_writer();
     assert_eq!(doc.write_with_required_fence(2).await.unwrap(), 2);
+    let expected = ["fence doc", "invalidate doc", "unfence doc"];
+    assert_eq!(events.take(), expected);
     assert_eq!(doc.reads().await, (2, STORED));
 }
 
@@ -431,6 +521,12 @@ async fn in_process_the_fence_of_a_running_writer_has_no_deadline() {
 fn on(server: &RedisServer) -> Cache {
     let builder = builder(&server.url()).namespace("test");
     builder.build().unwrap()
+}
+
+fn recorded_on(server: &RedisServer) -> (Cache, EventLog) {
+    let events = EventLog::default();
+    let builder = builder(&server.url()).namespace("test");
+    (events.record(builder).build().unwrap(), events)
 }
 
 #[tokio::test]
@@ -541,10 +637,18 @@ async fn refusal(doc: &Doc) -> cache_runtime::Error {
 #[tokio::test]
 async fn without_memory_the_body_runs_without_a_fence_unless_it_is_required() {
     let server = RedisServer::start();
-    let doc = Doc::new(on(&server));
+    let (cache, events) = recorded_on(&server);
+    let doc = Doc::new(cache);
     server.configure("maxmemory", "1");
     doc.writer_may_end.stay_open();
     assert_eq!(doc.write(2, End::Ok).await.unwrap(), 2);
+    let expected = [
+        "server refuses",
+        "not fenced doc",
+        "invalidate doc",
+        "unfence doc",
+    ];
+    assert_eq!(events.take_without_reasons(), expected);
     assert_eq!(doc.cache.stats().errors, 1);
     let error = refusal(&doc).await;
     assert!(error.is_refused(), "{error}");
@@ -553,10 +657,18 @@ async fn without_memory_the_body_runs_without_a_fence_unless_it_is_required() {
 #[tokio::test]
 async fn without_a_server_the_body_runs_without_a_fence_unless_it_is_required() {
     let mut server = RedisServer::start();
-    let doc = Doc::new(on(&server));
+    let (cache, events) = recorded_on(&server);
+    let doc = Doc::new(cache);
     server.kill();
     doc.writer_may_end.stay_open();
     assert_eq!(doc.write(2, End::Ok).await.unwrap(), 2);
+    let expected = [
+        "server away",
+        "not fenced doc",
+        "journal keeps",
+        "not invalidated doc",
+    ];
+    assert_eq!(events.take_without_reasons(), expected);
     let error = refusal(&doc).await;
     assert!(error.is_unavailable(), "{error}");
 }

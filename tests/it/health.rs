@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use cache_runtime::{Cache, Options, Status};
-use cache_tests::{LIMIT, Proxy, RedisServer, patient, until};
+use cache_tests::{EventLog, LIMIT, Proxy, RedisServer, patient, until};
 use tokio::net::TcpListener;
 
 async fn call(cache: &Cache) {
@@ -27,10 +27,26 @@ fn cache(url: String) -> Cache {
     Cache::builder().url(url).build().unwrap()
 }
 
+/// A cache, and what happened to it.
+fn recorded(url: String) -> (Cache, EventLog) {
+    let events = EventLog::default();
+    // A busy machine does not look like an outage.
+    let builder = Cache::builder().op_timeout(LIMIT).connect_timeout(LIMIT);
+    let builder = builder.url(url);
+    (events.record(builder).build().unwrap(), events)
+}
+
+/// What a cache said of its server, and not of the calls in between.
+fn of_the_server(events: &EventLog) -> Vec<String> {
+    let mut events = events.take_without_reasons();
+    events.retain(|event| event.starts_with("server "));
+    events
+}
+
 #[tokio::test]
 async fn a_killed_server_is_unreachable_until_it_is_back() {
     let mut server = RedisServer::start();
-    let cache = cache(server.url());
+    let (cache, events) = recorded(server.url());
     assert!(matches!(cache.health().status, Status::Unknown));
     cache.ping().await.unwrap();
     assert!(cache.health().status.is_working());
@@ -40,6 +56,7 @@ async fn a_killed_server_is_unreachable_until_it_is_back() {
     server.restart();
     call_until(&cache, Status::is_working).await;
     cache.ping().await.unwrap();
+    assert_eq!(of_the_server(&events), ["server away", "server back"]);
 }
 
 #[tokio::test]
@@ -62,7 +79,7 @@ async fn a_frozen_server_is_unreachable_until_it_goes_on() {
 #[tokio::test]
 async fn a_server_that_refuses_the_password_denies_until_that_is_mended() {
     let server = RedisServer::builder().password("right").start();
-    let cache = cache(format!("redis://:wrong@127.0.0.1:{}", server.port()));
+    let (cache, events) = recorded(format!("redis://:wrong@127.0.0.1:{}", server.port()));
     call_until(&cache, |status| matches!(status, Status::Denied(_))).await;
     let error = cache.ping().await.unwrap_err();
     assert!(
@@ -72,24 +89,34 @@ async fn a_server_that_refuses_the_password_denies_until_that_is_mended() {
     // The server is mended, and the program is not restarted.
     server.configure("requirepass", "wrong");
     call_until(&cache, Status::is_working).await;
+    let expected = [
+        "server away",
+        // The calls that follow fail for the same reason.
+        "server refuses",
+        "server accepts",
+        "server back",
+    ];
+    assert_eq!(of_the_server(&events), expected);
 }
 
 #[tokio::test]
 async fn a_server_that_refuses_a_command_denies_until_that_is_mended() {
     let server = RedisServer::start();
     server.set_user("ann", &["on", ">secret", "~*", "&*", "+@all", "-eval"]);
-    let cache = cache(format!("redis://ann:secret@127.0.0.1:{}", server.port()));
+    let (cache, events) = recorded(format!("redis://ann:secret@127.0.0.1:{}", server.port()));
     call_until(&cache, |status| matches!(status, Status::Denied(_))).await;
     assert!(cache.ping().await.unwrap_err().is_refused());
     server.set_user("ann", &["+eval"]);
     call_until(&cache, Status::is_working).await;
+    let expected = ["server refuses", "server accepts"];
+    assert_eq!(of_the_server(&events), expected);
 }
 
 #[tokio::test]
 async fn a_replica_refuses_writes_until_it_is_promoted() {
     let primary = RedisServer::start();
     let replica = RedisServer::start();
-    let cache = cache(replica.url());
+    let (cache, events) = recorded(replica.url());
     call(&cache).await;
     assert!(cache.health().status.is_working());
     replica.replicate(primary.port());
@@ -98,12 +125,14 @@ async fn a_replica_refuses_writes_until_it_is_promoted() {
     replica.promote();
     call_until(&cache, Status::is_working).await;
     cache.flush(LIMIT).await.unwrap();
+    let expected = ["server refuses", "server accepts"];
+    assert_eq!(of_the_server(&events), expected);
 }
 
 #[tokio::test]
 async fn a_server_without_memory_refuses_writes_and_takes_invalidations() {
     let server = RedisServer::start();
-    let cache = cache(server.url());
+    let (cache, events) = recorded(server.url());
     call(&cache).await;
     server.configure("maxmemory", "1");
     let refused = cache.set("another", &1, Options::new()).await.unwrap_err();
@@ -115,6 +144,8 @@ async fn a_server_without_memory_refuses_writes_and_takes_invalidations() {
         .expect("the server takes what only removes");
     server.configure("maxmemory", "0");
     call_until(&cache, Status::is_working).await;
+    let expected = ["server refuses", "server accepts"];
+    assert_eq!(of_the_server(&events), expected);
 }
 
 #[tokio::test]
@@ -151,13 +182,15 @@ async fn while_the_server_is_away_calls_do_not_touch_the_network() {
 async fn a_connection_that_is_closed_while_it_is_idle_is_no_outage() {
     let server = RedisServer::start();
     let mut proxy = Proxy::start(server.port()).await;
-    let cache = patient(&proxy.url()).build().unwrap();
+    let events = EventLog::default();
+    let builder = events.record(patient(&proxy.url()).jitter(0.0));
+    let cache = builder.build().unwrap();
     call(&cache).await;
     proxy.cut().await;
     proxy.heal().await;
     call(&cache).await;
-    let stats = cache.stats();
-    assert_eq!((stats.hits, stats.errors, stats.outages), (1, 0, 0));
+    let expected = ["miss row", "load row", "fill row ttl=300s", "hit row"];
+    assert_eq!(events.take(), expected);
 }
 
 /// A listener to the log that asks the cache for its health at each line.

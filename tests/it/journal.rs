@@ -8,22 +8,34 @@ use std::task::Poll;
 use std::time::Duration;
 
 use cache_runtime::{Cache, CacheBuilder, Key, Options, Status, cache_invalidate, cached};
-use cache_tests::{LIMIT, Proxy, RedisServer, poll_once, until, until_blocking};
+use cache_tests::{EventLog, LIMIT, Proxy, RedisServer, poll_once, until, until_blocking};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use crate::behaviour::on_every_backend;
+use crate::behaviour::{Recorded, on_every_backend};
 
 on_every_backend! {
     after_an_update_that_failed_the_invalidation_is_repeated
     flush_does_not_wait_for_what_is_due_later
+    flush_with_nothing_to_do_counts_no_error
     settings_without_end_do_not_overflow
 }
 
 /// Calls end soon in an outage, and a busy machine does not look like one.
+fn builder(url: &str) -> CacheBuilder {
+    const SOON: Duration = Duration::from_secs(2);
+    let builder = Cache::builder().url(url).namespace("test").jitter(0.0);
+    builder.op_timeout(SOON).connect_timeout(SOON)
+}
+
 fn cache(url: &str) -> Cache {
-    let builder = Cache::builder().url(url).namespace("test");
-    builder.op_timeout(Duration::from_secs(2)).build().unwrap()
+    builder(url).build().unwrap()
+}
+
+/// A cache, and what happens to it.
+fn recorded(url: &str) -> (Cache, EventLog) {
+    let events = EventLog::default();
+    (events.record(builder(url)).build().unwrap(), events)
 }
 
 /// A row of a database, with a tag.
@@ -61,15 +73,22 @@ async fn a_lost_invalidation_is_replayed_and_its_name_is_not_served_until_then()
     for name in ["row", "rows"] {
         let server = RedisServer::start();
         let mut proxy = Proxy::start(server.port()).await;
-        let (here, elsewhere) = (cache(&proxy.url()), cache(&server.url()));
+        let elsewhere = cache(&server.url());
+        let (here, events) = recorded(&proxy.url());
         let row = Row::cached(&here).await;
         assert_eq!(row.read(&elsewhere).await, 1);
+        events.take();
 
         proxy.cut().await;
         row.set(2);
         assert!(here.invalidate([name]).await.unwrap_err().is_unavailable());
+        let lost = format!("not invalidated {name}");
+        let expected = ["server away", "journal keeps", &lost];
+        assert_eq!(events.take_without_reasons(), expected);
         assert_eq!(here.health().waiting, 1);
         assert_eq!(row.read(&here).await, 2);
+        let expected = ["miss row", "load row", "not filled row: unstorable"];
+        assert_eq!(events.take(), expected);
         assert!(matches!(here.health().status, Status::Unreachable(_)));
 
         proxy.heal().await;
@@ -77,6 +96,7 @@ async fn a_lost_invalidation_is_replayed_and_its_name_is_not_served_until_then()
         assert_eq!(here.health().waiting, 0);
         assert!(here.health().status.is_working());
         assert_eq!((row.read(&elsewhere).await, row.read(&here).await), (2, 2));
+        assert_eq!(events.take(), ["server back", "hit row"]);
         assert_eq!(here.stats().outages, 1);
     }
 }
@@ -109,17 +129,25 @@ async fn nothing_is_served_between_the_reconnect_and_the_replay() {
 async fn a_journal_that_overflows_loses_no_invalidation() {
     let server = RedisServer::start();
     let mut proxy = Proxy::start(server.port()).await;
-    let builder = Cache::builder().url(proxy.url()).journal_capacity(3);
+    let events = EventLog::default();
+    let builder = events.record(builder(&proxy.url()).journal_capacity(3));
     let cache = builder.build().unwrap();
     let names: Vec<Key> = (0..20).map(|i| format!("row:{i}").into()).collect();
     for name in &names {
         cache.set(name, &1, Options::new()).await.unwrap();
     }
+    events.take();
     proxy.cut().await;
     cache.invalidate(&names).await.unwrap_err();
+    let kept = events.take_without_reasons();
+    assert_eq!(
+        kept[..3],
+        ["server away", "journal keeps", "journal overflows"]
+    );
     assert!(cache.health().overflowed);
     proxy.heal().await;
     cache.flush(LIMIT).await.unwrap();
+    assert_eq!(events.take(), ["server back"]);
     assert!(!cache.health().overflowed);
     for name in names {
         assert_eq!(cache.get::<i32>(name).await.unwrap(), None);
@@ -129,14 +157,21 @@ async fn a_journal_that_overflows_loses_no_invalidation() {
 #[tokio::test]
 async fn an_invalidation_that_the_server_refuses_is_served_by_no_process() {
     let server = RedisServer::start();
-    let (here, elsewhere) = (cache(&server.url()), cache(&server.url()));
+    let (here, events) = recorded(&server.url());
+    let (elsewhere, events_elsewhere) = recorded(&server.url());
     let row = Row::cached(&here).await;
     assert_eq!(row.read(&elsewhere).await, 1);
+    events.take();
+    events_elsewhere.take();
 
     server.configure("min-replicas-to-write", "1");
     row.set(2);
     assert!(here.invalidate(["rows"]).await.unwrap_err().is_refused());
+    let expected = ["server refuses", "journal keeps", "not invalidated rows"];
+    assert_eq!(events.take_without_reasons(), expected);
+    // It hears of the name before the invalidation returns.
     assert_eq!((row.read(&elsewhere).await, row.read(&here).await), (2, 2));
+    assert_eq!(events_elsewhere.lines()[0], "journal keeps");
     assert!(matches!(here.health().status, Status::WritesRefused(_)));
     assert_eq!(here.stats().refusals, 1);
 
@@ -156,15 +191,23 @@ async fn an_invalidation_that_the_server_refuses_is_served_by_no_process() {
 #[tokio::test]
 async fn an_invalidation_that_is_dropped_goes_on_in_the_background() {
     let server = RedisServer::start();
-    let cache = cache(&server.url());
+    let (cache, events) = recorded(&server.url());
     let row = Row::cached(&cache).await;
     row.set(2);
+    events.take();
     {
         // Dropped after one poll: the command is on its way, and no caller waits for the answer.
         let invalidation = pin!(cache.invalidate(["row"]));
         assert!(poll_once(invalidation).is_pending());
     }
     assert_eq!(row.read(&cache).await, 2);
+    let expected = [
+        "journal keeps",
+        "miss row",
+        "load row",
+        "not filled row: unstorable",
+    ];
+    assert_eq!(events.take(), expected);
     until(async || cache.health().waiting == 0).await;
     assert_eq!((row.read(&cache).await, row.read(&cache).await), (2, 2));
     assert!(cache.exists("row").await.unwrap(), "it is cached again");
@@ -182,6 +225,18 @@ fn flush_outside_of_a_runtime_says_what_is_left() {
         cache.flush(LIMIT).await.unwrap();
     });
     flush().unwrap();
+}
+
+/// Without a runtime there is no keeper task to replay the journal.
+#[test]
+fn a_cache_that_is_dropped_with_invalidations_says_so() {
+    let server = RedisServer::start();
+    let (cache, events) = recorded(&server.url());
+    at_once(cache.invalidate(["row"])).unwrap_err();
+    let expected = ["journal keeps", "not invalidated row"];
+    assert_eq!(events.take_without_reasons(), expected);
+    drop(cache);
+    assert_eq!(events.take(), ["journal lost"]);
 }
 
 #[test]
@@ -255,13 +310,32 @@ async fn after_an_update_that_failed_the_invalidation_is_repeated(builder: Cache
 }
 
 async fn flush_does_not_wait_for_what_is_due_later(builder: CacheBuilder) {
-    let cache = builder.settle(Duration::from_secs(600)).build().unwrap();
+    let events = EventLog::default();
+    let builder = events.record(builder.settle(Duration::from_secs(600)));
+    let cache = builder.build().unwrap();
     let row = Row::default();
     fail(&cache).await.unwrap_err();
+    assert_eq!(events.take(), ["invalidate row"]);
     assert_eq!(read(&row, &cache).await, 0);
     assert!(commit(&row, &cache));
+    events.take();
     cache.flush(LIMIT).await.unwrap();
+    // In process that takes no waiting. On a server, the keeper task does it.
+    let repeated = events.take();
+    let by_the_keeper = ["invalidate later row", "journal keeps"];
+    assert!(
+        repeated == ["invalidate row"] || repeated == by_the_keeper,
+        "{repeated:?}"
+    );
     assert_eq!(read(&row, &cache).await, 1);
+}
+
+async fn flush_with_nothing_to_do_counts_no_error(Recorded { cache, events }: Recorded) {
+    cache.flush(LIMIT).await.unwrap();
+    cache.invalidate(["row"]).await.unwrap();
+    cache.flush(LIMIT).await.unwrap();
+    assert_eq!(events.take(), ["invalidate row"]);
+    assert_eq!(cache.stats().errors, 0);
 }
 
 async fn settings_without_end_do_not_overflow(builder: CacheBuilder) {

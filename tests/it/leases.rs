@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_runtime::CacheBuilder;
-use cache_tests::{LIMIT, RedisServer, patient};
+use cache_tests::{EventLog, LIMIT, RedisServer, patient};
 use tokio::task::JoinHandle;
 
 use crate::gated::{Row, answer};
@@ -22,10 +22,13 @@ async fn loads_elsewhere(server: &RedisServer) -> (Arc<Row>, JoinHandle<u64>) {
     (theirs, reader)
 }
 
-/// A row of which callers wait only for a moment until the other process has loaded.
-fn impatient(server: &RedisServer) -> Arc<Row> {
+/// A row of which callers wait only for a moment until the other process has loaded, and what
+/// they do.
+fn impatient(server: &RedisServer) -> (Arc<Row>, EventLog) {
     let moment = Duration::from_millis(50);
-    Row::new(&builder(server).lease_wait(moment).build().unwrap())
+    let events = EventLog::default();
+    let builder = events.record(builder(server).lease_wait(moment));
+    (Row::new(&builder.build().unwrap()), events)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,15 +36,23 @@ async fn callers_that_have_waited_too_long_share_one_load() {
     let server = RedisServer::start();
     let (theirs, their_reader) = loads_elsewhere(&server).await;
 
-    let ours = impatient(&server);
+    let (ours, events) = impatient(&server);
     let readers: Vec<_> = (0..50).map(|_| ours.reader()).collect();
     ours.load_started().await;
-    // EVENTS: wait until the 49 others wait; else one that comes after the load loads again.
+    events.until_count("wait row", 49).await;
+    let mut begun = vec!["load row", "miss row"];
+    begun.extend(["wait row"; 49]);
+    begun.push("watch row");
+    assert_eq!(events.take_sorted(), begun);
     ours.end_load();
     for reader in readers {
         assert_eq!(answer(reader).await, 1);
     }
-    assert_eq!(ours.loads(), 1);
+    let mut ended = vec!["miss row"; 49];
+    // The lease is the other process's.
+    ended.push("not filled row: unstorable");
+    ended.extend(["share row"; 49]);
+    assert_eq!(events.take_sorted(), ended);
 
     theirs.end_load();
     assert_eq!(answer(their_reader).await, 1);
@@ -54,9 +65,10 @@ async fn callers_that_find_no_version_share_no_load_across_an_invalidation() {
     let (theirs, their_reader) = loads_elsewhere(&server).await;
     assert_eq!(server.query::<u64>(&["DEL", "test:v:rows"]), 1);
 
-    let ours = impatient(&server);
+    let (ours, events) = impatient(&server);
     let before = ours.reader();
     ours.load_started().await;
+    assert_eq!(events.take(), ["watch row", "miss row", "load row"]);
     ours.write_by_tag(2).await;
     let after = ours.reader();
     // A reader that shared the load under way would begin none.

@@ -15,6 +15,7 @@ mod joining;
 mod journal;
 mod keys;
 mod leases;
+mod listener;
 mod mistakes;
 mod outage;
 mod races;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cache_runtime::{Cache, cached};
-use cache_tests::{RedisServer, until};
+use cache_runtime::{Cache, CacheBuilder, cached};
+use cache_tests::{EventLog, LIMIT, RedisServer};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -27,9 +27,9 @@ struct Squares {
 }
 
 impl Squares {
-    fn new(url: String) -> Self {
+    fn new(builder: CacheBuilder) -> Self {
         Self {
-            cache: Cache::builder().url(url).build().unwrap(),
+            cache: builder.build().unwrap(),
             calls: AtomicU64::new(0),
             a_third_is_done: Notify::new(),
         }
@@ -60,7 +60,7 @@ impl Squares {
 
 /// The longest of many calls. The outage begins after a third of them.
 async fn longest_call(url: String, outage: impl FnOnce()) -> Duration {
-    let squares = Arc::new(Squares::new(url));
+    let squares = Arc::new(Squares::new(Cache::builder().url(url)));
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
         callers.spawn(squares.clone().call(caller));
@@ -102,16 +102,34 @@ async fn calls_are_quick_when_the_server_was_never_there() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_comes_back_is_used_again() {
     let mut server = RedisServer::start();
-    let squares = Squares::new(server.url());
+    let events = EventLog::default();
+    // A busy machine does not look like an outage.
+    let builder = Cache::builder().op_timeout(LIMIT).connect_timeout(LIMIT);
+    let builder = builder.url(server.url()).jitter(0.0);
+    let squares = Squares::new(events.record(builder));
     server.kill();
     assert_eq!(squares.square(3).await, Ok(9));
-    assert_eq!(squares.cache.stats().hits, 0);
+    let away = [
+        "server away",
+        "degrade square:3",
+        "miss square:3",
+        "load square:3",
+        "not filled square:3",
+    ];
+    assert_eq!(events.take_without_reasons(), away);
     server.restart();
     let back = Instant::now();
-    until(async || {
+    events.until("server back").await;
+    println!("back {:.1?} after the server", back.elapsed());
+    for _ in 0..2 {
         assert_eq!(squares.square(3).await, Ok(9));
-        squares.cache.stats().hits > 0
-    })
-    .await;
-    println!("a hit {:.1?} after the server was back", back.elapsed());
+    }
+    let back = [
+        "server back",
+        "miss square:3",
+        "load square:3",
+        "fill square:3 ttl=60s",
+        "hit square:3",
+    ];
+    assert_eq!(events.take(), back);
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use cache_runtime::{Cache, Options};
-use cache_tests::{RedisServer, patient, until};
+use cache_runtime::{Cache, CacheBuilder, Options};
+use cache_tests::{EventLog, RedisServer, patient, until};
 
 use crate::gated::{Row, answer};
 
+fn builder(server: &RedisServer) -> CacheBuilder {
+    patient(&server.url()).namespace("test").jitter(0.0)
+}
+
 fn cache(server: &RedisServer) -> Cache {
-    let builder = patient(&server.url()).namespace("test");
-    builder.build().unwrap()
+    builder(server).build().unwrap()
 }
 
 /// A row whose value 1 is in the cache.
@@ -90,64 +93,74 @@ async fn an_entry_from_an_old_snapshot_is_not_served() {
     assert_eq!(row.read().await, 3);
 }
 
-/// While a load runs, `accident` happens, and then an update that the load cannot have seen.
-async fn a_load_meets(accident: impl FnOnce(&mut RedisServer)) {
+/// While a load runs, `accident` happens, and then an update that the load cannot have seen. What
+/// becomes of the loaded value; in any case it is not served.
+async fn a_load_meets(accident: impl FnOnce(&mut RedisServer)) -> String {
     let mut server = RedisServer::start();
-    let row = Row::new(&cache(&server));
+    let events = EventLog::default();
+    let row = Row::new(&events.record(builder(&server)).build().unwrap());
     let reader = row.reader();
     row.load_started().await;
     accident(&mut server);
     row.write_by_tag(2).await;
+    assert_eq!(events.take(), ["miss row", "load row", "invalidate rows"]);
     row.end_loads();
     assert_eq!(
         answer(reader).await,
         1,
         "its own load, from before the update"
     );
+    let [fate] = events.take_without_reasons().try_into().unwrap();
     for _ in 0..3 {
         assert_eq!(row.read().await, 2);
     }
+    fate
+}
+
+/// An entry that carries an older version of its tag is as good as none.
+const STORED: &str = "fill row ttl=60s";
+const NOT_STORED: &str = "not filled row";
+
+#[tokio::test]
+async fn a_load_that_an_update_overtakes_is_not_served() {
+    assert_eq!(a_load_meets(|_| {}).await, STORED);
 }
 
 #[tokio::test]
-async fn a_load_that_an_update_overtakes_is_not_stored() {
-    a_load_meets(|_| {}).await;
-}
-
-#[tokio::test]
-async fn a_load_whose_version_is_lost_meanwhile_is_not_stored() {
-    a_load_meets(|server| {
+async fn a_load_whose_version_is_lost_meanwhile_is_not_served() {
+    let fate = a_load_meets(|server| {
         assert_eq!(server.query::<u64>(&["DEL", "test:v:rows"]), 1);
-    })
-    .await;
+    });
+    assert_eq!(fate.await, STORED);
 }
 
 #[tokio::test]
 async fn a_load_whose_lease_is_lost_meanwhile_is_not_stored() {
-    a_load_meets(|server| {
+    let fate = a_load_meets(|server| {
         assert_eq!(server.query::<u64>(&["DEL", "test:e:row"]), 1);
-    })
-    .await;
+    });
+    assert_eq!(fate.await, NOT_STORED);
 }
 
 #[tokio::test]
 async fn a_load_whose_server_is_flushed_meanwhile_is_not_stored() {
-    a_load_meets(|server| server.flush_all()).await;
+    let fate = a_load_meets(|server| server.flush_all());
+    assert_eq!(fate.await, NOT_STORED);
 }
 
 #[tokio::test]
 async fn a_load_whose_server_restarts_empty_meanwhile_is_not_stored() {
-    a_load_meets(RedisServer::restart).await;
+    assert_eq!(a_load_meets(RedisServer::restart).await, NOT_STORED);
 }
 
 #[tokio::test]
 async fn a_load_whose_server_restarts_with_its_lease_meanwhile_is_not_stored() {
-    a_load_meets(|server| {
+    let fate = a_load_meets(|server| {
         server.save();
         server.restart_from_snapshot();
         assert_eq!(server.keys(), ["test:e:row", "test:v:rows"]);
-    })
-    .await;
+    });
+    assert_eq!(fate.await, NOT_STORED);
 }
 
 /// It may have missed invalidations meanwhile, although its `run_id` is the same.

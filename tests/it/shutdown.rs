@@ -1,7 +1,7 @@
 //! A runtime that ends while calls are under way.
 
 use cache_runtime::{Cache, cache_invalidate};
-use cache_tests::RedisServer;
+use cache_tests::{EventLog, RedisServer};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -14,7 +14,9 @@ async fn update_for_ever(cache: Cache, started: oneshot::Sender<()>) {
 #[test]
 fn an_invalidation_that_ends_with_its_runtime_is_counted_as_an_error() {
     let server = RedisServer::start();
-    let cache = Cache::builder().url(server.url()).build().unwrap();
+    let events = EventLog::default();
+    let builder = events.record(Cache::builder().url(server.url()));
+    let cache = builder.build().unwrap();
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
         let (started, has_started) = oneshot::channel();
@@ -22,6 +24,7 @@ fn an_invalidation_that_ends_with_its_runtime_is_counted_as_an_error() {
         has_started.await.unwrap();
     });
     drop(runtime);
+    assert_eq!(events.take(), ["invalidate later row", "journal keeps"]);
     assert_eq!(cache.stats().errors, 1);
 }
 

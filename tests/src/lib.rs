@@ -1,7 +1,8 @@
 //! What the tests stand on: a real server that a test can kill, freeze and restart; a network
-//! between the cache and the server that a test can cut; a second process; and a way to wait
-//! for a condition.
+//! between the cache and the server that a test can cut; a second process; a record of what a
+//! cache did; and a way to wait for a condition.
 
+mod events;
 mod patient;
 mod peer;
 mod poll;
@@ -12,6 +13,7 @@ mod server;
 mod stampede;
 mod until;
 
+pub use events::EventLog;
 pub use patient::patient;
 pub use peer::Peer;
 pub use poll::poll_once;

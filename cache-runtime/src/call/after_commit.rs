@@ -116,7 +116,12 @@ impl Commit {
     fn take(&self) -> Vec<Due> {
         let held = self.0.take().into_iter();
         held.filter(|held| !held.due.is_empty())
-            .map(|held| Due::new(&held.core, held.due.into_iter().collect(), held.fences))
+            .map(|held| {
+                let mut names: Vec<_> = held.due.into_iter().collect();
+                // In an order that does not change from run to run.
+                names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+                Due::new(&held.core, names, held.fences)
+            })
             .collect()
     }
 

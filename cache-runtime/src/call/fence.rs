@@ -21,7 +21,10 @@ pub(super) struct Fence {
     names: Vec<Key>,
     writer: u64,
     length: Duration,
-    placed: Instant,
+    /// When it began to be placed.
+    begun: Instant,
+    /// Whether all of it was placed.
+    is_placed: bool,
     phase: Phase,
 }
 
@@ -41,7 +44,8 @@ impl Fence {
             names: names.cloned().collect(),
             writer: unique::number() >> 2,
             length,
-            placed: Instant::now(),
+            begun: Instant::now(),
+            is_placed: false,
             phase: Phase::Placing,
         }
     }
@@ -58,6 +62,7 @@ impl Fence {
             Err(error) => Event::NotFenced { names, error },
         };
         self.core.observer.observe(None, event);
+        self.is_placed = placed.is_ok();
         placed
     }
 
@@ -71,11 +76,14 @@ impl Fence {
         let names = &self.names;
         if !names.is_empty() {
             let left = self.core.tier.unfence(names, self.writer).await;
-            let event = match &left {
-                Ok(()) => Event::Unfence { names },
-                Err(error) => Event::NotUnfenced { names, error },
-            };
-            self.core.observer.observe(None, event);
+            match &left {
+                Ok(()) if !self.is_placed => {}
+                Ok(()) => self.core.observer.observe(None, Event::Unfence { names }),
+                Err(error) => {
+                    let event = Event::NotUnfenced { names, error };
+                    self.core.observer.observe(None, event);
+                }
+            }
         }
         self.phase = Phase::Left;
     }
@@ -87,7 +95,7 @@ impl Drop for Fence {
         match std::mem::replace(&mut self.phase, Phase::Left) {
             Phase::Left => {}
             Phase::Writing => {
-                let left = self.length.saturating_sub(self.placed.elapsed());
+                let left = self.length.saturating_sub(self.begun.elapsed());
                 tier.abandon_fence(&self.names, self.writer, left);
             }
             Phase::Placing => {

@@ -42,7 +42,7 @@ fn is_empty(flights: &Flights<Version>) -> bool {
 #[tokio::test]
 async fn any_caller_boards_a_flight_whose_load_has_not_begun() {
     let flights = Flights::default();
-    let leader = lead(&flights, None);
+    let mut leader = lead(&flights, None);
     let (with, without) = (wait(&flights, Some(1)), wait(&flights, None));
     leader.begin(Some(2));
     leader.land(Arc::new(7_u32));
@@ -59,13 +59,13 @@ fn a_flight_whose_load_has_begun_is_boarded_with_its_evidence_only() {
     wait(&flights, Some(1));
     // Each of these starts a flight of its own, which takes the place of the one before.
     let other_evidence = lead(&flights, Some(2));
-    let no_evidence = lead(&flights, None);
+    let mut no_evidence = lead(&flights, None);
     no_evidence.begin(Some(3));
     wait(&flights, Some(3));
     no_evidence.land(Arc::new(7_u32));
     wait(&flights, Some(3));
     let after_landing = lead(&flights, Some(4));
-    let without = lead(&flights, None);
+    let mut without = lead(&flights, None);
     without.begin(None);
     // Two callers without evidence have nothing in common.
     let again = lead(&flights, None);

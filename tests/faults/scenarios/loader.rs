@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use cache_runtime::{Cache, CacheBuilder, cached};
-use cache_tests::RedisServer;
+use cache_tests::{EventLog, RedisServer};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -37,6 +37,7 @@ enum Fate {
 
 struct Fated {
     cache: Cache,
+    events: EventLog,
     fate: Fate,
     came_first: AtomicBool,
     started: Semaphore,
@@ -44,9 +45,11 @@ struct Fated {
 }
 
 impl Fated {
-    fn new(cache: Cache, fate: Fate) -> Arc<Self> {
+    fn new(builder: CacheBuilder, fate: Fate) -> Arc<Self> {
+        let events = EventLog::default();
         Arc::new(Self {
-            cache,
+            cache: events.record(builder).build().expect("a cache"),
+            events,
             fate,
             came_first: AtomicBool::new(false),
             started: Semaphore::new(0),
@@ -84,8 +87,8 @@ pub(crate) async fn hangs(_size: Size) -> Vec<Figure> {
 async fn meets(fate: Fate, load_limit: Duration, promise: Duration) -> Vec<Figure> {
     const LEASE_WAIT: Duration = Duration::from_millis(500);
     let build = |url: &str| {
-        let builder: CacheBuilder = cache(url).load_limit(load_limit);
-        builder.lease_wait(LEASE_WAIT).build().expect("a cache")
+        let builder = cache(url).load_limit(load_limit);
+        builder.lease_wait(LEASE_WAIT)
     };
     let server = RedisServer::start();
     let in_process = Fated::new(build("memory:"), fate);
@@ -127,8 +130,10 @@ impl Waits {
                 assert!(answer.is_ok_and(|answer| answer == 7), "no answer");
             });
         }
-        // EVENTS: wait until all of them wait. One that came later would wait less.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // One that came later would wait less. In another process, one of them watches.
+        let waits = |line: &&String| line.starts_with("wait ") || line.starts_with("watch ");
+        let all_wait = |lines: &[String]| lines.iter().filter(waits).count() >= WAITERS;
+        others.events.until_lines(all_wait).await;
         let struck = Instant::now();
         match leader.fate {
             Fate::Cancelled => first.abort(),

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache_runtime::{Cache, KeyPart, KeyWriter, Options, Written, cache_invalidate, cached};
-use cache_tests::until;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::on_every_backend;
+use super::{Recorded, on_every_backend};
 
 on_every_backend! {
     an_update_invalidates_the_entry_of_its_key
@@ -123,74 +122,123 @@ impl Users {
     }
 }
 
-async fn an_update_invalidates_the_entry_of_its_key(cache: Cache) {
+async fn an_update_invalidates_the_entry_of_its_key(Recorded { cache, events }: Recorded) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
+    events.take();
     users.rename("acme", 1).await;
     assert_eq!(users.seen().await, [1, 0, 0]);
+    let expected = [
+        "invalidate user:'acme':1",
+        "miss user:'acme':1",
+        "load user:'acme':1",
+        "fill user:'acme':1 ttl=60s",
+        "hit user:'acme':2",
+        "hit user:'bolt':1",
+    ];
+    assert_eq!(events.take(), expected);
     users.rename("bolt", 1).await;
     assert_eq!(users.seen().await, [1, 0, 2]);
 }
 
-async fn an_update_of_a_tag_invalidates_each_entry_that_carries_it(cache: Cache) {
+async fn an_update_of_a_tag_invalidates_each_entry_that_carries_it(
+    Recorded { cache, events }: Recorded,
+) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
+    events.take();
     users.close("acme").await;
     assert_eq!(users.seen().await, [1, 1, 0]);
+    let expected = [
+        "invalidate tenant:'acme'",
+        "miss user:'acme':1",
+        "load user:'acme':1",
+        "fill user:'acme':1 ttl=60s",
+        "miss user:'acme':2",
+        "load user:'acme':2",
+        "fill user:'acme':2 ttl=60s",
+        "hit user:'bolt':1",
+    ];
+    assert_eq!(events.take(), expected);
     users.import().await;
     assert_eq!(users.seen().await, [2, 2, 2]);
     users.close("unused").await;
     assert_eq!(users.seen().await, [2, 2, 2]);
 }
 
-async fn a_key_can_be_the_tag_of_another_entry(cache: Cache) {
+async fn a_key_can_be_the_tag_of_another_entry(Recorded { cache, events }: Recorded) {
     let users = Users::new(cache);
     assert_eq!(users.posts("acme", 1).await, 0);
+    events.take();
     users.rename("acme", 2).await;
     assert_eq!(users.posts("acme", 1).await, 0);
     users.rename("acme", 1).await;
     assert_eq!(users.posts("acme", 1).await, 2);
+    let expected = [
+        "invalidate user:'acme':2",
+        "hit posts:'acme':1",
+        "invalidate user:'acme':1",
+        "miss posts:'acme':1",
+        "load posts:'acme':1",
+        "fill posts:'acme':1 ttl=60s",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
-async fn a_name_can_come_from_the_result(cache: Cache) {
+async fn a_name_can_come_from_the_result(Recorded { cache, events }: Recorded) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
+    events.take();
     users.promote(2, "bolt".to_owned()).await.unwrap();
+    assert_eq!(events.take(), ["invalidate tenant:'bolt' user:'acme':2"]);
     assert_eq!(users.seen().await, [0, 1, 1]);
 }
 
-async fn a_result_that_is_none_leaves_the_names_of_the_arguments(cache: Cache) {
+async fn a_result_that_is_none_leaves_the_names_of_the_arguments(
+    Recorded { cache, events }: Recorded,
+) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
+    events.take();
     assert!(users.promote(0, "acme".to_owned()).await.unwrap().is_none());
+    assert_eq!(events.take(), ["invalidate tenant:'acme'"]);
     assert_eq!(users.seen().await, [1, 1, 0]);
 }
 
-async fn an_update_that_fails_invalidates(cache: Cache) {
+async fn an_update_that_fails_invalidates(Recorded { cache, events }: Recorded) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
+    events.take();
     assert!(users.fail().await.is_err());
+    assert_eq!(events.take(), ["invalidate users"]);
     assert_eq!(users.seen().await, [1, 1, 1]);
 }
 
-async fn an_update_that_panics_invalidates(cache: Cache) {
+async fn an_update_that_panics_invalidates(Recorded { cache, events }: Recorded) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
+    events.take();
     let panics = users.clone();
     let panicked = tokio::spawn(async move { panics.panic().await }).await;
     assert!(panicked.unwrap_err().is_panic());
-    until(async || users.seen().await == [1, 1, 1]).await;
+    events.until("invalidate users").await;
+    assert_eq!(events.take(), ["invalidate users"]);
+    assert_eq!(users.seen().await, [1, 1, 1]);
 }
 
-async fn an_update_that_is_dropped_invalidates(cache: Cache) {
+async fn an_update_that_is_dropped_invalidates(Recorded { cache, events }: Recorded) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
+    events.take();
     let updated = Arc::new(Notify::new());
     let (hangs, tell) = (users.clone(), updated.clone());
     let hanging = tokio::spawn(async move { hangs.hang(tell).await });
     updated.notified().await;
+    assert!(events.take().is_empty());
     hanging.abort();
-    until(async || users.seen().await == [1, 1, 1]).await;
+    events.until("invalidate users").await;
+    assert_eq!(events.take(), ["invalidate users"]);
+    assert_eq!(users.seen().await, [1, 1, 1]);
 }
 
 /// A key part that panics.
@@ -207,7 +255,9 @@ async fn return_unnameable(cache: &Cache) -> Unnameable {
     Unnameable
 }
 
-async fn a_result_that_panics_as_a_name_leaves_the_names_of_the_arguments(cache: Cache) {
+async fn a_result_that_panics_as_a_name_leaves_the_names_of_the_arguments(
+    Recorded { cache, events }: Recorded,
+) {
     cache.set("row", &1, Options::new()).await.unwrap();
     let update = tokio::spawn({
         let cache = cache.clone();
@@ -216,5 +266,7 @@ async fn a_result_that_panics_as_a_name_leaves_the_names_of_the_arguments(cache:
         }
     });
     assert!(update.await.unwrap_err().is_panic());
-    until(async || !cache.exists("row").await.unwrap()).await;
+    events.until("invalidate row").await;
+    assert_eq!(events.take(), ["fill row ttl=300s", "invalidate row"]);
+    assert!(!cache.exists("row").await.unwrap());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cache_runtime::{Cache, Key, Options, cached, key};
 use cache_tests::{poll_once, until};
 
-use super::{builder, counts, on_every_backend};
+use super::{Recorded, Subject, builder, on_every_backend, without_watches};
 
 on_every_backend! {
     a_value_that_is_set_is_there_until_it_is_deleted
@@ -20,7 +20,7 @@ on_every_backend! {
     an_invalid_name_does_not_keep_others_from_being_invalidated
 }
 
-async fn a_value_that_is_set_is_there_until_it_is_deleted(cache: Cache) {
+async fn a_value_that_is_set_is_there_until_it_is_deleted(Recorded { cache, events }: Recorded) {
     let id = 42;
     let key = || key!("user:<id>");
     assert_eq!(key(), Key::from("user:42"));
@@ -39,7 +39,17 @@ async fn a_value_that_is_set_is_there_until_it_is_deleted(cache: Cache) {
     assert!(cache.delete(key()).await.unwrap());
     assert!(!cache.delete(key()).await.unwrap());
     assert_eq!(cache.get::<String>(key()).await.unwrap(), None);
-    assert_eq!(counts(&cache), [2, 2, 0]);
+    let expected = [
+        "miss user:42",
+        "fill user:42 ttl=300s",
+        "hit user:42",
+        "fill user:42 ttl=300s",
+        "hit user:42",
+        "delete user:42",
+        "delete user:42",
+        "miss user:42",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
 async fn ttl_says_how_long_an_entry_still_lives(cache: Cache) {
@@ -58,16 +68,19 @@ async fn ttl_says_how_long_an_entry_still_lives(cache: Cache) {
     assert_eq!(cache.ttl("b").await.unwrap(), None);
 }
 
-async fn get_or_load_loads_once(cache: Cache) {
+async fn get_or_load_loads_once(Recorded { cache, events }: Recorded) {
     for expected in [1, 1] {
         let load = async { Ok::<_, ()>(1) };
         let got = cache.get_or_load("a", Options::new(), load).await;
         assert_eq!(got, Ok(expected));
     }
-    assert_eq!(counts(&cache), [1, 1, 1]);
+    assert_eq!(
+        events.take(),
+        ["miss a", "load a", "fill a ttl=300s", "hit a"]
+    );
 }
 
-async fn get_or_load_does_not_store_an_error(cache: Cache) {
+async fn get_or_load_does_not_store_an_error(Recorded { cache, events }: Recorded) {
     let fails = async { Err::<i32, _>("no such table") };
     let got = cache.get_or_load("a", Options::new(), fails).await;
     assert_eq!(got, Err("no such table"));
@@ -75,9 +88,19 @@ async fn get_or_load_does_not_store_an_error(cache: Cache) {
     let got = cache.get_or_load("a", Options::new(), works).await;
     assert_eq!(got, Ok(1));
     assert_eq!(cache.get("a").await.unwrap(), Some(1));
+    let expected = [
+        "miss a",
+        "load a",
+        "load failed a",
+        "miss a",
+        "load a",
+        "fill a ttl=300s",
+        "hit a",
+    ];
+    assert_eq!(without_watches(events.take()), expected);
 }
 
-async fn invalidate_removes_what_its_keys_and_tags_name(cache: Cache) {
+async fn invalidate_removes_what_its_keys_and_tags_name(Recorded { cache, events }: Recorded) {
     let of_a_team = || Options::new().tag("team:7").tag("users");
     cache.set("user:1", &1, of_a_team()).await.unwrap();
     cache.set("user:2", &2, of_a_team()).await.unwrap();
@@ -93,6 +116,7 @@ async fn invalidate_removes_what_its_keys_and_tags_name(cache: Cache) {
         }
         there
     };
+    events.take();
     cache.invalidate(["user:1"]).await.unwrap();
     assert_eq!(there().await, [false, true, true, true]);
     cache.invalidate(["team:7", "unused"]).await.unwrap();
@@ -102,26 +126,39 @@ async fn invalidate_removes_what_its_keys_and_tags_name(cache: Cache) {
         .await
         .unwrap();
     assert_eq!(there().await, [false; 4]);
+    let expected = [
+        "invalidate user:1",
+        "invalidate team:7 unused",
+        "invalidate users other",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
-async fn clear_removes_all_entries(cache: Cache) {
+async fn clear_removes_all_entries(Recorded { cache, events }: Recorded) {
     for i in 0..1500 {
         let tagged = Options::new().tag(key!("tag:<i>"));
         cache.set(key!("entry:<i>"), &i, tagged).await.unwrap();
     }
+    events.take();
     cache.clear().await.unwrap();
+    assert_eq!(events.take(), ["clear"]);
     for i in 0..1500 {
         assert!(!cache.exists(key!("entry:<i>")).await.unwrap());
     }
     assert_eq!(cache.stats().entries, 0);
 }
 
-async fn a_value_of_another_type_is_an_error(cache: Cache) {
+async fn a_value_of_another_type_is_an_error(Recorded { cache, events }: Recorded) {
     cache.set("a", &1, Options::new()).await.unwrap();
     let error = cache.get::<String>("a").await.unwrap_err();
     assert!(error.is_codec(), "{error:?}");
     assert!(error.to_string().contains("`a`"), "{error}");
     assert_eq!(cache.get("a").await.unwrap(), Some(1), "it is still there");
+    let failed = format!("fail: {error}");
+    assert_eq!(
+        events.take(),
+        ["fill a ttl=300s", "miss a", &failed, "hit a"]
+    );
 }
 
 #[cached(key = "user:<id>", ttl = 60, cache = cache, skip(cache))]
@@ -129,7 +166,7 @@ async fn user(cache: &Cache, id: u64) -> Result<String, std::io::Error> {
     Ok(format!("user {id} of the database"))
 }
 
-async fn annotated_functions_and_methods_share_entries(cache: Cache) {
+async fn annotated_functions_and_methods_share_entries(Recorded { cache, events }: Recorded) {
     let id = 1;
     let by_hand = "set".to_owned();
     let set = cache.set(key!("user:<id>"), &by_hand, Options::new());
@@ -139,15 +176,52 @@ async fn annotated_functions_and_methods_share_entries(cache: Cache) {
     assert_eq!(user(&cache, 1).await.unwrap(), "user 1 of the database");
     let got = cache.get::<String>("user:1").await.unwrap();
     assert_eq!(got.as_deref(), Some("user 1 of the database"));
+    let expected = [
+        "fill user:1 ttl=300s",
+        "hit user:1",
+        "invalidate user:1",
+        "miss user:1",
+        "load user:1",
+        "fill user:1 ttl=60s",
+        "hit user:1",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
-async fn an_invalid_name_does_not_keep_others_from_being_invalidated(cache: Cache) {
+async fn an_invalid_name_does_not_keep_others_from_being_invalidated(
+    Recorded { cache, events }: Recorded,
+) {
     cache.set("a", &1, Options::new()).await.unwrap();
     cache.set("b", &1, Options::new()).await.unwrap();
+    events.take();
     let error = cache.invalidate(["a", "", "b"]).await.unwrap_err();
     assert!(error.is_key(), "{error:?}");
+    assert_eq!(events.take(), ["invalidate a b"]);
     assert!(!cache.exists("a").await.unwrap());
     assert!(!cache.exists("b").await.unwrap());
+}
+
+/// On a server it is replaced: `bad_input` has that test. In process it is the value of another
+/// function, which goes on using it.
+#[tokio::test]
+async fn in_process_a_value_of_another_type_is_left_alone() {
+    let Recorded { cache, events } = Subject::new(builder("memory:"));
+    cache.set("a", &1, Options::new()).await.unwrap();
+    for _ in 0..2 {
+        let load = async { Ok::<_, ()>("text".to_owned()) };
+        let got = cache.get_or_load("a", Options::new(), load).await;
+        assert_eq!(got.as_deref(), Ok("text"));
+    }
+    assert_eq!(cache.get("a").await.unwrap(), Some(1));
+    let expected = [
+        "fill a ttl=300s",
+        "miss a",
+        "load a",
+        "miss a",
+        "load a",
+        "hit a",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
 /// A value that uses the cache which drops it.

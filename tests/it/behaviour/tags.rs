@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache_runtime::{Cache, CacheTag, Key, KeyPart, cache_invalidate, cached};
 
-use super::on_every_backend;
+use super::{Recorded, on_every_backend};
 
 on_every_backend! {
     a_typed_tag_invalidates_the_entries_that_carry_it
@@ -96,11 +96,23 @@ impl Users {
     }
 }
 
-async fn a_typed_tag_invalidates_the_entries_that_carry_it(cache: Cache) {
+async fn a_typed_tag_invalidates_the_entries_that_carry_it(Recorded { cache, events }: Recorded) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
+    events.take();
     users.close("acme".to_owned()).await;
     assert_eq!(users.seen().await, [1, 1, 0]);
+    let expected = [
+        "invalidate tenant:'acme':users",
+        "miss found:'acme':1",
+        "load found:'acme':1",
+        "fill found:'acme':1 ttl=60s",
+        "miss found:'acme':2",
+        "load found:'acme':2",
+        "fill found:'acme':2 ttl=60s",
+        "hit found:'bolt':1",
+    ];
+    assert_eq!(events.take(), expected);
     users.cache.invalidate([row(2)]).await.unwrap();
     users.updates.fetch_add(1, Ordering::SeqCst);
     assert_eq!(users.seen().await, [1, 2, 0]);
@@ -108,12 +120,14 @@ async fn a_typed_tag_invalidates_the_entries_that_carry_it(cache: Cache) {
     assert_eq!(users.seen().await, [2, 2, 2]);
 }
 
-async fn a_typed_tag_can_be_made_from_the_result(cache: Cache) {
+async fn a_typed_tag_can_be_made_from_the_result(Recorded { cache, events }: Recorded) {
     let users = Users::new(cache);
     assert_eq!(users.seen().await, [0, 0, 0]);
+    events.take();
     assert!(users.rename(0, "acme").await.unwrap().is_none());
-    assert_eq!(users.seen().await, [0, 0, 0]);
+    assert!(events.take().is_empty());
     assert!(users.rename(2, "bolt").await.unwrap().is_some());
+    assert_eq!(events.take(), ["invalidate 'user':2 tenant:'bolt':users"]);
     assert_eq!(users.seen().await, [0, 2, 2]);
 }
 

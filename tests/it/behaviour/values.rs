@@ -8,7 +8,7 @@ use cache_tests::until;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{counts, on_every_backend};
+use super::{Recorded, counts, on_every_backend, without_watches};
 
 on_every_backend! {
     a_hit_loads_nothing
@@ -31,13 +31,21 @@ async fn double(cache: &Cache, n: i64) -> i64 {
     n * 2
 }
 
-async fn a_hit_loads_nothing(cache: Cache) {
-    assert_eq!(double(&cache, 4).await, 8);
-    assert_eq!(counts(&cache), [0, 1, 1]);
-    assert_eq!(double(&cache, 4).await, 8);
-    assert_eq!(counts(&cache), [1, 1, 1]);
-    assert_eq!(double(&cache, -4).await, -8);
-    assert_eq!(counts(&cache), [1, 2, 2]);
+async fn a_hit_loads_nothing(Recorded { cache, events }: Recorded) {
+    for (n, doubled) in [(4, 8), (4, 8), (-4, -8), (4, 8)] {
+        assert_eq!(double(&cache, n).await, doubled);
+    }
+    let expected = [
+        "miss double:4",
+        "load double:4",
+        "fill double:4 ttl=60s",
+        "hit double:4",
+        "miss double:'-4'",
+        "load double:'-4'",
+        "fill double:'-4' ttl=60s",
+        "hit double:4",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
 const SHORT: Duration = Duration::from_millis(500);
@@ -75,15 +83,22 @@ async fn ok_none(cache: &Cache) -> Result<Option<u8>, String> {
     Ok(None)
 }
 
-async fn a_none_is_loaded_each_time(cache: Cache) {
+async fn a_none_is_loaded_each_time(Recorded { cache, events }: Recorded) {
     for _ in 0..2 {
         assert_eq!(none(&cache).await, None);
+        let expected = ["miss none", "load none", "not filled none: unwanted"];
+        assert_eq!(events.take(), expected);
         assert_eq!(ok_none(&cache).await, Ok(None));
+        let expected = [
+            "miss ok-none",
+            "load ok-none",
+            "not filled ok-none: unwanted",
+        ];
+        assert_eq!(events.take(), expected);
     }
-    assert_eq!(counts(&cache), [0, 4, 4]);
 }
 
-#[cached(key = "kept-none", none_ttl = 60, cache = cache, skip(cache))]
+#[cached(key = "kept-none", ttl = 60, none_ttl = 10, cache = cache, skip(cache))]
 async fn kept_none(cache: &Cache) -> Option<u8> {
     None
 }
@@ -93,12 +108,27 @@ async fn kept_ok_none(cache: &Cache) -> Result<Option<u8>, String> {
     Ok(None)
 }
 
-async fn a_none_with_a_ttl_of_its_own_is_a_hit(cache: Cache) {
+async fn a_none_with_a_ttl_of_its_own_is_a_hit(Recorded { cache, events }: Recorded) {
     for _ in 0..2 {
         assert_eq!(kept_none(&cache).await, None);
+    }
+    let expected = [
+        "miss kept-none",
+        "load kept-none",
+        "fill kept-none ttl=10s",
+        "hit kept-none",
+    ];
+    assert_eq!(events.take(), expected);
+    for _ in 0..2 {
         assert_eq!(kept_ok_none(&cache).await, Ok(None));
     }
-    assert_eq!(counts(&cache), [2, 2, 2]);
+    let expected = [
+        "miss kept-ok-none",
+        "load kept-ok-none",
+        "fill kept-ok-none ttl=60s",
+        "hit kept-ok-none",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
 #[cached(key = "some-none", ttl = 60, cache = cache, skip(cache))]
@@ -124,11 +154,12 @@ async fn error(cache: &Cache) -> Result<u8, String> {
     Err("no such table".to_owned())
 }
 
-async fn an_error_is_loaded_each_time(cache: Cache) {
+async fn an_error_is_loaded_each_time(Recorded { cache, events }: Recorded) {
     for _ in 0..2 {
         assert_eq!(error(&cache).await, Err("no such table".to_owned()));
+        let expected = ["miss error", "load error", "load failed error"];
+        assert_eq!(without_watches(events.take()), expected);
     }
-    assert_eq!(counts(&cache), [0, 2, 2]);
 }
 
 type QueryResult<T> = std::result::Result<Option<T>, std::num::ParseIntError>;
@@ -139,13 +170,25 @@ async fn number(cache: &Cache, text: &str) -> QueryResult<u32> {
     Ok(Some(number).filter(|number| *number > 0))
 }
 
-async fn an_alias_of_result_is_a_result(cache: Cache) {
+async fn an_alias_of_result_is_a_result(Recorded { cache, events }: Recorded) {
+    assert!(number(&cache, "x").await.is_err());
+    assert_eq!(number(&cache, "0").await, Ok(None));
     for _ in 0..2 {
-        assert!(number(&cache, "x").await.is_err());
-        assert_eq!(number(&cache, "0").await, Ok(None));
         assert_eq!(number(&cache, "7").await, Ok(Some(7)));
     }
-    assert_eq!(counts(&cache), [1, 5, 5]);
+    let expected = [
+        "miss number:'x'",
+        "load number:'x'",
+        "load failed number:'x'",
+        "miss number:'0'",
+        "load number:'0'",
+        "not filled number:'0': unwanted",
+        "miss number:'7'",
+        "load number:'7'",
+        "fill number:'7' ttl=60s",
+        "hit number:'7'",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
 #[cached(key = "joined:<words>:<last>", ttl = 60, cache = cache, skip(cache))]
@@ -200,12 +243,18 @@ async fn sign(cache: &Cache, n: i32) -> Result<char, ()> {
     Ok('+')
 }
 
-async fn early_returns_are_cached(cache: Cache) {
+async fn early_returns_are_cached(Recorded { cache, events }: Recorded) {
     for _ in 0..2 {
         assert_eq!(sign(&cache, -1).await, Ok('-'));
-        assert_eq!(sign(&cache, 1).await, Ok('+'));
     }
-    assert_eq!(counts(&cache), [2, 2, 2]);
+    let expected = [
+        "miss sign:'-1'",
+        "load sign:'-1'",
+        "fill sign:'-1' ttl=60s",
+        "hit sign:'-1'",
+    ];
+    assert_eq!(events.take(), expected);
+    assert_eq!(sign(&cache, 1).await, Ok('+'));
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

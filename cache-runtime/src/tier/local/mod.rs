@@ -351,7 +351,7 @@ mod tests {
         local.fences.join(std::slice::from_ref(&key), 1);
         let look = local.look_and_board(&query(&key, &[]));
         assert!(matches!(look, Look::Miss(Miss::Fenced)), "{look:?}");
-        let Seat::Lead(leader) = local.flights.board(&key, None) else {
+        let Seat::Lead(mut leader) = local.flights.board(&key, None) else {
             panic!("expected to lead");
         };
         leader.begin(None);

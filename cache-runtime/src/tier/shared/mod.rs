@@ -22,6 +22,7 @@ mod journal;
 mod keeper;
 mod keyspace;
 mod lease;
+mod parts;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -41,6 +42,7 @@ pub(crate) use self::journal::Journal;
 use self::keyspace::Keyspace;
 pub(crate) use self::lease::Lease;
 use self::lease::server_ttl;
+pub use self::parts::{EntryParts, SlotParts, slot_parts};
 use super::{
     Answer, Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Renewal, Store, Waiting,
     loads_elsewhere,
@@ -192,7 +194,7 @@ impl Shared {
     async fn lead<'a>(
         &self,
         query: &Query<'_>,
-        leader: Leader<'a, Evidence>,
+        mut leader: Leader<'a, Evidence>,
         look: &ServerLook,
     ) -> Boarded<'a> {
         match self.acquire(query, look).await {
