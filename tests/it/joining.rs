@@ -1,7 +1,7 @@
 //! A caller must not share a load that is older than an invalidation, even where the server shows
 //! the same lease as before.
 
-use cache_tests::{EventLog, RedisServer, patient};
+use cache_tests::{EventLog, LIMIT, RedisServer, patient};
 
 use crate::gated::{Row, answer};
 
