@@ -422,14 +422,19 @@ impl Observer {
     }
 
     /// Counts, logs and tells an event of a call site, or of no call site.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "where the event is known, most of it is nothing"
+    )]
+    #[inline(always)]
     pub(crate) fn observe(&self, site: Option<&'static CallSite>, event: Event<'_>) {
         log(&event);
         self.observe_unlogged(site, event);
     }
 
     /// Counts and tells an event that is no news to the log.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `observe`")]
+    #[inline(always)]
     pub(crate) fn observe_unlogged(&self, site: Option<&'static CallSite>, event: Event<'_>) {
         self.count(site, &event);
         self.tell(&event);
@@ -438,15 +443,20 @@ impl Observer {
     /// A listener that panics ends neither the call nor, within a `Drop`, the process.
     #[inline]
     fn tell(&self, event: &Event<'_>) {
-        let Some(listener) = &self.listener else {
-            return;
-        };
+        if let Some(listener) = &self.listener {
+            Self::tell_listener(listener, event);
+        }
+    }
+
+    #[cold]
+    fn tell_listener(listener: &Listener, event: &Event<'_>) {
         if catch_unwind(AssertUnwindSafe(|| listener(event))).is_err() {
             tracing::error!(%event, "the listener of the cache's events panicked");
         }
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `observe`")]
+    #[inline(always)]
     fn count(&self, site: Option<&'static CallSite>, event: &Event<'_>) {
         let counters: Counters<'_>;
         let counter = match event {
@@ -511,7 +521,8 @@ impl fmt::Debug for Observer {
 
 /// Logs what is news. Each change of the server's state is logged once; what follows from it,
 /// call by call, only at the level `DEBUG`.
-#[inline]
+#[expect(clippy::inline_always, reason = "as `observe`")]
+#[inline(always)]
 fn log(event: &Event<'_>) {
     match *event {
         Event::Degrade { key, error }

@@ -58,6 +58,23 @@ async fn main() -> ExitCode {
         "hit-text" => times(count, async |_| by_text(black_box("octocat")).await).await,
         "hit-tags" => times(count, async |id| tagged(id).await).await,
         "hit-owned" => times(count, async |id| owned(id).await).await,
+        // Each with a new id, so that it loads and stores.
+        "miss" => {
+            for id in 0..count {
+                black_box(by_number(black_box(1_000_000 + id)).await).ok();
+            }
+        }
+        "miss-tags" => {
+            for id in 0..count {
+                black_box(tagged(black_box(1_000_000 + id)).await).ok();
+            }
+        }
+        "invalidate" => {
+            times(count, async |id| {
+                CACHE.invalidate([key!("user:<id>")]).await
+            })
+            .await
+        }
         "key" => times(count, async |id| key!("user:<id>:posts:<id>")).await,
         "encode" => {
             let encode = async |_| encode_entry(black_box(&tags), &[1, 2], b"{}");

@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::health::Health;
 use crate::key::Key;
 use crate::observe::{Event, NotFilledReason};
-use crate::tier::{Encoded, Filling, Found, Storable, Store as _};
+use crate::tier::{Encoded, Filling, Found, Query, Storable, Store as _};
 use crate::value::{CacheValue, Outcome, SharedValue};
 
 /// A cache: where annotated functions keep their results, with methods for use by hand.
@@ -149,13 +149,15 @@ impl Cache {
     {
         let request = Request {
             core: self.core.clone(),
-            site: None,
-            key: key.into(),
-            tags: options.tags,
-            ttl: options.ttl,
-            none_ttl: None,
+            query: Query {
+                key: key.into(),
+                tags: options.tags,
+                schema: 0,
+                ttl: options.ttl.unwrap_or(self.core.settings.default_ttl),
+                none_ttl: None,
+                site: None,
+            },
             codec: options.codec,
-            schema: 0,
         };
         request
             .get_or_load::<ResultOf<T, E>, _>(|_| Keep::Default, pin!(load))

@@ -11,6 +11,7 @@ use super::site::CallSite;
 use crate::codec::Codec;
 use crate::core::Core;
 use crate::key::{Name, Names, Parts};
+use crate::tier::Query;
 use crate::value::CacheValue;
 
 /// A call of a `#[cached]` function, before its body runs.
@@ -78,7 +79,7 @@ impl<S: Shape> CachedCall<S> {
     #[must_use]
     pub fn ttl(mut self, ttl: impl FnOnce() -> Duration) -> Self {
         if let Started::Miss(request) = &mut self.0 {
-            request.ttl = Some(ttl());
+            request.query.ttl = ttl();
         }
         self
     }
@@ -111,13 +112,15 @@ impl<S: Shape> CachedCall<S> {
         tags.render_into(&mut names);
         Self(Started::Miss(Box::new(Request {
             core: core.clone(),
-            site: Some(site),
-            key: key.render(),
-            tags: names,
-            ttl: site.ttl,
-            none_ttl: site.none_ttl,
+            query: Query {
+                key: key.render(),
+                tags: names,
+                schema: site.schema,
+                ttl: site.ttl.unwrap_or(core.settings.default_ttl),
+                none_ttl: site.none_ttl,
+                site: Some(site),
+            },
             codec: None,
-            schema: site.schema,
         })))
     }
 
@@ -136,7 +139,10 @@ impl<S: Shape> CachedCall<S> {
         S::Value: CacheValue,
     {
         match self.0 {
-            Started::Answered(value) => S::from_checked(value).ok_or(Self(Started::Bypass)),
+            Started::Answered(value) => match S::from_checked(value) {
+                Some(returned) => Ok(returned),
+                None => Err(Self(Started::Bypass)),
+            },
             started => Err(Self(started)),
         }
     }

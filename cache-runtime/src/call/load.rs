@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 
 use super::scope;
 use super::shape::{Shape, View, to_return};
-use super::site::CallSite;
 use crate::clock;
 use crate::codec::{Codec, Reason};
 use crate::core::Core;
@@ -29,7 +28,7 @@ use crate::flight::{Landing, Leader, Seat, Waiter};
 use crate::key::Key;
 use crate::observe::{Event, NotFilledReason};
 use crate::tier::{
-    Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Storable,
+    Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Renewal, Storable,
     Store as _, loads_elsewhere,
 };
 use crate::value::{CacheValue, Outcome, SharedValue, outcome};
@@ -38,20 +37,13 @@ use crate::value::{CacheValue, Outcome, SharedValue, outcome};
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);
 
-/// What a call asks of the cache, owned: the body takes the arguments.
+/// A call, with all that it needs once the body has taken the arguments.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) core: Arc<Core>,
-    pub(crate) site: Option<&'static CallSite>,
-    pub(crate) key: Key,
-    pub(crate) tags: Vec<Key>,
-    pub(crate) ttl: Option<Duration>,
-    /// How long a `None` is cached; without it, a `None` is not cached.
-    pub(crate) none_ttl: Option<Duration>,
+    pub(crate) query: Query,
     /// How its value is written on a server; without it, as the cache says.
     pub(crate) codec: Option<Codec>,
-    /// Entries of another schema version are not served.
-    pub(crate) schema: u32,
 }
 
 /// How long one value is cached.
@@ -91,7 +83,7 @@ impl Request {
         if let Some(why) = self.passes_by() {
             return self.load_alone::<S, F>(why, load).await;
         }
-        let mut look = self.core.tier.look(&self.query(None)).await;
+        let mut look = self.core.tier.look(&self.query, None).await;
         if let Look::Hit(found) = &mut look
             && let Ok(returned) = self.serve::<S>(found, None)
         {
@@ -146,29 +138,36 @@ impl Request {
 
     /// Boxed, as all that is rare here: every call has room for what it awaits.
     async fn look_again(&self, undecodable: Option<Mark>) -> Look<'_> {
-        Box::pin(self.core.tier.look(&self.query(undecodable))).await
+        Box::pin(self.core.tier.look(&self.query, undecodable)).await
     }
 
     /// Boards, waits and looks again until it is clear what to do.
     async fn next_step<'a>(&'a self, look: &mut Look<'a>, undecodable: Option<Mark>) -> Step<'a> {
-        let started = Instant::now();
-        let query = self.query(undecodable);
+        let mut waiting_since = None;
         loop {
             let boarded = match mem::replace(look, Look::Miss(Miss::Off)) {
                 Look::Hit(found) => return Step::Serve(Box::new(found), None),
-                Look::Miss(miss) => self.core.tier.board(query, miss).await,
+                Look::Miss(miss) => self.core.tier.board(&self.query, miss).await,
             };
+            // A caller that leads does not read the clock: that takes a part of a local miss.
+            let mut since = || *waiting_since.get_or_insert_with(Instant::now);
             let step = match boarded {
                 Boarded::Lead(leader) => return Step::Lead(leader),
-                Boarded::Watch(leader) => Box::pin(self.watch(leader)).await,
-                Boarded::Wait(waiter) => Box::pin(self.wait(waiter)).await,
+                Boarded::Watch(leader) => {
+                    since();
+                    Box::pin(self.watch(leader)).await
+                }
+                Boarded::Wait(waiter) => {
+                    since();
+                    Box::pin(self.wait(waiter)).await
+                }
                 Boarded::Unstored => return Box::pin(self.load_unstored()).await,
                 Boarded::Alone => return Step::Alone,
                 Boarded::LookAgain => None,
             };
             match step {
                 Some(step) => return step,
-                None if started.elapsed() < self.core.settings.lease_wait => {}
+                None if since().elapsed() < self.core.settings.lease_wait => {}
                 None => return Box::pin(self.load_unstored()).await,
             }
             *look = self.look_again(undecodable).await;
@@ -177,7 +176,9 @@ impl Request {
 
     /// Waits for another caller's load. `None` if there is something new to look at.
     async fn wait<'a>(&'a self, waiter: Waiter<'a, Evidence>) -> Option<Step<'a>> {
-        self.observe(Event::Wait { key: &self.key });
+        self.observe(Event::Wait {
+            key: &self.query.key,
+        });
         match waiter.wait(self.core.settings.load_limit).await {
             Landing::Value(value) => Some(Step::Share(value)),
             Landing::Lead(leader) if loads_elsewhere(&leader) => self.watch(leader).await,
@@ -194,7 +195,9 @@ impl Request {
     /// back once it is replaced. So an entry that the watcher sees in its place was
     /// read after each of them began.
     async fn watch<'a>(&'a self, leader: Leader<'a, Evidence>) -> Option<Step<'a>> {
-        self.observe(Event::Watch { key: &self.key });
+        self.observe(Event::Watch {
+            key: &self.query.key,
+        });
         let evidence = leader.evidence();
         let is_as_before = |miss: &Miss<'_>| evidence.as_deref().is_some_and(|it| miss.shows(it));
         let started = Instant::now();
@@ -202,7 +205,7 @@ impl Request {
         while started.elapsed() < self.core.settings.lease_wait {
             clock::pause(clock::around(pause)).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-            match self.core.tier.look(&self.query(None)).await {
+            match self.core.tier.look(&self.query, None).await {
                 Look::Hit(found) => return Some(Step::Serve(Box::new(found), Some(leader))),
                 Look::Miss(miss) if is_as_before(&miss) => {}
                 Look::Miss(Miss::Unknown) => break,
@@ -223,12 +226,14 @@ impl Request {
     async fn load_unstored(&self) -> Step<'_> {
         let started = Instant::now();
         while started.elapsed() < self.core.settings.load_limit {
-            let waiter = match self.core.tier.board_unstored(&self.key) {
+            let waiter = match self.core.tier.board_unstored(&self.query.key) {
                 None => break,
                 Some(Seat::Wait(waiter)) => waiter,
                 Some(Seat::Lead(mut leader)) => {
                     if leader.has_previous() {
-                        self.observe(Event::Wait { key: &self.key });
+                        self.observe(Event::Wait {
+                            key: &self.query.key,
+                        });
                     }
                     let limit = self.core.settings.share_wait();
                     leader.wait_for_previous(limit).await;
@@ -236,7 +241,9 @@ impl Request {
                     return Step::Lead(leader);
                 }
             };
-            self.observe(Event::Wait { key: &self.key });
+            self.observe(Event::Wait {
+                key: &self.query.key,
+            });
             match waiter.wait(self.core.settings.load_limit).await {
                 Landing::Value(value) => return Step::Share(value),
                 Landing::Lead(leader) => return Step::Lead(leader),
@@ -253,16 +260,19 @@ impl Request {
         found: &mut Found,
         watcher: Option<Leader<'_, Evidence>>,
     ) -> Result<S::Return, Error> {
-        let outcome = found.outcome(&self.key, share_outcome::<S>)?;
+        let outcome = found.outcome(&self.query.key, share_outcome::<S>)?;
         let watcher = watcher.map(|watcher| (watcher, share_outcome::<S>(&outcome)));
-        let returned = to_return::<S>(outcome)
-            .ok_or_else(|| Error::codec(self.key.as_str(), "decoded", &"a `None` is stored"))?;
+        let returned = to_return::<S>(outcome).ok_or_else(|| {
+            Error::codec(self.query.key.as_str(), "decoded", &"a `None` is stored")
+        })?;
         if let Some((watcher, value)) = watcher {
             self.shared();
             watcher.land(value);
             watcher.finish();
         } else {
-            self.core.observer.hit(self.site, || self.key.clone());
+            self.core
+                .observer
+                .hit(self.query.site, || self.query.key.clone());
         }
         Ok(returned)
     }
@@ -275,8 +285,9 @@ impl Request {
     }
 
     fn shared(&self) {
-        self.observe(Event::Miss { key: &self.key });
-        self.observe(Event::Share { key: &self.key });
+        let key = &self.query.key;
+        self.observe(Event::Miss { key });
+        self.observe(Event::Share { key });
     }
 
     /// Loads for all callers of a flight, and stores what the load yields.
@@ -290,10 +301,12 @@ impl Request {
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
     {
-        let started = Instant::now();
+        let renewal = self.core.tier.renew(&leader, self.core.settings.load_limit);
+        // What the load costs is kept with an entry that has a lease.
+        let started = renewal.is_some().then(Instant::now);
         // If this future is dropped here, the leader hands the flight on, with the lease.
-        let returned = self.load_and_renew(&leader, load).await;
-        let cost = started.elapsed();
+        let returned = self.load_and_renew(renewal, load).await;
+        let cost = started.map_or(Duration::ZERO, |started| started.elapsed());
         if self.is_uncommitted() {
             // A function called since marked these names uncommitted; do not store.
             leader.fail();
@@ -305,7 +318,9 @@ impl Request {
             Ok(outcome) => outcome,
             Err(returned) => {
                 leader.fail();
-                self.observe(Event::LoadFailed { key: &self.key });
+                self.observe(Event::LoadFailed {
+                    key: &self.query.key,
+                });
                 return returned;
             }
         };
@@ -316,8 +331,7 @@ impl Request {
                 codec: self.codec(),
             };
             let ttl = || self.lifetime(&outcome, &keep);
-            let query = self.query(None);
-            self.core.tier.fill(query, leader, &filling, &ttl)
+            self.core.tier.fill(&self.query, leader, &filling, &ttl)
         };
         let filled = filling.await;
         self.observe_filled(&filled);
@@ -332,106 +346,99 @@ impl Request {
     {
         let returned = self.run_load(load).await;
         match S::view(&returned) {
-            View::Error => self.observe(Event::LoadFailed { key: &self.key }),
+            View::Error => self.observe(Event::LoadFailed {
+                key: &self.query.key,
+            }),
             View::Value(_) | View::None => self.not_filled(why),
         }
         returned
     }
 
-    /// Runs the load, and renews its lease meanwhile.
-    async fn load_and_renew<F: Future>(&self, leader: &Leader<'_, Evidence>, load: F) -> F::Output {
-        let limit = self.core.settings.load_limit;
-        let mut renewal = self.core.tier.renew(leader, limit);
+    /// Runs the load, and renews its lease meanwhile, if it has one.
+    async fn load_and_renew<F: Future>(&self, renewal: Option<Renewal>, load: F) -> F::Output {
+        let Some(mut renewal) = renewal else {
+            return self.run_load(load).await;
+        };
         let mut load = pin!(self.run_load(load));
-        std::future::poll_fn(|context| {
-            if let Poll::Ready(returned) = load.as_mut().poll(context) {
-                return Poll::Ready(returned);
-            }
-            if let Some(renewal) = &mut renewal {
-                match renewal.as_mut().poll(context) {
-                    Poll::Ready(never) => match never {},
-                    Poll::Pending => {}
-                }
-            }
-            Poll::Pending
+        std::future::poll_fn(|context| match load.as_mut().poll(context) {
+            Poll::Ready(returned) => Poll::Ready(returned),
+            Poll::Pending => match renewal.as_mut().poll(context) {
+                Poll::Ready(never) => match never {},
+                Poll::Pending => Poll::Pending,
+            },
         })
         .await
     }
 
     /// Runs the load, and counts it.
     async fn run_load<F: Future>(&self, load: F) -> F::Output {
-        self.observe(Event::Miss { key: &self.key });
-        self.observe(Event::Load { key: &self.key });
+        self.load_begins();
         load.await
+    }
+
+    fn load_begins(&self) {
+        let key = &self.query.key;
+        self.observe(Event::Miss { key });
+        self.observe(Event::Load { key });
     }
 
     /// How long an outcome is cached, jitter included; `None` for not at all.
     fn lifetime<V>(&self, outcome: &Outcome<V>, keep: &impl Fn(&V) -> Keep) -> Option<Duration> {
         let ttl = match outcome {
             Outcome::Value(value) => match keep(value) {
-                Keep::Default => self.value_ttl(),
+                Keep::Default => self.query.ttl,
                 Keep::For(ttl) => ttl,
                 Keep::Not => return None,
             },
-            Outcome::None => self.none_ttl?,
+            Outcome::None => self.query.none_ttl?,
         };
         (!ttl.is_zero()).then(|| clock::jittered(ttl, self.core.settings.jitter))
-    }
-
-    fn value_ttl(&self) -> Duration {
-        self.ttl.unwrap_or(self.core.settings.default_ttl)
     }
 
     fn codec(&self) -> Codec {
         self.codec.unwrap_or(self.core.settings.codec)
     }
 
-    fn query(&self, undecodable: Option<Mark>) -> Query<'_> {
-        Query {
-            key: &self.key,
-            tags: &self.tags,
-            schema: self.schema,
-            longest_ttl: self.value_ttl().max(self.none_ttl.unwrap_or_default()),
-            undecodable,
-            site: self.site,
-        }
-    }
-
     /// Why this call leaves the cache alone, if it does.
     fn passes_by(&self) -> Option<NotFilledReason<'static>> {
-        let names = || self.tags.iter().chain([&self.key]);
+        let names = || self.query.tags.iter().chain([&self.query.key]);
         if let Err(error) = names().try_for_each(Key::check) {
             self.degrade(&error);
             return Some(NotFilledReason::Unstorable);
         }
         // What is loaded here is not committed yet: it is not even shared.
         self.is_uncommitted().then(|| {
-            self.observe(Event::Distrust { key: &self.key });
+            self.observe(Event::Distrust {
+                key: &self.query.key,
+            });
             NotFilledReason::Uncommitted
         })
     }
 
     /// Whether it is in a scope of `after_commit` that changes what it reads.
+    #[inline]
     fn is_uncommitted(&self) -> bool {
-        scope::distrusts(&self.core, self.tags.iter().chain([&self.key]))
+        scope::is_open()
+            && scope::distrusts(&self.core, self.query.tags.iter().chain([&self.query.key]))
     }
 
+    #[inline]
     fn observe(&self, event: Event<'_>) {
-        self.core.observer.observe(self.site, event);
+        self.core.observer.observe(self.query.site, event);
     }
 
     fn degrade(&self, error: &Error) {
-        let key = &self.key;
+        let key = &self.query.key;
         self.observe(Event::Degrade { key, error });
     }
 
     fn not_filled(&self, why: NotFilledReason<'_>) {
-        let key = &self.key;
+        let key = &self.query.key;
         self.observe(Event::NotFilled { key, why });
     }
 
     fn observe_filled(&self, filled: &Filled) {
-        let key = &self.key;
+        let key = &self.query.key;
         match filled {
             Filled::Stored(ttl) => self.observe(Event::Fill { key, ttl: *ttl }),
             Filled::Overtaken => self.not_filled(NotFilledReason::Overtaken),

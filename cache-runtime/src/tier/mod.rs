@@ -20,10 +20,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use self::local::{Basis, Local};
+use self::local::{Local, LocalEvidence};
 use self::off::Off;
 pub(crate) use self::shared::{Encoded, Mark};
-use self::shared::{Lease, LeaseSeen, ServerLook, Shared};
+use self::shared::{LeaseEvidence, ServerLook, Shared};
 use crate::call::site::CallSite;
 use crate::codec::{Codec, Reason};
 use crate::error::Error;
@@ -41,17 +41,24 @@ pub(crate) enum Tier {
 }
 
 /// What a call asks a store for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Query<'a> {
-    pub(crate) key: &'a Key,
-    pub(crate) tags: &'a [Key],
+#[derive(Debug)]
+pub(crate) struct Query {
+    pub(crate) key: Key,
+    pub(crate) tags: Vec<Key>,
     /// Entries of another schema version are not served.
     pub(crate) schema: u32,
-    /// The longest that what this call stores may be served.
-    pub(crate) longest_ttl: Duration,
-    /// An entry that this call could not decode: it is not served, and is replaced.
-    pub(crate) undecodable: Option<Mark>,
+    /// How long a value is cached, if it does not say otherwise itself.
+    pub(crate) ttl: Duration,
+    /// How long a `None` is cached; without it, a `None` is not cached.
+    pub(crate) none_ttl: Option<Duration>,
     pub(crate) site: Option<&'static CallSite>,
+}
+
+impl Query {
+    /// The longest that what this call stores may be served.
+    fn longest_ttl(&self) -> Duration {
+        self.ttl.max(self.none_ttl.unwrap_or_default())
+    }
 }
 
 /// What one look shows.
@@ -118,24 +125,21 @@ pub(crate) enum Boarded<'a> {
 /// that saw the same may share a load.
 #[derive(Debug)]
 pub(crate) enum Evidence {
-    Local(Basis),
-    /// A lease, which is this process's if it is there.
-    Shared(LeaseSeen, Option<Box<Lease>>),
+    Local(LocalEvidence),
+    /// Boxed to keep flights of the local tier small.
+    Shared(Box<LeaseEvidence>),
 }
 
 /// Whether another process has the lease of this flight.
 pub(crate) fn loads_elsewhere(leader: &Leader<'_, Evidence>) -> bool {
-    matches!(
-        leader.evidence().as_deref(),
-        Some(Evidence::Shared(_, None))
-    )
+    matches!(leader.evidence().as_deref(), Some(Evidence::Shared(evidence)) if evidence.lease.is_none())
 }
 
 impl PartialEq for Evidence {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Local(one), Self::Local(other)) => one == other,
-            (Self::Shared(one, _), Self::Shared(other, _)) => one == other,
+            (Self::Shared(one), Self::Shared(other)) => one == other,
             _ => false,
         }
     }
@@ -202,12 +206,17 @@ impl<T: Unpin> Future for Answer<'_, T> {
 pub(crate) trait Store {
     fn name(&self) -> &'static str;
 
-    /// Looks for an entry that may be served.
-    fn look(&self, query: &Query<'_>) -> impl Future<Output = Look<'_>> + Send;
+    /// Looks for an entry that may be served. The entry with the mark `undecodable` is not: this call
+    /// could not decode it, and it is replaced.
+    fn look(
+        &self,
+        query: &Query,
+        undecodable: Option<Mark>,
+    ) -> impl Future<Output = Look<'_>> + Send;
 
     /// Boards the flight of a load, or starts one, or tells why there is none to board. Where the
     /// caller leads, versions were read and the lease was taken.
-    fn board<'a>(&'a self, query: Query<'a>, miss: Miss<'a>) -> Answer<'a, Boarded<'a>>;
+    fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> Answer<'a, Boarded<'a>>;
 
     /// Boards the flight of a load that will not be stored, if that load has not begun, or starts
     /// one. `None` where no load is shared.
@@ -225,7 +234,7 @@ pub(crate) trait Store {
     /// user's code, so it is asked only if the value can be stored.
     fn fill<'a>(
         &'a self,
-        query: Query<'a>,
+        query: &'a Query,
         leader: Leader<'a, Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
@@ -383,11 +392,11 @@ impl Store for Tier {
         on!(self, store => store.name())
     }
 
-    async fn look(&self, query: &Query<'_>) -> Look<'_> {
-        on!(self, store => store.look(query).await)
+    async fn look(&self, query: &Query, undecodable: Option<Mark>) -> Look<'_> {
+        on!(self, store => store.look(query, undecodable).await)
     }
 
-    fn board<'a>(&'a self, query: Query<'a>, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
+    fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
         on!(self, store => store.board(query, miss))
     }
 
@@ -401,7 +410,7 @@ impl Store for Tier {
 
     fn fill<'a>(
         &'a self,
-        query: Query<'a>,
+        query: &'a Query,
         leader: Leader<'a, Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,

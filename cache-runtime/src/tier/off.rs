@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Store};
+use super::{Answer, Boarded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Store};
 use crate::error::Error;
 use crate::flight::{Leader, Seat};
 use crate::key::Key;
@@ -15,11 +15,11 @@ impl Store for Off {
         "off"
     }
 
-    async fn look(&self, _query: &Query<'_>) -> Look<'_> {
+    async fn look(&self, _query: &Query, _undecodable: Option<Mark>) -> Look<'_> {
         Look::Miss(Miss::Off)
     }
 
-    fn board<'a>(&'a self, _query: Query<'a>, _miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
+    fn board<'a>(&'a self, _query: &'a Query, _miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
         Answer::Done(Some(Boarded::Alone))
     }
 
@@ -29,7 +29,7 @@ impl Store for Off {
 
     fn fill<'a>(
         &'a self,
-        _query: Query<'a>,
+        _query: &'a Query,
         leader: Leader<'a, Evidence>,
         _filling: &Filling<'_>,
         _ttl: &dyn Fn() -> Option<Duration>,

@@ -15,8 +15,8 @@ use std::time::Duration;
 pub(crate) use self::basis::Basis;
 use self::basis::Tags;
 use self::fence::Fences;
-use self::table::Table;
-use super::{Answer, Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Store};
+use self::table::{Hashed, Table};
+use super::{Answer, Boarded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Store};
 use crate::clock::{self, Now};
 use crate::error::Error;
 use crate::flight::{Flights, Leader, Seat};
@@ -38,6 +38,20 @@ pub(crate) struct Local {
 pub(crate) struct Entry {
     pub(crate) value: SharedValue,
     pub(crate) basis: Basis,
+}
+
+/// What a caller saw before its load.
+#[derive(Debug)]
+pub(crate) struct LocalEvidence {
+    basis: Basis,
+    /// The key's hash, which is the same for all callers.
+    hash: u64,
+}
+
+impl PartialEq for LocalEvidence {
+    fn eq(&self, other: &Self) -> bool {
+        self.basis == other.basis
+    }
 }
 
 impl Local {
@@ -63,20 +77,22 @@ impl Local {
 
     /// The entry of `key`, if it is alive: it has not expired, and its tags are not invalidated.
     fn peek(&self, key: &Key) -> Option<Entry> {
-        self.entries.get(key, Now::read())
+        self.entries.get(self.entries.hashed(key), Now::read())
     }
 
     /// Looks for an entry; without one, boards the flight of the key or starts one. All under the
     /// lock under which flights store, so that none stores between the look and the boarding.
-    fn look_and_board(&self, query: &Query<'_>) -> Look<'_> {
-        let &Query {
+    fn look_and_board(&self, query: &Query) -> Look<'_> {
+        let Query {
             key, tags, schema, ..
         } = query;
+        let schema = *schema;
         let basis = self.tags.read(tags, schema);
+        let hashed = self.entries.hashed(key);
         // Declared before the lock, and so dropped after it: the value's `Drop` is the user's code.
         let found;
         let mut shard = self.flights.lock(key);
-        found = self.peek(key);
+        found = self.entries.get(hashed, Now::read());
         if let Some(entry) = &found
             && entry.basis.schema() == schema
             && entry.basis.tags().eq(tags)
@@ -89,7 +105,10 @@ impl Local {
         if self.fences.stand(tags.iter().chain([key])) {
             return Look::Miss(Miss::Fenced);
         }
-        let evidence = Evidence::Local(basis);
+        let evidence = Evidence::Local(LocalEvidence {
+            basis,
+            hash: hashed.hash,
+        });
         let seat = shard
             .join(key, Some(&evidence))
             .unwrap_or_else(|| Seat::Lead(shard.start(key, Some(evidence))));
@@ -107,7 +126,7 @@ impl Local {
     ) -> Filled {
         leader.land(value.clone());
         let evidence = leader.evidence();
-        let Some(Evidence::Local(basis)) = evidence.as_deref() else {
+        let Some(Evidence::Local(LocalEvidence { basis, hash })) = evidence.as_deref() else {
             leader.finish();
             return Filled::Unstorable;
         };
@@ -120,6 +139,7 @@ impl Local {
             self.tags.read(&tags, basis.schema())
         });
         let entry = Entry { value, basis };
+        let key = Hashed { key, hash: *hash };
         // What the entry replaces is dropped after the lock: `Drop` may be the user's.
         match leader.finish_storing(|| self.insert(key, entry, ttl)) {
             Some(replaced) => {
@@ -141,7 +161,7 @@ impl Local {
             drop(shard);
             drop(removed);
         } else {
-            replaced = self.insert(key, Entry { value, basis }, ttl);
+            replaced = self.insert(self.entries.hashed(key), Entry { value, basis }, ttl);
             drop(shard);
             drop(replaced);
         }
@@ -170,7 +190,7 @@ impl Local {
     }
 
     /// Puts an entry into the table, and returns the entries that go for it.
-    fn insert(&self, key: &Key, entry: Entry, ttl: Duration) -> Vec<Entry> {
+    fn insert(&self, key: Hashed<'_>, entry: Entry, ttl: Duration) -> Vec<Entry> {
         let (expiry, now) = (clock::expiry(ttl), Now::read());
         self.entries.insert(key, entry, expiry, now)
     }
@@ -181,11 +201,11 @@ impl Store for Local {
         "local"
     }
 
-    async fn look(&self, query: &Query<'_>) -> Look<'_> {
+    async fn look(&self, query: &Query, _undecodable: Option<Mark>) -> Look<'_> {
         self.look_and_board(query)
     }
 
-    fn board<'a>(&'a self, _query: Query<'a>, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
+    fn board<'a>(&'a self, _query: &'a Query, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
         Answer::Done(Some(match miss {
             Miss::Boarded(Seat::Lead(leader)) => Boarded::Lead(leader),
             Miss::Boarded(Seat::Wait(waiter)) => Boarded::Wait(waiter),
@@ -199,13 +219,13 @@ impl Store for Local {
 
     fn fill<'a>(
         &'a self,
-        query: Query<'a>,
+        query: &'a Query,
         leader: Leader<'a, Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> Answer<'a, Filled> {
         let value = filling.value.share();
-        Answer::Done(Some(self.land_and_store(query.key, leader, value, ttl)))
+        Answer::Done(Some(self.land_and_store(&query.key, leader, value, ttl)))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
@@ -288,13 +308,13 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn query<'a>(key: &'a Key, tags: &'a [Key]) -> Query<'a> {
+    fn query(key: &Key, tags: &[Key]) -> Query {
         Query {
-            key,
-            tags,
+            key: key.clone(),
+            tags: tags.to_vec(),
             schema: 0,
-            longest_ttl: LONG,
-            undecodable: None,
+            ttl: LONG,
+            none_ttl: None,
             site: None,
         }
     }

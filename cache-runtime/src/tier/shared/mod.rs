@@ -88,13 +88,27 @@ pub(crate) struct ServerLook {
     witness: Witness,
 }
 
-/// What a caller saw with a lease, that an invalidation would have changed. No version is
-/// absent: invalidating a tag without a version changes nothing.
+/// What a caller saw with a lease.
+#[derive(Debug)]
+pub(crate) struct LeaseEvidence {
+    seen: LeaseSeen,
+    /// The lease itself, if it is this process's.
+    pub(super) lease: Option<Lease>,
+}
+
+/// What an invalidation would have changed. No version is absent: invalidating a tag without a
+/// version changes nothing.
 #[derive(Debug, PartialEq)]
-pub(crate) struct LeaseSeen {
+struct LeaseSeen {
     mark: Mark,
     epoch: u64,
     versions: Vec<u64>,
+}
+
+impl PartialEq for LeaseEvidence {
+    fn eq(&self, other: &Self) -> bool {
+        self.seen == other.seen
+    }
 }
 
 /// How a request for a lease ends.
@@ -165,27 +179,27 @@ impl Shared {
     }
 
     /// After a look: joins the load that is under way, or takes the lease.
-    async fn board_at_server<'a>(&'a self, query: Query<'a>, look: Box<ServerLook>) -> Boarded<'a> {
+    async fn board_at_server<'a>(&'a self, query: &'a Query, look: Box<ServerLook>) -> Boarded<'a> {
         match look.slot {
             // A fence spans the commit, so of two callers that saw it, one may predate the commit.
             Slot::Fence => Boarded::Unstored,
             _ if look.is_fenced() => Boarded::Unstored,
             Slot::Lease(mark) => match look.lease_seen(mark) {
                 Some(seen) => {
-                    let evidence = Evidence::Shared(seen, None);
-                    match self.flights.board(query.key, Some(evidence)) {
+                    let evidence = Evidence::Shared(Box::new(LeaseEvidence { seen, lease: None }));
+                    match self.flights.board(&query.key, Some(evidence)) {
                         Seat::Wait(waiter) => Boarded::Wait(waiter),
                         Seat::Lead(leader) if loads_elsewhere(&leader) => Boarded::Watch(leader),
                         // A leader of this process was dropped, and left its lease.
                         Seat::Lead(leader) => Boarded::Lead(leader),
                     }
                 }
-                None => self.draw_versions(&query, &look.witness).await,
+                None => self.draw_versions(query, &look.witness).await,
             },
             // Absent, dead or unreadable: this process loads.
-            _ => match self.flights.board(query.key, None) {
+            _ => match self.flights.board(&query.key, None) {
                 Seat::Wait(waiter) => Boarded::Wait(waiter),
-                Seat::Lead(leader) => self.lead(&query, leader, &look).await,
+                Seat::Lead(leader) => self.lead(query, leader, &look).await,
             },
         }
     }
@@ -193,7 +207,7 @@ impl Shared {
     /// Asks for the lease, for all callers that board before the load begins.
     async fn lead<'a>(
         &self,
-        query: &Query<'_>,
+        query: &Query,
         mut leader: Leader<'a, Evidence>,
         look: &ServerLook,
     ) -> Boarded<'a> {
@@ -214,7 +228,7 @@ impl Shared {
 
     /// Takes the lease on a slot that still holds what the look showed, and then reads the
     /// tags' versions, in one round trip: both before the load begins.
-    async fn acquire(&self, query: &Query<'_>, look: &ServerLook) -> Result<Acquired, Error> {
+    async fn acquire(&self, query: &Query, look: &ServerLook) -> Result<Acquired, Error> {
         let expected: &[u8] = match &look.slot {
             Slot::Absent => &[],
             Slot::Entry(entry) => &entry.mark,
@@ -222,14 +236,14 @@ impl Shared {
             Slot::Unreadable(start) => start,
             Slot::Fence => return Ok(Acquired::Fenced),
         };
-        let slot = self.keyspace.slot(query.key);
+        let slot = self.keyspace.slot(&query.key);
         let mark = entry::new_lease();
         let lease = Operation::script(LEASE, slot.clone()).with([
             expected.into(),
             mark.as_slice().into(),
             server_ttl(self.lease).into(),
         ]);
-        let versions = self.read_versions(query.tags, query.longest_ttl);
+        let versions = self.read_versions(&query.tags, query.longest_ttl());
         let acquire: Vec<_> = std::iter::once(lease).chain(versions).collect();
         // From here on a lease may stand in the slot, whether or not the answer arrives.
         let mut lease = Lease {
@@ -238,7 +252,7 @@ impl Shared {
             slot,
             mark,
             duration: self.lease,
-            tags: query.tags.to_vec(),
+            tags: query.tags.clone(),
             versions: Vec::new(),
             is_settled: AtomicBool::new(false),
         };
@@ -249,7 +263,7 @@ impl Shared {
             return Ok(Acquired::Taken);
         }
         // Behind a fence, the lease is given back.
-        let Some(versions) = numbers(replies, query.key)? else {
+        let Some(versions) = numbers(replies, &query.key)? else {
             return Ok(Acquired::Fenced);
         };
         lease.versions.clone_from(&versions);
@@ -258,18 +272,19 @@ impl Shared {
             epoch: look.witness.epoch(),
             versions,
         };
-        Ok(Acquired::Lease(Evidence::Shared(
-            seen,
-            Some(Box::new(lease)),
-        )))
+        let lease = Some(lease);
+        let evidence = LeaseEvidence { seen, lease };
+        Ok(Acquired::Lease(Evidence::Shared(Box::new(evidence))))
     }
 
     /// Callers that saw an absent version share nothing that an invalidation would have
     /// changed. So they give each tag a version first, and look again.
-    async fn draw_versions<'a>(&self, query: &Query<'_>, witness: &Witness) -> Boarded<'a> {
-        let draw: Vec<_> = self.read_versions(query.tags, query.longest_ttl).collect();
+    async fn draw_versions<'a>(&self, query: &Query, witness: &Witness) -> Boarded<'a> {
+        let draw: Vec<_> = self
+            .read_versions(&query.tags, query.longest_ttl())
+            .collect();
         let replies = self.connector.run_over(witness, &draw).await;
-        match replies.and_then(|replies| numbers(replies.into_iter(), query.key)) {
+        match replies.and_then(|replies| numbers(replies.into_iter(), &query.key)) {
             Ok(_) => Boarded::LookAgain,
             Err(error) => {
                 self.degrade(query, &error);
@@ -419,15 +434,15 @@ impl Shared {
         Error::kept(self.connector.address(), &names, reason)
     }
 
-    fn distrusted(&self, query: &Query<'_>) -> Look<'_> {
-        let event = Event::Distrust { key: query.key };
+    fn distrusted(&self, query: &Query) -> Look<'_> {
+        let event = Event::Distrust { key: &query.key };
         self.observer.observe(query.site, event);
         Look::Miss(Miss::Unknown)
     }
 
     /// A call goes on without the server, or without a part of what it asked for.
-    fn degrade(&self, query: &Query<'_>, error: &Error) {
-        let key = query.key;
+    fn degrade(&self, query: &Query, error: &Error) {
+        let key = &query.key;
         self.observer
             .observe(query.site, Event::Degrade { key, error });
     }
@@ -438,22 +453,26 @@ impl Store for Shared {
         "shared"
     }
 
-    async fn look(&self, query: &Query<'_>) -> Look<'_> {
-        if self.distrusts(query.key, query.tags) {
+    async fn look(&self, query: &Query, undecodable: Option<Mark>) -> Look<'_> {
+        if self.distrusts(&query.key, &query.tags) {
             return self.distrusted(query);
         }
-        let mut look = match self.look_at_server(query.key, query.tags).await {
+        let mut look = match self.look_at_server(&query.key, &query.tags).await {
             Ok(look) => look,
             Err(error) => {
                 self.degrade(query, &error);
                 return Look::Miss(Miss::Unknown);
             }
         };
-        if self.distrusts(query.key, query.tags) {
+        if self.distrusts(&query.key, &query.tags) {
             return self.distrusted(query);
         }
         match look.slot {
-            Slot::Entry(entry) if look.serves_to(query, &entry) => Look::Hit(Found::Encoded(entry)),
+            Slot::Entry(entry)
+                if undecodable != Some(entry.mark) && look.serves_to(query, &entry) =>
+            {
+                Look::Hit(Found::Encoded(entry))
+            }
             slot => {
                 look.slot = slot;
                 Look::Miss(Miss::AtServer(Box::new(look)))
@@ -461,13 +480,13 @@ impl Store for Shared {
         }
     }
 
-    fn board<'a>(&'a self, query: Query<'a>, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
+    fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
         let Miss::AtServer(look) = miss else {
             return Answer::Done(Some(Boarded::Unstored));
         };
         if let Slot::Unreadable(_) = look.slot {
             let reason = "it is in no form that this version of the cache knows";
-            self.degrade(&query, &Error::codec(query.key.as_str(), "read", &reason));
+            self.degrade(query, &Error::codec(query.key.as_str(), "read", &reason));
         }
         Answer::Waiting(Box::pin(self.board_at_server(query, look)))
     }
@@ -489,7 +508,7 @@ impl Store for Shared {
 
     fn fill<'a>(
         &'a self,
-        query: Query<'a>,
+        query: &'a Query,
         leader: Leader<'a, Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
@@ -601,7 +620,7 @@ impl Store for Shared {
 /// Stores an outcome in the place of the lease, or gives the lease back.
 async fn fill(
     lease: &Lease,
-    query: Query<'_>,
+    query: &Query,
     encoded: Result<Encoded, Reason>,
     ttl: Option<Duration>,
     cost: Duration,
@@ -623,7 +642,7 @@ async fn fill(
 impl Evidence {
     fn lease(&self) -> Option<&Lease> {
         match self {
-            Self::Shared(_, lease) => lease.as_deref(),
+            Self::Shared(evidence) => evidence.lease.as_ref(),
             Self::Local(_) => None,
         }
     }
@@ -631,10 +650,8 @@ impl Evidence {
 
 impl ServerLook {
     /// Whether an entry may be served to this call.
-    fn serves_to(&self, query: &Query<'_>, entry: &Entry) -> bool {
-        entry.header.schema == query.schema
-            && query.undecodable != Some(entry.mark)
-            && self.serves(entry)
+    fn serves_to(&self, query: &Query, entry: &Entry) -> bool {
+        entry.header.schema == query.schema && self.serves(entry)
     }
 
     /// Whether an entry may be served. Every version must be there and be the one
@@ -668,8 +685,8 @@ impl ServerLook {
     /// Whether it shows the same lease as before, with the same versions.
     pub(super) fn shows(&self, evidence: &Evidence) -> bool {
         match (&self.slot, evidence) {
-            (&Slot::Lease(mark), Evidence::Shared(seen, _)) => {
-                self.lease_seen(mark).as_ref() == Some(seen)
+            (&Slot::Lease(mark), Evidence::Shared(evidence)) => {
+                self.lease_seen(mark).as_ref() == Some(&evidence.seen)
             }
             _ => false,
         }
