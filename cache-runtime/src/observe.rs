@@ -296,7 +296,8 @@ pub enum NotFilledReason<'a> {
     /// An invalidation, a fence or another entry came while it was loaded.
     Overtaken,
     /// Nothing could be stored when its load began: a fence stands, the store could not be asked,
-    /// another process loads, or there is no store.
+    /// another process loads, the load that the call waited for failed, the entry is of another
+    /// type, a name is invalid, or there is no store.
     Unstorable,
     /// The function says so: by a ttl of zero, `unless`, or a `None` without `none_ttl`.
     Unwanted,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use cache_runtime::{Cache, CacheBuilder, Options, cached};
-use cache_tests::RedisServer;
+use cache_tests::{EventLog, RedisServer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::behaviour::on_every_backend;
 
@@ -122,6 +123,99 @@ async fn a_value_of_another_type_is_replaced() {
             .unwrap();
     })
     .await;
+}
+
+/// A value that no codec writes.
+#[derive(Clone, Deserialize)]
+struct Unwritable;
+
+impl Serialize for Unwritable {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("it cannot be written"))
+    }
+}
+
+fn recorded(server: &RedisServer) -> (Cache, EventLog) {
+    let events = EventLog::default();
+    let cache = Cache::builder().url(server.url()).namespace("test");
+    (events.record(cache.jitter(0.0)).build().unwrap(), events)
+}
+
+/// The event of a method that has failed.
+fn fail(error: &cache_runtime::Error) -> String {
+    format!("fail: {error}")
+}
+
+#[tokio::test]
+async fn a_method_tells_once_what_it_cannot_read_or_write() {
+    let server = RedisServer::start();
+    let (cache, events) = recorded(&server);
+    let text = "a".to_owned();
+    cache.set("text", &text, Options::new()).await.unwrap();
+    assert!(cache.exists("text").await.unwrap());
+    assert_eq!(events.take(), ["fill text ttl=300s"]);
+    let error = cache.get::<i32>("text").await.unwrap_err();
+    assert_eq!(events.take(), ["miss text", &fail(&error)]);
+
+    let set = cache.set("unwritable", &Unwritable, Options::new());
+    let error = set.await.unwrap_err();
+    assert_eq!(events.take(), [fail(&error)]);
+    let _: String = server.query(&["SET", "test:v:tag", "foreign"]);
+    let set = cache.set("tagged", &1, Options::new().tag("tag"));
+    let error = set.await.unwrap_err();
+    assert_eq!(events.take(), [fail(&error)]);
+    assert_eq!(cache.stats().errors, 3);
+}
+
+/// It is no entry, whatever else it is.
+#[tokio::test]
+async fn a_foreign_value_in_a_slot_is_no_failure_of_a_method() {
+    let server = RedisServer::start();
+    let (cache, events) = recorded(&server);
+    let put_garbage = || server.query::<String>(&["SET", "test:e:a", "garbage"]);
+    let put_list = || {
+        server
+            .query::<u64>(&["RPUSH", "test:e:a", "garbage"])
+            .to_string()
+    };
+    for put in [&put_garbage as &dyn Fn() -> String, &put_list] {
+        put();
+        assert_eq!(cache.get::<i32>("a").await.unwrap(), None);
+        assert!(!cache.exists("a").await.unwrap());
+        assert_eq!(cache.ttl("a").await.unwrap(), None);
+        assert!(cache.delete("a").await.unwrap());
+        put();
+        cache.set("a", &1, Options::new()).await.unwrap();
+        assert_eq!(cache.get("a").await.unwrap(), Some(1));
+        assert!(cache.delete("a").await.unwrap());
+        let expected = ["miss a", "delete a", "fill a ttl=300s", "hit a", "delete a"];
+        assert_eq!(events.take(), expected);
+    }
+    assert_eq!(cache.stats().errors, 0);
+}
+
+#[tokio::test]
+async fn without_a_server_each_method_tells_its_failure_once() {
+    let mut server = RedisServer::start();
+    let (cache, events) = recorded(&server);
+    cache.ping().await.unwrap();
+    server.kill();
+    let error = cache.ping().await.unwrap_err();
+    assert_eq!(events.take_without_reasons(), ["server away", "fail"]);
+    assert!(error.is_unavailable(), "{error:?}");
+
+    let error = cache.get::<i32>("a").await.unwrap_err();
+    assert_eq!(events.take(), ["miss a", &fail(&error)]);
+    let error = cache.set("a", &1, Options::new()).await.unwrap_err();
+    assert_eq!(events.take(), [fail(&error)]);
+    let failures = [
+        cache.exists("a").await.unwrap_err(),
+        cache.ttl("a").await.unwrap_err(),
+        cache.delete("a").await.unwrap_err(),
+        cache.clear().await.unwrap_err(),
+    ];
+    assert_eq!(events.take(), failures.each_ref().map(fail));
+    assert_eq!(cache.stats().errors, 7);
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! What the listener of a cache hears, and that it changes nothing.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use cache_runtime::{Cache, CacheBuilder, Options, Stats, cache_invalidate, cached};
 use cache_tests::EventLog;
 
-use crate::behaviour::{Recorded, on_every_backend};
+use crate::behaviour::{Recorded, builder, on_every_backend};
 
 on_every_backend! {
     each_hit_is_heard_once
@@ -17,6 +19,11 @@ async fn double(cache: &Cache, n: u64) -> Result<u64, &'static str> {
 
 #[cache_invalidate("double:<n>", cache = cache)]
 async fn forget(cache: &Cache, n: u64) {}
+
+#[cache_invalidate("double:<n>", cache = cache)]
+async fn forget_and_panic(cache: &Cache, n: u64) {
+    panic!("the body of the update");
+}
 
 /// More threads than have counters of their own.
 const THREADS: usize = 40;
@@ -78,4 +85,41 @@ async fn some_of_everything(cache: &Cache) -> Stats {
     }
     cache.get::<u64>("text").await.unwrap_err();
     cache.stats()
+}
+
+/// In process, an update whose body panics invalidates while it unwinds: a second panic that came
+/// out of there would end the process.
+#[tokio::test]
+async fn a_listener_that_panics_ends_neither_the_call_nor_the_process() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let lines = heard.clone();
+    let builder = builder("memory:").jitter(0.0).on_event(move |event| {
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.push(event.to_string());
+        panic!("the listener");
+    });
+    let cache = builder.build().unwrap();
+    assert_eq!(double(&cache, 3).await, Ok(6));
+    let update = {
+        let cache = cache.clone();
+        tokio::spawn(async move { forget_and_panic(&cache, 3).await })
+    };
+    let panic = update.await.unwrap_err().into_panic();
+    let message = panic.downcast_ref::<&str>();
+    assert_eq!(message, Some(&"the body of the update"));
+    for _ in 0..2 {
+        assert_eq!(double(&cache, 3).await, Ok(6));
+    }
+    let expected = [
+        "miss double:3",
+        "load double:3",
+        "fill double:3 ttl=60s",
+        "invalidate double:3",
+        "miss double:3",
+        "load double:3",
+        "fill double:3 ttl=60s",
+        "hit double:3",
+    ];
+    let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!(*heard, expected);
 }

@@ -18,7 +18,7 @@ use crate::LIMIT;
 /// let events = EventLog::default();
 /// let cache = events.record(Cache::builder().url("memory:")).build()?;
 /// cache.delete("user:7").await?;
-/// assert_eq!(events.take(), ["delete user:7"]);
+/// assert_eq!(events.take(), ["delete user:7: absent"]);
 /// assert!(events.take().is_empty());
 /// # Ok(()) }
 /// ```

@@ -46,7 +46,7 @@ async fn a_value_that_is_set_is_there_until_it_is_deleted(Recorded { cache, even
         "fill user:42 ttl=300s",
         "hit user:42",
         "delete user:42",
-        "delete user:42",
+        "delete user:42: absent",
         "miss user:42",
     ];
     assert_eq!(events.take(), expected);
@@ -217,8 +217,10 @@ async fn in_process_a_value_of_another_type_is_left_alone() {
         "fill a ttl=300s",
         "miss a",
         "load a",
+        "not filled a: unstorable",
         "miss a",
         "load a",
+        "not filled a: unstorable",
         "hit a",
     ];
     assert_eq!(events.take(), expected);

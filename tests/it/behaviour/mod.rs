@@ -139,8 +139,10 @@ async fn a_cache_that_is_off_misses_each_time() {
         "miss a",
         "miss a",
         "load a",
+        "not filled a: unstorable",
         "miss a",
         "load a",
+        "not filled a: unstorable",
         "invalidate a",
     ];
     assert_eq!(events.take(), expected);
