@@ -89,6 +89,10 @@ impl Request {
         {
             return returned;
         }
+        // A miss of the local tier goes no further round: to move it about takes a part of its time.
+        if let Look::Lead(leader) = look {
+            return self.lead::<S, F>(leader, keep, load).await;
+        }
         // By reference, as below: a future has room twice for an argument that it is given.
         self.miss::<S, F>(&mut look, keep, load).await
     }
@@ -147,6 +151,7 @@ impl Request {
         loop {
             let boarded = match mem::replace(look, Look::Miss(Miss::Off)) {
                 Look::Hit(found) => return Step::Serve(Box::new(found), None),
+                Look::Lead(leader) => return Step::Lead(leader),
                 Look::Miss(miss) => self.core.tier.board(&self.query, miss).await,
             };
             // A caller that leads does not read the clock: that takes a part of a local miss.
@@ -209,7 +214,7 @@ impl Request {
                 Look::Hit(found) => return Some(Step::Serve(Box::new(found), Some(leader))),
                 Look::Miss(miss) if is_as_before(&miss) => {}
                 Look::Miss(Miss::Unknown) => break,
-                Look::Miss(_) => {
+                Look::Lead(_) | Look::Miss(_) => {
                     leader.finish();
                     return None;
                 }

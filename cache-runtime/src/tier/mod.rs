@@ -27,7 +27,7 @@ use self::shared::{LeaseEvidence, ServerLook, Shared};
 use crate::call::site::CallSite;
 use crate::codec::{Codec, Reason};
 use crate::error::Error;
-use crate::flight::{Leader, Seat};
+use crate::flight::{Leader, Seat, Waiter};
 use crate::health::Status;
 use crate::key::Key;
 use crate::value::{CacheValue, Outcome, SharedValue, outcome};
@@ -66,6 +66,8 @@ impl Query {
 pub(crate) enum Look<'a> {
     /// An entry that may be served.
     Hit(Found),
+    /// No such entry, and this caller leads: the local tier looks and boards under one lock.
+    Lead(Leader<'a, Evidence>),
     Miss(Miss<'a>),
 }
 
@@ -81,8 +83,8 @@ pub(crate) enum Found {
 /// What a look shows where no entry may be served.
 #[derive(Debug)]
 pub(crate) enum Miss<'a> {
-    /// A caller of the local tier has boarded already, under the lock that it looked under.
-    Boarded(Seat<'a, Evidence>),
+    /// Another caller of the local tier leads.
+    Waiting(Waiter<'a, Evidence>),
     /// What the server holds instead.
     AtServer(Box<ServerLook>),
     /// Writers are at work: nothing that is loaded now may be stored.
@@ -111,7 +113,7 @@ pub(crate) enum Boarded<'a> {
     /// Another process loads. It watches for the entry, for all callers of this process.
     Watch(Leader<'a, Evidence>),
     /// It waits for another caller's load.
-    Wait(crate::flight::Waiter<'a, Evidence>),
+    Wait(Waiter<'a, Evidence>),
     /// It loads, stores nothing, and shares its load only with callers that come before the load
     /// begins.
     Unstored,

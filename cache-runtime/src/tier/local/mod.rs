@@ -112,7 +112,10 @@ impl Local {
         let seat = shard
             .join(key, Some(&evidence))
             .unwrap_or_else(|| Seat::Lead(shard.start(key, Some(evidence))));
-        Look::Miss(Miss::Boarded(seat))
+        match seat {
+            Seat::Lead(leader) => Look::Lead(leader),
+            Seat::Wait(waiter) => Look::Miss(Miss::Waiting(waiter)),
+        }
     }
 
     /// Hands the value to the callers that wait, and stores it unless an invalidation has
@@ -207,8 +210,7 @@ impl Store for Local {
 
     fn board<'a>(&'a self, _query: &'a Query, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
         Answer::Done(Some(match miss {
-            Miss::Boarded(Seat::Lead(leader)) => Boarded::Lead(leader),
-            Miss::Boarded(Seat::Wait(waiter)) => Boarded::Wait(waiter),
+            Miss::Waiting(waiter) => Boarded::Wait(waiter),
             _ => Boarded::Unstored,
         }))
     }
@@ -321,7 +323,8 @@ mod tests {
 
     fn look<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Seat<'a, Evidence> {
         match local.look_and_board(&query(key, tags)) {
-            Look::Miss(Miss::Boarded(seat)) => seat,
+            Look::Lead(leader) => Seat::Lead(leader),
+            Look::Miss(Miss::Waiting(waiter)) => Seat::Wait(waiter),
             other => panic!("expected a flight: {other:?}"),
         }
     }
