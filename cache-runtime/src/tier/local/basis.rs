@@ -39,7 +39,11 @@ impl Basis {
 
     /// Whether an entry with this basis has the tags and the schema version that a call has. Only
     /// then may it be served to that call.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "where it is called, the tags' literals are known"
+    )]
+    #[inline(always)]
     pub(crate) fn suits(&self, tags: &impl Names, schema: u32) -> bool {
         if self.0.is_none() {
             return schema == 0 && tags.are(std::iter::empty());
@@ -47,14 +51,17 @@ impl Basis {
         self.schema() == schema && tags.are(self.tags())
     }
 
+    #[inline]
     pub(super) fn schema(&self) -> u32 {
         self.0.as_ref().map_or(0, |parts| parts.schema)
     }
 
+    #[inline]
     pub(crate) fn tags(&self) -> impl Iterator<Item = &Key> {
         self.tag_versions().iter().map(|version| &version.tag)
     }
 
+    #[inline]
     fn tag_versions(&self) -> &[TagVersion] {
         self.0.as_ref().map_or(&[], |parts| &parts.tags)
     }

@@ -1,0 +1,336 @@
+//! What a cache does, as events: the one source of its counters, its log and its listener.
+//!
+//! Each part of the cache says what happened once, as an [`Event`]. [`Observer::observe`] counts it,
+//! logs it if it is news, and hands it to the listener, if there is one. A hit only adds to its
+//! counter: it is an event only where there is a listener.
+
+mod event;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use self::event::Spaced;
+pub use self::event::{Event, NotFilledReason};
+use crate::call::site::CallSite;
+use crate::codec;
+use crate::counters::{CounterTable, Counters};
+use crate::error::Error;
+use crate::key::Key;
+use crate::sabotage;
+
+/// Gets each event of a cache.
+pub(crate) type Listener = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// Counts, logs and tells what a cache does. Clones are one observer.
+#[derive(Clone)]
+pub(crate) struct Observer {
+    counters: CounterTable,
+    incidents: Arc<Incidents>,
+    listener: Option<Listener>,
+}
+
+/// How often the server went away, and how often it began to refuse.
+#[derive(Debug, Default)]
+struct Incidents {
+    outages: AtomicU64,
+    refusals: AtomicU64,
+}
+
+impl Observer {
+    pub(crate) fn new(listener: Option<Listener>) -> Self {
+        Self {
+            // With a listener, each hit takes the branch on which it is told.
+            counters: CounterTable::new(listener.is_none()),
+            incidents: Arc::default(),
+            listener,
+        }
+    }
+
+    /// A hit. Its key is rendered only for a listener.
+    #[expect(clippy::inline_always, reason = "it is part of every local hit")]
+    #[inline(always)]
+    pub(crate) fn hit(&self, site: Option<&'static CallSite>, key: impl FnOnce() -> Key) {
+        let counters = self.counters.of(site);
+        counters.count(&counters.tally.hits);
+        if !counters.is_alone {
+            self.tell_hit(key);
+        }
+    }
+
+    #[cold]
+    fn tell_hit(&self, key: impl FnOnce() -> Key) {
+        if self.listener.is_some() {
+            self.tell(&Event::Hit { key: &key() });
+        }
+    }
+
+    /// Counts, logs and tells an event of a call site, or of no call site.
+    #[expect(
+        clippy::inline_always,
+        reason = "where the event is known, most of it is nothing"
+    )]
+    #[inline(always)]
+    pub(crate) fn observe(&self, site: Option<&'static CallSite>, event: Event<'_>) {
+        log(&event);
+        self.observe_unlogged(site, event);
+    }
+
+    /// Counts and tells an event that is no news to the log.
+    #[expect(clippy::inline_always, reason = "as `observe`")]
+    #[inline(always)]
+    pub(crate) fn observe_unlogged(&self, site: Option<&'static CallSite>, event: Event<'_>) {
+        self.count(site, &event);
+        self.tell(&event);
+    }
+
+    /// A listener that panics ends neither the call nor, within a `Drop`, the process.
+    #[inline]
+    fn tell(&self, event: &Event<'_>) {
+        if let Some(listener) = &self.listener {
+            Self::tell_listener(listener, event);
+        }
+    }
+
+    #[cold]
+    fn tell_listener(listener: &Listener, event: &Event<'_>) {
+        if catch_unwind(AssertUnwindSafe(|| listener(event))).is_err() {
+            tracing::error!(%event, "the listener of the cache's events panicked");
+        }
+    }
+
+    #[expect(clippy::inline_always, reason = "as `observe`")]
+    #[inline(always)]
+    fn count(&self, site: Option<&'static CallSite>, event: &Event<'_>) {
+        let counters: Counters<'_>;
+        let counter = match event {
+            Event::Hit { .. } | Event::Miss { .. } | Event::Load { .. } => {
+                counters = self.counters.of(site);
+                match event {
+                    Event::Hit { .. } => &counters.tally.hits,
+                    Event::Miss { .. } => &counters.tally.misses,
+                    _ => &counters.tally.loads,
+                }
+            }
+            Event::Degrade { .. }
+            | Event::NotInvalidated { .. }
+            | Event::InvalidateLater { .. }
+            | Event::NotFenced { .. }
+            | Event::NotFilled {
+                why: NotFilledReason::Failed(_),
+                ..
+            }
+            | Event::Fail { .. } => {
+                counters = self.counters.of(site);
+                &counters.tally.errors
+            }
+            Event::ServerAway { .. } => {
+                self.incidents.outages.fetch_add(1, Relaxed);
+                return;
+            }
+            Event::ServerRefuses { .. } => {
+                self.incidents.refusals.fetch_add(1, Relaxed);
+                return;
+            }
+            _ => return,
+        };
+        counters.count(counter);
+    }
+
+    pub(crate) fn counters(&self) -> &CounterTable {
+        &self.counters
+    }
+
+    pub(crate) fn outages(&self) -> u64 {
+        self.incidents.outages.load(Relaxed)
+    }
+
+    pub(crate) fn refusals(&self) -> u64 {
+        self.incidents.refusals.load(Relaxed)
+    }
+}
+
+impl Default for Observer {
+    /// Without a listener.
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").finish_non_exhaustive()
+    }
+}
+
+/// Logs what is news. Each change of the server's state is logged once; what follows from it,
+/// call by call, only at the level `DEBUG`.
+#[expect(clippy::inline_always, reason = "as `observe`")]
+#[inline(always)]
+fn log(event: &Event<'_>) {
+    match *event {
+        Event::Degrade { key, error }
+        | Event::NotFilled {
+            key,
+            why: NotFilledReason::Failed(error),
+        } => log_degraded(key, error),
+        Event::NotInvalidated { names, error } => {
+            let names = Spaced(names);
+            tracing::debug!(%error, %names, "not invalidated yet: kept, and not served here until it is");
+        }
+        Event::NotFenced { names, error } => {
+            let names = Spaced(names);
+            tracing::debug!(%error, %names, "no fence: should this process die now, old data may be served");
+        }
+        Event::NotUnfenced { error, .. } => {
+            tracing::debug!(%error, "a fence is left to expire");
+        }
+        Event::NotAnnounced { error } => tracing::debug!(%error, "not announced"),
+        Event::AnnouncementUnreadable => {
+            tracing::warn!("an announcement on the cache server cannot be read");
+        }
+        Event::AnnouncementsUnheard { error } => {
+            tracing::warn!(%error, "what other processes announce is not heard");
+        }
+        Event::ServerAway { error } if error.is_refused() => {
+            tracing::error!(%error, "the cache degrades to misses until this is mended");
+        }
+        Event::ServerAway { error } => tracing::warn!(%error, "the cache degrades to misses"),
+        Event::ServerBack { address } => tracing::info!(address, "the cache server is back"),
+        Event::ServerRefuses { error } => {
+            tracing::error!(%error, "the cache degrades to misses until this is mended");
+        }
+        Event::ServerAccepts { address } => {
+            tracing::info!(address, "the cache server refuses nothing any more");
+        }
+        Event::JournalKeeps => tracing::warn!(
+            "invalidations are kept, and what they name is not served here, until the cache \
+             server carries them out"
+        ),
+        Event::JournalOverflows { capacity } => tracing::error!(
+            capacity,
+            "the journal is full: the namespace is cleared once the cache server is back"
+        ),
+        Event::JournalEmptied => {
+            tracing::info!("the cache server has carried out all invalidations that were kept");
+        }
+        Event::JournalLost {
+            address,
+            count,
+            whole_namespace,
+        } => tracing::error!(
+            address,
+            count,
+            whole_namespace,
+            "not invalidated, and not kept any longer: old data may be served until its ttl ends"
+        ),
+        Event::RepeatLost { count } => tracing::warn!(
+            count,
+            "not invalidated a second time: an update that failed may have changed the data since"
+        ),
+        _ => {}
+    }
+}
+
+#[cold]
+fn log_degraded(key: &Key, error: &Error) {
+    sabotage::degrade(error);
+    if error
+        .lacks_feature()
+        .is_some_and(|feature| !codec::is_first_report(feature))
+    {
+        tracing::debug!(%error, "not served from the cache");
+    } else if error.is_codec() {
+        tracing::warn!(%error, "not served from the cache, or not stored");
+    } else {
+        tracing::debug!(%error, %key, "the cache is passed by");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::call::site::BY_HAND;
+    use crate::counters::Counts;
+
+    /// Events of each kind that counts, and of one that does not.
+    fn observe_all(observer: &Observer) {
+        let (key, error) = (&Key::from("user:7"), &Error::config("broken"));
+        let names = std::slice::from_ref(key);
+        observer.hit(None, || key.clone());
+        let why = NotFilledReason::Failed(error);
+        for event in [
+            Event::Miss { key },
+            Event::Load { key },
+            Event::Share { key },
+            Event::Degrade { key, error },
+            Event::NotFilled { key, why },
+            Event::NotInvalidated { names, error },
+            Event::InvalidateLater { names },
+            Event::NotFenced { names, error },
+            Event::Fail { error },
+            Event::ServerAway { error },
+            Event::ServerRefuses { error },
+        ] {
+            observer.observe(None, event);
+        }
+    }
+
+    #[test]
+    fn what_counts_is_counted_once_with_and_without_a_listener() {
+        for listener in [None, Some(Arc::new(|_: &Event<'_>| {}) as Listener)] {
+            let observer = Observer::new(listener);
+            observe_all(&observer);
+            let expected = Counts {
+                hits: 1,
+                misses: 1,
+                loads: 1,
+                errors: 6,
+            };
+            assert_eq!(observer.counters().sum(BY_HAND), expected);
+            assert_eq!((observer.outages(), observer.refusals()), (1, 1));
+        }
+    }
+
+    #[test]
+    fn a_listener_hears_each_event_in_order_as_a_line() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let lines = heard.clone();
+        let listener = move |event: &Event<'_>| lines.lock().unwrap().push(event.to_string());
+        observe_all(&Observer::new(Some(Arc::new(listener))));
+        assert_eq!(
+            *heard.lock().unwrap(),
+            [
+                "hit user:7",
+                "miss user:7",
+                "load user:7",
+                "share user:7",
+                "degrade user:7: broken",
+                "not filled user:7: broken",
+                "not invalidated user:7: broken",
+                "invalidate later user:7",
+                "not fenced user:7: broken",
+                "fail: broken",
+                "server away: broken",
+                "server refuses: broken",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_listener_that_panics_ends_nothing() {
+        let listener = |_: &Event<'_>| panic!("of the listener");
+        let observer = Observer::new(Some(Arc::new(listener)));
+        observe_all(&observer);
+        assert_eq!(observer.counters().sum(BY_HAND).hits, 1);
+    }
+
+    #[test]
+    fn the_key_of_a_hit_is_rendered_only_for_a_listener() {
+        let observer = Observer::default();
+        observer.hit(None, || panic!("no listener asks for it"));
+    }
+}
