@@ -39,7 +39,7 @@ impl Settings {
 }
 
 impl Core {
-    /// Invalidates names. Those whose invalidation fails are kept, and it is repeated.
+    /// Invalidates names. If that fails, the names are kept, and their invalidation is repeated.
     pub(crate) async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
         if names.is_empty() {
             return Ok(());
@@ -53,8 +53,8 @@ impl Core {
         invalidated
     }
 
-    /// The same for an annotated function, whose caller does not see the cache's errors. Whether it
-    /// was carried out.
+    /// The same for an annotated function, whose caller does not see the cache's errors. Returns
+    /// whether the invalidation was carried out.
     pub(crate) async fn invalidate_or_report(&self, names: &[Key]) -> bool {
         self.invalidate(&valid(names)).await.is_ok()
     }
@@ -69,7 +69,7 @@ impl Core {
         invalidated
     }
 
-    /// Invalidates names as soon as that can be done, where it cannot be waited for.
+    /// Invalidates names as soon as that can be done, for a caller that cannot wait.
     pub(crate) fn invalidate_later(&self, names: &[Key]) {
         let names = &valid(names);
         if !names.is_empty() && !self.invalidate_now(names) {
@@ -79,7 +79,7 @@ impl Core {
         }
     }
 
-    /// Tells that an operation of the API by hand failed.
+    /// Reports a failed operation of the API by hand.
     pub(crate) fn failed<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &result {
             self.observer.observe(None, Event::Fail { error });

@@ -1,21 +1,22 @@
 //! What happened at each call site, counted without a lock.
 //!
-//! Each thread counts in a stripe of its own, so that a count is a plain addition. Threads
-//! beyond the last stripe share one, and there a count is an atomic addition.
+//! A thread counts in a stripe of its own, so that a count is a plain addition. When all of those
+//! stripes are taken, further threads share the last stripe, and there a count is an atomic
+//! addition.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::call::site::{BY_HAND, CHUNKS, CallSite, FIRST_CHUNK, Place};
 
-/// So many stripes there are; the last is shared.
+/// How many stripes there are. The last is shared.
 const STRIPES: usize = 32;
 
 /// The counters of one cache. Clones are the same counters.
 #[derive(Debug, Clone)]
 pub(crate) struct CounterTable {
     stripes: Arc<[Chunks]>,
-    /// Stripes below this one are counted in by one thread each.
+    /// In each stripe below this one, one thread counts.
     first_shared: usize,
 }
 
@@ -127,7 +128,7 @@ impl Stripe {
     #[inline]
     fn mine() -> usize {
         thread_local!(static STRIPE: Stripe = Stripe::take());
-        // A thread that ends has none any more.
+        // A thread that is ending has no stripe any more.
         STRIPE.try_with(|stripe| stripe.0).unwrap_or(Self::SHARED)
     }
 }

@@ -1,4 +1,4 @@
-//! Threads of one process that use flights, generations and the journal at the same time, under
+//! Threads of one process that use flights, versions and the journal at the same time, under
 //! a scheduler that tries thousands of orders. `cargo xtask interleavings` runs this.
 //!
 //! Each promise is also tested with a mechanism taken away. It must then be broken, which shows

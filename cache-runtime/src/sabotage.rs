@@ -1,10 +1,11 @@
-//! Lets the project's own tests take mechanisms away, one at a time, to show that they notice.
+//! Lets the project's own tests take mechanisms away, one at a time, to show that a test then
+//! fails.
 //!
 //! Programs do not use this. Only those tests enable the feature `sabotage`. Without it, each
-//! mechanism is always in place, and the question whether it is costs nothing.
+//! mechanism is always in place, and the checks below are compiled away.
 //!
-//! A mechanism asks with one `if sabotage::keeps(Rule::…)`, or through a function below that
-//! chooses between it and the wrong alternative. A hit of the local tier asks nothing.
+//! A mechanism checks `sabotage::keeps(Rule::…)`, or calls a function below that chooses between it
+//! and the wrong alternative. A hit of the local tier has no check.
 
 #![cfg_attr(not(feature = "sabotage"), allow(dead_code, unreachable_pub))]
 

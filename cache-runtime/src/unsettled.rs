@@ -14,7 +14,8 @@ use crate::observe::{Event, Observer};
 #[derive(Debug)]
 pub(crate) struct Unsettled {
     settle: Duration,
-    /// So many names are kept. Where there are more, the whole namespace is cleared.
+    /// The most names that are kept. If there are more, the whole namespace is cleared when they
+    /// are due.
     capacity: usize,
     queue: Mutex<Queue>,
     observer: Observer,
@@ -72,7 +73,8 @@ impl Unsettled {
             if queue.names.len() < self.capacity || queue.names.contains_key(name) {
                 queue.names.insert(name.clone(), at);
             } else {
-                // Later names do not put it off: while updates keep failing, it would never be due.
+                // Later names do not put the clearing off: while updates keep failing, it would
+                // never be due.
                 queue.everything.get_or_insert(at);
             }
         }
@@ -110,8 +112,8 @@ impl Unsettled {
         }
     }
 
-    /// The task that waited was dropped; whether something is left to wait for. With `is_last`,
-    /// nothing replaces it.
+    /// Notes that the task that waited was dropped. Returns whether something is left to wait for.
+    /// With `is_last`, nothing replaces the task.
     pub(crate) fn unattended(&self, is_last: bool) -> bool {
         let mut queue = self.lock();
         let is_left = queue.first_due().is_some();

@@ -32,7 +32,7 @@ async fn page(cache: &Cache, codec: Codec, number: u32) -> Page {
     Page::long(number)
 }
 
-/// Two caches on one server know as little of each other as two processes do.
+/// Two caches on one server share no more than two processes do.
 fn cache(server: &RedisServer) -> Cache {
     let cache = Cache::builder().url(server.url()).namespace("test");
     cache.build().unwrap()

@@ -43,7 +43,7 @@ async fn a_user_may_lack_the_right_to_choose_the_protocol() {
     check_serves_user("-hello").await;
 }
 
-/// Such a user's cache cannot notice a restart from an old snapshot.
+/// Such a user's cache cannot tell that a server was restarted from an old snapshot.
 #[tokio::test]
 async fn a_user_may_lack_the_right_to_ask_which_server_it_is() {
     check_serves_user("-info").await;

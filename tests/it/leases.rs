@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::gated::{Row, answer};
 
-/// Two caches on one server know as little of each other as two processes do.
+/// Two caches on one server share no more than two processes do.
 fn builder(server: &RedisServer) -> CacheBuilder {
     patient(&server.url()).namespace("test").lease(LIMIT)
 }

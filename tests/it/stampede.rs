@@ -1,4 +1,4 @@
-//! Many callers and several processes want one key at once: one load.
+//! Many callers and several processes ask for one key at once: one load.
 
 use std::process::Command;
 use std::sync::Arc;

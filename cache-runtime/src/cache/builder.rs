@@ -332,7 +332,8 @@ impl CacheBuilder {
     ///
     /// # Panics
     ///
-    /// The listener must not panic: its panic ends the call or the task that it runs in.
+    /// A panic of the listener is caught and logged. It ends neither the call nor the task that the
+    /// listener runs in.
     ///
     /// ```
     /// use cache_runtime::{Cache, Event};

@@ -253,7 +253,8 @@ impl Cache {
         let core = &self.core;
         let ttl = options.ttl.unwrap_or(core.settings.default_ttl);
         let ttl = clock::jittered(ttl, core.settings.jitter);
-        // Inside `after_commit` nothing is stored; the key is invalidated when the scope ends.
+        // A scope of `after_commit` changes one of these names: nothing is stored, and the key is
+        // invalidated when the scope ends.
         if scope::distrusts(core, options.tags.iter().chain([&key])) {
             scope::hold_names(core, std::slice::from_ref(&key));
             let why = NotFilledReason::Uncommitted;

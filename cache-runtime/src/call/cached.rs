@@ -93,7 +93,7 @@ impl<S: Shape> CachedCall<S> {
         self
     }
 
-    /// Whether it is in a scope that changes what it reads.
+    /// Whether this call is in a scope of `after_commit` that changes what the call reads.
     #[cold]
     fn is_distrusted<P: Parts, N: Names>(core: &Arc<Core>, key: &Name<P>, tags: &N) -> bool {
         let mut names = vec![key.render()];
@@ -128,7 +128,7 @@ impl<S: Shape> CachedCall<S> {
     ///
     /// # Errors
     ///
-    /// With the call.
+    /// The call itself, unchanged, for [`resolve`](Self::resolve).
     #[expect(
         clippy::inline_always,
         reason = "a value is cloned to where it is returned"
@@ -147,7 +147,7 @@ impl<S: Shape> CachedCall<S> {
         }
     }
 
-    /// What others load, or else what the body yields.
+    /// The cached value, or what another caller's load or this call's own load yields.
     pub fn resolve<F>(self, load: F) -> impl Future<Output = S::Return>
     where
         S::Value: CacheValue,
@@ -169,7 +169,7 @@ impl<S: Shape> CachedCall<S> {
         match self.0 {
             // Pinned once, and passed on by reference: the body's state is often large.
             Started::Miss(request) => request.get_or_load::<S, _>(keep, pin!(load)).await,
-            // A hit that was not asked for, or a call that leaves the cache alone.
+            // A local hit whose answer was not taken, or a call that leaves the cache alone.
             Started::Answered(_) | Started::Bypass => load.await,
         }
     }

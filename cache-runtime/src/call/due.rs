@@ -10,13 +10,14 @@ use crate::core::Core;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
 
-/// Names that are to be invalidated. Dropped before they were, by a caller that
-/// gave up or a panic, they are invalidated in the background.
+/// Names that are to be invalidated. If it is dropped before they were, because the caller gave up
+/// or panicked, they are invalidated in the background.
 #[derive(Debug)]
 pub(super) struct Due {
     pub(super) core: Arc<Core>,
     pub(super) names: Vec<Key>,
-    /// Left once the names are invalidated. Dropped before, they stand until their deadline.
+    /// Left once the names are invalidated. If they are dropped before, they stand until their
+    /// deadline.
     pub(super) fences: Vec<Fence>,
     /// Whether this is the task that invalidates in the background.
     in_background: bool,
@@ -48,8 +49,9 @@ impl Due {
         }
     }
 
-    /// Invalidates once more, later: the commit may still be under way. Within a scope it is yet
-    /// to come, and the scope repeats all that it invalidates.
+    /// Invalidates once more, later: the commit may still be under way. Within a scope of
+    /// `after_commit` this does nothing: the commit is yet to come, and the scope repeats all of
+    /// its invalidations.
     pub(super) fn repeat(&self) {
         if !scope::is_within() {
             repeat::invalidate_again(&self.core, &self.names);

@@ -13,8 +13,9 @@ use crate::sabotage::{self, Rule};
 use crate::tier::Store as _;
 use crate::unique;
 
-/// A writer's place in the fences around its names. Dropped before its body began, the
-/// writer leaves them; dropped afterwards, it may have written, so they stand until their deadline.
+/// A writer's place in the fences around its names. If it is dropped before the body began, the
+/// writer leaves the fences. If it is dropped later, the body may have written, so the fences stand
+/// until their deadline.
 #[derive(Debug)]
 pub(super) struct Fence {
     core: Arc<Core>,
@@ -71,7 +72,8 @@ impl Fence {
         self.phase = Phase::Writing;
     }
 
-    /// After a clean end and the invalidation. If the fence was placed in part, that part is left.
+    /// Leaves the fences, after a clean end and the invalidation. If the fence was placed in part,
+    /// the writer leaves that part.
     pub(super) async fn leave(mut self) {
         let names = &self.names;
         if !names.is_empty() {
@@ -106,7 +108,7 @@ impl Drop for Fence {
                     let fence = Self {
                         core: self.core.clone(),
                         names: std::mem::take(&mut self.names),
-                        // Dropped again, by a runtime that is shutting down, it expires.
+                        // If a runtime that shuts down drops it again, it is left to expire.
                         phase: Phase::Writing,
                         ..*self
                     };

@@ -66,7 +66,7 @@ impl ResultNames {
 }
 
 impl InvalidateCall {
-    /// Renders the names that depend on the arguments, before the body takes those.
+    /// Renders the names that depend on the arguments, before the body takes the arguments.
     pub fn start<N: Names>(core: &Arc<Core>, names: N) -> Self {
         let mut rendered = Vec::new();
         names.render_into(&mut rendered);
@@ -140,7 +140,7 @@ where
             due.names = held;
         }
         if let View::Error = outcome {
-            // The change behind them may yet be committed.
+            // The change may yet be committed, so the fences stand until their deadline.
             due.fences.clear();
             due.repeat();
         }

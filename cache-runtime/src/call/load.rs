@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! look ──> Hit ──> serve
-//!   └────> Miss ──> board ──> Lead ──> load ──> fill     it loads, and stores what it loaded
-//!                     ├─────> Wait ──> share             another caller loads; its own load is dropped
-//!                     ├─────> Unstored                   it loads, and stores nothing
-//!                     └─────> Alone                      it loads for itself
+//!   ├────> Lead ───────────────────> load ──> fill       a miss of the local tier
+//!   └────> Miss ──> board ──> Lead ──> load ──> fill     the call loads, and stores what it loaded
+//!                     ├─────> Wait ──> share             another caller loads; `load` is dropped
+//!                     ├─────> Watch ──> serve            another process loads
+//!                     ├─────> Unstored ──> load          the call loads, and stores nothing
+//!                     ├─────> Alone ──> load             the call loads for itself
+//!                     └─────> LookAgain ──> look
 //! ```
 //!
-//! [`Request::get_or_load`] is the call. [`Request::next_step`] decides what it does after a miss,
-//! without knowing the value's type.
+//! [`Request::get_or_load`] is the call. [`Request::next_step`] decides what the call does after a
+//! miss, without knowing the value's type. [`tier`](crate::tier) says what the words mean.
 
 use std::marker::PhantomData;
 use std::mem;
@@ -59,7 +62,7 @@ pub enum Keep {
 
 /// What a caller does next.
 enum Step<'a> {
-    /// Serve this entry, also to the callers that wait for it, if this caller watched for them.
+    /// Serve this entry. If this caller watched for other callers, serve it to those too.
     Serve(Box<Found>, Option<Leader<'a, Evidence>>),
     /// Serve what another caller's load yielded.
     Share(SharedValue),
@@ -80,7 +83,7 @@ impl Request {
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
     {
-        if let Some(why) = self.passes_by() {
+        if let Some(why) = self.reason_to_bypass() {
             return self.load_alone::<S, F>(why, load).await;
         }
         let mut look = self.core.tier.look(&self.query, None).await;
@@ -89,11 +92,12 @@ impl Request {
         {
             return returned;
         }
-        // A miss of the local tier goes no further round: to move it about takes a part of its time.
+        // A miss of the local tier goes on here. `miss` would do the same, but passing the leader
+        // on takes a measurable part of a local miss.
         if let Look::Lead(leader) = look {
             return self.lead::<S, F>(leader, keep, load).await;
         }
-        // By reference, as below: a future has room twice for an argument that it is given.
+        // By reference: a future has room twice for an argument that it is given by value.
         self.miss::<S, F>(&mut look, keep, load).await
     }
 
@@ -140,7 +144,8 @@ impl Request {
             .await
     }
 
-    /// Boxed, as all that is rare here: every call has room for what it awaits.
+    /// Boxed, like every await in this file that is rare: the future of each call has room for all
+    /// that the call may await.
     async fn look_again(&self, undecodable: Option<Mark>) -> Look<'_> {
         Box::pin(self.core.tier.look(&self.query, undecodable)).await
     }
@@ -154,7 +159,7 @@ impl Request {
                 Look::Lead(leader) => return Step::Lead(leader),
                 Look::Miss(miss) => self.core.tier.board(&self.query, miss).await,
             };
-            // A caller that leads does not read the clock: that takes a part of a local miss.
+            // Only a caller that waits needs the clock.
             let mut since = || *waiting_since.get_or_insert_with(Instant::now);
             let step = match boarded {
                 Boarded::Lead(leader) => return Step::Lead(leader),
@@ -179,7 +184,7 @@ impl Request {
         }
     }
 
-    /// Waits for another caller's load. `None` if there is something new to look at.
+    /// Waits for another caller's load. `None` if this caller is to look again.
     async fn wait<'a>(&'a self, waiter: Waiter<'a, Evidence>) -> Option<Step<'a>> {
         self.observe(Event::Wait {
             key: &self.query.key,
@@ -194,7 +199,7 @@ impl Request {
     }
 
     /// Looks, for all callers of this process, until another process's lease becomes an entry.
-    /// `None` if there is something new to look at.
+    /// `None` if this caller is to look again.
     ///
     /// Each caller that boards this flight saw the lease in the store, and a lease never comes
     /// back once it is replaced. So an entry that the watcher sees in its place was
@@ -225,9 +230,12 @@ impl Request {
         Some(Step::Lead(leader))
     }
 
-    /// Without the store, or after it kept this caller waiting too long, callers share
-    /// only a load that begins after they came: while one runs, later callers wait for
-    /// a moment, and then share the next.
+    /// Decides how to load without storing: after a failure of the store, while a name is
+    /// distrusted, behind a fence, or after a longer wait than `lease_wait`.
+    ///
+    /// Such callers share a load without evidence, so only one that begins after they came. While
+    /// a load runs, the next leader waits a moment for it to end, and callers that come meanwhile
+    /// board the next load.
     async fn load_unstored(&self) -> Step<'_> {
         let started = Instant::now();
         while started.elapsed() < self.core.settings.load_limit {
@@ -259,7 +267,7 @@ impl Request {
         Step::Alone
     }
 
-    /// Serves an entry, also to the callers that waited for it if this one watched for them.
+    /// Serves an entry. If this caller watched for other callers, serves it to those too.
     fn serve<S: Shape<Value: CacheValue>>(
         &self,
         found: &mut Found,
@@ -271,7 +279,7 @@ impl Request {
             Error::codec(self.query.key.as_str(), "decoded", &"a `None` is stored")
         })?;
         if let Some((watcher, value)) = watcher {
-            self.shared();
+            self.observe_shared();
             watcher.land(value);
             watcher.finish();
         } else {
@@ -285,11 +293,11 @@ impl Request {
     /// Serves what another caller's load yielded, if it is of this function's type.
     fn share<S: Shape<Value: CacheValue>>(&self, value: &SharedValue) -> Option<S::Return> {
         let returned = to_return::<S>(outcome(value)?)?;
-        self.shared();
+        self.observe_shared();
         Some(returned)
     }
 
-    fn shared(&self) {
+    fn observe_shared(&self) {
         let key = &self.query.key;
         self.observe(Event::Miss { key });
         self.observe(Event::Share { key });
@@ -307,13 +315,14 @@ impl Request {
         F: Future<Output = S::Return>,
     {
         let renewal = self.core.tier.renew(&leader, self.core.settings.load_limit);
-        // What the load costs is kept with an entry that has a lease.
+        // An entry that replaces a lease records how long its load took.
         let started = renewal.is_some().then(Instant::now);
         // If this future is dropped here, the leader hands the flight on, with the lease.
         let returned = self.load_and_renew(renewal, load).await;
         let cost = started.map_or(Duration::ZERO, |started| started.elapsed());
         if self.is_uncommitted() {
-            // A function called since marked these names uncommitted; do not store.
+            // While this load ran, a function in the scope began to change one of these names. So
+            // the value may never be committed.
             leader.fail();
             self.not_filled(NotFilledReason::Uncommitted);
             return returned;
@@ -405,13 +414,13 @@ impl Request {
     }
 
     /// Why this call leaves the cache alone, if it does.
-    fn passes_by(&self) -> Option<NotFilledReason<'static>> {
+    fn reason_to_bypass(&self) -> Option<NotFilledReason<'static>> {
         let names = || self.query.tags.iter().chain([&self.query.key]);
         if let Err(error) = names().try_for_each(Key::check) {
             self.degrade(&error);
             return Some(NotFilledReason::Unstorable);
         }
-        // What is loaded here is not committed yet: it is not even shared.
+        // What is loaded here may not be committed yet, so it is neither stored nor shared.
         self.is_uncommitted().then(|| {
             self.observe(Event::Distrust {
                 key: &self.query.key,
@@ -420,7 +429,7 @@ impl Request {
         })
     }
 
-    /// Whether it is in a scope of `after_commit` that changes what it reads.
+    /// Whether this call is in a scope of `after_commit` that changes what the call reads.
     #[inline]
     fn is_uncommitted(&self) -> bool {
         scope::is_open()

@@ -2,15 +2,15 @@
 //!
 //! `#[cached]` expands to a [`CachedCall::start`], to a `return` of its
 //! [`answer`](CachedCall::answer), and to `call.resolve(async move { body }).await`;
-//! [`future`] says to what it expands for functions that return a future.
+//! [`future`] says what it expands to for functions that return a future.
 //! [`CachedCall::start`] borrows the arguments, and answers a hit of the local tier
 //! at once: then the body's future is not even made. Else the body is the
 //! call's *load*, and [`load`] says what becomes of it.
 //!
-//! In reading order: [`cached`] and [`load`] are a cached call; [`invalidate`] is an invalidation,
-//! with its [`fence`], the names that are [`due`], and their [`repeat`]ed invalidation;
-//! [`after_commit`] holds what is due in a [`scope`]. What is known of a function at compile time is
-//! its [`site`], and, by trait, its [`return_type`] and the [`shape`] of that.
+//! In reading order: [`cached`] and [`load`] are a cached call. [`invalidate`] is an invalidation,
+//! with its [`fence`], the names that are [`due`], and the second invalidation of those
+//! ([`repeat`]). [`after_commit`] holds what is due in a [`scope`]. What is known of a function at
+//! compile time is its [`site`], and, by trait, its [`return_type`] and the [`shape`] of that.
 
 pub(crate) mod after_commit;
 pub(crate) mod cached;

@@ -2,7 +2,7 @@
 //!
 //! An update that returned an error, panicked or was dropped may have its commit still
 //! under way in the database. A read that comes after the first invalidation and before
-//! that commit stores what is about to be replaced, and nothing tells it. So the
+//! that commit stores what is about to be replaced, and nothing would remove it. So the
 //! names are invalidated once more, when such a commit has happened or never will.
 
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(crate) fn settle_now(core: &Core) {
     }
 }
 
-/// Waits for what is due: a task, or a thread where there is no runtime.
+/// The task that waits for what is due; without a runtime, a thread.
 struct Attendant {
     core: Arc<Core>,
     /// True on the fallback thread; nothing replaces it.

@@ -5,7 +5,8 @@
 //! scope load, and neither store nor share what they loaded, which may be rolled back.
 //!
 //! The scope is known to a thread while that thread polls the scope's future, and at no other
-//! time. So the future may move between threads, on any executor, and no other task is taken for it.
+//! time. So the future may move between threads, on any executor, and no other task is taken to be
+//! in the scope.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -44,7 +45,7 @@ pub(super) struct Held {
     pub(super) fences: Vec<Fence>,
 }
 
-/// Whether there is a scope in the process, perhaps this one.
+/// Whether there is a scope anywhere in the process: a cheap check before the precise one.
 #[inline]
 pub(crate) fn is_open() -> bool {
     // A future that is polled within a scope sees it: it was counted before the first poll.
@@ -61,7 +62,7 @@ pub(crate) fn distrusts<'a>(core: &Arc<Core>, mut names: impl Iterator<Item = &'
     names.any(|name| distrusted.contains(name))
 }
 
-/// Whether this is within a scope.
+/// Whether the caller is polled within a scope.
 pub(super) fn is_within() -> bool {
     current().is_some()
 }
@@ -97,7 +98,7 @@ fn current() -> Option<Arc<CommitScope>> {
     if !is_open() || !sabotage::keeps(Rule::AfterCommit) {
         return None;
     }
-    // A thread that is coming to its end has none.
+    // A thread that is ending has no thread-local values any more, and polls no scope.
     CURRENT
         .try_with(|current| current.borrow().clone())
         .ok()

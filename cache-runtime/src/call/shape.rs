@@ -25,7 +25,7 @@ pub trait Shape: Sized {
     type Return;
     /// The part of it that is cached.
     type Value;
-    /// A hit that was found and not returned yet.
+    /// A value of the local tier whose type was checked, and which was not returned yet.
     type Checked;
 
     /// Borrows the cached part of a returned value.
@@ -45,11 +45,11 @@ pub trait Shape: Sized {
     fn share(value: &Self::Value) -> SharedValue
     where
         Self::Value: CacheValue;
-    /// A hit, if the shared outcome is of this type.
+    /// The shared outcome as a checked one, if it is of this type.
     fn check(shared: SharedValue) -> Option<Self::Checked>
     where
         Self::Value: 'static;
-    /// The return value that holds this hit.
+    /// The return value that holds this outcome.
     fn from_checked(checked: Self::Checked) -> Option<Self::Return>
     where
         Self::Value: CacheValue;
@@ -101,8 +101,8 @@ macro_rules! any_value {
             let fits = match any.downcast_ref::<Outcome<Self::Value>>() {
                 Some(Outcome::Value(_)) => true,
                 Some(Outcome::None) => Self::from_none().is_some(),
-                // It may be of the second form. Then this counts as a miss here, and the look
-                // on the way of a miss finds it.
+                // It may be of the second form. Then the call is not answered here, and the look
+                // that follows finds the entry.
                 None => false,
             };
             fits.then_some(shared)

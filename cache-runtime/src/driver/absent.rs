@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::{Failure, Operation, ReadKeys, Reply};
 use crate::error::Error;
 
-/// There is none.
+/// A driver, of which no value exists.
 #[derive(Debug)]
 pub(crate) enum Driver {}
 
-/// There is none.
+/// A connection, of which no value exists.
 #[derive(Debug)]
 pub(crate) enum Connection {}
 

@@ -4,8 +4,8 @@
 //! returns neutral [`Reply`]s. Only the files in this folder name the client library.
 //!
 //! A connection knows two things that the protocol depends on: the [epoch](Connection::epoch) of
-//! the server that it reached, and whether it [hears](Connection::hears) what other processes
-//! publish. It is never remade behind the protocol's back.
+//! the server that it reached, and whether it can [listen](Connection::listen) to what other
+//! processes publish. It is never remade behind the protocol's back.
 //!
 //! Without the feature `redis` there is no driver: `absent` has the same types, of which no
 //! value exists.

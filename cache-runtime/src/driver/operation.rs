@@ -1,7 +1,7 @@
 //! What the protocol says to a server, and what comes back, without a client library's types.
 
-/// One command. Each names at most one key, except where a method says otherwise: so a driver
-/// for several servers knows where to send it.
+/// One command. Each names at most one key, or keys that one server listed. So a driver for several
+/// servers knows where to send it.
 #[derive(Debug)]
 pub(crate) enum Operation {
     /// Runs a script on one key.
@@ -84,7 +84,7 @@ pub(crate) enum Reply {
     Number(i64),
     Bytes(Vec<u8>),
     List(Vec<Reply>),
-    /// An answer that none of our operations has.
+    /// An answer that no [`Operation`] has.
     Unexpected,
 }
 

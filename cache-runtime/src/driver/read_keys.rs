@@ -11,7 +11,7 @@ pub(crate) struct ReadKeys {
 const LENGTH: usize = size_of::<usize>();
 
 impl ReadKeys {
-    /// Keys in pieces.
+    /// Puts keys together from their pieces.
     pub(crate) fn new<'a>(keys: impl Iterator<Item = [&'a str; 3]> + Clone) -> Self {
         let length = |key: [&str; 3]| key.iter().map(|piece| piece.len()).sum::<usize>();
         let bytes = keys.clone().map(|key| LENGTH + length(key)).sum();

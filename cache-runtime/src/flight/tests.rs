@@ -67,7 +67,7 @@ fn a_flight_whose_load_has_begun_is_boarded_with_its_evidence_only() {
     let after_landing = lead(&flights, Some(4));
     let mut without = lead(&flights, None);
     without.begin(None);
-    // Two callers without evidence have nothing in common.
+    // Without evidence, a caller does not board a load that has begun.
     let again = lead(&flights, None);
     for leader in [begun_at_once, other_evidence, no_evidence, after_landing] {
         leader.finish();

@@ -41,7 +41,7 @@ struct Incidents {
 impl Observer {
     pub(crate) fn new(listener: Option<Listener>) -> Self {
         Self {
-            // With a listener, each hit takes the branch on which it is told.
+            // With a listener, each hit takes the branch on which the listener is called.
             counters: CounterTable::new(listener.is_none()),
             incidents: Arc::default(),
             listener,
@@ -69,7 +69,7 @@ impl Observer {
     /// Counts, logs and tells an event of a call site, or of no call site.
     #[expect(
         clippy::inline_always,
-        reason = "where the event is known, most of it is nothing"
+        reason = "where the event is known, most of it is compiled away"
     )]
     #[inline(always)]
     pub(crate) fn observe(&self, site: Option<&'static CallSite>, event: Event<'_>) {
@@ -77,7 +77,7 @@ impl Observer {
         self.observe_unlogged(site, event);
     }
 
-    /// Counts and tells an event that is no news to the log.
+    /// Counts and tells an event without logging it, where one like it was logged shortly before.
     #[expect(clippy::inline_always, reason = "as `observe`")]
     #[inline(always)]
     pub(crate) fn observe_unlogged(&self, site: Option<&'static CallSite>, event: Event<'_>) {
@@ -85,7 +85,8 @@ impl Observer {
         self.tell(&event);
     }
 
-    /// A listener that panics ends neither the call nor, within a `Drop`, the process.
+    /// Calls the listener, if there is one. Its panic is caught: it ends neither the call nor,
+    /// within a `Drop`, the process.
     #[inline]
     fn tell(&self, event: &Event<'_>) {
         if let Some(listener) = &self.listener {

@@ -1,14 +1,24 @@
-//! Where entries are: nowhere, in this process, or on a server.
+//! Where a cache keeps its entries: nowhere, in this process, or on a server.
 //!
 //! A [`Store`] is one such place, with the verbs of the protocol. A [`Tier`] is the store of one
 //! cache; it passes each verb on, and this file has the only `match` on it.
 //!
+//! A call uses three verbs. It *looks* for an entry. After a miss it *boards* a load: its own, or
+//! one that another caller runs. After its own load it *fills*.
+//!
 //! ```text
-//! look ──> Hit                                     the entry is valid: serve it
-//!   └────> Miss ──> board ──> Lead ──> load ──> fill    this caller loads
+//! look ──> Hit                                          an entry may be served
+//!   ├────> Lead ───────────────────> load ──> fill      the local tier has boarded already
+//!   └────> Miss ──> board ──> Lead ──> load ──> fill    this caller loads, and stores
 //!                     ├─────> Wait                      another caller of this process loads
-//!                     └─────> Unstored                  nothing that is loaded now may be stored
+//!                     ├─────> Watch                     another process loads
+//!                     ├─────> Unstored                  what is loaded now may not be stored
+//!                     ├─────> Alone                     there is no store
+//!                     └─────> LookAgain ──> look        the store has changed since the look
 //! ```
+//!
+//! [`Look`] is what a look shows, [`Miss`] what it shows without an entry, [`Boarded`] what the
+//! caller does then, and [`Filled`] what became of the value that it loaded.
 
 pub(crate) mod local;
 mod off;
@@ -66,65 +76,72 @@ impl Query {
 pub(crate) enum Look<'a> {
     /// An entry that may be served.
     Hit(Found),
-    /// No such entry, and this caller leads: the local tier looks and boards under one lock.
+    /// There is no such entry, and this caller loads. Only the local tier shows this: it looks and
+    /// boards under one lock.
     Lead(Leader<'a, Evidence>),
+    /// There is no such entry, and [`Store::board`] decides what the caller does.
     Miss(Miss<'a>),
 }
 
-/// An entry that may be served, as it is kept.
+/// An entry that may be served, as its store keeps it.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// A value of a type that only its reader knows.
+    /// In the local tier: a value of a type that only its reader knows.
     Value(local::Entry),
-    /// Bytes, still encoded.
+    /// In the shared tier: bytes, still encoded.
     Encoded(shared::Entry),
 }
 
-/// What a look shows where no entry may be served.
+/// What a look shows where no entry may be served. [`Store::board`] takes it.
 #[derive(Debug)]
 pub(crate) enum Miss<'a> {
-    /// Another caller of the local tier leads.
+    /// In the local tier, another caller loads, and this one has boarded its load.
     Waiting(Waiter<'a, Evidence>),
-    /// What the server holds instead.
+    /// In the shared tier, the slot and the versions that the server has shown: no entry, or one
+    /// that may not be served.
     AtServer(Box<ServerLook>),
-    /// Writers are at work: nothing that is loaded now may be stored.
+    /// In the local tier, writers are at work. Nothing that is loaded now may be stored.
     Fenced,
-    /// The store failed, or an invalidation is still due there. So what it holds says nothing.
+    /// In the shared tier, the look failed, or an invalidation of one of the names is still due.
+    /// Whatever the server holds, the call does not use it.
     Unknown,
     /// There is no store.
     Off,
 }
 
-/// The answer of a store: at once in this process, after a round trip from a server.
+/// The answer of a store to one verb. The local tier answers at once, the shared tier after a round
+/// trip.
 ///
-/// Not an `async fn`: a call has room for what it awaits, once more for each function that
-/// passes it on.
+/// The verbs that return it are not `async fn`s. A future has room for what it awaits, once more
+/// for each function that passes it on, and the call's own future would have all of that room.
 pub(crate) enum Answer<'a, T> {
-    /// There until it is taken.
+    /// The answer, until it is taken.
     Done(Option<T>),
+    /// The answer comes later.
     Waiting(Pin<Box<dyn Future<Output = T> + Send + 'a>>),
 }
 
 /// What a caller does after a miss.
 #[derive(Debug)]
 pub(crate) enum Boarded<'a> {
-    /// It loads.
+    /// The caller loads, and stores what its load yields.
     Lead(Leader<'a, Evidence>),
-    /// Another process loads. It watches for the entry, for all callers of this process.
+    /// Another process loads. The caller watches the store for the entry, on behalf of all callers
+    /// of this process.
     Watch(Leader<'a, Evidence>),
-    /// It waits for another caller's load.
+    /// The caller waits for the load of another caller in this process.
     Wait(Waiter<'a, Evidence>),
-    /// It loads, stores nothing, and shares its load only with callers that come before the load
-    /// begins.
+    /// The caller loads, and stores nothing. It shares its load only with callers that come before
+    /// that load begins.
     Unstored,
-    /// It loads for itself.
+    /// The caller loads for itself only, and stores nothing.
     Alone,
-    /// Something has changed: it looks again.
+    /// The store has changed since the look: the caller looks again.
     LookAgain,
 }
 
-/// What a caller saw before its load began, that an invalidation would have changed. Callers
-/// that saw the same may share a load.
+/// What a caller saw before its load began, and an invalidation would have changed. Callers that
+/// saw the same may share a load.
 #[derive(Debug)]
 pub(crate) enum Evidence {
     Local(LocalEvidence),
@@ -132,7 +149,7 @@ pub(crate) enum Evidence {
     Shared(Box<LeaseEvidence>),
 }
 
-/// Whether another process has the lease of this flight.
+/// Whether another process has the lease of this flight: its leader watches, and does not load.
 pub(crate) fn loads_elsewhere(leader: &Leader<'_, Evidence>) -> bool {
     matches!(leader.evidence().as_deref(), Some(Evidence::Shared(evidence)) if evidence.lease.is_none())
 }
@@ -147,25 +164,29 @@ impl PartialEq for Evidence {
     }
 }
 
-/// What a load yielded, and what the store is to do with it.
+/// A value that a store is given, and how to write it.
 pub(crate) struct Filling<'a> {
     pub(crate) value: &'a dyn Storable,
-    /// How long the load took.
+    /// How long the load took. The shared tier keeps it in the entry.
     pub(crate) cost: Duration,
+    /// How the shared tier encodes the value. The local tier keeps the value as it is.
     pub(crate) codec: Codec,
 }
 
-/// What became of a value that a load yielded.
+/// What became of the value that a load yielded.
 #[derive(Debug)]
 pub(crate) enum Filled {
-    /// It is stored, for so long.
+    /// It is stored, and may be served for this long.
     Stored(Duration),
-    /// An invalidation, a fence or another entry came while it was loaded.
+    /// Not stored: an invalidation, a fence or another entry came while it was loaded.
     Overtaken,
-    /// Its load had no evidence that could be checked: it is not stored.
+    /// Not stored: its load has no evidence, so nothing shows whether an invalidation came while it
+    /// was loaded.
     Unstorable,
-    /// It was not to be stored.
+    /// Not stored: its function or its options say so.
     Unwanted,
+    /// Not stored: it could not be encoded or written. After an error of the server, it may have
+    /// been stored.
     Failed(Error),
 }
 
@@ -203,25 +224,31 @@ impl<T: Unpin> Future for Answer<'_, T> {
 
 /// A place for entries, with the verbs of the protocol.
 ///
+/// An annotated call uses `look`, `board` or `board_unstored`, `renew` and `fill`. The API by hand
+/// uses `get`, `remaining`, `set`, `delete` and `clear`. Invalidations use `invalidate`, `fence`
+/// and their variants: those that end in `_now` do it only if that takes no waiting, those that end
+/// in `_later` do it in the background.
+///
 /// An error means that the verb was not carried out, or that this is not known. Every future may
 /// be dropped at any point.
 pub(crate) trait Store {
     fn name(&self) -> &'static str;
 
-    /// Looks for an entry that may be served. The entry with the mark `undecodable` is not: this call
-    /// could not decode it, and it is replaced.
+    /// Looks for an entry that may be served. The entry with the mark `undecodable` may not: this
+    /// call could not decode it, and the load that follows replaces it.
     fn look(
         &self,
         query: &Query,
         undecodable: Option<Mark>,
     ) -> impl Future<Output = Look<'_>> + Send;
 
-    /// Boards the flight of a load, or starts one, or tells why there is none to board. Where the
-    /// caller leads, versions were read and the lease was taken.
+    /// Decides what a caller does after a miss: boards a flight, starts one, or says why it does
+    /// neither. If the caller leads, the versions were read and the lease was taken before this
+    /// answers.
     fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> Answer<'a, Boarded<'a>>;
 
-    /// Boards the flight of a load that will not be stored, if that load has not begun, or starts
-    /// one. `None` where no load is shared.
+    /// For a load that is not stored: boards the current flight if its load has not begun, or else
+    /// starts one. `None` if this store shares no loads.
     fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>>;
 
     /// Keeps the leader's lease alive, if it has one, for at most `limit`.
@@ -269,13 +296,13 @@ pub(crate) trait Store {
     /// Invalidates names if that takes no waiting; whether it did.
     fn invalidate_now(&self, names: &[Key]) -> bool;
 
-    /// Keeps names whose invalidation can't be waited for here, and repeats it.
+    /// Invalidates names in the background, for a caller that cannot wait.
     fn invalidate_later(&self, names: &[Key]);
 
     /// Removes everything.
     fn clear(&self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Removes everything, as soon as that can be done.
+    /// Removes everything, in the background.
     fn clear_later(&self);
 
     /// Places a writer in the fence of each name. After an error, some fences may stand.
@@ -293,8 +320,8 @@ pub(crate) trait Store {
     /// Takes a writer out of the fences if that takes no waiting; whether it did.
     fn unfence_now(&self, names: &[Key], writer: u64) -> bool;
 
-    /// Gives a writer's fences a deadline, if they have none: its call is over, and what it wrote may
-    /// still be on its way.
+    /// Gives a writer's fences a deadline, if they have none. Its call is over, and its commit may
+    /// still be under way.
     fn abandon_fence(&self, _names: &[Key], _writer: u64, _left: Duration) {}
 
     /// Checks that the store can be reached, read and written.
@@ -322,7 +349,7 @@ pub(crate) trait Store {
 }
 
 impl Miss<'_> {
-    /// Whether the server shows what `evidence` was: the same lease, with the same versions.
+    /// Whether the server still shows this evidence: the same lease, with the same versions.
     pub(crate) fn shows(&self, evidence: &Evidence) -> bool {
         matches!(self, Self::AtServer(look) if look.shows(evidence))
     }
@@ -337,8 +364,8 @@ impl Found {
         }
     }
 
-    /// What tells this entry from every other, where one that cannot be decoded is replaced. In
-    /// the local tier it is another function's value, and is left alone.
+    /// The mark by which an entry that cannot be decoded is replaced. `None` in the local tier:
+    /// there it is the value of another function, which is left alone.
     pub(crate) fn mark(&self) -> Option<Mark> {
         match self {
             Self::Value(_) => None,

@@ -35,7 +35,7 @@ pub struct Process {
 /// Whether messages arrive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Connection {
-    /// They do not, and the process has noticed.
+    /// They do not, and the process has detected it.
     #[default]
     Down,
     /// They do not, and the tier is cleared. Only with the order of listening and clearing left
@@ -45,7 +45,7 @@ pub enum Connection {
     Listening,
     /// They do.
     Up,
-    /// They do not, and the process has not noticed.
+    /// They do not, and the process has not detected it.
     Broken,
 }
 

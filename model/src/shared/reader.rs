@@ -1,4 +1,4 @@
-//! The steps of a cached call: `call/shared.rs` of the runtime.
+//! The steps of a cached call: `call/load.rs` and `tier/shared/mod.rs` of the runtime.
 
 use super::Shared;
 use super::config::{KEY, Servers, tag};

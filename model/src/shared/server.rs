@@ -83,7 +83,7 @@ impl Shared {
         }
     }
 
-    /// One name of an invalidation: `UNLINK` for the slot, `bump.lua` for a version.
+    /// One name of an invalidation: `unlink.lua` for the slot, `bump.lua` for a version.
     pub(super) fn invalidate_name(&self, state: &mut State, name: Names) {
         let blunt = self.lacks(Without::InvalidationKeepsFences);
         if name == KEY {

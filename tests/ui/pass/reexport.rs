@@ -1,4 +1,4 @@
-//! `crate = …` says where the runtime is, for those who only have it from
+//! `crate = …` says where the runtime is, for a crate that only has it from
 //! another crate: here, `::cache_runtime` is something else.
 #![forbid(unsafe_code)]
 #![deny(warnings, clippy::all, clippy::pedantic)]

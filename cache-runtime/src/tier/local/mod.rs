@@ -64,8 +64,8 @@ impl Local {
         }
     }
 
-    /// The entry of a name that is not rendered, if it is alive. The caller checks its basis. An
-    /// entry may be missed, if two keys have one hash: then [`look`](Store::look) finds it.
+    /// The entry of a name that is not rendered, if it is alive. The caller checks its basis. If
+    /// two keys have one hash, this may miss an entry, which [`look`](Store::look) then finds.
     #[expect(
         clippy::inline_always,
         reason = "where it is called, the name is known"
@@ -80,8 +80,9 @@ impl Local {
         self.entries.get(self.entries.hashed(key), Now::read())
     }
 
-    /// Looks for an entry; without one, boards the flight of the key or starts one. All under the
-    /// lock under which flights store, so that none stores between the look and the boarding.
+    /// Looks for an entry. Without one, boards the flight of the key or starts one. Both happen
+    /// under the lock under which flights store, so no flight stores between the look and the
+    /// boarding.
     fn look_and_board(&self, query: &Query) -> Look<'_> {
         let Query {
             key, tags, schema, ..
@@ -99,9 +100,9 @@ impl Local {
         {
             return Look::Hit(Found::Value(entry.clone()));
         }
-        // Under the lock, and after the versions were read: so a fence that comes after this
-        // question forgets the flight that begins here, and counts up the versions that it was
-        // started with.
+        // Checked under the lock, and after the versions were read. So a fence that comes after
+        // this check forgets the flight that begins here, and counts up the versions that the
+        // flight was started with.
         if self.fences.stand(tags.iter().chain([key])) {
             return Look::Miss(Miss::Fenced);
         }
@@ -153,6 +154,8 @@ impl Local {
         }
     }
 
+    /// Stores a value that no flight loaded, or behind a fence removes the entry. Returns whether
+    /// the value was stored.
     fn store(&self, key: &Key, tags: &[Key], value: SharedValue, ttl: Duration) -> bool {
         let basis = self.tags.read(tags, 0);
         let mut shard = self.flights.lock(key);
@@ -171,8 +174,8 @@ impl Local {
         !is_fenced
     }
 
-    /// Removes the entry of `key`, and returns whether it was alive. A load that is under way
-    /// neither stores nor is boarded any more.
+    /// Removes the entry of `key`, and returns whether it was alive. A load that is under way does
+    /// not store any more, and no caller boards it.
     fn remove(&self, key: &Key) -> bool {
         let mut shard = self.flights.lock(key);
         shard.forget(key);
@@ -192,7 +195,7 @@ impl Local {
         drop(self.flights.forget_all(|| self.entries.drain()));
     }
 
-    /// Puts an entry into the table, and returns the entries that go for it.
+    /// Puts an entry into the table, and returns the entries that had to make room.
     fn insert(&self, key: Hashed<'_>, entry: Entry, ttl: Duration) -> Vec<Entry> {
         let (expiry, now) = (clock::expiry(ttl), Now::read());
         self.entries.insert(key, entry, expiry, now)

@@ -187,8 +187,8 @@ impl Table {
             .sum()
     }
 
-    /// A key with its hash. To take a name apart and hash it is a part of a miss that is spared the
-    /// second time.
+    /// A key with its hash. A miss uses the hash twice, to look and to insert, and computing it
+    /// takes a measurable part of a miss.
     pub(super) fn hashed<'a>(&self, key: &'a Key) -> Hashed<'a> {
         Hashed {
             key,

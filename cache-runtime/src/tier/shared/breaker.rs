@@ -16,11 +16,11 @@ use crate::error::Error;
 use crate::health::Status;
 use crate::sabotage::{self, Rule};
 
-/// So many requests in a row may fail before the breaker opens.
+/// After so many failed requests in a row, the breaker opens.
 const MAX_STRIKES: u32 = 3;
 
-/// The shortest time between two log lines about refusals. A server may refuse now and then,
-/// such as one command of many; between the two, only the health and the stats tell it.
+/// The shortest time between two log lines about refusals. A server may refuse now and then, such
+/// as one command of many. Between two lines, only the health and the stats show that.
 const REFUSAL_LOG_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long one operation may take, and one attempt to connect.
@@ -39,7 +39,7 @@ pub(crate) struct Breaker<C, A> {
     strikes: u32,
     /// When the last strike was counted.
     struck_at: Option<Instant>,
-    /// What the server refuses, although it answers.
+    /// Set while the server answers and refuses something.
     refusal: Option<Error>,
     refusal_logged_at: Option<Instant>,
     /// Whether the log says that the server refuses something.
@@ -55,7 +55,7 @@ enum BreakerState<C, A> {
     Open(Error),
 }
 
-/// A change of state to tell, once the lock around the breaker is released.
+/// A change of state, to be reported once the lock around the breaker is released.
 #[derive(Debug)]
 pub(crate) enum Change {
     /// The breaker opened.
@@ -187,14 +187,15 @@ impl<C: Clone, A: Clone> Breaker<C, A> {
         true
     }
 
-    /// Drops the connection, or the attempt, of which `is_it` holds.
+    /// Drops the connection, if `is_it` holds of it.
     pub(crate) fn discard(&mut self, is_it: impl FnOnce(&C) -> bool) {
         if matches!(&self.state, BreakerState::Up(connection) if is_it(connection)) {
             self.state = BreakerState::Idle;
         }
     }
 
-    /// Forgets an attempt that ended without a result.
+    /// Forgets the attempt that requests wait for, if `is_it` holds of it: it ended without a
+    /// result.
     pub(crate) fn forget_attempt(&mut self, is_it: impl FnOnce(&A) -> bool) {
         if self.is_attempting(is_it) {
             self.state = BreakerState::Idle;

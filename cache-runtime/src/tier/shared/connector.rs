@@ -124,7 +124,7 @@ impl Connector {
         }
     }
 
-    /// Runs operations over any connection, and tells which one it was.
+    /// Runs operations over any connection, and returns which one it was.
     ///
     /// The operations may be sent twice: a connection that turns out to have been closed while it
     /// was idle is replaced once.
@@ -169,7 +169,7 @@ impl Connector {
         self.judge(begun, used.as_ref(), result)
     }
 
-    /// Sends over the connection there is, and stores in `used` which one that was.
+    /// Sends over the current connection, and notes in `used` which one that was.
     async fn try_send<R: Request + ?Sized>(
         self: &Arc<Self>,
         request: &R,
@@ -203,7 +203,8 @@ impl Connector {
         self.judge(begun, Some(connection), result)
     }
 
-    /// Awaits an answer, at most until then. The outer error says that nothing could be asked.
+    /// Awaits an answer, at most until `until`. The outer error means that nothing was sent: there
+    /// is no runtime.
     async fn within<T>(
         &self,
         until: Instant,
@@ -226,7 +227,7 @@ impl Connector {
         }
     }
 
-    /// Draws the conclusions from how a request ended.
+    /// Changes the breaker's state according to how a request ended.
     fn judge<T>(
         self: &Arc<Self>,
         begun: Instant,
@@ -402,8 +403,9 @@ impl Connector {
         }
     }
 
-    /// Takes the result of an attempt. The failure of an attempt that was replaced counts for
-    /// nothing; `None` is an attempt of the keeper's.
+    /// Takes the result of an attempt to connect. The failure of an attempt that was replaced is
+    /// ignored. Requests do not wait for the attempt of a keeper or a ping: there `attempt` is
+    /// `None`.
     fn connected(self: &Arc<Self>, result: &Connected, attempt: Option<&Attempt>) {
         self.change(|link| match result {
             Ok(connection) => {
@@ -488,7 +490,7 @@ impl Connector {
         self.driver.address()
     }
 
-    /// Changes the link, and tells what follows once the lock is released: a listener may
+    /// Changes the link, and reports what has changed once the lock is released: a listener may
     /// call the cache.
     fn change<T>(&self, change: impl FnOnce(&mut Link) -> T) -> T {
         let mut link = self.lock();

@@ -26,7 +26,7 @@ use crate::sabotage::{self, Rule};
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard};
 use crate::tier::Waiting;
 
-/// So many names are sent together.
+/// The most names that are sent together.
 pub(super) const BATCH: usize = 500;
 
 /// After so long, a replay is taken to run on a runtime that is not driven.
@@ -34,9 +34,9 @@ const REPLAY_LOST: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Journal {
-    /// So many names are kept. Where there are more, the whole namespace is.
+    /// The most names that are kept. If there are more, the whole namespace is kept instead.
     capacity: usize,
-    /// Whether nothing is kept. Most of the time, this is all that reads ask.
+    /// Whether nothing is kept. While this is true, a read checks nothing else.
     is_quiet: AtomicBool,
     kept: Mutex<Kept>,
     /// When the replay that runs has begun.
@@ -52,12 +52,13 @@ pub(crate) struct Journal {
 struct Kept {
     /// The names, each with a number that no other invalidation of it has had.
     names: HashMap<Key, u64>,
-    /// There if there were more names than are kept: then all names are meant.
+    /// Set if all names are meant, since there were too many or the namespace is to be cleared.
     everything: Option<u64>,
     last_number: u64,
 }
 
-/// An invalidation on its way to the server. Dropped before it was carried out, it is kept.
+/// An invalidation on its way to the server. If it is dropped before it was carried out, its names
+/// are kept.
 #[derive(Debug)]
 pub(crate) struct UnderWay<'a> {
     journal: &'a Journal,
@@ -131,7 +132,8 @@ impl Journal {
         self.is_kept(kept);
     }
 
-    /// Tells it once, and after the lock is released: a listener may call the cache.
+    /// Notes that something is kept. The event is sent if nothing was kept before, and after the
+    /// lock is released: a listener may call the cache.
     fn is_kept(&self, kept: MutexGuard<'_, Kept>) {
         let was_quiet = self.is_quiet.swap(false, Ordering::Release);
         drop(kept);
@@ -164,10 +166,11 @@ impl Journal {
         }
     }
 
-    /// Sends what is kept, and trusts it again. What is kept again meanwhile stays.
+    /// Sends the names that are kept. Names that were carried out are trusted again. Names whose
+    /// invalidation failed once more meanwhile stay in the journal.
     pub(crate) async fn replay(&self, sender: &impl Sender) -> Result<(), Error> {
-        // One replay at a time: it may take long, and a second would send the same. Names that
-        // one leaves behind stay distrusted, and are for the next.
+        // One replay at a time: it may take long, and a second would send the same names. Names
+        // that it leaves behind stay distrusted until the next replay.
         let Some(_turn) = Turn::take(&self.replaying, Instant::now()) else {
             return Ok(());
         };

@@ -1,8 +1,8 @@
 //! The task that reconnects and replays the journal.
 //!
-//! It runs while something is to be mended, and ends when nothing is. It may die with the
-//! runtime that it was spawned on, or stand still with it: each keeper says when it will have
-//! run again, and is replaced if it is [late](LATE).
+//! It runs while something is to be mended, and ends when nothing is. It may end with the runtime
+//! that it was spawned on, or stand still with it. So each keeper notes when it will have run
+//! again, and is replaced if it is [late](LATE).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::clock;
 /// The first pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
-/// By so much a keeper may be late before it is taken for lost.
+/// A keeper that is late by more than this is taken to be lost.
 const LATE: Duration = Duration::from_secs(1);
 
 /// What a keeper mends.

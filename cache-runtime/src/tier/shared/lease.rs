@@ -19,7 +19,7 @@ const FILL: &str = include_str!("scripts/fill.lua");
 const RENEW: &str = include_str!("scripts/renew.lua");
 const RELEASE: &str = include_str!("scripts/release.lua");
 
-/// The right to fill one slot, once. Dropped unused, it is given back.
+/// The right to fill one slot, once. If it is dropped unused, it is given back.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(super) connector: Arc<Connector>,
@@ -31,7 +31,7 @@ pub(crate) struct Lease {
     /// The tags, with the versions that they had before the load.
     pub(super) tags: Vec<Key>,
     pub(super) versions: Vec<u64>,
-    /// Whether it is used, or was never taken.
+    /// Whether it was used, given back, or never taken. Then `Drop` does nothing.
     pub(super) is_settled: AtomicBool,
 }
 
@@ -88,7 +88,7 @@ impl Lease {
         self.settle();
     }
 
-    /// Nothing is to be given back.
+    /// Marks the lease as one that `Drop` need not give back.
     pub(super) fn settle(&self) {
         self.is_settled.store(true, Ordering::Relaxed);
     }

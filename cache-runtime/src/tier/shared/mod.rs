@@ -5,13 +5,13 @@
 //! version  <ns>:v:<tag>   absent | number | fence    a number is drawn at random, then counted up
 //! ```
 //!
-//! An absent version is on no valid entry. So a version may be lost (evicted, expired, flushed)
-//! at any time: the entries that it guarded become misses.
+//! An entry is not served while the version of one of its tags is absent. So a version may be lost
+//! (evicted, expired, flushed) at any time: the entries that it guarded become misses.
 //!
-//! A fence stands while writers are at work, with a deadline each: [`fence`]. The [`journal`]
-//! keeps the names whose invalidation failed. The [`connector`] decides which connection a
-//! request takes, with its [`breaker`] and its [`keeper`]; [`batch`] lets concurrent reads share
-//! round trips.
+//! A [`lease`] is the right of one caller to fill the slot. A [`fence`] stands while writers are at
+//! work, and has a deadline for each of them. The [`journal`] keeps the names whose invalidation
+//! failed. The [`connector`] decides which connection a request takes, with its [`breaker`] and its
+//! [`keeper`]. [`batch`] lets concurrent reads share round trips.
 
 mod batch;
 mod breaker;
@@ -62,7 +62,8 @@ const LEASE: &str = include_str!("scripts/lease.lua");
 const VERSION: &str = include_str!("scripts/version.lua");
 const SET: &str = include_str!("scripts/set.lua");
 
-/// How much longer than its entries a version lives, for the load that comes between.
+/// How much longer than its entries a version lives. The load comes between the two: the version is
+/// drawn before it, and the entry is stored after it.
 const VERSION_MARGIN: Duration = Duration::from_secs(600);
 
 /// How often a flush makes sure that a keeper runs.
@@ -73,7 +74,7 @@ pub(crate) struct Shared {
     connector: Arc<Connector>,
     reads: BatchedReads<Connector>,
     keyspace: Keyspace,
-    /// How long a lease lives that is not renewed.
+    /// How long a lease lives without being renewed.
     lease: Duration,
     flights: Flights<Evidence>,
     observer: Observer,
@@ -149,8 +150,10 @@ impl Shared {
     }
 
     /// Whether an invalidation of one of these names has failed, and was not repeated yet. Then
-    /// what the server shows may be older than it. Asked before a look, for what failed here,
-    /// and after it, for what other processes have announced meanwhile.
+    /// what the server shows may be older than that invalidation.
+    ///
+    /// This is checked before a look, for what failed in this process, and after it, for what other
+    /// processes have announced meanwhile.
     fn distrusts(&self, key: &Key, tags: &[Key]) -> bool {
         let distrusts =
             sabotage::keeps(Rule::Distrust) && self.connector.journal.distrusts(key, tags);
@@ -306,8 +309,9 @@ impl Shared {
         })
     }
 
-    /// Reads an entry whose tags are known only from its header: a round trip
-    /// more where it has tags. The versions are read last, which is as good as at once.
+    /// Reads an entry whose tags are known only from its header. If it has tags, their versions
+    /// take another round trip. They are read after the slot, so they show each invalidation of a
+    /// tag that returned before this call.
     async fn look_up(&self, key: &Key) -> Result<Option<Entry>, Error> {
         if self.distrusts(key, &[]) {
             return Ok(None);
@@ -331,8 +335,8 @@ impl Shared {
         Ok(serves.then_some(entry))
     }
 
-    /// Writes an entry over whatever the slot holds. Under a fence, nothing is stored, and
-    /// what was there goes.
+    /// Writes an entry over whatever the slot holds. Behind a fence, nothing is stored, and what
+    /// was there is removed. Returns whether the entry was stored.
     async fn write(
         &self,
         key: &Key,
@@ -340,7 +344,7 @@ impl Shared {
         value: &Encoded,
         ttl: Duration,
     ) -> Result<bool, Error> {
-        // The first answer tells which connection, and so which server, the entry is for.
+        // The answer shows which connection was used, and so for which server the entry is.
         let ping = std::iter::once(Operation::Ping);
         let read: Vec<_> = ping.chain(self.read_versions(tags, ttl)).collect();
         let (witness, replies) = self.connector.run(&read).await?;
@@ -654,9 +658,9 @@ impl ServerLook {
         entry.header.schema == query.schema && self.serves(entry)
     }
 
-    /// Whether an entry may be served. Every version must be there and be the one
-    /// from before the load: first versions are drawn at random, so two tags, or
-    /// one that was lost and drawn again, never agree by chance.
+    /// Whether an entry may be served. The version of every tag must be there, and be the one from
+    /// before the load. First versions are drawn at random. So a version that was lost and drawn
+    /// again is another one, and so is the version of another tag.
     fn serves(&self, entry: &Entry) -> bool {
         let is_same = |((_, before), now): ((&str, u64), &Version)| {
             Version::Number(before) == *now
@@ -672,7 +676,7 @@ impl ServerLook {
         self.versions.contains(&Version::Fence)
     }
 
-    /// What a caller saw that found this lease; `None` if a version is absent.
+    /// The evidence of a caller that saw this lease; `None` if a version is absent.
     fn lease_seen(&self, mark: Mark) -> Option<LeaseSeen> {
         let versions = self.versions.iter().map(|version| version.number());
         Some(LeaseSeen {
@@ -693,7 +697,7 @@ impl ServerLook {
     }
 }
 
-/// Dropped, it starts a keeper for what an invalidation left in the journal.
+/// When dropped, starts a keeper for what an invalidation left in the journal.
 struct EnsureKeeper<'a>(&'a Arc<Connector>);
 
 impl Drop for EnsureKeeper<'_> {

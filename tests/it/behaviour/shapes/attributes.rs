@@ -1,4 +1,4 @@
-//! Functions with other attributes above and below ours, and with visibilities.
+//! Functions with other attributes above and below `#[cached]`, and with visibilities.
 
 use cache_runtime::{Cache, cache_invalidate, cached};
 use tracing::instrument;

@@ -1,4 +1,4 @@
-//! Functions that another attribute rewrites before ours sees them.
+//! Functions that another attribute rewrites before `#[cached]` or `#[cache_invalidate]` sees them.
 
 use std::rc::Rc;
 

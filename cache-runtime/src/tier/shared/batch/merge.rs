@@ -18,9 +18,9 @@ use crate::tier::shared::entry::{SharedDecode, Version};
 /// Callers that share a command, in which each key stands once.
 pub(super) struct Batch<C> {
     members: Vec<Member<C>>,
-    /// The index in the command of each key that a caller wants, caller by caller.
+    /// The index in the command of each key that a caller reads, caller by caller.
     indices: Vec<usize>,
-    /// For each key of the command, whether several callers want it.
+    /// For each key of the command, whether several callers read it.
     is_shared: Vec<bool>,
 }
 

@@ -13,9 +13,10 @@
 //!   └────> none is free ──> wait in line ──> one command for many <┘ the line is sent
 //! ```
 //!
-//! A few commands take less time each on its own than together: a caller in line waits for the
+//! A few reads take less time if each has a command of its own: a caller in line waits for the
 //! batches before its own, and for one more task to be woken. Measured with a server on the
-//! same machine, the two are alike with eight callers; further away, waiting costs more.
+//! same machine, both ways take as long with eight callers. With a server further away, waiting
+//! costs more.
 //!
 //! What must hold:
 //!
@@ -37,8 +38,9 @@
 //!   was just spawned, or that called `yield_now`, needs the thread that it is on. So a dispatcher
 //!   counts as running, and takes callers out of line, only once it was polled; and it yields
 //!   in another way.
-//! * **A turn ends however its owner ends**: answered, failed, dropped or panicked. While
-//!   callers wait, a turn is taken, and its end sends the line. So every caller in line is answered.
+//! * **A turn ends however the caller or dispatcher that took it ends**: answered, failed, dropped
+//!   or panicked. While callers wait, a turn is taken, and its end sends the line. So every caller
+//!   in line is answered.
 //! * **Runtimes do not mix.** Each has its own lines and its own dispatchers. A runtime that is
 //!   shut down, or that does not run, delays only its own callers.
 //! * **A large value does not delay small ones for long.** Slots that were
