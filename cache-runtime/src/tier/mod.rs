@@ -109,22 +109,11 @@ pub(crate) enum Miss<'a> {
     Off,
 }
 
-/// The answer of a store to one verb. The local tier answers at once, the shared tier after a round
-/// trip.
-///
-/// The verbs that return it are not `async fn`s. A future has room for what it awaits, once more
-/// for each function that passes it on, and the call's own future would have all of that room.
-pub(crate) enum Answer<'a, T> {
-    /// The answer, until it is taken.
-    Done(Option<T>),
-    /// The answer comes later.
-    Waiting(Pin<Box<dyn Future<Output = T> + Send + 'a>>),
-}
-
 /// What a caller does after a miss.
 #[derive(Debug)]
 pub(crate) enum Boarded<'a> {
-    /// The caller loads, and stores what its load yields.
+    /// The caller loads, for all callers that board its flight. It stores what it loaded if its
+    /// flight has evidence. Without evidence (the lease was not to be had), it stores nothing.
     Lead(Leader<'a, Evidence>),
     /// Another process loads. The caller watches the store for the entry, on behalf of all callers
     /// of this process.
@@ -147,21 +136,6 @@ pub(crate) enum Evidence {
     Local(LocalEvidence),
     /// Boxed to keep flights of the local tier small.
     Shared(Box<LeaseEvidence>),
-}
-
-/// Whether another process has the lease of this flight: its leader watches, and does not load.
-pub(crate) fn loads_elsewhere(leader: &Leader<'_, Evidence>) -> bool {
-    matches!(leader.evidence().as_deref(), Some(Evidence::Shared(evidence)) if evidence.lease.is_none())
-}
-
-impl PartialEq for Evidence {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Local(one), Self::Local(other)) => one == other,
-            (Self::Shared(one), Self::Shared(other)) => one == other,
-            _ => false,
-        }
-    }
 }
 
 /// A value that a store is given, and how to write it.
@@ -200,26 +174,24 @@ pub(crate) trait Storable: Send + Sync {
 /// Renews a lease for as long as it is polled.
 pub(crate) type Renewal = Pin<Box<dyn Future<Output = Infallible> + Send>>;
 
-/// How many invalidations wait for a store.
+/// What waits until its invalidation can be carried out.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Waiting {
     pub(crate) names: usize,
-    /// Whether all names there are wait.
+    /// Whether the whole namespace waits to be cleared.
     pub(crate) everything: bool,
 }
 
-impl<T: Unpin> Future for Answer<'_, T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        match &mut *self {
-            Self::Done(answer) => {
-                debug_assert!(answer.is_some(), "polled again after its end");
-                answer.take().map_or(Poll::Pending, Poll::Ready)
-            }
-            Self::Waiting(future) => future.as_mut().poll(context),
-        }
-    }
+/// The answer of a store to one verb. The local tier answers at once, the shared tier after a round
+/// trip.
+///
+/// The verbs that return it are not `async fn`s. A future has room for what it awaits, once more
+/// for each function that passes it on, and the call's own future would have all of that room.
+pub(crate) enum Answer<'a, T> {
+    /// The answer, until it is taken.
+    Done(Option<T>),
+    /// The answer comes later.
+    Waiting(Pin<Box<dyn Future<Output = T> + Send + 'a>>),
 }
 
 /// A place for entries, with the verbs of the protocol.
@@ -243,8 +215,8 @@ pub(crate) trait Store {
     ) -> impl Future<Output = Look<'_>> + Send;
 
     /// Decides what a caller does after a miss: boards a flight, starts one, or says why it does
-    /// neither. If the caller leads, the versions were read and the lease was taken before this
-    /// answers.
+    /// neither. If the caller leads a flight with evidence, the versions were read and the lease
+    /// was taken before this answers.
     fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> Answer<'a, Boarded<'a>>;
 
     /// For a load that is not stored: boards the current flight if its load has not begun, or else
@@ -259,8 +231,8 @@ pub(crate) trait Store {
     /// Ends a flight: hands the value to the callers that wait for it, and stores it unless it
     /// was invalidated meanwhile.
     ///
-    /// `ttl` says how long the value may be served, or that it is not to be stored. It runs the
-    /// user's code, so it is asked only if the value can be stored.
+    /// `ttl` returns how long the value may be served, or `None` if it is not to be stored. It runs
+    /// the user's code, so it is called only if the value can be stored.
     fn fill<'a>(
         &'a self,
         query: &'a Query,
@@ -275,8 +247,8 @@ pub(crate) trait Store {
     /// How long the entry of a key will still be served, at most.
     fn remaining(&self, key: &Key) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
 
-    /// Stores a value that was not loaded by a flight; a load that is under way does not store over
-    /// it. Behind a fence nothing is stored, and what was there goes. Whether it was stored.
+    /// Stores a value that no flight loaded, and returns whether it was stored. A load that is under
+    /// way does not store over it. Behind a fence, nothing is stored, and what was there is removed.
     fn set(
         &self,
         key: &Key,
@@ -285,8 +257,8 @@ pub(crate) trait Store {
         ttl: Duration,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Removes the entry of a key, and keeps a load of it that is under way from storing.
-    /// Whether there was one.
+    /// Removes the entry of a key, and returns whether there was one. A load of the key that is
+    /// under way does not store.
     fn delete(&self, key: &Key) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Invalidates names: each one's entry, and every entry that carries it as a tag. Names
@@ -384,6 +356,35 @@ impl Found {
             Self::Value(entry) => outcome::<V>(&entry.value)
                 .ok_or_else(|| Error::codec(key.as_str(), "read", &"it is of another type")),
             Self::Encoded(entry) => entry.outcome(key, share),
+        }
+    }
+}
+
+impl PartialEq for Evidence {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Local(one), Self::Local(other)) => one == other,
+            (Self::Shared(one), Self::Shared(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+/// Whether another process has the lease of this flight: its leader watches, and does not load.
+pub(crate) fn loads_elsewhere(leader: &Leader<'_, Evidence>) -> bool {
+    matches!(leader.evidence().as_deref(), Some(Evidence::Shared(evidence)) if evidence.lease.is_none())
+}
+
+impl<T: Unpin> Future for Answer<'_, T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        match &mut *self {
+            Self::Done(answer) => {
+                debug_assert!(answer.is_some(), "polled again after its end");
+                answer.take().map_or(Poll::Pending, Poll::Ready)
+            }
+            Self::Waiting(future) => future.as_mut().poll(context),
         }
     }
 }

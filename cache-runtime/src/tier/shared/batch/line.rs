@@ -224,7 +224,7 @@ impl<C> Line<C> {
     }
 
     /// Takes the callers that have waited longest; in a line of large reads, all callers that
-    /// want the same slot as the first.
+    /// read the same slot as the first.
     fn take_next(&mut self) -> Vec<Caller<C>> {
         let first = self.waiting.front().map(|caller| caller.read.slot_hash);
         if let (Size::Large, Some(slot_hash)) = (self.id.size, first) {
