@@ -30,7 +30,7 @@ struct Queue {
 }
 
 /// What is due now.
-pub(crate) enum Due {
+pub(crate) enum Next {
     Names(Vec<Key>),
     Everything,
     /// Nothing, and nothing will be: the task that waits may end.
@@ -82,24 +82,24 @@ impl Unsettled {
     }
 
     /// Takes out what is due; else says how long until something is.
-    pub(crate) fn next(&self) -> Result<Due, Duration> {
+    pub(crate) fn next(&self) -> Result<Next, Duration> {
         let now = Instant::now();
         let mut queue = self.lock();
         if queue.everything.is_some_and(|at| at <= now) {
             queue.everything = None;
             queue.names.retain(|_, at| *at > now);
-            return Ok(Due::Everything);
+            return Ok(Next::Everything);
         }
         let due = queue.names.extract_if(|_, at| *at <= now);
         let names: Vec<Key> = due.map(|(name, _)| name).collect();
         if !names.is_empty() {
-            return Ok(Due::Names(names));
+            return Ok(Next::Names(names));
         }
         if let Some(at) = queue.first_due() {
             return Err(at - now);
         }
         queue.is_attended = false;
-        Ok(Due::Nothing)
+        Ok(Next::Nothing)
     }
 
     /// Takes out everything, due or not.
@@ -164,8 +164,8 @@ mod tests {
         let unsettled = unsettled(&["a", "b", "a"]);
         assert!(matches!(unsettled.next(), Err(pause) if pause == SETTLE));
         tokio::time::advance(SETTLE).await;
-        assert!(matches!(unsettled.next(), Ok(Due::Names(names)) if names.len() == 2));
-        assert!(matches!(unsettled.next(), Ok(Due::Nothing)));
+        assert!(matches!(unsettled.next(), Ok(Next::Names(names)) if names.len() == 2));
+        assert!(matches!(unsettled.next(), Ok(Next::Nothing)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -176,7 +176,7 @@ mod tests {
         tokio::time::advance(SETTLE / 2).await;
         assert!(unsettled.next().is_err());
         tokio::time::advance(SETTLE / 2).await;
-        assert!(matches!(unsettled.next(), Ok(Due::Names(_))));
+        assert!(matches!(unsettled.next(), Ok(Next::Names(_))));
     }
 
     #[tokio::test(start_paused = true)]
@@ -184,8 +184,8 @@ mod tests {
         let unsettled = unsettled(&["a", "b", "c"]);
         assert_eq!(unsettled.len(), 2);
         tokio::time::advance(SETTLE).await;
-        assert!(matches!(unsettled.next(), Ok(Due::Everything)));
-        assert!(matches!(unsettled.next(), Ok(Due::Nothing)));
+        assert!(matches!(unsettled.next(), Ok(Next::Everything)));
+        assert!(matches!(unsettled.next(), Ok(Next::Nothing)));
     }
 
     /// It was dropped with names that it had taken out, so nothing is due.

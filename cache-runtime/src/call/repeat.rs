@@ -14,7 +14,7 @@ use crate::core::Core;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
 use crate::tier::Store as _;
-use crate::unsettled::{Due, Undue};
+use crate::unsettled::{Next, Undue};
 
 /// Invalidates names a second time, once the update has settled.
 pub(crate) fn invalidate_again(core: &Arc<Core>, names: &[Key]) {
@@ -60,14 +60,14 @@ impl Attendant {
     async fn wait(mut self) {
         loop {
             match self.core.unsettled.next() {
-                Ok(Due::Nothing) => {
+                Ok(Next::Nothing) => {
                     self.has_ended = true;
                     return;
                 }
-                Ok(Due::Names(names)) => {
+                Ok(Next::Names(names)) => {
                     self.core.invalidate_or_report(&names).await;
                 }
-                Ok(Due::Everything) => self.core.tier.clear_later(),
+                Ok(Next::Everything) => self.core.tier.clear_later(),
                 Err(pause) => clock::pause(pause).await,
             }
         }
@@ -77,12 +77,12 @@ impl Attendant {
         let wait = move || {
             loop {
                 match self.core.unsettled.next() {
-                    Ok(Due::Nothing) => {
+                    Ok(Next::Nothing) => {
                         self.has_ended = true;
                         return;
                     }
-                    Ok(Due::Names(names)) => self.core.invalidate_later(&names),
-                    Ok(Due::Everything) => self.core.tier.clear_later(),
+                    Ok(Next::Names(names)) => self.core.invalidate_later(&names),
+                    Ok(Next::Everything) => self.core.tier.clear_later(),
                     Err(pause) => std::thread::sleep(pause),
                 }
             }

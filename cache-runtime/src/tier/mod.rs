@@ -96,7 +96,7 @@ pub(crate) enum Found {
 #[derive(Debug)]
 pub(crate) enum Miss<'a> {
     /// In the local tier, another caller loads, and this one has boarded its load.
-    Waiting(Waiter<'a, Evidence>),
+    Boarded(Waiter<'a, Evidence>),
     /// In the shared tier, the slot and the versions that the server has shown: no entry, or one
     /// that may not be served.
     AtServer(Box<ServerLook>),
@@ -187,11 +187,11 @@ pub(crate) struct Waiting {
 ///
 /// The verbs that return it are not `async fn`s. A future has room for what it awaits, once more
 /// for each function that passes it on, and the call's own future would have all of that room.
-pub(crate) enum Answer<'a, T> {
+pub(crate) enum MaybeReady<'a, T> {
     /// The answer, until it is taken.
-    Done(Option<T>),
+    Ready(Option<T>),
     /// The answer comes later.
-    Waiting(Pin<Box<dyn Future<Output = T> + Send + 'a>>),
+    Later(Pin<Box<dyn Future<Output = T> + Send + 'a>>),
 }
 
 /// A place for entries, with the verbs of the protocol.
@@ -217,7 +217,7 @@ pub(crate) trait Store {
     /// Decides what a caller does after a miss: boards a flight, starts one, or says why it does
     /// neither. If the caller leads a flight with evidence, the versions were read and the lease
     /// was taken before this answers.
-    fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> Answer<'a, Boarded<'a>>;
+    fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> MaybeReady<'a, Boarded<'a>>;
 
     /// For a load that is not stored: boards the current flight if its load has not begun, or else
     /// starts one. `None` if this store shares no loads.
@@ -239,7 +239,7 @@ pub(crate) trait Store {
         leader: Leader<'a, Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
-    ) -> Answer<'a, Filled>;
+    ) -> MaybeReady<'a, Filled>;
 
     /// The entry of a key that may be served, whatever its tags.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Found>, Error>> + Send;
@@ -375,16 +375,16 @@ pub(crate) fn loads_elsewhere(leader: &Leader<'_, Evidence>) -> bool {
     matches!(leader.evidence().as_deref(), Some(Evidence::Shared(evidence)) if evidence.lease.is_none())
 }
 
-impl<T: Unpin> Future for Answer<'_, T> {
+impl<T: Unpin> Future for MaybeReady<'_, T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         match &mut *self {
-            Self::Done(answer) => {
+            Self::Ready(answer) => {
                 debug_assert!(answer.is_some(), "polled again after its end");
                 answer.take().map_or(Poll::Pending, Poll::Ready)
             }
-            Self::Waiting(future) => future.as_mut().poll(context),
+            Self::Later(future) => future.as_mut().poll(context),
         }
     }
 }
@@ -426,7 +426,7 @@ impl Store for Tier {
         on!(self, store => store.look(query, undecodable).await)
     }
 
-    fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
+    fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> MaybeReady<'a, Boarded<'a>> {
         on!(self, store => store.board(query, miss))
     }
 
@@ -444,7 +444,7 @@ impl Store for Tier {
         leader: Leader<'a, Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
-    ) -> Answer<'a, Filled> {
+    ) -> MaybeReady<'a, Filled> {
         on!(self, store => store.fill(query, leader, filling, ttl))
     }
 

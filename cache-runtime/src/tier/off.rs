@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Answer, Boarded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Store};
+use super::{
+    Boarded, Evidence, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
+};
 use crate::error::Error;
 use crate::flight::{Leader, Seat};
 use crate::key::Key;
@@ -19,8 +21,8 @@ impl Store for Off {
         Look::Miss(Miss::Off)
     }
 
-    fn board<'a>(&'a self, _query: &'a Query, _miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
-        Answer::Done(Some(Boarded::Alone))
+    fn board<'a>(&'a self, _query: &'a Query, _miss: Miss<'a>) -> MaybeReady<'a, Boarded<'a>> {
+        MaybeReady::Ready(Some(Boarded::Alone))
     }
 
     fn board_unstored(&self, _key: &Key) -> Option<Seat<'_, Evidence>> {
@@ -33,9 +35,9 @@ impl Store for Off {
         leader: Leader<'a, Evidence>,
         _filling: &Filling<'_>,
         _ttl: &dyn Fn() -> Option<Duration>,
-    ) -> Answer<'a, Filled> {
+    ) -> MaybeReady<'a, Filled> {
         leader.finish();
-        Answer::Done(Some(Filled::Unstorable))
+        MaybeReady::Ready(Some(Filled::Unstorable))
     }
 
     async fn get(&self, _key: &Key) -> Result<Option<Found>, Error> {

@@ -13,10 +13,10 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard};
 /// version. Most entries have neither tags nor a schema version. For those it is `None`, and
 /// nothing is allocated.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Basis(Option<Arc<Parts>>);
+pub(crate) struct Basis(Option<Arc<TagVersions>>);
 
 #[derive(Debug, PartialEq)]
-struct Parts {
+struct TagVersions {
     schema: u32,
     tags: Box<[TagVersion]>,
 }
@@ -103,7 +103,7 @@ impl Tags {
             }
         };
         let tags = tags.iter().map(read).collect();
-        Basis(Some(Arc::new(Parts { schema, tags })))
+        Basis(Some(Arc::new(TagVersions { schema, tags })))
     }
 
     /// Counts the version of a tag up.

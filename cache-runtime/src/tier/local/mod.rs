@@ -16,7 +16,9 @@ pub(crate) use self::basis::Basis;
 use self::basis::Tags;
 use self::fence::Fences;
 use self::table::{Hashed, Table};
-use super::{Answer, Boarded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Store};
+use super::{
+    Boarded, Evidence, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
+};
 use crate::clock::{self, Now};
 use crate::error::Error;
 use crate::flight::{Flights, Leader, Seat};
@@ -115,7 +117,7 @@ impl Local {
             .unwrap_or_else(|| Seat::Lead(shard.start(key, Some(evidence))));
         match seat {
             Seat::Lead(leader) => Look::Lead(leader),
-            Seat::Wait(waiter) => Look::Miss(Miss::Waiting(waiter)),
+            Seat::Wait(waiter) => Look::Miss(Miss::Boarded(waiter)),
         }
     }
 
@@ -211,9 +213,9 @@ impl Store for Local {
         self.look_and_board(query)
     }
 
-    fn board<'a>(&'a self, _query: &'a Query, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
-        Answer::Done(Some(match miss {
-            Miss::Waiting(waiter) => Boarded::Wait(waiter),
+    fn board<'a>(&'a self, _query: &'a Query, miss: Miss<'a>) -> MaybeReady<'a, Boarded<'a>> {
+        MaybeReady::Ready(Some(match miss {
+            Miss::Boarded(waiter) => Boarded::Wait(waiter),
             _ => Boarded::Unstored,
         }))
     }
@@ -228,9 +230,9 @@ impl Store for Local {
         leader: Leader<'a, Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
-    ) -> Answer<'a, Filled> {
+    ) -> MaybeReady<'a, Filled> {
         let value = filling.value.share();
-        Answer::Done(Some(self.land_and_store(&query.key, leader, value, ttl)))
+        MaybeReady::Ready(Some(self.land_and_store(&query.key, leader, value, ttl)))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
@@ -327,7 +329,7 @@ mod tests {
     fn look<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Seat<'a, Evidence> {
         match local.look_and_board(&query(key, tags)) {
             Look::Lead(leader) => Seat::Lead(leader),
-            Look::Miss(Miss::Waiting(waiter)) => Seat::Wait(waiter),
+            Look::Miss(Miss::Boarded(waiter)) => Seat::Wait(waiter),
             other => panic!("expected a flight: {other:?}"),
         }
     }

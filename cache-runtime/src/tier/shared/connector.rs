@@ -19,7 +19,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::batch::{Answer, Source};
+use super::batch::{Source, Values};
 use super::breaker::{Advice, Breaker, Change, Failing, Limits};
 use super::journal::{BATCH, Journal, Sender};
 use super::keeper::{Keepers, Mend};
@@ -78,26 +78,26 @@ impl Witness {
 
 /// What can be sent over a connection.
 trait Request: Sync {
-    type Answer: Send;
+    type Output: Send;
 
     fn send(
         &self,
         connection: &Connection,
-    ) -> impl Future<Output = Result<Self::Answer, Failure>> + Send;
+    ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
 }
 
 impl Request for ReadKeys {
-    type Answer = Vec<Option<Bytes>>;
+    type Output = Vec<Option<Bytes>>;
 
-    async fn send(&self, connection: &Connection) -> Result<Self::Answer, Failure> {
+    async fn send(&self, connection: &Connection) -> Result<Self::Output, Failure> {
         connection.read(self).await
     }
 }
 
 impl Request for [Operation] {
-    type Answer = Vec<Reply>;
+    type Output = Vec<Reply>;
 
-    async fn send(&self, connection: &Connection) -> Result<Self::Answer, Failure> {
+    async fn send(&self, connection: &Connection) -> Result<Self::Output, Failure> {
         connection.run(self).await
     }
 }
@@ -158,7 +158,7 @@ impl Connector {
         self: &Arc<Self>,
         request: &R,
         until: Instant,
-    ) -> Result<(Arc<Connection>, R::Answer), Error> {
+    ) -> Result<(Arc<Connection>, R::Output), Error> {
         let begun = Instant::now();
         let mut used = None;
         let result = {
@@ -174,7 +174,7 @@ impl Connector {
         self: &Arc<Self>,
         request: &R,
         used: &mut Option<Arc<Connection>>,
-    ) -> Result<(Arc<Connection>, R::Answer), Error> {
+    ) -> Result<(Arc<Connection>, R::Output), Error> {
         let mut was_replaced = false;
         loop {
             let connection = used.insert(self.connection().await?);
@@ -193,7 +193,7 @@ impl Connector {
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         request: &R,
-    ) -> Result<R::Answer, Error> {
+    ) -> Result<R::Output, Error> {
         let begun = Instant::now();
         let sending = pin!(async {
             let answer = request.send(connection).await;
@@ -524,7 +524,7 @@ impl Connector {
 impl Source for Connector {
     type Connection = Connection;
 
-    async fn read(self: &Arc<Self>, keys: &ReadKeys, until: Instant) -> Answer<Connection> {
+    async fn read(self: &Arc<Self>, keys: &ReadKeys, until: Instant) -> Values<Connection> {
         self.send(keys, until).await
     }
 

@@ -44,8 +44,8 @@ pub(crate) use self::lease::Lease;
 use self::lease::server_ttl;
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
 use super::{
-    Answer, Boarded, Evidence, Filled, Filling, Found, Look, Miss, Query, Renewal, Store, Waiting,
-    loads_elsewhere,
+    Boarded, Evidence, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
+    Waiting, loads_elsewhere,
 };
 use crate::clock;
 use crate::codec::Reason;
@@ -484,15 +484,15 @@ impl Store for Shared {
         }
     }
 
-    fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> Answer<'a, Boarded<'a>> {
+    fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> MaybeReady<'a, Boarded<'a>> {
         let Miss::AtServer(look) = miss else {
-            return Answer::Done(Some(Boarded::Unstored));
+            return MaybeReady::Ready(Some(Boarded::Unstored));
         };
         if let Slot::Unreadable(_) = look.slot {
             let reason = "it is in no form that this version of the cache knows";
             self.degrade(query, &Error::codec(query.key.as_str(), "read", &reason));
         }
-        Answer::Waiting(Box::pin(self.board_at_server(query, look)))
+        MaybeReady::Later(Box::pin(self.board_at_server(query, look)))
     }
 
     fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>> {
@@ -516,18 +516,18 @@ impl Store for Shared {
         leader: Leader<'a, Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
-    ) -> Answer<'a, Filled> {
+    ) -> MaybeReady<'a, Filled> {
         if leader.has_waiters() {
             leader.land(filling.value.share());
         }
         let evidence = leader.evidence();
         if evidence.as_deref().and_then(Evidence::lease).is_none() {
             leader.finish();
-            return Answer::Done(Some(Filled::Unstorable));
+            return MaybeReady::Ready(Some(Filled::Unstorable));
         }
         let (ttl, cost) = (ttl(), filling.cost);
         let encoded = filling.value.encode(filling.codec);
-        Answer::Waiting(Box::pin(async move {
+        MaybeReady::Later(Box::pin(async move {
             let filled = match evidence.as_deref().and_then(Evidence::lease) {
                 Some(lease) => fill(lease, query, encoded, ttl, cost).await,
                 None => Filled::Unstorable,

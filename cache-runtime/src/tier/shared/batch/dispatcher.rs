@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::Reads;
 use super::line::{Caller, LineId};
 use super::merge::Batch;
-use super::source::{Answer, Source};
+use super::source::{Source, Values};
 use crate::driver::ReadKeys;
 
 /// The right to have one command under way.
@@ -100,7 +100,7 @@ impl<S: Source> Reads<S> {
         batch: &mut Batch<S::Connection>,
         keys: &ReadKeys,
         until: Instant,
-    ) -> Answer<S::Connection> {
+    ) -> Values<S::Connection> {
         let mut answer = pin!(self.source.read(keys, until));
         while let Some(next) = batch.next_deadline()
             && next < until

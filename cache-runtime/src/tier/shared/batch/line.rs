@@ -11,7 +11,7 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
 use super::sizes::Size;
-use super::source::Found;
+use super::source::SlotRead;
 use crate::driver::ReadKeys;
 use crate::error::Error;
 
@@ -67,8 +67,8 @@ pub(super) struct Read {
     pub(super) slot_hash: u64,
 }
 
-pub(super) type ReplySender<C> = oneshot::Sender<Result<Found<C>, Error>>;
-pub(super) type ReplyReceiver<C> = oneshot::Receiver<Result<Found<C>, Error>>;
+pub(super) type ReplySender<C> = oneshot::Sender<Result<SlotRead<C>, Error>>;
+pub(super) type ReplyReceiver<C> = oneshot::Receiver<Result<SlotRead<C>, Error>>;
 
 /// How a read begins.
 pub(super) enum Entered<C> {

@@ -10,7 +10,7 @@ use hashbrown::DefaultHashBuilder;
 
 use super::line::{Caller, ReplySender};
 use super::sizes::Sizes;
-use super::source::Found;
+use super::source::SlotRead;
 use crate::driver::ReadKeys;
 use crate::error::Error;
 use crate::tier::shared::entry::{SharedDecode, Version};
@@ -112,7 +112,7 @@ impl<C> Batch<C> {
                 None => value.take(),
             });
             sizes.remember(member.slot_hash, slot.as_ref());
-            let _ = member.reply.send(Ok(Found {
+            let _ = member.reply.send(Ok(SlotRead {
                 connection: connection.clone(),
                 slot,
                 shared_decode,

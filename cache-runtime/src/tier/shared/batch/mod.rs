@@ -68,7 +68,7 @@ use tokio::runtime::Handle;
 use self::dispatcher::Turn;
 use self::line::{Entered, LineId, Lines, MAX_SINGLE_READS, Read};
 use self::sizes::Sizes;
-pub(crate) use self::source::{Answer, Found, Source};
+pub(crate) use self::source::{SlotRead, Source, Values};
 use crate::driver::ReadKeys;
 use crate::error::Error;
 use crate::tier::shared::entry::Version;
@@ -86,7 +86,7 @@ impl<S: Source> BatchedReads<S> {
     }
 
     /// Reads a slot and versions, alone or with other callers.
-    pub(crate) async fn read(&self, keys: ReadKeys) -> Result<Found<S::Connection>, Error> {
+    pub(crate) async fn read(&self, keys: ReadKeys) -> Result<SlotRead<S::Connection>, Error> {
         let reads = &self.0;
         let deadline = reads.source.deadline();
         let read = Read {
@@ -144,14 +144,18 @@ impl<S: Source> Reads<S> {
     }
 
     /// Reads for one caller.
-    async fn read_one(&self, read: &Read, until: Instant) -> Result<Found<S::Connection>, Error> {
+    async fn read_one(
+        &self,
+        read: &Read,
+        until: Instant,
+    ) -> Result<SlotRead<S::Connection>, Error> {
         let (connection, values) = self.source.read(&read.keys, until).await?;
         let mut values = values.into_iter();
         let slot = values.next().flatten();
         self.sizes.remember(read.slot_hash, slot.as_ref());
         let versions = 1..read.keys.len();
         let mut version = || Version::read(values.next().flatten().as_deref());
-        Ok(Found {
+        Ok(SlotRead {
             connection,
             slot,
             shared_decode: None,

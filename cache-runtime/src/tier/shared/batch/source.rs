@@ -18,7 +18,7 @@ pub(crate) trait Source: Send + Sync + 'static {
         self: &Arc<Self>,
         keys: &ReadKeys,
         until: Instant,
-    ) -> impl Future<Output = Answer<Self::Connection>> + Send;
+    ) -> impl Future<Output = Values<Self::Connection>> + Send;
 
     /// The deadline of a read that begins now.
     fn deadline(&self) -> Instant;
@@ -35,11 +35,11 @@ pub(crate) trait Source: Send + Sync + 'static {
 }
 
 /// The values of some keys, and the connection that they came over.
-pub(crate) type Answer<C> = Result<(Arc<C>, Vec<Option<Bytes>>), Error>;
+pub(crate) type Values<C> = Result<(Arc<C>, Vec<Option<Bytes>>), Error>;
 
 /// What a slot and some versions held at one moment after the caller began.
 #[derive(Debug)]
-pub(crate) struct Found<C> {
+pub(crate) struct SlotRead<C> {
     /// The connection that the answer came over, and so the server that gave it.
     pub(crate) connection: Arc<C>,
     pub(crate) slot: Option<Bytes>,

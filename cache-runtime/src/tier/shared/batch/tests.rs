@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet, yield_now};
 
 use super::line::{Line, MAX_CALLERS};
 use super::sizes::{LARGE, Size};
-use super::{Answer, BatchedReads, Found, Source};
+use super::{BatchedReads, SlotRead, Source, Values};
 use crate::driver::ReadKeys;
 use crate::error::Error;
 use crate::tier::shared::entry::Version;
@@ -43,7 +43,7 @@ const LIMIT: u64 = 100;
 impl Source for Fake {
     type Connection = ();
 
-    async fn read(self: &Arc<Self>, keys: &ReadKeys, until: Instant) -> Answer<()> {
+    async fn read(self: &Arc<Self>, keys: &ReadKeys, until: Instant) -> Values<()> {
         let text = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap();
         let keys: Vec<String> = keys.iter().map(text).collect();
         let until_ms = (until - self.begin).as_millis();
@@ -100,7 +100,7 @@ struct Test {
 type Outcome = Result<(Option<String>, Vec<Version>), String>;
 
 /// What a caller got, as text.
-fn outcome(found: Result<Found<()>, Error>) -> Outcome {
+fn outcome(found: Result<SlotRead<()>, Error>) -> Outcome {
     let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
     let found = found.map_err(|error| error.to_string())?;
     Ok((found.slot.map(text), found.versions.to_vec()))
