@@ -4,7 +4,7 @@ use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::value::{CacheValue, Outcome, SharedValue};
+use crate::value::{CacheValue, Outcome, SharedError, SharedValue};
 
 /// A returned value, borrowed, as the cache sees it.
 #[derive(Debug)]
@@ -40,6 +40,15 @@ pub trait Shape: Sized {
     fn from_value(value: Self::Value) -> Self::Return;
     /// The return value that holds a `None`, or `None` if the return type cannot hold one.
     fn from_none() -> Option<Self::Return>;
+
+    /// A copy of a returned error for the callers that wait, if it is an error that can be cloned.
+    fn share_error(_returned: &Self::Return) -> Option<SharedError> {
+        None
+    }
+    /// The return value that holds this error, if it is of this type.
+    fn from_error(_error: &SharedError) -> Option<Self::Return> {
+        None
+    }
 
     /// A copy of the value for the cache and for other callers.
     fn share(value: &Self::Value) -> SharedValue
