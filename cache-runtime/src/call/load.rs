@@ -28,7 +28,7 @@ use crate::clock;
 use crate::codec::{Codec, Reason};
 use crate::core::Core;
 use crate::error::Error;
-use crate::flight::{Claim, Landing, Leader, Patience, Seat, Waiter};
+use crate::flight::{Claim, Landing, Leader, LoadEnd, Patience, Seat, Waiter};
 use crate::key::Key;
 use crate::observe::{Event, NotFilledReason};
 use crate::sabotage::{self, Rule};
@@ -364,9 +364,11 @@ impl Request {
         // If this future is dropped here, the leader hands the flight on, with the lease.
         let returned = {
             let load = pin!(self.load_and_renew(renewal, load));
-            leader
-                .load(load, |landed| self.share_landed::<S>(landed))
-                .await
+            let share = |landed: &_| self.share_landed::<S>(landed);
+            match leader.load(load, share).await {
+                LoadEnd::Loaded(returned) => returned,
+                LoadEnd::Shared(returned) => return returned,
+            }
         };
         let cost = started.map_or(Duration::ZERO, |started| started.elapsed());
         if self.is_uncommitted() {

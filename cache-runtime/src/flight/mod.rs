@@ -162,6 +162,15 @@ pub(crate) enum Claim {
     Superseded,
 }
 
+/// How an attempt ends.
+#[derive(Debug, PartialEq)]
+pub(crate) enum LoadEnd<T> {
+    /// With what it loaded.
+    Loaded(T),
+    /// With what another attempt loaded.
+    Shared(T),
+}
+
 /// How long a waiter waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
@@ -408,19 +417,20 @@ impl<Evidence> Leader<Evidence> {
         &mut self,
         mut load: Pin<&mut F>,
         share: impl Fn(&SharedValue) -> Option<F::Output>,
-    ) -> F::Output {
+    ) -> LoadEnd<F::Output> {
         let flight = self.flight.clone();
         std::future::poll_fn(move |context| {
             if self.progress.is_some()
                 && let Some(landed) = flight.landed()
                 && let Some(returned) = share(&landed)
             {
-                return Poll::Ready(returned);
+                return Poll::Ready(LoadEnd::Shared(returned));
             }
-            self.poll(context, |context| {
+            let loaded = self.poll(context, |context| {
                 let _polling = Polling::begin(flight.id());
                 load.as_mut().poll(context)
-            })
+            });
+            loaded.map(LoadEnd::Loaded)
         })
         .await
     }

@@ -308,7 +308,7 @@ async fn a_leader_that_was_set_aside_and_ends_first_serves_all() {
         let value: &dyn std::any::Any = &**value;
         value.downcast_ref::<u32>().copied()
     };
-    assert_eq!(new.load(work.as_mut(), number).await, 7);
+    assert_eq!(new.load(work.as_mut(), number).await, LoadEnd::Shared(7));
     assert_eq!(new.claim(), Claim::Superseded);
     drop(new);
     assert!(is_empty(&flights));
@@ -363,7 +363,8 @@ async fn a_call_inside_of_its_own_load_does_not_wait() {
     let flights = Flights::default();
     let mut leader = lead(&flights, Some(1));
     let mut load = pin!(async { landing(wait(&flights, Some(1))).await });
-    assert_eq!(leader.load(load.as_mut(), |_| None).await, "alone");
+    let ended = leader.load(load.as_mut(), |_| None).await;
+    assert_eq!(ended, LoadEnd::Loaded("alone".to_owned()));
 }
 
 #[tokio::test]
@@ -375,14 +376,12 @@ async fn a_wait_that_would_close_a_circle_does_not_begin() {
     let mut load = pin!(of_one.load(waits_for_other.as_mut(), |_| None));
     assert!(poll_once(load.as_mut()).await.is_pending());
     let mut waits_for_one = pin!(async { landing(wait(&one, Some(1))).await });
-    assert_eq!(
-        of_other.load(waits_for_one.as_mut(), |_| None).await,
-        "alone"
-    );
+    let ended = of_other.load(waits_for_one.as_mut(), |_| None).await;
+    assert_eq!(ended, LoadEnd::Loaded("alone".to_owned()));
     assert_eq!(of_other.claim(), Claim::Shared);
     of_other.land(Arc::new(7_u32));
     of_other.finish();
-    assert_eq!(load.await, "value 7");
+    assert_eq!(load.await, LoadEnd::Loaded("value 7".to_owned()));
     // No wait is left behind.
     let mut waits_for_one = pin!(async { wait(&one, Some(1)).wait(PATIENCE_OF_WAITERS).await });
     assert!(poll_once(waits_for_one.as_mut()).await.is_pending());
