@@ -133,7 +133,7 @@ pub mod __private {
     use std::sync::Arc;
 
     pub use crate::__register as register;
-    pub use crate::call::cached::{CachedCall, ask};
+    pub use crate::call::cached::{Answer, CachedCall, ask};
     pub use crate::call::future::{Returned, future_of, returned_future};
     pub use crate::call::invalidate::InvalidateCall;
     pub use crate::call::load::Keep;

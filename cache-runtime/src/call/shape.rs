@@ -59,7 +59,7 @@ pub trait Shape: Sized {
     where
         Self::Value: 'static;
     /// The return value that holds this outcome.
-    fn from_checked(checked: Self::Checked) -> Option<Self::Return>
+    fn from_checked(checked: Self::Checked) -> Self::Return
     where
         Self::Value: CacheValue;
 }
@@ -86,6 +86,9 @@ pub struct OptionOf<T>(pub(super) PhantomData<fn() -> T>);
 /// Any other type: the return value is the cached value.
 #[derive(Debug)]
 pub struct Plain<T>(pub(super) PhantomData<fn() -> T>);
+
+/// Why [`Shape::from_checked`] does not panic.
+const CHECKED: &str = "`check` has found that the return type holds this outcome";
 
 /// The rest of a shape whose value may be any cacheable type.
 macro_rules! any_value {
@@ -118,15 +121,15 @@ macro_rules! any_value {
         }
 
         #[inline(always)]
-        fn from_checked(shared: SharedValue) -> Option<Self::Return>
+        fn from_checked(shared: SharedValue) -> Self::Return
         where
             Self::Value: CacheValue,
         {
             let any: &dyn Any = &*shared;
-            match any.downcast_ref::<Outcome<Self::Value>>()? {
-                // Cloned straight into the return value, so that it is not moved again.
-                Outcome::Value(value) => Some(Self::from_value(value.clone())),
-                Outcome::None => Self::from_none(),
+            let outcome = any.downcast_ref::<Outcome<Self::Value>>();
+            match outcome.expect(CHECKED) {
+                Outcome::Value(value) => Self::from_value(value.clone()),
+                Outcome::None => Self::from_none().expect(CHECKED),
             }
         }
     };
@@ -193,11 +196,8 @@ where
         }
     }
 
-    fn from_checked(checked: Outcome<Arc<T>>) -> Option<S::Return> {
-        match checked {
-            Outcome::Value(value) => Some(S::from_value(value)),
-            Outcome::None => S::from_none(),
-        }
+    fn from_checked(checked: Outcome<Arc<T>>) -> S::Return {
+        to_return::<S>(checked).expect(CHECKED)
     }
 }
 
