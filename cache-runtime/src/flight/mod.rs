@@ -243,15 +243,9 @@ impl<Evidence: PartialEq> Shard<'_, Evidence> {
         let same_evidence = evidence.is_some() && evidence == state.evidence.as_deref()
             || !sabotage::keeps(Rule::Boarding);
         match state.phase {
-            Phase::Boarding => state.dissolve_if_set_aside(clock::real()),
-            Phase::Loading if same_evidence => state.want_if_set_aside(clock::real()),
-            Phase::Landed(_) if same_evidence => {}
+            Phase::Boarding => {}
+            Phase::Loading | Phase::Landed(_) if same_evidence => {}
             _ => return None,
-        }
-        if matches!(state.phase, Phase::Dissolved) {
-            drop(state);
-            flight.changed.notify_waiters();
-            return None;
         }
         if state.begin_wanted() {
             drop(state);
@@ -592,6 +586,11 @@ impl<Evidence: Send + Sync + 'static> Waiter<Evidence> {
         flight.check_for(patience.hedge);
         // Pinned here: a function that takes a future by value has room for it twice.
         let landing = pin!(async {
+            // An attempt that was woken before this caller came may be behind it in the queue of
+            // their runtime.
+            if self.is_set_aside() {
+                clock::let_others_run().await;
+            }
             loop {
                 let mut changed = pin!(flight.changed.notified());
                 // Registered before the phase is read, so that no change between is missed.
@@ -607,8 +606,15 @@ impl<Evidence: Send + Sync + 'static> Waiter<Evidence> {
             .unwrap_or(Landing::Alone)
     }
 
+    fn is_set_aside(&self) -> bool {
+        lock(&self.flight.state).is_set_aside(clock::real())
+    }
+
     fn look(&mut self) -> Option<Landing<Evidence>> {
         let mut state = lock(&self.flight.state);
+        if state.is_set_aside(clock::real()) {
+            state.take_over();
+        }
         let landing = match &state.phase {
             Phase::Landed(value) => Landing::Value(value.clone()),
             Phase::FailedWith(error) => Landing::Error(error.clone()),
@@ -623,6 +629,9 @@ impl<Evidence: Send + Sync + 'static> Waiter<Evidence> {
         };
         state.waiters -= 1;
         self.boarded = false;
+        if let Landing::Dissolved = landing {
+            self.flight.changed(state, Vec::new());
+        }
         Some(landing)
     }
 }
@@ -687,10 +696,13 @@ impl<Evidence: Send + Sync + 'static> Flight<Evidence> {
             return false;
         }
         let now = clock::real();
-        state.dissolve_if_set_aside(now);
-        state.want_if_set_aside(now);
-        state.want_if_hung(now);
-        if state.wanted > 0 || state.phase.is_over() {
+        if state.is_hung(now) {
+            state.take_over();
+        }
+        // If the newest attempt is set aside, the first waiter that is polled takes over. If it
+        // is only late, as everything on a busy runtime is, it is polled before the waiters: they are
+        // woken after it.
+        if state.wanted > 0 || state.is_set_aside(now) {
             self.changed(state, Vec::new());
         }
         true
@@ -723,13 +735,6 @@ impl<Evidence> FlightState<Evidence> {
         true
     }
 
-    /// The flight of a leader that asks for a lease, and is set aside, ends.
-    fn dissolve_if_set_aside(&mut self, now: Moment) {
-        if matches!(self.phase, Phase::Boarding) && self.is_set_aside(now) {
-            self.phase = Phase::Dissolved;
-        }
-    }
-
     /// The attempts that go on while one of them ends.
     fn others(&self) -> Vec<Arc<Progress>> {
         if self.attempts > 1 {
@@ -739,39 +744,37 @@ impl<Evidence> FlightState<Evidence> {
         }
     }
 
-    fn want_if_set_aside(&mut self, now: Moment) {
-        if self.is_loading_unattended() && self.is_set_aside(now) {
-            self.want_takeover();
+    /// Wants one more attempt. A flight that is boarding, whose leader asks for the lease, ends.
+    fn take_over(&mut self) {
+        self.takeovers += 1;
+        if matches!(self.phase, Phase::Boarding) {
+            self.phase = Phase::Dissolved;
+        } else {
+            self.wanted = 1;
         }
     }
 
-    fn want_if_hung(&mut self, now: Moment) {
-        let hangs = match self.newest() {
+    /// Whether the newest attempt was woken, and not polled for a moment.
+    fn is_set_aside(&self, now: Moment) -> bool {
+        if self.phase.is_over() || self.wanted > 0 || !sabotage::keeps(Rule::SetAside) {
+            return false;
+        }
+        let patience = PATIENCE * 2_u32.pow(self.takeovers.min(MAX_DOUBLINGS));
+        let newest = self.newest();
+        newest.is_some_and(|newest| newest.is_set_aside(now, patience))
+    }
+
+    /// Whether the newest attempt was not woken for as long as the waiters let it go on.
+    fn is_hung(&self, now: Moment) -> bool {
+        let is_loading = matches!(self.phase, Phase::Loading);
+        if !is_loading || self.wanted > 0 || !sabotage::keeps(Rule::Hedge) {
+            return false;
+        }
+        match self.newest() {
             Some(newest) => newest.was_woken_before(now, self.hedge),
             // Its first poll has not ended.
             None => now.saturating_sub(self.began) >= clock::millis(self.hedge),
-        };
-        if self.is_loading_unattended() && hangs && sabotage::keeps(Rule::Hedge) {
-            self.want_takeover();
         }
-    }
-
-    fn want_takeover(&mut self) {
-        self.wanted = 1;
-        self.takeovers += 1;
-    }
-
-    /// Whether attempts load, and none is wanted.
-    fn is_loading_unattended(&self) -> bool {
-        matches!(self.phase, Phase::Loading) && self.wanted == 0
-    }
-
-    fn is_set_aside(&self, now: Moment) -> bool {
-        let patience = PATIENCE * 2_u32.pow(self.takeovers.min(MAX_DOUBLINGS));
-        sabotage::keeps(Rule::SetAside)
-            && self
-                .newest()
-                .is_some_and(|newest| newest.is_set_aside(now, patience))
     }
 
     /// The newest attempt, unless its first poll has not ended.

@@ -264,32 +264,6 @@ async fn a_waiter_takes_over_from_a_leader_that_is_set_aside() {
 }
 
 #[tokio::test]
-async fn a_caller_takes_over_at_once_from_a_leader_that_was_set_aside_before() {
-    let flights = Flights::default();
-    let _old = set_aside(&flights, Some(1)).await;
-    while !lock(
-        &lock(&flights.0.shards[shard_of(&flights)])
-            .get(&key())
-            .unwrap()
-            .state,
-    )
-    .is_set_aside(clock::real())
-    {
-        tokio::task::yield_now().await;
-    }
-    let _new = lead(&flights, Some(1));
-}
-
-fn shard_of(flights: &Flights<Version>) -> usize {
-    flights
-        .0
-        .shards
-        .iter()
-        .position(|shard| !lock(shard).is_empty())
-        .unwrap()
-}
-
-#[tokio::test]
 async fn a_leader_that_was_set_aside_and_ends_first_serves_all() {
     let flights = Flights::default();
     let mut old = set_aside(&flights, Some(1)).await;
