@@ -1,6 +1,10 @@
 use super::*;
+use std::cell::Cell;
+use std::time::Instant;
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// For tests of what happens at the limit.
+const SHORT_LIMIT: Duration = Duration::from_millis(20);
 
 /// The evidence of these tests: the version that a caller saw.
 type Version = u32;
@@ -24,7 +28,11 @@ fn wait(flights: &Flights<Version>, evidence: Option<Version>) -> Waiter<'_, Ver
 }
 
 async fn landing(waiter: Waiter<'_, Version>) -> String {
-    match waiter.wait(LIMIT).await {
+    landing_within(LIMIT, waiter).await
+}
+
+async fn landing_within(limit: Duration, waiter: Waiter<'_, Version>) -> String {
+    match waiter.wait(limit).await {
         Landing::Value(value) => {
             let value: &dyn std::any::Any = &*value;
             format!("value {}", value.downcast_ref::<u32>().expect("a number"))
@@ -164,36 +172,41 @@ fn a_forgotten_flight_does_not_store() {
     assert!(is_empty(&flights));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn waiting_ends_at_its_limit() {
     let flights = Flights::default();
     let leader = lead(&flights, Some(1));
-    let start = tokio::time::Instant::now();
-    assert_eq!(landing(wait(&flights, Some(1))).await, "failed");
-    assert!(start.elapsed() >= LIMIT);
+    let start = Instant::now();
+    let waiter = wait(&flights, Some(1));
+    assert_eq!(landing_within(SHORT_LIMIT, waiter).await, "failed");
+    assert!(start.elapsed() >= SHORT_LIMIT);
     assert!(!leader.has_waiters());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_new_flight_waits_for_the_previous_one() {
     let flights = Flights::default();
     let first = lead(&flights, Some(1));
     let mut second = lead(&flights, None);
     let waiter = wait(&flights, None);
-    let start = tokio::time::Instant::now();
+    let has_ended = Cell::new(false);
     let end = async {
-        tokio::time::sleep(LIMIT / 2).await;
+        tokio::task::yield_now().await;
+        has_ended.set(true);
         first.finish();
     };
-    tokio::join!(second.wait_for_previous(LIMIT), end);
-    assert_eq!(start.elapsed(), LIMIT / 2);
+    let wait_for_end = async {
+        second.wait_for_previous(LIMIT).await;
+        assert!(has_ended.get());
+    };
+    tokio::join!(wait_for_end, end);
     second.begin(None);
     second.land(Arc::new(7_u32));
     second.finish();
     assert_eq!(landing(waiter).await, "value 7");
 
     let _never_ends = lead(&flights, Some(1));
-    let start = tokio::time::Instant::now();
-    lead(&flights, None).wait_for_previous(LIMIT).await;
-    assert!(start.elapsed() >= LIMIT);
+    let start = Instant::now();
+    lead(&flights, None).wait_for_previous(SHORT_LIMIT).await;
+    assert!(start.elapsed() >= SHORT_LIMIT);
 }
