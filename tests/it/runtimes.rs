@@ -129,7 +129,7 @@ mod without_tokio {
         }
     }
 
-    fn block_on<T>(future: impl Future<Output = T>) -> T {
+    pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         let waker = Arc::new(Unpark(thread::current())).into();
         loop {
@@ -254,6 +254,140 @@ mod test_clock {
         let clock = TestClock::new();
         let cache = memory().clock(&clock).build().unwrap();
         check_fence_ends(&cache, async || clock.advance(FENCE)).await;
+    }
+}
+
+/// Expired values, of a cache in which nothing is inserted and which is not called any more.
+mod idle_memory {
+    use super::*;
+    use cache_tests::{until, until_blocking};
+    use serde::{Deserialize, Serialize};
+    use std::sync::{Mutex, mpsc};
+
+    const SOON: Duration = Duration::from_millis(10);
+
+    /// A value that is counted while it is in memory.
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Counted(Arc<()>);
+
+    #[derive(Default)]
+    struct Values(Arc<()>);
+
+    impl Values {
+        fn in_memory(&self) -> usize {
+            Arc::strong_count(&self.0) - 1
+        }
+
+        /// Stores values, of which each is alone in its entry.
+        async fn store(&self, cache: &Cache, count: usize, ttl: Duration) {
+            for n in 0..count {
+                let options = Options::new().ttl(ttl);
+                let value = Counted(self.0.clone());
+                cache
+                    .set(format!("{ttl:?}:{n}"), &value, options)
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn expired_values_are_dropped_on_a_runtime() {
+        let (cache, values) = (memory().build().unwrap(), Values::default());
+        for _ in 0..2 {
+            values.store(&cache, 2_000, SOON).await;
+            until(async || values.in_memory() == 0).await;
+        }
+    }
+
+    #[test]
+    fn expired_values_are_dropped_outside_of_a_runtime() {
+        let (cache, values) = (memory().build().unwrap(), Values::default());
+        without_tokio::block_on(values.store(&cache, 500, MINUTE));
+        without_tokio::block_on(values.store(&cache, 2_000, SOON));
+        until_blocking(|| values.in_memory() == 500);
+        // They are no sooner dropped than their cache.
+        drop(cache);
+        assert_eq!(values.in_memory(), 0);
+    }
+
+    #[test]
+    fn entries_of_a_test_clock_are_dropped_by_no_other_clock() {
+        let values = Values::default();
+        let cache = memory().clock(&TestClock::new()).build().unwrap();
+        without_tokio::block_on(values.store(&cache, 10, SOON));
+        let other = memory().build().unwrap();
+        without_tokio::block_on(values.store(&other, 1, SOON * 2));
+        until_blocking(|| values.in_memory() == 10);
+    }
+
+    fn is_sweeper() -> bool {
+        thread::current().name() == Some("cache-sweeper")
+    }
+
+    /// Panics when the sweeper drops it.
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Panics(Counted);
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            assert!(!is_sweeper(), "a value that panics when it is dropped");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_value_that_panics_when_it_is_dropped_keeps_no_other_in_memory() {
+        let (cache, values) = (memory().build().unwrap(), Values::default());
+        for n in 0..5 {
+            let value = Panics(Counted(values.0.clone()));
+            let options = Options::new().ttl(SOON);
+            cache
+                .set(format!("panics:{n}"), &value, options)
+                .await
+                .unwrap();
+        }
+        values.store(&cache, 100, SOON).await;
+        until(async || values.in_memory() == 0).await;
+    }
+
+    /// When the sweeper drops it, says so, and waits until the test goes on.
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Blocks {
+        #[serde(skip)]
+        ends: Option<Arc<Ends>>,
+    }
+
+    struct Ends {
+        is_dropped: mpsc::Sender<()>,
+        go_on: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl Drop for Blocks {
+        fn drop(&mut self) {
+            if let Some(ends) = &self.ends
+                && is_sweeper()
+            {
+                let _ = ends.is_dropped.send(());
+                let _ = ends.go_on.lock().unwrap().recv();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cache_that_is_dropped_drops_its_values_though_the_sweeper_is_at_work() {
+        let (cache, values) = (memory().build().unwrap(), Values::default());
+        values.store(&cache, 1_000, MINUTE).await;
+        let (is_dropped, blocked) = channel();
+        let (unblock, go_on) = channel();
+        let go_on = Mutex::new(go_on);
+        let ends = Some(Arc::new(Ends { is_dropped, go_on }));
+        let value = Blocks { ends };
+        let options = Options::new().ttl(SOON);
+        cache.set("blocks", &value, options).await.unwrap();
+        blocked.recv_timeout(LIMIT).unwrap();
+        drop(cache);
+        assert_eq!(values.in_memory(), 0);
+        drop(unblock);
     }
 }
 

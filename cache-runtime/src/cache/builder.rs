@@ -73,7 +73,7 @@ impl Default for CacheBuilder {
             settle: Duration::from_secs(5),
             journal_capacity: 10_000,
             listener: None,
-            clock: Clock::default(),
+            clock: Clock::SYSTEM,
         }
     }
 }

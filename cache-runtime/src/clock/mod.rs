@@ -26,7 +26,7 @@ pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 6
 pub(crate) type Moment = u64;
 
 /// The clock by which what a local tier keeps grows old: the system's, except in tests.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Clock {
     #[cfg(feature = "test-util")]
     test: Option<TestClock>,
@@ -52,6 +52,12 @@ const LAG: Moment = 250;
     expect(clippy::unused_self, reason = "only a test's clock is another")
 )]
 impl Clock {
+    /// The system's clock, or that of a Tokio runtime whose time a test has paused.
+    pub(crate) const SYSTEM: Self = Self {
+        #[cfg(feature = "test-util")]
+        test: None,
+    };
+
     #[inline]
     pub(crate) fn now(&self) -> Now {
         #[cfg(feature = "test-util")]
@@ -105,6 +111,12 @@ impl Now {
             at_least: moment,
             fixed: true,
         }
+    }
+
+    /// The moment, unless a test moves its clock. The present is at most [`LAG`] later.
+    #[inline]
+    pub(crate) fn real(self) -> Option<Moment> {
+        (!self.fixed).then_some(self.at_least)
     }
 
     #[inline]
@@ -271,7 +283,7 @@ mod tests {
 
     #[test]
     fn nothing_is_served_past_its_ttl() {
-        let clock = Clock::default();
+        let clock = Clock::SYSTEM;
         let ttl = Duration::from_millis(30);
         let expiry = clock.expiry(ttl);
         let stored = std::time::Instant::now();
@@ -291,7 +303,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn paused_time_stands_still_until_a_test_moves_it() {
-        let clock = Clock::default();
+        let clock = Clock::SYSTEM;
         let (almost, rest) = (Duration::from_millis(59_999), Duration::from_millis(1));
         let ttl = almost + rest;
         let expiry = clock.expiry(ttl);
@@ -303,7 +315,7 @@ mod tests {
         tokio::time::advance(rest).await;
         assert!(!clock.now().is_before(expiry));
         // The moments of other threads are about the same.
-        let elsewhere = std::thread::spawn(|| Clock::default().expiry(Duration::ZERO));
+        let elsewhere = std::thread::spawn(|| Clock::SYSTEM.expiry(Duration::ZERO));
         assert!(elsewhere.join().expect("a moment").abs_diff(expiry) < 120_000);
     }
 

@@ -13,7 +13,7 @@ use crate::clock::{Clock, Moment, Now};
 use crate::key::Key;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fences {
     clock: Clock,
     /// How many names are in the map. While it is zero, a miss does not take the lock.
@@ -39,7 +39,8 @@ impl Fences {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            ..Self::default()
+            fenced: AtomicUsize::new(0),
+            writers: Mutex::default(),
         }
     }
 
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_fence_stands_until_its_last_writer_leaves() {
-        let fences = Fences::default();
+        let fences = Fences::new(Clock::SYSTEM);
         let names = [Key::from("user:1")];
         fences.join(&names, 1);
         fences.join(&names, 2);
@@ -151,7 +152,7 @@ mod tests {
 
     #[test]
     fn abandoned_fences_end_at_their_deadline_and_are_swept_out() {
-        let fences = Fences::default();
+        let fences = Fences::new(Clock::SYSTEM);
         for i in 0..5_000 {
             let names = [Key::from(format!("user:{i}"))];
             fences.join(&names, i);

@@ -8,6 +8,7 @@
 
 mod basis;
 mod fence;
+mod sweeper;
 mod table;
 
 use std::time::Duration;
@@ -319,7 +320,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn local() -> Local {
-        Local::new(10, Clock::default())
+        Local::new(10, Clock::SYSTEM)
     }
 
     fn query(key: &Key, tags: &[Key]) -> Query {
