@@ -71,6 +71,7 @@
 //! * `postcard`, `msgpack`: these formats of values on the server, beside JSON.
 //! * `lz4`, `zstd`: compression of them. `zstd` is built by a C compiler.
 //! * `uuid`, `chrono`, `time`, `jiff`: the types of these crates in keys.
+//! * `test-util`: a clock that a test moves, in `testing`.
 
 // In reading order: the API; a call; where entries are, and how a server is spoken to; what all of
 // that stands on.
@@ -99,6 +100,9 @@ mod error;
 mod health;
 mod sync;
 mod unique;
+
+#[cfg(feature = "test-util")]
+pub mod testing;
 
 #[cfg(all(test, shuttle))]
 mod interleavings;

@@ -21,6 +21,7 @@ mod outage;
 mod races;
 mod real_code;
 mod restart;
+mod runtimes;
 mod shutdown;
 mod stampede;
 mod ui;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Cache;
-use crate::clock::FOREVER;
+use crate::clock::{Clock, FOREVER};
 use crate::codec::Codec;
 use crate::core::{Core, Settings};
 use crate::driver::Driver;
 use crate::duration;
 use crate::error::Error;
 use crate::observe::{Event, Listener, Observer};
+#[cfg(feature = "test-util")]
+use crate::testing::TestClock;
 use crate::tier::Tier;
 use crate::tier::local::Local;
 use crate::tier::shared::{Limits, Shared};
@@ -52,6 +54,7 @@ pub struct CacheBuilder {
     settle: Duration,
     journal_capacity: usize,
     listener: Option<Listener>,
+    clock: Clock,
 }
 
 impl Default for CacheBuilder {
@@ -72,6 +75,7 @@ impl Default for CacheBuilder {
             settle: Duration::from_secs(5),
             journal_capacity: 10_000,
             listener: None,
+            clock: Clock::SYSTEM,
         }
     }
 }
@@ -375,6 +379,28 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets a clock that a test moves. Default: the time, or that of a Tokio runtime that is paused
+    /// (see [`testing`](crate::testing)).
+    ///
+    /// What the local tier keeps grows old by it: entries by their ttl, and the fences of updates
+    /// whose outcome is not known. A server has a clock of its own. And what waits, waits in real
+    /// time: `op_timeout`, `load_limit`, `settle` and all other limits do not follow the test's clock.
+    ///
+    /// ```
+    /// use cache_runtime::Cache;
+    /// use cache_runtime::testing::TestClock;
+    ///
+    /// let clock = TestClock::new();
+    /// let cache = Cache::builder().url("memory:").clock(&clock).build()?;
+    /// # let _ = cache;
+    /// # Ok::<_, cache_runtime::Error>(())
+    /// ```
+    #[cfg(feature = "test-util")]
+    pub fn clock(mut self, clock: &TestClock) -> Self {
+        self.clock = clock.clone().into();
+        self
+    }
+
     /// Builds the cache. It does not connect: if the server is away, calls are misses.
     ///
     /// # Errors
@@ -464,7 +490,7 @@ impl CacheBuilder {
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
         match scheme {
             "off" if url == "off:" => Ok(Tier::OFF),
-            "memory" if url == "memory:" => Ok(Tier::Local(Local::new(self.max_entries))),
+            "memory" if url == "memory:" => Ok(Tier::Local(self.local())),
             "redis" | "valkey" | "redis+unix" | "valkey+unix" | "unix" => self.shared(observer),
             _ => Err(Error::config(format!(
                 "the cache URL is `{}`; write `memory:`, `off:`, `redis://host:port/database`, \
@@ -472,6 +498,10 @@ impl CacheBuilder {
                 redact(url)
             ))),
         }
+    }
+
+    fn local(&self) -> Local {
+        Local::new(self.max_entries, self.clock.clone())
     }
 
     fn shared(&self, observer: &Observer) -> Result<Tier, Error> {

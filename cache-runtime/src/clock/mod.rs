@@ -1,6 +1,8 @@
 //! Time: deadlines, limits of what waits, and the jitter that keeps entries from expiring all at
 //! once.
 
+#[cfg(feature = "test-util")]
+mod test_clock;
 #[cfg(not(shuttle))]
 mod timer;
 
@@ -9,7 +11,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-pub(crate) use self::timer::{Sleep, wake_at};
+#[cfg(feature = "test-util")]
+pub use self::test_clock::TestClock;
+pub(crate) use self::timer::{Alarm, Sleep, wake_at};
 use crate::unique;
 
 /// A hundred years: longer than any process or server runs, and short enough to be added to any
@@ -20,13 +24,20 @@ pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 6
 /// nothing to other machines, nor after a restart.
 pub(crate) type Moment = u64;
 
+/// The clock by which what a local tier keeps grows old: the system's, except in tests.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock {
+    #[cfg(feature = "test-util")]
+    test: Option<TestClock>,
+}
+
 /// The present, read from a clock that is fast and coarse. The precise clock is read only for a
 /// comparison with a moment that is no more than [`LAG`] later.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
     /// What the coarse clock shows. The present is at most [`LAG`] later.
     at_least: Moment,
-    /// True in tests that choose the present: `at_least` is then exact.
+    /// True in tests that choose the present: `at_least` is then exact, and not the real time.
     fixed: bool,
 }
 
@@ -35,21 +46,76 @@ pub(crate) struct Now {
 /// that counts the ticks.
 const LAG: Moment = 250;
 
+#[cfg_attr(
+    not(feature = "test-util"),
+    expect(clippy::unused_self, reason = "only a test's clock is another")
+)]
+impl Clock {
+    /// The system's clock, or that of a Tokio runtime whose time a test has paused.
+    pub(crate) const SYSTEM: Self = Self {
+        #[cfg(feature = "test-util")]
+        test: None,
+    };
+
+    #[inline]
+    pub(crate) fn now(&self) -> Now {
+        #[cfg(feature = "test-util")]
+        if let Some(test) = &self.test {
+            return Now::at(test.moment());
+        }
+        Now::read()
+    }
+
+    /// The moment from which an entry that is stored now is not served any more.
+    pub(crate) fn expiry(&self, ttl: Duration) -> Moment {
+        self.precise() + millis(ttl.min(FOREVER))
+    }
+
+    /// The time until `moment`; zero if it has passed.
+    pub(crate) fn until(&self, moment: Moment) -> Duration {
+        Duration::from_millis(moment.saturating_sub(self.precise()))
+    }
+
+    fn precise(&self) -> Moment {
+        #[cfg(feature = "test-util")]
+        if let Some(test) = &self.test {
+            return test.moment();
+        }
+        paused::moment().unwrap_or_else(system::precise)
+    }
+}
+
+#[cfg(feature = "test-util")]
+impl From<TestClock> for Clock {
+    fn from(test: TestClock) -> Self {
+        Self { test: Some(test) }
+    }
+}
+
 impl Now {
     #[inline]
-    pub(crate) fn read() -> Self {
+    fn read() -> Self {
+        if let Some(moment) = paused::moment() {
+            return Self::at(moment);
+        }
         Self {
             at_least: system::coarse(),
             fixed: false,
         }
     }
 
-    #[cfg(test)]
+    /// Exactly this moment, of a clock that a test moves.
     pub(crate) fn at(moment: Moment) -> Self {
         Self {
             at_least: moment,
             fixed: true,
         }
+    }
+
+    /// The moment, unless a test moves its clock. The present is at most [`LAG`] later.
+    #[inline]
+    pub(crate) fn real(self) -> Option<Moment> {
+        (!self.fixed).then_some(self.at_least)
     }
 
     #[inline]
@@ -64,16 +130,6 @@ impl Now {
 /// The present in real time, up to [`LAG`] late.
 pub(crate) fn real() -> Moment {
     system::coarse()
-}
-
-/// The moment from which an entry that is stored now is not served any more.
-pub(crate) fn expiry(ttl: Duration) -> Moment {
-    system::precise() + millis(ttl.min(FOREVER))
-}
-
-/// The time until `moment`; zero if it has passed.
-pub(crate) fn until(moment: Moment) -> Duration {
-    Duration::from_millis(moment.saturating_sub(system::precise()))
 }
 
 /// A duration in whole milliseconds, rounded down.
@@ -115,6 +171,48 @@ mod system {
     pub(super) fn precise() -> u64 {
         static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
         super::millis(BEGIN.elapsed())
+    }
+}
+
+/// The clock of a Tokio runtime, where a test has paused it: `tokio::time::pause`, or `start_paused`.
+/// Only in debug builds, and with the feature `test-util`.
+#[cfg(all(any(debug_assertions, feature = "test-util"), not(shuttle)))]
+mod paused {
+    use std::sync::LazyLock;
+    use std::time::{Duration, Instant};
+
+    use super::{Moment, millis, system};
+
+    /// The same moment by both clocks. With it, moments of a paused clock are comparable to others,
+    /// and stand as still as it does.
+    static BOTH: LazyLock<(Instant, Moment)> =
+        LazyLock::new(|| (Instant::now(), system::precise()));
+
+    const ALMOST_A_MILLISECOND: Duration = Duration::from_nanos(999_999);
+
+    /// What the clock of this thread's runtime shows, if that is not the real time. Where time was
+    /// paused and goes on, it is not: it stays behind by the pause.
+    pub(super) fn moment() -> Option<Moment> {
+        let before = Instant::now();
+        // Without a runtime, and unless time was paused in this process, this is the real time.
+        let shown = tokio::time::Instant::now().into_std();
+        if before <= shown && shown <= Instant::now() {
+            return None;
+        }
+        let (instant, moment) = *BOTH;
+        Some(match shown.checked_duration_since(instant) {
+            Some(later) => moment + millis(later),
+            // Rounded down too: else the clock would stand still for a millisecond longer there.
+            None => moment.saturating_sub(millis(instant - shown + ALMOST_A_MILLISECOND)),
+        })
+    }
+}
+
+#[cfg(not(all(any(debug_assertions, feature = "test-util"), not(shuttle))))]
+mod paused {
+    #[inline]
+    pub(super) fn moment() -> Option<super::Moment> {
+        None
     }
 }
 
@@ -203,21 +301,40 @@ mod tests {
 
     #[test]
     fn nothing_is_served_past_its_ttl() {
+        let clock = Clock::SYSTEM;
         let ttl = Duration::from_millis(30);
-        let expiry = expiry(ttl);
+        let expiry = clock.expiry(ttl);
         let stored = std::time::Instant::now();
         loop {
             // The age is read first: the thread may be stopped between the two readings, and an age
             // that is too small proves nothing wrong.
             let age = stored.elapsed();
-            let served = Now::read().is_before(expiry);
+            let served = clock.now().is_before(expiry);
             assert!(age < ttl || !served, "served after {age:?}");
             if !served {
                 break;
             }
         }
         assert!(stored.elapsed() + Duration::from_millis(1) >= ttl);
-        assert!(until(expiry).is_zero());
+        assert!(clock.until(expiry).is_zero());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn paused_time_stands_still_until_a_test_moves_it() {
+        let clock = Clock::SYSTEM;
+        let (almost, rest) = (Duration::from_millis(59_999), Duration::from_millis(1));
+        let ttl = almost + rest;
+        let expiry = clock.expiry(ttl);
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(clock.until(expiry), ttl);
+        tokio::time::advance(almost).await;
+        assert!(clock.now().is_before(expiry));
+        assert_eq!(clock.until(expiry), rest);
+        tokio::time::advance(rest).await;
+        assert!(!clock.now().is_before(expiry));
+        // The moments of other threads are about the same.
+        let elsewhere = std::thread::spawn(|| Clock::SYSTEM.expiry(Duration::ZERO));
+        assert!(elsewhere.join().expect("a moment").abs_diff(expiry) < 120_000);
     }
 
     #[test]

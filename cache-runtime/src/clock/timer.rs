@@ -42,11 +42,9 @@ pub(crate) fn wake_at(at: Instant, waker: Waker) {
 }
 
 /// An alarm that is removed when it is dropped.
-#[allow(dead_code, reason = "the sweeper uses it next")]
 #[derive(Debug)]
 pub(crate) struct Alarm(AlarmId);
 
-#[allow(dead_code, reason = "the sweeper uses it next")]
 impl Alarm {
     /// Calls `waker` at the moment `at` or soon after, unless this is dropped before.
     pub(crate) fn set(at: Instant, waker: Waker) -> Self {

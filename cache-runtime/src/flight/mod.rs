@@ -92,17 +92,23 @@ struct FlightState<Evidence> {
     /// What the leader saw before its load began. `None` while boarding, and for a load whose
     /// leader saw nothing that an invalidation would have changed.
     evidence: Option<Arc<Evidence>>,
+    /// The flight that this one replaced while it loaded. It is put back if this one ends before its
+    /// load begins.
+    previous: Option<Weak<Flight<Evidence>>>,
     waiters: usize,
-    /// The attempts that are under way.
+    /// The attempts that are under way, also those that were taken over from.
     attempts: usize,
+    /// Those of them that were not taken over from.
+    moving: usize,
+    /// How often the attempts under way were taken over from. Each attempt knows how often when it
+    /// began.
+    takeovers: u32,
     /// How many further attempts the waiters are to begin.
     wanted: usize,
     /// Those of the attempts that have been pending, the newest last.
     pending: Vec<Arc<Progress>>,
     /// When the newest attempt began.
     began: Moment,
-    /// How often an attempt was added because the newest did not move.
-    takeovers: u32,
     /// How many waves of attempts have failed.
     failed_waves: u32,
     /// Whether an attempt has a value, which it has not handed out. It has no waiters, or is about to
@@ -248,8 +254,14 @@ impl<Evidence: PartialEq> Shard<'_, Evidence> {
             _ => return None,
         }
         if state.begin_wanted() {
+            let takeovers = state.takeovers;
             drop(state);
-            return Some(Seat::Lead(self.leader(key, flight)));
+            return Some(Seat::Lead(Leader::new(
+                self.flights,
+                key,
+                flight,
+                takeovers,
+            )));
         }
         state.waiters += 1;
         Some(Seat::Wait(Waiter {
@@ -266,6 +278,8 @@ impl<Evidence> Shard<'_, Evidence> {
     /// without, any caller may board until the leader begins.
     pub(crate) fn start(&mut self, key: &Key, evidence: Option<Evidence>) -> Leader<Evidence> {
         let is_boarding = evidence.is_none();
+        // Only a load that has not begun may wait for the one before it, or be replaced by it again.
+        let previous = self.map.get(key).filter(|_| is_boarding);
         let flight = Arc::new(Flight {
             state: Mutex::new(FlightState {
                 phase: if is_boarding {
@@ -274,12 +288,14 @@ impl<Evidence> Shard<'_, Evidence> {
                     Phase::Loading
                 },
                 evidence: evidence.map(Arc::new),
+                previous: previous.and_then(Flight::or_its_previous),
                 waiters: 0,
                 attempts: 1,
+                moving: 1,
+                takeovers: 0,
                 wanted: 0,
                 pending: Vec::new(),
                 began: clock::real(),
-                takeovers: 0,
                 failed_waves: 0,
                 is_claimed: false,
                 hedge: clock::FOREVER,
@@ -287,16 +303,9 @@ impl<Evidence> Shard<'_, Evidence> {
             }),
             changed: Notify::new(),
         });
-        let mut leader = self.leader(key, &flight);
-        let previous = self.map.insert(key.clone(), flight);
-        // Only a load that has not begun may wait for the one before it. A flight that is kept
-        // keeps its lease, for which other processes wait.
-        leader.previous = previous.filter(|_| is_boarding);
+        let leader = Leader::new(self.flights, key, &flight, 0);
+        self.map.insert(key.clone(), flight);
         leader
-    }
-
-    fn leader(&self, key: &Key, flight: &Arc<Flight<Evidence>>) -> Leader<Evidence> {
-        Leader::new(self.flights, key, flight)
     }
 
     /// Forgets the flight for `key`: no caller boards it any more, and it does not store.
@@ -304,16 +313,23 @@ impl<Evidence> Shard<'_, Evidence> {
         self.map.remove(key);
     }
 
-    /// Forgets this flight. Returns whether it was current until now.
+    /// Forgets this flight. Returns whether it was current until now. If its load has not begun, the
+    /// flight that it replaced is current again: its load holds the lease.
     fn forget_flight(&mut self, key: &Key, flight: &Arc<Flight<Evidence>>) -> bool {
-        let current = self
-            .map
-            .get(key)
-            .is_some_and(|current| Arc::ptr_eq(current, flight));
-        if current {
-            self.map.remove(key);
+        let is_current = |current: &Arc<Flight<Evidence>>| Arc::ptr_eq(current, flight);
+        if !self.map.get(key).is_some_and(is_current) {
+            return false;
         }
-        current
+        let previous = lock(&flight.state).previous.take();
+        match previous.and_then(|previous| previous.upgrade()) {
+            Some(previous) if lock(&previous.state).is_under_way() => {
+                self.map.insert(key.clone(), previous);
+            }
+            _ => {
+                self.map.remove(key);
+            }
+        }
+        true
     }
 }
 
@@ -323,8 +339,8 @@ pub(crate) struct Leader<Evidence> {
     flights: Flights<Evidence>,
     key: Key,
     flight: Arc<Flight<Evidence>>,
-    /// The flight that was current when this one started.
-    previous: Option<Arc<Flight<Evidence>>>,
+    /// How often the attempts of the flight had been taken over from when this one began.
+    takeovers: u32,
     /// Set once a part of this caller's work has been pending.
     progress: Option<Arc<Progress>>,
     /// Whether the value of this attempt is the flight's.
@@ -337,12 +353,13 @@ impl<Evidence> Leader<Evidence> {
         flights: &Flights<Evidence>,
         key: &Key,
         flight: &Arc<Flight<Evidence>>,
+        takeovers: u32,
     ) -> Leader<Evidence> {
         Self {
             flights: flights.clone(),
             key: key.clone(),
             flight: flight.clone(),
-            previous: None,
+            takeovers,
             progress: None,
             has_claimed: false,
             ended: false,
@@ -356,7 +373,7 @@ impl<Evidence> Leader<Evidence> {
     /// Waits, at most for `limit`, until the previous flight for this key is over. Callers that
     /// come meanwhile share this flight.
     pub(crate) async fn wait_for_previous(&mut self, limit: Duration) {
-        let Some(previous) = self.previous.take() else {
+        let Some(previous) = self.previous() else {
             return;
         };
         // The previous load may not end before this caller does.
@@ -380,7 +397,11 @@ impl<Evidence> Leader<Evidence> {
 
     /// Whether a load was under way when this flight started.
     pub(crate) fn has_previous(&self) -> bool {
-        self.previous.is_some()
+        self.previous().is_some()
+    }
+
+    fn previous(&self) -> Option<Arc<Flight<Evidence>>> {
+        lock(&self.flight.state).previous.as_ref()?.upgrade()
     }
 
     /// Whether the load has not begun.
@@ -390,8 +411,8 @@ impl<Evidence> Leader<Evidence> {
 
     /// Begins the load: from now on only callers with the same evidence may board.
     pub(crate) fn begin(&mut self, evidence: Option<Evidence>) {
-        self.previous = None;
         let mut state = lock(&self.flight.state);
+        state.previous = None;
         state.evidence = evidence.map(Arc::new);
         // The waiters have left a flight that is over.
         if !state.phase.is_over() {
@@ -466,8 +487,11 @@ impl<Evidence> Leader<Evidence> {
     pub(crate) fn land(&self, value: SharedValue) {
         let mut state = lock(&self.flight.state);
         state.phase = Phase::Landed(value);
-        let others = state.others();
-        self.flight.changed(state, others);
+        state.wanted = 0;
+        let others = state.attempts > 1;
+        let news = News::of(&mut state, others);
+        drop(state);
+        news.tell(&self.flight);
     }
 
     /// Ends the flight and runs `store`, unless the flight was forgotten meanwhile. `store` runs
@@ -476,59 +500,57 @@ impl<Evidence> Leader<Evidence> {
         let mut shard = self.flights.lock(&self.key);
         let current = shard.forget_flight(&self.key, &self.flight);
         let stored = (current || !sabotage::keeps(Rule::CompareAndFill)).then(store);
+        self.ended = true;
+        let news = self.end();
         drop(shard);
-        self.end();
+        news.tell(&self.flight);
         stored
     }
 
     /// Ends the flight. Its value is in the store by now, or is not stored at all.
     pub(crate) fn finish(mut self) {
-        self.flights
-            .lock(&self.key)
-            .forget_flight(&self.key, &self.flight);
-        self.end();
+        let mut shard = self.flights.lock(&self.key);
+        shard.forget_flight(&self.key, &self.flight);
+        self.ended = true;
+        let news = self.end();
+        drop(shard);
+        news.tell(&self.flight);
     }
 
-    /// A value that has landed stays for the waiters.
-    fn end(&mut self) {
-        self.ended = true;
+    /// Ends this attempt, and the flight with it. A value that has landed stays for the waiters.
+    /// In one step with forgetting the flight, under the shard's lock: else another flight
+    /// could put this one back in between.
+    fn end(&self) -> News<Evidence> {
         let mut state = self.leave();
         if !state.phase.is_over() {
             state.phase = Phase::Dissolved;
         }
-        let others = state.pending.clone();
-        self.flight.changed(state, others);
+        News::of(&mut state, true)
     }
 
     /// Ends this attempt without a value, and with an error for the waiters if it can be shared.
-    /// While other attempts go on, nothing else happens.
+    /// While other attempts move, nothing else happens.
     pub(crate) fn fail(mut self, error: Option<SharedError>) {
         self.ended = true;
-        let mut shard = self.flights.lock(&self.key);
+        let shard = self.flights.lock(&self.key);
         let mut state = self.leave();
-        if state.attempts > 0 || state.wanted > 0 {
-            return;
-        }
-        if !state.phase.is_over() {
-            state.failed_waves += 1;
+        if state.moving == 0 && !state.phase.is_over() {
             if let Some(error) = error {
                 state.phase = Phase::FailedWith(error);
-            } else if state.failed_waves >= sabotage::waves(MAX_WAVES) || state.waiters == 0 {
-                state.phase = Phase::Failed;
-            } else {
-                state.wanted = WAVE.pow(state.failed_waves).min(state.waiters);
+            } else if state.wanted == 0 {
+                state.fail_wave();
             }
         }
-        if state.phase.is_over() {
-            shard.forget_flight(&self.key, &self.flight);
-        }
-        self.flight.changed(state, Vec::new());
+        self.tell_and_forget(shard, state);
     }
 
     /// Ends this attempt.
     fn leave(&self) -> MutexGuard<'_, FlightState<Evidence>> {
         let mut state = lock(&self.flight.state);
         state.attempts -= 1;
+        if self.takeovers == state.takeovers {
+            state.moving -= 1;
+        }
         if let Some(progress) = &self.progress {
             state.pending.retain(|it| !Arc::ptr_eq(it, progress));
         }
@@ -537,6 +559,23 @@ impl<Evidence> Leader<Evidence> {
         }
         state
     }
+
+    /// Tells what has changed when an attempt ended without a value. Forgets the flight if it is
+    /// over.
+    fn tell_and_forget(
+        &self,
+        mut shard: Shard<'_, Evidence>,
+        mut state: MutexGuard<'_, FlightState<Evidence>>,
+    ) {
+        let is_over = !state.is_under_way();
+        let news = News::of(&mut state, false);
+        drop(state);
+        if is_over {
+            shard.forget_flight(&self.key, &self.flight);
+        }
+        drop(shard);
+        news.tell(&self.flight);
+    }
 }
 
 impl<Evidence> Drop for Leader<Evidence> {
@@ -544,26 +583,21 @@ impl<Evidence> Drop for Leader<Evidence> {
         if self.ended || !sabotage::keeps(Rule::HandOver) {
             return;
         }
-        let mut shard = self.flights.lock(&self.key);
+        let shard = self.flights.lock(&self.key);
         let mut state = self.leave();
-        // Other attempts go on, or are about to begin.
-        if state.attempts > 0 || state.wanted > 0 {
-            return;
-        }
-        match state.phase {
-            // The evidence holds for the next attempt too: the versions were read before any
-            // load began, and the flight still has its lease.
-            Phase::Loading if state.waiters > 0 && !self.has_claimed => state.wanted = 1,
-            // What this attempt has claimed may be in the store, or not.
-            Phase::Boarding | Phase::Loading => {
+        if !state.phase.is_over() && state.moving == 0 && state.wanted == 0 {
+            let is_loading = matches!(state.phase, Phase::Loading);
+            if is_loading && !self.has_claimed && state.waiters + state.attempts > 0 {
+                // The evidence holds for the next attempt too: the versions were read before any
+                // load began, and the flight still has its lease.
+                state.wanted = 1;
+            } else {
+                // The load has not begun; or no caller is left; or what this attempt has claimed
+                // may be in the store, or not.
                 state.phase = Phase::Dissolved;
-                shard.forget_flight(&self.key, &self.flight);
-            }
-            Phase::Landed(_) | Phase::FailedWith(_) | Phase::Failed | Phase::Dissolved => {
-                shard.forget_flight(&self.key, &self.flight);
             }
         }
-        self.flight.changed(state, Vec::new());
+        self.tell_and_forget(shard, state);
     }
 }
 
@@ -624,13 +658,21 @@ impl<Evidence: Send + Sync + 'static> Waiter<Evidence> {
                 if !state.begin_wanted() {
                     return None;
                 }
-                Landing::Lead(Leader::new(&self.flights, &self.key, &self.flight))
+                let takeovers = state.takeovers;
+                Landing::Lead(Leader::new(
+                    &self.flights,
+                    &self.key,
+                    &self.flight,
+                    takeovers,
+                ))
             }
         };
         state.waiters -= 1;
         self.boarded = false;
         if let Landing::Dissolved = landing {
-            self.flight.changed(state, Vec::new());
+            // This waiter may have dissolved the flight.
+            drop(state);
+            self.flight.changed.notify_waiters();
         }
         Some(landing)
     }
@@ -644,11 +686,19 @@ impl<Evidence> Drop for Waiter<Evidence> {
         let mut shard = self.flights.lock(&self.key);
         let mut state = lock(&self.flight.state);
         state.waiters -= 1;
-        state.wanted = state.wanted.min(state.waiters);
-        // This was the last waiter, so no caller is left to begin an attempt.
-        if state.waiters == 0 && state.attempts == 0 && !state.phase.is_over() {
+        if state.phase.is_over() {
+            return;
+        }
+        // If no attempt moves, the next caller begins one.
+        let at_least = usize::from(state.moving == 0);
+        state.wanted = state.wanted.min(state.waiters).max(at_least);
+        if state.waiters + state.attempts == 0 {
             state.phase = Phase::Dissolved;
+            let news = News::of(&mut state, false);
+            drop(state);
             shard.forget_flight(&self.key, &self.flight);
+            drop(shard);
+            news.tell(&self.flight);
         }
     }
 }
@@ -665,11 +715,44 @@ impl<Evidence> Flight<Evidence> {
         }
     }
 
-    /// Releases the lock, and tells the waiters and other attempts of a change.
-    fn changed(&self, state: MutexGuard<'_, FlightState<Evidence>>, attempts: Vec<Arc<Progress>>) {
-        drop(state);
-        self.changed.notify_waiters();
-        for attempt in attempts {
+    /// This flight if it is under way, or the one that it has replaced.
+    fn or_its_previous(self: &Arc<Self>) -> Option<Weak<Self>> {
+        let mut state = lock(&self.state);
+        if state.is_under_way() {
+            Some(Arc::downgrade(self))
+        } else {
+            state.previous.take()
+        }
+    }
+}
+
+/// What others are told, and what is dropped, once the locks are released: wakers and `Drop` may run
+/// any code.
+struct News<Evidence> {
+    attempts: Vec<Arc<Progress>>,
+    /// The lease of a flight that is over goes back.
+    _evidence: Option<Arc<Evidence>>,
+}
+
+impl<Evidence> News<Evidence> {
+    /// With `for_attempts`, the other attempts are told too.
+    fn of(state: &mut FlightState<Evidence>, for_attempts: bool) -> Self {
+        let attempts = if for_attempts {
+            state.pending.clone()
+        } else {
+            Vec::new()
+        };
+        let ended = !state.is_under_way();
+        let _evidence = ended.then(|| state.evidence.take()).flatten();
+        Self {
+            attempts,
+            _evidence,
+        }
+    }
+
+    fn tell(self, flight: &Flight<Evidence>) {
+        flight.changed.notify_waiters();
+        for attempt in self.attempts {
             attempt.wake();
         }
     }
@@ -703,7 +786,8 @@ impl<Evidence: Send + Sync + 'static> Flight<Evidence> {
         // is only late, as everything on a busy runtime is, it is polled before the waiters: they are
         // woken after it.
         if state.wanted > 0 || state.is_set_aside(now) {
-            self.changed(state, Vec::new());
+            drop(state);
+            self.changed.notify_waiters();
         }
         true
     }
@@ -729,28 +813,40 @@ impl<Evidence> FlightState<Evidence> {
         }
         self.wanted -= 1;
         self.attempts += 1;
+        self.moving += 1;
         self.began = clock::real();
         // An attempt that has a value, and is set aside while it stores it, serves no waiter.
         self.is_claimed = false;
         true
     }
 
-    /// The attempts that go on while one of them ends.
-    fn others(&self) -> Vec<Arc<Progress>> {
-        if self.attempts > 1 {
-            self.pending.clone()
-        } else {
-            Vec::new()
-        }
-    }
-
     /// Wants one more attempt. A flight that is boarding, whose leader asks for the lease, ends.
     fn take_over(&mut self) {
-        self.takeovers += 1;
         if matches!(self.phase, Phase::Boarding) {
             self.phase = Phase::Dissolved;
         } else {
+            self.takeovers += 1;
+            self.moving = 0;
             self.wanted = 1;
+        }
+    }
+
+    /// All attempts that move have failed. More waiters begin one, or each loads for itself.
+    fn fail_wave(&mut self) {
+        self.failed_waves += 1;
+        if self.failed_waves >= sabotage::waves(MAX_WAVES) || self.waiters == 0 {
+            self.phase = Phase::Failed;
+        } else {
+            self.wanted = WAVE.pow(self.failed_waves).min(self.waiters);
+        }
+    }
+
+    /// Whether a value may still come of the flight, or be stored.
+    fn is_under_way(&self) -> bool {
+        match self.phase {
+            Phase::Boarding | Phase::Loading => true,
+            Phase::Landed(_) => self.attempts > 0,
+            Phase::FailedWith(_) | Phase::Failed | Phase::Dissolved => false,
         }
     }
 

@@ -428,5 +428,81 @@ async fn a_new_flight_waits_for_the_previous_one() {
     let _never_ends = lead(&flights, Some(1));
     let mut next = lead(&flights, None);
     next.wait_for_previous(Duration::from_millis(20)).await;
-    assert!(!next.has_previous());
+}
+
+/// A caller whose look is older than the load under way starts a flight in its place, and finds that
+/// the slot is taken.
+#[tokio::test]
+async fn a_flight_that_ends_before_its_load_gives_way_to_the_one_that_it_replaced() {
+    let flights = Flights::default();
+    let mut loading = lead(&flights, None);
+    loading.begin(Some(1));
+    lead(&flights, None).finish();
+    let waiter = wait(&flights, Some(1));
+    // Also where that one was dissolved, and a third took its place.
+    let second = set_aside(&flights, None).await;
+    assert_eq!(landing(wait(&flights, None)).await, "dissolved");
+    let third = lead(&flights, None);
+    drop(second);
+    third.finish();
+    let other = wait(&flights, Some(1));
+    assert_eq!(loading.claim(), Claim::Shared);
+    loading.land(Arc::new(7_u32));
+    lead(&flights, None).finish();
+    assert_eq!(landing(wait(&flights, Some(1))).await, "value 7");
+    loading.finish();
+    assert_eq!(landing(waiter).await, "value 7");
+    assert_eq!(landing(other).await, "value 7");
+    assert!(is_empty(&flights));
+    // A flight that is over does not come back.
+    let mut loading = lead(&flights, None);
+    loading.begin(Some(1));
+    let second = lead(&flights, None);
+    loading.finish();
+    second.finish();
+    assert!(is_empty(&flights));
+}
+
+#[tokio::test]
+async fn an_attempt_that_does_not_move_holds_back_no_error() {
+    let flights = Flights::default();
+    let old = set_aside(&flights, Some(1)).await;
+    let mut waiters: Vec<_> = (0..100).map(|_| boxed(wait(&flights, Some(1)))).collect();
+    assert!(leaders(&mut waiters).await.is_empty());
+    let first = loop {
+        if let Some(leader) = leaders(&mut waiters).await.pop() {
+            break leader;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    fail(first);
+    let attempts = leaders(&mut waiters).await;
+    assert_eq!(attempts.len(), 8);
+    // The old attempt ends without a value, and the new ones go on.
+    drop(old);
+    assert!(leaders(&mut waiters).await.is_empty());
+    for attempt in attempts {
+        attempt.fail(Some(Arc::new("an error that can be shared")));
+    }
+    for mut waiter in waiters {
+        let landing = poll_once(waiter.as_mut()).await;
+        assert!(
+            matches!(landing, Poll::Ready(Landing::Error(_))),
+            "{landing:?}"
+        );
+    }
+    assert!(is_empty(&flights));
+}
+
+#[tokio::test]
+async fn a_takeover_that_is_not_needed_any_more_leaves_nothing_behind() {
+    let flights = Flights::default();
+    let mut leader = set_aside(&flights, Some(1)).await;
+    let mut waiters = vec![boxed(wait(&flights, Some(1)))];
+    assert!(leaders(&mut waiters).await.is_empty());
+    lock(&leader.flight.state).take_over();
+    assert_eq!(leader.claim(), Claim::Shared);
+    leader.land(Arc::new(7_u32));
+    drop(leader);
+    assert!(is_empty(&flights));
 }

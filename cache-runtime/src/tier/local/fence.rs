@@ -9,12 +9,13 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::clock::{self, Moment, Now};
+use crate::clock::{Clock, Moment, Now};
 use crate::key::Key;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fences {
+    clock: Clock,
     /// How many names are in the map. While it is zero, a miss does not take the lock.
     fenced: AtomicUsize,
     writers: Mutex<WriterMap>,
@@ -35,13 +36,21 @@ struct Writer {
 }
 
 impl Fences {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            fenced: AtomicUsize::new(0),
+            writers: Mutex::default(),
+        }
+    }
+
     /// Whether a fence stands around one of these names.
     pub(super) fn stand<'a>(&self, mut names: impl Iterator<Item = &'a Key>) -> bool {
         if self.fenced.load(Ordering::SeqCst) == 0 {
             return false;
         }
         self.change(|map| {
-            let now = Now::read();
+            let now = self.clock.now();
             names.any(|name| {
                 let Some(writers) = map.names.get_mut(name) else {
                     return false;
@@ -59,7 +68,7 @@ impl Fences {
     /// Puts a fence around each of these names, or joins the fence that stands there.
     pub(super) fn join(&self, names: &[Key], id: u64) {
         self.change(|map| {
-            map.sweep();
+            map.sweep(&self.clock);
             for name in names {
                 let writers = map.names.entry(name.clone()).or_default();
                 writers.push(Writer { id, deadline: None });
@@ -83,7 +92,7 @@ impl Fences {
 
     /// Gives the writer's fences a deadline. Its call is over, and its commit may still land.
     pub(super) fn abandon(&self, names: &[Key], id: u64, left: Duration) {
-        let deadline = Some(clock::expiry(left));
+        let deadline = Some(self.clock.expiry(left));
         self.change(|map| {
             for name in names {
                 let writers = map.names.get_mut(name).into_iter().flatten();
@@ -111,11 +120,11 @@ impl Writer {
 
 impl WriterMap {
     /// Removes writers whose deadlines have passed, each time the map has doubled.
-    fn sweep(&mut self) {
+    fn sweep(&mut self, clock: &Clock) {
         if self.names.len() < self.sweep_at {
             return;
         }
-        let now = Now::read();
+        let now = clock.now();
         self.names.retain(|_, writers| {
             writers.retain(|writer| writer.is_fencing(now));
             !writers.is_empty()
@@ -130,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_fence_stands_until_its_last_writer_leaves() {
-        let fences = Fences::default();
+        let fences = Fences::new(Clock::SYSTEM);
         let names = [Key::from("user:1")];
         fences.join(&names, 1);
         fences.join(&names, 2);
@@ -143,7 +152,7 @@ mod tests {
 
     #[test]
     fn abandoned_fences_end_at_their_deadline_and_are_swept_out() {
-        let fences = Fences::default();
+        let fences = Fences::new(Clock::SYSTEM);
         for i in 0..5_000 {
             let names = [Key::from(format!("user:{i}"))];
             fences.join(&names, i);

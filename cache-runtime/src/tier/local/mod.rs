@@ -8,6 +8,7 @@
 
 mod basis;
 mod fence;
+mod sweeper;
 mod table;
 
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use self::table::{Hashed, Table};
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
 };
-use crate::clock::{self, Now};
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::flight::{Claim, Flights, Leader, Seat};
 use crate::key::{Key, Name, Parts};
@@ -28,6 +29,8 @@ use crate::value::SharedValue;
 
 #[derive(Debug)]
 pub(crate) struct Local {
+    /// By which entries expire, and fences whose writers have left them.
+    clock: Clock,
     entries: Table,
     tags: Tags,
     fences: Fences,
@@ -57,11 +60,12 @@ impl PartialEq for LocalEvidence {
 }
 
 impl Local {
-    pub(crate) fn new(max_entries: usize) -> Self {
+    pub(crate) fn new(max_entries: usize, clock: Clock) -> Self {
         Self {
             entries: Table::new(max_entries),
             tags: Tags::default(),
-            fences: Fences::default(),
+            fences: Fences::new(clock.clone()),
+            clock,
             flights: Flights::default(),
         }
     }
@@ -74,12 +78,12 @@ impl Local {
     )]
     #[inline(always)]
     pub(crate) fn find(&self, name: &Name<impl Parts>) -> Option<Entry> {
-        self.entries.find(name, Now::read())
+        self.entries.find(name, self.clock.now())
     }
 
     /// The entry of `key`, if it is alive: it has not expired, and its tags are not invalidated.
     fn peek(&self, key: &Key) -> Option<Entry> {
-        self.entries.get(self.entries.hashed(key), Now::read())
+        self.entries.get(self.entries.hashed(key), self.clock.now())
     }
 
     /// Looks for an entry. Without one, boards the flight of the key or starts one. Both happen
@@ -95,7 +99,7 @@ impl Local {
         // Declared before the lock, and so dropped after it: the value's `Drop` is the user's code.
         let found;
         let mut shard = self.flights.lock(key);
-        found = self.entries.get(hashed, Now::read());
+        found = self.entries.get(hashed, self.clock.now());
         if let Some(entry) = &found
             && entry.basis.schema() == schema
             && entry.basis.tags().eq(tags)
@@ -168,7 +172,7 @@ impl Local {
         let is_fenced = self.fences.stand(tags.iter().chain([key]));
         let (removed, replaced);
         if is_fenced {
-            removed = self.entries.remove(key, Now::read());
+            removed = self.entries.remove(key, self.clock.now());
             drop(shard);
             drop(removed);
         } else {
@@ -184,7 +188,7 @@ impl Local {
     fn remove(&self, key: &Key) -> bool {
         let mut shard = self.flights.lock(key);
         shard.forget(key);
-        let removed = self.entries.remove(key, Now::read());
+        let removed = self.entries.remove(key, self.clock.now());
         drop(shard);
         removed.is_some_and(|(_, is_alive)| is_alive)
     }
@@ -202,7 +206,7 @@ impl Local {
 
     /// Puts an entry into the table, and returns the entries that had to make room.
     fn insert(&self, key: Hashed<'_>, entry: Entry, ttl: Duration) -> Vec<Entry> {
-        let (expiry, now) = (clock::expiry(ttl), Now::read());
+        let (expiry, now) = (self.clock.expiry(ttl), self.clock.now());
         self.entries.insert(key, entry, expiry, now)
     }
 }
@@ -248,8 +252,8 @@ impl Store for Local {
     }
 
     async fn remaining(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        let expiry = self.entries.expiry(key, Now::read());
-        Ok(expiry.map(clock::until))
+        let expiry = self.entries.expiry(key, self.clock.now());
+        Ok(expiry.map(|expiry| self.clock.until(expiry)))
     }
 
     async fn set(
@@ -327,6 +331,10 @@ mod tests {
         hedge: LONG,
     };
 
+    fn local() -> Local {
+        Local::new(10, Clock::SYSTEM)
+    }
+
     fn query(key: &Key, tags: &[Key]) -> Query {
         Query {
             key: key.clone(),
@@ -359,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_load_that_an_invalidation_overtook_is_not_stored() {
-        let local = Local::new(10);
+        let local = local();
         let key = Key::from("user:1");
         let leader = lead(&local, &key, &[]);
         local.invalidate_names(std::slice::from_ref(&key));
@@ -370,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_load_whose_tag_was_invalidated_is_neither_served_nor_boarded() {
-        let local = Local::new(10);
+        let local = local();
         let (key, tags) = (Key::from("user:1"), [Key::from("users")]);
         let first = lead(&local, &key, &tags);
         local.invalidate_names(&tags);
@@ -385,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_load_behind_a_fence_is_not_stored() {
-        let local = Local::new(10);
+        let local = local();
         let key = Key::from("user:1");
         assert!(local.invalidate_now(&[]));
         local.fences.join(std::slice::from_ref(&key), 1);
@@ -402,7 +410,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_leader_hands_over_to_a_waiter() {
-        let local = Local::new(10);
+        let local = local();
         let key = Key::from("user:1");
         let leader = lead(&local, &key, &[]);
         let Seat::Wait(waiter) = look(&local, &key, &[]) else {
@@ -419,7 +427,7 @@ mod tests {
 
     #[test]
     fn after_a_dropped_leader_without_waiters_the_next_caller_leads() {
-        let local = Local::new(10);
+        let local = local();
         let key = Key::from("user:1");
         drop(lead(&local, &key, &[]));
         drop(lead(&local, &key, &[]));

@@ -8,12 +8,13 @@
 //! released. Entries that leave the table are returned to the caller, which drops them.
 
 use std::mem;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, Weak};
 
 use hashbrown::HashTable;
 
 use super::Entry;
+use super::sweeper::{self, NEVER, Place, Swept};
 use crate::clock::{Moment, Now};
 use crate::key::{Key, Name, NameHashes, Parts};
 use crate::sync::{AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -30,11 +31,23 @@ const MAX_USES: u64 = 3;
 const CANDIDATES: usize = 64;
 /// How many entries each insertion looks at, to remove dead ones.
 const SWEPT: usize = 4;
+/// How many slots the sweeper looks at while it holds a lock.
+const SWEPT_AT_A_TIME: usize = 128;
 
 #[derive(Debug)]
 pub(super) struct Table {
-    shards: Box<[Padded]>,
+    /// The sweeper holds them weakly.
+    shards: Arc<[Padded]>,
     hashes: NameHashes,
+    /// Held for its `Drop`.
+    _place: Place,
+}
+
+/// The table, for the sweeper.
+struct Shards {
+    shards: Weak<[Padded]>,
+    /// The shard at which the next sweep begins, in case one does not get to all of them.
+    first: AtomicUsize,
 }
 
 /// A shard alone in its cache lines, so that readers of one shard do not slow readers of the
@@ -54,6 +67,8 @@ struct Shard {
     hand: usize,
     /// The slot at which the last search for dead entries ended.
     broom: usize,
+    /// No entry expires before this, except by a clock that a test moves.
+    next_expiry: Moment,
 }
 
 /// An entry with its key, alone in its cache line, so that a hit reads one line.
@@ -89,9 +104,14 @@ impl Table {
     pub(super) fn new(max_entries: usize) -> Self {
         let shards = (max_entries / MIN_ENTRIES).clamp(1, MAX_SHARDS);
         let shards = 1 << shards.ilog2();
-        let shard = || Shard::new(max_entries / shards);
+        let shard = || Padded(RwLock::new(Shard::new(max_entries / shards)));
+        let shards: Arc<[Padded]> = (0..shards).map(|_| shard()).collect();
         Self {
-            shards: (0..shards).map(|_| Padded(RwLock::new(shard()))).collect(),
+            _place: sweeper::add(Arc::new(Shards {
+                shards: Arc::downgrade(&shards),
+                first: AtomicUsize::new(0),
+            })),
+            shards,
             hashes: NameHashes::default(),
         }
     }
@@ -154,6 +174,8 @@ impl Table {
         let mut shard = write(self.shard(hash));
         shard.sweep(now, &mut gone);
         shard.insert(slot, now, &mut gone);
+        drop(shard);
+        sweeper::note_expiry(expiry, now);
         gone
     }
 
@@ -170,11 +192,8 @@ impl Table {
     /// Removes all entries, shard by shard.
     pub(super) fn drain(&self) -> Vec<Entry> {
         let mut gone = Vec::new();
-        for shard in &self.shards {
-            let mut shard = write(shard);
-            let empty = Shard::new(shard.max_entries);
-            let slots = mem::replace(&mut *shard, empty).slots;
-            drop(shard);
+        for shard in &*self.shards {
+            let slots = shard.take_all();
             gone.extend(slots.into_iter().flatten().map(|slot| slot.entry));
         }
         gone
@@ -207,11 +226,89 @@ impl Table {
     }
 }
 
+/// At once, though the sweeper may look at the table at this moment.
+impl Drop for Table {
+    fn drop(&mut self) {
+        for shard in &*self.shards {
+            drop(shard.take_all());
+        }
+    }
+}
+
+impl Swept for Shards {
+    fn next_expiry(&self) -> Moment {
+        let Some(shards) = self.shards.upgrade() else {
+            return NEVER;
+        };
+        let next = shards.iter().map(|shard| read(shard).next_expiry);
+        next.min().unwrap_or(NEVER)
+    }
+
+    fn sweep(&self, now: Now, slots: usize, discard: fn(Vec<Entry>)) -> usize {
+        let Some(shards) = self.shards.upgrade() else {
+            return 0;
+        };
+        let mut seen = 0;
+        let first = self.first.load(Relaxed);
+        for at in (first..shards.len()).chain(0..first) {
+            let next_expiry = read(&shards[at]).next_expiry;
+            if !now.is_before(next_expiry) {
+                if seen >= slots {
+                    self.first.store(at, Relaxed);
+                    break;
+                }
+                seen += shards[at].sweep(now, discard);
+            }
+        }
+        seen
+    }
+}
+
+impl Padded {
+    /// Takes out all slots.
+    fn take_all(&self) -> Vec<Option<Slot>> {
+        let mut shard = write(self);
+        let empty = Shard::new(shard.max_entries);
+        mem::replace(&mut *shard, empty).slots
+    }
+
+    /// Removes all dead entries, and finds out when the next one expires. Returns how many slots
+    /// there were.
+    fn sweep(&self, now: Now, discard: fn(Vec<Entry>)) -> usize {
+        // What is inserted from here on lowers it, whether or not the sweep gets to see it.
+        write(self).next_expiry = NEVER;
+        let (mut at, mut next) = (0, NEVER);
+        loop {
+            let mut gone = Vec::new();
+            let mut shard = write(self);
+            let end = shard.slots.len().min(at + SWEPT_AT_A_TIME);
+            while at < end {
+                match &shard.slots[at] {
+                    Some(slot) if slot.is_alive(now) => next = next.min(slot.expiry()),
+                    _ => shard.remove_at(at, &mut gone),
+                }
+                at += 1;
+            }
+            let is_last = at >= shard.slots.len();
+            if is_last {
+                shard.next_expiry = shard.next_expiry.min(next);
+                shard.shrink();
+            }
+            drop(shard);
+            discard(gone);
+            if is_last {
+                return at;
+            }
+        }
+    }
+}
+
 impl Shard {
     fn new(max_entries: usize) -> Self {
         Self {
             // A slot's number has 32 bits.
             max_entries: max_entries.min(u32::MAX as usize),
+            next_expiry: NEVER,
             ..Self::default()
         }
     }
@@ -241,6 +338,9 @@ impl Shard {
 
     fn insert(&mut self, slot: Slot, now: Now, gone: &mut Vec<Entry>) {
         let hash = slot.hash;
+        if now.real().is_some() {
+            self.next_expiry = self.next_expiry.min(slot.expiry());
+        }
         if let Some(at) = self.find(hash, slot.key.bytes()) {
             let replaced = self.slots[at as usize].replace(slot);
             gone.extend(replaced.map(|slot| slot.entry));
@@ -258,6 +358,10 @@ impl Shard {
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         self.slots[at as usize] = Some(slot);
+        self.add_to_index(hash, at);
+    }
+
+    fn add_to_index(&mut self, hash: u64, at: u32) {
         let Self { index, slots, .. } = self;
         index.insert_unique(hash, at, |&at| {
             let slot = slots[at as usize].as_ref();
@@ -311,6 +415,23 @@ impl Shard {
                 && !slot.is_alive(now)
             {
                 self.remove_at(self.broom, gone);
+            }
+        }
+    }
+
+    /// Gives memory back if most slots are empty.
+    fn shrink(&mut self) {
+        if self.index.len() >= self.slots.len() / 4 {
+            return;
+        }
+        self.slots.retain(Option::is_some);
+        self.slots.shrink_to_fit();
+        self.index = HashTable::with_capacity(self.slots.len());
+        self.free = Vec::new();
+        (self.hand, self.broom) = (0, 0);
+        for at in 0..self.slots.len() {
+            if let (Some(slot), Ok(number)) = (&self.slots[at], u32::try_from(at)) {
+                self.add_to_index(slot.hash, number);
             }
         }
     }
@@ -399,10 +520,11 @@ fn write(shard: &Padded) -> RwLockWriteGuard<'_, Shard> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::tier::local::Basis;
-    use std::sync::Arc;
+    use std::sync::LazyLock;
 
-    const NEVER: Moment = 1 << 40;
+    const NEVER_SOON: Moment = 1 << 40;
 
     fn entry() -> Entry {
         Entry {
@@ -421,8 +543,9 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_fits_a_cache_line() {
+    fn a_slot_fits_a_cache_line_and_a_shard_two() {
         assert_eq!(size_of::<Option<Slot>>(), 64);
+        assert_eq!(size_of::<Padded>(), 128);
     }
 
     #[test]
@@ -444,10 +567,15 @@ mod tests {
         for len in 0..150 {
             let (key, found) = find(&"x".repeat(len));
             assert!(!found, "{key}");
-            insert(&table, &format!("{key}\0"), NEVER, 0);
-            insert(&table, key.as_str().strip_suffix('7').unwrap(), NEVER, 0);
+            insert(&table, &format!("{key}\0"), NEVER_SOON, 0);
+            insert(
+                &table,
+                key.as_str().strip_suffix('7').unwrap(),
+                NEVER_SOON,
+                0,
+            );
             assert!(!find(&"x".repeat(len)).1, "{key}");
-            insert(&table, key.as_str(), NEVER, 0);
+            insert(&table, key.as_str(), NEVER_SOON, 0);
             assert!(find(&"x".repeat(len)).1, "{key}");
             drop(table.remove(&key, Now::at(0)));
             assert!(!find(&"x".repeat(len)).1, "{key}");
@@ -459,7 +587,7 @@ mod tests {
         for max_entries in [0, 1, 10, 1000] {
             let table = Table::new(max_entries);
             for i in 0..3000 {
-                insert(&table, &i.to_string(), NEVER, 0);
+                insert(&table, &i.to_string(), NEVER_SOON, 0);
                 assert!(table.len() <= max_entries);
             }
             assert!(table.len() >= max_entries * 9 / 10);
@@ -471,10 +599,10 @@ mod tests {
         let table = Table::new(1000);
         let hot: Vec<String> = (0..60).map(|i| format!("hot:{i}")).collect();
         for key in &hot {
-            insert(&table, key, NEVER, 0);
+            insert(&table, key, NEVER_SOON, 0);
         }
         for i in 0..10_000 {
-            insert(&table, &format!("scan:{i}"), NEVER, 0);
+            insert(&table, &format!("scan:{i}"), NEVER_SOON, 0);
             // Each hot key is used once while an eighth of the table is replaced.
             if i % 2 == 0 {
                 get(&table, Key::from(&*hot[i / 2 % hot.len()]));
@@ -493,16 +621,75 @@ mod tests {
             insert(&table, &format!("old:{i}"), 10, 0);
         }
         for i in 0..4_000 {
-            insert(&table, &format!("new:{i}"), NEVER, 10);
+            insert(&table, &format!("new:{i}"), NEVER_SOON, 10);
         }
         assert_eq!(table.len(), 4_000);
+    }
+
+    /// A shard that no sweeper knows.
+    fn shard() -> Padded {
+        Padded(RwLock::new(Shard::new(1000)))
+    }
+
+    fn insert_into(shard: &Padded, n: u64, expiry: Moment, now: Now) {
+        let slot = Slot::new(n, n.to_string().as_bytes(), entry(), expiry);
+        write(shard).insert(slot, now, &mut Vec::new());
+    }
+
+    fn has(shard: &Padded, n: u64) -> bool {
+        read(shard).find(n, n.to_string().as_bytes()).is_some()
+    }
+
+    #[test]
+    fn a_sweep_removes_what_has_expired_and_gives_memory_back() {
+        let (shard, now) = (shard(), Clock::SYSTEM.now());
+        for n in 0..900_u64 {
+            let expiry = if n.is_multiple_of(10) { NEVER_SOON } else { n };
+            insert_into(&shard, n, expiry + 1, now);
+        }
+        assert_eq!(read(&shard).next_expiry, 2);
+        assert_eq!(shard.sweep(now, drop), 900);
+        for n in 0..900 {
+            assert_eq!(has(&shard, n), n.is_multiple_of(10), "{n}");
+        }
+        assert_eq!(read(&shard).next_expiry, NEVER_SOON + 1);
+        assert_eq!(read(&shard).slots.capacity(), 90);
+        for n in 0..1_000 {
+            insert_into(&shard, n, NEVER_SOON, now);
+        }
+        assert!((0..1_000).all(|n| has(&shard, n)));
+        assert_eq!(read(&shard).next_expiry, NEVER_SOON);
+    }
+
+    #[test]
+    fn an_entry_that_is_inserted_during_a_sweep_is_swept_in_time() {
+        static SHARD: LazyLock<Padded> = LazyLock::new(shard);
+        let now = Clock::SYSTEM.now();
+        for n in 1..900 {
+            insert_into(&SHARD, n, n, now);
+        }
+        // It comes into a slot that the sweep has passed.
+        SHARD.sweep(now, |gone| {
+            if !gone.is_empty() {
+                insert_into(&SHARD, 1, NEVER_SOON, Clock::SYSTEM.now());
+            }
+        });
+        assert!(has(&SHARD, 1));
+        assert_eq!(read(&SHARD).next_expiry, NEVER_SOON);
+    }
+
+    #[test]
+    fn entries_of_a_clock_that_a_test_moves_are_left_to_insertions() {
+        let shard = shard();
+        insert_into(&shard, 1, 10, Now::at(5));
+        assert_eq!(read(&shard).next_expiry, NEVER);
     }
 
     #[test]
     fn a_removed_entry_is_gone_and_its_slot_is_used_again() {
         let table = Table::new(1000);
         for i in 0..500 {
-            insert(&table, &i.to_string(), NEVER, 0);
+            insert(&table, &i.to_string(), NEVER_SOON, 0);
         }
         for i in 0..500 {
             let removed = table.remove(&Key::from(i.to_string()), Now::at(0));
@@ -511,7 +698,7 @@ mod tests {
         }
         assert_eq!(table.len(), 0);
         for i in 0..500 {
-            insert(&table, &i.to_string(), NEVER, 0);
+            insert(&table, &i.to_string(), NEVER_SOON, 0);
         }
         let slots: usize = table
             .shards
