@@ -138,8 +138,10 @@ pub mod __private {
     pub use crate::call::invalidate::InvalidateCall;
     pub use crate::call::load::Keep;
     pub use crate::call::return_type::{
-        ReturnType, ReturnsNone, cacheable_shape, return_failure, return_shape, returns_none,
+        ReturnType, ReturnsNone, cacheable_shape, error_sharing_shape, return_failure,
+        return_shape, returns_none,
     };
+    pub use crate::call::shape::SharedError;
     pub use crate::call::site::CallSite;
     use crate::core::Core;
     pub use crate::key::{Name, Parts, RenderedPart, TypeName, checked_part, part, tag};

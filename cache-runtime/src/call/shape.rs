@@ -13,9 +13,12 @@ pub enum View<'a, V> {
     Value(&'a V),
     /// A `None`.
     None,
-    /// An error: neither cached nor shared.
+    /// An error. It is not cached.
     Error,
 }
+
+/// An error that a load ended with, for the callers that waited for it. Its reader names the type.
+pub type SharedError = Arc<dyn Any + Send + Sync>;
 
 /// How a return type holds the value that is cached.
 pub trait Shape: Sized {
@@ -40,6 +43,15 @@ pub trait Shape: Sized {
     fn from_value(value: Self::Value) -> Self::Return;
     /// The return value that holds a `None`, or `None` if the return type cannot hold one.
     fn from_none() -> Option<Self::Return>;
+
+    /// A copy of a returned error for other callers, if errors of this type can be shared.
+    fn share_error(_returned: &Self::Return) -> Option<SharedError> {
+        None
+    }
+    /// The return value that holds a copy of this error, if it is of this type.
+    fn from_error(_error: &SharedError) -> Option<Self::Return> {
+        None
+    }
 
     /// A copy of the value for the cache and for other callers.
     fn share(value: &Self::Value) -> SharedValue
@@ -189,6 +201,73 @@ where
             Outcome::Value(value) => Some(S::from_value(value)),
             Outcome::None => S::from_none(),
         }
+    }
+}
+
+/// A shape whose errors are shared with the callers that waited for the load.
+#[derive(Debug)]
+pub struct SharesErrors<S>(pub(super) PhantomData<fn() -> S>);
+
+impl<S, T, E> Shape for SharesErrors<S>
+where
+    S: Shape<Return = Result<T, E>>,
+    E: Clone + Send + Sync + 'static,
+{
+    const NEW: Self = Self(PhantomData);
+    type Return = Result<T, E>;
+    type Value = S::Value;
+    type Checked = S::Checked;
+
+    fn view(returned: &Result<T, E>) -> View<'_, S::Value> {
+        S::view(returned)
+    }
+
+    fn into_outcome(returned: Result<T, E>) -> Result<Outcome<S::Value>, Result<T, E>> {
+        S::into_outcome(returned)
+    }
+
+    #[inline]
+    fn from_value(value: S::Value) -> Result<T, E> {
+        S::from_value(value)
+    }
+
+    #[inline]
+    fn from_none() -> Option<Result<T, E>> {
+        S::from_none()
+    }
+
+    fn share_error(returned: &Result<T, E>) -> Option<SharedError> {
+        let error = returned.as_ref().err()?;
+        Some(Arc::new(error.clone()))
+    }
+
+    fn from_error(error: &SharedError) -> Option<Result<T, E>> {
+        error.downcast_ref::<E>().cloned().map(Err)
+    }
+
+    fn share(value: &S::Value) -> SharedValue
+    where
+        S::Value: CacheValue,
+    {
+        S::share(value)
+    }
+
+    #[expect(clippy::inline_always, reason = "the inner shape decides")]
+    #[inline(always)]
+    fn check(shared: SharedValue) -> Option<S::Checked>
+    where
+        S::Value: 'static,
+    {
+        S::check(shared)
+    }
+
+    #[expect(clippy::inline_always, reason = "the inner shape decides")]
+    #[inline(always)]
+    fn from_checked(checked: S::Checked) -> Option<Result<T, E>>
+    where
+        S::Value: CacheValue,
+    {
+        S::from_checked(checked)
     }
 }
 

@@ -12,6 +12,9 @@ pub struct CallSite {
     pub(crate) function: Function,
     pub(crate) ttl: Option<Duration>,
     pub(crate) none_ttl: Option<Duration>,
+    /// How long a load may take before another caller begins a second one; without it, as the
+    /// cache says.
+    pub(crate) hedge: Option<Duration>,
     /// Entries of another schema version are not served.
     pub(crate) schema: u32,
     /// The function's [`Place`]; 0 until the first call.
@@ -25,6 +28,7 @@ impl CallSite {
             function,
             ttl: None,
             none_ttl: None,
+            hedge: None,
             schema: 0,
             place: AtomicU32::new(0),
         }
@@ -41,6 +45,13 @@ impl CallSite {
     #[must_use]
     pub const fn none_ttl(mut self, none_ttl: Duration) -> Self {
         self.none_ttl = Some(none_ttl);
+        self
+    }
+
+    /// Sets how long a load may take before another caller begins a second one.
+    #[must_use]
+    pub const fn hedge(mut self, hedge: Duration) -> Self {
+        self.hedge = Some(hedge);
         self
     }
 
