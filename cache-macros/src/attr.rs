@@ -26,7 +26,7 @@ pub(crate) struct CachedArgs {
     pub(crate) key: Option<LitStr>,
     pub(crate) ttl: Option<Ttl>,
     pub(crate) none_ttl: Option<NoneTtl>,
-    /// How long a load may take before another caller begins a second one.
+    /// For how long callers wait for a load that is not woken.
     pub(crate) hedge: Option<Duration>,
     pub(crate) tags: Vec<TagArgument>,
     pub(crate) skip: Vec<Ident>,
@@ -149,8 +149,8 @@ const CACHED: &[Usage] = &[
     ),
     (
         "hedge",
-        "write longer than a load usually takes: seconds, `hedge = 2`, or a string with units of \
-         `d`, `h`, `m`, `s`, `ms`: `hedge = \"500ms\"`",
+        "write longer than a load waits for an answer: seconds, `hedge = 2`, or a string with units \
+         of `d`, `h`, `m`, `s`, `ms`: `hedge = \"500ms\"`",
     ),
     (
         "invalidate_on",
@@ -576,7 +576,7 @@ impl OptionName {
             Some(Duration::ZERO) if self.name == "hedge" => Err(self.wrong(
                 span,
                 "must be longer than zero",
-                "write longer than a load usually takes, or leave it out for the cache's default",
+                "write longer than a load waits for an answer, or leave it out for the cache's default",
             )),
             Some(Duration::ZERO) => Err(self.wrong(
                 span,

@@ -53,6 +53,18 @@ impl Now {
     }
 }
 
+/// The present in real time, up to [`LAG`] late.
+pub(crate) fn real() -> Moment {
+    system::coarse()
+}
+
+pub(crate) fn wake_at(at: std::time::Instant, waker: std::task::Waker) {
+    std::thread::spawn(move || {
+        std::thread::sleep(at.saturating_duration_since(std::time::Instant::now()));
+        waker.wake();
+    });
+}
+
 /// The moment from which an entry that is stored now is not served any more.
 pub(crate) fn expiry(ttl: Duration) -> Moment {
     system::precise() + millis(ttl.min(FOREVER))

@@ -29,6 +29,9 @@ pub(crate) struct Settings {
     pub(crate) op_timeout: Duration,
     pub(crate) lease_wait: Duration,
     pub(crate) load_limit: Duration,
+    /// For how long callers wait for a load that is not woken; without it, that depends on how long
+    /// the loads of a function usually take.
+    pub(crate) hedge: Option<Duration>,
 }
 
 impl Settings {

@@ -133,7 +133,7 @@ pub mod __private {
     use std::sync::Arc;
 
     pub use crate::__register as register;
-    pub use crate::call::cached::{CachedCall, ask};
+    pub use crate::call::cached::{Answer, CachedCall, ask};
     pub use crate::call::future::{Returned, future_of, returned_future};
     pub use crate::call::invalidate::InvalidateCall;
     pub use crate::call::load::Keep;
@@ -141,7 +141,6 @@ pub mod __private {
         ReturnType, ReturnsNone, cacheable_shape, error_sharing_shape, return_failure,
         return_shape, returns_none,
     };
-    pub use crate::call::shape::SharedError;
     pub use crate::call::site::CallSite;
     use crate::core::Core;
     pub use crate::key::{Name, Parts, RenderedPart, TypeName, checked_part, part, tag};

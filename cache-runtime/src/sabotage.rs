@@ -60,11 +60,25 @@ pub enum Rule {
     Publish,
     /// While the server is away, calls do not touch the network.
     Breaker,
+    /// A load whose future was woken and is not polled is taken over by a waiter.
+    SetAside,
+    /// A load that is not woken for long is repeated by a waiter.
+    Hedge,
+    /// A call does not wait for a load that waits for this call.
+    Circle,
+    /// A call within `after_commit` does not wait for another caller's load.
+    WaitInScope,
+    /// After a load that fails, waiters load in waves that grow.
+    Waves,
+    /// A lease that no load of this cache holds any more, or of another server, is replaced at once.
+    DeadLease,
+    /// A batched read's turn ends at its answer, even if its caller is not polled.
+    TurnEnds,
 }
 
 impl Rule {
     /// Every rule, in the order of their bits.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 28] = [
         Self::CompareAndFill,
         Self::VersionsBeforeLoad,
         Self::AbsentVersion,
@@ -86,6 +100,13 @@ impl Rule {
         Self::Distrust,
         Self::Publish,
         Self::Breaker,
+        Self::SetAside,
+        Self::Hedge,
+        Self::Circle,
+        Self::WaitInScope,
+        Self::Waves,
+        Self::DeadLease,
+        Self::TurnEnds,
     ];
 }
 
@@ -152,6 +173,12 @@ pub(crate) fn wait_limit(limit: Duration) -> Duration {
     } else {
         clock::FOREVER
     }
+}
+
+/// After how many failed waves each waiter loads for itself. Wrong alternative: after the first
+/// load.
+pub(crate) fn waves(waves: u32) -> u32 {
+    if keeps(Rule::Waves) { waves } else { 1 }
 }
 
 #[cfg(feature = "sabotage")]

@@ -52,6 +52,9 @@ pub enum Outcome<V> {
 /// that. The second form saves one allocation an entry, and two writes to shared memory a hit.
 pub(crate) type SharedValue = Arc<dyn Erased>;
 
+/// An error that a load yielded, for the callers that waited, with its type erased.
+pub(crate) type SharedError = Arc<dyn Any + Send + Sync>;
+
 /// The type-erased content of a [`SharedValue`].
 pub trait Erased: Any + Send + Sync {
     /// Wraps a value of the second form in the `Outcome<Arc<Self>>` that it stands for.

@@ -310,14 +310,16 @@ async fn a_waiter_outside_of_the_scope_does_not_share_a_load_within(
     .await;
     let other = other.unwrap().await.unwrap();
     assert_eq!(other, 1, "the committed value");
+    // The waiter stores what it loads, unless the end of the scope invalidates the row before.
+    let mut events = events.take_sorted();
+    events.retain(|event| event != "fill row ttl=60s" && event != "not filled row: overtaken");
     let expected = [
         "invalidate row",
         "load row",
         "miss row",
         "not filled row: uncommitted",
-        "not filled row: unstorable",
     ];
-    assert_eq!(events.take_sorted(), expected);
+    assert_eq!(events, expected);
 }
 
 async fn methods_of_the_cache_work_the_same_way(cache: Cache) {

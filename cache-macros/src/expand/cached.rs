@@ -99,7 +99,9 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     let answer = matches!(output, Output::Value(_)).then(|| {
         quote_spanned! {blame=>
             let #call = match #private::CachedCall::answer(#call) {
-                ::core::result::Result::Ok(hit) => return hit,
+                ::core::result::Result::Ok(answer) => {
+                    return #private::Answer::into_return(answer);
+                }
                 ::core::result::Result::Err(#call) => #call,
             };
         }

@@ -116,7 +116,9 @@ fn a_cached_function_is_one_call() {
                     ),
                 );
                 let call = match ::cache_runtime::__private::CachedCall::answer(call) {
-                    ::core::result::Result::Ok(hit) => return hit,
+                    ::core::result::Result::Ok(answer) => {
+                        return ::cache_runtime::__private::Answer::into_return(answer);
+                    }
                     ::core::result::Result::Err(call) => call,
                 };
                 ::cache_runtime::__private::CachedCall::resolve(call, async move {
@@ -300,7 +302,9 @@ fn closures_over_the_value_decide_what_is_kept() {
                     ::cache_runtime::__private::CachedCall::bypass(#shape)
                 };
                 let call = match ::cache_runtime::__private::CachedCall::answer(call) {
-                    ::core::result::Result::Ok(hit) => return hit,
+                    ::core::result::Result::Ok(answer) => {
+                        return ::cache_runtime::__private::Answer::into_return(answer);
+                    }
                     ::core::result::Result::Err(call) => call,
                 };
                 ::cache_runtime::__private::CachedCall::resolve_keeping(

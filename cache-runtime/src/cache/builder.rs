@@ -47,6 +47,7 @@ pub struct CacheBuilder {
     lease: Duration,
     lease_wait: Duration,
     load_limit: Duration,
+    hedge: Option<Duration>,
     max_entries: usize,
     settle: Duration,
     journal_capacity: usize,
@@ -66,6 +67,7 @@ impl Default for CacheBuilder {
             lease: Duration::from_secs(3),
             lease_wait: Duration::from_secs(1),
             load_limit: Duration::from_secs(30),
+            hedge: None,
             max_entries: 100_000,
             settle: Duration::from_secs(5),
             journal_capacity: 10_000,
@@ -265,8 +267,10 @@ impl CacheBuilder {
     }
 
     /// Sets how long a caller waits for a load in this process before it loads for itself, and
-    /// how long a load renews its lease. So it bounds the time that a load that hangs costs other
-    /// callers. Above zero. Default: 30 s.
+    /// how long a load renews its lease. Above zero. Default: 30 s.
+    ///
+    /// It bounds the wait for a load that goes on and on. A load that does not move costs other callers
+    /// less: see [`hedge`](Self::hedge).
     ///
     /// ```
     /// use std::time::Duration;
@@ -276,6 +280,27 @@ impl CacheBuilder {
     /// ```
     pub fn load_limit(mut self, limit: Duration) -> Self {
         self.load_limit = limit;
+        self
+    }
+
+    /// Sets for how long callers wait for a load that hangs: one that was not woken for so long. Then
+    /// one of them begins a second load, under the same lease. The load that ends first serves all
+    /// callers, also the one that led the other load, and is stored. If the second load hangs too, a
+    /// third begins after as long again.
+    ///
+    /// A load that is woken from time to time, as by the rows that it reads, is left alone however long
+    /// it takes. [`Duration::MAX`] turns this off. Above zero. Default: 2 s, or four times as long as
+    /// the loads of the function usually take, if that is longer. `#[cached(hedge = "5s")]` sets it for
+    /// one function.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = cache_runtime::Cache::builder().hedge(Duration::from_millis(500));
+    /// # let _ = builder;
+    /// ```
+    pub fn hedge(mut self, hedge: Duration) -> Self {
+        self.hedge = Some(hedge);
         self
     }
 
@@ -398,6 +423,7 @@ impl CacheBuilder {
                 op_timeout: self.op_timeout,
                 lease_wait: self.lease_wait,
                 load_limit: self.load_limit,
+                hedge: self.hedge,
             },
             observer,
             unsettled,
@@ -412,6 +438,7 @@ impl CacheBuilder {
             ("connect_timeout", self.connect_timeout),
             ("lease", self.lease),
             ("load_limit", self.load_limit),
+            ("hedge", self.hedge.unwrap_or(FOREVER)),
         ];
         if let Some((name, _)) = durations.iter().find(|(_, duration)| duration.is_zero()) {
             return Err(Error::config(format!(

@@ -23,22 +23,29 @@ use std::time::{Duration, Instant};
 
 use super::scope;
 use super::shape::{Shape, View, to_return};
+use super::site::CallSite;
 use crate::clock;
 use crate::codec::{Codec, Reason};
 use crate::core::Core;
 use crate::error::Error;
-use crate::flight::{Landing, Leader, Seat, Waiter};
+use crate::flight::{Claim, Landing, Leader, LoadEnd, Patience, Seat, Waiter};
 use crate::key::Key;
 use crate::observe::{Event, NotFilledReason};
+use crate::sabotage::{self, Rule};
 use crate::tier::{
     Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Renewal, Storable,
     Store as _, loads_elsewhere,
 };
-use crate::value::{CacheValue, Outcome, SharedValue, outcome};
+use crate::value::{CacheValue, Outcome, SharedError, SharedValue, outcome};
 
 /// The pause between two looks at another process's lease: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);
+
+/// Where nothing else is set, callers wait for a load that is not woken for as long as this, or for
+/// so many times as long as the loads of its function usually take, if that is longer.
+const LEAST_HEDGE: Duration = Duration::from_secs(2);
+const USUAL_LOADS: u32 = 4;
 
 /// A call, with all that it needs once the body has taken the arguments.
 #[derive(Debug)]
@@ -61,13 +68,15 @@ pub enum Keep {
 }
 
 /// What a caller does next.
-enum Step<'a> {
+enum Step {
     /// Serve this entry. If this caller watched for other callers, serve it to those too.
-    Serve(Box<Found>, Option<Leader<'a, Evidence>>),
+    Serve(Box<Found>, Option<Leader<Evidence>>),
     /// Serve what another caller's load yielded.
     Share(SharedValue),
+    /// Return the error with which another caller's load failed.
+    ShareError(SharedError),
     /// Load, and fill.
-    Lead(Leader<'a, Evidence>),
+    Lead(Leader<Evidence>),
     /// Load, and store nothing.
     Alone,
 }
@@ -102,9 +111,9 @@ impl Request {
     }
 
     /// Goes on after a look that did not answer the call.
-    async fn miss<'a, S, F>(
-        &'a self,
-        look: &mut Look<'a>,
+    async fn miss<S, F>(
+        &self,
+        look: &mut Look,
         keep: impl Fn(&S::Value) -> Keep,
         load: F,
     ) -> S::Return
@@ -118,6 +127,13 @@ impl Request {
                 Step::Lead(leader) => return self.lead::<S, F>(leader, keep, load).await,
                 Step::Share(value) => {
                     if let Some(returned) = self.share::<S>(&value) {
+                        return returned;
+                    }
+                    break;
+                }
+                Step::ShareError(error) => {
+                    if let Some(returned) = S::from_error(&error) {
+                        self.observe_shared();
                         return returned;
                     }
                     break;
@@ -146,19 +162,25 @@ impl Request {
 
     /// Boxed, like every await in this file that is rare: the future of each call has room for all
     /// that the call may await.
-    async fn look_again(&self, undecodable: Option<Mark>) -> Look<'_> {
+    async fn look_again(&self, undecodable: Option<Mark>) -> Look {
         Box::pin(self.core.tier.look(&self.query, undecodable)).await
     }
 
     /// Boards, waits and looks again until it is clear what to do.
-    async fn next_step<'a>(&'a self, look: &mut Look<'a>, undecodable: Option<Mark>) -> Step<'a> {
+    async fn next_step(&self, look: &mut Look, undecodable: Option<Mark>) -> Step {
         let mut waiting_since = None;
         loop {
             let boarded = match mem::replace(look, Look::Miss(Miss::Off)) {
                 Look::Hit(found) => return Step::Serve(Box::new(found), None),
                 Look::Lead(leader) => return Step::Lead(leader),
-                Look::Miss(miss) => self.core.tier.board(&self.query, miss).await,
+                Look::Miss(miss) => {
+                    let boarding = self.core.tier.board(&self.query, miss, waiting_since);
+                    boarding.await
+                }
             };
+            if matches!(boarded, Boarded::Watch(_) | Boarded::Wait(_)) && must_not_wait() {
+                return Step::Alone;
+            }
             // Only a caller that waits needs the clock.
             let mut since = || *waiting_since.get_or_insert_with(Instant::now);
             let step = match boarded {
@@ -185,15 +207,16 @@ impl Request {
     }
 
     /// Waits for another caller's load. `None` if this caller is to look again.
-    async fn wait<'a>(&'a self, waiter: Waiter<'a, Evidence>) -> Option<Step<'a>> {
+    async fn wait(&self, waiter: Waiter<Evidence>) -> Option<Step> {
         self.observe(Event::Wait {
             key: &self.query.key,
         });
-        match waiter.wait(self.core.settings.load_limit).await {
+        match waiter.wait(self.patience()).await {
             Landing::Value(value) => Some(Step::Share(value)),
+            Landing::Error(error) => Some(Step::ShareError(error)),
             Landing::Lead(leader) if loads_elsewhere(&leader) => self.watch(leader).await,
             Landing::Lead(leader) => Some(Step::Lead(leader)),
-            Landing::Failed => Some(Step::Alone),
+            Landing::Alone => Some(Step::Alone),
             Landing::Dissolved => None,
         }
     }
@@ -204,18 +227,23 @@ impl Request {
     /// Each caller that boards this flight saw the lease in the store, and a lease never comes
     /// back once it is replaced. So an entry that the watcher sees in its place was
     /// read after each of them began.
-    async fn watch<'a>(&'a self, leader: Leader<'a, Evidence>) -> Option<Step<'a>> {
+    async fn watch(&self, mut leader: Leader<Evidence>) -> Option<Step> {
         self.observe(Event::Watch {
             key: &self.query.key,
         });
         let evidence = leader.evidence();
-        let is_as_before = |miss: &Miss<'_>| evidence.as_deref().is_some_and(|it| miss.shows(it));
+        let is_as_before = |miss: &Miss| evidence.as_deref().is_some_and(|it| miss.shows(it));
         let started = Instant::now();
         let mut pause = FIRST_PAUSE;
         while started.elapsed() < self.core.settings.lease_wait {
-            clock::pause(clock::around(pause)).await;
+            let length = clock::around(pause);
+            let paused_look = pin!(async {
+                clock::pause(length).await;
+                self.core.tier.look(&self.query, None).await
+            });
+            let look = leader.follow(paused_look).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-            match self.core.tier.look(&self.query, None).await {
+            match look {
                 Look::Hit(found) => return Some(Step::Serve(Box::new(found), Some(leader))),
                 Look::Miss(miss) if is_as_before(&miss) => {}
                 Look::Miss(Miss::Unknown) => break,
@@ -236,7 +264,10 @@ impl Request {
     /// Such callers share a load without evidence, so only one that begins after they came. While
     /// a load runs, the next leader waits a moment for it to end, and callers that come meanwhile
     /// board the next load.
-    async fn load_unstored(&self) -> Step<'_> {
+    async fn load_unstored(&self) -> Step {
+        if must_not_wait() {
+            return Step::Alone;
+        }
         let started = Instant::now();
         while started.elapsed() < self.core.settings.load_limit {
             let waiter = match self.core.tier.board_unstored(&self.query.key) {
@@ -257,10 +288,11 @@ impl Request {
             self.observe(Event::Wait {
                 key: &self.query.key,
             });
-            match waiter.wait(self.core.settings.load_limit).await {
+            match waiter.wait(self.patience()).await {
                 Landing::Value(value) => return Step::Share(value),
+                Landing::Error(error) => return Step::ShareError(error),
                 Landing::Lead(leader) => return Step::Lead(leader),
-                Landing::Failed => break,
+                Landing::Alone => break,
                 Landing::Dissolved => {}
             }
         }
@@ -271,17 +303,19 @@ impl Request {
     fn serve<S: Shape<Value: CacheValue>>(
         &self,
         found: &mut Found,
-        watcher: Option<Leader<'_, Evidence>>,
+        watcher: Option<Leader<Evidence>>,
     ) -> Result<S::Return, Error> {
         let outcome = found.outcome(&self.query.key, share_outcome::<S>)?;
         let watcher = watcher.map(|watcher| (watcher, share_outcome::<S>(&outcome)));
         let returned = to_return::<S>(outcome).ok_or_else(|| {
             Error::codec(self.query.key.as_str(), "decoded", &"a `None` is stored")
         })?;
-        if let Some((watcher, value)) = watcher {
+        if let Some((mut watcher, value)) = watcher {
             self.observe_shared();
-            watcher.land(value);
-            watcher.finish();
+            if watcher.claim() != Claim::Superseded {
+                watcher.land(value);
+                watcher.finish();
+            }
         } else {
             self.core
                 .observer
@@ -297,6 +331,15 @@ impl Request {
         Some(returned)
     }
 
+    /// The same, where this call has begun a load itself.
+    fn share_landed<S: Shape<Value: CacheValue>>(&self, value: &SharedValue) -> Option<S::Return> {
+        let returned = to_return::<S>(outcome(value)?)?;
+        self.observe(Event::Share {
+            key: &self.query.key,
+        });
+        Some(returned)
+    }
+
     fn observe_shared(&self) {
         let key = &self.query.key;
         self.observe(Event::Miss { key });
@@ -306,7 +349,7 @@ impl Request {
     /// Loads for all callers of a flight, and stores what the load yields.
     async fn lead<S, F>(
         &self,
-        leader: Leader<'_, Evidence>,
+        mut leader: Leader<Evidence>,
         keep: impl Fn(&S::Value) -> Keep,
         load: F,
     ) -> S::Return
@@ -317,13 +360,21 @@ impl Request {
         let renewal = self.core.tier.renew(&leader, self.core.settings.load_limit);
         // An entry that replaces a lease records how long its load took.
         let started = renewal.is_some().then(Instant::now);
+        let begun = clock::real();
         // If this future is dropped here, the leader hands the flight on, with the lease.
-        let returned = self.load_and_renew(renewal, load).await;
+        let returned = {
+            let load = pin!(self.load_and_renew(renewal, load));
+            let share = |landed: &_| self.share_landed::<S>(landed);
+            match leader.load(load, share).await {
+                LoadEnd::Loaded(returned) => returned,
+                LoadEnd::Shared(returned) => return returned,
+            }
+        };
         let cost = started.map_or(Duration::ZERO, |started| started.elapsed());
         if self.is_uncommitted() {
             // While this load ran, a function in the scope began to change one of these names. So
             // the value may never be committed.
-            leader.fail();
+            leader.fail(None);
             self.not_filled(NotFilledReason::Uncommitted);
             return returned;
         }
@@ -331,7 +382,7 @@ impl Request {
         let outcome = match S::into_outcome(returned) {
             Ok(outcome) => outcome,
             Err(returned) => {
-                leader.fail();
+                leader.fail(S::share_error(&returned));
                 self.observe(Event::LoadFailed {
                     key: &self.query.key,
                 });
@@ -347,6 +398,9 @@ impl Request {
             let ttl = || self.lifetime(&outcome, &keep);
             self.core.tier.fill(&self.query, leader, &filling, &ttl)
         };
+        if let Some(site) = self.query.site {
+            site.note_load(begun);
+        }
         let filled = filling.await;
         self.observe_filled(&filled);
         to_return::<S>(outcome).expect("the outcome was made from a value of this type")
@@ -436,6 +490,18 @@ impl Request {
             && scope::distrusts(&self.core, self.query.tags.iter().chain([&self.query.key]))
     }
 
+    /// How long this call waits for another caller's load.
+    fn patience(&self) -> Patience {
+        let settings = &self.core.settings;
+        let site = self.query.site;
+        let hedge = site.and_then(|site| site.hedge).or(settings.hedge);
+        let usual = || site.map_or(Duration::ZERO, CallSite::usual_load);
+        Patience {
+            limit: settings.load_limit,
+            hedge: hedge.unwrap_or_else(|| LEAST_HEDGE.max(usual() * USUAL_LOADS)),
+        }
+    }
+
     #[inline]
     fn observe(&self, event: Event<'_>) {
         self.core.observer.observe(self.query.site, event);
@@ -456,6 +522,7 @@ impl Request {
         match filled {
             Filled::Stored(ttl) => self.observe(Event::Fill { key, ttl: *ttl }),
             Filled::Overtaken => self.not_filled(NotFilledReason::Overtaken),
+            Filled::Superseded => self.not_filled(NotFilledReason::Superseded),
             Filled::Unstorable => self.not_filled(NotFilledReason::Unstorable),
             Filled::Unwanted => self.not_filled(NotFilledReason::Unwanted),
             Filled::Failed(error) => self.not_filled(NotFilledReason::Failed(error)),
@@ -477,6 +544,12 @@ impl<S: Shape<Value: CacheValue>> Storable for Loaded<'_, S> {
             Outcome::None => Ok(Encoded::None),
         }
     }
+}
+
+/// Whether this call is within a scope of `after_commit`. Another caller's load may wait for what the
+/// scope's transaction holds: a row's lock, or the only connection of a pool.
+fn must_not_wait() -> bool {
+    scope::is_open() && scope::is_within() && sabotage::keeps(Rule::WaitInScope)
 }
 
 /// A copy of an outcome for other callers.

@@ -250,7 +250,7 @@ pub mod return_failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::shape::SharedError;
+    use crate::value::SharedError;
     use std::convert::Infallible;
     use std::rc::Rc;
 

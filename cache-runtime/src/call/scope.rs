@@ -63,7 +63,7 @@ pub(crate) fn distrusts<'a>(core: &Arc<Core>, mut names: impl Iterator<Item = &'
 }
 
 /// Whether the caller is polled within a scope.
-pub(super) fn is_within() -> bool {
+pub(crate) fn is_within() -> bool {
     current().is_some()
 }
 

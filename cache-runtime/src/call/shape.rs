@@ -4,7 +4,7 @@ use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::value::{CacheValue, Outcome, SharedValue};
+use crate::value::{CacheValue, Outcome, SharedError, SharedValue};
 
 /// A returned value, borrowed, as the cache sees it.
 #[derive(Debug)]
@@ -16,9 +16,6 @@ pub enum View<'a, V> {
     /// An error. It is not cached.
     Error,
 }
-
-/// An error that a load ended with, for the callers that waited for it. Its reader names the type.
-pub type SharedError = Arc<dyn Any + Send + Sync>;
 
 /// How a return type holds the value that is cached.
 pub trait Shape: Sized {
@@ -44,11 +41,11 @@ pub trait Shape: Sized {
     /// The return value that holds a `None`, or `None` if the return type cannot hold one.
     fn from_none() -> Option<Self::Return>;
 
-    /// A copy of a returned error for other callers, if errors of this type can be shared.
+    /// A copy of a returned error for the callers that wait, if it is an error that can be cloned.
     fn share_error(_returned: &Self::Return) -> Option<SharedError> {
         None
     }
-    /// The return value that holds a copy of this error, if it is of this type.
+    /// The return value that holds this error, if it is of this type.
     fn from_error(_error: &SharedError) -> Option<Self::Return> {
         None
     }
@@ -62,7 +59,7 @@ pub trait Shape: Sized {
     where
         Self::Value: 'static;
     /// The return value that holds this outcome.
-    fn from_checked(checked: Self::Checked) -> Option<Self::Return>
+    fn from_checked(checked: Self::Checked) -> Self::Return
     where
         Self::Value: CacheValue;
 }
@@ -89,6 +86,9 @@ pub struct OptionOf<T>(pub(super) PhantomData<fn() -> T>);
 /// Any other type: the return value is the cached value.
 #[derive(Debug)]
 pub struct Plain<T>(pub(super) PhantomData<fn() -> T>);
+
+/// Why [`Shape::from_checked`] does not panic.
+const CHECKED: &str = "`check` has found that the return type holds this outcome";
 
 /// The rest of a shape whose value may be any cacheable type.
 macro_rules! any_value {
@@ -121,15 +121,15 @@ macro_rules! any_value {
         }
 
         #[inline(always)]
-        fn from_checked(shared: SharedValue) -> Option<Self::Return>
+        fn from_checked(shared: SharedValue) -> Self::Return
         where
             Self::Value: CacheValue,
         {
             let any: &dyn Any = &*shared;
-            match any.downcast_ref::<Outcome<Self::Value>>()? {
-                // Cloned straight into the return value, so that it is not moved again.
-                Outcome::Value(value) => Some(Self::from_value(value.clone())),
-                Outcome::None => Self::from_none(),
+            let outcome = any.downcast_ref::<Outcome<Self::Value>>();
+            match outcome.expect(CHECKED) {
+                Outcome::Value(value) => Self::from_value(value.clone()),
+                Outcome::None => Self::from_none().expect(CHECKED),
             }
         }
     };
@@ -196,11 +196,8 @@ where
         }
     }
 
-    fn from_checked(checked: Outcome<Arc<T>>) -> Option<S::Return> {
-        match checked {
-            Outcome::Value(value) => Some(S::from_value(value)),
-            Outcome::None => S::from_none(),
-        }
+    fn from_checked(checked: Outcome<Arc<T>>) -> S::Return {
+        to_return::<S>(checked).expect(CHECKED)
     }
 }
 
@@ -263,7 +260,7 @@ where
 
     #[expect(clippy::inline_always, reason = "the inner shape decides")]
     #[inline(always)]
-    fn from_checked(checked: S::Checked) -> Option<Result<T, E>>
+    fn from_checked(checked: S::Checked) -> Result<T, E>
     where
         S::Value: CacheValue,
     {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::clock::{self, Moment};
 use crate::registry::function::Function;
 
 /// What is known of a `#[cached]` function at compile time.
@@ -12,11 +13,12 @@ pub struct CallSite {
     pub(crate) function: Function,
     pub(crate) ttl: Option<Duration>,
     pub(crate) none_ttl: Option<Duration>,
-    /// How long a load may take before another caller begins a second one; without it, as the
-    /// cache says.
-    pub(crate) hedge: Option<Duration>,
     /// Entries of another schema version are not served.
     pub(crate) schema: u32,
+    /// For how long callers wait for a load that is not woken.
+    pub(crate) hedge: Option<Duration>,
+    /// How long its loads usually take, in milliseconds.
+    usual_load: AtomicU32,
     /// The function's [`Place`]; 0 until the first call.
     place: AtomicU32,
 }
@@ -28,8 +30,9 @@ impl CallSite {
             function,
             ttl: None,
             none_ttl: None,
-            hedge: None,
             schema: 0,
+            hedge: None,
+            usual_load: AtomicU32::new(0),
             place: AtomicU32::new(0),
         }
     }
@@ -48,7 +51,7 @@ impl CallSite {
         self
     }
 
-    /// Sets how long a load may take before another caller begins a second one.
+    /// Sets for how long callers wait for a load that is not woken.
     #[must_use]
     pub const fn hedge(mut self, hedge: Duration) -> Self {
         self.hedge = Some(hedge);
@@ -60,6 +63,29 @@ impl CallSite {
     pub const fn schema(mut self, schema: u32) -> Self {
         self.schema = schema;
         self
+    }
+
+    /// How long its loads usually take: an average in which later loads count more.
+    pub(crate) fn usual_load(&self) -> Duration {
+        Duration::from_millis(self.usual_load.load(Relaxed).into())
+    }
+
+    /// Notes that a load which began then has ended.
+    #[inline]
+    pub(crate) fn note_load(&self, begun: Moment) {
+        let took = clock::real().saturating_sub(begun);
+        let usual = self.usual_load.load(Relaxed);
+        if took == 0 && usual == 0 {
+            return;
+        }
+        let took = u32::try_from(took).unwrap_or(u32::MAX);
+        // Of two threads that note a load at once, one may be left out.
+        let usual = if usual == 0 {
+            took
+        } else {
+            usual - usual / 8 + took / 8
+        };
+        self.usual_load.store(usual, Relaxed);
     }
 
     /// The place of its counters. The first call takes one.

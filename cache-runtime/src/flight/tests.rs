@@ -1,6 +1,12 @@
 use super::*;
 
-const LIMIT: Duration = Duration::from_secs(60);
+/// Longer than any of these tests takes.
+const LONG: Duration = Duration::from_secs(60);
+
+const PATIENCE_OF_WAITERS: Patience = Patience {
+    limit: LONG,
+    hedge: LONG,
+};
 
 /// The evidence of these tests: the version that a caller saw.
 type Version = u32;
@@ -9,34 +15,35 @@ fn key() -> Key {
     Key::from("user:1")
 }
 
-fn lead(flights: &Flights<Version>, evidence: Option<Version>) -> Leader<'_, Version> {
+fn lead(flights: &Flights<Version>, evidence: Option<Version>) -> Leader<Version> {
     match flights.board(&key(), evidence) {
         Seat::Lead(leader) => leader,
         Seat::Wait(waiter) => panic!("expected to lead: {waiter:?}"),
     }
 }
 
-fn wait(flights: &Flights<Version>, evidence: Option<Version>) -> Waiter<'_, Version> {
+fn wait(flights: &Flights<Version>, evidence: Option<Version>) -> Waiter<Version> {
     match flights.board(&key(), evidence) {
         Seat::Wait(waiter) => waiter,
         Seat::Lead(leader) => panic!("expected to wait: {leader:?}"),
     }
 }
 
-async fn landing(waiter: Waiter<'_, Version>) -> String {
-    match waiter.wait(LIMIT).await {
+async fn landing(waiter: Waiter<Version>) -> String {
+    match waiter.wait(PATIENCE_OF_WAITERS).await {
         Landing::Value(value) => {
             let value: &dyn std::any::Any = &*value;
             format!("value {}", value.downcast_ref::<u32>().expect("a number"))
         }
         Landing::Lead(leader) => format!("lead with {:?}", leader.evidence()),
-        Landing::Failed => "failed".to_owned(),
+        Landing::Error(_) => "error".to_owned(),
+        Landing::Alone => "alone".to_owned(),
         Landing::Dissolved => "dissolved".to_owned(),
     }
 }
 
 fn is_empty(flights: &Flights<Version>) -> bool {
-    flights.shards.iter().all(|shard| lock(shard).is_empty())
+    flights.0.shards.iter().all(|shard| lock(shard).is_empty())
 }
 
 #[tokio::test]
@@ -121,22 +128,246 @@ fn a_flight_without_callers_is_removed() {
     assert!(is_empty(&flights));
 }
 
+/// Ends the attempt with an error that cannot be shared.
+fn fail(leader: Leader<Version>) {
+    leader.fail(None);
+}
+
+/// The waiters that begin an attempt now; the others go on waiting.
+async fn leaders(
+    waiters: &mut Vec<Pin<Box<dyn Future<Output = Landing<Version>>>>>,
+) -> Vec<Leader<Version>> {
+    let mut leaders = Vec::new();
+    let mut waiting = Vec::new();
+    for mut waiter in waiters.drain(..) {
+        match poll_once(waiter.as_mut()).await {
+            Poll::Ready(Landing::Lead(leader)) => leaders.push(leader),
+            Poll::Ready(other) => panic!("neither waits nor leads: {other:?}"),
+            Poll::Pending => waiting.push(waiter),
+        }
+    }
+    *waiters = waiting;
+    leaders
+}
+
+async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+}
+
+fn boxed(waiter: Waiter<Version>) -> Pin<Box<dyn Future<Output = Landing<Version>>>> {
+    Box::pin(waiter.wait(PATIENCE_OF_WAITERS))
+}
+
 #[tokio::test]
-async fn a_failed_load_is_not_shared() {
+async fn waiters_of_a_load_that_fails_load_in_waves() {
+    let flights = Flights::default();
+    let first = lead(&flights, Some(1));
+    let mut waiters: Vec<_> = (0..1000).map(|_| boxed(wait(&flights, Some(1)))).collect();
+    assert!(leaders(&mut waiters).await.is_empty());
+    fail(first);
+    for wave in [8, 64] {
+        let attempts = leaders(&mut waiters).await;
+        assert_eq!(attempts.len(), wave);
+        // A caller that comes meanwhile waits with the others.
+        waiters.push(boxed(wait(&flights, Some(1))));
+        assert!(leaders(&mut waiters).await.is_empty());
+        attempts.into_iter().for_each(fail);
+    }
+    assert_eq!(waiters.len(), 1000 - 8 - 64 + 2);
+    for mut waiter in waiters {
+        let landing = poll_once(waiter.as_mut()).await;
+        assert!(
+            matches!(landing, Poll::Ready(Landing::Alone)),
+            "{landing:?}"
+        );
+    }
+    assert!(is_empty(&flights));
+}
+
+#[tokio::test]
+async fn the_first_success_of_a_wave_serves_all_that_are_left() {
+    let flights = Flights::default();
+    let first = lead(&flights, Some(1));
+    let mut waiters: Vec<_> = (0..100).map(|_| boxed(wait(&flights, Some(1)))).collect();
+    assert!(leaders(&mut waiters).await.is_empty());
+    fail(first);
+    let mut attempts = leaders(&mut waiters).await.into_iter();
+    fail(attempts.next().unwrap());
+    let mut second = attempts.next().unwrap();
+    assert_eq!(second.claim(), Claim::Shared);
+    second.land(Arc::new(7_u32));
+    second.finish();
+    for mut late in attempts {
+        assert_eq!(late.claim(), Claim::Superseded);
+    }
+    for mut waiter in waiters {
+        let landing = poll_once(waiter.as_mut()).await;
+        assert!(
+            matches!(landing, Poll::Ready(Landing::Value(_))),
+            "{landing:?}"
+        );
+    }
+    assert!(is_empty(&flights));
+}
+
+#[tokio::test]
+async fn an_error_that_can_be_shared_serves_all_waiters() {
     let flights = Flights::default();
     let leader = lead(&flights, Some(1));
-    let waiter = wait(&flights, Some(1));
-    leader.fail();
-    assert_eq!(landing(waiter).await, "failed");
+    let waiters = [wait(&flights, Some(1)), wait(&flights, Some(1))];
+    leader.fail(Some(Arc::new("no such table")));
+    for waiter in waiters {
+        assert_eq!(landing(waiter).await, "error");
+    }
     assert!(is_empty(&flights));
+}
+
+#[tokio::test]
+async fn a_wave_loses_the_waiters_that_leave() {
+    let flights = Flights::default();
+    let first = lead(&flights, Some(1));
+    let waiters = [wait(&flights, Some(1)), wait(&flights, Some(1))];
+    fail(first);
+    drop(waiters);
+    assert!(is_empty(&flights));
+}
+
+/// A leader whose work was woken, and is not polled.
+async fn set_aside(flights: &Flights<Version>, evidence: Option<Version>) -> Leader<Version> {
+    let mut leader = lead(flights, evidence);
+    let woken = Notify::new();
+    {
+        let mut work = pin!(woken.notified());
+        let mut follow = pin!(leader.follow(work.as_mut()));
+        assert!(poll_once(follow.as_mut()).await.is_pending());
+        woken.notify_waiters();
+    }
+    leader
+}
+
+#[tokio::test]
+async fn a_waiter_takes_over_from_a_leader_that_is_set_aside() {
+    let flights = Flights::default();
+    let mut old = set_aside(&flights, Some(1)).await;
+    let Landing::Lead(mut new) = wait(&flights, Some(1)).wait(PATIENCE_OF_WAITERS).await else {
+        panic!("expected to lead");
+    };
+    assert_eq!(new.evidence().as_deref(), Some(&1));
+    let waiter = wait(&flights, Some(1));
+    assert_eq!(new.claim(), Claim::Shared);
+    new.land(Arc::new(7_u32));
+    assert_eq!(old.claim(), Claim::Superseded);
+    drop(old);
+    new.finish();
+    assert_eq!(landing(waiter).await, "value 7");
+    assert!(is_empty(&flights));
+}
+
+#[tokio::test]
+async fn a_leader_that_was_set_aside_and_ends_first_serves_all() {
+    let flights = Flights::default();
+    let mut old = set_aside(&flights, Some(1)).await;
+    let Landing::Lead(mut new) = wait(&flights, Some(1)).wait(PATIENCE_OF_WAITERS).await else {
+        panic!("expected to lead");
+    };
+    assert_eq!(old.claim(), Claim::Shared);
+    old.land(Arc::new(7_u32));
+    old.finish();
+    // The other attempt ends with that value, though its own load does not.
+    let mut work = pin!(async {
+        tokio::task::yield_now().await;
+        std::future::pending::<u32>().await
+    });
+    let number = |value: &SharedValue| {
+        let value: &dyn std::any::Any = &**value;
+        value.downcast_ref::<u32>().copied()
+    };
+    assert_eq!(new.load(work.as_mut(), number).await, LoadEnd::Shared(7));
+    assert_eq!(new.claim(), Claim::Superseded);
+    drop(new);
+    assert!(is_empty(&flights));
+}
+
+#[tokio::test]
+async fn a_flight_whose_leader_is_set_aside_while_boarding_is_dissolved() {
+    let flights = Flights::default();
+    let old = set_aside(&flights, None).await;
+    assert_eq!(landing(wait(&flights, None)).await, "dissolved");
+    let _new = lead(&flights, None);
+    drop(old);
+}
+
+#[tokio::test]
+async fn a_waiter_repeats_a_load_that_is_not_woken() {
+    let flights = Flights::default();
+    let mut hung = lead(&flights, Some(1));
+    {
+        let mut work = pin!(std::future::pending::<()>());
+        let mut follow = pin!(hung.follow(work.as_mut()));
+        assert!(poll_once(follow.as_mut()).await.is_pending());
+    }
+    let patience = Patience {
+        limit: LONG,
+        hedge: Duration::from_millis(10),
+    };
+    let second = wait(&flights, Some(1)).wait(patience).await;
+    assert!(matches!(second, Landing::Lead(_)), "{second:?}");
+    // Each hedge adds one load at most.
+    assert_eq!(lock(&hung.flight.state).attempts, 2);
+}
+
+#[tokio::test]
+async fn an_attempt_that_ends_without_a_value_leaves_the_flight_to_the_others() {
+    let flights = Flights::default();
+    let old = set_aside(&flights, Some(1)).await;
+    let Landing::Lead(mut new) = wait(&flights, Some(1)).wait(PATIENCE_OF_WAITERS).await else {
+        panic!("expected to lead");
+    };
+    let waiter = wait(&flights, Some(1));
+    fail(old);
+    assert_eq!(new.claim(), Claim::Shared);
+    // It has claimed the flight, and is dropped before it lands.
+    drop(new);
+    assert_eq!(landing(waiter).await, "dissolved");
+    assert!(is_empty(&flights));
+}
+
+#[tokio::test]
+async fn a_call_inside_of_its_own_load_does_not_wait() {
+    let flights = Flights::default();
+    let mut leader = lead(&flights, Some(1));
+    let mut load = pin!(async { landing(wait(&flights, Some(1))).await });
+    let ended = leader.load(load.as_mut(), |_| None).await;
+    assert_eq!(ended, LoadEnd::Loaded("alone".to_owned()));
+}
+
+#[tokio::test]
+async fn a_wait_that_would_close_a_circle_does_not_begin() {
+    let (one, other) = (Flights::default(), Flights::default());
+    let mut of_one = lead(&one, Some(1));
+    let mut of_other = lead(&other, Some(1));
+    let mut waits_for_other = pin!(async { landing(wait(&other, Some(1))).await });
+    let mut load = pin!(of_one.load(waits_for_other.as_mut(), |_| None));
+    assert!(poll_once(load.as_mut()).await.is_pending());
+    let mut waits_for_one = pin!(async { landing(wait(&one, Some(1))).await });
+    let ended = of_other.load(waits_for_one.as_mut(), |_| None).await;
+    assert_eq!(ended, LoadEnd::Loaded("alone".to_owned()));
+    assert_eq!(of_other.claim(), Claim::Shared);
+    of_other.land(Arc::new(7_u32));
+    of_other.finish();
+    assert_eq!(load.await, LoadEnd::Loaded("value 7".to_owned()));
+    // No wait is left behind.
+    let mut waits_for_one = pin!(async { wait(&one, Some(1)).wait(PATIENCE_OF_WAITERS).await });
+    assert!(poll_once(waits_for_one.as_mut()).await.is_pending());
 }
 
 #[tokio::test]
 async fn a_value_that_has_landed_outlasts_the_flight() {
     let flights = Flights::default();
-    for end in [Leader::finish, Leader::fail, drop] {
-        let leader = lead(&flights, Some(1));
+    for end in [Leader::finish, fail, drop] {
+        let mut leader = lead(&flights, Some(1));
         let waiter = wait(&flights, Some(1));
+        assert_eq!(leader.claim(), Claim::Shared);
         leader.land(Arc::new(7_u32));
         end(leader);
         assert_eq!(landing(waiter).await, "value 7");
@@ -164,36 +395,38 @@ fn a_forgotten_flight_does_not_store() {
     assert!(is_empty(&flights));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn waiting_ends_at_its_limit() {
     let flights = Flights::default();
     let leader = lead(&flights, Some(1));
-    let start = tokio::time::Instant::now();
-    assert_eq!(landing(wait(&flights, Some(1))).await, "failed");
-    assert!(start.elapsed() >= LIMIT);
-    assert!(!leader.has_waiters());
+    let patience = Patience {
+        limit: Duration::from_millis(20),
+        hedge: LONG,
+    };
+    let landing = wait(&flights, Some(1)).wait(patience).await;
+    assert!(matches!(landing, Landing::Alone), "{landing:?}");
+    assert_eq!(lock(&leader.flight.state).waiters, 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_new_flight_waits_for_the_previous_one() {
     let flights = Flights::default();
     let first = lead(&flights, Some(1));
     let mut second = lead(&flights, None);
     let waiter = wait(&flights, None);
-    let start = tokio::time::Instant::now();
-    let end = async {
-        tokio::time::sleep(LIMIT / 2).await;
+    {
+        let mut previous = pin!(second.wait_for_previous(LONG));
+        assert!(poll_once(previous.as_mut()).await.is_pending());
         first.finish();
-    };
-    tokio::join!(second.wait_for_previous(LIMIT), end);
-    assert_eq!(start.elapsed(), LIMIT / 2);
+        previous.await;
+    }
     second.begin(None);
     second.land(Arc::new(7_u32));
     second.finish();
     assert_eq!(landing(waiter).await, "value 7");
 
     let _never_ends = lead(&flights, Some(1));
-    let start = tokio::time::Instant::now();
-    lead(&flights, None).wait_for_previous(LIMIT).await;
-    assert!(start.elapsed() >= LIMIT);
+    let mut next = lead(&flights, None);
+    next.wait_for_previous(Duration::from_millis(20)).await;
+    assert!(!next.has_previous());
 }

@@ -76,7 +76,7 @@ pub enum Event<'a> {
         /// The key that is loaded.
         key: &'a Key,
     },
-    /// A call is answered with what another caller's load yielded.
+    /// A call is answered with what another caller's load yielded: a value, or an error.
     #[non_exhaustive]
     Share {
         /// The key that was loaded.
@@ -89,7 +89,8 @@ pub enum Event<'a> {
         /// The key that is loaded.
         key: &'a Key,
     },
-    /// A load ended with an error, which is neither cached nor shared.
+    /// A load ended with an error, which is not cached. It is shared with the callers that wait, if it
+    /// can be cloned.
     #[non_exhaustive]
     LoadFailed {
         /// The key that was loaded.
@@ -288,6 +289,9 @@ pub enum NotFilledReason<'a> {
     /// another process loads, the load that the call waited for failed, the entry is of another
     /// type, a name is invalid, or there is no store.
     Unstorable,
+    /// Another load of the same flight ended first. This one was set aside, or hung, until another
+    /// caller loaded too.
+    Superseded,
     /// The function says so: by a ttl of zero, `unless`, or a `None` without `none_ttl`.
     Unwanted,
     /// It was loaded within [`after_commit`](crate::after_commit), and may be rolled back.
@@ -346,6 +350,7 @@ impl fmt::Display for NotFilledReason<'_> {
         match self {
             Self::Overtaken => f.write_str("overtaken"),
             Self::Unstorable => f.write_str("unstorable"),
+            Self::Superseded => f.write_str("superseded"),
             Self::Unwanted => f.write_str("unwanted"),
             Self::Uncommitted => f.write_str("uncommitted"),
             Self::Failed(error) => error.fmt(f),

@@ -28,7 +28,7 @@ use std::convert::Infallible;
 use std::future::ready;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::local::{Local, LocalEvidence};
 use self::off::Off;
@@ -73,14 +73,14 @@ impl Query {
 
 /// What one look shows.
 #[derive(Debug)]
-pub(crate) enum Look<'a> {
+pub(crate) enum Look {
     /// An entry that may be served.
     Hit(Found),
     /// There is no such entry, and this caller loads. Only the local tier shows this: it looks and
     /// boards under one lock.
-    Lead(Leader<'a, Evidence>),
+    Lead(Leader<Evidence>),
     /// There is no such entry, and [`Store::board`] decides what the caller does.
-    Miss(Miss<'a>),
+    Miss(Miss),
 }
 
 /// An entry that may be served, as its store keeps it.
@@ -94,9 +94,9 @@ pub(crate) enum Found {
 
 /// What a look shows where no entry may be served. [`Store::board`] takes it.
 #[derive(Debug)]
-pub(crate) enum Miss<'a> {
+pub(crate) enum Miss {
     /// In the local tier, another caller loads, and this one has boarded its load.
-    Boarded(Waiter<'a, Evidence>),
+    Boarded(Waiter<Evidence>),
     /// In the shared tier, the slot and the versions that the server has shown: no entry, or one
     /// that may not be served.
     AtServer(Box<ServerLook>),
@@ -111,15 +111,15 @@ pub(crate) enum Miss<'a> {
 
 /// What a caller does after a miss.
 #[derive(Debug)]
-pub(crate) enum Boarded<'a> {
+pub(crate) enum Boarded {
     /// The caller loads, for all callers that board its flight. It stores what it loaded if its
     /// flight has evidence. Without evidence (the lease was not to be had), it stores nothing.
-    Lead(Leader<'a, Evidence>),
+    Lead(Leader<Evidence>),
     /// Another process loads. The caller watches the store for the entry, on behalf of all callers
     /// of this process.
-    Watch(Leader<'a, Evidence>),
+    Watch(Leader<Evidence>),
     /// The caller waits for the load of another caller in this process.
-    Wait(Waiter<'a, Evidence>),
+    Wait(Waiter<Evidence>),
     /// The caller loads, and stores nothing. It shares its load only with callers that come before
     /// that load begins.
     Unstored,
@@ -154,6 +154,8 @@ pub(crate) enum Filled {
     Stored(Duration),
     /// Not stored: an invalidation, a fence or another entry came while it was loaded.
     Overtaken,
+    /// Not stored: another attempt of the flight ended first.
+    Superseded,
     /// Not stored: its load has no evidence, so nothing shows whether an invalidation came while it
     /// was loaded.
     Unstorable,
@@ -208,35 +210,37 @@ pub(crate) trait Store {
 
     /// Looks for an entry that may be served. The entry with the mark `undecodable` may not: this
     /// call could not decode it, and the load that follows replaces it.
-    fn look(
-        &self,
-        query: &Query,
-        undecodable: Option<Mark>,
-    ) -> impl Future<Output = Look<'_>> + Send;
+    fn look(&self, query: &Query, undecodable: Option<Mark>) -> impl Future<Output = Look> + Send;
 
     /// Decides what a caller does after a miss: boards a flight, starts one, or says why it does
     /// neither. If the caller leads a flight with evidence, the versions were read and the lease
-    /// was taken before this answers.
-    fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> MaybeReady<'a, Boarded<'a>>;
+    /// was taken before this answers. A call that has waited since `waiting_since` has so much less
+    /// time for that.
+    fn board<'a>(
+        &'a self,
+        query: &'a Query,
+        miss: Miss,
+        waiting_since: Option<Instant>,
+    ) -> MaybeReady<'a, Boarded>;
 
     /// For a load that is not stored: boards the current flight if its load has not begun, or else
     /// starts one. `None` if this store shares no loads.
-    fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>>;
+    fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>>;
 
     /// Keeps the leader's lease alive, if it has one, for at most `limit`.
-    fn renew(&self, _leader: &Leader<'_, Evidence>, _limit: Duration) -> Option<Renewal> {
+    fn renew(&self, _leader: &Leader<Evidence>, _limit: Duration) -> Option<Renewal> {
         None
     }
 
     /// Ends a flight: hands the value to the callers that wait for it, and stores it unless it
-    /// was invalidated meanwhile.
+    /// was invalidated meanwhile. If another attempt of the flight was first, does neither.
     ///
     /// `ttl` returns how long the value may be served, or `None` if it is not to be stored. It runs
     /// the user's code, so it is called only if the value can be stored.
     fn fill<'a>(
         &'a self,
         query: &'a Query,
-        leader: Leader<'a, Evidence>,
+        leader: Leader<Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled>;
@@ -320,7 +324,7 @@ pub(crate) trait Store {
     }
 }
 
-impl Miss<'_> {
+impl Miss {
     /// Whether the server still shows this evidence: the same lease, with the same versions.
     pub(crate) fn shows(&self, evidence: &Evidence) -> bool {
         matches!(self, Self::AtServer(look) if look.shows(evidence))
@@ -371,7 +375,7 @@ impl PartialEq for Evidence {
 }
 
 /// Whether another process has the lease of this flight: its leader watches, and does not load.
-pub(crate) fn loads_elsewhere(leader: &Leader<'_, Evidence>) -> bool {
+pub(crate) fn loads_elsewhere(leader: &Leader<Evidence>) -> bool {
     matches!(leader.evidence().as_deref(), Some(Evidence::Shared(evidence)) if evidence.lease.is_none())
 }
 
@@ -422,26 +426,31 @@ impl Store for Tier {
         on!(self, store => store.name())
     }
 
-    async fn look(&self, query: &Query, undecodable: Option<Mark>) -> Look<'_> {
+    async fn look(&self, query: &Query, undecodable: Option<Mark>) -> Look {
         on!(self, store => store.look(query, undecodable).await)
     }
 
-    fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> MaybeReady<'a, Boarded<'a>> {
-        on!(self, store => store.board(query, miss))
+    fn board<'a>(
+        &'a self,
+        query: &'a Query,
+        miss: Miss,
+        waiting_since: Option<Instant>,
+    ) -> MaybeReady<'a, Boarded> {
+        on!(self, store => store.board(query, miss, waiting_since))
     }
 
-    fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>> {
+    fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {
         on!(self, store => store.board_unstored(key))
     }
 
-    fn renew(&self, leader: &Leader<'_, Evidence>, limit: Duration) -> Option<Renewal> {
+    fn renew(&self, leader: &Leader<Evidence>, limit: Duration) -> Option<Renewal> {
         on!(self, store => store.renew(leader, limit))
     }
 
     fn fill<'a>(
         &'a self,
         query: &'a Query,
-        leader: Leader<'a, Evidence>,
+        leader: Leader<Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled> {

@@ -1,6 +1,6 @@
 //! No store: every look is a miss, and every other verb does nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
@@ -17,22 +17,27 @@ impl Store for Off {
         "off"
     }
 
-    async fn look(&self, _query: &Query, _undecodable: Option<Mark>) -> Look<'_> {
+    async fn look(&self, _query: &Query, _undecodable: Option<Mark>) -> Look {
         Look::Miss(Miss::Off)
     }
 
-    fn board<'a>(&'a self, _query: &'a Query, _miss: Miss<'a>) -> MaybeReady<'a, Boarded<'a>> {
+    fn board<'a>(
+        &'a self,
+        _query: &'a Query,
+        _miss: Miss,
+        _waiting_since: Option<Instant>,
+    ) -> MaybeReady<'a, Boarded> {
         MaybeReady::Ready(Some(Boarded::Alone))
     }
 
-    fn board_unstored(&self, _key: &Key) -> Option<Seat<'_, Evidence>> {
+    fn board_unstored(&self, _key: &Key) -> Option<Seat<Evidence>> {
         None
     }
 
     fn fill<'a>(
         &'a self,
         _query: &'a Query,
-        leader: Leader<'a, Evidence>,
+        leader: Leader<Evidence>,
         _filling: &Filling<'_>,
         _ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled> {

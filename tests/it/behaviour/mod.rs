@@ -2,6 +2,7 @@
 
 mod flights;
 mod invalidation;
+mod liveness;
 mod manual;
 mod options;
 mod shapes;

@@ -10,7 +10,7 @@ mod basis;
 mod fence;
 mod table;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use self::basis::Basis;
 use self::basis::Tags;
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::clock::{self, Now};
 use crate::error::Error;
-use crate::flight::{Flights, Leader, Seat};
+use crate::flight::{Claim, Flights, Leader, Seat};
 use crate::key::{Key, Name, Parts};
 use crate::sabotage;
 use crate::value::SharedValue;
@@ -85,7 +85,7 @@ impl Local {
     /// Looks for an entry. Without one, boards the flight of the key or starts one. Both happen
     /// under the lock under which flights store, so no flight stores between the look and the
     /// boarding.
-    fn look_and_board(&self, query: &Query) -> Look<'_> {
+    fn look_and_board(&self, query: &Query) -> Look {
         let Query {
             key, tags, schema, ..
         } = query;
@@ -126,10 +126,13 @@ impl Local {
     fn land_and_store(
         &self,
         key: &Key,
-        leader: Leader<'_, Evidence>,
+        mut leader: Leader<Evidence>,
         value: SharedValue,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> Filled {
+        if leader.claim() == Claim::Superseded {
+            return Filled::Superseded;
+        }
         leader.land(value.clone());
         let evidence = leader.evidence();
         let Some(Evidence::Local(LocalEvidence { basis, hash })) = evidence.as_deref() else {
@@ -209,25 +212,30 @@ impl Store for Local {
         "local"
     }
 
-    async fn look(&self, query: &Query, _undecodable: Option<Mark>) -> Look<'_> {
+    async fn look(&self, query: &Query, _undecodable: Option<Mark>) -> Look {
         self.look_and_board(query)
     }
 
-    fn board<'a>(&'a self, _query: &'a Query, miss: Miss<'a>) -> MaybeReady<'a, Boarded<'a>> {
+    fn board<'a>(
+        &'a self,
+        _query: &'a Query,
+        miss: Miss,
+        _waiting_since: Option<Instant>,
+    ) -> MaybeReady<'a, Boarded> {
         MaybeReady::Ready(Some(match miss {
             Miss::Boarded(waiter) => Boarded::Wait(waiter),
             _ => Boarded::Unstored,
         }))
     }
 
-    fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>> {
+    fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {
         Some(self.flights.board(key, None))
     }
 
     fn fill<'a>(
         &'a self,
         query: &'a Query,
-        leader: Leader<'a, Evidence>,
+        leader: Leader<Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled> {
@@ -309,11 +317,15 @@ impl Store for Local {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flight::Landing;
+    use crate::flight::{Landing, Patience};
     use std::any::Any;
     use std::sync::Arc;
 
     const LONG: Duration = Duration::from_secs(60);
+    const PATIENCE: Patience = Patience {
+        limit: LONG,
+        hedge: LONG,
+    };
 
     fn query(key: &Key, tags: &[Key]) -> Query {
         Query {
@@ -326,7 +338,7 @@ mod tests {
         }
     }
 
-    fn look<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Seat<'a, Evidence> {
+    fn look(local: &Local, key: &Key, tags: &[Key]) -> Seat<Evidence> {
         match local.look_and_board(&query(key, tags)) {
             Look::Lead(leader) => Seat::Lead(leader),
             Look::Miss(Miss::Boarded(waiter)) => Seat::Wait(waiter),
@@ -334,14 +346,14 @@ mod tests {
         }
     }
 
-    fn lead<'a>(local: &'a Local, key: &Key, tags: &[Key]) -> Leader<'a, Evidence> {
+    fn lead(local: &Local, key: &Key, tags: &[Key]) -> Leader<Evidence> {
         match look(local, key, tags) {
             Seat::Lead(leader) => leader,
             seat @ Seat::Wait(_) => panic!("expected to lead: {seat:?}"),
         }
     }
 
-    fn fill(local: &Local, key: &Key, leader: Leader<'_, Evidence>, value: i32) -> Filled {
+    fn fill(local: &Local, key: &Key, leader: Leader<Evidence>, value: i32) -> Filled {
         local.land_and_store(key, leader, Arc::new(value), &|| Some(LONG))
     }
 
@@ -397,7 +409,7 @@ mod tests {
             panic!("expected to wait");
         };
         drop(leader);
-        let landing = waiter.wait(Duration::from_secs(5)).await;
+        let landing = waiter.wait(PATIENCE).await;
         let Landing::Lead(leader) = landing else {
             panic!("expected to lead: {landing:?}");
         };

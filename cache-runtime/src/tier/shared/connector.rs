@@ -142,7 +142,23 @@ impl Connector {
         witness: &Witness,
         operations: &[Operation],
     ) -> Result<Vec<Reply>, Error> {
-        self.send_over(&witness.0, operations).await
+        self.run_over_until(witness, operations, self.deadline())
+            .await
+    }
+
+    /// The same, at most until then.
+    pub(super) async fn run_over_until(
+        self: &Arc<Self>,
+        witness: &Witness,
+        operations: &[Operation],
+        until: Instant,
+    ) -> Result<Vec<Reply>, Error> {
+        self.send_over(&witness.0, operations, until).await
+    }
+
+    /// The deadline of a request by a call that has waited for others since then.
+    pub(super) fn deadline_from(&self, since: Option<Instant>) -> Instant {
+        since.unwrap_or_else(Instant::now) + self.limits.operation.min(clock::FOREVER)
     }
 
     /// Reads keys over the connection of an earlier answer.
@@ -151,7 +167,7 @@ impl Connector {
         witness: &Witness,
         keys: &ReadKeys,
     ) -> Result<Vec<Option<Bytes>>, Error> {
-        self.send_over(&witness.0, keys).await
+        self.send_over(&witness.0, keys, self.deadline()).await
     }
 
     async fn send<R: Request + ?Sized>(
@@ -193,13 +209,14 @@ impl Connector {
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         request: &R,
+        until: Instant,
     ) -> Result<R::Output, Error> {
         let begun = Instant::now();
         let sending = pin!(async {
             let answer = request.send(connection).await;
             answer.map_err(|failure| failure.error)
         });
-        let result = self.within(self.deadline(), sending).await?;
+        let result = self.within(until, sending).await?;
         self.judge(begun, Some(connection), result)
     }
 
@@ -529,8 +546,7 @@ impl Source for Connector {
     }
 
     fn deadline(&self) -> Instant {
-        // One that is too far off for the clock is as good as any.
-        Instant::now() + self.limits.operation.min(clock::FOREVER)
+        self.deadline_from(None)
     }
 
     async fn within<T: Send>(

@@ -1,7 +1,7 @@
 //! What is stored in a slot of the shared tier, byte by byte.
 //!
 //! ```text
-//! lease   'L' format stamp[8]
+//! lease   'L' format stamp[8]  owner[8] epoch[8]
 //! entry   'E' format stamp[8]  codec compression flags schema[4] created[8] ttl[8] cost[4]
 //!         epoch[8] tags[2]  (version[8] length[2] name)*  payload
 //! fence   'F' format nonce[8]  writer:deadline separated by spaces
@@ -43,9 +43,40 @@ fn new_mark(kind: u8) -> Mark {
     mark
 }
 
-/// A lease: what a slot holds while a caller loads.
-pub(crate) fn new_lease() -> Mark {
-    new_mark(LEASE)
+/// What a slot holds while a caller loads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct LeaseToken {
+    pub(crate) mark: Mark,
+    /// The cache, in one process, whose caller loads.
+    pub(crate) owner: u64,
+    /// The epoch of the server that gave the lease.
+    pub(crate) epoch: u64,
+}
+
+impl LeaseToken {
+    const LEN: usize = size_of::<Mark>() + 16;
+
+    pub(crate) fn new(owner: u64, epoch: u64) -> Self {
+        let mark = new_mark(LEASE);
+        Self { mark, owner, epoch }
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..10].copy_from_slice(&self.mark);
+        bytes[10..18].copy_from_slice(&self.owner.to_le_bytes());
+        bytes[18..].copy_from_slice(&self.epoch.to_le_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let mark: Mark = take(&mut rest)?;
+        let owner = u64::from_le_bytes(take(&mut rest)?);
+        let epoch = u64::from_le_bytes(take(&mut rest)?);
+        let is_lease = mark[..2] == [LEASE, FORMAT] && rest.is_empty();
+        is_lease.then_some(Self { mark, owner, epoch })
+    }
 }
 
 /// The first bytes of a fence. Each write of a fence has a nonce of its own.
@@ -93,7 +124,7 @@ impl Version {
 #[derive(Debug)]
 pub(crate) enum Slot {
     Absent,
-    Lease(Mark),
+    Lease(LeaseToken),
     Entry(Entry),
     /// Writers are at work. Until they are done, nothing is stored.
     Fence,
@@ -274,10 +305,10 @@ pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
     let Some(bytes) = bytes.map(Into::into) else {
         return Slot::Absent;
     };
+    if let Some(token) = LeaseToken::from_bytes(&bytes) {
+        return Slot::Lease(token);
+    }
     match bytes.first_chunk::<10>() {
-        Some(&mark) if mark[..2] == [LEASE, FORMAT] && bytes.len() == mark.len() => {
-            return Slot::Lease(mark);
-        }
         Some(&mark) if mark[..2] == [ENTRY, FORMAT] => {
             if let Some(header) = decode_header(&bytes) {
                 return Slot::Entry(Entry {
@@ -407,8 +438,12 @@ mod tests {
 
     #[test]
     fn no_two_leases_have_the_same_mark() {
-        assert_ne!(new_lease(), new_lease());
-        assert!(matches!(decode(Some(new_lease().to_vec())), Slot::Lease(_)));
+        let (one, other) = (LeaseToken::new(1, 2), LeaseToken::new(1, 2));
+        assert_ne!(one.mark, other.mark);
+        let read = decode(Some(one.to_bytes().to_vec()));
+        assert!(matches!(read, Slot::Lease(read) if read == one), "{read:?}");
+        let cut = decode(Some(one.to_bytes()[..25].to_vec()));
+        assert!(matches!(cut, Slot::Unreadable(_)), "{cut:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::connector::{Connector, Witness};
-use super::entry::{Encoded, Header, Mark};
+use super::entry::{Encoded, Header, LeaseToken};
 use crate::clock;
 use crate::driver::Operation;
 use crate::error::Error;
@@ -26,7 +26,7 @@ pub(crate) struct Lease {
     /// The connection over which it was taken. The entry names the server behind it.
     pub(super) witness: Witness,
     pub(super) slot: String,
-    pub(super) mark: Mark,
+    pub(super) token: LeaseToken,
     pub(super) duration: Duration,
     /// The tags, with the versions that they had before the load.
     pub(super) tags: Vec<Key>,
@@ -55,7 +55,7 @@ impl Lease {
             versions: &self.versions,
         });
         let fill = Operation::script(sabotage::fill_script(FILL), self.slot.clone()).with([
-            self.mark.as_slice().into(),
+            self.token.to_bytes().as_slice().into(),
             entry.into(),
             server_ttl(ttl).into(),
         ]);
@@ -73,7 +73,7 @@ impl Lease {
             clock::pause(pause).await;
             renewed += pause;
             let renew = Operation::script(RENEW, self.slot.clone()).with([
-                self.mark.as_slice().into(),
+                self.token.to_bytes().as_slice().into(),
                 server_ttl(self.duration).into(),
             ]);
             // A renewal that fails is followed by another, or the lease expires.
@@ -84,7 +84,7 @@ impl Lease {
 
     /// Gives the lease back.
     pub(super) async fn release(&self) {
-        give_back(&self.connector, self.slot.clone(), self.mark).await;
+        give_back(&self.connector, self.slot.clone(), self.token).await;
         self.settle();
     }
 
@@ -96,8 +96,8 @@ impl Lease {
 
 /// Over any connection: no other lease on any server has this mark, and the connection that it
 /// was taken over may be what failed.
-async fn give_back(connector: &Arc<Connector>, slot: String, mark: Mark) {
-    let release = Operation::script(RELEASE, slot).with([mark.as_slice().into()]);
+async fn give_back(connector: &Arc<Connector>, slot: String, token: LeaseToken) {
+    let release = Operation::script(RELEASE, slot).with([token.to_bytes().as_slice().into()]);
     // If it fails, the lease expires.
     let _ = connector.run(&[release]).await;
 }
@@ -110,8 +110,8 @@ impl Drop for Lease {
         }
         if let Ok(runtime) = Handle::try_current() {
             let connector = self.connector.clone();
-            let (slot, mark) = (std::mem::take(&mut self.slot), self.mark);
-            runtime.spawn(async move { give_back(&connector, slot, mark).await });
+            let (slot, token) = (std::mem::take(&mut self.slot), self.token);
+            runtime.spawn(async move { give_back(&connector, slot, token).await });
         }
     }
 }

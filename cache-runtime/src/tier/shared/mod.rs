@@ -24,9 +24,10 @@ mod keyspace;
 mod lease;
 mod parts;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -34,7 +35,7 @@ use self::batch::BatchedReads;
 pub(crate) use self::breaker::Limits;
 use self::connector::{Connector, Witness};
 pub(crate) use self::entry::{Encoded, Entry, Mark};
-use self::entry::{Header, Slot, Version};
+use self::entry::{Header, LeaseToken, Slot, Version};
 pub use self::entry::{decode_entry, encode_entry};
 use self::journal::BATCH;
 #[cfg(all(test, shuttle))]
@@ -51,7 +52,7 @@ use crate::clock;
 use crate::codec::Reason;
 use crate::driver::{Driver, Operation, Reply};
 use crate::error::Error;
-use crate::flight::{Flights, Leader, Seat};
+use crate::flight::{Claim, Flights, Leader, Seat};
 use crate::health::Status;
 use crate::key::Key;
 use crate::observe::{Event, Observer};
@@ -74,6 +75,8 @@ pub(crate) struct Shared {
     connector: Arc<Connector>,
     reads: BatchedReads<Connector>,
     keyspace: Keyspace,
+    /// Whose leases are this cache's: drawn at random for each cache.
+    owner: u64,
     /// How long a lease lives without being renewed.
     lease: Duration,
     flights: Flights<Evidence>,
@@ -143,6 +146,7 @@ impl Shared {
             reads: BatchedReads::new(connector.clone()),
             connector,
             keyspace,
+            owner: unique::number(),
             lease,
             flights: Flights::default(),
             observer: observer.clone(),
@@ -182,39 +186,89 @@ impl Shared {
     }
 
     /// After a look: joins the load that is under way, or takes the lease.
-    async fn board_at_server<'a>(&'a self, query: &'a Query, look: Box<ServerLook>) -> Boarded<'a> {
+    async fn board_at_server(
+        &self,
+        query: &Query,
+        look: Box<ServerLook>,
+        until: Instant,
+    ) -> Boarded {
         match look.slot {
             // A fence spans the commit, so of two callers that saw it, one may predate the commit.
             Slot::Fence => Boarded::Unstored,
             _ if look.is_fenced() => Boarded::Unstored,
-            Slot::Lease(mark) => match look.lease_seen(mark) {
-                Some(seen) => {
-                    let evidence = Evidence::Shared(Box::new(LeaseEvidence { seen, lease: None }));
-                    match self.flights.board(&query.key, Some(evidence)) {
-                        Seat::Wait(waiter) => Boarded::Wait(waiter),
-                        Seat::Lead(leader) if loads_elsewhere(&leader) => Boarded::Watch(leader),
-                        // A leader of this process was dropped, and left its lease.
-                        Seat::Lead(leader) => Boarded::Lead(leader),
-                    }
+            Slot::Lease(token) if !self.is_dead(token, &look) => {
+                match look.lease_seen(token.mark) {
+                    Some(seen) => self.board_lease(query, token, seen, &look, until).await,
+                    None => self.draw_versions(query, &look.witness, until).await,
                 }
-                None => self.draw_versions(query, &look.witness).await,
-            },
+            }
             // Absent, dead or unreadable: this process loads.
-            _ => match self.flights.board(&query.key, None) {
+            _ => {
+                let seat = self.flights.board(&query.key, None);
+                self.take_seat(query, seat, &look, until).await
+            }
+        }
+    }
+
+    /// Whether this lease is of another server, such as one that has failed over to this one. No
+    /// load fills it any more.
+    fn is_dead(&self, token: LeaseToken, look: &ServerLook) -> bool {
+        token.epoch != look.witness.epoch() && sabotage::keeps(Rule::DeadLease)
+    }
+
+    /// Joins the load that holds the lease. If this cache took the lease, and none of its loads holds
+    /// it with these versions, replaces it.
+    async fn board_lease(
+        &self,
+        query: &Query,
+        token: LeaseToken,
+        seen: LeaseSeen,
+        look: &ServerLook,
+        until: Instant,
+    ) -> Boarded {
+        let evidence = Evidence::Shared(Box::new(LeaseEvidence { seen, lease: None }));
+        if token.owner != self.owner || !sabotage::keeps(Rule::DeadLease) {
+            return match self.flights.board(&query.key, Some(evidence)) {
                 Seat::Wait(waiter) => Boarded::Wait(waiter),
-                Seat::Lead(leader) => self.lead(query, leader, &look).await,
-            },
+                Seat::Lead(leader) if loads_elsewhere(&leader) => Boarded::Watch(leader),
+                Seat::Lead(leader) => Boarded::Lead(leader),
+            };
+        }
+        let seat = {
+            let mut shard = self.flights.lock(&query.key);
+            let joined = shard.join(&query.key, Some(&evidence));
+            joined.unwrap_or_else(|| Seat::Lead(shard.start(&query.key, None)))
+        };
+        self.take_seat(query, seat, look, until).await
+    }
+
+    /// Waits, begins an attempt under the lease of the flight, or asks for a lease.
+    async fn take_seat(
+        &self,
+        query: &Query,
+        seat: Seat<Evidence>,
+        look: &ServerLook,
+        until: Instant,
+    ) -> Boarded {
+        match seat {
+            Seat::Wait(waiter) => Boarded::Wait(waiter),
+            Seat::Lead(leader) if leader.is_boarding() => {
+                self.lead(query, leader, look, until).await
+            }
+            Seat::Lead(leader) => Boarded::Lead(leader),
         }
     }
 
     /// Asks for the lease, for all callers that board before the load begins.
-    async fn lead<'a>(
+    async fn lead(
         &self,
         query: &Query,
-        mut leader: Leader<'a, Evidence>,
+        mut leader: Leader<Evidence>,
         look: &ServerLook,
-    ) -> Boarded<'a> {
-        match self.acquire(query, look).await {
+        until: Instant,
+    ) -> Boarded {
+        let acquired = pin!(self.acquire(query, look, until));
+        match leader.follow(acquired).await {
             Ok(Acquired::Lease(evidence)) => leader.begin(Some(evidence)),
             Ok(Acquired::Taken) => {
                 leader.finish();
@@ -231,19 +285,24 @@ impl Shared {
 
     /// Takes the lease on a slot that still holds what the look showed, and then reads the
     /// tags' versions, in one round trip: both before the load begins.
-    async fn acquire(&self, query: &Query, look: &ServerLook) -> Result<Acquired, Error> {
+    async fn acquire(
+        &self,
+        query: &Query,
+        look: &ServerLook,
+        until: Instant,
+    ) -> Result<Acquired, Error> {
         let expected: &[u8] = match &look.slot {
             Slot::Absent => &[],
             Slot::Entry(entry) => &entry.mark,
-            Slot::Lease(mark) => mark,
+            Slot::Lease(token) => &token.mark,
             Slot::Unreadable(start) => start,
             Slot::Fence => return Ok(Acquired::Fenced),
         };
         let slot = self.keyspace.slot(&query.key);
-        let mark = entry::new_lease();
+        let token = LeaseToken::new(self.owner, look.witness.epoch());
         let lease = Operation::script(LEASE, slot.clone()).with([
             expected.into(),
-            mark.as_slice().into(),
+            token.to_bytes().as_slice().into(),
             server_ttl(self.lease).into(),
         ]);
         let versions = self.read_versions(&query.tags, query.longest_ttl());
@@ -253,13 +312,16 @@ impl Shared {
             connector: self.connector.clone(),
             witness: look.witness.clone(),
             slot,
-            mark,
+            token,
             duration: self.lease,
             tags: query.tags.clone(),
             versions: Vec::new(),
             is_settled: AtomicBool::new(false),
         };
-        let replies = self.connector.run_over(&look.witness, &acquire).await?;
+        let connector = &self.connector;
+        let replies = connector
+            .run_over_until(&look.witness, &acquire, until)
+            .await?;
         let mut replies = replies.into_iter();
         if replies.next() != Some(Reply::Number(1)) {
             lease.settle();
@@ -271,8 +333,8 @@ impl Shared {
         };
         lease.versions.clone_from(&versions);
         let seen = LeaseSeen {
-            mark,
-            epoch: look.witness.epoch(),
+            mark: token.mark,
+            epoch: token.epoch,
             versions,
         };
         let lease = Some(lease);
@@ -282,11 +344,11 @@ impl Shared {
 
     /// Callers that saw an absent version share nothing that an invalidation would have
     /// changed. So they give each tag a version first, and look again.
-    async fn draw_versions<'a>(&self, query: &Query, witness: &Witness) -> Boarded<'a> {
+    async fn draw_versions(&self, query: &Query, witness: &Witness, until: Instant) -> Boarded {
         let draw: Vec<_> = self
             .read_versions(&query.tags, query.longest_ttl())
             .collect();
-        let replies = self.connector.run_over(witness, &draw).await;
+        let replies = self.connector.run_over_until(witness, &draw, until).await;
         match replies.and_then(|replies| numbers(replies.into_iter(), &query.key)) {
             Ok(_) => Boarded::LookAgain,
             Err(error) => {
@@ -438,7 +500,7 @@ impl Shared {
         Error::kept(self.connector.address(), &names, reason)
     }
 
-    fn distrusted(&self, query: &Query) -> Look<'_> {
+    fn distrusted(&self, query: &Query) -> Look {
         let event = Event::Distrust { key: &query.key };
         self.observer.observe(query.site, event);
         Look::Miss(Miss::Unknown)
@@ -457,7 +519,7 @@ impl Store for Shared {
         "shared"
     }
 
-    async fn look(&self, query: &Query, undecodable: Option<Mark>) -> Look<'_> {
+    async fn look(&self, query: &Query, undecodable: Option<Mark>) -> Look {
         if self.distrusts(&query.key, &query.tags) {
             return self.distrusted(query);
         }
@@ -484,22 +546,29 @@ impl Store for Shared {
         }
     }
 
-    fn board<'a>(&'a self, query: &'a Query, miss: Miss<'a>) -> MaybeReady<'a, Boarded<'a>> {
-        let Miss::AtServer(look) = miss else {
-            return MaybeReady::Ready(Some(Boarded::Unstored));
+    fn board<'a>(
+        &'a self,
+        query: &'a Query,
+        miss: Miss,
+        waiting_since: Option<Instant>,
+    ) -> MaybeReady<'a, Boarded> {
+        let until = self.connector.deadline_from(waiting_since);
+        let look = match miss {
+            Miss::AtServer(look) if Instant::now() < until => look,
+            _ => return MaybeReady::Ready(Some(Boarded::Unstored)),
         };
         if let Slot::Unreadable(_) = look.slot {
             let reason = "it is in no form that this version of the cache knows";
             self.degrade(query, &Error::codec(query.key.as_str(), "read", &reason));
         }
-        MaybeReady::Later(Box::pin(self.board_at_server(query, look)))
+        MaybeReady::Later(Box::pin(self.board_at_server(query, look, until)))
     }
 
-    fn board_unstored(&self, key: &Key) -> Option<Seat<'_, Evidence>> {
+    fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {
         Some(self.flights.board(key, None))
     }
 
-    fn renew(&self, leader: &Leader<'_, Evidence>, limit: Duration) -> Option<Renewal> {
+    fn renew(&self, leader: &Leader<Evidence>, limit: Duration) -> Option<Renewal> {
         let evidence = leader.evidence()?;
         evidence.lease()?;
         Some(Box::pin(async move {
@@ -513,12 +582,14 @@ impl Store for Shared {
     fn fill<'a>(
         &'a self,
         query: &'a Query,
-        leader: Leader<'a, Evidence>,
+        mut leader: Leader<Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled> {
-        if leader.has_waiters() {
-            leader.land(filling.value.share());
+        match leader.claim() {
+            Claim::Superseded => return MaybeReady::Ready(Some(Filled::Superseded)),
+            Claim::Shared => leader.land(filling.value.share()),
+            Claim::Unshared => {}
         }
         let evidence = leader.evidence();
         if evidence.as_deref().and_then(Evidence::lease).is_none() {
@@ -529,7 +600,10 @@ impl Store for Shared {
         let encoded = filling.value.encode(filling.codec);
         MaybeReady::Later(Box::pin(async move {
             let filled = match evidence.as_deref().and_then(Evidence::lease) {
-                Some(lease) => fill(lease, query, encoded, ttl, cost).await,
+                Some(lease) => {
+                    let filled = pin!(fill(lease, query, encoded, ttl, cost));
+                    leader.follow(filled).await
+                }
                 None => Filled::Unstorable,
             };
             leader.finish();
@@ -689,8 +763,8 @@ impl ServerLook {
     /// Whether it shows the same lease as before, with the same versions.
     pub(super) fn shows(&self, evidence: &Evidence) -> bool {
         match (&self.slot, evidence) {
-            (&Slot::Lease(mark), Evidence::Shared(evidence)) => {
-                self.lease_seen(mark).as_ref() == Some(&evidence.seen)
+            (&Slot::Lease(token), Evidence::Shared(evidence)) => {
+                self.lease_seen(token.mark).as_ref() == Some(&evidence.seen)
             }
             _ => false,
         }

@@ -37,7 +37,7 @@ pub struct EntryParts {
 /// Reads a slot.
 pub fn slot_parts(bytes: Vec<u8>) -> SlotParts {
     match decode(Some(bytes)) {
-        Slot::Lease(mark) => SlotParts::Lease(mark.to_vec()),
+        Slot::Lease(token) => SlotParts::Lease(token.to_bytes().to_vec()),
         Slot::Fence => SlotParts::Fence,
         Slot::Absent => SlotParts::Unreadable(Vec::new()),
         Slot::Unreadable(start) => SlotParts::Unreadable(start.into_vec()),

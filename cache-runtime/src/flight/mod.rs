@@ -1,0 +1,802 @@
+//! Single-flight: which caller loads, which wait, and what happens when a load does not move.
+//!
+//! A flight is the load of one key in this process. The caller that starts it leads it.
+//! Another caller may board it only where its value cannot be older than that caller:
+//!
+//! * While the flight is *boarding*, any caller may board: the load has not begun.
+//! * Once the load has begun, a caller may board only with the leader's *evidence*: both saw
+//!   the same lease, tag versions and server. If an invalidation had returned before this
+//!   caller began, it would have changed one of them.
+//!
+//! A load is driven by the future of the caller that leads it, so it stops if that future is not
+//! polled. No other caller waits for that. A flight may have several *attempts*, loads under the
+//! same evidence. A waiter begins a further one if
+//!
+//! * the newest attempt's future was dropped: its caller was cancelled, or panicked;
+//! * it is *set aside*: it was woken, and not polled for a moment;
+//! * it *hangs*: it was not woken for as long as the waiters' `hedge`;
+//! * it failed, with an error that cannot be shared. Then more waiters begin one each time: 8, then
+//!   64, and then each waiter loads for itself.
+//!
+//! The first attempt that ends with a value serves all callers of the flight, and stores the value.
+//! An attempt that ends later finds that the flight is over: it only serves its own caller.
+//!
+//! A flight that is boarding asks for its lease. If its leader is dropped or set aside then, the
+//! flight is dissolved, and its waiters look at the store again.
+
+mod circle;
+mod progress;
+#[cfg(test)]
+mod tests;
+
+use std::hash::BuildHasher;
+use std::mem::take;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use hashbrown::{DefaultHashBuilder, HashMap};
+use tokio::sync::Notify;
+
+use self::circle::{FlightId, Polling, Waiting};
+use self::progress::Progress;
+use crate::clock::{self, Moment};
+use crate::key::Key;
+use crate::sabotage::{self, Rule};
+use crate::sync::{Mutex, MutexGuard};
+use crate::value::{SharedError, SharedValue};
+
+const SHARDS: usize = 64;
+
+/// How often a flight with waiters is checked.
+const CHECK_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long an attempt that was woken may stay without a poll. Each further attempt has twice as
+/// long: where polls are late because there is too much work, more loads do not help.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The longest that an attempt may stay without a poll is `PATIENCE` times two to this power.
+const MAX_DOUBLINGS: u32 = 4;
+
+/// How many waiters begin an attempt after the first attempt failed, and how many more after each
+/// later one of these waves.
+const WAVE: usize = 8;
+
+/// After so many waves have failed, each waiter loads for itself.
+const MAX_WAVES: u32 = 3;
+
+/// The flights of one cache. `Evidence` is what a caller saw that an invalidation would have
+/// changed. Clones are the same flights.
+#[derive(Debug)]
+pub(crate) struct Flights<Evidence>(Arc<Shards<Evidence>>);
+
+#[derive(Debug)]
+struct Shards<Evidence> {
+    shards: Box<[Mutex<FlightMap<Evidence>>]>,
+    hasher: DefaultHashBuilder,
+}
+
+type FlightMap<Evidence> = HashMap<Key, Arc<Flight<Evidence>>>;
+
+#[derive(Debug)]
+struct Flight<Evidence> {
+    state: Mutex<FlightState<Evidence>>,
+    /// Notified at each change that a waiter acts on.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct FlightState<Evidence> {
+    phase: Phase,
+    /// What the leader saw before its load began. `None` while boarding, and for a load whose
+    /// leader saw nothing that an invalidation would have changed.
+    evidence: Option<Arc<Evidence>>,
+    waiters: usize,
+    /// The attempts that are under way.
+    attempts: usize,
+    /// How many further attempts the waiters are to begin.
+    wanted: usize,
+    /// Those of the attempts that have been pending, the newest last.
+    pending: Vec<Arc<Progress>>,
+    /// When the newest attempt began.
+    began: Moment,
+    /// How often an attempt was added because the newest did not move.
+    takeovers: u32,
+    /// How many waves of attempts have failed.
+    failed_waves: u32,
+    /// Whether an attempt has a value, which it has not handed out. It has no waiters, or is about to
+    /// land.
+    is_claimed: bool,
+    /// For how long the waiters let an attempt go on that is not woken.
+    hedge: Duration,
+    /// Whether the timer checks this flight.
+    is_checked: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The load has not begun, so any caller may board. Next: loading, or dissolved.
+    Boarding,
+    /// The attempts load, or one watches for another process's entry. Next: any phase below.
+    Loading,
+    /// The waiters can take the value, while an attempt still stores it.
+    Landed(SharedValue),
+    /// The load failed with an error for all waiters.
+    FailedWith(SharedError),
+    /// The load failed too often: each waiter loads for itself.
+    Failed,
+    /// The flight ended without a value for the waiters: each looks at the store again.
+    Dissolved,
+}
+
+/// A caller's part in the flight that it boarded or started.
+#[derive(Debug)]
+pub(crate) enum Seat<Evidence> {
+    Lead(Leader<Evidence>),
+    Wait(Waiter<Evidence>),
+}
+
+/// How waiting ends.
+#[derive(Debug)]
+pub(crate) enum Landing<Evidence> {
+    Value(SharedValue),
+    Error(SharedError),
+    /// This caller begins an attempt.
+    Lead(Leader<Evidence>),
+    /// The caller loads for itself: the load failed, or took longer than this caller waits, or does
+    /// not end before this caller does.
+    Alone,
+    /// The store may show something new: the caller looks again.
+    Dissolved,
+}
+
+/// Whether the value of an attempt is the flight's.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Claim {
+    /// It is, and other callers wait for it.
+    Shared,
+    /// It is, and no other caller waits.
+    Unshared,
+    /// It is not: another attempt has ended before.
+    Superseded,
+}
+
+/// How an attempt ends.
+#[derive(Debug, PartialEq)]
+pub(crate) enum LoadEnd<T> {
+    /// With what it loaded.
+    Loaded(T),
+    /// With what another attempt loaded.
+    Shared(T),
+}
+
+/// How long a waiter waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// At most this long.
+    pub(crate) limit: Duration,
+    /// For an attempt that is not woken, only this long.
+    pub(crate) hedge: Duration,
+}
+
+/// One shard, locked.
+pub(crate) struct Shard<'a, Evidence> {
+    flights: &'a Flights<Evidence>,
+    map: MutexGuard<'a, FlightMap<Evidence>>,
+}
+
+impl<Evidence> Clone for Flights<Evidence> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<Evidence> Default for Flights<Evidence> {
+    fn default() -> Self {
+        Self(Arc::new(Shards {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: DefaultHashBuilder::default(),
+        }))
+    }
+}
+
+impl<Evidence> Flights<Evidence> {
+    /// Locks the shard of `key`. The lock is held for moments, and never across an await.
+    pub(crate) fn lock(&self, key: &Key) -> Shard<'_, Evidence> {
+        let shard = (self.0.hasher.hash_one(key) >> 32) as usize % SHARDS;
+        Shard {
+            flights: self,
+            map: lock(&self.0.shards[shard]),
+        }
+    }
+
+    /// Boards the flight for `key` if this caller may, else starts one. With evidence, the load
+    /// of the new flight begins at once; without, any caller may board until the leader begins.
+    pub(crate) fn board(&self, key: &Key, evidence: Option<Evidence>) -> Seat<Evidence>
+    where
+        Evidence: PartialEq,
+    {
+        let mut shard = self.lock(key);
+        shard
+            .join(key, evidence.as_ref())
+            .unwrap_or_else(|| Seat::Lead(shard.start(key, evidence)))
+    }
+
+    /// Forgets all current flights: no caller boards them any more, and none of them stores.
+    pub(crate) fn forget_all<T>(&self, while_locked: impl FnOnce() -> T) -> T {
+        let mut shards: Vec<_> = self.0.shards.iter().map(lock).collect();
+        let forgotten: Vec<_> = shards.iter_mut().map(|shard| take(&mut **shard)).collect();
+        let value = while_locked();
+        drop(shards);
+        drop(forgotten);
+        value
+    }
+}
+
+impl<Evidence: PartialEq> Shard<'_, Evidence> {
+    /// Boards the flight for `key` if its value cannot be older than a caller that saw this
+    /// evidence just now.
+    pub(crate) fn join(&self, key: &Key, evidence: Option<&Evidence>) -> Option<Seat<Evidence>> {
+        let flight = self.map.get(key)?;
+        let mut state = lock(&flight.state);
+        let same_evidence = evidence.is_some() && evidence == state.evidence.as_deref()
+            || !sabotage::keeps(Rule::Boarding);
+        match state.phase {
+            Phase::Boarding => {}
+            Phase::Loading | Phase::Landed(_) if same_evidence => {}
+            _ => return None,
+        }
+        if state.begin_wanted() {
+            drop(state);
+            return Some(Seat::Lead(self.leader(key, flight)));
+        }
+        state.waiters += 1;
+        Some(Seat::Wait(Waiter {
+            flights: self.flights.clone(),
+            key: key.clone(),
+            flight: flight.clone(),
+            boarded: true,
+        }))
+    }
+}
+
+impl<Evidence> Shard<'_, Evidence> {
+    /// Starts a flight in the place of the current one. With evidence, its load begins at once;
+    /// without, any caller may board until the leader begins.
+    pub(crate) fn start(&mut self, key: &Key, evidence: Option<Evidence>) -> Leader<Evidence> {
+        let is_boarding = evidence.is_none();
+        let flight = Arc::new(Flight {
+            state: Mutex::new(FlightState {
+                phase: if is_boarding {
+                    Phase::Boarding
+                } else {
+                    Phase::Loading
+                },
+                evidence: evidence.map(Arc::new),
+                waiters: 0,
+                attempts: 1,
+                wanted: 0,
+                pending: Vec::new(),
+                began: clock::real(),
+                takeovers: 0,
+                failed_waves: 0,
+                is_claimed: false,
+                hedge: clock::FOREVER,
+                is_checked: false,
+            }),
+            changed: Notify::new(),
+        });
+        let mut leader = self.leader(key, &flight);
+        let previous = self.map.insert(key.clone(), flight);
+        // Only a load that has not begun may wait for the one before it. A flight that is kept
+        // keeps its lease, for which other processes wait.
+        leader.previous = previous.filter(|_| is_boarding);
+        leader
+    }
+
+    fn leader(&self, key: &Key, flight: &Arc<Flight<Evidence>>) -> Leader<Evidence> {
+        Leader::new(self.flights, key, flight)
+    }
+
+    /// Forgets the flight for `key`: no caller boards it any more, and it does not store.
+    pub(crate) fn forget(&mut self, key: &Key) {
+        self.map.remove(key);
+    }
+
+    /// Forgets this flight. Returns whether it was current until now.
+    fn forget_flight(&mut self, key: &Key, flight: &Arc<Flight<Evidence>>) -> bool {
+        let current = self
+            .map
+            .get(key)
+            .is_some_and(|current| Arc::ptr_eq(current, flight));
+        if current {
+            self.map.remove(key);
+        }
+        current
+    }
+}
+
+/// A caller that loads: one attempt.
+#[derive(Debug)]
+pub(crate) struct Leader<Evidence> {
+    flights: Flights<Evidence>,
+    key: Key,
+    flight: Arc<Flight<Evidence>>,
+    /// The flight that was current when this one started.
+    previous: Option<Arc<Flight<Evidence>>>,
+    /// Set once a part of this caller's work has been pending.
+    progress: Option<Arc<Progress>>,
+    /// Whether the value of this attempt is the flight's.
+    has_claimed: bool,
+    ended: bool,
+}
+
+impl<Evidence> Leader<Evidence> {
+    fn new(
+        flights: &Flights<Evidence>,
+        key: &Key,
+        flight: &Arc<Flight<Evidence>>,
+    ) -> Leader<Evidence> {
+        Self {
+            flights: flights.clone(),
+            key: key.clone(),
+            flight: flight.clone(),
+            previous: None,
+            progress: None,
+            has_claimed: false,
+            ended: false,
+        }
+    }
+
+    pub(crate) fn evidence(&self) -> Option<Arc<Evidence>> {
+        lock(&self.flight.state).evidence.clone()
+    }
+
+    /// Waits, at most for `limit`, until the previous flight for this key is over. Callers that
+    /// come meanwhile share this flight.
+    pub(crate) async fn wait_for_previous(&mut self, limit: Duration) {
+        let Some(previous) = self.previous.take() else {
+            return;
+        };
+        // The previous load may not end before this caller does.
+        let Some(_waiting) = Waiting::begin(previous.id()) else {
+            return;
+        };
+        let end = pin!(async {
+            loop {
+                let mut changed = pin!(previous.changed.notified());
+                // Registered before the phase is read, so that no change between is missed.
+                changed.as_mut().enable();
+                if lock(&previous.state).phase.is_over() {
+                    break;
+                }
+                changed.await;
+            }
+        });
+        let end = pin!(clock::within(limit, end));
+        self.follow(end).await;
+    }
+
+    /// Whether a load was under way when this flight started.
+    pub(crate) fn has_previous(&self) -> bool {
+        self.previous.is_some()
+    }
+
+    /// Whether the load has not begun.
+    pub(crate) fn is_boarding(&self) -> bool {
+        matches!(lock(&self.flight.state).phase, Phase::Boarding)
+    }
+
+    /// Begins the load: from now on only callers with the same evidence may board.
+    pub(crate) fn begin(&mut self, evidence: Option<Evidence>) {
+        self.previous = None;
+        let mut state = lock(&self.flight.state);
+        state.evidence = evidence.map(Arc::new);
+        // The waiters have left a flight that is over.
+        if !state.phase.is_over() {
+            state.phase = Phase::Loading;
+        }
+    }
+
+    /// Does a part of this caller's work in a way that shows whether it moves. Everything that a
+    /// leader awaits goes through here.
+    pub(crate) async fn follow<F: Future>(&mut self, mut work: Pin<&mut F>) -> F::Output {
+        std::future::poll_fn(|context| self.poll(context, |context| work.as_mut().poll(context)))
+            .await
+    }
+
+    /// Loads. Ends early if another attempt lands, and `share` makes use of its value.
+    pub(crate) async fn load<F: Future>(
+        &mut self,
+        mut load: Pin<&mut F>,
+        share: impl Fn(&SharedValue) -> Option<F::Output>,
+    ) -> LoadEnd<F::Output> {
+        let flight = self.flight.clone();
+        std::future::poll_fn(move |context| {
+            if self.progress.is_some()
+                && let Some(landed) = flight.landed()
+                && let Some(returned) = share(&landed)
+            {
+                return Poll::Ready(LoadEnd::Shared(returned));
+            }
+            let loaded = self.poll(context, |context| {
+                let _polling = Polling::begin(flight.id());
+                load.as_mut().poll(context)
+            });
+            loaded.map(LoadEnd::Loaded)
+        })
+        .await
+    }
+
+    /// Polls a part of the work. What is ready at its first poll costs nothing more: only when it
+    /// is pending, it is polled once more, with a waker that notes its progress.
+    fn poll<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if let Some(progress) = &self.progress {
+            return progress.poll(context, poll);
+        }
+        if let Poll::Ready(output) = poll(context) {
+            return Poll::Ready(output);
+        }
+        let progress = self.progress.insert(Arc::new(Progress::new()));
+        lock(&self.flight.state).pending.push(progress.clone());
+        progress.poll(context, poll)
+    }
+
+    /// Makes the value of this attempt the flight's, unless another attempt was first.
+    pub(crate) fn claim(&mut self) -> Claim {
+        let mut state = lock(&self.flight.state);
+        if state.is_claimed || state.phase.is_over() {
+            return Claim::Superseded;
+        }
+        state.is_claimed = true;
+        self.has_claimed = true;
+        if state.waiters > 0 || state.attempts > 1 {
+            Claim::Shared
+        } else {
+            Claim::Unshared
+        }
+    }
+
+    /// Hands the value to the waiters, and to callers that board until the flight ends.
+    pub(crate) fn land(&self, value: SharedValue) {
+        let mut state = lock(&self.flight.state);
+        state.phase = Phase::Landed(value);
+        let others = state.others();
+        self.flight.changed(state, others);
+    }
+
+    /// Ends the flight and runs `store`, unless the flight was forgotten meanwhile. `store` runs
+    /// under the lock that an invalidation takes too.
+    pub(crate) fn finish_storing<T>(mut self, store: impl FnOnce() -> T) -> Option<T> {
+        let mut shard = self.flights.lock(&self.key);
+        let current = shard.forget_flight(&self.key, &self.flight);
+        let stored = (current || !sabotage::keeps(Rule::CompareAndFill)).then(store);
+        drop(shard);
+        self.end();
+        stored
+    }
+
+    /// Ends the flight. Its value is in the store by now, or is not stored at all.
+    pub(crate) fn finish(mut self) {
+        self.flights
+            .lock(&self.key)
+            .forget_flight(&self.key, &self.flight);
+        self.end();
+    }
+
+    /// A value that has landed stays for the waiters.
+    fn end(&mut self) {
+        self.ended = true;
+        let mut state = self.leave();
+        if !state.phase.is_over() {
+            state.phase = Phase::Dissolved;
+        }
+        let others = state.pending.clone();
+        self.flight.changed(state, others);
+    }
+
+    /// Ends this attempt without a value, and with an error for the waiters if it can be shared.
+    /// While other attempts go on, nothing else happens.
+    pub(crate) fn fail(mut self, error: Option<SharedError>) {
+        self.ended = true;
+        let mut shard = self.flights.lock(&self.key);
+        let mut state = self.leave();
+        if state.attempts > 0 || state.wanted > 0 {
+            return;
+        }
+        if !state.phase.is_over() {
+            state.failed_waves += 1;
+            if let Some(error) = error {
+                state.phase = Phase::FailedWith(error);
+            } else if state.failed_waves >= sabotage::waves(MAX_WAVES) || state.waiters == 0 {
+                state.phase = Phase::Failed;
+            } else {
+                state.wanted = WAVE.pow(state.failed_waves).min(state.waiters);
+            }
+        }
+        if state.phase.is_over() {
+            shard.forget_flight(&self.key, &self.flight);
+        }
+        self.flight.changed(state, Vec::new());
+    }
+
+    /// Ends this attempt.
+    fn leave(&self) -> MutexGuard<'_, FlightState<Evidence>> {
+        let mut state = lock(&self.flight.state);
+        state.attempts -= 1;
+        if let Some(progress) = &self.progress {
+            state.pending.retain(|it| !Arc::ptr_eq(it, progress));
+        }
+        if self.has_claimed {
+            state.is_claimed = false;
+        }
+        state
+    }
+}
+
+impl<Evidence> Drop for Leader<Evidence> {
+    fn drop(&mut self) {
+        if self.ended || !sabotage::keeps(Rule::HandOver) {
+            return;
+        }
+        let mut shard = self.flights.lock(&self.key);
+        let mut state = self.leave();
+        // Other attempts go on, or are about to begin.
+        if state.attempts > 0 || state.wanted > 0 {
+            return;
+        }
+        match state.phase {
+            // The evidence holds for the next attempt too: the versions were read before any
+            // load began, and the flight still has its lease.
+            Phase::Loading if state.waiters > 0 && !self.has_claimed => state.wanted = 1,
+            // What this attempt has claimed may be in the store, or not.
+            Phase::Boarding | Phase::Loading => {
+                state.phase = Phase::Dissolved;
+                shard.forget_flight(&self.key, &self.flight);
+            }
+            Phase::Landed(_) | Phase::FailedWith(_) | Phase::Failed | Phase::Dissolved => {
+                shard.forget_flight(&self.key, &self.flight);
+            }
+        }
+        self.flight.changed(state, Vec::new());
+    }
+}
+
+/// A caller that waits for another caller's load.
+#[derive(Debug)]
+pub(crate) struct Waiter<Evidence> {
+    flights: Flights<Evidence>,
+    key: Key,
+    flight: Arc<Flight<Evidence>>,
+    boarded: bool,
+}
+
+impl<Evidence: Send + Sync + 'static> Waiter<Evidence> {
+    /// Waits for the value.
+    pub(crate) async fn wait(mut self, patience: Patience) -> Landing<Evidence> {
+        let flight = self.flight.clone();
+        let Some(_waiting) = Waiting::begin(flight.id()) else {
+            return Landing::Alone;
+        };
+        flight.check_for(patience.hedge);
+        // Pinned here: a function that takes a future by value has room for it twice.
+        let landing = pin!(async {
+            // An attempt that was woken before this caller came may be behind it in the queue of
+            // their runtime.
+            if self.is_set_aside() {
+                clock::let_others_run().await;
+            }
+            loop {
+                let mut changed = pin!(flight.changed.notified());
+                // Registered before the phase is read, so that no change between is missed.
+                changed.as_mut().enable();
+                if let Some(landing) = self.look() {
+                    return landing;
+                }
+                changed.await;
+            }
+        });
+        clock::within(sabotage::wait_limit(patience.limit), landing)
+            .await
+            .unwrap_or(Landing::Alone)
+    }
+
+    fn is_set_aside(&self) -> bool {
+        lock(&self.flight.state).is_set_aside(clock::real())
+    }
+
+    fn look(&mut self) -> Option<Landing<Evidence>> {
+        let mut state = lock(&self.flight.state);
+        if state.is_set_aside(clock::real()) {
+            state.take_over();
+        }
+        let landing = match &state.phase {
+            Phase::Landed(value) => Landing::Value(value.clone()),
+            Phase::FailedWith(error) => Landing::Error(error.clone()),
+            Phase::Failed => Landing::Alone,
+            Phase::Dissolved => Landing::Dissolved,
+            Phase::Boarding | Phase::Loading => {
+                if !state.begin_wanted() {
+                    return None;
+                }
+                Landing::Lead(Leader::new(&self.flights, &self.key, &self.flight))
+            }
+        };
+        state.waiters -= 1;
+        self.boarded = false;
+        if let Landing::Dissolved = landing {
+            self.flight.changed(state, Vec::new());
+        }
+        Some(landing)
+    }
+}
+
+impl<Evidence> Drop for Waiter<Evidence> {
+    fn drop(&mut self) {
+        if !self.boarded {
+            return;
+        }
+        let mut shard = self.flights.lock(&self.key);
+        let mut state = lock(&self.flight.state);
+        state.waiters -= 1;
+        state.wanted = state.wanted.min(state.waiters);
+        // This was the last waiter, so no caller is left to begin an attempt.
+        if state.waiters == 0 && state.attempts == 0 && !state.phase.is_over() {
+            state.phase = Phase::Dissolved;
+            shard.forget_flight(&self.key, &self.flight);
+        }
+    }
+}
+
+impl<Evidence> Flight<Evidence> {
+    fn id(&self) -> FlightId {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn landed(&self) -> Option<SharedValue> {
+        match &lock(&self.state).phase {
+            Phase::Landed(value) => Some(value.clone()),
+            _ => None,
+        }
+    }
+
+    /// Releases the lock, and tells the waiters and other attempts of a change.
+    fn changed(&self, state: MutexGuard<'_, FlightState<Evidence>>, attempts: Vec<Arc<Progress>>) {
+        drop(state);
+        self.changed.notify_waiters();
+        for attempt in attempts {
+            attempt.wake();
+        }
+    }
+}
+
+impl<Evidence: Send + Sync + 'static> Flight<Evidence> {
+    /// Has the timer check this flight for as long as it has waiters.
+    fn check_for(self: &Arc<Self>, hedge: Duration) {
+        let mut state = lock(&self.state);
+        state.hedge = state.hedge.min(hedge);
+        if !std::mem::replace(&mut state.is_checked, true) {
+            drop(state);
+            let check = Check(Arc::downgrade(self));
+            clock::wake_at(Instant::now() + CHECK_PAUSE, Waker::from(Arc::new(check)));
+        }
+    }
+
+    /// Lets a waiter begin an attempt if the newest does not move. Returns whether the flight is
+    /// to be checked again.
+    fn check(&self) -> bool {
+        let mut state = lock(&self.state);
+        if state.phase.is_over() || state.waiters == 0 {
+            state.is_checked = false;
+            return false;
+        }
+        let now = clock::real();
+        if state.is_hung(now) {
+            state.take_over();
+        }
+        // If the newest attempt is set aside, the first waiter that is polled takes over. If it
+        // is only late, as everything on a busy runtime is, it is polled before the waiters: they are
+        // woken after it.
+        if state.wanted > 0 || state.is_set_aside(now) {
+            self.changed(state, Vec::new());
+        }
+        true
+    }
+}
+
+/// What the timer wakes to check a flight. It runs without a caller's help, since that caller's
+/// future may not be polled either.
+struct Check<Evidence>(Weak<Flight<Evidence>>);
+
+impl<Evidence: Send + Sync + 'static> Wake for Check<Evidence> {
+    fn wake(self: Arc<Self>) {
+        if self.0.upgrade().is_some_and(|flight| flight.check()) {
+            clock::wake_at(Instant::now() + CHECK_PAUSE, Waker::from(self));
+        }
+    }
+}
+
+impl<Evidence> FlightState<Evidence> {
+    /// Begins one of the attempts that are wanted; false if none is.
+    fn begin_wanted(&mut self) -> bool {
+        if self.wanted == 0 || !matches!(self.phase, Phase::Loading) {
+            return false;
+        }
+        self.wanted -= 1;
+        self.attempts += 1;
+        self.began = clock::real();
+        // An attempt that has a value, and is set aside while it stores it, serves no waiter.
+        self.is_claimed = false;
+        true
+    }
+
+    /// The attempts that go on while one of them ends.
+    fn others(&self) -> Vec<Arc<Progress>> {
+        if self.attempts > 1 {
+            self.pending.clone()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Wants one more attempt. A flight that is boarding, whose leader asks for the lease, ends.
+    fn take_over(&mut self) {
+        self.takeovers += 1;
+        if matches!(self.phase, Phase::Boarding) {
+            self.phase = Phase::Dissolved;
+        } else {
+            self.wanted = 1;
+        }
+    }
+
+    /// Whether the newest attempt was woken, and not polled for a moment.
+    fn is_set_aside(&self, now: Moment) -> bool {
+        if self.phase.is_over() || self.wanted > 0 || !sabotage::keeps(Rule::SetAside) {
+            return false;
+        }
+        let patience = PATIENCE * 2_u32.pow(self.takeovers.min(MAX_DOUBLINGS));
+        let newest = self.newest();
+        newest.is_some_and(|newest| newest.is_set_aside(now, patience))
+    }
+
+    /// Whether the newest attempt was not woken for as long as the waiters let it go on.
+    fn is_hung(&self, now: Moment) -> bool {
+        let is_loading = matches!(self.phase, Phase::Loading);
+        if !is_loading || self.wanted > 0 || !sabotage::keeps(Rule::Hedge) {
+            return false;
+        }
+        match self.newest() {
+            Some(newest) => newest.was_woken_before(now, self.hedge),
+            // Its first poll has not ended.
+            None => now.saturating_sub(self.began) >= clock::millis(self.hedge),
+        }
+    }
+
+    /// The newest attempt, unless its first poll has not ended.
+    fn newest(&self) -> Option<&Progress> {
+        if self.pending.len() < self.attempts {
+            return None;
+        }
+        self.pending.last().map(|newest| &**newest)
+    }
+}
+
+impl Phase {
+    fn is_over(&self) -> bool {
+        matches!(
+            self,
+            Self::Landed(_) | Self::FailedWith(_) | Self::Failed | Self::Dissolved
+        )
+    }
+}
+
+/// A poisoned lock is used all the same: nothing that can panic, and no code of the user's, runs
+/// under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,96 @@
+//! Whether the work of a call moves: when it was last woken, and whether it was polled since.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use crate::clock::{self, Moment};
+use crate::sync::{AtomicBool, AtomicU64, Mutex};
+use std::sync::atomic::Ordering::SeqCst;
+
+/// What a call's work is polled with in the place of the task's own waker. It notes each wake, and
+/// passes it on.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// When the work began, or when it was last woken.
+    woken_at: AtomicU64,
+    /// Whether it was woken, and not polled since.
+    is_due: AtomicBool,
+    /// Whether a thread polls it now.
+    is_polled: AtomicBool,
+    /// The waker of the task that polled it last.
+    task: Mutex<Option<Waker>>,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self {
+            woken_at: AtomicU64::new(clock::real()),
+            is_due: AtomicBool::new(false),
+            is_polled: AtomicBool::new(false),
+            task: Mutex::new(None),
+        }
+    }
+
+    /// Polls the work, which from now on wakes this.
+    pub(super) fn poll<T>(
+        self: &Arc<Self>,
+        context: &Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let _polled = self.begin_poll(context.waker());
+        poll(&mut Context::from_waker(&Waker::from(self.clone())))
+    }
+
+    fn begin_poll(&self, waker: &Waker) -> Polled<'_> {
+        self.is_polled.store(true, SeqCst);
+        self.is_due.store(false, SeqCst);
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
+            let replaced = task.replace(waker.clone());
+            drop(task);
+            drop(replaced);
+        }
+        Polled(self)
+    }
+
+    /// Whether the work was woken and not polled for this long: its future was set aside.
+    pub(super) fn is_set_aside(&self, now: Moment, patience: Duration) -> bool {
+        self.is_due.load(SeqCst)
+            && !self.is_polled.load(SeqCst)
+            && self.was_woken_before(now, patience)
+    }
+
+    /// Whether the work began, or was last woken, at least this long ago.
+    pub(super) fn was_woken_before(&self, now: Moment, patience: Duration) -> bool {
+        now.saturating_sub(self.woken_at.load(SeqCst)) >= clock::millis(patience)
+    }
+}
+
+impl Wake for Progress {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.is_due.swap(true, SeqCst) {
+            self.woken_at.store(clock::real(), SeqCst);
+        }
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = task.clone();
+        // After the lock: a waker may run any code.
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+/// While it lives, a thread polls the work. A panic of the work ends it too.
+struct Polled<'a>(&'a Progress);
+
+impl Drop for Polled<'_> {
+    fn drop(&mut self) {
+        self.0.is_polled.store(false, SeqCst);
+    }
+}
