@@ -51,9 +51,10 @@
 //!
 //! # What it needs
 //!
-//! The shared tier needs a Tokio runtime with its timers and I/O enabled
-//! (`#[tokio::main]` enables them). Without one, calls do not use the cache. The local
-//! tier runs on any executor. On a Tokio runtime, it needs the timers too.
+//! The shared tier needs a Tokio runtime with I/O enabled (`#[tokio::main]` enables it).
+//! Without one, calls do not use the cache. The local tier runs on any executor. Neither
+//! needs Tokio's timers: a thread of the library's own, `cache-timer`, ends what takes
+//! longer than its limit.
 //!
 //! # Where entries are
 //!

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::key::Key;
 use crate::observe::{Event, Observer};
@@ -62,12 +60,12 @@ impl Unsettled {
         self.lock().names.len()
     }
 
-    /// Adds names. True if the caller is to start a task that waits until they are due.
-    pub(crate) fn add(&self, names: &[Key]) -> bool {
+    /// Adds names `now`. True if the caller is to start a task that waits until they are due.
+    pub(crate) fn add(&self, names: &[Key], now: Instant) -> bool {
         if names.is_empty() {
             return false;
         }
-        let at = Instant::now() + self.settle;
+        let at = now + self.settle;
         let mut queue = self.lock();
         for name in names {
             if queue.names.len() < self.capacity || queue.names.contains_key(name) {
@@ -81,9 +79,8 @@ impl Unsettled {
         !mem::replace(&mut queue.is_attended, true)
     }
 
-    /// Takes out what is due; else says how long until something is.
-    pub(crate) fn next(&self) -> Result<Next, Duration> {
-        let now = Instant::now();
+    /// Takes out what is due `now`; else says how long until something is.
+    pub(crate) fn next(&self, now: Instant) -> Result<Next, Duration> {
         let mut queue = self.lock();
         if queue.everything.is_some_and(|at| at <= now) {
             queue.everything = None;
@@ -152,50 +149,55 @@ mod tests {
 
     const SETTLE: Duration = Duration::from_secs(5);
 
-    fn unsettled(names: &[&str]) -> Unsettled {
+    /// With names that are added at `start`.
+    fn unsettled(names: &[&str], start: Instant) -> Unsettled {
         let unsettled = Unsettled::new(SETTLE, 2, Observer::default());
         let names: Vec<Key> = names.iter().map(|&name| name.into()).collect();
-        assert!(unsettled.add(&names));
+        assert!(unsettled.add(&names, start));
         unsettled
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_name_is_due_once_when_its_update_has_settled() {
-        let unsettled = unsettled(&["a", "b", "a"]);
-        assert!(matches!(unsettled.next(), Err(pause) if pause == SETTLE));
-        tokio::time::advance(SETTLE).await;
-        assert!(matches!(unsettled.next(), Ok(Next::Names(names)) if names.len() == 2));
-        assert!(matches!(unsettled.next(), Ok(Next::Nothing)));
+    #[test]
+    fn a_name_is_due_once_when_its_update_has_settled() {
+        let start = Instant::now();
+        let unsettled = unsettled(&["a", "b", "a"], start);
+        assert!(matches!(unsettled.next(start), Err(pause) if pause == SETTLE));
+        let now = start + SETTLE;
+        assert!(matches!(unsettled.next(now), Ok(Next::Names(names)) if names.len() == 2));
+        assert!(matches!(unsettled.next(now), Ok(Next::Nothing)));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_name_is_due_after_its_last_update() {
-        let unsettled = unsettled(&["a"]);
-        tokio::time::advance(SETTLE / 2).await;
-        assert!(!unsettled.add(&["a".into()]));
-        tokio::time::advance(SETTLE / 2).await;
-        assert!(unsettled.next().is_err());
-        tokio::time::advance(SETTLE / 2).await;
-        assert!(matches!(unsettled.next(), Ok(Next::Names(_))));
+    #[test]
+    fn a_name_is_due_after_its_last_update() {
+        let start = Instant::now();
+        let unsettled = unsettled(&["a"], start);
+        assert!(!unsettled.add(&["a".into()], start + SETTLE / 2));
+        let next = unsettled.next(start + SETTLE);
+        assert!(matches!(next, Err(pause) if pause == SETTLE / 2));
+        let next = unsettled.next(start + SETTLE * 3 / 2);
+        assert!(matches!(next, Ok(Next::Names(_))));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn more_names_than_are_kept_stand_for_all_names() {
-        let unsettled = unsettled(&["a", "b", "c"]);
+    #[test]
+    fn more_names_than_are_kept_stand_for_all_names() {
+        let start = Instant::now();
+        let unsettled = unsettled(&["a", "b", "c"], start);
         assert_eq!(unsettled.len(), 2);
-        tokio::time::advance(SETTLE).await;
-        assert!(matches!(unsettled.next(), Ok(Next::Everything)));
-        assert!(matches!(unsettled.next(), Ok(Next::Nothing)));
+        let now = start + SETTLE;
+        assert!(matches!(unsettled.next(now), Ok(Next::Everything)));
+        assert!(matches!(unsettled.next(now), Ok(Next::Nothing)));
     }
 
     /// It was dropped with names that it had taken out, so nothing is due.
     #[test]
     fn a_task_that_was_dropped_is_started_again() {
-        let unsettled = unsettled(&["a"]);
+        let start = Instant::now();
+        let unsettled = unsettled(&["a"], start);
+        let add = |name: &str| unsettled.add(&[name.into()], start);
         assert_eq!(unsettled.take().names.len(), 1);
         assert!(!unsettled.unattended(false));
-        assert!(unsettled.add(&["b".into()]));
-        assert!(unsettled.unattended(false) && !unsettled.add(&["c".into()]));
-        assert!(unsettled.unattended(true) && unsettled.add(&["d".into()]));
+        assert!(add("b"));
+        assert!(unsettled.unattended(false) && !add("c"));
+        assert!(unsettled.unattended(true) && add("d"));
     }
 }

@@ -6,6 +6,7 @@
 //! names are invalidated once more, when such a commit has happened or never will.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 
@@ -19,7 +20,10 @@ use crate::unsettled::{Next, Undue};
 /// Invalidates names a second time, once the update has settled.
 pub(crate) fn invalidate_again(core: &Arc<Core>, names: &[Key]) {
     let is_on = !core.tier.is_off() && core.unsettled.is_enabled();
-    if !is_on || !sabotage::keeps(Rule::SecondInvalidation) || !core.unsettled.add(names) {
+    if !is_on
+        || !sabotage::keeps(Rule::SecondInvalidation)
+        || !core.unsettled.add(names, Instant::now())
+    {
         return;
     }
     let attendant = Attendant::new(core, false);
@@ -59,7 +63,7 @@ impl Attendant {
 
     async fn wait(mut self) {
         loop {
-            match self.core.unsettled.next() {
+            match self.core.unsettled.next(Instant::now()) {
                 Ok(Next::Nothing) => {
                     self.has_ended = true;
                     return;
@@ -76,7 +80,7 @@ impl Attendant {
     fn wait_on_a_thread(mut self) {
         let wait = move || {
             loop {
-                match self.core.unsettled.next() {
+                match self.core.unsettled.next(Instant::now()) {
                     Ok(Next::Nothing) => {
                         self.has_ended = true;
                         return;

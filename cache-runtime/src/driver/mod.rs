@@ -25,6 +25,7 @@ mod absent;
 #[cfg(feature = "redis")]
 mod redis;
 
+use std::pin::pin;
 use std::time::Duration;
 
 #[cfg(not(feature = "redis"))]
@@ -33,6 +34,7 @@ pub(crate) use self::operation::{Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;
 #[cfg(feature = "redis")]
 pub(crate) use self::redis::{Connection, Driver};
+use crate::clock;
 use crate::error::Error;
 
 /// Why a request failed.
@@ -50,9 +52,9 @@ impl Connection {
         operations: &[Operation],
         limit: Duration,
     ) -> Result<Vec<Reply>, Error> {
-        match tokio::time::timeout(limit, self.run(operations)).await {
-            Ok(result) => result.map_err(|failure| failure.error),
-            Err(_) => Err(Error::timeout(self.address(), limit)),
+        match clock::within(limit, pin!(self.run(operations))).await {
+            Some(result) => result.map_err(|failure| failure.error),
+            None => Err(Error::timeout(self.address(), limit)),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! made.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use redis::{
 
 use super::operation::Argument;
 use super::{Failure, Operation, ReadKeys, Reply};
+use crate::clock;
 use crate::error::Error;
 use crate::sabotage::{self, Rule};
 
@@ -80,17 +82,16 @@ impl Driver {
         limit: Duration,
         heard: impl Fn(&[u8]) + Send + Sync + 'static,
     ) -> Result<Connection, Error> {
-        match tokio::time::timeout(limit, self.open(heard)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(Error::timeout(&self.address, limit)),
-        }
+        let opened = clock::within(limit, pin!(self.open(heard))).await;
+        opened.unwrap_or_else(|| Err(Error::timeout(&self.address, limit)))
     }
 
     async fn open(
         &self,
         heard: impl Fn(&[u8]) + Send + Sync + 'static,
     ) -> Result<Connection, Error> {
-        // Each request has a deadline of its own; redis-rs sets none.
+        // Each request has a deadline of its own. redis-rs sets none, so it needs none of Tokio's
+        // timers, which its runtime may not have enabled.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
@@ -150,9 +151,9 @@ impl Connection {
             return Err(Error::denied(&self.address, &reason));
         }
         let mut redis = self.redis.clone();
-        match tokio::time::timeout(limit, redis.subscribe(channel)).await {
-            Ok(result) => result.map_err(|error| explain(&self.address, &error)),
-            Err(_) => Err(Error::timeout(&self.address, limit)),
+        match clock::within(limit, pin!(redis.subscribe(channel))).await {
+            Some(result) => result.map_err(|error| explain(&self.address, &error)),
+            None => Err(Error::timeout(&self.address, limit)),
         }
     }
 

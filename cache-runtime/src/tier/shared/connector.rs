@@ -231,10 +231,8 @@ impl Connector {
         if !sabotage::keeps(Rule::Deadline) {
             return Ok(sending.await);
         }
-        match tokio::time::timeout_at(until.into(), sending).await {
-            Ok(result) => Ok(result),
-            Err(_) => Ok(Err(Error::timeout(self.address(), self.limits.operation))),
-        }
+        let in_time = clock::within_until(until, sending).await;
+        Ok(in_time.unwrap_or_else(|| Err(Error::timeout(self.address(), self.limits.operation))))
     }
 
     fn check_runtime(&self) -> Result<(), Error> {

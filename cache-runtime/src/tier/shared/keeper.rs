@@ -167,7 +167,7 @@ mod tests {
 
     impl Mend for Broken {
         fn longest_pause(&self) -> Duration {
-            Duration::from_secs(1)
+            Duration::from_millis(2)
         }
 
         fn stays(&self, keeper: u64, pause: Duration) -> bool {
@@ -190,7 +190,7 @@ mod tests {
         })
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn it_tries_until_nothing_is_left_to_mend() {
         let broken = broken(3);
         broken.keepers(|keepers| keepers.ensure(&broken));
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(*broken.attempts_left.lock().unwrap(), 0);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_that_runs_is_not_replaced_and_a_late_one_is() {
         let broken = broken(u32::MAX);
         broken.keepers(|keepers| {

@@ -68,7 +68,7 @@ impl Lease {
     pub(super) async fn renew(&self, limit: Duration) -> Infallible {
         let pause = (self.duration / 3).max(Duration::from_millis(1));
         let mut renewed = Duration::ZERO;
-        // Without a runtime there is neither a pause nor a server.
+        // Without a runtime there is no server.
         while renewed < limit && Handle::try_current().is_ok() {
             clock::pause(pause).await;
             renewed += pause;

@@ -461,7 +461,7 @@ impl Shared {
     /// Waits until the journal is empty, at most for `limit`.
     async fn flush_journal(&self, limit: Duration) -> Result<(), Error> {
         if Handle::try_current().is_err() {
-            // Without a runtime there is neither a keeper nor a timer.
+            // Without a runtime there is no keeper.
             return match self.waiting() {
                 Waiting {
                     names: 0,

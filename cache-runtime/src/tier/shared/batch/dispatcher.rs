@@ -1,16 +1,14 @@
 //! The task that sends the line, and the turns that start it.
 
-use std::future::poll_fn;
-use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Instant;
 
 use super::Reads;
 use super::line::{Caller, LineId};
 use super::merge::Batch;
 use super::source::{Source, Values};
+use crate::clock;
 use crate::driver::ReadKeys;
 
 /// The right to have one command under way.
@@ -52,7 +50,7 @@ impl<S: Source> Turn<S> {
             self.reads.read_many(callers).await;
             // The callers that were just answered may read again. They join the next batch,
             // and none of them is sent alone, ahead of the others.
-            let_others_run().await;
+            clock::let_others_run().await;
         }
         self.has_ended = true;
     }
@@ -114,18 +112,4 @@ impl<S: Source> Reads<S> {
         // The source ends this one at its deadline, and judges the connection by how it ends.
         answer.await
     }
-}
-
-/// Puts this task behind those that are ready to run, where any thread of the runtime finds it.
-/// (A task that calls `yield_now` stays with its thread, which another task may block.)
-async fn let_others_run() {
-    let mut is_behind = false;
-    poll_fn(|context| {
-        if mem::replace(&mut is_behind, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

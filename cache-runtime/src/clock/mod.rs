@@ -1,7 +1,15 @@
-//! Time: deadlines, and the jitter that keeps entries from expiring all at once.
+//! Time: deadlines, limits of what waits, and the jitter that keeps entries from expiring all at
+//! once.
 
-use std::time::Duration;
+#[cfg(not(shuttle))]
+mod timer;
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+pub(crate) use self::timer::{Sleep, wake_at};
 use crate::unique;
 
 /// A hundred years: longer than any process or server runs, and short enough to be added to any
@@ -58,13 +66,6 @@ pub(crate) fn real() -> Moment {
     system::coarse()
 }
 
-pub(crate) fn wake_at(at: std::time::Instant, waker: std::task::Waker) {
-    std::thread::spawn(move || {
-        std::thread::sleep(at.saturating_duration_since(std::time::Instant::now()));
-        waker.wake();
-    });
-}
-
 /// The moment from which an entry that is stored now is not served any more.
 pub(crate) fn expiry(ttl: Duration) -> Moment {
     system::precise() + millis(ttl.min(FOREVER))
@@ -118,21 +119,69 @@ mod system {
 }
 
 /// Runs `future` for at most `limit`; `None` if it did not end in that time.
-///
-/// Outside of a Tokio runtime there is no timer, so the future runs without a limit.
 pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-    if tokio::runtime::Handle::try_current().is_ok() {
-        tokio::time::timeout(limit, future).await.ok()
-    } else {
-        Some(future.await)
+    within_until(Instant::now() + limit.min(FOREVER), future).await
+}
+
+/// Runs `future` until `at`; `None` if it had not ended by then. Works on any executor.
+///
+/// Under the scheduler of `interleavings.rs` there is no time, and so no limit.
+pub(crate) async fn within_until<T>(at: Instant, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut end = pin!(Sleep::until(at));
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => end.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
+
+/// Pauses, on any executor. Under the scheduler of `interleavings.rs`, returns at once.
+pub(crate) async fn pause(length: Duration) {
+    if !cfg!(shuttle) {
+        Sleep::until(Instant::now() + length.min(FOREVER)).await;
     }
 }
 
-/// Pauses. Outside of a Tokio runtime there is no timer, so this returns at once.
-pub(crate) async fn pause(length: Duration) {
-    if tokio::runtime::Handle::try_current().is_ok() {
-        tokio::time::sleep(length).await;
+/// Under the scheduler of `interleavings.rs`, which has no time: alarms never go off.
+#[cfg(shuttle)]
+mod timer {
+    use std::future::{Pending, pending};
+    use std::task::Waker;
+    use std::time::Instant;
+
+    #[derive(Debug)]
+    pub(crate) struct Alarm;
+
+    impl Alarm {
+        pub(crate) fn set(_: Instant, _: Waker) -> Self {
+            Self
+        }
     }
+
+    pub(crate) struct Sleep;
+
+    impl Sleep {
+        pub(crate) fn until(_: Instant) -> Pending<()> {
+            pending()
+        }
+    }
+
+    pub(crate) fn wake_at(_: Instant, _: Waker) {}
+}
+
+/// Puts this task behind those that are ready to run, where any thread of the runtime finds it.
+/// (A task that calls Tokio's `yield_now` stays with its thread, which another task may block.)
+pub(crate) async fn let_others_run() {
+    let mut is_behind = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut is_behind, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Shortens `ttl` at random, by up to `jitter` times its length, but to no less than 1 ms.
