@@ -196,7 +196,7 @@ impl Shared {
             // A fence spans the commit, so of two callers that saw it, one may predate the commit.
             Slot::Fence => Boarded::Unstored,
             _ if look.is_fenced() => Boarded::Unstored,
-            Slot::Lease(token) if !self.is_dead(token, &look) => {
+            Slot::Lease(token) if !look.is_of_another_server(token) => {
                 match look.lease_seen(token.mark) {
                     Some(seen) => self.board_lease(query, token, seen, &look, until).await,
                     None => self.draw_versions(query, &look.witness, until).await,
@@ -208,12 +208,6 @@ impl Shared {
                 self.take_seat(query, seat, &look, until).await
             }
         }
-    }
-
-    /// Whether this lease is of another server, such as one that has failed over to this one. No
-    /// load fills it any more.
-    fn is_dead(&self, token: LeaseToken, look: &ServerLook) -> bool {
-        token.epoch != look.witness.epoch() && sabotage::keeps(Rule::DeadLease)
     }
 
     /// Joins the load that holds the lease. If this cache took the lease, and none of its loads holds
@@ -743,6 +737,12 @@ impl ServerLook {
         entry.header.epoch == self.witness.epoch()
             && entry.tags().len() == self.versions.len()
             && entry.tags().zip(&*self.versions).all(is_same)
+    }
+
+    /// Whether this lease was given by another server, such as one that has failed over to this one.
+    /// No load fills it any more.
+    fn is_of_another_server(&self, token: LeaseToken) -> bool {
+        token.epoch != self.witness.epoch() && sabotage::keeps(Rule::DeadLease)
     }
 
     /// Whether writers are at work on one of the tags.
