@@ -26,6 +26,8 @@ pub(crate) struct CachedArgs {
     pub(crate) key: Option<LitStr>,
     pub(crate) ttl: Option<Ttl>,
     pub(crate) none_ttl: Option<NoneTtl>,
+    /// For how long callers wait for a load that is not woken.
+    pub(crate) hedge: Option<Duration>,
     pub(crate) tags: Vec<TagArgument>,
     pub(crate) skip: Vec<Ident>,
     pub(crate) cache: Option<Expr>,
@@ -146,6 +148,11 @@ const CACHED: &[Usage] = &[
          `none_ttl = \"1m30s\"`",
     ),
     (
+        "hedge",
+        "write longer than a load waits for an answer: seconds, `hedge = 2`, or a string with units \
+         of `d`, `h`, `m`, `s`, `ms`: `hedge = \"500ms\"`",
+    ),
+    (
         "invalidate_on",
         "write a template, `invalidate_on = \"users\"`, a value of a `CacheTag` type, or several: \
          `invalidate_on = [\"users\", TenantUsers(tenant)]`",
@@ -216,6 +223,7 @@ impl CachedArgs {
                 "key" => args.key = Some(option.string(input)?),
                 "ttl" => args.ttl = Some(option.ttl(input)?),
                 "none_ttl" => args.none_ttl = Some(option.none_ttl(input)?),
+                "hedge" => args.hedge = Some(option.fixed(&option.value(input)?)?),
                 "invalidate_on" => args.tags = option.tags(input)?,
                 "skip" => args.skip = option.names(input)?,
                 "condition" => args.condition = Some(option.value(input)?),
@@ -565,6 +573,11 @@ impl OptionName {
                 "must be longer than zero",
                 "leave it out, and there is no fence",
             )),
+            Some(Duration::ZERO) if self.name == "hedge" => Err(self.wrong(
+                span,
+                "must be longer than zero",
+                "write longer than a load waits for an answer, or leave it out for the cache's default",
+            )),
             Some(Duration::ZERO) => Err(self.wrong(
                 span,
                 "must be longer than zero",
@@ -632,7 +645,7 @@ mod tests {
     fn every_option_is_read() {
         let mut errors = Errors::default();
         let tokens = quote! {
-            key = "user:<id>", ttl = "1h30m", none_ttl = 1_5, invalidate_on = ["a", B(b),],
+            key = "user:<id>", ttl = "1h30m", none_ttl = 1_5, hedge = "2s", invalidate_on = ["a", B(b),],
             skip(self, pool), cache = map::<A, B>(x),
         };
         let args = CachedArgs::parse(tokens, &mut errors);
@@ -640,6 +653,7 @@ mod tests {
         assert_eq!(args.key.unwrap().value(), "user:<id>");
         assert!(matches!(args.ttl, Some(Ttl::Fixed(ttl)) if ttl == Duration::from_secs(90 * 60)));
         assert_eq!(args.none_ttl.unwrap().length, Duration::from_secs(15));
+        assert_eq!(args.hedge, Some(Duration::from_secs(2)));
         assert!(matches!(&args.tags[0], TagArgument::Template(tag) if tag.value() == "a"));
         assert!(matches!(&args.tags[1], TagArgument::Typed(Expr::Call(_))));
         assert_eq!(args.tags.len(), 2);
@@ -755,6 +769,8 @@ mod tests {
             quote!(key = "user:<id>", ttl = -1),
             quote!(key = "user:<id>", ttl = 60u8),
             quote!(key = "user:<id>", ttl = 99999999999999999999),
+            quote!(key = "user:<id>", hedge = "0s"),
+            quote!(key = "user:<id>", hedge = |user| user.hedge()),
             quote!(key = "user:<id>", skip(a.b)),
             quote!(key = "user:<id>", key = "user:<id>"),
             quote!(key = "user:<id>", =),

@@ -143,7 +143,8 @@ pub mod __private {
     pub use crate::call::invalidate::InvalidateCall;
     pub use crate::call::load::Keep;
     pub use crate::call::return_type::{
-        ReturnType, ReturnsNone, cacheable_shape, return_failure, return_shape, returns_none,
+        ReturnType, ReturnsNone, cacheable_shape, error_sharing_shape, return_failure,
+        return_shape, returns_none,
     };
     pub use crate::call::site::CallSite;
     use crate::core::Core;

@@ -62,6 +62,7 @@ const CHAPTERS: &[Chapter] = &[
             "key_without_name",
             "ttl_",
             "none_ttl_",
+            "hedge_",
             "condition_",
             "unless_",
             "version_",

@@ -17,8 +17,10 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         runtime,
         function,
         output,
+        may_share_errors,
         ttl,
         none_ttl,
+        hedge,
         cache,
         condition,
         unless,
@@ -31,6 +33,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     let private = runtime.private(Span::mixed_site());
     let may_be_none = none_ttl.map(|option| shape::check_none(&runtime, &output, option.span));
     let none_ttl = none_ttl.map(|option| setter("none_ttl", option.length));
+    let hedge = hedge.map(|hedge| setter("hedge", hedge));
     let schema = schema.map(|schema| quote!(.schema(#schema)));
     let codec = codec.map(|codec| quote_spanned!(codec.span()=> .codec(|| #codec)));
     let (fixed_ttl, computed_ttl, ttl_of_value) = match ttl {
@@ -40,7 +43,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         Some(Ttl::OfValue(ttl)) => (None, None, Some(ttl)),
     };
     let cache = self::cache(&runtime, cache);
-    let shape = shape::cacheable(&runtime, &output);
+    let shape = shape::cacheable(&runtime, &output, may_share_errors);
     let key = name::template(&runtime, &key);
     let tags = name::tags(&runtime, &tags);
     let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
@@ -57,6 +60,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
                     #private::CallSite::new(#description)
                         #fixed_ttl
                         #none_ttl
+                        #hedge
                         #schema;
                 #registered
                 &SITE

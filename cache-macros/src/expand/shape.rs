@@ -27,17 +27,24 @@ pub(super) fn shape(runtime: &Runtime, output: &Output) -> TokenStream {
 }
 
 /// The shape of a return type whose value can be cached. If it can't, that is one error at
-/// the return type, and nothing else in the expansion is.
-pub(super) fn cacheable(runtime: &Runtime, output: &Output) -> TokenStream {
+/// the return type, and nothing else in the expansion is. Where its errors may be shared, the
+/// compiler finds out whether they can be.
+pub(super) fn cacheable(runtime: &Runtime, output: &Output, may_share_errors: bool) -> TokenStream {
     let blame = output.ty().span().resolved_at(Span::mixed_site());
     let private = runtime.private(blame);
     let shape = shape(runtime, output);
+    let answers = if may_share_errors {
+        "error_sharing_shape"
+    } else {
+        "cacheable_shape"
+    };
+    let answers = Ident::new(answers, blame);
     quote_spanned! {blame=>
         {
             let shape = #shape;
             {
-                use #private::cacheable_shape::*;
-                (&&&shape).cacheable()
+                use #private::#answers::*;
+                (&&&&shape).cacheable()
             }
         }
     }

@@ -23,7 +23,7 @@ fn assert_expansion(expanded: TokenStream, expected: TokenStream) {
 #[allow(clippy::too_many_lines, reason = "an expansion is shown whole")]
 fn a_cached_function_is_one_call() {
     let args = quote! {
-        key = "user:<self.tenant>:<id>", ttl = 60, none_ttl = "250ms",
+        key = "user:<self.tenant>:<id>", ttl = 60, none_ttl = "250ms", hedge = 2,
         invalidate_on = ["users", "type:<T>"], skip(T), cache = CACHE
     };
     let function = quote! {
@@ -35,7 +35,7 @@ fn a_cached_function_is_one_call() {
             Ok(row.into())
         }
     };
-    let shape = cacheable_shape(&quote!(Result<T, Error>));
+    let shape = shape(&quote!(Result<T, Error>), &quote!(error_sharing_shape));
     assert_expansion(
         cached(args, function),
         quote! {
@@ -77,12 +77,14 @@ fn a_cached_function_is_one_call() {
                                 .options(&[
                                     "ttl = 60",
                                     "none_ttl = \"250ms\"",
+                                    "hedge = 2",
                                     "skip(T)",
                                     "cache = CACHE",
                                 ]),
                             )
                             .ttl(::core::time::Duration::from_millis(60000u64))
-                            .none_ttl(::core::time::Duration::from_millis(250u64));
+                            .none_ttl(::core::time::Duration::from_millis(250u64))
+                            .hedge(::core::time::Duration::from_millis(2000u64));
                         ::cache_runtime::__private::register! {
                             ::cache_runtime::__private::Registered::Cached(&SITE)
                         }
@@ -277,7 +279,7 @@ fn closures_over_the_value_decide_what_is_kept() {
         "condition = id > 0",
         "codec = codec_of(id)"
     };
-    let shape = cacheable_shape(&quote!(Token));
+    let shape = shape(&quote!(Token), &quote!(error_sharing_shape));
     let site = site("token", "token:<id>", "Token", &options);
     assert_expansion(
         cached(args, function),
@@ -343,7 +345,7 @@ fn a_returned_future_contains_the_one_of_the_body() {
         }
     };
     let options = quote!("unless = User::is_guest");
-    let shape = cacheable_shape(&quote!(User));
+    let shape = shape(&quote!(User), &quote!(error_sharing_shape));
     let site = site("get", "<id>", "User", &options);
     assert_expansion(
         cached(quote!(key = "<id>", unless = User::is_guest), function),
@@ -445,7 +447,7 @@ fn a_boxed_future_is_found_by_trait_and_the_runtime_by_path() {
 }
 
 /// The shape of a return type, with the check that its value can be cached.
-fn cacheable_shape(output: &TokenStream) -> TokenStream {
+fn shape(output: &TokenStream, answers: &TokenStream) -> TokenStream {
     quote! {
         {
             let shape = {
@@ -456,8 +458,8 @@ fn cacheable_shape(output: &TokenStream) -> TokenStream {
                 }
             };
             {
-                use ::cache_runtime::__private::cacheable_shape::*;
-                (&&&shape).cacheable()
+                use ::cache_runtime::__private::#answers::*;
+                (&&&&shape).cacheable()
             }
         }
     }

@@ -1,11 +1,14 @@
 //! Lowering: arguments and function become what is expanded. What does not fit is refused
 //! here, and every mistake is collected.
 
+mod borrows;
 mod output;
 mod parameters;
 mod template;
 #[cfg(test)]
 mod tests;
+
+use std::time::Duration;
 
 use proc_macro2::{Ident, Span};
 use syn::spanned::Spanned;
@@ -24,8 +27,11 @@ pub(crate) struct CachedFn {
     pub(crate) runtime: Runtime,
     pub(crate) function: Function,
     pub(crate) output: Output,
+    /// Whether the return type shows no lifetime that would keep an error from being shared.
+    pub(crate) may_share_errors: bool,
     pub(crate) ttl: Option<Ttl>,
     pub(crate) none_ttl: Option<NoneTtl>,
+    pub(crate) hedge: Option<Duration>,
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     pub(crate) unless: Option<Expr>,
@@ -95,9 +101,11 @@ pub(crate) fn cached(
 
     errors.finish(CachedFn {
         runtime: args.runtime,
+        may_share_errors: output.may_share_errors(&function.sig.generics),
         output,
         ttl: args.ttl,
         none_ttl: args.none_ttl,
+        hedge: args.hedge,
         cache: args.cache,
         condition: args.condition,
         unless: args.unless,

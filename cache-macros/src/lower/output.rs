@@ -4,11 +4,13 @@ use proc_macro2::Span;
 use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
 use syn::{
-    GenericArgument, PathArguments, ReturnType, Signature, Type, TypeImplTrait, TypeParamBound,
-    parse_quote,
+    AssocType, GenericArgument, Generics, PathArguments, ReturnType, Signature, Type,
+    TypeImplTrait, TypeParamBound, parse_quote,
 };
 
+use super::borrows::{borrow_in, is_static};
 use crate::errors::Errors;
+use crate::generics::mentions;
 
 /// How a function gives its value.
 pub(crate) enum Output {
@@ -79,6 +81,47 @@ impl Output {
         }
     }
 
+    /// Whether the compiler may be asked, by trait, if an error of the function can be shared.
+    ///
+    /// The compiler answers without regard to lifetimes, and then refuses an error that is not
+    /// `'static`. So it is not asked about an error that shows a lifetime, or a type parameter
+    /// which may have one. A cached value has none.
+    pub(crate) fn may_share_errors(&self, generics: &Generics) -> bool {
+        let open: Vec<_> = generics
+            .type_params()
+            .filter(|parameter| !is_static(parameter, generics))
+            .map(|parameter| &parameter.ident)
+            .collect();
+        let is_open = |error: &Type| open.iter().any(|parameter| mentions(error, parameter));
+        self.yielded()
+            .iter()
+            .all(|ty| borrow_in(ty).is_none() && !type_arguments(ty).iter().skip(1).any(is_open))
+    }
+
+    /// What the future yields, or the types in which that is.
+    fn yielded(&self) -> Vec<Type> {
+        struct Search(Vec<Type>);
+        impl VisitMut for Search {
+            fn visit_assoc_type_mut(&mut self, assoc: &mut AssocType) {
+                if assoc.ident == "Output" {
+                    self.0.push(assoc.ty.clone());
+                }
+            }
+        }
+        match self {
+            Self::Value(ty) | Self::Future(ty) => vec![ty.clone()],
+            Self::Boxed(ty) => {
+                let mut search = Search(Vec::new());
+                search.visit_type_mut(&mut ty.clone());
+                if search.0.is_empty() {
+                    // An alias, such as `BoxFuture<'a, Result<T, E>>`.
+                    search.0 = type_arguments(ty);
+                }
+                search.0
+            }
+        }
+    }
+
     /// Refuses a value whose type has no name.
     pub(crate) fn check_nameable(&self, errors: &mut Errors) {
         if let Self::Boxed(_) = self {
@@ -91,6 +134,24 @@ impl Output {
                 "name the type: the cache has to know what it stores",
             );
         }
+    }
+}
+
+/// The `T` and `E` of a `Result<T, E>`.
+fn type_arguments(ty: &Type) -> Vec<Type> {
+    let Type::Path(path) = ungrouped(ty) else {
+        return Vec::new();
+    };
+    match path.path.segments.last().map(|last| &last.arguments) {
+        Some(PathArguments::AngleBracketed(arguments)) => arguments
+            .args
+            .iter()
+            .filter_map(|argument| match argument {
+                GenericArgument::Type(ty) => Some(ty.clone()),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -324,3 +324,67 @@ fn a_template_in_key_names_any_variable() {
     assert_errors(key(quote!()), &["`key!` takes one string literal"]);
     assert_errors(key(quote!("a:<type>")), &["`r#type`"]);
 }
+
+#[test]
+fn an_error_that_may_borrow_is_not_shared() {
+    let may_share = |function| {
+        let args = quote!(key = "x", skip(E, T, text));
+        let cached = cached(args, function).map(|cached| cached.may_share_errors);
+        cached.unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let returning = |output: TokenStream, bounds: TokenStream| {
+        may_share(quote! {
+            async fn f<'a, E, T>(text: &'a str) -> #output where #bounds {}
+        })
+    };
+    for output in [
+        quote!(u64),
+        quote!(Result<u64, Error>),
+        quote!(Result<T, Error>),
+        quote!(sqlx::Result<T>),
+        quote!(Result<Option<Arc<T>>, Self::Error>),
+        quote!(Result<u64, &'static str>),
+        quote!(Result<u64, fn(&str) -> &str>),
+        quote!(Result<u64, Box<dyn Fn(&str) -> u64 + Send>>),
+        quote!(Result<u64, Arc<dyn for<'b> Parse<'b>>>),
+    ] {
+        assert!(returning(output.clone(), quote!()), "{output}");
+    }
+    for output in [
+        quote!(Result<u64, &str>),
+        quote!(Result<u64, &'a str>),
+        quote!(Result<u64, Error<'_>>),
+        quote!(Result<u64, Error<'a>>),
+        quote!(Results<'a, u64>),
+        quote!(Result<u64, Box<dyn Error + 'a>>),
+        quote!(Result<u64, E>),
+        quote!(Result<u64, Arc<E>>),
+        quote!(Result<u64, E::Error>),
+    ] {
+        assert!(!returning(output.clone(), quote!()), "{output}");
+    }
+    assert!(returning(
+        quote!(Result<u64, E>),
+        quote!(E: Clone + 'static)
+    ));
+    assert!(!returning(quote!(Result<u64, E>), quote!(E: Clone + 'a)));
+
+    let boxed = |output: TokenStream| {
+        may_share(quote! {
+            fn f<'life0, 'async_trait, E, T>(&'life0 self, text: String) -> #output {}
+        })
+    };
+    for output in [
+        quote!(Pin<Box<dyn Future<Output = Result<u64, Error>> + Send + 'async_trait>>),
+        quote!(BoxFuture<'life0, Result<u64, Error>>),
+        quote!(Result<'life0, u64>),
+    ] {
+        assert!(boxed(output.clone()), "{output}");
+    }
+    for output in [
+        quote!(Pin<Box<dyn Future<Output = Result<u64, &'life0 str>> + Send + 'async_trait>>),
+        quote!(BoxFuture<'life0, Result<u64, E>>),
+    ] {
+        assert!(!boxed(output.clone()), "{output}");
+    }
+}

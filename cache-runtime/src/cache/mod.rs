@@ -120,6 +120,8 @@ impl Cache {
     ///
     /// Callers of one key share one load, in this process and, on the shared tier, in all
     /// processes. A load that fails is not shared: each caller that waited for it loads for itself.
+    /// (A `#[cached]` function shares an error that is `Clone + Send + Sync + 'static`. This method
+    /// takes any `E`, and the compiler cannot tell here whether it can be cloned.)
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::shape::{OfArc, OptionOf, Plain, ResultOf, ResultOption, Shape};
+use super::shape::{OfArc, OptionOf, Plain, ResultOf, ResultOption, Shape, SharesErrors};
 use crate::value::CacheValue;
 
 /// Finds the `Shape` of `R` by trait, so that it also finds it behind an alias of `Result`
@@ -82,7 +82,7 @@ pub mod return_shape {
 
 pub mod cacheable_shape {
     //! The traits that a shape is asked through whether its value can be cached, most specific
-    //! first: `(&&&shape).cacheable()`.
+    //! first: `(&&&&shape).cacheable()`.
     //!
     //! If it can't, that is one error. The other two answers return a type that the compiler
     //! can't infer, and after an error it does not ask for such a type.
@@ -108,7 +108,7 @@ pub mod cacheable_shape {
             Self::Value: Owned;
     }
 
-    impl<'a, S, T> IsBorrowed for &&S
+    impl<'a, S, T> IsBorrowed for &&&S
     where
         S: Shape<Value = &'a T>,
         T: ?Sized + 'a,
@@ -158,6 +158,38 @@ pub mod cacheable_shape {
             S::Value: CacheValue,
         {
             unreachable!("this call does not compile")
+        }
+    }
+}
+
+pub mod error_sharing_shape {
+    //! The traits of [`cacheable_shape`], and one more between the answers for a reference and for
+    //! a value that can be cached: a shape whose errors can be shared, too.
+    //!
+    //! The compiler chooses a method without regard to lifetimes, and then asks for `'static`. So
+    //! this module is for return types whose errors show no lifetime.
+    use super::{CacheValue, PhantomData, Shape, SharesErrors};
+
+    pub use super::cacheable_shape::*;
+
+    /// The answer for a value that can be cached, beside an error that can be shared.
+    pub trait IsSharingErrors {
+        /// The shape.
+        type Shape;
+        /// Gives it back, with its errors shared.
+        fn cacheable(&self) -> Self::Shape;
+    }
+
+    impl<S, T, E> IsSharingErrors for &&S
+    where
+        S: Shape<Return = Result<T, E>, Value: CacheValue>,
+        E: Clone + Send + Sync + 'static,
+    {
+        type Shape = SharesErrors<S>;
+
+        #[inline]
+        fn cacheable(&self) -> SharesErrors<S> {
+            SharesErrors(PhantomData)
         }
     }
 }
@@ -212,5 +244,70 @@ pub mod return_failure {
         fn failure(&self) -> fn(&R) -> bool {
             |_| false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::SharedError;
+    use std::convert::Infallible;
+    use std::rc::Rc;
+
+    /// A copy of an error, as another caller of a function with this return type gets it.
+    macro_rules! shared {
+        ($return:ty, $returned:expr) => {{
+            use super::error_sharing_shape::*;
+            use super::return_shape::*;
+            let shape = (&&&&ReturnType::<$return>::NEW).shape();
+            shared_by((&&&&shape).cacheable(), $returned)
+        }};
+    }
+
+    fn shared_by<S: Shape>(_: S, returned: S::Return) -> Option<S::Return> {
+        S::from_error(&S::share_error(&returned)?)
+    }
+
+    #[test]
+    fn an_error_that_can_be_cloned_is_shared() {
+        type QueryResult<T> = Result<Option<T>, String>;
+        let error = || "no connection".to_owned();
+
+        assert_eq!(
+            shared!(Result<u8, String>, Err(error())),
+            Some(Err(error()))
+        );
+        assert_eq!(shared!(QueryResult<u8>, Err(error())), Some(Err(error())));
+        assert_eq!(
+            shared!(Result<Arc<u8>, String>, Err(error())),
+            Some(Err(error()))
+        );
+        assert_eq!(
+            shared!(Result<u8, &'static str>, Err("no")),
+            Some(Err("no"))
+        );
+    }
+
+    #[test]
+    fn any_other_error_stays_with_its_caller() {
+        #[derive(Debug, PartialEq)]
+        struct NotClone;
+
+        assert_eq!(shared!(Result<u8, NotClone>, Err(NotClone)), None);
+        assert_eq!(shared!(Result<u8, Rc<u8>>, Err(Rc::new(1))), None);
+        assert_eq!(shared!(Result<u8, String>, Ok(1)), None);
+        assert_eq!(shared!(Result<u8, Infallible>, Ok(1)), None);
+        assert_eq!(shared!(Option<u8>, None), None);
+        assert_eq!(shared!(u8, 1), None);
+    }
+
+    #[test]
+    fn an_error_of_another_type_is_not_served() {
+        fn from_error<S: Shape>(_: S, error: &SharedError) -> Option<S::Return> {
+            S::from_error(error)
+        }
+        let error: SharedError = Arc::new(1_u8);
+        let shape = SharesErrors::<ResultOf<u8, String>>::NEW;
+        assert_eq!(from_error(shape, &error), None);
     }
 }

@@ -13,7 +13,7 @@ pub enum View<'a, V> {
     Value(&'a V),
     /// A `None`.
     None,
-    /// An error: neither cached nor shared.
+    /// An error. It is not cached.
     Error,
 }
 
@@ -198,6 +198,73 @@ where
 
     fn from_checked(checked: Outcome<Arc<T>>) -> S::Return {
         to_return::<S>(checked).expect(CHECKED)
+    }
+}
+
+/// A shape whose errors are shared with the callers that waited for the load.
+#[derive(Debug)]
+pub struct SharesErrors<S>(pub(super) PhantomData<fn() -> S>);
+
+impl<S, T, E> Shape for SharesErrors<S>
+where
+    S: Shape<Return = Result<T, E>>,
+    E: Clone + Send + Sync + 'static,
+{
+    const NEW: Self = Self(PhantomData);
+    type Return = Result<T, E>;
+    type Value = S::Value;
+    type Checked = S::Checked;
+
+    fn view(returned: &Result<T, E>) -> View<'_, S::Value> {
+        S::view(returned)
+    }
+
+    fn into_outcome(returned: Result<T, E>) -> Result<Outcome<S::Value>, Result<T, E>> {
+        S::into_outcome(returned)
+    }
+
+    #[inline]
+    fn from_value(value: S::Value) -> Result<T, E> {
+        S::from_value(value)
+    }
+
+    #[inline]
+    fn from_none() -> Option<Result<T, E>> {
+        S::from_none()
+    }
+
+    fn share_error(returned: &Result<T, E>) -> Option<SharedError> {
+        let error = returned.as_ref().err()?;
+        Some(Arc::new(error.clone()))
+    }
+
+    fn from_error(error: &SharedError) -> Option<Result<T, E>> {
+        error.downcast_ref::<E>().cloned().map(Err)
+    }
+
+    fn share(value: &S::Value) -> SharedValue
+    where
+        S::Value: CacheValue,
+    {
+        S::share(value)
+    }
+
+    #[expect(clippy::inline_always, reason = "the inner shape decides")]
+    #[inline(always)]
+    fn check(shared: SharedValue) -> Option<S::Checked>
+    where
+        S::Value: 'static,
+    {
+        S::check(shared)
+    }
+
+    #[expect(clippy::inline_always, reason = "the inner shape decides")]
+    #[inline(always)]
+    fn from_checked(checked: S::Checked) -> Result<T, E>
+    where
+        S::Value: CacheValue,
+    {
+        S::from_checked(checked)
     }
 }
 

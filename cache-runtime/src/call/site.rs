@@ -51,6 +51,13 @@ impl CallSite {
         self
     }
 
+    /// Sets for how long callers wait for a load that is not woken.
+    #[must_use]
+    pub const fn hedge(mut self, hedge: Duration) -> Self {
+        self.hedge = Some(hedge);
+        self
+    }
+
     /// Sets the schema version of its values.
     #[must_use]
     pub const fn schema(mut self, schema: u32) -> Self {

@@ -81,6 +81,51 @@ pub async fn borrowed(text: &str) -> Result<u64, &str> {
     text.parse().map_err(|_| text)
 }
 
+/// What a parameter of an `impl` can fail with.
+pub trait Fails {
+    /// Shared, if the compiler sees that it can be.
+    type Error;
+}
+
+/// Where numbers are.
+#[derive(Debug)]
+pub struct Numbers<F>(F);
+
+impl<F: Fails<Error: Clone + Send + Sync + 'static>> Numbers<F> {
+    /// Its error can be shared.
+    ///
+    /// # Errors
+    /// If it is no number.
+    #[cached(key = "shared:<text>")]
+    pub async fn shared(&self, text: &str) -> Result<u64, F::Error> {
+        Ok(text.len() as u64)
+    }
+
+    /// Its error might be borrowed.
+    ///
+    /// # Errors
+    /// If it is no number.
+    #[cached(key = "open:<text>", skip(E))]
+    pub async fn open<E: Clone + Send + Sync + Default>(&self, text: &str) -> Result<u64, E> {
+        text.parse().map_err(|_| E::default())
+    }
+}
+
+impl<F: Fails<Error: PartialEq>> Numbers<F> {
+    /// Nothing is known of its error.
+    ///
+    /// # Errors
+    /// If it is no number.
+    #[cached(key = "unknown:<text>")]
+    pub async fn unknown(&self, text: &str) -> Result<u64, F::Error> {
+        Ok(text.len() as u64)
+    }
+}
+
+impl Fails for u8 {
+    type Error = String;
+}
+
 fn spawnable<F: Future<Output: Send> + Send + 'static>(future: F) -> F {
     future
 }
@@ -105,5 +150,9 @@ async fn main() {
     let cache = Cache::builder().url("memory:").build().unwrap();
     nothing(&cache, "nothing", String::new()).await;
     assert_eq!(borrowed("7").await, Ok(7));
+    let numbers = Numbers(0_u8);
+    assert_eq!(numbers.shared("7").await, Ok(1));
+    assert_eq!(numbers.open::<&str>("x").await, Err(""));
+    assert_eq!(numbers.unknown("7").await, Ok(1));
     assert_eq!(spawnable(all(cache)).await, [true; 8]);
 }
