@@ -23,4 +23,5 @@ mod real_code;
 mod restart;
 mod shutdown;
 mod stampede;
+mod two_runtimes;
 mod ui;
