@@ -633,6 +633,8 @@ async fn a_caller_leaves_the_line_at_its_deadline() {
     test.set_clock(LIMIT);
     assert_eq!(waiting.await.unwrap(), Err("too late".into()));
     let (_first, _second) = (test.next().await, test.next().await);
+    // The turns before it end at the same moment, so the line is sent.
+    assert_eq!(test.next().await.until, LIMIT);
     test.expect_nothing_left().await;
 }
 
@@ -917,6 +919,16 @@ fn block_thread_after(test: &Test, name: &'static str) -> std::sync::mpsc::Sende
     release
 }
 
+/// Spawns a task that answers, and blocks its thread until the sender is dropped.
+fn answer_and_block_thread(command: Sent) -> std::sync::mpsc::Sender<()> {
+    let (release, released) = std::sync::mpsc::channel();
+    tokio::spawn(async move {
+        command.answer();
+        released.recv().unwrap_err();
+    });
+    release
+}
+
 async fn until_waiting(test: &Test, callers: usize) {
     while test.waiting() < callers {
         yield_now().await;
@@ -960,18 +972,19 @@ fn a_blocked_thread_does_not_hold_up_a_dispatcher() {
 fn a_caller_queued_before_a_dispatcher_runs_sets_its_own_timer() {
     on_two_threads(async {
         let mut test = Test::with_max_single_reads(1);
-        let _release = block_thread_after(&test, "a");
+        let _a = test.caller("a").await;
         let first = test.next().await;
         let _b = test.caller("b").await;
         until_waiting(&test, 1).await;
-        // The dispatcher is spawned on the thread that is blocked then.
-        first.answer();
+        // The dispatcher is spawned on a thread that is blocked from then on.
+        let _release = answer_and_block_thread(first);
         while test.reads.0.lines.lock()[0].dispatchers == 0 {
             yield_now().await;
         }
-        // It takes the other turn, and is not polled any more.
-        let mut c = pin!(test.reads.read(read_keys("c")));
-        assert!(poll(c.as_mut()).is_pending());
+        // The other turn is taken, until a later deadline than that of the next caller.
+        test.set_clock(50);
+        let _c = test.set_aside("c");
+        test.set_clock(0);
         let waiting = test.caller("d").await;
         until_waiting(&test, 2).await;
         test.set_clock(LIMIT);
