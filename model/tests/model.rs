@@ -4,6 +4,7 @@
 
 use cache_model::front::{self, Front};
 use cache_model::local::{self, Local};
+use cache_model::nested::{self, Nested};
 use cache_model::search::{Model, explore};
 use cache_model::shared::{self, Shared, configurations};
 
@@ -110,4 +111,17 @@ fn a_local_tier_in_front_keeps_its_promises() {
 #[test]
 fn each_rule_of_a_local_tier_in_front_is_needed() {
     each_is_needed(rules!(Front in front));
+}
+
+#[test]
+fn calls_inside_of_loads_keep_their_promises() {
+    all_hold(nested::configurations().into_iter().map(|config| {
+        let without = None;
+        (config.name, Nested { config, without })
+    }));
+}
+
+#[test]
+fn each_rule_of_calls_inside_of_loads_is_needed() {
+    each_is_needed(rules!(Nested in nested));
 }

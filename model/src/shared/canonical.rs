@@ -141,7 +141,7 @@ fn each_in_sight(sight: &mut Sight, visit: &mut impl FnMut(&mut Unique)) {
 
 fn each_in_slot(slot: &mut Slot, visit: &mut impl FnMut(&mut Unique)) {
     match slot {
-        Slot::Lease(mark) => visit(mark),
+        Slot::Lease(lease) => visit(&mut lease.mark),
         Slot::Entry(entry) => {
             visit(&mut entry.stamp);
             for version in &mut entry.versions {

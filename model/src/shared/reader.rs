@@ -2,15 +2,18 @@
 
 use super::Shared;
 use super::config::{KEY, Servers, tag};
-use super::flight::{Seat, has_waiters};
+use super::flight::{Seat, has_others};
 use super::rules::Without;
-use super::state::{At, Data, Entry, Evidence, Phase, Reader, Sight, Slot, State, Version};
+use super::state::{At, Data, Entry, Evidence, Lease, Phase, Reader, Sight, Slot, State, Version};
 use crate::search::{Actor, Step, step};
 
 impl Shared {
     /// What this reader can do next.
     pub(super) fn reader_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
         let reader = &state.readers[it];
+        if reader.stopped {
+            return;
+        }
         let mut add = |what, change: &dyn Fn(&mut State)| {
             step(steps, state, Actor::Reader(it), what, change);
         };
@@ -18,6 +21,7 @@ impl Shared {
             At::Idle => add("begins", &|state| {
                 let process = usize::from(self.config.process_of(it));
                 state.readers[it].floor = state.floors[process];
+                state.readers[it].errors = state.errors;
                 self.look_again(state, it);
             }),
             At::Looking | At::Watching => self.look_steps(state, it, &mut add),
@@ -43,15 +47,19 @@ impl Shared {
             }),
             At::Beginning => add("begins the load", &|state| {
                 let evidence = evidence(&state.readers[it].sight);
-                let flight = state.flight(it);
-                flight.phase = Phase::Loading;
-                flight.evidence = evidence;
-                flight.owns = evidence.is_some();
+                self.begin_load(state, it, evidence);
                 state.readers[it].sight = Sight::default();
                 state.readers[it].at = At::Loading;
             }),
             At::Loading => {
-                add("reads the database", &|state| self.load(state, it));
+                if !reader.hung {
+                    add("reads the database", &|state| self.load(state, it));
+                }
+                if let Some(data) = self.landed(state, it) {
+                    add("gets the value of another load", &|state| {
+                        self.return_data(state, it, data);
+                    });
+                }
             }
             At::Landing => add("hands the value to its waiters", &|state| {
                 self.land(state, it);
@@ -81,7 +89,23 @@ impl Shared {
             At::LockingRefresh | At::RefreshVersions | At::RefreshLoading | At::RefreshFilling => {
                 self.refresh_step(state, it, &mut add);
             }
+            At::Failing => add("ends the flight whose load failed", &|state| {
+                self.end_flight(state, it, Phase::Failed);
+                state.readers[it] = done();
+            }),
             At::Done => {}
+        }
+    }
+
+    /// What another attempt at the load of this reader's flight has yielded.
+    pub(super) fn landed(&self, state: &State, it: usize) -> Option<Data> {
+        if self.lacks(Without::LandedValueIsForAllAttempts) {
+            return None;
+        }
+        let place = state.readers[it].flight?;
+        match state.flights[usize::from(place)]?.phase {
+            Phase::Landed(data) => Some(data),
+            _ => None,
         }
     }
 
@@ -198,15 +222,24 @@ impl Shared {
             return self.without_store(state, it);
         }
         let any_absent = sight.versions[self.config.tag_indices()].contains(&Version::Absent);
-        let seat = match evidence(&sight) {
-            Some(_) if any_absent && !self.lacks(Without::AbsentIsNoEvidence) => {
+        let seat = match (sight.slot, evidence(&sight)) {
+            (Slot::Lease(lease), _) if self.is_dead(state, it, &lease) => {
+                self.board_or_start(state, it, None)
+            }
+            (_, Some(_)) if any_absent && !self.lacks(Without::AbsentIsNoEvidence) => {
                 state.readers[it].at = At::Drawing;
                 return;
             }
-            evidence => self.board(state, it, evidence.as_ref()).unwrap_or_else(|| {
-                self.start_flight(state, it, evidence);
-                Seat::Lead
-            }),
+            (Slot::Lease(lease), Some(evidence)) => {
+                let replaces = lease.process == self.config.process_of(it)
+                    && !self.lacks(Without::LeaseUnderOtherVersionsIsReplaced);
+                match self.board(state, it, Some(&evidence)) {
+                    Some(seat) => seat,
+                    None if replaces => self.board_or_start(state, it, None),
+                    None => self.board_or_start(state, it, Some(evidence)),
+                }
+            }
+            _ => self.board_or_start(state, it, None),
         };
         match seat {
             Seat::Wait => self.wait(state, it),
@@ -215,6 +248,33 @@ impl Shared {
             }
             Seat::Lead => self.take_over(state, it),
         }
+    }
+
+    fn board_or_start(&self, state: &mut State, it: usize, evidence: Option<Evidence>) -> Seat {
+        let seat = self.board(state, it, evidence.as_ref());
+        seat.unwrap_or_else(|| {
+            self.start_flight(state, it, evidence);
+            Seat::Lead
+        })
+    }
+
+    /// Whether no load can fill a lease that this reader has seen: it is of another epoch, or of
+    /// this process, in which the current flight does not have it.
+    fn is_dead(&self, state: &State, it: usize, lease: &Lease) -> bool {
+        let process = self.config.process_of(it);
+        let epoch = state.readers[it].sight.epochs[0];
+        let current = state.processes[usize::from(process)].current;
+        let flight = current.and_then(|place| state.flights[usize::from(place)]);
+        let is_held = flight.is_some_and(|flight| {
+            let evidence = flight.evidence.filter(|_| flight.owns);
+            // What has landed is about to be stored.
+            let lives = matches!(flight.phase, Phase::Loading | Phase::Landed(_));
+            lives && evidence.is_some_and(|evidence| evidence.mark == lease.mark)
+        });
+        lease.epoch != epoch && !self.lacks(Without::LeaseOfAnotherEpochIsReplaced)
+            || lease.process == process
+                && !is_held
+                && !self.lacks(Without::LeaseWithoutFlightIsReplaced)
     }
 
     fn wait(&self, state: &mut State, it: usize) {
@@ -244,12 +304,13 @@ impl Shared {
         if sight.epochs[0] != state.epochs[0] {
             return self.begin_without_store(state, it);
         }
-        let Some(mark) = self.take_lease(state, &sight.slot) else {
+        let process = self.config.process_of(it);
+        let Some(lease) = self.take_lease(state, process, &sight.slot) else {
             self.end_flight(state, it, Phase::Dissolved);
             return self.look_again(state, it);
         };
         let sight = &mut state.readers[it].sight;
-        sight.slot = Slot::Lease(mark);
+        sight.slot = Slot::Lease(lease);
         sight.have = KEY;
         let now = !self.lacks(Without::VersionsAreReadBeforeTheLoad);
         if now {
@@ -301,15 +362,9 @@ impl Shared {
 
     /// The load begins, and nothing will be stored.
     pub(super) fn begin_without_store(&self, state: &mut State, it: usize) {
-        let flight = state.flight(it);
-        flight.phase = Phase::Loading;
-        flight.evidence = None;
+        self.begin_load(state, it, None);
         state.readers[it].sight = Sight::default();
         state.readers[it].at = At::Loading;
-        debug_assert!(
-            !flight_owns(state, it),
-            "the load of this flight began without a lease"
-        );
     }
 
     fn load(&self, state: &mut State, it: usize) {
@@ -330,9 +385,16 @@ impl Shared {
 
     fn land(&self, state: &mut State, it: usize) {
         let data = state.readers[it].data;
-        let waiters = has_waiters(state, it);
+        let others = has_others(state, it);
         let flight = state.flight(it);
-        if waiters {
+        if flight.phase.is_over() {
+            // Another attempt was first. This one serves its own caller only.
+            if flight.owns {
+                self.release(state);
+            }
+            return self.return_data(state, it, data);
+        }
+        if others {
             flight.phase = Phase::Landed(data);
         }
         let owns = flight.owns;
@@ -350,25 +412,36 @@ impl Shared {
             return;
         };
         match flight.phase {
-            Phase::Boarding | Phase::Loading => {}
+            Phase::Boarding => {}
+            Phase::Loading if flight.wanted > 0 => {
+                let barred = self.lacks(Without::AnyWaiterSucceeds) && !state.readers[it].chosen;
+                if !barred {
+                    add("begins one more load", &|state| {
+                        if self.begin_wanted(state, it) {
+                            self.take_over(state, it);
+                        }
+                    });
+                }
+            }
+            Phase::Loading => {}
             Phase::Landed(data) => add("gets the value that landed", &|state| {
                 self.return_data(state, it, data);
             }),
             Phase::Failed => add("learns that the load failed", &|state| {
-                state.readers[it].flight = None;
+                self.leave_flight(state, it);
                 state.readers[it].at = At::Alone;
             }),
+            Phase::FailedWith(error) => add("gets the error that the load yielded", &|state| {
+                state.old_error |= error <= state.readers[it].errors;
+                state.readers[it] = done();
+            }),
             Phase::Dissolved => add("learns that it has to look again", &|state| {
-                state.readers[it].flight = None;
+                self.leave_flight(state, it);
                 if state.readers[it].degraded {
                     state.readers[it].at = At::WithoutStore;
                 } else {
                     self.look_again(state, it);
                 }
-            }),
-            Phase::Leaderless => add("takes the flight over", &|state| {
-                state.flight(it).phase = Phase::Loading;
-                self.take_over(state, it);
             }),
         }
     }
@@ -377,8 +450,10 @@ impl Shared {
         let sight = std::mem::take(&mut state.readers[it].sight);
         let flight_evidence = state.flight(it).evidence;
         if let Some(entry) = self.valid_entry(&sight) {
-            if has_waiters(state, it) {
-                state.flight(it).phase = Phase::Landed(entry.data);
+            let others = has_others(state, it);
+            let flight = state.flight(it);
+            if others && !flight.phase.is_over() {
+                flight.phase = Phase::Landed(entry.data);
             }
             self.end_flight(state, it, Phase::Dissolved);
             return self.return_data(state, it, entry.data);
@@ -386,7 +461,7 @@ impl Shared {
         let stands = evidence(&sight)
             .zip(flight_evidence)
             .is_some_and(|(now, then)| self.agree(&now, &then));
-        if stands {
+        if stands && !state.flight(it).phase.is_over() {
             state.readers[it].at = At::Watching;
         } else {
             self.end_flight(state, it, Phase::Dissolved);
@@ -507,15 +582,20 @@ impl Shared {
         debug_assert!(it < self.config.readers.len());
     }
 
-    /// The load fails. The error goes to the reader that loaded.
+    /// The load fails. The error goes to the reader that loaded, and, where errors are shared, to
+    /// those that wait.
     pub(super) fn fail_load(&self, state: &mut State, it: usize) {
-        let flight = state.flight(it);
-        let owned = flight.owns;
-        flight.owns = false;
-        self.end_flight(state, it, Phase::Failed);
-        if owned {
-            self.release(state);
+        self.count_load(state);
+        if self.config.shares_errors {
+            state.errors += 1;
         }
+        if self.lacks(Without::ErrorEndsItsFlight) && !state.flight(it).phase.is_over() {
+            let error = state.errors;
+            state.flight(it).phase = Phase::FailedWith(error);
+            state.readers[it].at = At::Failing;
+            return;
+        }
+        self.fail_attempt(state, it);
         state.readers[it] = done();
     }
 
@@ -529,7 +609,7 @@ impl Shared {
         if at == At::Waiting {
             self.drop_waiter(state, it);
         } else if state.readers[it].flight.is_some() {
-            self.drop_leader(state, it);
+            self.drop_attempt(state, it);
         }
         state.readers[it] = done();
     }
@@ -542,15 +622,11 @@ fn done() -> Reader {
     }
 }
 
-fn flight_owns(state: &mut State, it: usize) -> bool {
-    state.flight(it).owns
-}
-
 /// The evidence in a look at a lease. A look at anything else has none.
 fn evidence(sight: &Sight) -> Option<Evidence> {
     match sight.slot {
-        Slot::Lease(mark) => Some(Evidence {
-            mark,
+        Slot::Lease(lease) => Some(Evidence {
+            mark: lease.mark,
             versions: sight.versions,
             epochs: sight.epochs,
         }),
