@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::rules::Without;
-use super::state::{At, Evidence, Flight, Phase, State};
+use super::state::{At, Evidence, Flight, Phase, Reader, State};
 use crate::search::{Actor, Step, step};
 
 /// After so many waves have failed, each waiter loads for itself. (It is 3 in the runtime, where a
@@ -88,7 +88,11 @@ impl Shared {
             evidence,
             ..Flight::default()
         });
-        state.processes[usize::from(process)].current = Some(place);
+        let current = &mut state.processes[usize::from(process)].current;
+        let previous = current.replace(place);
+        if evidence.is_none() && !self.lacks(Without::FlightThatDidNotBeginPutsBackItsPrevious) {
+            state.readers[reader].previous = previous;
+        }
         state.readers[reader].flight = Some(place);
         state.readers[reader].attempt = 1;
     }
@@ -96,6 +100,7 @@ impl Shared {
     /// Begins the load of a flight: from now on only readers with the same evidence may board. The
     /// waiters have left a flight that is over.
     pub(super) fn begin_load(&self, state: &mut State, reader: usize, evidence: Option<Evidence>) {
+        state.readers[reader].previous = None;
         let flight = state.flight(reader);
         flight.evidence = evidence;
         flight.owns = evidence.is_some();
@@ -179,11 +184,14 @@ impl Shared {
 
     /// Leaves a flight.
     pub(super) fn leave_flight(&self, state: &mut State, reader: usize) {
+        let left = state.readers[reader].flight;
         let reader = &mut state.readers[reader];
         reader.flight = None;
         reader.attempt = 0;
+        reader.previous = None;
         reader.hung = false;
         reader.chosen = false;
+        drop_previous(state, left);
     }
 
     /// Ends the flight of an attempt, unless it is over.
@@ -196,10 +204,24 @@ impl Shared {
         self.leave_flight(state, reader);
     }
 
-    pub(super) fn forget_flight(&self, state: &mut State, reader: usize) {
+    /// Forgets the flight of a reader. If its load has not begun, the flight that it replaced is
+    /// current again.
+    fn forget_flight(&self, state: &mut State, reader: usize) {
         let process = usize::from(self.config.process_of(reader));
-        if state.processes[process].current == state.readers[reader].flight {
-            state.processes[process].current = None;
+        let Reader {
+            flight, previous, ..
+        } = state.readers[reader];
+        if state.processes[process].current == flight {
+            let previous = previous.filter(|&place| {
+                let phase = state.flights[usize::from(place)].map(|flight| flight.phase);
+                let stores = newest_attempt(state, place).is_some();
+                phase.is_some_and(|phase| match phase {
+                    Phase::Boarding | Phase::Loading => true,
+                    Phase::Landed(_) => stores,
+                    Phase::FailedWith(_) | Phase::Failed | Phase::Dissolved => false,
+                })
+            });
+            state.processes[process].current = previous;
         }
     }
 
@@ -211,7 +233,7 @@ impl Shared {
         let others = has_other_attempts(state, reader);
         let errors = state.errors;
         let flight = state.flight(reader);
-        if others || flight.wanted > 0 {
+        if others || flight.wanted > 0 && !flight.phase.is_over() {
             return self.leave_flight(state, reader);
         }
         let mut wanted = 0;
@@ -248,7 +270,7 @@ impl Shared {
         let others = has_other_attempts(state, reader);
         let stores = matches!(state.readers[reader].at, At::Filling | At::Finishing);
         let flight = state.flight(reader);
-        if others || flight.wanted > 0 {
+        if others || flight.wanted > 0 && !flight.phase.is_over() {
             return self.leave_flight(state, reader);
         }
         if flight.phase == Phase::Loading && waiters && !stores {
@@ -284,6 +306,16 @@ impl Shared {
             }
         }
         self.leave_flight(state, reader);
+    }
+}
+
+/// Lets no reader put back a flight that all readers have left.
+fn drop_previous(state: &mut State, left: Option<u8>) {
+    if !state.readers.iter().any(|reader| reader.flight == left) {
+        let readers = state.readers.iter_mut();
+        for reader in readers.filter(|reader| reader.previous == left) {
+            reader.previous = None;
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::Shared;
 use super::config::{KEY, Servers, tag};
 use super::flight::{Seat, has_others};
 use super::rules::Without;
-use super::state::{At, Data, Entry, Evidence, Lease, Phase, Reader, Sight, Slot, State, Version};
+use super::state::{At, Data, Entry, Evidence, Phase, Reader, Sight, Slot, State, Version};
 use crate::search::{Actor, Step, step};
 
 impl Shared {
@@ -57,6 +57,7 @@ impl Shared {
                 }
                 if let Some(data) = self.landed(state, it) {
                     add("gets the value of another load", &|state| {
+                        self.drop_attempt(state, it);
                         self.return_data(state, it, data);
                     });
                 }
@@ -91,7 +92,7 @@ impl Shared {
             }
             At::Failing => add("ends the flight whose load failed", &|state| {
                 self.end_flight(state, it, Phase::Failed);
-                state.readers[it] = done();
+                self.end_reader(state, it);
             }),
             At::Done => {}
         }
@@ -223,7 +224,11 @@ impl Shared {
         }
         let any_absent = sight.versions[self.config.tag_indices()].contains(&Version::Absent);
         let seat = match (sight.slot, evidence(&sight)) {
-            (Slot::Lease(lease), _) if self.is_dead(state, it, &lease) => {
+            // No load can fill a lease of another epoch.
+            (Slot::Lease(lease), _)
+                if lease.epoch != sight.epochs[0]
+                    && !self.lacks(Without::LeaseOfAnotherEpochIsReplaced) =>
+            {
                 self.board_or_start(state, it, None)
             }
             (_, Some(_)) if any_absent && !self.lacks(Without::AbsentIsNoEvidence) => {
@@ -231,8 +236,10 @@ impl Shared {
                 return;
             }
             (Slot::Lease(lease), Some(evidence)) => {
+                // Either no flight here has this lease, or its load began before an
+                // invalidation, so that no reader would be served its value.
                 let replaces = lease.process == self.config.process_of(it)
-                    && !self.lacks(Without::LeaseUnderOtherVersionsIsReplaced);
+                    && !self.lacks(Without::OwnLeaseIsReplaced);
                 match self.board(state, it, Some(&evidence)) {
                     Some(seat) => seat,
                     None if replaces => self.board_or_start(state, it, None),
@@ -256,25 +263,6 @@ impl Shared {
             self.start_flight(state, it, evidence);
             Seat::Lead
         })
-    }
-
-    /// Whether no load can fill a lease that this reader has seen: it is of another epoch, or of
-    /// this process, in which the current flight does not have it.
-    fn is_dead(&self, state: &State, it: usize, lease: &Lease) -> bool {
-        let process = self.config.process_of(it);
-        let epoch = state.readers[it].sight.epochs[0];
-        let current = state.processes[usize::from(process)].current;
-        let flight = current.and_then(|place| state.flights[usize::from(place)]);
-        let is_held = flight.is_some_and(|flight| {
-            let evidence = flight.evidence.filter(|_| flight.owns);
-            // What has landed is about to be stored.
-            let lives = matches!(flight.phase, Phase::Loading | Phase::Landed(_));
-            lives && evidence.is_some_and(|evidence| evidence.mark == lease.mark)
-        });
-        lease.epoch != epoch && !self.lacks(Without::LeaseOfAnotherEpochIsReplaced)
-            || lease.process == process
-                && !is_held
-                && !self.lacks(Without::LeaseWithoutFlightIsReplaced)
     }
 
     fn wait(&self, state: &mut State, it: usize) {
@@ -389,9 +377,7 @@ impl Shared {
         let flight = state.flight(it);
         if flight.phase.is_over() {
             // Another attempt was first. This one serves its own caller only.
-            if flight.owns {
-                self.release(state);
-            }
+            self.drop_attempt(state, it);
             return self.return_data(state, it, data);
         }
         if others {
@@ -433,7 +419,7 @@ impl Shared {
             }),
             Phase::FailedWith(error) => add("gets the error that the load yielded", &|state| {
                 state.old_error |= error <= state.readers[it].errors;
-                state.readers[it] = done();
+                self.end_reader(state, it);
             }),
             Phase::Dissolved => add("learns that it has to look again", &|state| {
                 self.leave_flight(state, it);
@@ -521,12 +507,12 @@ impl Shared {
                         At::RefreshLoading
                     };
                 } else {
-                    state.readers[it] = done();
+                    self.end_reader(state, it);
                 }
             }),
             At::RefreshVersions => add("reads the versions, to refresh", &|state| {
                 if !connected {
-                    state.readers[it] = done();
+                    self.end_reader(state, it);
                     return;
                 }
                 for index in self.config.tag_indices() {
@@ -544,7 +530,7 @@ impl Shared {
                 };
                 if fenced {
                     state.stored.refreshing = false;
-                    state.readers[it] = done();
+                    self.end_reader(state, it);
                 }
             }),
             At::RefreshLoading => add("reads the database, to refresh", &|state| {
@@ -561,7 +547,7 @@ impl Shared {
                 if connected {
                     state.stored.refreshing = false;
                 }
-                state.readers[it] = done();
+                self.end_reader(state, it);
             }),
         }
     }
@@ -578,7 +564,7 @@ impl Shared {
         if data < floor {
             state.stale = Some((data, floor));
         }
-        state.readers[it] = done();
+        self.end_reader(state, it);
         debug_assert!(it < self.config.readers.len());
     }
 
@@ -596,7 +582,15 @@ impl Shared {
             return;
         }
         self.fail_attempt(state, it);
-        state.readers[it] = done();
+        self.end_reader(state, it);
+    }
+
+    fn end_reader(&self, state: &mut State, it: usize) {
+        self.leave_flight(state, it);
+        state.readers[it] = Reader {
+            at: At::Done,
+            ..Reader::default()
+        };
     }
 
     /// The reader is cancelled.
@@ -611,14 +605,7 @@ impl Shared {
         } else if state.readers[it].flight.is_some() {
             self.drop_attempt(state, it);
         }
-        state.readers[it] = done();
-    }
-}
-
-fn done() -> Reader {
-    Reader {
-        at: At::Done,
-        ..Reader::default()
+        self.end_reader(state, it);
     }
 }
 

@@ -61,7 +61,7 @@ rules! {
     /// A caller boards only a load with the versions that it saw.
     BoardingComparesVersions => |it| it.readers([0, 0]).writer(TAG),
     /// A caller boards only a load on the server that it saw.
-    BoardingComparesEpoch => |it| it.readers([0, 0]).writer(TAG).faults(|f| {
+    BoardingComparesEpoch => |it| it.cluster().readers([0, 0]).writer(TAG).faults(|f| {
         f.snapshots = 1;
         f.restarts = 1;
     }),
@@ -89,12 +89,10 @@ rules! {
     /// A flight that failed is not boarded: its error is only for those that waited.
     ErrorEndsItsFlight => |it| it.tags(0).readers([0, 0]).sharing_errors().faults(|f| f.errors = 1),
 
-    /// A lease of this process that no flight holds is replaced at once.
-    LeaseWithoutFlightIsReplaced => |it| it.tags(0).readers([0, 0]).faults(|f| f.stops = 1),
-    /// So is one of this process whose load began with other versions.
-    LeaseUnderOtherVersionsIsReplaced => |it| {
-        it.readers([0, 0]).writer(TAG).faults(|f| f.stops = 1)
-    },
+    /// A lease of this process is replaced at once if its load cannot be boarded.
+    OwnLeaseIsReplaced => |it| it.tags(0).readers([0, 0]).faults(|f| f.stops = 1),
+    /// A flight that ends before its load has begun puts back the flight that it replaced.
+    FlightThatDidNotBeginPutsBackItsPrevious => |it| it.tags(0).readers([0, 0]).one_load(),
     /// A lease of another epoch is replaced at once.
     LeaseOfAnotherEpochIsReplaced => |it| it.tags(0).readers([0, 1]).faults(|f| {
         f.snapshots = 1;

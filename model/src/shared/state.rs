@@ -172,6 +172,8 @@ pub struct Reader {
     /// 0 for a waiter; for an attempt at the flight's load, a higher number than those of the
     /// attempts that were there when it began.
     pub attempt: u8,
+    /// The flight that was current when it started its own, until it begins the load.
+    pub previous: Option<u8>,
     /// What it loaded.
     pub data: Data,
     /// Whether it goes on without the store.
