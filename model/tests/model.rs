@@ -36,9 +36,10 @@ fn each_is_needed<M: Model>(rules: impl Iterator<Item = (String, &'static str, M
         };
         match explore(&without) {
             Err(found) => println!(
-                "{whole:10} | {:9} | {:5} | {rule}: {sentence}",
+                "{whole:10} | {:9} | {:5} | {rule}: {sentence} Without: {}",
                 found.states,
                 found.trace.len(),
+                found.what,
             ),
             Ok(all) => failures.push(format!(
                 "{rule}: no promise is broken without it, in {} states",
