@@ -128,6 +128,20 @@ fn calls_inside_of_loads_keep_their_promises() {
 }
 
 #[test]
+fn calls_inside_of_loads_keep_their_promises_in_every_shape() {
+    let configurations = nested::every_shape();
+    let (count, mut states) = (configurations.len(), 0);
+    for config in configurations {
+        let without = None;
+        match explore(&Nested { config, without }) {
+            Ok(all) => states += all.states,
+            Err(found) => panic!("{found}"),
+        }
+    }
+    println!("{states} states in {count} configurations");
+}
+
+#[test]
 fn each_rule_of_calls_inside_of_loads_is_needed() {
     each_is_needed(rules!(Nested in nested));
 }

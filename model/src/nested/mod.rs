@@ -13,7 +13,7 @@ pub mod rules;
 pub mod state;
 
 use self::rules::Without;
-use self::state::{Budget, Key, State};
+use self::state::{Budget, KEYS, Key, State};
 use crate::search::{Model, Step};
 
 /// The participants, and the faults.
@@ -170,17 +170,23 @@ pub fn configurations() -> Vec<Config> {
                 faults.stops = 1;
                 faults.hangs = 1;
             }),
-        Config::new("loads that cross, two tasks that are set aside")
+        Config::new("loads that cross, two tasks that are set aside, and one that is dropped")
             .task(&[0, 1])
             .task(&[1, 0])
             .task(&[0])
-            .faults(|faults| faults.stops = 2),
+            .faults(|faults| {
+                faults.stops = 2;
+                faults.cancels = 1;
+            }),
         Config::new("loads that cross, in two processes")
             .task(&[0, 1])
             .task(&[1, 0])
             .elsewhere()
             .task(&[1, 0])
-            .faults(|faults| faults.stops = 1),
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.cancels = 1;
+            }),
         Config::new("a transaction around a call, and one inside of a load")
             .task(&[0, 1])
             .in_transaction(1)
@@ -194,4 +200,65 @@ pub fn configurations() -> Vec<Config> {
             .in_transaction(1)
             .faults(|faults| faults.stops = 1),
     ]
+}
+
+/// Every two tasks with up to three calls inside of each other, and every three with up to two:
+/// with a task that is set aside and a load that hangs, with the last task in another process or
+/// inside of a transaction, and without faults. Where no loads can form a circle, there is then
+/// one load of each key.
+pub fn every_shape() -> Vec<Config> {
+    let chains = |longest: u32| -> Vec<Vec<Key>> {
+        (1..=longest)
+            .flat_map(|length| (0..3_usize.pow(length)).map(move |code| (length, code)))
+            .map(|(length, code)| (0..length).map(|at| code / 3_usize.pow(at) % 3).collect())
+            .collect()
+    };
+    let long = chains(3);
+    let short = chains(2);
+    let mut shapes: Vec<Vec<&[Key]>> = Vec::new();
+    for (at, first) in long.iter().enumerate() {
+        shapes.extend(long[at..].iter().map(|second| vec![&first[..], second]));
+    }
+    for (at, first) in short.iter().enumerate() {
+        for (next, second) in short[at..].iter().enumerate() {
+            let thirds = short[at + next..].iter();
+            shapes.extend(thirds.map(|third| vec![&first[..], second, third]));
+        }
+    }
+    shapes.iter().flat_map(|tasks| variants(tasks)).collect()
+}
+
+fn variants(tasks: &[&[Key]]) -> [Config; 4] {
+    let config = || {
+        let config = Config::new("every shape of two or three tasks");
+        tasks.iter().fold(config, |config, keys| config.task(keys))
+    };
+    let stop = |faults: &mut Budget| faults.stops = 1;
+    let mut without_faults = config();
+    without_faults.one_load = !may_form_a_circle(tasks);
+    [
+        without_faults,
+        config().faults(|faults| {
+            faults.stops = 1;
+            faults.hangs = 1;
+        }),
+        config().elsewhere().faults(stop),
+        config().in_transaction(0).faults(stop),
+    ]
+}
+
+/// Whether loads may wait for each other in a circle: the load of one key reads the next.
+fn may_form_a_circle(tasks: &[&[Key]]) -> bool {
+    let mut reads = [[false; KEYS]; KEYS];
+    for pair in tasks.iter().flat_map(|keys| keys.windows(2)) {
+        reads[pair[0]][pair[1]] = true;
+    }
+    for over in 0..KEYS {
+        for from in 0..KEYS {
+            for to in 0..KEYS {
+                reads[from][to] |= reads[from][over] && reads[over][to];
+            }
+        }
+    }
+    (0..KEYS).any(|key| reads[key][key])
 }

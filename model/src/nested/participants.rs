@@ -251,18 +251,19 @@ impl Nested {
     fn drop_call(&self, state: &mut State, it: usize) {
         let key = self.key(state, it);
         let process = self.config.tasks[it].process;
-        let leads = innermost(state, it).attempt > 0;
         self.end_call(state, it);
-        let others = self.newest_attempt(state, process, key).is_some();
-        let flight = state.flights[process][key];
-        if !leads || others || !matches!(flight, Flight::Loading { wanted: false }) {
+        let Flight::Loading { wanted } = state.flights[process][key] else {
             return;
-        }
-        if !self.has_waiters(state, process, key) {
+        };
+        let attempts = self.newest_attempt(state, process, key).is_some();
+        let waiters = self.has_waiters(state, process, key);
+        if attempts || waiters {
+            let none_is_left = !attempts && !self.lacks(Without::DroppedLoadHandsOver);
+            let wanted = waiters && (wanted || none_is_left);
+            state.flights[process][key] = Flight::Loading { wanted };
+        } else {
             state.flights[process][key] = Flight::None;
             state.leases[key] = None;
-        } else if !self.lacks(Without::DroppedLoadHandsOver) {
-            state.flights[process][key] = Flight::Loading { wanted: true };
         }
     }
 
@@ -327,6 +328,15 @@ impl Nested {
         let mut add = |what, change: &dyn Fn(&mut State)| {
             step(steps, state, Actor::Environment, what, change);
         };
+        if state.budget.cancels > 0 && task.depth > 0 {
+            add(DROPPED[it], &|state| {
+                state.budget.cancels -= 1;
+                state.tasks[it].stopped = false;
+                while state.tasks[it].depth > 0 {
+                    self.drop_call(state, it);
+                }
+            });
+        }
         if task.stopped {
             add("a task is polled again", &|state| {
                 state.tasks[it].stopped = false;
@@ -364,6 +374,11 @@ const SET_ASIDE: [&str; 3] = [
     "task 0 is set aside",
     "task 1 is set aside",
     "task 2 is set aside",
+];
+const DROPPED: [&str; 3] = [
+    "task 0 is dropped",
+    "task 1 is dropped",
+    "task 2 is dropped",
 ];
 const HANGS: [&str; 3] = [
     "a load of task 0 hangs",

@@ -78,6 +78,8 @@ pub struct Budget {
     pub stops: u8,
     /// A load hangs.
     pub hangs: u8,
+    /// A task is dropped.
+    pub cancels: u8,
 }
 
 /// Everything that the next step may depend on.

@@ -204,6 +204,7 @@ impl Shared {
             });
         }
         if reader.stopped {
+            self.request_arrives(state, it, steps);
             // A future that is not polled can only be dropped.
             if budget.cancels > 0 {
                 fault(steps, state, GIVES_UP[it], |state| {
@@ -263,6 +264,24 @@ impl Shared {
                 self.release(state);
                 self.unanswered(state, it);
             });
+        }
+    }
+
+    /// A request was sent before its reader was set aside. The server carries it out; the reader
+    /// does not act on the answer.
+    fn request_arrives(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
+        let mut after = state.clone();
+        match state.readers[it].at {
+            At::Acquiring => self.acquire(&mut after, it),
+            At::ReadingVersions => self.read_version(&mut after, it),
+            At::Filling => self.fill_slot(&mut after, it),
+            _ => return,
+        }
+        // Any other answer makes the reader act.
+        let answers = [At::ReadingVersions, At::Beginning, At::Finishing];
+        if answers.contains(&after.readers[it].at) {
+            let what = "the request of a reader that is set aside arrives";
+            fault(steps, state, what, |state| *state = after);
         }
     }
 

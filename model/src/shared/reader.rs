@@ -65,13 +65,7 @@ impl Shared {
             At::Landing => add("hands the value to its waiters", &|state| {
                 self.land(state, it);
             }),
-            At::Filling => add("fills the slot", &|state| {
-                let data = state.readers[it].data;
-                if let Some(evidence) = state.flight(it).evidence {
-                    self.fill(state, &evidence, data);
-                }
-                state.readers[it].at = At::Finishing;
-            }),
+            At::Filling => add("fills the slot", &|state| self.fill_slot(state, it)),
             At::Finishing => add("returns what it loaded", &|state| {
                 let data = state.readers[it].data;
                 self.end_flight(state, it, Phase::Dissolved);
@@ -287,7 +281,7 @@ impl Shared {
         sight.epochs[0] != state.epochs[0] || sight.epochs[server] != state.epochs[server]
     }
 
-    fn acquire(&self, state: &mut State, it: usize) {
+    pub(super) fn acquire(&self, state: &mut State, it: usize) {
         let sight = state.readers[it].sight;
         if sight.epochs[0] != state.epochs[0] {
             return self.begin_without_store(state, it);
@@ -311,7 +305,7 @@ impl Shared {
         };
     }
 
-    fn read_version(&self, state: &mut State, it: usize) {
+    pub(super) fn read_version(&self, state: &mut State, it: usize) {
         let late = self.lacks(Without::VersionsAreReadBeforeTheLoad);
         let server = self.config.versions_server();
         let have = state.readers[it].sight.have;
@@ -385,6 +379,14 @@ impl Shared {
         }
         let owns = flight.owns;
         state.readers[it].at = if owns { At::Filling } else { At::Finishing };
+    }
+
+    pub(super) fn fill_slot(&self, state: &mut State, it: usize) {
+        let data = state.readers[it].data;
+        if let Some(evidence) = state.flight(it).evidence {
+            self.fill(state, &evidence, data);
+        }
+        state.readers[it].at = At::Finishing;
     }
 
     fn wait_step(
