@@ -193,6 +193,7 @@ pub fn small() -> Vec<Config> {
 }
 
 /// The configurations that take minutes.
+#[expect(clippy::too_many_lines, reason = "a list")]
 pub fn large() -> Vec<Config> {
     vec![
         Config::new("three readers in two processes, a loss")

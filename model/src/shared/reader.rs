@@ -400,10 +400,9 @@ impl Shared {
             return;
         };
         match flight.phase {
-            Phase::Boarding => {}
-            Phase::Loading if flight.wanted > 0 => {
-                let barred = self.lacks(Without::AnyWaiterSucceeds) && !state.readers[it].chosen;
-                if !barred {
+            Phase::Boarding | Phase::Loading => {
+                let may = state.readers[it].chosen || !self.lacks(Without::AnyWaiterSucceeds);
+                if flight.wanted > 0 && may {
                     add("begins one more load", &|state| {
                         if self.begin_wanted(state, it) {
                             self.take_over(state, it);
@@ -411,7 +410,6 @@ impl Shared {
                     });
                 }
             }
-            Phase::Loading => {}
             Phase::Landed(data) => add("gets the value that landed", &|state| {
                 self.return_data(state, it, data);
             }),

@@ -160,6 +160,7 @@ pub enum Phase {
 
 /// A caller of the cached function.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each question")]
 pub struct Reader {
     /// What it does next.
     pub at: At,
