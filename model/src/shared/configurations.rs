@@ -270,6 +270,32 @@ pub fn large() -> Vec<Config> {
             .readers([0, 0, 1])
             .writer(KEY)
             .faults(|faults| faults.stops = 2),
+        Config::new("three readers in one process, two are set aside, loads that hang or fail")
+            .tags(0)
+            .readers([0, 0, 0])
+            .writer(KEY)
+            .faults(|faults| {
+                faults.stops = 2;
+                faults.hangs = 1;
+                faults.errors = 1;
+                faults.cancels = 1;
+            }),
+        Config::new("three readers, an error that is shared, one is set aside")
+            .tags(0)
+            .readers([0, 0, 0])
+            .sharing_errors()
+            .writer(KEY)
+            .faults(|faults| {
+                faults.errors = 2;
+                faults.stops = 1;
+            }),
+        Config::new("three readers in two processes, one is set aside, no answers")
+            .readers([0, 0, 1])
+            .writer(TAG)
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.outages = 1;
+            }),
         Config::new("three readers in one process, one is set aside, a tag")
             .readers([0, 0, 0])
             .writer(TAG)

@@ -194,9 +194,13 @@ impl Shared {
         drop_previous(state, left);
     }
 
-    /// Ends the flight of an attempt, unless it is over.
+    /// Ends the flight of an attempt, unless it is over, and leaves it.
     pub(super) fn end_flight(&self, state: &mut State, reader: usize, phase: Phase) {
         self.forget_flight(state, reader);
+        self.end_forgotten_flight(state, reader, phase);
+    }
+
+    pub(super) fn end_forgotten_flight(&self, state: &mut State, reader: usize, phase: Phase) {
         let flight = state.flight(reader);
         if !flight.phase.is_over() {
             flight.phase = phase;
@@ -206,7 +210,7 @@ impl Shared {
 
     /// Forgets the flight of a reader. If its load has not begun, the flight that it replaced is
     /// current again.
-    fn forget_flight(&self, state: &mut State, reader: usize) {
+    pub(super) fn forget_flight(&self, state: &mut State, reader: usize) {
         let process = usize::from(self.config.process_of(reader));
         let Reader {
             flight, previous, ..

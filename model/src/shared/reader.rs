@@ -66,9 +66,20 @@ impl Shared {
                 self.land(state, it);
             }),
             At::Filling => add("fills the slot", &|state| self.fill_slot(state, it)),
+            At::Finishing if self.lacks(Without::FlightEndsInOneStep) => {
+                add("forgets its flight", &|state| {
+                    self.forget_flight(state, it);
+                    state.readers[it].at = At::Leaving;
+                });
+            }
             At::Finishing => add("returns what it loaded", &|state| {
                 let data = state.readers[it].data;
                 self.end_flight(state, it, Phase::Dissolved);
+                self.return_data(state, it, data);
+            }),
+            At::Leaving => add("leaves its flight, and returns what it loaded", &|state| {
+                let data = state.readers[it].data;
+                self.end_forgotten_flight(state, it, Phase::Dissolved);
                 self.return_data(state, it, data);
             }),
             At::Waiting => self.wait_step(state, it, &mut add),

@@ -93,6 +93,8 @@ rules! {
     OwnLeaseIsReplaced => |it| it.tags(0).readers([0, 0]).faults(|f| f.stops = 1),
     /// A flight that ends before its load has begun puts back the flight that it replaced.
     FlightThatDidNotBeginPutsBackItsPrevious => |it| it.tags(0).readers([0, 0]).one_load(),
+    /// A flight is forgotten and left in one step: between two, it could be put back.
+    FlightEndsInOneStep => |it| it.tags(0).readers([0, 0]),
     /// A lease of another epoch is replaced at once.
     LeaseOfAnotherEpochIsReplaced => |it| it.tags(0).readers([0, 1]).faults(|f| {
         f.snapshots = 1;

@@ -224,6 +224,8 @@ pub enum At {
     Watched,
     /// Without the store, board a flight whose load has not begun, or start one.
     WithoutStore,
+    /// Leave the flight, and return. Only with a rule left out.
+    Leaving,
     /// Load for itself.
     Alone,
     /// End the flight whose load failed. Only with a rule left out.
