@@ -42,7 +42,9 @@ impl Shared {
         if !may_wait {
             return None;
         }
+        let errors = flight.errors;
         state.readers[reader].flight = Some(current);
+        state.readers[reader].missed = errors;
         if state.flight(reader).phase == Phase::Loading && self.begin_wanted(state, reader) {
             return Some(Seat::Lead);
         }
@@ -121,6 +123,8 @@ impl Shared {
         if !self.lacks(Without::OneWaiterSucceeds) {
             flight.wanted -= 1;
         }
+        let missed = flight.errors > state.readers[reader].missed;
+        state.missed_error |= missed;
         state.readers[reader].attempt = number;
         state.readers[reader].chosen = false;
         true
@@ -189,6 +193,7 @@ impl Shared {
         reader.flight = None;
         reader.attempt = 0;
         reader.previous = None;
+        reader.missed = 0;
         reader.hung = false;
         reader.chosen = false;
         drop_previous(state, left);
@@ -229,15 +234,24 @@ impl Shared {
         }
     }
 
-    /// An attempt fails. While other attempts go on, nothing else happens. Else waiters begin one
+    /// An attempt fails. While a newer attempt goes on, nothing else happens. (Older ones were
+    /// taken over from, since they did not move.) Else the waiters get the error, or begin one
     /// more wave of attempts.
     pub(super) fn fail_attempt(&self, state: &mut State, reader: usize) {
         let place = state.readers[reader].flight.expect("a flight");
         let waiters = count_waiters(state, place);
-        let others = has_other_attempts(state, reader);
+        let newer = newest_attempt(state, place) != Some(reader);
+        let held_back = newer
+            || self.lacks(Without::StalledAttemptHoldsBackNoError)
+                && has_other_attempts(state, reader);
         let errors = state.errors;
         let flight = state.flight(reader);
-        if others || flight.wanted > 0 && !flight.phase.is_over() {
+        if self.config.shares_errors && !newer {
+            flight.errors += 1;
+        }
+        // Where errors are shared, the attempt that is wanted would be one too many.
+        let begins = flight.wanted > 0 && !flight.phase.is_over() && !self.config.shares_errors;
+        if held_back || begins {
             return self.leave_flight(state, reader);
         }
         let mut wanted = 0;

@@ -15,6 +15,9 @@ impl Shared {
         if self.config.one_load && state.loads > self.loads_allowed(state) {
             return Some("more loads than needed".to_owned());
         }
+        if state.missed_error {
+            return Some("a waiter loads after an error that it could have been given".to_owned());
+        }
         if state.old_error {
             return Some("a reader gets an error that is older than its call".to_owned());
         }

@@ -86,6 +86,13 @@ rules! {
     BoardingFlightIsDissolved => |it| it.tags(0).readers([0, 0]).faults(|f| f.stops = 1),
     /// After a load that failed, the waiters load in waves, and not all at once.
     FailingLoadsComeInWaves => |it| it.tags(0).readers([0, 0, 0]).one_load().faults(|f| f.errors = 1),
+    /// A load that was taken over from does not hold back the error of the load that took over.
+    StalledAttemptHoldsBackNoError => |it| {
+        it.tags(0).readers([0, 0, 0]).sharing_errors().faults(|f| {
+            f.hangs = 1;
+            f.errors = 1;
+        })
+    },
     /// A flight that failed is not boarded: its error is only for those that waited.
     ErrorEndsItsFlight => |it| it.tags(0).readers([0, 0]).sharing_errors().faults(|f| f.errors = 1),
 

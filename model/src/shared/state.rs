@@ -137,6 +137,8 @@ pub struct Flight {
     pub wanted: u8,
     /// How many waves of attempts have failed.
     pub failed: u8,
+    /// How many newest attempts have failed, in configurations in which errors are shared.
+    pub errors: u8,
 }
 
 /// How far a flight is.
@@ -188,6 +190,8 @@ pub struct Reader {
     pub chosen: bool,
     /// How many loads had failed when it began.
     pub errors: u8,
+    /// How many newest attempts had failed when it boarded.
+    pub missed: u8,
 }
 
 /// What a reader does next.
@@ -340,6 +344,8 @@ pub struct State {
     pub errors: u8,
     /// Whether a reader got an error that is older than its call.
     pub old_error: bool,
+    /// Whether a waiter began a load after an error that it could have been given.
+    pub missed_error: bool,
     /// For each process, the oldest data that a read may yield if it begins now.
     pub floors: [Data; PROCESSES],
     /// The processes.
