@@ -324,14 +324,16 @@ impl Local {
         }
     }
 
-    /// An attempt fails. While other attempts go on, nothing else happens. Else waiters begin one
-    /// more wave of attempts.
+    /// An attempt fails. While a newer attempt goes on, nothing else happens. (Older ones were
+    /// taken over from, since they did not move.) Else the waiters begin one more wave of attempts.
     fn fail_attempt(&self, state: &mut State, it: usize) {
         let waiters = count_waiters(state, it);
-        let others = has_other_attempts(state, it);
+        let place = state.readers[it].flight.expect("a flight");
+        let number = state.readers[it].attempt;
+        let newer = newest_attempt(state, place).is_some_and(|newest| newest.attempt > number);
         let flight = flight(state, it);
         let over = flight.phase.is_over();
-        if others || flight.wanted > 0 && !over {
+        if newer || flight.wanted > 0 && !over {
             return;
         }
         if !over {
