@@ -15,7 +15,7 @@ pub type Key = usize;
 /// The flight of a key in one process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Flight {
-    /// There is none, or there was one that nobody boards any more.
+    /// There is none, or none that a call can board.
     #[default]
     None,
     /// Its attempts load. The waiters are to begin one more if it is wanted.
