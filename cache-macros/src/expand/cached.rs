@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprClosure};
 
-use super::{body, cache, name, setter, shape};
+use super::{body, cache, detach, name, setter, shape};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::lower::{CachedFn, Output};
@@ -21,6 +21,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         ttl,
         none_ttl,
         hedge,
+        detach: detached,
         cache,
         condition,
         unless,
@@ -86,16 +87,23 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     let blame = output.ty().span().resolved_at(Span::mixed_site());
     let call = Ident::new("call", blame);
     let private = runtime.private(blame);
-    let keep = keep(&runtime, &output, unless, ttl_of_value);
-    let load = body::body(&runtime, &function, &output);
-    let resolve = body::future(&output, load, |load| match keep {
-        None => quote_spanned! {blame=>
-            #private::CachedCall::resolve(#call, #load)
-        },
-        Some(keep) => quote_spanned! {blame=>
-            #private::CachedCall::resolve_keeping(#call, #keep, #load)
-        },
-    });
+    let is_owned = detached.is_some() || !matches!(output, Output::Value(_));
+    let keep = keep(&runtime, is_owned, unless, ttl_of_value);
+    let returned_by_task = (detached.as_ref()).map(|_| shape::check_task(&runtime, &output));
+    let resolve = if let Some(detached) = &detached {
+        let load = detach::load(&runtime, &function, &output, detached);
+        detach::future(&runtime, &output, detached, keep, load)
+    } else {
+        let load = body::body(&runtime, &function, &output);
+        body::future(&output, load, |load| match keep {
+            None => quote_spanned! {blame=>
+                #private::CachedCall::resolve(#call, #load)
+            },
+            Some(keep) => quote_spanned! {blame=>
+                #private::CachedCall::resolve_keeping(#call, #keep, #load)
+            },
+        })
+    };
     let answer = matches!(output, Output::Value(_)).then(|| {
         quote_spanned! {blame=>
             let #call = match #private::CachedCall::answer(#call) {
@@ -112,6 +120,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     let statements = quote_spanned! {Span::mixed_site()=>
         #returned
         #may_be_none
+        #returned_by_task
         #[allow(clippy::used_underscore_binding)]
         let #call = #start;
         #answer
@@ -123,7 +132,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
 /// What the value itself decides: whether it is stored, and for how long.
 fn keep(
     runtime: &Runtime,
-    output: &Output,
+    is_owned: bool,
     unless: Option<Expr>,
     ttl: Option<ExprClosure>,
 ) -> Option<TokenStream> {
@@ -144,10 +153,7 @@ fn keep(
             }
         },
     };
-    // A future that is returned owns what the closures use.
-    let capture = match output {
-        Output::Value(_) => None,
-        Output::Future(_) | Output::Boxed(_) => Some(quote_spanned!(Span::mixed_site()=> move)),
-    };
+    // A future that is returned owns what the closures use. So does a task.
+    let capture = is_owned.then(|| quote_spanned!(Span::mixed_site()=> move));
     Some(quote_spanned!(Span::mixed_site()=> #capture |value| #keep))
 }

@@ -14,6 +14,7 @@
 
 pub(crate) mod after_commit;
 pub(crate) mod cached;
+pub(crate) mod detach;
 mod due;
 mod fence;
 pub(crate) mod future;
