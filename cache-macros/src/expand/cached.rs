@@ -89,7 +89,6 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     let private = runtime.private(blame);
     let is_owned = detached.is_some() || !matches!(output, Output::Value(_));
     let keep = keep(&runtime, is_owned, unless, ttl_of_value);
-    let returned_by_task = (detached.as_ref()).map(|_| shape::check_task(&runtime, &output));
     let resolve = if let Some(detached) = &detached {
         let load = detach::load(&runtime, &function, &output, detached);
         detach::future(&runtime, &output, detached, keep, load)
@@ -120,7 +119,6 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     let statements = quote_spanned! {Span::mixed_site()=>
         #returned
         #may_be_none
-        #returned_by_task
         #[allow(clippy::used_underscore_binding)]
         let #call = #start;
         #answer

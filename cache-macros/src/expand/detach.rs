@@ -2,7 +2,6 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
-use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
 use syn::{BoundLifetimes, Lifetime, Type};
 
@@ -21,7 +20,7 @@ pub(super) fn load(
     let copies = detach.copied.iter().map(|Copied { ident, name, .. }| {
         let blame = ident.span().resolved_at(Span::mixed_site());
         let private = runtime.private(blame);
-        quote_spanned!(blame=> let #name = #private::Copied::of(#ident);)
+        quote_spanned!(blame=> let #name = #private::copied(#ident);)
     });
     let moves = detach.moved.iter().map(|ident| {
         let blame = ident.span().resolved_at(Span::mixed_site());
@@ -72,7 +71,6 @@ pub(super) fn future(
     let resolved = quote_spanned! {blame=>
         #private::CachedCall::resolve_detached(#call, #keep, #load)
     };
-    let blame = output.ty().span().resolved_at(Span::mixed_site());
     match output {
         Output::Value(_) => quote_spanned!(blame=> #resolved.await),
         Output::Future(_) => quote_spanned!(blame=> async move { #resolved.await }),

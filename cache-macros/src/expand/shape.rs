@@ -58,14 +58,6 @@ pub(super) fn check_none(runtime: &Runtime, output: &Output, option: Span) -> To
     quote_spanned!(blame=> #private::returns_none(&#output);)
 }
 
-/// A statement that does not compile where a task can't give what the function returns to its caller.
-pub(super) fn check_task(runtime: &Runtime, output: &Output) -> TokenStream {
-    let blame = output.ty().span().resolved_at(Span::mixed_site());
-    let private = runtime.private(blame);
-    let output = return_type(runtime, output, blame);
-    quote_spanned!(blame=> #private::returned_by_task(&#output);)
-}
-
 /// A function that tells a failure.
 pub(super) fn is_failure(runtime: &Runtime, output: &Output) -> TokenStream {
     let private = runtime.private(Span::mixed_site());

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::detach;
+use super::detach::{self, ReturnedByTask};
 use super::load::{Keep, Request};
 use super::scope;
 use super::shape::Shape;
@@ -171,7 +171,7 @@ impl<S: Shape> CachedCall<S> {
     where
         S: 'static,
         S::Value: CacheValue,
-        S::Return: Send,
+        S::Return: ReturnedByTask,
         K: Fn(&S::Value) -> Keep + Send + 'static,
         L: FnOnce() -> F,
         F: Future<Output = S::Return> + Send + 'static,

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! move || {
-//!     let name = Copied::of(name);
+//!     let name = copied(name);
 //!     async move {
 //!         owned_by_task(&id);
 //!         let name = name.get();
@@ -24,7 +24,6 @@ use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
 
 use super::load::{Keep, Request, Step};
-use super::return_type::ReturnType;
 use super::scope;
 use super::shape::Shape;
 use crate::flight::Leader;
@@ -185,18 +184,19 @@ impl<F: Future> Future for Load<F> {
 
 /// A copy of what a function borrows as a `&T`.
 #[derive(Debug)]
-pub struct Copied<T: ?Sized + CopiedByTask>(T::Owned);
+pub struct Copied<T: ?Sized + ToOwned>(T::Owned);
 
-impl<T: ?Sized + CopiedByTask> Copied<T> {
-    /// Makes the copy.
-    pub fn of(borrowed: &T) -> Self {
-        Self(borrowed.to_owned())
-    }
-
+impl<T: ?Sized + ToOwned> Copied<T> {
     /// Borrows from the copy.
     pub fn get(&self) -> &T {
         std::borrow::Borrow::borrow(&self.0)
     }
+}
+
+/// Copies an argument. The type of the copy is named through the trait, so that an argument without
+/// a copy is one error.
+pub fn copied<T: ?Sized + CopiedByTask>(borrowed: &T) -> T::Copied {
+    borrowed.copied()
 }
 
 /// What a function with `detach` can borrow: the task of the load owns a copy.
@@ -206,10 +206,21 @@ impl<T: ?Sized + CopiedByTask> Copied<T> {
     note = "the copy is made by `Clone`, and `{Self}` has to be `Send + Sync + 'static` as well",
     note = "help: derive `Clone`, take it by value or in an `Arc`, or leave `detach` out"
 )]
-pub trait CopiedByTask: ToOwned<Owned: Send> + Sync {}
+pub trait CopiedByTask {
+    /// A [`Copied`].
+    type Copied;
+    /// Makes the copy.
+    fn copied(&self) -> Self::Copied;
+}
 
 #[diagnostic::do_not_recommend]
-impl<T: ?Sized + ToOwned<Owned: Send> + Sync> CopiedByTask for T {}
+impl<T: ?Sized + ToOwned<Owned: Send> + Sync> CopiedByTask for T {
+    type Copied = Copied<T>;
+
+    fn copied(&self) -> Copied<T> {
+        Copied(self.to_owned())
+    }
+}
 
 /// What a function with `detach` can take by value: the task of the load owns it.
 #[diagnostic::on_unimplemented(
@@ -217,10 +228,10 @@ impl<T: ?Sized + ToOwned<Owned: Send> + Sync> CopiedByTask for T {}
     label = "this argument is not `Send`",
     note = "help: take what is `Send`, such as an `Arc` for an `Rc`, or leave `detach` out"
 )]
-pub trait OwnedByTask: Send + 'static {}
+pub trait OwnedByTask: Send {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Send + 'static> OwnedByTask for T {}
+impl<T: Send> OwnedByTask for T {}
 
 /// Moves an argument into the future in which this is called, whether or not the body uses it.
 #[inline]
@@ -229,14 +240,10 @@ pub fn owned_by_task<T: OwnedByTask>(_argument: &T) {}
 /// What a function with `detach` can return: the task of the load gives it to the caller.
 #[diagnostic::on_unimplemented(
     message = "`detach` runs the load in a task of its own, which can't return a `{Self}`",
-    label = "this is not `Send`",
+    label = "what the function returns is not `Send`",
     note = "its error has to be `Send`, too: `Box<dyn Error + Send + Sync>` for a `Box<dyn Error>`"
 )]
-pub trait ReturnedByTask: Send + 'static {}
+pub trait ReturnedByTask: Send {}
 
 #[diagnostic::do_not_recommend]
-impl<R: Send + 'static> ReturnedByTask for R {}
-
-/// Compiles only where the task can give a value of this type to the caller.
-#[inline]
-pub fn returned_by_task<R: ReturnedByTask>(_: &ReturnType<R>) {}
+impl<R: Send> ReturnedByTask for R {}

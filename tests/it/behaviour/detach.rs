@@ -182,7 +182,7 @@ async fn a_load_within_after_commit_runs_in_place(cache: Cache) {
     let rows = Rows::new(cache);
     let inside = Rows(rows.0.clone());
     let [caller, load] = tasks(&rows, async move {
-        after_commit(async { inside.read(9, "ab").await }).await
+        after_commit(async { inside.read(2, "ab").await }).await
     })
     .await;
     assert_eq!(caller, load);
