@@ -20,7 +20,15 @@ pub(super) fn load(
     let copies = detach.copied.iter().map(|Copied { ident, name, .. }| {
         let blame = ident.span().resolved_at(Span::mixed_site());
         let private = runtime.private(blame);
-        quote_spanned!(blame=> let #name = #private::copied(#ident);)
+        quote_spanned! {blame=>
+            let #name = {
+                let argument = #private::Argument::of(#ident);
+                {
+                    use #private::argument_copy::*;
+                    (&&argument).copied()
+                }
+            };
+        }
     });
     let moves = detach.moved.iter().map(|ident| {
         let blame = ident.span().resolved_at(Span::mixed_site());

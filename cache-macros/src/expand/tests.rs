@@ -353,8 +353,20 @@ fn a_detached_load_owns_copies_of_what_the_function_borrows() {
         call,
         |_| ::cache_runtime::__private::Keep::Default,
         move || {
-            let this = ::cache_runtime::__private::copied(self);
-            let name = ::cache_runtime::__private::copied(name);
+            let this = {
+                let argument = ::cache_runtime::__private::Argument::of(self);
+                {
+                    use ::cache_runtime::__private::argument_copy::*;
+                    (&&argument).copied()
+                }
+            };
+            let name = {
+                let argument = ::cache_runtime::__private::Argument::of(name);
+                {
+                    use ::cache_runtime::__private::argument_copy::*;
+                    (&&argument).copied()
+                }
+            };
             async move {
                 ::cache_runtime::__private::owned_by_task(&id);
                 #[allow(unused_variables)]

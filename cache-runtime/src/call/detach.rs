@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! move || {
-//!     let name = copied(name);
+//!     let name = copied(name); // found by trait
 //!     async move {
 //!         owned_by_task(&id);
 //!         let name = name.get();
@@ -193,10 +193,58 @@ impl<T: ?Sized + ToOwned> Copied<T> {
     }
 }
 
-/// Copies an argument. The type of the copy is named through the trait, so that an argument without
-/// a copy is one error.
-pub fn copied<T: ?Sized + CopiedByTask>(borrowed: &T) -> T::Copied {
-    borrowed.copied()
+/// A borrowed argument, to ask traits about: `(&&Argument::of(name)).copied()`. It works as
+/// [`ReturnType`](super::return_type::ReturnType) does.
+#[derive(Debug)]
+pub struct Argument<'a, T: ?Sized>(&'a T);
+
+impl<'a, T: ?Sized> Argument<'a, T> {
+    /// The receiver of the method call.
+    pub fn of(borrowed: &'a T) -> Self {
+        Self(borrowed)
+    }
+}
+
+pub mod argument_copy {
+    //! The traits whose method `copied` is called on an [`Argument`], the more specific one first.
+    use super::{Argument, Copied, CopiedByTask};
+
+    /// Is found where the argument has a copy that the task can own.
+    pub trait HasCopy {
+        /// A [`Copied`].
+        type Copied;
+        /// Makes the copy.
+        fn copied(&self) -> Self::Copied;
+    }
+
+    impl<T: ?Sized + ToOwned<Owned: Send> + Sync> HasCopy for &Argument<'_, T> {
+        type Copied = Copied<T>;
+
+        fn copied(&self) -> Copied<T> {
+            Copied(self.0.to_owned())
+        }
+    }
+
+    /// Is found for any other argument.
+    pub trait HasNoCopy {
+        /// The argument's type, without the reference.
+        type Borrowed: ?Sized;
+        /// Does not compile: the argument is not `CopiedByTask`.
+        fn copied<Unknown>(&self) -> Unknown
+        where
+            Self::Borrowed: CopiedByTask;
+    }
+
+    impl<T: ?Sized> HasNoCopy for Argument<'_, T> {
+        type Borrowed = T;
+
+        fn copied<Unknown>(&self) -> Unknown
+        where
+            T: CopiedByTask,
+        {
+            unreachable!("this call does not compile")
+        }
+    }
 }
 
 /// What a function with `detach` can borrow: the task of the load owns a copy.
@@ -206,21 +254,10 @@ pub fn copied<T: ?Sized + CopiedByTask>(borrowed: &T) -> T::Copied {
     note = "the copy is made by `Clone`, and `{Self}` has to be `Send + Sync + 'static` as well",
     note = "help: derive `Clone`, take it by value or in an `Arc`, or leave `detach` out"
 )]
-pub trait CopiedByTask {
-    /// A [`Copied`].
-    type Copied;
-    /// Makes the copy.
-    fn copied(&self) -> Self::Copied;
-}
+pub trait CopiedByTask {}
 
 #[diagnostic::do_not_recommend]
-impl<T: ?Sized + ToOwned<Owned: Send> + Sync> CopiedByTask for T {
-    type Copied = Copied<T>;
-
-    fn copied(&self) -> Copied<T> {
-        Copied(self.to_owned())
-    }
-}
+impl<T: ?Sized + ToOwned<Owned: Send> + Sync> CopiedByTask for T {}
 
 /// What a function with `detach` can take by value: the task of the load owns it.
 #[diagnostic::on_unimplemented(
