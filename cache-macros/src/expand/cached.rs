@@ -8,7 +8,8 @@ use syn::{Expr, ExprClosure};
 use super::{body, cache, detach, name, setter, shape};
 use crate::attr::Ttl;
 use crate::describe;
-use crate::lower::{CachedFn, Output};
+use crate::function::Function;
+use crate::lower::{CachedFn, Detach, Output};
 use crate::runtime::Runtime;
 
 pub(crate) fn cached(cached: CachedFn) -> TokenStream {
@@ -89,20 +90,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     let private = runtime.private(blame);
     let is_owned = detached.is_some() || !matches!(output, Output::Value(_));
     let keep = keep(&runtime, is_owned, unless, ttl_of_value);
-    let resolve = if let Some(detached) = &detached {
-        let load = detach::load(&runtime, &function, &output, detached);
-        detach::future(&runtime, &output, detached, keep, load)
-    } else {
-        let load = body::body(&runtime, &function, &output);
-        body::future(&output, load, |load| match keep {
-            None => quote_spanned! {blame=>
-                #private::CachedCall::resolve(#call, #load)
-            },
-            Some(keep) => quote_spanned! {blame=>
-                #private::CachedCall::resolve_keeping(#call, #keep, #load)
-            },
-        })
-    };
+    let resolve = resolve(&runtime, &function, &output, detached.as_ref(), keep);
     let answer = matches!(output, Output::Value(_)).then(|| {
         quote_spanned! {blame=>
             let #call = match #private::CachedCall::answer(#call) {
@@ -125,6 +113,33 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         #resolve
     };
     body::function(&function, &statements)
+}
+
+/// The rest of the call, with the body as its load.
+fn resolve(
+    runtime: &Runtime,
+    function: &Function,
+    output: &Output,
+    detached: Option<&Detach>,
+    keep: Option<TokenStream>,
+) -> TokenStream {
+    let blame = output.ty().span().resolved_at(Span::mixed_site());
+    let call = Ident::new("call", blame);
+    let private = runtime.private(blame);
+    if let Some(detached) = detached {
+        let load = detach::load(runtime, function, output, detached);
+        detach::future(runtime, output, detached, keep, load)
+    } else {
+        let load = body::body(runtime, function, output);
+        body::future(output, load, |load| match keep {
+            None => quote_spanned! {blame=>
+                #private::CachedCall::resolve(#call, #load)
+            },
+            Some(keep) => quote_spanned! {blame=>
+                #private::CachedCall::resolve_keeping(#call, #keep, #load)
+            },
+        })
+    }
 }
 
 /// What the value itself decides: whether it is stored, and for how long.

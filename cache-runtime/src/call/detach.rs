@@ -1,12 +1,12 @@
 //! `detach`: a load in a task of its own.
 //!
 //! `#[cached(detach)]` expands to [`CachedCall::resolve_detached`](super::cached::CachedCall) with a
-//! closure that makes the load. The call calls it only if it loads. The closure copies the
+//! closure that makes the load. The closure is called only if the call loads. It copies the
 //! arguments that the function borrows; the load owns the copies, and borrows from them again:
 //!
 //! ```text
 //! move || {
-//!     let name = copied(name); // found by trait
+//!     let name = Argument::of(name).copied();
 //!     async move {
 //!         owned_by_task(&id);
 //!         let name = name.get();
@@ -138,16 +138,16 @@ where
     };
     match runtime.spawn(task.instrument(Span::current())).await {
         Ok(returned) => returned,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            // The task has ended with its runtime, and this caller has another one. A waiter has
-            // the flight by now, or nobody has. So what is left of the load is for this caller.
-            Err(_) => {
-                let returned = load.await;
-                request.not_filled(NotFilledReason::Unstorable);
-                returned
+        Err(error) => {
+            if let Ok(panic) = error.try_into_panic() {
+                resume_unwind(panic);
             }
-        },
+            // The task has ended with its runtime, and this caller has another one. The flight has
+            // gone to a waiter, or has ended. So what is left of the load is for this caller only.
+            let returned = load.await;
+            request.not_filled(NotFilledReason::Unstorable);
+            returned
+        }
     }
 }
 
