@@ -370,6 +370,17 @@ impl<Evidence> Leader<Evidence> {
         lock(&self.flight.state).evidence.clone()
     }
 
+    /// Notes that this caller waits for its own load, which a task runs. `None` if the load might
+    /// wait for this caller.
+    pub(crate) fn wait_for_task(&self) -> Option<TaskWait<Evidence>> {
+        let flight = self.flight.clone();
+        let waiting = Waiting::begin(flight.id())?;
+        Some(TaskWait {
+            _waiting: waiting,
+            _flight: flight,
+        })
+    }
+
     /// Waits, at most for `limit`, until the previous flight for this key is over. Callers that
     /// come meanwhile share this flight.
     pub(crate) async fn wait_for_previous(&mut self, limit: Duration) {
@@ -599,6 +610,14 @@ impl<Evidence> Drop for Leader<Evidence> {
         }
         self.tell_and_forget(shard, state);
     }
+}
+
+/// While it lives, a caller waits for its own load, which a task runs.
+#[derive(Debug)]
+pub(crate) struct TaskWait<Evidence> {
+    _waiting: Waiting,
+    /// Held for as long as the wait is noted under its address.
+    _flight: Arc<Flight<Evidence>>,
 }
 
 /// A caller that waits for another caller's load.
