@@ -134,12 +134,16 @@ fn cancelled_readers() {
                 spawn(async move { database.read().await })
             })
             .collect();
-        for reader in cancelled {
+        for reader in &cancelled {
             yield_now().await;
             reader.abort();
         }
         for reader in others {
             reader.await.unwrap();
+        }
+        for reader in cancelled {
+            // It may have ended before it was cancelled.
+            let _ = reader.await;
         }
         // One load for each of the two readers that may be dropped half-way, and one that is kept.
         assert!(database.loads.load(SeqCst) <= 3);
@@ -191,6 +195,181 @@ fn threads_on_one_table() {
 #[test]
 fn no_entry_is_left_after_its_last_invalidation() {
     holds(threads_on_one_table);
+}
+
+mod flights {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::flight::{Claim, Flights, Landing, Leader, LoadEnd, Patience, Seat};
+
+    /// What the callers of one key did, with evidence that is the same for all.
+    #[derive(Clone, Default)]
+    struct Callers {
+        flights: Flights<u32>,
+        /// How many attempts have made their value the flight's.
+        landed: Arc<AtomicU64>,
+        loads: Arc<AtomicU64>,
+    }
+
+    fn key() -> Key {
+        Key::from("row")
+    }
+
+    fn number(value: &crate::value::SharedValue) -> Option<u64> {
+        let value: &dyn std::any::Any = &**value;
+        value.downcast_ref().copied()
+    }
+
+    impl Callers {
+        /// One call: it leads or waits, and ends with a value.
+        async fn call(&self) -> u64 {
+            let mut seat = self.flights.board(&key(), Some(1));
+            let patience = Patience {
+                limit: Duration::MAX,
+                hedge: Duration::MAX,
+            };
+            loop {
+                let landing = match seat {
+                    Seat::Lead(leader) => return self.lead(leader, yield_now()).await,
+                    Seat::Wait(waiter) => waiter.wait(patience).await,
+                };
+                seat = match landing {
+                    Landing::Value(value) => return number(&value).unwrap(),
+                    Landing::Lead(leader) => Seat::Lead(leader),
+                    Landing::Dissolved => self.flights.board(&key(), Some(1)),
+                    other => panic!("neither a value nor a lead: {other:?}"),
+                };
+            }
+        }
+
+        async fn lead(&self, mut leader: Leader<u32>, work: impl Future<Output = ()>) -> u64 {
+            let value = self.loads.fetch_add(1, SeqCst);
+            let load = pin!(async {
+                work.await;
+                value
+            });
+            let loaded = match leader.load(load, number).await {
+                LoadEnd::Loaded(value) => value,
+                LoadEnd::Shared(value) => return value,
+            };
+            if leader.claim() != Claim::Superseded {
+                self.landed.fetch_add(1, SeqCst);
+                leader.land(Arc::new(loaded));
+                leader.finish();
+            }
+            loaded
+        }
+    }
+
+    /// A caller leads, and its load is woken. It is polled again only when the others have ended.
+    fn a_leader_is_set_aside() {
+        block_on(async {
+            let callers = Callers::default();
+            let woken = Notify::new();
+            let Seat::Lead(leader) = callers.flights.board(&key(), Some(1)) else {
+                panic!("expected to lead");
+            };
+            let mut first = pin!(callers.lead(leader, woken.notified()));
+            let poll = |context: &mut std::task::Context<'_>| {
+                assert!(first.as_mut().poll(context).is_pending());
+                Poll::Ready(())
+            };
+            poll_fn(poll).await;
+            let others: Vec<_> = (0..2)
+                .map(|_| {
+                    let callers = callers.clone();
+                    spawn(async move { callers.call().await })
+                })
+                .collect();
+            let checks = {
+                let flights = callers.flights.clone();
+                shuttle::thread::spawn(move || {
+                    for _ in 0..3 {
+                        shuttle::thread::yield_now();
+                        flights.check(&key());
+                    }
+                })
+            };
+            woken.notify_one();
+            checks.join().unwrap();
+            // One more, for waiters that came after the last.
+            yield_now().await;
+            callers.flights.check(&key());
+            let mut values = Vec::new();
+            for other in others {
+                values.push(other.await.unwrap());
+            }
+            values.push(first.await);
+            assert!(callers.loads.load(SeqCst) <= 3);
+            let landed = callers.landed.load(SeqCst);
+            assert!(landed >= 1, "{values:?}");
+            assert!(matches!(
+                callers.flights.board(&key(), Some(1)),
+                Seat::Lead(_)
+            ));
+        });
+    }
+
+    #[test]
+    fn a_leader_that_is_not_polled_holds_up_no_waiter() {
+        holds(a_leader_is_set_aside);
+        needs(Rule::SetAside, a_leader_is_set_aside);
+    }
+
+    /// All callers load and fail, or are served what another caller loaded.
+    fn loads_fail() {
+        block_on(async {
+            let callers = Callers::default();
+            let failures = Arc::new(AtomicU64::new(2));
+            let calls: Vec<_> = (0..4)
+                .map(|_| {
+                    let (callers, failures) = (callers.clone(), failures.clone());
+                    spawn(async move {
+                        let seat = callers.flights.board(&key(), Some(1));
+                        let patience = Patience {
+                            limit: Duration::MAX,
+                            hedge: Duration::MAX,
+                        };
+                        let leader = match seat {
+                            Seat::Lead(leader) => leader,
+                            Seat::Wait(waiter) => match waiter.wait(patience).await {
+                                Landing::Lead(leader) => leader,
+                                // The value, or a flight that has ended with it.
+                                _ => return,
+                            },
+                        };
+                        let fails =
+                            failures.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+                        if fails.is_ok() {
+                            yield_now().await;
+                            leader.fail(None);
+                        } else {
+                            callers.lead(leader, yield_now()).await;
+                        }
+                    })
+                })
+                .collect();
+            for call in calls {
+                call.await.unwrap();
+            }
+            // Nothing is left behind: the next caller leads.
+            assert!(matches!(
+                callers.flights.board(&key(), Some(1)),
+                Seat::Lead(_)
+            ));
+        });
+    }
+
+    #[test]
+    fn every_caller_of_loads_that_fail_ends() {
+        holds(loads_fail);
+    }
 }
 
 mod journal {

@@ -1,7 +1,7 @@
 //! A runtime that ends while calls are under way.
 
 use cache_runtime::{Cache, cache_invalidate};
-use cache_tests::{EventLog, RedisServer};
+use cache_tests::{EventLog, LIMIT, RedisServer, until_blocking};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -42,4 +42,28 @@ fn a_connection_outlives_the_runtime_it_was_made_on() {
     }
     let stats = cache.stats();
     assert_eq!((stats.hits, stats.loads, stats.errors), (2, 1, 0));
+}
+
+/// Other processes need not wait for a load that ended with its runtime.
+#[test]
+fn a_lease_goes_back_when_its_runtime_is_shut_down() {
+    let server = RedisServer::start();
+    let cache = Cache::builder().url(server.url()).lease(LIMIT);
+    let cache = cache.build().unwrap();
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let (started, has_started) = oneshot::channel();
+        tokio::spawn(async move {
+            let load = async {
+                let _ = started.send(());
+                std::future::pending::<Result<u32, ()>>().await
+            };
+            let options = cache_runtime::Options::new();
+            let _ = cache.get_or_load("row", options, load).await;
+        });
+        has_started.await.unwrap();
+    });
+    assert_eq!(server.keys(), ["cache:e:row"]);
+    drop(runtime);
+    until_blocking(|| server.keys().is_empty());
 }

@@ -52,12 +52,14 @@ const SHARDS: usize = 64;
 /// How often a flight with waiters is checked.
 const CHECK_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long an attempt that was woken may stay without a poll.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long an attempt that was woken may stay without a poll. The scheduler of the interleavings has
+/// no time.
+const PATIENCE: Duration = Duration::from_millis(if cfg!(shuttle) { 0 } else { 50 });
 
 /// The same for an attempt that took over from another: where polls are late because there is too
 /// much work, more loads do not help.
-const PATIENCE_AFTER_TAKEOVER: Duration = Duration::from_millis(100);
+const PATIENCE_AFTER_TAKEOVER: Duration =
+    Duration::from_millis(if cfg!(shuttle) { 0 } else { 100 });
 
 /// How many waiters begin an attempt after the first attempt failed, and how many more after each
 /// later one of these waves.
@@ -227,6 +229,18 @@ impl<Evidence> Flights<Evidence> {
         shard
             .join(key, evidence.as_ref())
             .unwrap_or_else(|| Seat::Lead(shard.start(key, evidence)))
+    }
+
+    /// Checks the flight for `key` as the timer does.
+    #[cfg(all(test, shuttle))]
+    pub(crate) fn check(&self, key: &Key)
+    where
+        Evidence: Send + Sync + 'static,
+    {
+        let flight = self.lock(key).map.get(key).cloned();
+        if let Some(flight) = flight {
+            flight.check();
+        }
     }
 
     /// Forgets all current flights: no caller boards them any more, and none of them stores.
@@ -446,7 +460,8 @@ impl<Evidence> Leader<Evidence> {
     ) -> LoadEnd<F::Output> {
         let flight = self.flight.clone();
         std::future::poll_fn(move |context| {
-            if self.progress.is_some()
+            // The first attempt of a flight, at its first poll, has no other beside it.
+            if (self.progress.is_some() || self.takeovers > 0)
                 && let Some(landed) = flight.landed()
                 && let Some(returned) = share(&landed)
             {

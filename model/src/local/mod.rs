@@ -1,6 +1,6 @@
 //! The local tier: one key with one tag, and locks in the place of the server.
 //!
-//! It takes the steps of the runtime's local tier and of `flight.rs`, one lock at a time.
+//! It takes the steps of the runtime's local tier and of `flight/`, one lock at a time.
 
 mod participants;
 pub mod rules;

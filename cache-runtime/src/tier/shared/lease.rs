@@ -1,11 +1,12 @@
 //! The right to fill one slot, once.
 
 use std::convert::Infallible;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle};
 
 use super::connector::{Connector, Witness};
 use super::entry::{Encoded, Header, LeaseToken};
@@ -106,17 +107,55 @@ async fn give_back(connector: &Arc<Connector>, slot: &str, token: LeaseToken) ->
     connector.run(&[release]).await.is_ok()
 }
 
-/// Gives a lease back as soon as the server can be reached: until then, other processes wait for
-/// it. After `duration` it has expired.
-async fn keep_giving_back(
+/// A lease that goes back as soon as the server can be reached: until then, other processes wait
+/// for it.
+struct Abandoned {
     connector: Arc<Connector>,
     slot: String,
     token: LeaseToken,
+    /// After this time it has expired.
     duration: Duration,
-) {
-    let began = Instant::now();
-    while !give_back(&connector, &slot, token).await && began.elapsed() < duration {
-        clock::pause(clock::around(PAUSE)).await;
+    /// True on the fallback thread; nothing replaces it.
+    is_last: bool,
+    has_ended: bool,
+}
+
+impl Abandoned {
+    async fn give_back(mut self) {
+        let began = Instant::now();
+        while !give_back(&self.connector, &self.slot, self.token).await
+            && began.elapsed() < self.duration
+        {
+            clock::pause(clock::around(PAUSE)).await;
+        }
+        self.has_ended = true;
+    }
+
+    fn give_back_on_a_thread(mut self) {
+        self.is_last = true;
+        let give_back = move || {
+            // A runtime of its own has a connection of its own.
+            if let Ok(runtime) = Builder::new_current_thread().enable_all().build() {
+                runtime.block_on(self.give_back());
+            }
+        };
+        // If there is no thread to be had, the lease expires.
+        drop(std::thread::Builder::new().spawn(give_back));
+    }
+}
+
+/// The runtime of the task was shut down: a thread takes its place.
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if self.has_ended || self.is_last {
+            return;
+        }
+        let abandoned = Self {
+            connector: self.connector.clone(),
+            slot: mem::take(&mut self.slot),
+            ..*self
+        };
+        abandoned.give_back_on_a_thread();
     }
 }
 
@@ -127,10 +166,17 @@ impl Drop for Lease {
         if self.is_settled.load(Ordering::Relaxed) {
             return;
         }
-        if let Ok(runtime) = Handle::try_current() {
-            let connector = self.connector.clone();
-            let slot = std::mem::take(&mut self.slot);
-            runtime.spawn(keep_giving_back(connector, slot, self.token, self.duration));
+        let abandoned = Abandoned {
+            connector: self.connector.clone(),
+            slot: mem::take(&mut self.slot),
+            token: self.token,
+            duration: self.duration,
+            is_last: false,
+            has_ended: false,
+        };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(abandoned.give_back())),
+            Err(_) => abandoned.give_back_on_a_thread(),
         }
     }
 }
