@@ -74,11 +74,13 @@ pub enum Rule {
     DeadLease,
     /// A batched read's turn ends at its answer, even if its caller is not polled.
     TurnEnds,
+    /// The time that a call has waited counts towards the deadline of its request for a lease.
+    WaitsAddUp,
 }
 
 impl Rule {
     /// Every rule, in the order of their bits.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::CompareAndFill,
         Self::VersionsBeforeLoad,
         Self::AbsentVersion,
@@ -107,6 +109,7 @@ impl Rule {
         Self::Waves,
         Self::DeadLease,
         Self::TurnEnds,
+        Self::WaitsAddUp,
     ];
 }
 

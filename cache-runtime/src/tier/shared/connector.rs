@@ -158,6 +158,7 @@ impl Connector {
 
     /// The deadline of a request by a call that has waited for others since then.
     pub(super) fn deadline_from(&self, since: Option<Instant>) -> Instant {
+        let since = since.filter(|_| sabotage::keeps(Rule::WaitsAddUp));
         since.unwrap_or_else(Instant::now) + self.limits.operation.min(clock::FOREVER)
     }
 

@@ -1,0 +1,136 @@
+//! Leases that stand on a server after their loads have ended, since the network or the server has
+//! failed meanwhile.
+
+use std::time::Duration;
+
+use cache_tests::{Proxy, RedisServer, Way, until};
+use tokio::task::JoinSet;
+
+use super::liveness::{Reads, longest, time};
+use super::outage::CALL;
+use crate::figure::Figure;
+use crate::rows::cache;
+use crate::suite::Size;
+
+pub(crate) const HERE: &str = "longest read after it, in the process that loaded";
+pub(crate) const ELSEWHERE: &str = "longest read after it, in another process";
+const CUT_OFF: &str = "longest call during it, over its load";
+
+/// The rows that this process reads after the fault. With the others, they are as few as reads have
+/// a command each: a paused server answers no read that it gets after a request for a lease.
+const OURS: [&str; 4] = ["0", "1", "2", "3"];
+/// The rows that another process reads.
+const THEIRS: [&str; 4] = ["4", "5", "6", "7"];
+
+/// How long another process waits for a lease.
+const LEASE_WAIT: Duration = Duration::from_millis(500);
+
+/// How long a load takes that the fault interrupts.
+const LOAD: Duration = Duration::from_millis(300);
+
+/// How long a load takes that is still under way when others read.
+const LONG_LOAD: Duration = Duration::from_secs(5);
+
+/// Loads begin, and then nothing that this process sends arrives. So it cannot give its leases back.
+pub(crate) async fn commands_held(_size: Size) -> Vec<Figure> {
+    let server = RedisServer::start();
+    let mut proxy = Proxy::start(server.port()).await;
+    let reads = Reads::new(cache(&proxy.url()));
+    reads.cache.ping().await.expect("the server runs");
+    let loads = load_all(&reads, LOAD);
+    leases_stand(&server).await;
+    proxy.hold(Way::ToServer);
+    let cut_off = longest(loads).await;
+    // What was sent meanwhile is lost.
+    proxy.cut().await;
+    proxy.heal().await;
+    after_the_hole(&server, &reads, cut_off.saturating_sub(LOAD)).await
+}
+
+/// The server gives leases, and this process does not hear of it.
+pub(crate) async fn answers_held(_size: Size) -> Vec<Figure> {
+    let server = RedisServer::start();
+    let mut proxy = Proxy::start(server.port()).await;
+    let reads = Reads::new(cache(&proxy.url()));
+    // The server knows the scripts before the pause.
+    reads.read("another", async { 1 }).await;
+    server.flush_all();
+    let () = server.query(&["CLIENT", "PAUSE", "5000", "WRITE"]);
+    let loads = load_all(&reads, Duration::ZERO);
+    // The slots were read, and the leases asked for.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    proxy.hold(Way::ToClient);
+    let () = server.query(&["CLIENT", "UNPAUSE"]);
+    leases_stand(&server).await;
+    let cut_off = longest(loads).await;
+    // So long that the process does not try to give its leases back any more.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    proxy.heal().await;
+    after_the_hole(&server, &reads, cut_off).await
+}
+
+async fn after_the_hole(server: &RedisServer, reads: &Reads, cut_off: Duration) -> Vec<Figure> {
+    until(async || reads.cache.ping().await.is_ok()).await;
+    let others = Reads::new(cache(&server.url()).lease_wait(LEASE_WAIT));
+    let (here, elsewhere) = tokio::join!(read_all(reads, OURS), read_all(&others, THEIRS));
+    vec![
+        Figure::within(CUT_OFF, cut_off, CALL),
+        Figure::within(HERE, here, CALL),
+        Figure::within(ELSEWHERE, elsewhere, LEASE_WAIT + CALL),
+    ]
+}
+
+/// A replica takes the primary's place while loads run. It has their leases.
+pub(crate) async fn failover(_size: Size) -> Vec<Figure> {
+    // By default a primary waits for more replicas before it sends its data.
+    let at_once = ["--repl-diskless-sync-delay", "0"];
+    let mut primary = RedisServer::builder().args(&at_once).start();
+    let replica = RedisServer::start();
+    replica.replicate(primary.port());
+    let proxy = Proxy::start(primary.port()).await;
+    let reads = Reads::new(cache(&proxy.url()));
+    let others = Reads::new(cache(&proxy.url()));
+    others.cache.ping().await.expect("the server runs");
+    let mut loads = load_all(&reads, LONG_LOAD);
+    leases_stand(&replica).await;
+    replica.promote();
+    proxy.redirect(replica.port());
+    primary.kill();
+    let (here, elsewhere) = tokio::join!(read_all(&reads, OURS), read_all(&others, THEIRS));
+    loads.shutdown().await;
+    vec![
+        Figure::within(HERE, here, CALL),
+        Figure::within(ELSEWHERE, elsewhere, CALL),
+    ]
+}
+
+/// Begins a load of each row.
+fn load_all(reads: &Reads, takes: Duration) -> JoinSet<Duration> {
+    let mut waits = JoinSet::new();
+    for key in OURS.into_iter().chain(THEIRS) {
+        let reads = reads.clone();
+        waits.spawn(async move {
+            let load = async {
+                tokio::time::sleep(takes).await;
+                1
+            };
+            time(reads.read(key, load)).await
+        });
+    }
+    waits
+}
+
+async fn leases_stand(server: &RedisServer) {
+    let slots = || server.keys().into_iter().filter(|key| key.contains(":e:"));
+    until(async || slots().count() >= OURS.len() + THEIRS.len()).await;
+}
+
+/// Several callers read each row. Returns the longest wait.
+async fn read_all(reads: &Reads, keys: [&'static str; 4]) -> Duration {
+    let mut waits = JoinSet::new();
+    for key in keys.into_iter().cycle().take(keys.len() * 3) {
+        let reads = reads.clone();
+        waits.spawn(async move { time(reads.read(key, async { 2 })).await });
+    }
+    longest(waits).await
+}

@@ -1,0 +1,295 @@
+//! Calls that would wait for a caller that is not polled, for a load that does not end, or for
+//! themselves.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cache_runtime::{Cache, CacheBuilder, Options, after_commit, cached};
+use cache_tests::{EventLog, RedisServer};
+use tokio::sync::{Barrier, Mutex, Semaphore};
+use tokio::task::JoinSet;
+
+use super::outage::CALL;
+use crate::figure::Figure;
+use crate::rows::cache;
+use crate::suite::Size;
+
+pub(crate) const IN_PROCESS: &str = "longest wait, in process";
+pub(crate) const ON_THE_SERVER: &str = "longest wait, on the server";
+pub(crate) const ELSEWHERE: &str = "longest wait, of two processes";
+
+/// A caller that waits longer has no answer.
+const GIVE_UP: Duration = Duration::from_secs(3);
+const CALLERS: usize = 16;
+
+/// How long waiters let a load go on that is not woken.
+const HEDGE: Duration = Duration::from_secs(1);
+
+/// A cache of whose loads a scenario says what they do.
+#[derive(Clone)]
+pub(crate) struct Reads {
+    pub(crate) cache: Cache,
+    events: EventLog,
+}
+
+impl Reads {
+    pub(crate) fn new(builder: CacheBuilder) -> Self {
+        let events = EventLog::default();
+        Self {
+            cache: events.record(builder).build().expect("a cache"),
+            events,
+        }
+    }
+
+    pub(crate) async fn read(&self, key: &str, load: impl Future<Output = u64>) -> u64 {
+        let load = async { Ok::<_, Infallible>(load.await) };
+        let Ok(value) = self.cache.get_or_load(key, Options::new(), load).await;
+        value
+    }
+
+    /// Polls a call until this event was recorded so many times, and not any more.
+    async fn poll_until<F: Future>(&self, call: std::pin::Pin<&mut F>, line: &str, count: usize) {
+        tokio::select! {
+            biased;
+            _ = call => panic!("it has ended"),
+            () = self.events.until_count(line, count) => {}
+        }
+    }
+}
+
+/// How long a call takes; as long as [`GIVE_UP`] if it does not end by then.
+pub(crate) async fn time(call: impl Future) -> Duration {
+    let began = Instant::now();
+    let _ = tokio::time::timeout(GIVE_UP, call).await;
+    began.elapsed()
+}
+
+/// The longest of several waits at the same time.
+pub(crate) async fn longest(waits: JoinSet<Duration>) -> Duration {
+    waits.join_all().await.into_iter().max().unwrap_or_default()
+}
+
+/// Measures in process, and on a server.
+async fn on_both(
+    promise: Duration,
+    measure: impl AsyncFn(CacheBuilder) -> Duration,
+) -> Vec<Figure> {
+    let server = RedisServer::start();
+    let (here, there) = tokio::join!(
+        measure(cache("memory:").hedge(HEDGE)),
+        measure(cache(&server.url()).hedge(HEDGE))
+    );
+    vec![
+        Figure::within(IN_PROCESS, here, promise),
+        Figure::within(ON_THE_SERVER, there, promise),
+    ]
+}
+
+/// Callers of one row are polled until one of them loads and the others wait, and then not any
+/// more, though the load can go on.
+pub(crate) async fn set_aside(count: usize) -> Vec<Figure> {
+    on_both(CALL, async |builder| {
+        let reads = Reads::new(builder);
+        let may_end = Semaphore::new(0);
+        let mut aside = Vec::new();
+        for others in 0..count {
+            let mut call = Box::pin(reads.read("row", async {
+                may_end.acquire().await.expect("open").forget();
+                1
+            }));
+            let (line, lines) = match others {
+                0 => ("load row", 1),
+                waiting => ("wait row", waiting),
+            };
+            reads.poll_until(call.as_mut(), line, lines).await;
+            aside.push(call);
+        }
+        may_end.add_permits(1);
+        later_callers(&reads).await
+    })
+    .await
+}
+
+/// Callers that lead one after the other are set aside, each once it loads.
+pub(crate) async fn leaders_set_aside() -> Vec<Figure> {
+    on_both(CALL, async |builder| {
+        let reads = Reads::new(builder);
+        let may_end = Semaphore::new(0);
+        let mut aside = Vec::new();
+        for loads in 1..=3 {
+            let mut call = Box::pin(reads.read("row", async {
+                may_end.acquire().await.expect("open").forget();
+                pending::<()>().await;
+                1
+            }));
+            reads.poll_until(call.as_mut(), "load row", loads).await;
+            may_end.add_permits(1);
+            aside.push(call);
+        }
+        later_callers(&reads).await
+    })
+    .await
+}
+
+async fn later_callers(reads: &Reads) -> Duration {
+    let mut waits = JoinSet::new();
+    for _ in 0..CALLERS {
+        let reads = reads.clone();
+        waits.spawn(async move { time(reads.read("row", async { 2 })).await });
+    }
+    longest(waits).await
+}
+
+/// Two layers of a program, both annotated with the same key.
+struct Layers {
+    cache: Cache,
+}
+
+impl Layers {
+    #[cached(key = "row", ttl = 60, cache = self.cache)]
+    async fn find(&self) -> u64 {
+        self.find_in_database().await
+    }
+
+    #[cached(key = "row", ttl = 60, cache = self.cache)]
+    async fn find_in_database(&self) -> u64 {
+        tokio::task::yield_now().await;
+        7
+    }
+}
+
+/// A function calls another one with the same key inside of its load.
+pub(crate) async fn reentrant(_size: Size) -> Vec<Figure> {
+    on_both(CALL, async |builder| {
+        let cache = builder.build().expect("a cache");
+        let layers = Arc::new(Layers { cache });
+        let mut waits = JoinSet::new();
+        for _ in 0..CALLERS {
+            let layers = layers.clone();
+            waits.spawn(async move { time(layers.find()).await });
+        }
+        longest(waits).await
+    })
+    .await
+}
+
+/// `a` loads `b` while `b` loads `a`. With a cache for each, as in two processes, each of them
+/// waits for the other's lease, once.
+pub(crate) async fn crossed(_size: Size) -> Vec<Figure> {
+    const LEASE_WAIT: Duration = Duration::from_millis(500);
+    let mut figures = on_both(CALL, async |builder| {
+        let reads = Reads::new(builder);
+        cross([reads.clone(), reads]).await
+    })
+    .await;
+    let server = RedisServer::start();
+    let process = || Reads::new(cache(&server.url()).lease_wait(LEASE_WAIT));
+    let elsewhere = cross([process(), process()]).await;
+    figures.push(Figure::within(ELSEWHERE, elsewhere, LEASE_WAIT + CALL));
+    figures
+}
+
+async fn cross([one, other]: [Reads; 2]) -> Duration {
+    let both_load = Arc::new(Barrier::new(2));
+    let mut waits = JoinSet::new();
+    for (reads, key, needs) in [(one, "a", "b"), (other, "b", "a")] {
+        let both_load = both_load.clone();
+        waits.spawn(async move {
+            let load = async {
+                both_load.wait().await;
+                reads.read(needs, async { 1 }).await
+            };
+            time(reads.read(key, load)).await
+        });
+    }
+    longest(waits).await
+}
+
+/// A call within a transaction would wait for a load that waits for the only connection of a pool,
+/// which the transaction holds.
+pub(crate) async fn in_a_transaction(_size: Size) -> Vec<Figure> {
+    on_both(CALL, async |builder| {
+        let reads = Reads::new(builder);
+        let pool = Arc::new(Mutex::new(1));
+        let connection = pool.clone().lock_owned().await;
+        let outside = {
+            let (reads, pool) = (reads.clone(), pool.clone());
+            tokio::spawn(async move {
+                let load = async { *pool.lock().await };
+                reads.read("row", load).await
+            })
+        };
+        reads.events.until("load row").await;
+        let inside = after_commit(async {
+            let inside = time(reads.read("row", async { *connection })).await;
+            Ok::<_, Infallible>(inside)
+        });
+        let Ok(inside) = inside.await;
+        drop(connection);
+        outside.await.expect("no panic");
+        inside
+    })
+    .await
+}
+
+/// The first load never ends. Its own caller is served as all others are.
+pub(crate) async fn first_hangs(_size: Size) -> Vec<Figure> {
+    const HEDGE: Duration = Duration::from_millis(300);
+    const LOAD: Duration = Duration::from_millis(50);
+    on_both(HEDGE + CALL, async |builder| {
+        let reads = Reads::new(builder.hedge(HEDGE));
+        let mut waits = JoinSet::new();
+        {
+            let reads = reads.clone();
+            waits.spawn(async move { time(reads.read("row", pending())).await });
+        }
+        reads.events.until("load row").await;
+        for _ in 0..CALLERS {
+            let reads = reads.clone();
+            waits.spawn(async move {
+                let load = async {
+                    tokio::time::sleep(LOAD).await;
+                    2
+                };
+                time(reads.read("row", load)).await
+            });
+        }
+        longest(waits).await.saturating_sub(LOAD)
+    })
+    .await
+}
+
+pub(crate) const STAYS: &str = "longest call of the caller that stays";
+
+/// The server takes no writes for a while, and answers reads. So each caller that leads waits for
+/// its lease, and gives up; then the next one leads.
+pub(crate) async fn writes_paused(_size: Size) -> Vec<Figure> {
+    /// Long beside what a busy machine takes.
+    const REQUEST: Duration = Duration::from_millis(400);
+    const GIVE_UP_AFTER: Duration = Duration::from_millis(320);
+    /// As few as reads have a command each.
+    const CALLERS: u32 = 6;
+    let server = RedisServer::start();
+    let reads = Reads::new(cache(&server.url()).op_timeout(REQUEST));
+    // The connection is there before the pause.
+    reads.read("another", async { 1 }).await;
+    let () = server.query(&["CLIENT", "PAUSE", "5000", "WRITE"]);
+    // One task polls all of them, in their order, so they lead in this order.
+    let mut calls: Vec<_> = (1..=CALLERS)
+        .map(|nth| {
+            let call = reads.read("row", async { 1 });
+            Box::pin(tokio::time::timeout(GIVE_UP_AFTER * nth, call))
+        })
+        .collect();
+    let mut stays = pin!(time(reads.read("row", async { 1 })));
+    let stayed = std::future::poll_fn(|context| {
+        calls.retain_mut(|call| call.as_mut().poll(context).is_pending());
+        stays.as_mut().poll(context)
+    })
+    .await;
+    let () = server.query(&["CLIENT", "UNPAUSE"]);
+    vec![Figure::within(STAYS, stayed, REQUEST + CALL).without_slack()]
+}
