@@ -249,6 +249,27 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         |_| Box::pin(liveness::set_aside(8)),
     ),
     Scenario::new(
+        "a caller is set aside at every await point",
+        &[(
+            &[Rule::SetAside],
+            &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
+        )],
+        |_| Box::pin(liveness::set_aside_anywhere(liveness::Meanwhile::Nothing)),
+    ),
+    Scenario::new(
+        "… while an update is under way",
+        &[(
+            &[Rule::SetAside],
+            &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
+        )],
+        |_| Box::pin(liveness::set_aside_anywhere(liveness::Meanwhile::Update)),
+    ),
+    Scenario::new(
+        "… while another process loads",
+        &[(&[Rule::SetAside], &[liveness::ON_THE_SERVER])],
+        |_| Box::pin(liveness::set_aside_anywhere(liveness::Meanwhile::Load)),
+    ),
+    Scenario::new(
         "callers are set aside one after the other",
         &[(&[Rule::SetAside], &[liveness::IN_PROCESS])],
         |_| Box::pin(liveness::leaders_set_aside()),
