@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use cache_runtime::{Cache, CacheBuilder, Options, after_commit, cache_invalidate, cached};
-use cache_tests::{EventLog, RedisServer, until};
+use cache_runtime::{Cache, CacheBuilder, Options, after_commit, cached};
+use cache_tests::{EventLog, RedisServer};
 use tokio::sync::{Barrier, Mutex, Semaphore};
 use tokio::task::JoinSet;
 
@@ -25,6 +25,9 @@ pub(crate) const ELSEWHERE: &str = "longest wait, of two processes";
 /// A caller that waits longer has no answer.
 const GIVE_UP: Duration = Duration::from_secs(3);
 const CALLERS: usize = 16;
+
+/// How many polls a call may need.
+const ROWS: usize = 12;
 
 /// How long waiters let a load go on that is not woken.
 const HEDGE: Duration = Duration::from_secs(1);
@@ -114,110 +117,68 @@ pub(crate) async fn set_aside(count: usize) -> Vec<Figure> {
     .await
 }
 
-/// What else happens to the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meanwhile {
-    Nothing,
-    /// An update with a fence is under way.
-    Update,
-    /// Another process loads.
-    Load,
+/// A caller of one row is polled once, that of another row twice, … and then not any more.
+pub(crate) async fn set_aside_anywhere() -> Vec<Figure> {
+    on_both(CALL, async |builder| {
+        let reads = Reads::new(builder);
+        let _aside = after_each_poll(&reads).await;
+        callers_of_each(&reads).await
+    })
+    .await
 }
 
-/// A caller is polled once, another one twice, … and then not any more.
-pub(crate) async fn set_aside_anywhere(meanwhile: Meanwhile) -> Vec<Figure> {
-    const POLLS: u32 = 12;
+/// The same, while another process loads each row. Its lease is waited for, once.
+pub(crate) async fn set_aside_watching() -> Vec<Figure> {
     const LEASE_WAIT: Duration = Duration::from_millis(200);
     let server = RedisServer::start();
-    let waits = async |url: &str| {
-        let builder = cache(url).lease_wait(LEASE_WAIT);
-        let reads = Reads::new(if meanwhile == Meanwhile::Load {
-            builder
-        } else {
-            builder.hedge(HEDGE)
-        });
-        let others = Reads::new(cache(url));
-        let mut under_way = JoinSet::new();
-        let mut aside = Vec::new();
-        for polls in 1..=POLLS {
-            let row = format!("row:{polls}");
-            match meanwhile {
-                Meanwhile::Nothing => {}
-                Meanwhile::Update => {
-                    let updates = Updates(reads.cache.clone());
-                    under_way.spawn(async move { updates.update(polls).await });
-                    let fenced = format!("fence {row}");
-                    until(async || {
-                        reads
-                            .events
-                            .lines()
-                            .iter()
-                            .any(|line| line.starts_with(&fenced))
-                    })
-                    .await;
-                }
-                Meanwhile::Load => {
-                    let (others, row) = (others.clone(), row.clone());
-                    let load = format!("load {row}");
-                    let events = others.events.clone();
-                    under_way.spawn(async move {
-                        others.read(&row, pending()).await;
-                    });
-                    events.until(&load).await;
-                }
-            }
-            let reads = reads.clone();
-            let mut call = Box::pin(async move {
-                let load = async {
-                    tokio::task::yield_now().await;
-                    tokio::task::yield_now().await;
-                    1
-                };
-                reads.read(&row, load).await
-            });
-            let mut left = polls;
-            std::future::poll_fn(|context| {
-                left -= 1;
-                if call.as_mut().poll(context).is_ready() || left == 0 {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
-            })
-            .await;
-            aside.push(call);
-        }
-        let mut waits = JoinSet::new();
-        for polls in 1..=POLLS {
-            for _ in 0..3 {
-                let reads = reads.clone();
-                waits.spawn(
-                    async move { time(reads.read(&format!("row:{polls}"), async { 2 })).await },
-                );
-            }
-        }
-        longest(waits).await
-    };
-    let promise = if meanwhile == Meanwhile::Load {
-        LEASE_WAIT + CALL
-    } else {
-        CALL
-    };
-    let there = waits(&server.url()).await;
-    let mut figures = vec![Figure::within(ON_THE_SERVER, there, promise)];
-    if meanwhile != Meanwhile::Load {
-        figures.push(Figure::within(IN_PROCESS, waits("memory:").await, promise));
+    let others = Reads::new(cache(&server.url()));
+    let mut loads = JoinSet::new();
+    for row in 1..=ROWS {
+        let reads = others.clone();
+        loads.spawn(async move { reads.read(&format!("row:{row}"), pending()).await });
+        others.events.until(&format!("load row:{row}")).await;
     }
-    figures
+    let reads = Reads::new(cache(&server.url()).lease_wait(LEASE_WAIT));
+    let _aside = after_each_poll(&reads).await;
+    let there = callers_of_each(&reads).await;
+    vec![Figure::within(ON_THE_SERVER, there, LEASE_WAIT + CALL)]
 }
 
-struct Updates(Cache);
-
-impl Updates {
-    #[cache_invalidate("row:<row>", fence = 60, cache = self.0)]
-    async fn update(&self, row: u32) {
-        pending().await
+/// Calls that were polled once, twice, … [`ROWS`] times.
+async fn after_each_poll(reads: &Reads) -> Vec<impl Future<Output = u64>> {
+    let mut aside = Vec::new();
+    for polls in 1..=ROWS {
+        let reads = reads.clone();
+        let mut call = Box::pin(async move {
+            let load = async {
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+                1
+            };
+            reads.read(&format!("row:{polls}"), load).await
+        });
+        let mut left = polls;
+        std::future::poll_fn(|context| {
+            left -= 1;
+            if call.as_mut().poll(context).is_ready() || left == 0 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        aside.push(call);
     }
+    aside
+}
+
+async fn callers_of_each(reads: &Reads) -> Duration {
+    let mut waits = JoinSet::new();
+    for row in (1..=ROWS).cycle().take(CALLERS * ROWS) {
+        let reads = reads.clone();
+        waits.spawn(async move { time(reads.read(&format!("row:{row}"), async { 2 })).await });
+    }
+    longest(waits).await
 }
 
 /// Callers that lead one after the other are set aside, each once it loads.

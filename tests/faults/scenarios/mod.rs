@@ -254,20 +254,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             &[Rule::SetAside],
             &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
         )],
-        |_| Box::pin(liveness::set_aside_anywhere(liveness::Meanwhile::Nothing)),
-    ),
-    Scenario::new(
-        "… while an update is under way",
-        &[(
-            &[Rule::SetAside],
-            &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
-        )],
-        |_| Box::pin(liveness::set_aside_anywhere(liveness::Meanwhile::Update)),
+        |_| Box::pin(liveness::set_aside_anywhere()),
     ),
     Scenario::new(
         "… while another process loads",
         &[(&[Rule::SetAside], &[liveness::ON_THE_SERVER])],
-        |_| Box::pin(liveness::set_aside_anywhere(liveness::Meanwhile::Load)),
+        |_| Box::pin(liveness::set_aside_watching()),
     ),
     Scenario::new(
         "callers are set aside one after the other",
