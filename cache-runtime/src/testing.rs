@@ -18,9 +18,9 @@
 //! # async fn main() -> Result<(), cache_runtime::Error> {
 //! let cache = Cache::builder().url("memory:").build()?;
 //! let minute = Duration::from_secs(60);
-//! cache.set("greeting", &"hello", Options::new().ttl(minute)).await?;
+//! cache.set("row", &1, Options::new().ttl(minute)).await?;
 //! tokio::time::advance(minute).await;
-//! assert!(!cache.exists("greeting").await?);
+//! assert!(!cache.exists("row").await?);
 //! # Ok(()) }
 //! ```
 //!

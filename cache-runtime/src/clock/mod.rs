@@ -265,6 +265,7 @@ mod timer {
         }
     }
 
+    #[allow(dead_code, reason = "flights use it next")]
     pub(crate) fn wake_at(_: Instant, _: Waker) {}
 }
 

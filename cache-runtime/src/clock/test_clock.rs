@@ -20,11 +20,11 @@ use super::Moment;
 /// let cache = Cache::builder().clock(&clock).jitter(0.0).build()?;
 ///
 /// let minute = Options::new().ttl(Duration::from_secs(60));
-/// cache.set("greeting", &"hello", minute).await?;
+/// cache.set("row", &1, minute).await?;
 /// clock.advance(Duration::from_secs(59));
-/// assert!(cache.exists("greeting").await?);
+/// assert!(cache.exists("row").await?);
 /// clock.advance(Duration::from_secs(1));
-/// assert!(!cache.exists("greeting").await?);
+/// assert!(!cache.exists("row").await?);
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Default)]

@@ -24,7 +24,7 @@ use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use std::{mem, process, thread};
+use std::{io, mem, process, thread};
 
 static TIMER: Timer = Timer::new();
 
@@ -36,9 +36,10 @@ const LATE: Duration = Duration::from_millis(100);
 const SAME_PROCESS: Duration = Duration::from_millis(1);
 
 #[allow(dead_code, reason = "flights use it next")]
-/// Calls `waker` once, at the moment `at` or soon after, on the timer's thread.
+/// Calls `waker` once, at the moment `at` or soon after, on the timer's thread. May be called under
+/// a lock, also one that `waker` takes.
 pub(crate) fn wake_at(at: Instant, waker: Waker) {
-    TIMER.set(at, Instant::now(), waker);
+    let _ = TIMER.set(at, Instant::now(), waker);
 }
 
 /// An alarm that is removed when it is dropped.
@@ -48,7 +49,8 @@ pub(crate) struct Alarm(AlarmId);
 impl Alarm {
     /// Calls `waker` at the moment `at` or soon after, unless this is dropped before.
     pub(crate) fn set(at: Instant, waker: Waker) -> Self {
-        Self((at, TIMER.set(at, Instant::now(), waker)))
+        let (number, _) = TIMER.set(at, Instant::now(), waker);
+        Self((at, number))
     }
 }
 
@@ -84,7 +86,12 @@ impl Future for Sleep {
         let waker = context.waker();
         match &mut self.alarm {
             None => {
-                let number = TIMER.set(at, now, waker.clone());
+                let (number, started) = TIMER.set(at, now, waker.clone());
+                // Logged only here: alarms of other kinds are set under locks, and whatever collects
+                // the log is code of others.
+                if let Err(error) = started {
+                    tracing::warn!(%error, "the cache has no timer: its limits are not enforced");
+                }
                 self.alarm = Some((number, waker.clone()));
             }
             Some((_, current)) if current.will_wake(waker) => {}
@@ -155,25 +162,21 @@ impl Timer {
         }
     }
 
-    fn set(&'static self, at: Instant, now: Instant, waker: Waker) -> u64 {
+    /// Sets an alarm. The error is that of a thread that was needed and could not be started.
+    fn set(&'static self, at: Instant, now: Instant, waker: Waker) -> (u64, io::Result<()>) {
         let mut alarms = self.lock();
         let number = alarms.add(at, waker);
-        match alarms.need(at, now, process::id) {
-            Need::Nothing => {}
+        let started = match alarms.need(at, now, process::id) {
+            Need::Nothing => Ok(()),
             Need::Notification => {
                 drop(alarms);
                 // All, since a thread that was replaced may wait too.
                 self.changed.notify_all();
+                Ok(())
             }
-            Need::Thread => {
-                let started = self.start_thread(&mut alarms, now);
-                drop(alarms);
-                if let Err(error) = started {
-                    tracing::warn!(%error, "the cache has no timer: its limits are not enforced");
-                }
-            }
-        }
-        number
+            Need::Thread => self.start_thread(&mut alarms, now),
+        };
+        (number, started)
     }
 
     /// Replaces the waker of an alarm. False if the alarm has gone off.
@@ -193,7 +196,7 @@ impl Timer {
 
     /// Starts a thread in the place of the one there is. If that fails, it is as if the new thread
     /// were late.
-    fn start_thread(&'static self, alarms: &mut Alarms, now: Instant) -> std::io::Result<()> {
+    fn start_thread(&'static self, alarms: &mut Alarms, now: Instant) -> io::Result<()> {
         let previous = alarms.thread.as_ref();
         let generation = previous.map_or(0, |previous| previous.generation + 1);
         alarms.thread = Some(TimerThread {
@@ -420,8 +423,8 @@ mod tests {
         let timer = timer();
         let (sender, heard) = channel();
         let now = Instant::now();
-        timer.set(now, now, calls(|| panic!("a waker that panics")));
-        timer.set(now, now, sends(&sender, "after"));
+        let _ = timer.set(now, now, calls(|| panic!("a waker that panics")));
+        let _ = timer.set(now, now, sends(&sender, "after"));
         assert_eq!(next(&heard), "after");
     }
 
@@ -432,10 +435,10 @@ mod tests {
         let second = sends(&sender, "second");
         let first = calls(move || {
             let now = Instant::now();
-            timer.set(now + LATE / 50, now, second.clone());
+            let _ = timer.set(now + LATE / 50, now, second.clone());
         });
         let now = Instant::now();
-        timer.set(now, now, first);
+        let _ = timer.set(now, now, first);
         assert_eq!(next(&heard), "second");
     }
 
@@ -454,14 +457,14 @@ mod tests {
             })
         };
         let now = Instant::now();
-        timer.set(now, now, blocks);
-        timer.set(now, now, sends(&sender, "behind"));
+        let _ = timer.set(now, now, blocks);
+        let _ = timer.set(now, now, sends(&sender, "behind"));
         assert_eq!(next(&heard), "blocked");
         while timer.lock().has_thread(0) {
             assert_eq!(heard.try_recv().ok(), None);
             thread::sleep(LATE / 10);
             let now = Instant::now();
-            timer.set(now + SECOND * 600, now, Waker::noop().clone());
+            let _ = timer.set(now + SECOND * 600, now, Waker::noop().clone());
         }
         assert_eq!(next(&heard), "behind");
         drop(unblock);
