@@ -1,10 +1,12 @@
 //! Leases that stand on a server after their loads have ended, since the network or the server has
 //! failed meanwhile.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use cache_tests::{Proxy, RedisServer, Way, until};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::liveness::{Reads, longest, time};
 use super::outage::CALL;
@@ -14,6 +16,7 @@ use crate::suite::Size;
 
 pub(crate) const HERE: &str = "longest read after it, in the process that loaded";
 pub(crate) const ELSEWHERE: &str = "longest read after it, in another process";
+pub(crate) const WATCHING: &str = "longest wait after it, of those that waited before";
 const CUT_OFF: &str = "longest call during it, over its load";
 
 /// The rows that this process reads after the fault. With the others, they are as few as reads have
@@ -21,6 +24,9 @@ const CUT_OFF: &str = "longest call during it, over its load";
 const OURS: [&str; 4] = ["0", "1", "2", "3"];
 /// The rows that another process reads.
 const THEIRS: [&str; 4] = ["4", "5", "6", "7"];
+
+/// The rows for whose loads another process waits during the fault.
+const WATCHED: [&str; 4] = ["8", "9", "10", "11"];
 
 /// How long another process waits for a lease.
 const LEASE_WAIT: Duration = Duration::from_millis(500);
@@ -37,10 +43,10 @@ pub(crate) async fn commands_held(_size: Size) -> Vec<Figure> {
     let mut proxy = Proxy::start(server.port()).await;
     let reads = Reads::new(cache(&proxy.url()));
     reads.cache.ping().await.expect("the server runs");
-    let loads = load_all(&reads, LOAD);
-    leases_stand(&server).await;
+    let loads = load_all(&reads, rows(), LOAD);
+    leases_stand(&server, rows().count()).await;
     proxy.hold(Way::ToServer);
-    let cut_off = longest(loads).await;
+    let cut_off = loads.await.expect("no panic");
     // What was sent meanwhile is lost.
     proxy.cut().await;
     proxy.heal().await;
@@ -56,13 +62,13 @@ pub(crate) async fn answers_held(_size: Size) -> Vec<Figure> {
     reads.read("another", async { 1 }).await;
     server.flush_all();
     let () = server.query(&["CLIENT", "PAUSE", "5000", "WRITE"]);
-    let loads = load_all(&reads, Duration::ZERO);
+    let loads = load_all(&reads, rows(), Duration::ZERO);
     // The slots were read, and the leases asked for.
     tokio::time::sleep(Duration::from_millis(50)).await;
     proxy.hold(Way::ToClient);
     let () = server.query(&["CLIENT", "UNPAUSE"]);
-    leases_stand(&server).await;
-    let cut_off = longest(loads).await;
+    leases_stand(&server, rows().count()).await;
+    let cut_off = loads.await.expect("no panic");
     // So long that the process does not try to give its leases back any more.
     tokio::time::sleep(Duration::from_millis(300)).await;
     proxy.heal().await;
@@ -91,38 +97,70 @@ pub(crate) async fn failover(_size: Size) -> Vec<Figure> {
     let reads = Reads::new(cache(&proxy.url()));
     let others = Reads::new(cache(&proxy.url()));
     others.cache.ping().await.expect("the server runs");
-    let mut loads = load_all(&reads, LONG_LOAD);
-    leases_stand(&replica).await;
+    let loads = load_all(&reads, rows().chain(WATCHED), LONG_LOAD);
+    leases_stand(&replica, rows().chain(WATCHED).count()).await;
+    let mut watching = JoinSet::new();
+    for key in WATCHED {
+        let waits = others.clone();
+        watching.spawn(async move { waits.read(key, async { 2 }).await });
+        others.events.until(&format!("watch {key}")).await;
+    }
     replica.promote();
     proxy.redirect(replica.port());
     primary.kill();
+    let watched = tokio::spawn(time(watching.join_all()));
     let (here, elsewhere) = tokio::join!(read_all(&reads, OURS), read_all(&others, THEIRS));
-    loads.shutdown().await;
+    let watched = watched.await.expect("no panic");
+    loads.abort();
     vec![
+        Figure::within(WATCHING, watched, CALL),
         Figure::within(HERE, here, CALL),
         Figure::within(ELSEWHERE, elsewhere, CALL),
     ]
 }
 
-/// Begins a load of each row.
-fn load_all(reads: &Reads, takes: Duration) -> JoinSet<Duration> {
-    let mut waits = JoinSet::new();
-    for key in OURS.into_iter().chain(THEIRS) {
+/// Begins a load of each row. Returns the longest wait. One task polls all calls, so the server gets
+/// all their reads before the first request for a lease.
+fn load_all(
+    reads: &Reads,
+    rows: impl Iterator<Item = &'static str>,
+    takes: Duration,
+) -> JoinHandle<Duration> {
+    let call = |key: &'static str| {
         let reads = reads.clone();
-        waits.spawn(async move {
+        Box::pin(async move {
             let load = async {
                 tokio::time::sleep(takes).await;
                 1
             };
             time(reads.read(key, load)).await
+        })
+    };
+    let mut calls: Vec<_> = rows.map(call).collect();
+    let mut longest = Duration::ZERO;
+    tokio::spawn(poll_fn(move |context| {
+        calls.retain_mut(|call| match call.as_mut().poll(context) {
+            Poll::Ready(wait) => {
+                longest = longest.max(wait);
+                false
+            }
+            Poll::Pending => true,
         });
-    }
-    waits
+        if calls.is_empty() {
+            Poll::Ready(longest)
+        } else {
+            Poll::Pending
+        }
+    }))
 }
 
-async fn leases_stand(server: &RedisServer) {
+async fn leases_stand(server: &RedisServer, count: usize) {
     let slots = || server.keys().into_iter().filter(|key| key.contains(":e:"));
-    until(async || slots().count() >= OURS.len() + THEIRS.len()).await;
+    until(async || slots().count() >= count).await;
+}
+
+fn rows() -> impl Iterator<Item = &'static str> {
+    OURS.into_iter().chain(THEIRS)
 }
 
 /// Several callers read each row. Returns the longest wait.

@@ -36,7 +36,7 @@ const HEDGE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Reads {
     pub(crate) cache: Cache,
-    events: EventLog,
+    pub(crate) events: EventLog,
 }
 
 impl Reads {

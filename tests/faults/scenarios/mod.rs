@@ -333,7 +333,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "failover to a replica while loads run",
         &[(
             &[Rule::DeadLease],
-            &[dead_lease::HERE, dead_lease::ELSEWHERE],
+            &[
+                dead_lease::HERE,
+                dead_lease::ELSEWHERE,
+                dead_lease::WATCHING,
+            ],
         )],
         |size| Box::pin(dead_lease::failover(size)),
     ),
