@@ -2,10 +2,10 @@
 //!
 //! [`shared`] is the shared tier: slots, versions, leases, flights, fences, the
 //! server's epoch, refresh and the journal. [`local`] is the local tier, and
-//! [`front`] is the local tier in front of the shared one. Each model takes the steps
-//! that the code takes, one atomic command or one lock at a time, in every order. Among
-//! them are faults, of which each configuration has a budget. ARCHITECTURE.md says what
-//! the models leave out.
+//! [`front`] is the local tier in front of the shared one. [`nested`] has several keys, and
+//! calls that are made inside of loads. Each model takes the steps that the code takes, one
+//! atomic command or one lock at a time, in every order. Among them are faults, of which
+//! each configuration has a budget. ARCHITECTURE.md says what the models leave out.
 //!
 //! The promises:
 //!
@@ -14,8 +14,10 @@
 //! * **Nothing stale at rest.** When all callers are done, a further read yields the
 //!   newest data. No stale entry is left for its ttl to remove.
 //! * **No caller waits for ever.** From each state, the protocol's own steps lead to one
-//!   where all callers are done.
-//! * **One load.** Without faults, any number of readers make one load.
+//!   where all callers that move are done: those that are not set aside, and whose load
+//!   does not hang.
+//! * **One load.** Without faults, any number of readers make one load, and at most one more
+//!   for each load that is dropped, set aside, hangs or fails.
 //!
 //! Each rule of the protocol can be left out (`Without`). Then a promise is broken, and
 //! the search finds out how. A rule whose absence breaks nothing is not listed.
@@ -30,5 +32,6 @@ mod declare;
 
 pub mod front;
 pub mod local;
+pub mod nested;
 pub mod search;
 pub mod shared;

@@ -4,6 +4,7 @@
 
 use cache_model::front::{self, Front};
 use cache_model::local::{self, Local};
+use cache_model::nested::{self, Nested};
 use cache_model::search::{Model, explore};
 use cache_model::shared::{self, Shared, configurations};
 
@@ -24,23 +25,29 @@ fn all_hold<M: Model>(models: impl Iterator<Item = (&'static str, M)>) {
 #[track_caller]
 fn each_is_needed<M: Model>(rules: impl Iterator<Item = (String, &'static str, M, M)>) {
     println!("    states |     until | steps | without this rule");
+    let mut failures = Vec::new();
     for (rule, sentence, whole, without) in rules {
         let whole = match explore(&whole) {
             Ok(whole) => whole.states,
-            Err(found) => panic!("{rule}, with all rules: {found}"),
+            Err(found) => {
+                failures.push(format!("{rule}, with all rules: {found}"));
+                continue;
+            }
         };
         match explore(&without) {
             Err(found) => println!(
-                "{whole:10} | {:9} | {:5} | {rule}: {sentence}",
+                "{whole:10} | {:9} | {:5} | {rule}: {sentence} Without: {}",
                 found.states,
                 found.trace.len(),
+                found.what,
             ),
-            Ok(all) => panic!(
+            Ok(all) => failures.push(format!(
                 "{rule}: no promise is broken without it, in {} states",
                 all.states
-            ),
+            )),
         }
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// The models for each rule: with all rules, and without it.
@@ -110,4 +117,31 @@ fn a_local_tier_in_front_keeps_its_promises() {
 #[test]
 fn each_rule_of_a_local_tier_in_front_is_needed() {
     each_is_needed(rules!(Front in front));
+}
+
+#[test]
+fn calls_inside_of_loads_keep_their_promises() {
+    all_hold(nested::configurations().into_iter().map(|config| {
+        let without = None;
+        (config.name, Nested { config, without })
+    }));
+}
+
+#[test]
+fn calls_inside_of_loads_keep_their_promises_in_every_shape() {
+    let configurations = nested::every_shape();
+    let (count, mut states) = (configurations.len(), 0);
+    for config in configurations {
+        let without = None;
+        match explore(&Nested { config, without }) {
+            Ok(all) => states += all.states,
+            Err(found) => panic!("{found}"),
+        }
+    }
+    println!("{states} states in {count} configurations");
+}
+
+#[test]
+fn each_rule_of_calls_inside_of_loads_is_needed() {
+    each_is_needed(rules!(Nested in nested));
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cache_runtime::{Cache, cache_invalidate, cached};
-use cache_tests::{LIMIT, Proxy, Random, RedisServer, Way, patient, until};
+use cache_tests::{LIMIT, Proxy, Random, RedisServer, Way, patient, poll_once, until};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet, yield_now};
@@ -234,6 +234,65 @@ async fn callers_in_line_load_within_their_deadlines_when_nothing_is_answered() 
 #[tokio::test]
 async fn callers_in_line_load_when_the_server_is_killed() {
     in_an_outage(|server, _| server.kill()).await;
+}
+
+/// Polls calls once, sets them aside, and checks that a call that comes later is a hit. Then the
+/// others get their answers too.
+async fn set_aside(calls: u64) {
+    let server = RedisServer::start();
+    // A call that waits for a turn until its deadline is a miss, after two seconds.
+    let builder = Cache::builder().url(server.url());
+    let rows = Rows::new(builder.op_timeout(Duration::from_secs(2)).build().unwrap());
+    rows.warm(calls + 1).await;
+    let mut aside: Vec<_> = (0..calls).map(|n| Box::pin(rows.get(n))).collect();
+    for call in &mut aside {
+        assert!(poll_once(call.as_mut()).is_pending());
+    }
+    for _ in 0..3 {
+        rows.get(calls).await;
+    }
+    assert_eq!(rows.loads(), calls + 1);
+    for call in aside {
+        timeout(LIMIT, call).await.expect("an answer");
+    }
+    let stats = rows.cache.stats();
+    assert_eq!((rows.loads(), stats.errors), (calls + 1, 0));
+    assert_eq!(stats.hits, calls + 3);
+}
+
+#[tokio::test]
+async fn eight_reads_that_are_set_aside_delay_no_other() {
+    set_aside(8).await;
+}
+
+#[tokio::test]
+async fn eighty_reads_that_are_set_aside_delay_no_other() {
+    set_aside(80).await;
+}
+
+#[tokio::test]
+async fn misses_that_are_set_aside_while_they_ask_for_leases_delay_no_other() {
+    const MISSES: u64 = 200;
+    let server = RedisServer::start();
+    let builder = Cache::builder().url(server.url());
+    let rows = Rows::new(builder.op_timeout(Duration::from_secs(2)).build().unwrap());
+    rows.get(MISSES).await;
+    let mut aside: Vec<_> = (0..MISSES).map(|n| Box::pin(rows.get(n))).collect();
+    let before = server.calls("mget");
+    for call in &mut aside {
+        assert!(poll_once(call.as_mut()).is_pending());
+    }
+    // All looks are answered: the next poll of each call sends the request for a lease.
+    mgets(&server, before + SINGLE_READS + 1).await;
+    rows.get(MISSES).await;
+    for call in &mut aside {
+        assert!(poll_once(call.as_mut()).is_pending());
+    }
+    for _ in 0..3 {
+        rows.get(MISSES).await;
+    }
+    let stats = rows.cache.stats();
+    assert_eq!((rows.loads(), stats.errors), (1, 0));
 }
 
 /// The keys that each `MGET` has asked for.

@@ -24,4 +24,5 @@ mod restart;
 mod runtimes;
 mod shutdown;
 mod stampede;
+mod two_runtimes;
 mod ui;

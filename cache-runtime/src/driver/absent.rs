@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Failure, Operation, ReadKeys, Reply};
+use super::{Failure, Home, Operation, ReadKeys, Reply};
 use crate::error::Error;
 
 /// A driver, of which no value exists.
@@ -43,6 +43,10 @@ impl Connection {
     }
 
     pub(crate) fn epoch(&self) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) fn home(&self) -> &Home {
         match *self {}
     }
 

@@ -5,11 +5,13 @@
 //!
 //! A connection knows two things that the protocol depends on: the [epoch](Connection::epoch) of
 //! the server that it reached, and whether it can [listen](Connection::listen) to what other
-//! processes publish. It is never remade behind the protocol's back.
+//! processes publish. It is never remade behind the protocol's back. And it has a [`Home`], the
+//! runtime that drives it: only calls on that runtime can rely on it.
 //!
 //! Without the feature `redis` there is no driver: `absent` has the same types, of which no
 //! value exists.
 
+mod home;
 #[cfg_attr(
     not(feature = "redis"),
     allow(
@@ -30,6 +32,7 @@ use std::time::Duration;
 
 #[cfg(not(feature = "redis"))]
 pub(crate) use self::absent::{Connection, Driver};
+pub(crate) use self::home::Home;
 pub(crate) use self::operation::{Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;
 #[cfg(feature = "redis")]

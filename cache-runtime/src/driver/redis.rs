@@ -21,7 +21,7 @@ use redis::{
 };
 
 use super::operation::Argument;
-use super::{Failure, Operation, ReadKeys, Reply};
+use super::{Failure, Home, Operation, ReadKeys, Reply};
 use crate::clock;
 use crate::error::Error;
 use crate::sabotage::{self, Rule};
@@ -45,7 +45,14 @@ pub(crate) struct Connection {
     epoch: u64,
     /// Whether it hears what other processes publish.
     hears: bool,
+    home: Home,
 }
+
+/// So many requests fit into a connection's queue. A request that waits for room is handed the room
+/// whether or not its caller is polled. So callers that are set aside while they wait could keep
+/// all the room; here there is always room for more callers than a process has. Room that is not
+/// used takes no memory.
+const QUEUE: usize = 1 << 20;
 
 impl Driver {
     /// A driver for the server that a URL names. Touches no network.
@@ -94,7 +101,8 @@ impl Driver {
         // timers, which its runtime may not have enabled.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
-            .set_response_timeout(None);
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(QUEUE);
         let listening = config.clone().set_push_sender(move |push: PushInfo| {
             if let PushKind::Message = push.kind
                 && let Some(message) = push.data.into_iter().nth(1).and_then(bytes)
@@ -122,6 +130,7 @@ impl Driver {
             address: self.address.clone(),
             epoch,
             hears: is_listening,
+            home: Home::here(),
         })
     }
 }
@@ -139,6 +148,11 @@ impl Connection {
     /// The server's identity, hashed; 0 where the server does not tell it.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// The runtime that it was made on, and that drives it.
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
     }
 
     /// Listens to a channel from now on, and checks that the server answers in time. The

@@ -7,7 +7,7 @@ pub mod rules;
 pub mod state;
 
 use self::rules::Without;
-use self::state::{At, Budget, Names, State, WriterAt};
+use self::state::{At, Budget, Names, Phase, State, WriterAt};
 use crate::search::{Model, Step};
 
 /// The participants, and the faults.
@@ -79,6 +79,12 @@ impl Local {
     fn lacks(&self, rule: Without) -> bool {
         self.without == Some(rule)
     }
+
+    /// One, and one more for each load that was dropped, set aside, hung or failed.
+    fn loads_allowed(&self, state: &State) -> u8 {
+        let faults = |budget: Budget| budget.cancels + budget.stops + budget.hangs + budget.errors;
+        1 + faults(self.config.faults) - faults(state.budget)
+    }
 }
 
 impl Model for Local {
@@ -96,6 +102,7 @@ impl Model for Local {
             self.reader_steps(state, reader, steps);
             self.reader_fault_steps(state, reader, steps);
         }
+        self.check_steps(state, steps);
         for writer in 0..self.config.writers.len() {
             self.writer_steps(state, writer, steps);
         }
@@ -109,30 +116,34 @@ impl Model for Local {
                  {floor} had returned"
             ));
         }
-        if self.config.one_load && state.loads > 1 {
-            return Some("two loads where one would do".to_owned());
+        if self.config.one_load && state.loads > self.loads_allowed(state) {
+            return Some("more loads than needed".to_owned());
         }
         if self.all_done(state) {
             let entry = state.entry.filter(|&entry| self.is_valid(state, entry));
             if entry.is_some_and(|entry| entry.data < state.row) {
                 return Some("stale at rest".to_owned());
             }
-            if state.current.is_some() {
+            let held = state.readers.map(|reader| reader.flight);
+            if state.current.is_some() && !held.contains(&state.current) {
                 return Some("a flight is left behind".to_owned());
             }
         }
         None
     }
 
+    /// Whether all callers that move are done. One whose load hangs is also served if another
+    /// load has landed.
     fn all_done(&self, state: &State) -> bool {
-        state
-            .readers
+        state.readers.iter().all(|reader| {
+            let flight = reader.flight.map(|place| state.flights[usize::from(place)]);
+            let landed = flight.is_some_and(|flight| matches!(flight.phase, Phase::Landed(_)));
+            let cannot_go_on = reader.stopped || reader.hung && !landed;
+            matches!(reader.at, At::Idle | At::Done) || cannot_go_on
+        }) && state
+            .writers
             .iter()
-            .all(|reader| matches!(reader.at, At::Idle | At::Done))
-            && state
-                .writers
-                .iter()
-                .all(|writer| matches!(writer.at, WriterAt::Idle | WriterAt::Done))
+            .all(|writer| matches!(writer.at, WriterAt::Idle | WriterAt::Done))
     }
 }
 
@@ -141,7 +152,29 @@ pub fn configurations() -> Vec<Config> {
     use self::state::{ALL, KEY, TAG};
     vec![
         Config::new("one load").readers(3).one_load(),
+        Config::new("one load, of three that do not move or fail")
+            .readers(3)
+            .one_load()
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.hangs = 1;
+                faults.errors = 1;
+                faults.cancels = 1;
+            }),
         Config::new("three readers, a tag").readers(3).writer(TAG),
+        Config::new("three readers, a key, one that is set aside")
+            .readers(3)
+            .writer(KEY)
+            .faults(|faults| faults.stops = 1),
+        Config::new("a tag, readers that are set aside, hang or fail")
+            .readers(2)
+            .writer(TAG)
+            .writer(KEY)
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.hangs = 1;
+                faults.errors = 1;
+            }),
         Config::new("a key and a tag, and readers that give up or fail")
             .readers(2)
             .writer(KEY)

@@ -29,24 +29,27 @@ pub struct Entry {
     pub observed: Observed,
 }
 
-/// One load.
+/// What readers share: a load, or several attempts at it. The attempts are the readers whose
+/// [`Reader::attempt`] is not 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Flight {
     /// How far it is.
     pub phase: Phase,
     /// The tag's counter before the load.
     pub observed: Observed,
+    /// How many attempts the waiters are to begin.
+    pub wanted: u8,
+    /// How many waves of attempts have failed.
+    pub failed: u8,
 }
 
 /// How far a flight is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Phase {
-    /// The leader loads.
+    /// The attempts load. A waiter begins an attempt that is wanted.
     #[default]
     Loading,
-    /// The leader was dropped; a waiter will lead.
-    Leaderless,
-    /// The waiters can take the value.
+    /// The waiters and the other attempts can take the value.
     Landed(u8),
     /// Each waiter loads for itself.
     Failed,
@@ -65,8 +68,34 @@ pub struct Reader {
     pub observed: Observed,
     /// The flight that it boarded or leads.
     pub flight: Option<u8>,
+    /// 0 for a waiter; for an attempt at the flight's load, a higher number than those of the
+    /// attempts that were there when it began.
+    pub attempt: u8,
     /// What it loaded.
     pub data: u8,
+    /// Whether its future is set aside: neither polled nor dropped.
+    pub stopped: bool,
+    /// Whether its load hangs: it is polled, and does not end.
+    pub hung: bool,
+}
+
+impl Reader {
+    /// Whether it waits for the attempts of this flight.
+    pub fn waits_for(&self, flight: u8) -> bool {
+        self.at == At::Waiting && self.flight == Some(flight)
+    }
+
+    /// Whether it is an attempt at the load of this flight.
+    pub fn attempts(&self, flight: u8) -> bool {
+        self.attempt > 0 && self.flight == Some(flight)
+    }
+}
+
+impl Phase {
+    /// Whether its waiters go on.
+    pub fn is_over(self) -> bool {
+        self != Self::Loading
+    }
 }
 
 /// What a reader does next.
@@ -131,6 +160,10 @@ pub struct Budget {
     pub cancels: u8,
     /// A load fails.
     pub errors: u8,
+    /// A reader's future is set aside.
+    pub stops: u8,
+    /// A load hangs.
+    pub hangs: u8,
 }
 
 /// Everything that the next step may depend on.
@@ -181,6 +214,12 @@ impl fmt::Display for State {
         for reader in &self.readers {
             if reader.at != At::Idle {
                 write!(f, " {:?}", reader.at)?;
+            }
+            if reader.stopped {
+                f.write_str("(set aside)")?;
+            }
+            if reader.hung {
+                f.write_str("(hangs)")?;
             }
         }
         f.write_str(" |")?;

@@ -64,10 +64,15 @@ fn drop_unheld(state: &mut State) {
             *flight = None;
         }
     }
+    let boarded = state.readers.map(|reader| reader.flight);
+    for reader in &mut state.readers {
+        reader.previous = reader.previous.filter(|&it| boarded.contains(&Some(it)));
+    }
 }
 
 fn without_names(mut reader: Reader) -> Reader {
     reader.flight = reader.flight.map(|_| 0);
+    reader.previous = reader.previous.map(|_| 0);
     each_in_sight(&mut reader.sight, &mut |number| *number = Unique(1));
     reader
 }
@@ -77,11 +82,17 @@ fn rename_flights(state: &mut State) {
     let mut places = [None; READERS];
     let mut next = 0_u8;
     state.flights = [None; READERS];
-    let held = state
+    let current = state
         .processes
         .iter_mut()
-        .map(|process| &mut process.current)
-        .chain(state.readers.iter_mut().map(|reader| &mut reader.flight));
+        .map(|process| &mut process.current);
+    // Those of all readers first: only a flight that a reader is in is put back.
+    let (boarded, previous): (Vec<_>, Vec<_>) = state
+        .readers
+        .iter_mut()
+        .map(|reader| (&mut reader.flight, &mut reader.previous))
+        .unzip();
+    let held = current.chain(boarded).chain(previous);
     for place in held.flatten() {
         let was = usize::from(*place);
         *place = *places[was].get_or_insert_with(|| {
@@ -141,7 +152,7 @@ fn each_in_sight(sight: &mut Sight, visit: &mut impl FnMut(&mut Unique)) {
 
 fn each_in_slot(slot: &mut Slot, visit: &mut impl FnMut(&mut Unique)) {
     match slot {
-        Slot::Lease(mark) => visit(mark),
+        Slot::Lease(lease) => visit(&mut lease.mark),
         Slot::Entry(entry) => {
             visit(&mut entry.stamp);
             for version in &mut entry.versions {

@@ -17,8 +17,11 @@ pub struct Config {
     pub writers: Vec<WriterConfig>,
     /// Whether readers refresh a valid entry.
     pub refresh: bool,
-    /// Whether a second load breaks a promise. It does only without writers and faults.
+    /// Whether there is a promise of one load, and of one more for each load that is dropped, set
+    /// aside, hangs or fails. There is none with writers and other faults.
     pub one_load: bool,
+    /// Whether the waiters of a load that fails get its error.
+    pub shares_errors: bool,
     /// How many faults there may be.
     pub faults: Budget,
 }
@@ -64,6 +67,7 @@ impl Config {
             writers: Vec::new(),
             refresh: false,
             one_load: false,
+            shares_errors: false,
             faults: Budget::default(),
         }
     }
@@ -140,6 +144,13 @@ impl Config {
     #[must_use]
     pub fn one_load(mut self) -> Self {
         self.one_load = true;
+        self
+    }
+
+    /// With errors that the waiters get.
+    #[must_use]
+    pub fn sharing_errors(mut self) -> Self {
+        self.shares_errors = true;
         self
     }
 

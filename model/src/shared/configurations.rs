@@ -100,6 +100,70 @@ pub fn small() -> Vec<Config> {
                 faults.restarts = 1;
                 faults.crashes = 1;
             }),
+        Config::new("one load, of three that do not move or fail")
+            .tags(0)
+            .readers([0, 0, 0])
+            .one_load()
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.hangs = 1;
+                faults.errors = 1;
+            }),
+        Config::new("a reader that is set aside, a tag")
+            .readers([0, 0])
+            .writer(TAG)
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.losses = 1;
+            }),
+        Config::new("two readers that are set aside, a key, a caller that gives up")
+            .tags(0)
+            .readers([0, 0])
+            .writer(KEY)
+            .faults(|faults| {
+                faults.stops = 2;
+                faults.cancels = 1;
+            }),
+        Config::new("a reader that is set aside, another process")
+            .readers([0, 1])
+            .writer(TAG)
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.patience = 1;
+            }),
+        Config::new("a load that hangs, no answers")
+            .tags(0)
+            .readers([0, 0])
+            .writer(KEY)
+            .faults(|faults| {
+                faults.hangs = 1;
+                faults.outages = 1;
+            }),
+        Config::new("a reader that is set aside, a failover")
+            .tags(0)
+            .readers([0, 1])
+            .writer(KEY)
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.snapshots = 1;
+                faults.restarts = 1;
+            }),
+        Config::new("a reader that is set aside, a fence, a death")
+            .tags(0)
+            .readers([0, 0])
+            .fenced_writer(KEY)
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.crashes = 1;
+            }),
+        Config::new("loads that fail, an error that is shared")
+            .tags(0)
+            .readers([0, 0, 0])
+            .sharing_errors()
+            .faults(|faults| {
+                faults.errors = 2;
+                faults.hangs = 1;
+            }),
         Config::new("refresh, a fence, a death")
             .readers([0, 0])
             .refreshing()
@@ -129,6 +193,7 @@ pub fn small() -> Vec<Config> {
 }
 
 /// The configurations that take minutes.
+#[expect(clippy::too_many_lines, reason = "a list")]
 pub fn large() -> Vec<Config> {
     vec![
         Config::new("three readers in two processes, a loss")
@@ -199,6 +264,77 @@ pub fn large() -> Vec<Config> {
                 faults.restarts = 1;
                 faults.losses = 1;
                 faults.cancels = 1;
+            }),
+        Config::new("three readers in two processes, two are set aside")
+            .tags(0)
+            .readers([0, 0, 1])
+            .writer(KEY)
+            .faults(|faults| faults.stops = 2),
+        Config::new("three readers in one process, two are set aside, loads that hang or fail")
+            .tags(0)
+            .readers([0, 0, 0])
+            .writer(KEY)
+            .faults(|faults| {
+                faults.stops = 2;
+                faults.hangs = 1;
+                faults.errors = 1;
+                faults.cancels = 1;
+            }),
+        Config::new("three readers, an error that is shared, one is set aside")
+            .tags(0)
+            .readers([0, 0, 0])
+            .sharing_errors()
+            .writer(KEY)
+            .faults(|faults| {
+                faults.errors = 2;
+                faults.stops = 1;
+            }),
+        Config::new("three readers in two processes, one is set aside, no answers")
+            .readers([0, 0, 1])
+            .writer(TAG)
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.outages = 1;
+            }),
+        Config::new("three readers in one process, one is set aside, a tag")
+            .readers([0, 0, 0])
+            .writer(TAG)
+            .faults(|faults| faults.stops = 1),
+        Config::new("a reader that is set aside, a load that hangs and one that fails, no answers")
+            .readers([0, 0])
+            .writer(KEY | TAG)
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.hangs = 1;
+                faults.errors = 1;
+                faults.outages = 1;
+                faults.cancels = 1;
+            }),
+        Config::new("a reader that is set aside, a failover, a loss, a tag")
+            .readers([0, 0])
+            .writer(TAG)
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.snapshots = 1;
+                faults.restarts = 1;
+                faults.losses = 1;
+            }),
+        Config::new("a reader that is set aside in a cluster, a failover")
+            .cluster()
+            .readers([0, 1])
+            .writer(TAG)
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.snapshots = 1;
+                faults.restarts = 1;
+            }),
+        Config::new("a reader that is set aside, fences, a death, a loss")
+            .readers([0, 0])
+            .failing_fenced_writer(KEY | TAG)
+            .faults(|faults| {
+                faults.stops = 1;
+                faults.crashes = 1;
+                faults.losses = 1;
             }),
         Config::new("six kinds of fault at once")
             .readers([0, 0])

@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::rules::Without;
-use super::state::{At, Budget, Slot, State, Stored, Version, WriterAt, Writers};
+use super::state::{At, Budget, Reader, Slot, State, Stored, Unique, Version, WriterAt, Writers};
 use super::writer::each;
 use crate::search::{Actor, Step, step};
 
@@ -12,31 +12,30 @@ impl Shared {
         let mut add = |what, change: &dyn Fn(&mut State)| {
             step(steps, state, Actor::Time, what, change);
         };
-        if let Slot::Lease(mark) = state.stored.slot {
-            let of_flight = state
-                .flights
+        if let Slot::Lease(lease) = state.stored.slot {
+            let mut holders = state
+                .readers
                 .iter()
-                .enumerate()
-                .filter_map(|(place, flight)| Some((u8::try_from(place).ok()?, (*flight)?)))
-                .any(|(place, flight)| {
-                    flight.owns
-                        && flight.evidence.is_some_and(|seen| seen.mark == mark)
-                        && state
-                            .readers
-                            .iter()
-                            .any(|reader| reader.flight == Some(place))
-                });
-            let of_reader = state.readers.iter().any(|reader| {
-                matches!(reader.at, At::ReadingVersions | At::Beginning)
-                    && reader.sight.slot == Slot::Lease(mark)
-            });
-            if !of_flight && !of_reader {
+                .filter(|reader| holds(state, reader, lease.mark));
+            if holders.clone().next().is_none() {
                 add(
                     "a lease without a holder is given back, or expires",
                     &|state| {
                         state.stored.slot = Slot::Absent;
                     },
                 );
+            } else if holders.all(|reader| !reader.moves()) {
+                // Time does not help a reader that waits for a lease which no load can fill.
+                let may_live = lease.epoch == state.epochs[0];
+                for (it, reader) in state.readers.iter().enumerate() {
+                    let elsewhere = self.config.process_of(it) != lease.process;
+                    let watches = reader.at == At::Watching && !reader.stopped;
+                    if watches && elsewhere && may_live && !self.lacks(Without::WatchingIsBounded) {
+                        add("a reader has watched for `lease_wait`", &|state| {
+                            self.without_store(state, it);
+                        });
+                    }
+                }
             }
         }
         let refreshes = |at| {
@@ -180,15 +179,43 @@ impl Shared {
     }
 
     fn reader_fault_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
-        let at = state.readers[it].at;
+        let reader = &state.readers[it];
+        let at = reader.at;
         let budget = state.budget;
+        // For readers that no other depends on, to be set aside is to be slow.
+        if reader.stopped {
+            fault(steps, state, "a reader is polled again", |state| {
+                state.readers[it].stopped = false;
+            });
+        } else if budget.stops > 0 && reader.flight.is_some() && !reader.hung {
+            fault(steps, state, SET_ASIDE[it], |state| {
+                state.budget.stops -= 1;
+                state.readers[it].stopped = true;
+            });
+        }
+        if reader.hung {
+            fault(steps, state, "a load that hung goes on", |state| {
+                state.readers[it].hung = false;
+            });
+        } else if budget.hangs > 0 && reader.at == At::Loading && !reader.stopped {
+            fault(steps, state, HANGS[it], |state| {
+                state.budget.hangs -= 1;
+                state.readers[it].hung = true;
+            });
+        }
+        if reader.stopped {
+            self.request_arrives(state, it, steps);
+            // A future that is not polled can only be dropped.
+            if budget.cancels > 0 {
+                fault(steps, state, GIVES_UP[it], |state| {
+                    state.budget.cancels -= 1;
+                    self.cancel(state, it);
+                });
+            }
+            return;
+        }
         if budget.cancels > 0 && at != At::Idle && at != At::Done {
-            let what = [
-                "reader 0 gives up",
-                "reader 1 gives up",
-                "reader 2 gives up",
-            ][it];
-            fault(steps, state, what, |state| {
+            fault(steps, state, GIVES_UP[it], |state| {
                 state.budget.cancels -= 1;
                 self.cancel(state, it);
             });
@@ -224,6 +251,37 @@ impl Shared {
                 state.budget.outages -= 1;
                 self.unanswered(state, it);
             });
+        }
+        if budget.outages > 0 && at == At::Acquiring {
+            let what = "a reader's request for the lease arrives, and gets no answer";
+            fault(steps, state, what, |state| {
+                state.budget.outages -= 1;
+                let sight = state.readers[it].sight;
+                if sight.epochs[0] == state.epochs[0] {
+                    let process = self.config.process_of(it);
+                    self.take_lease(state, process, &sight.slot);
+                }
+                self.release(state);
+                self.unanswered(state, it);
+            });
+        }
+    }
+
+    /// A request was sent before its reader was set aside. The server carries it out; the reader
+    /// does not act on the answer.
+    fn request_arrives(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
+        let mut after = state.clone();
+        match state.readers[it].at {
+            At::Acquiring => self.acquire(&mut after, it),
+            At::ReadingVersions => self.read_version(&mut after, it),
+            At::Filling => self.fill_slot(&mut after, it),
+            _ => return,
+        }
+        // Any other answer makes the reader act.
+        let answers = [At::ReadingVersions, At::Beginning, At::Finishing];
+        if answers.contains(&after.readers[it].at) {
+            let what = "the request of a reader that is set aside arrives";
+            fault(steps, state, what, |state| *state = after);
         }
     }
 
@@ -318,6 +376,33 @@ impl Shared {
             _ => self.without_store(state, it),
         }
     }
+}
+
+const SET_ASIDE: [&str; 3] = [
+    "reader 0 is set aside",
+    "reader 1 is set aside",
+    "reader 2 is set aside",
+];
+const HANGS: [&str; 3] = [
+    "the load of reader 0 hangs",
+    "the load of reader 1 hangs",
+    "the load of reader 2 hangs",
+];
+const GIVES_UP: [&str; 3] = [
+    "reader 0 gives up",
+    "reader 1 gives up",
+    "reader 2 gives up",
+];
+
+/// Whether a reader, or the flight that it is in, has this lease.
+fn holds(state: &State, reader: &Reader, mark: Unique) -> bool {
+    let flight = reader
+        .flight
+        .and_then(|place| state.flights[usize::from(place)]);
+    let of_flight = flight
+        .is_some_and(|flight| flight.owns && flight.evidence.is_some_and(|seen| seen.mark == mark));
+    let asks = matches!(reader.at, At::ReadingVersions | At::Beginning);
+    of_flight || asks && matches!(reader.sight.slot, Slot::Lease(lease) if lease.mark == mark)
 }
 
 fn lose_one(state: &mut State) {

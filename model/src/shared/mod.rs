@@ -56,6 +56,7 @@ impl Model for Shared {
         for process in 0..state.processes.len() {
             self.replay_step(state, process, steps);
         }
+        self.check_steps(state, steps);
         self.time_steps(state, steps);
         self.fault_steps(state, steps);
     }

@@ -1,7 +1,7 @@
 //! The promises.
 
 use super::Shared;
-use super::state::{At, Sight, Slot, State, WriterAt};
+use super::state::{At, Budget, Phase, Sight, Slot, State, WriterAt};
 
 impl Shared {
     /// The promise that this state breaks, if it breaks one.
@@ -12,8 +12,14 @@ impl Shared {
                  invalidation that returned before the read began"
             ));
         }
-        if self.config.one_load && state.loads > 1 {
-            return Some("two loads where one would do".to_owned());
+        if self.config.one_load && state.loads > self.loads_allowed(state) {
+            return Some("more loads than needed".to_owned());
+        }
+        if state.missed_error {
+            return Some("a waiter loads after an error that it could have been given".to_owned());
+        }
+        if state.old_error {
+            return Some("a reader gets an error that is older than its call".to_owned());
         }
         if self.at_rest(state) {
             if let Some(data) = self.next_hit(state).filter(|&data| data < state.row) {
@@ -23,30 +29,43 @@ impl Shared {
                     state.row
                 ));
             }
-            if state
-                .processes
-                .iter()
-                .any(|process| process.current.is_some())
-            {
+            let is_held = |place| {
+                let mut readers = state.readers.iter();
+                readers.any(|reader| reader.flight == Some(place))
+            };
+            let mut current = state.processes.iter().filter_map(|process| process.current);
+            if current.any(|place| !is_held(place)) {
                 return Some("a flight is left behind".to_owned());
             }
         }
         None
     }
 
-    /// Whether no caller and no commit is under way, and no journal waits for its server.
+    /// One, and one more for each load that was dropped, set aside, hung or failed.
+    fn loads_allowed(&self, state: &State) -> u8 {
+        let faults = |budget: Budget| budget.cancels + budget.stops + budget.hangs + budget.errors;
+        1 + faults(self.config.faults) - faults(state.budget)
+    }
+
+    /// Whether no caller that moves and no commit is under way, and no journal waits for its
+    /// server. A caller whose load hangs is also served if another load has landed.
     pub(super) fn at_rest(&self, state: &State) -> bool {
-        let readers = state.readers.iter();
         let writers = state.writers.iter();
-        readers
-            .map(|reader| reader.at)
-            .all(|at| matches!(at, At::Idle | At::Done))
-            && writers
-                .map(|writer| (writer.at, writer.pending))
-                .all(|(at, pending)| {
-                    !pending && matches!(at, WriterAt::Idle | WriterAt::Done | WriterAt::Dead)
-                })
+        state.readers.iter().enumerate().all(|(it, reader)| {
+            let cannot_go_on = reader.stopped || reader.hung && !self.has_landed(state, it);
+            matches!(reader.at, At::Idle | At::Done) || cannot_go_on
+        }) && writers
+            .map(|writer| (writer.at, writer.pending))
+            .all(|(at, pending)| {
+                !pending && matches!(at, WriterAt::Idle | WriterAt::Done | WriterAt::Dead)
+            })
             && state.processes.iter().all(|process| process.journal == 0)
+    }
+
+    fn has_landed(&self, state: &State, it: usize) -> bool {
+        let flight = state.readers[it].flight;
+        let flight = flight.and_then(|place| state.flights[usize::from(place)]);
+        flight.is_some_and(|flight| matches!(flight.phase, Phase::Landed(_)))
     }
 
     /// The entry that is served to a read that begins now, if no other step comes between.

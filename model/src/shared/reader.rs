@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::config::{KEY, Servers, tag};
-use super::flight::{Seat, has_waiters};
+use super::flight::{Seat, has_others};
 use super::rules::Without;
 use super::state::{At, Data, Entry, Evidence, Phase, Reader, Sight, Slot, State, Version};
 use crate::search::{Actor, Step, step};
@@ -11,6 +11,9 @@ impl Shared {
     /// What this reader can do next.
     pub(super) fn reader_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
         let reader = &state.readers[it];
+        if reader.stopped {
+            return;
+        }
         let mut add = |what, change: &dyn Fn(&mut State)| {
             step(steps, state, Actor::Reader(it), what, change);
         };
@@ -18,6 +21,7 @@ impl Shared {
             At::Idle => add("begins", &|state| {
                 let process = usize::from(self.config.process_of(it));
                 state.readers[it].floor = state.floors[process];
+                state.readers[it].errors = state.errors;
                 self.look_again(state, it);
             }),
             At::Looking | At::Watching => self.look_steps(state, it, &mut add),
@@ -43,29 +47,39 @@ impl Shared {
             }),
             At::Beginning => add("begins the load", &|state| {
                 let evidence = evidence(&state.readers[it].sight);
-                let flight = state.flight(it);
-                flight.phase = Phase::Loading;
-                flight.evidence = evidence;
-                flight.owns = evidence.is_some();
+                self.begin_load(state, it, evidence);
                 state.readers[it].sight = Sight::default();
                 state.readers[it].at = At::Loading;
             }),
             At::Loading => {
-                add("reads the database", &|state| self.load(state, it));
+                if !reader.hung {
+                    add("reads the database", &|state| self.load(state, it));
+                }
+                if let Some(data) = self.landed(state, it) {
+                    add("gets the value of another load", &|state| {
+                        self.drop_attempt(state, it);
+                        self.return_data(state, it, data);
+                    });
+                }
             }
             At::Landing => add("hands the value to its waiters", &|state| {
                 self.land(state, it);
             }),
-            At::Filling => add("fills the slot", &|state| {
-                let data = state.readers[it].data;
-                if let Some(evidence) = state.flight(it).evidence {
-                    self.fill(state, &evidence, data);
-                }
-                state.readers[it].at = At::Finishing;
-            }),
+            At::Filling => add("fills the slot", &|state| self.fill_slot(state, it)),
+            At::Finishing if self.lacks(Without::FlightEndsInOneStep) => {
+                add("forgets its flight", &|state| {
+                    self.forget_flight(state, it);
+                    state.readers[it].at = At::Leaving;
+                });
+            }
             At::Finishing => add("returns what it loaded", &|state| {
                 let data = state.readers[it].data;
                 self.end_flight(state, it, Phase::Dissolved);
+                self.return_data(state, it, data);
+            }),
+            At::Leaving => add("leaves its flight, and returns what it loaded", &|state| {
+                let data = state.readers[it].data;
+                self.end_forgotten_flight(state, it, Phase::Dissolved);
                 self.return_data(state, it, data);
             }),
             At::Waiting => self.wait_step(state, it, &mut add),
@@ -81,7 +95,23 @@ impl Shared {
             At::LockingRefresh | At::RefreshVersions | At::RefreshLoading | At::RefreshFilling => {
                 self.refresh_step(state, it, &mut add);
             }
+            At::Failing => add("ends the flight whose load failed", &|state| {
+                self.end_flight(state, it, Phase::Failed);
+                self.end_reader(state, it);
+            }),
             At::Done => {}
+        }
+    }
+
+    /// What another attempt at the load of this reader's flight has yielded.
+    pub(super) fn landed(&self, state: &State, it: usize) -> Option<Data> {
+        if self.lacks(Without::LandedValueIsForAllAttempts) {
+            return None;
+        }
+        let place = state.readers[it].flight?;
+        match state.flights[usize::from(place)]?.phase {
+            Phase::Landed(data) => Some(data),
+            _ => None,
         }
     }
 
@@ -198,15 +228,30 @@ impl Shared {
             return self.without_store(state, it);
         }
         let any_absent = sight.versions[self.config.tag_indices()].contains(&Version::Absent);
-        let seat = match evidence(&sight) {
-            Some(_) if any_absent && !self.lacks(Without::AbsentIsNoEvidence) => {
+        let seat = match (sight.slot, evidence(&sight)) {
+            // No load can fill a lease of another epoch.
+            (Slot::Lease(lease), _)
+                if lease.epoch != sight.epochs[0]
+                    && !self.lacks(Without::LeaseOfAnotherEpochIsReplaced) =>
+            {
+                self.board_or_start(state, it, None)
+            }
+            (_, Some(_)) if any_absent && !self.lacks(Without::AbsentIsNoEvidence) => {
                 state.readers[it].at = At::Drawing;
                 return;
             }
-            evidence => self.board(state, it, evidence.as_ref()).unwrap_or_else(|| {
-                self.start_flight(state, it, evidence);
-                Seat::Lead
-            }),
+            (Slot::Lease(lease), Some(evidence)) => {
+                // Either no flight here has this lease, or its load began before an
+                // invalidation, so that no reader would be served its value.
+                let replaces = lease.process == self.config.process_of(it)
+                    && !self.lacks(Without::OwnLeaseIsReplaced);
+                match self.board(state, it, Some(&evidence)) {
+                    Some(seat) => seat,
+                    None if replaces => self.board_or_start(state, it, None),
+                    None => self.board_or_start(state, it, Some(evidence)),
+                }
+            }
+            _ => self.board_or_start(state, it, None),
         };
         match seat {
             Seat::Wait => self.wait(state, it),
@@ -215,6 +260,14 @@ impl Shared {
             }
             Seat::Lead => self.take_over(state, it),
         }
+    }
+
+    fn board_or_start(&self, state: &mut State, it: usize, evidence: Option<Evidence>) -> Seat {
+        let seat = self.board(state, it, evidence.as_ref());
+        seat.unwrap_or_else(|| {
+            self.start_flight(state, it, evidence);
+            Seat::Lead
+        })
     }
 
     fn wait(&self, state: &mut State, it: usize) {
@@ -239,17 +292,18 @@ impl Shared {
         sight.epochs[0] != state.epochs[0] || sight.epochs[server] != state.epochs[server]
     }
 
-    fn acquire(&self, state: &mut State, it: usize) {
+    pub(super) fn acquire(&self, state: &mut State, it: usize) {
         let sight = state.readers[it].sight;
         if sight.epochs[0] != state.epochs[0] {
             return self.begin_without_store(state, it);
         }
-        let Some(mark) = self.take_lease(state, &sight.slot) else {
+        let process = self.config.process_of(it);
+        let Some(lease) = self.take_lease(state, process, &sight.slot) else {
             self.end_flight(state, it, Phase::Dissolved);
             return self.look_again(state, it);
         };
         let sight = &mut state.readers[it].sight;
-        sight.slot = Slot::Lease(mark);
+        sight.slot = Slot::Lease(lease);
         sight.have = KEY;
         let now = !self.lacks(Without::VersionsAreReadBeforeTheLoad);
         if now {
@@ -262,7 +316,7 @@ impl Shared {
         };
     }
 
-    fn read_version(&self, state: &mut State, it: usize) {
+    pub(super) fn read_version(&self, state: &mut State, it: usize) {
         let late = self.lacks(Without::VersionsAreReadBeforeTheLoad);
         let server = self.config.versions_server();
         let have = state.readers[it].sight.have;
@@ -301,15 +355,9 @@ impl Shared {
 
     /// The load begins, and nothing will be stored.
     pub(super) fn begin_without_store(&self, state: &mut State, it: usize) {
-        let flight = state.flight(it);
-        flight.phase = Phase::Loading;
-        flight.evidence = None;
+        self.begin_load(state, it, None);
         state.readers[it].sight = Sight::default();
         state.readers[it].at = At::Loading;
-        debug_assert!(
-            !flight_owns(state, it),
-            "the load of this flight began without a lease"
-        );
     }
 
     fn load(&self, state: &mut State, it: usize) {
@@ -330,13 +378,26 @@ impl Shared {
 
     fn land(&self, state: &mut State, it: usize) {
         let data = state.readers[it].data;
-        let waiters = has_waiters(state, it);
+        let others = has_others(state, it);
         let flight = state.flight(it);
-        if waiters {
+        if flight.phase.is_over() {
+            // Another attempt was first. This one serves its own caller only.
+            self.drop_attempt(state, it);
+            return self.return_data(state, it, data);
+        }
+        if others {
             flight.phase = Phase::Landed(data);
         }
         let owns = flight.owns;
         state.readers[it].at = if owns { At::Filling } else { At::Finishing };
+    }
+
+    pub(super) fn fill_slot(&self, state: &mut State, it: usize) {
+        let data = state.readers[it].data;
+        if let Some(evidence) = state.flight(it).evidence {
+            self.fill(state, &evidence, data);
+        }
+        state.readers[it].at = At::Finishing;
     }
 
     fn wait_step(
@@ -350,25 +411,34 @@ impl Shared {
             return;
         };
         match flight.phase {
-            Phase::Boarding | Phase::Loading => {}
+            Phase::Boarding | Phase::Loading => {
+                let may = state.readers[it].chosen || !self.lacks(Without::AnyWaiterSucceeds);
+                if flight.wanted > 0 && may {
+                    add("begins one more load", &|state| {
+                        if self.begin_wanted(state, it) {
+                            self.take_over(state, it);
+                        }
+                    });
+                }
+            }
             Phase::Landed(data) => add("gets the value that landed", &|state| {
                 self.return_data(state, it, data);
             }),
             Phase::Failed => add("learns that the load failed", &|state| {
-                state.readers[it].flight = None;
+                self.leave_flight(state, it);
                 state.readers[it].at = At::Alone;
             }),
+            Phase::FailedWith(error) => add("gets the error that the load yielded", &|state| {
+                state.old_error |= error <= state.readers[it].errors;
+                self.end_reader(state, it);
+            }),
             Phase::Dissolved => add("learns that it has to look again", &|state| {
-                state.readers[it].flight = None;
+                self.leave_flight(state, it);
                 if state.readers[it].degraded {
                     state.readers[it].at = At::WithoutStore;
                 } else {
                     self.look_again(state, it);
                 }
-            }),
-            Phase::Leaderless => add("takes the flight over", &|state| {
-                state.flight(it).phase = Phase::Loading;
-                self.take_over(state, it);
             }),
         }
     }
@@ -377,8 +447,10 @@ impl Shared {
         let sight = std::mem::take(&mut state.readers[it].sight);
         let flight_evidence = state.flight(it).evidence;
         if let Some(entry) = self.valid_entry(&sight) {
-            if has_waiters(state, it) {
-                state.flight(it).phase = Phase::Landed(entry.data);
+            let others = has_others(state, it);
+            let flight = state.flight(it);
+            if others && !flight.phase.is_over() {
+                flight.phase = Phase::Landed(entry.data);
             }
             self.end_flight(state, it, Phase::Dissolved);
             return self.return_data(state, it, entry.data);
@@ -386,7 +458,7 @@ impl Shared {
         let stands = evidence(&sight)
             .zip(flight_evidence)
             .is_some_and(|(now, then)| self.agree(&now, &then));
-        if stands {
+        if stands && !state.flight(it).phase.is_over() {
             state.readers[it].at = At::Watching;
         } else {
             self.end_flight(state, it, Phase::Dissolved);
@@ -446,12 +518,12 @@ impl Shared {
                         At::RefreshLoading
                     };
                 } else {
-                    state.readers[it] = done();
+                    self.end_reader(state, it);
                 }
             }),
             At::RefreshVersions => add("reads the versions, to refresh", &|state| {
                 if !connected {
-                    state.readers[it] = done();
+                    self.end_reader(state, it);
                     return;
                 }
                 for index in self.config.tag_indices() {
@@ -469,7 +541,7 @@ impl Shared {
                 };
                 if fenced {
                     state.stored.refreshing = false;
-                    state.readers[it] = done();
+                    self.end_reader(state, it);
                 }
             }),
             At::RefreshLoading => add("reads the database, to refresh", &|state| {
@@ -486,7 +558,7 @@ impl Shared {
                 if connected {
                     state.stored.refreshing = false;
                 }
-                state.readers[it] = done();
+                self.end_reader(state, it);
             }),
         }
     }
@@ -503,20 +575,33 @@ impl Shared {
         if data < floor {
             state.stale = Some((data, floor));
         }
-        state.readers[it] = done();
+        self.end_reader(state, it);
         debug_assert!(it < self.config.readers.len());
     }
 
-    /// The load fails. The error goes to the reader that loaded.
+    /// The load fails. The error goes to the reader that loaded, and, where errors are shared, to
+    /// those that wait.
     pub(super) fn fail_load(&self, state: &mut State, it: usize) {
-        let flight = state.flight(it);
-        let owned = flight.owns;
-        flight.owns = false;
-        self.end_flight(state, it, Phase::Failed);
-        if owned {
-            self.release(state);
+        self.count_load(state);
+        if self.config.shares_errors {
+            state.errors += 1;
         }
-        state.readers[it] = done();
+        if self.lacks(Without::ErrorEndsItsFlight) && !state.flight(it).phase.is_over() {
+            let error = state.errors;
+            state.flight(it).phase = Phase::FailedWith(error);
+            state.readers[it].at = At::Failing;
+            return;
+        }
+        self.fail_attempt(state, it);
+        self.end_reader(state, it);
+    }
+
+    fn end_reader(&self, state: &mut State, it: usize) {
+        self.leave_flight(state, it);
+        state.readers[it] = Reader {
+            at: At::Done,
+            ..Reader::default()
+        };
     }
 
     /// The reader is cancelled.
@@ -529,28 +614,17 @@ impl Shared {
         if at == At::Waiting {
             self.drop_waiter(state, it);
         } else if state.readers[it].flight.is_some() {
-            self.drop_leader(state, it);
+            self.drop_attempt(state, it);
         }
-        state.readers[it] = done();
+        self.end_reader(state, it);
     }
-}
-
-fn done() -> Reader {
-    Reader {
-        at: At::Done,
-        ..Reader::default()
-    }
-}
-
-fn flight_owns(state: &mut State, it: usize) -> bool {
-    state.flight(it).owns
 }
 
 /// The evidence in a look at a lease. A look at anything else has none.
 fn evidence(sight: &Sight) -> Option<Evidence> {
     match sight.slot {
-        Slot::Lease(mark) => Some(Evidence {
-            mark,
+        Slot::Lease(lease) => Some(Evidence {
+            mark: lease.mark,
             versions: sight.versions,
             epochs: sight.epochs,
         }),

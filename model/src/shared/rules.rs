@@ -61,12 +61,63 @@ rules! {
     /// A caller boards only a load with the versions that it saw.
     BoardingComparesVersions => |it| it.readers([0, 0]).writer(TAG),
     /// A caller boards only a load on the server that it saw.
-    BoardingComparesEpoch => |it| it.readers([0, 0]).writer(TAG).faults(|f| {
+    BoardingComparesEpoch => |it| it.cluster().readers([0, 0]).writer(TAG).faults(|f| {
         f.snapshots = 1;
         f.restarts = 1;
     }),
     /// That a version is absent is no evidence.
     AbsentIsNoEvidence => |it| it.readers([0, 0, 1]).writer(TAG).faults(|f| f.patience = 1),
+    /// A value that lands is for the callers of the other attempts too.
+    LandedValueIsForAllAttempts => |it| it.tags(0).readers([0, 0]).faults(|f| f.hangs = 1),
+    /// While the newest load of a flight is set aside, a waiter begins one more.
+    SetAsideLoadIsSucceeded => |it| it.tags(0).readers([0, 0]).faults(|f| f.stops = 1),
+    /// So does a waiter while a caller that stores the value is set aside.
+    SetAsideWhileItStores => |it| it.tags(0).readers([0, 0]).faults(|f| f.stops = 1),
+    /// While the newest load of a flight hangs, a waiter begins one more.
+    HungLoadIsHedged => |it| it.tags(0).readers([0, 0]).faults(|f| f.hangs = 1),
+    /// Only one of the waiters begins one more load.
+    OneWaiterSucceeds => |it| it.tags(0).readers([0, 0, 0]).one_load().faults(|f| f.stops = 1),
+    /// Each waiter may be the one that begins one more load: none is chosen, since it may be set aside.
+    AnyWaiterSucceeds => |it| it.tags(0).readers([0, 0, 0]).faults(|f| {
+        f.cancels = 1;
+        f.stops = 1;
+    }),
+    /// A flight whose leader is set aside before its load has begun is dissolved.
+    BoardingFlightIsDissolved => |it| it.tags(0).readers([0, 0]).faults(|f| f.stops = 1),
+    /// After a load that failed, the waiters load in waves, and not all at once.
+    FailingLoadsComeInWaves => |it| it.tags(0).readers([0, 0, 0]).one_load().faults(|f| f.errors = 1),
+    /// A load that was taken over from does not hold back the error of the load that took over.
+    StalledAttemptHoldsBackNoError => |it| {
+        it.tags(0).readers([0, 0, 0]).sharing_errors().faults(|f| {
+            f.hangs = 1;
+            f.errors = 1;
+        })
+    },
+    /// A flight that failed is not boarded: its error is only for those that waited.
+    ErrorEndsItsFlight => |it| it.tags(0).readers([0, 0]).sharing_errors().faults(|f| f.errors = 1),
+
+    /// A lease of this process is replaced at once if its load cannot be boarded.
+    OwnLeaseIsReplaced => |it| it.tags(0).readers([0, 0]).faults(|f| f.stops = 1),
+    /// A flight that ends before its load has begun puts back the flight that it replaced.
+    FlightThatDidNotBeginPutsBackItsPrevious => |it| it.tags(0).readers([0, 0]).one_load(),
+    /// A flight is forgotten and left in one step: between two, it could be put back.
+    FlightEndsInOneStep => |it| it.tags(0).readers([0, 0]),
+    /// A lease of another epoch is replaced at once.
+    LeaseOfAnotherEpochIsReplaced => |it| it.tags(0).readers([0, 1]).faults(|f| {
+        f.snapshots = 1;
+        f.restarts = 1;
+        f.stops = 1;
+    }),
+    /// A lease replaces a dead lease only if it is still the lease that was seen.
+    TakeoverComparesLease => |it| {
+        it.tags(0).readers([0, 0]).fenced_writer(KEY).faults(|f| {
+            f.crashes = 1;
+            f.cancels = 1;
+        })
+    },
+    /// Another process's lease is watched for a limited time only.
+    WatchingIsBounded => |it| it.tags(0).readers([0, 1]).faults(|f| f.stops = 1),
+
     /// Without the store, callers share only a load that has not begun.
     DegradedShareUnbegunOnly => |it| it.tags(0).readers([0, 0]).writer(KEY).faults(|f| {
         f.outages = 2;

@@ -4,24 +4,30 @@ use super::Shared;
 use super::config::{KEY, tag};
 use super::rules::Without;
 use super::state::{
-    Entry, Evidence, Names, Sight, Slot, State, Unique, Version, Versions, Writers,
+    Entry, Evidence, Lease, Names, Sight, Slot, State, Unique, Version, Versions, Writers,
 };
 
 impl Shared {
     /// `lease.lua`: puts a lease into a slot that still holds what was seen.
-    pub(super) fn take_lease(&self, state: &mut State, seen: &Slot) -> Option<Unique> {
+    pub(super) fn take_lease(&self, state: &mut State, process: u8, seen: &Slot) -> Option<Lease> {
         let unchanged = match (seen, &state.stored.slot) {
             (Slot::Absent, _) if self.lacks(Without::LeaseIsExclusive) => true,
             (Slot::Entry(_), _) if self.lacks(Without::TakeoverComparesStamp) => true,
+            (Slot::Lease(_), _) if self.lacks(Without::TakeoverComparesLease) => true,
             (Slot::Fence(_), Slot::Fence(_)) => self.lacks(Without::NothingIsStoredUnderFence),
             (Slot::Absent, Slot::Absent) => true,
             (Slot::Entry(seen), Slot::Entry(is)) => seen.stamp == is.stamp,
+            (Slot::Lease(seen), Slot::Lease(is)) => seen.mark == is.mark,
             _ => false,
         };
         unchanged.then(|| {
-            let mark = state.draw();
-            state.stored.slot = Slot::Lease(mark);
-            mark
+            let lease = Lease {
+                mark: state.draw(),
+                process,
+                epoch: state.epochs[0],
+            };
+            state.stored.slot = Slot::Lease(lease);
+            lease
         })
     }
 
@@ -47,7 +53,7 @@ impl Shared {
         } else if !same_server {
             return;
         }
-        let stands = state.stored.slot == Slot::Lease(evidence.mark);
+        let stands = matches!(state.stored.slot, Slot::Lease(is) if is.mark == evidence.mark);
         if stands || self.lacks(Without::FillComparesLease) {
             self.store(state, evidence.versions, epochs, data);
         }

@@ -36,11 +36,22 @@ pub enum Slot {
     #[default]
     Absent,
     /// A reader loads.
-    Lease(Unique),
+    Lease(Lease),
     /// Writers are at work.
     Fence(Writers),
     /// A value.
     Entry(Entry),
+}
+
+/// The right of one reader to fill the slot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Lease {
+    /// Different from the mark of every other lease.
+    pub mark: Unique,
+    /// The process that took it.
+    pub process: u8,
+    /// The epoch of the server that it was taken on.
+    pub epoch: Epoch,
 }
 
 /// A value with the header that says when it may be served.
@@ -110,7 +121,8 @@ pub struct Evidence {
     pub epochs: Epochs,
 }
 
-/// One load of the key in one process.
+/// What the readers of one process share: a load of the key, or several attempts at it. The
+/// attempts are the readers whose [`Reader::attempt`] is not 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Flight {
     /// The process.
@@ -121,6 +133,12 @@ pub struct Flight {
     pub evidence: Option<Evidence>,
     /// Whether the lease belongs to this flight, and not to another process.
     pub owns: bool,
+    /// How many attempts the waiters are to begin.
+    pub wanted: u8,
+    /// How many waves of attempts have failed.
+    pub failed: u8,
+    /// How many newest attempts have failed, in configurations in which errors are shared.
+    pub errors: u8,
 }
 
 /// How far a flight is.
@@ -129,12 +147,13 @@ pub enum Phase {
     /// The load has not begun, so any reader may board.
     #[default]
     Boarding,
-    /// The leader loads, or watches for another process's entry.
+    /// The attempts load, or watch for another process's entry. A waiter begins an attempt that
+    /// is wanted.
     Loading,
-    /// The leader was dropped; a waiter will lead.
-    Leaderless,
-    /// The waiters can take the value.
+    /// The waiters and the other attempts can take the value.
     Landed(Data),
+    /// The waiters get this error: the number of errors so far.
+    FailedWith(u8),
     /// Each waiter loads for itself.
     Failed,
     /// Each waiter looks again.
@@ -143,6 +162,7 @@ pub enum Phase {
 
 /// A caller of the cached function.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each question")]
 pub struct Reader {
     /// What it does next.
     pub at: At,
@@ -152,10 +172,26 @@ pub struct Reader {
     pub sight: Sight,
     /// The flight that it boarded or leads.
     pub flight: Option<u8>,
+    /// 0 for a waiter; for an attempt at the flight's load, a higher number than those of the
+    /// attempts that were there when it began.
+    pub attempt: u8,
+    /// The flight that was current when it started its own, until it begins the load.
+    pub previous: Option<u8>,
     /// What it loaded.
     pub data: Data,
     /// Whether it goes on without the store.
     pub degraded: bool,
+    /// Whether its future is set aside: neither polled nor dropped.
+    pub stopped: bool,
+    /// Whether its load hangs: it is polled, and does not end.
+    pub hung: bool,
+    /// Whether it is the waiter that was chosen to begin the next attempt. Only with a rule left
+    /// out.
+    pub chosen: bool,
+    /// How many loads had failed when it began.
+    pub errors: u8,
+    /// How many newest attempts had failed when it boarded.
+    pub missed: u8,
 }
 
 /// What a reader does next.
@@ -192,8 +228,12 @@ pub enum At {
     Watched,
     /// Without the store, board a flight whose load has not begun, or start one.
     WithoutStore,
+    /// Leave the flight, and return. Only with a rule left out.
+    Leaving,
     /// Load for itself.
     Alone,
+    /// End the flight whose load failed. Only with a rule left out.
+    Failing,
     /// Lock the entry, to refresh it.
     LockingRefresh,
     /// Read or draw the versions, to refresh the entry.
@@ -281,6 +321,10 @@ pub struct Budget {
     pub crashes: u8,
     /// The server has no memory left for an increment.
     pub refusals: u8,
+    /// A reader's future is set aside.
+    pub stops: u8,
+    /// A load hangs.
+    pub hangs: u8,
 }
 
 /// Everything that the next step may depend on.
@@ -296,6 +340,12 @@ pub struct State {
     pub row: Data,
     /// How many loads there were, in configurations with the promise of one load.
     pub loads: u8,
+    /// How many loads have failed, in configurations in which errors are shared.
+    pub errors: u8,
+    /// Whether a reader got an error that is older than its call.
+    pub old_error: bool,
+    /// Whether a waiter began a load after an error that it could have been given.
+    pub missed_error: bool,
     /// For each process, the oldest data that a read may yield if it begins now.
     pub floors: [Data; PROCESSES],
     /// The processes.
@@ -332,6 +382,23 @@ impl State {
     }
 }
 
+impl Reader {
+    /// Whether it takes steps: it is not set aside, and its load does not hang.
+    pub fn moves(&self) -> bool {
+        !self.stopped && !self.hung
+    }
+
+    /// Whether it waits for the attempts of this flight.
+    pub fn waits_for(&self, flight: u8) -> bool {
+        self.at == At::Waiting && self.flight == Some(flight)
+    }
+
+    /// Whether it is an attempt at the load of this flight.
+    pub fn attempts(&self, flight: u8) -> bool {
+        self.attempt > 0 && self.flight == Some(flight)
+    }
+}
+
 impl Writers {
     /// The same set with one more writer.
     #[must_use]
@@ -359,7 +426,7 @@ impl Writers {
 impl Phase {
     /// Whether its waiters go on.
     pub fn is_over(self) -> bool {
-        matches!(self, Self::Landed(_) | Self::Failed | Self::Dissolved)
+        !matches!(self, Self::Boarding | Self::Loading)
     }
 }
 
@@ -367,7 +434,11 @@ impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("-"),
-            Self::Lease(mark) => write!(f, "lease #{}", mark.0),
+            Self::Lease(lease) => write!(
+                f,
+                "lease #{} of process {}, epoch {}",
+                lease.mark.0, lease.process, lease.epoch
+            ),
             Self::Fence(writers) => write!(f, "fence {:02b}", writers.0),
             Self::Entry(entry) => write!(
                 f,
@@ -404,6 +475,12 @@ impl fmt::Display for State {
             write!(f, " {:?}", reader.at)?;
             if let Some(flight) = reader.flight {
                 write!(f, "@{flight}")?;
+            }
+            if reader.stopped {
+                f.write_str("(set aside)")?;
+            }
+            if reader.hung {
+                f.write_str("(hangs)")?;
             }
         }
         f.write_str(" |")?;

@@ -1,13 +1,23 @@
 //! Whether requests may use the network: the breaker's states, without a clock or a task.
 //!
 //! ```text
-//! Idle ──> Connecting ──> Up ──> Idle      a connection that failed is dropped
-//!             └──> Open <──┘               no connection can be made, or requests keep failing
-//!                   └────> Up              the keeper task has connected
+//! each runtime:  Idle ──> Connecting ──> Up ──> Idle     a connection that failed is dropped
+//! the server:    Closed ──> Open                         no connection can be made, or requests keep failing
+//!                  └──<──────┘                           a connection was made, mostly by the keeper task
 //! ```
 //!
-//! While the breaker is open, requests fail at once. A *refusal* is apart from that: the server
-//! answers, and does not carry out what it is asked. Requests then go on.
+//! A connection, and an attempt to make one, belong to one runtime: a task of that runtime drives
+//! them, and they stand still while it does not run. So no request waits for those of another
+//! runtime. What the requests of all runtimes show of the server is one verdict: open or closed, its
+//! strikes, and a refusal.
+//!
+//! While the breaker is open, a request whose runtime has no connection fails at once. A runtime
+//! that has one goes on to use it: that another runtime cannot connect may be because the server
+//! takes no more connections. A connection that fails is dropped, and then the verdict holds for
+//! its runtime too.
+//!
+//! A *refusal* is apart from that: the server answers, and does not carry out what it is asked.
+//! Requests then go on.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -30,11 +40,15 @@ pub(crate) struct Limits {
     pub(crate) connect: Duration,
 }
 
-/// The state of a connection of type `C`, which attempts of type `A` make.
+/// The state of connections of type `C`, which attempts of type `A` make, to one server. Each
+/// runtime, of type `R`, has one connection at most.
 #[derive(Debug)]
-pub(crate) struct Breaker<C, A> {
+pub(crate) struct Breaker<R, C, A> {
     limits: Limits,
-    state: BreakerState<C, A>,
+    /// The runtimes that are not idle. Most programs have one.
+    runtimes: Vec<(R, RuntimeState<C, A>)>,
+    /// Why the breaker is open, while it is.
+    open: Option<Error>,
     /// Requests that failed since the last one that was answered.
     strikes: u32,
     /// When the last strike was counted.
@@ -48,11 +62,9 @@ pub(crate) struct Breaker<C, A> {
 }
 
 #[derive(Debug)]
-enum BreakerState<C, A> {
-    Idle,
+enum RuntimeState<C, A> {
     Connecting { since: Instant, attempt: A },
     Up(C),
-    Open(Error),
 }
 
 /// A change of state, to be reported once the lock around the breaker is released.
@@ -98,11 +110,12 @@ impl PartialEq for Failing {
     }
 }
 
-impl<C: Clone, A: Clone> Breaker<C, A> {
+impl<R: Copy + PartialEq, C: Clone, A: Clone> Breaker<R, C, A> {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            state: BreakerState::Idle,
+            runtimes: Vec::new(),
+            open: None,
             strikes: 0,
             struck_at: None,
             refusal: None,
@@ -112,21 +125,34 @@ impl<C: Clone, A: Clone> Breaker<C, A> {
         }
     }
 
-    /// The connection, if there is one.
-    pub(crate) fn connection(&self) -> Option<C> {
-        match &self.state {
-            BreakerState::Up(connection) => Some(connection.clone()),
+    /// `None` if the runtime is idle.
+    fn state(&self, runtime: R) -> Option<&RuntimeState<C, A>> {
+        let mut states = self.runtimes.iter();
+        states.find_map(|(of, state)| (*of == runtime).then_some(state))
+    }
+
+    fn set_state(&mut self, runtime: R, state: RuntimeState<C, A>) {
+        self.runtimes.retain(|(of, _)| *of != runtime);
+        self.runtimes.push((runtime, state));
+    }
+
+    /// The connection of a runtime, if it has one.
+    pub(crate) fn connection(&self, runtime: R) -> Option<C> {
+        match self.state(runtime) {
+            Some(RuntimeState::Up(connection)) => Some(connection.clone()),
             _ => None,
         }
     }
 
-    pub(crate) fn advise(&self, now: Instant) -> Advice<C, A> {
-        match &self.state {
-            BreakerState::Up(connection) => Advice::Use(connection.clone()),
-            BreakerState::Open(error) if sabotage::keeps(Rule::Breaker) => {
+    pub(crate) fn advise(&self, runtime: R, now: Instant) -> Advice<C, A> {
+        match (self.state(runtime), &self.open) {
+            (Some(RuntimeState::Up(connection)), _) => Advice::Use(connection.clone()),
+            (_, Some(error)) if sabotage::keeps(Rule::Breaker) => {
                 Advice::Fail(Failing::Open(error.clone()))
             }
-            BreakerState::Connecting { since, attempt } if !self.is_lost(*since, now) => {
+            (Some(RuntimeState::Connecting { since, attempt }), _)
+                if !self.is_lost(*since, now) =>
+            {
                 let waited = now.duration_since(*since);
                 if waited > self.limits.operation && sabotage::keeps(Rule::Breaker) {
                     return Advice::Fail(Failing::TooLate);
@@ -137,69 +163,66 @@ impl<C: Clone, A: Clone> Breaker<C, A> {
         }
     }
 
-    /// An attempt that is older than one may take runs on a runtime that is not driven.
+    /// An attempt that is older than one may take began before its runtime stood still.
     fn is_lost(&self, since: Instant, now: Instant) -> bool {
         now.duration_since(since) > self.limits.connect
     }
 
-    pub(crate) fn begin_attempt(&mut self, attempt: A, now: Instant) {
-        self.state = BreakerState::Connecting {
-            since: now,
-            attempt,
-        };
+    pub(crate) fn begin_attempt(&mut self, runtime: R, attempt: A, now: Instant) {
+        let since = now;
+        self.set_state(runtime, RuntimeState::Connecting { since, attempt });
     }
 
-    /// The attempt that requests wait for, unless it is lost.
-    pub(crate) fn attempt(&self, now: Instant) -> Option<&A> {
-        match &self.state {
-            BreakerState::Connecting { since, attempt } if !self.is_lost(*since, now) => {
+    /// The attempt that the requests of a runtime wait for, unless it is lost.
+    pub(crate) fn attempt(&self, runtime: R, now: Instant) -> Option<&A> {
+        match self.state(runtime) {
+            Some(RuntimeState::Connecting { since, attempt }) if !self.is_lost(*since, now) => {
                 Some(attempt)
             }
             _ => None,
         }
     }
 
-    /// Whether `is_it` holds of the attempt that requests wait for.
-    pub(crate) fn is_attempting(&self, is_it: impl FnOnce(&A) -> bool) -> bool {
-        matches!(&self.state, BreakerState::Connecting { attempt, .. } if is_it(attempt))
+    /// Whether `is_it` holds of an attempt that requests wait for.
+    pub(crate) fn is_attempting(&self, is_it: impl Fn(&A) -> bool) -> bool {
+        let mut states = self.runtimes.iter();
+        states.any(|(_, state)| state.is_attempt(&is_it))
     }
 
-    /// An attempt has made a connection: it is used, unless there is one already.
-    pub(crate) fn connected(&mut self, connection: C) {
-        match self.state {
-            BreakerState::Up(_) => return,
-            BreakerState::Open(_) => self.changes.push(Change::Closed),
-            BreakerState::Idle | BreakerState::Connecting { .. } => {}
+    /// An attempt has made a connection: its runtime uses it, unless it has one already. The server
+    /// can be reached.
+    pub(crate) fn connected(&mut self, runtime: R, connection: C) {
+        if self.open.take().is_some() {
+            self.changes.push(Change::Closed);
         }
-        self.state = BreakerState::Up(connection);
+        if self.connection(runtime).is_none() {
+            self.set_state(runtime, RuntimeState::Up(connection));
+        }
     }
 
-    /// Opens, unless there is a connection; whether it is open now.
-    pub(crate) fn open(&mut self, error: Error) -> bool {
-        match self.state {
-            BreakerState::Up(_) => return false,
-            BreakerState::Open(_) => {}
-            BreakerState::Idle | BreakerState::Connecting { .. } => {
-                self.changes.push(Change::Opened(error.clone()));
-            }
+    /// Opens because of what a runtime has met, unless that runtime has a connection; whether it is
+    /// open now.
+    pub(crate) fn open(&mut self, runtime: R, error: Error) -> bool {
+        if self.connection(runtime).is_some() {
+            return false;
         }
-        self.state = BreakerState::Open(error);
+        // An attempt that still runs is of no use to requests: from now on they fail at once.
+        self.runtimes.retain(|(of, _)| *of != runtime);
+        if self.open.is_none() {
+            self.changes.push(Change::Opened(error.clone()));
+        }
+        self.open = Some(error);
         true
     }
 
-    /// Drops the connection, if `is_it` holds of it.
-    pub(crate) fn discard(&mut self, is_it: impl FnOnce(&C) -> bool) {
-        if matches!(&self.state, BreakerState::Up(connection) if is_it(connection)) {
-            self.state = BreakerState::Idle;
-        }
+    /// Drops the connection that `is_it` holds of.
+    pub(crate) fn discard(&mut self, is_it: impl Fn(&C) -> bool) {
+        self.runtimes.retain(|(_, state)| !state.is_up(&is_it));
     }
 
-    /// Forgets the attempt that requests wait for, if `is_it` holds of it: it ended without a
-    /// result.
-    pub(crate) fn forget_attempt(&mut self, is_it: impl FnOnce(&A) -> bool) {
-        if self.is_attempting(is_it) {
-            self.state = BreakerState::Idle;
-        }
+    /// Forgets the attempt that `is_it` holds of: it ended without a result.
+    pub(crate) fn forget_attempt(&mut self, is_it: impl Fn(&A) -> bool) {
+        self.runtimes.retain(|(_, state)| !state.is_attempt(&is_it));
     }
 
     /// A request was answered.
@@ -207,15 +230,21 @@ impl<C: Clone, A: Clone> Breaker<C, A> {
         self.strikes = 0;
     }
 
-    /// A request that began at `begun` has failed; whether that opened the breaker. Requests that
-    /// were under way at the same time count once.
-    pub(crate) fn strike(&mut self, begun: Instant, now: Instant, error: &Error) -> bool {
+    /// A request of a runtime that began at `begun` has failed; whether that opened the breaker.
+    /// Requests that were under way at the same time count once.
+    pub(crate) fn strike(
+        &mut self,
+        runtime: R,
+        begun: Instant,
+        now: Instant,
+        error: &Error,
+    ) -> bool {
         if self.struck_at.is_some_and(|struck_at| begun < struck_at) {
             return false;
         }
         self.struck_at = Some(now);
         self.strikes += 1;
-        self.strikes >= MAX_STRIKES && self.open(error.clone())
+        self.strikes >= MAX_STRIKES && self.open(runtime, error.clone())
     }
 
     /// The server answered, and refused.
@@ -244,25 +273,34 @@ impl<C: Clone, A: Clone> Breaker<C, A> {
         self.refusal.is_some()
     }
 
-    /// Whether it is open because the server cannot be reached, rather than because it refuses.
-    pub(crate) fn is_away(&self) -> bool {
-        matches!(&self.state, BreakerState::Open(error) if error.is_unavailable())
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
+    /// Whether it is open because the server cannot be reached, rather than because it refuses.
+    pub(crate) fn is_away(&self) -> bool {
+        self.open.as_ref().is_some_and(Error::is_unavailable)
+    }
+
+    /// Whether it is closed, and no runtime has a connection or is making one.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.state, BreakerState::Idle)
+        self.open.is_none() && self.runtimes.is_empty()
     }
 
     /// Whether nothing is left to mend.
     pub(crate) fn is_well(&self) -> bool {
-        matches!(self.state, BreakerState::Up(_) | BreakerState::Idle) && self.refusal.is_none()
+        self.open.is_none() && self.refusal.is_none()
     }
 
     pub(crate) fn status(&self) -> Status {
-        match (&self.state, &self.refusal) {
-            (BreakerState::Open(error), _) | (_, Some(error)) => Status::of(error),
-            (BreakerState::Up(_), None) => Status::Working,
-            (BreakerState::Idle | BreakerState::Connecting { .. }, None) => Status::Unknown,
+        if let Some(error) = self.open.as_ref().or(self.refusal.as_ref()) {
+            return Status::of(error);
+        }
+        let mut states = self.runtimes.iter();
+        if states.any(|(_, state)| state.is_up(|_| true)) {
+            Status::Working
+        } else {
+            Status::Unknown
         }
     }
 
@@ -272,9 +310,22 @@ impl<C: Clone, A: Clone> Breaker<C, A> {
     }
 }
 
+impl<C, A> RuntimeState<C, A> {
+    /// Whether it is a connection that `is_it` holds of.
+    fn is_up(&self, is_it: impl Fn(&C) -> bool) -> bool {
+        matches!(self, Self::Up(connection) if is_it(connection))
+    }
+
+    /// Whether it is an attempt that `is_it` holds of.
+    fn is_attempt(&self, is_it: impl Fn(&A) -> bool) -> bool {
+        matches!(self, Self::Connecting { attempt, .. } if is_it(attempt))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Runtime::{Other, Ours};
 
     const LIMITS: Limits = Limits {
         operation: Duration::from_millis(100),
@@ -282,7 +333,13 @@ mod tests {
     };
     const MOMENT: Duration = Duration::from_millis(1);
 
-    type TestBreaker = Breaker<&'static str, &'static str>;
+    type TestBreaker = Breaker<Runtime, &'static str, &'static str>;
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Runtime {
+        Ours,
+        Other,
+    }
 
     fn breaker() -> (TestBreaker, Instant) {
         (Breaker::new(LIMITS), Instant::now())
@@ -310,43 +367,43 @@ mod tests {
     #[test]
     fn the_first_request_connects_and_the_others_wait_for_it() {
         let (mut breaker, now) = breaker();
-        assert_eq!(breaker.advise(now), Advice::Connect);
-        breaker.begin_attempt("first", now);
-        assert_eq!(breaker.advise(now + MOMENT), Advice::Wait("first"));
-        breaker.connected("a");
-        assert_eq!(breaker.advise(now + MOMENT), Advice::Use("a"));
+        assert_eq!(breaker.advise(Ours, now), Advice::Connect);
+        breaker.begin_attempt(Ours, "first", now);
+        assert_eq!(breaker.advise(Ours, now + MOMENT), Advice::Wait("first"));
+        breaker.connected(Ours, "a");
+        assert_eq!(breaker.advise(Ours, now + MOMENT), Advice::Use("a"));
         assert!(breaker.take_changes().is_empty());
     }
 
     #[test]
     fn an_attempt_is_waited_for_as_long_as_a_request_may_take_and_then_is_lost() {
         let (mut breaker, now) = breaker();
-        breaker.begin_attempt("slow", now);
+        breaker.begin_attempt(Ours, "slow", now);
         let late = now + LIMITS.operation;
-        assert_eq!(breaker.advise(late), Advice::Wait("slow"));
+        assert_eq!(breaker.advise(Ours, late), Advice::Wait("slow"));
         assert_eq!(
-            breaker.advise(late + MOMENT),
+            breaker.advise(Ours, late + MOMENT),
             Advice::Fail(Failing::TooLate)
         );
         let end = now + LIMITS.connect;
-        assert_eq!(breaker.attempt(end), Some(&"slow"));
+        assert_eq!(breaker.attempt(Ours, end), Some(&"slow"));
         let lost = end + MOMENT;
-        assert_eq!(breaker.attempt(lost), None);
-        assert_eq!(breaker.advise(lost), Advice::Connect);
+        assert_eq!(breaker.attempt(Ours, lost), None);
+        assert_eq!(breaker.advise(Ours, lost), Advice::Connect);
     }
 
     #[test]
     fn an_attempt_that_fails_opens_it_and_a_connection_closes_it() {
         let (mut breaker, now) = breaker();
-        breaker.begin_attempt("first", now);
-        assert!(breaker.open(away()));
-        assert!(breaker.open(away()));
+        breaker.begin_attempt(Ours, "first", now);
+        assert!(breaker.open(Ours, away()));
+        assert!(breaker.open(Ours, away()));
         let open = Advice::Fail(Failing::Open(away()));
-        assert_eq!(breaker.advise(now + LIMITS.connect * 9), open);
+        assert_eq!(breaker.advise(Ours, now + LIMITS.connect * 9), open);
         assert!(breaker.is_away() && !breaker.is_well());
         assert!(matches!(breaker.status(), Status::Unreachable(_)));
-        breaker.connected("b");
-        assert_eq!(breaker.advise(now), Advice::Use("b"));
+        breaker.connected(Ours, "b");
+        assert_eq!(breaker.advise(Ours, now), Advice::Use("b"));
         assert!(breaker.is_well());
         assert_eq!(names(breaker.take_changes()), ["opened", "closed"]);
     }
@@ -354,20 +411,20 @@ mod tests {
     #[test]
     fn it_stays_closed_while_there_is_a_connection() {
         let (mut breaker, now) = breaker();
-        breaker.connected("a");
+        breaker.connected(Ours, "a");
         for strike in 0..5 {
             let at = now + MOMENT * strike;
-            assert!(!breaker.strike(at, at, &away()), "{strike}");
+            assert!(!breaker.strike(Ours, at, at, &away()), "{strike}");
         }
-        assert!(!breaker.open(away()));
-        assert_eq!(breaker.connection(), Some("a"));
+        assert!(!breaker.open(Ours, away()));
+        assert_eq!(breaker.connection(Ours), Some("a"));
     }
 
     #[test]
     fn three_failures_in_a_row_open_it_and_simultaneous_ones_count_once() {
         let (mut breaker, now) = breaker();
         let strike = |breaker: &mut TestBreaker, begun: u32, ended: u32| {
-            breaker.strike(now + MOMENT * begun, now + MOMENT * ended, &away())
+            breaker.strike(Ours, now + MOMENT * begun, now + MOMENT * ended, &away())
         };
         assert!(!strike(&mut breaker, 0, 10));
         // Both were under way when the first was counted.
@@ -382,43 +439,101 @@ mod tests {
     fn an_answer_forgives_the_failures_before_it() {
         let (mut breaker, now) = breaker();
         let at = |moment: u32| now + MOMENT * moment;
-        assert!(!breaker.strike(at(0), at(1), &away()));
-        assert!(!breaker.strike(at(2), at(3), &away()));
+        assert!(!breaker.strike(Ours, at(0), at(1), &away()));
+        assert!(!breaker.strike(Ours, at(2), at(3), &away()));
         breaker.answered();
-        assert!(!breaker.strike(at(4), at(5), &away()));
-        assert!(!breaker.strike(at(6), at(7), &away()));
-        assert!(breaker.strike(at(8), at(9), &away()));
+        assert!(!breaker.strike(Ours, at(4), at(5), &away()));
+        assert!(!breaker.strike(Ours, at(6), at(7), &away()));
+        assert!(breaker.strike(Ours, at(8), at(9), &away()));
     }
 
     #[test]
     fn only_the_connection_that_failed_is_discarded() {
         let (mut breaker, now) = breaker();
-        breaker.connected("a");
+        breaker.connected(Ours, "a");
         breaker.discard(|connection| *connection == "an older one");
-        assert_eq!(breaker.connection(), Some("a"));
+        assert_eq!(breaker.connection(Ours), Some("a"));
         breaker.discard(|connection| *connection == "a");
         assert!(breaker.is_idle());
-        assert_eq!(breaker.advise(now), Advice::Connect);
+        assert_eq!(breaker.advise(Ours, now), Advice::Connect);
         assert!(matches!(breaker.status(), Status::Unknown));
     }
 
     #[test]
     fn only_the_attempt_that_ended_is_forgotten() {
         let (mut breaker, now) = breaker();
-        breaker.begin_attempt("second", now);
+        breaker.begin_attempt(Ours, "second", now);
         breaker.forget_attempt(|attempt| *attempt == "first");
-        assert_eq!(breaker.attempt(now), Some(&"second"));
+        assert_eq!(breaker.attempt(Ours, now), Some(&"second"));
         breaker.forget_attempt(|attempt| *attempt == "second");
         assert!(breaker.is_idle());
     }
 
     #[test]
+    fn a_runtime_uses_no_connection_and_waits_for_no_attempt_of_another() {
+        let (mut breaker, now) = breaker();
+        breaker.begin_attempt(Other, "other's", now);
+        assert_eq!(breaker.advise(Ours, now), Advice::Connect);
+        assert_eq!(breaker.attempt(Ours, now), None);
+        breaker.connected(Other, "theirs");
+        assert_eq!(breaker.advise(Ours, now), Advice::Connect);
+        assert_eq!(breaker.connection(Ours), None);
+        breaker.begin_attempt(Ours, "our attempt", now);
+        assert_eq!(breaker.advise(Ours, now), Advice::Wait("our attempt"));
+        assert_eq!(breaker.advise(Other, now), Advice::Use("theirs"));
+        breaker.connected(Ours, "ours");
+        assert_eq!(breaker.advise(Ours, now), Advice::Use("ours"));
+        breaker.discard(|connection| *connection == "ours");
+        assert_eq!(breaker.advise(Ours, now), Advice::Connect);
+        assert_eq!(breaker.advise(Other, now), Advice::Use("theirs"));
+    }
+
+    #[test]
+    fn it_opens_for_all_runtimes_without_a_connection() {
+        let (mut breaker, now) = breaker();
+        let open = Advice::Fail(Failing::Open(away()));
+        breaker.connected(Other, "theirs");
+        assert!(breaker.open(Ours, away()));
+        assert_eq!(breaker.advise(Ours, now), open);
+        assert_eq!(breaker.advise(Other, now), Advice::Use("theirs"));
+        assert!(matches!(breaker.status(), Status::Unreachable(_)));
+        breaker.discard(|connection| *connection == "theirs");
+        assert_eq!(breaker.advise(Other, now), open);
+        // One connection shows that the server is back.
+        breaker.connected(Ours, "ours");
+        assert_eq!(breaker.advise(Other, now), Advice::Connect);
+        assert_eq!(names(breaker.take_changes()), ["opened", "closed"]);
+    }
+
+    #[test]
+    fn a_connection_closes_it_for_a_runtime_that_has_another() {
+        let (mut breaker, now) = breaker();
+        breaker.connected(Ours, "a");
+        assert!(breaker.open(Other, away()));
+        breaker.connected(Ours, "b");
+        assert!(breaker.is_well());
+        assert_eq!(breaker.advise(Ours, now), Advice::Use("a"));
+    }
+
+    #[test]
+    fn failures_of_several_runtimes_in_a_row_open_it() {
+        let (mut breaker, now) = breaker();
+        let strike = |breaker: &mut TestBreaker, runtime: Runtime, begun: u32| {
+            let (begun, ended) = (now + MOMENT * begun, now + MOMENT * (begun + 1));
+            breaker.strike(runtime, begun, ended, &away())
+        };
+        assert!(!strike(&mut breaker, Ours, 0));
+        assert!(!strike(&mut breaker, Other, 2));
+        assert!(strike(&mut breaker, Ours, 4));
+    }
+
+    #[test]
     fn a_refusal_leaves_the_connection_in_use_and_is_logged_now_and_then() {
         let (mut breaker, now) = breaker();
-        breaker.connected("a");
+        breaker.connected(Ours, "a");
         breaker.refused(&denied(), now);
         breaker.refused(&denied(), now + MOMENT);
-        assert_eq!(breaker.advise(now), Advice::Use("a"));
+        assert_eq!(breaker.advise(Ours, now), Advice::Use("a"));
         assert!(breaker.is_refused() && !breaker.is_well() && !breaker.is_away());
         assert!(matches!(breaker.status(), Status::Denied(_)));
         breaker.accepted();

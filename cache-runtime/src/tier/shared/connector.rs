@@ -5,6 +5,10 @@
 //! that fails, or several requests in a row do, the [breaker](super::breaker) opens, and the
 //! [keeper task](super::keeper) tries to connect.
 //!
+//! Each runtime has a connection of its own. A task of the runtime drives the connection, and that
+//! task stands still while the runtime does not run: a current-thread runtime runs only inside of
+//! `block_on`. Connections of runtimes that were shut down are dropped when another is made.
+//!
 //! A new connection is used only once the journal was replayed over it. Where the server answers and
 //! refuses, requests go on: the keeper checks whether it still refuses, and what the journal holds
 //! meanwhile is announced.
@@ -16,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
+use tokio::runtime::{self, Handle};
 use tokio::sync::watch;
 
 use super::batch::{Source, Values};
@@ -51,8 +55,18 @@ pub(crate) struct Connector {
 
 /// What one lock protects: a change of the breaker's state, and the keeper that it calls for.
 struct Link {
-    breaker: Breaker<Arc<Connection>, Attempt>,
+    breaker: Breaker<runtime::Id, Arc<Connection>, Attempt>,
+    /// The server that the connections lead to: they all lead to one.
+    server: Option<Server>,
     keepers: Keepers,
+}
+
+/// A server that was reached.
+#[derive(Debug, Clone, Copy)]
+struct Server {
+    epoch: u64,
+    /// When it was found to be the one that the address leads to.
+    found: Instant,
 }
 
 /// An attempt to connect, whose result its task sends.
@@ -61,7 +75,7 @@ type Attempt = watch::Receiver<Option<Connected>>;
 type Connected = Result<Arc<Connection>, Error>;
 
 /// Which server answered: the connection that the answer came over. What belongs to that answer
-/// is sent over the same connection.
+/// is sent to the same server.
 #[derive(Debug, Clone)]
 pub(crate) struct Witness(Arc<Connection>);
 
@@ -102,6 +116,26 @@ impl Request for [Operation] {
     }
 }
 
+impl Link {
+    /// Keeps the connections of all runtimes to one server. If one of them still led to the old
+    /// server after a failover, a read there would not see what was invalidated on the new one. So
+    /// connections to another server than this one are dropped. False if that server was found
+    /// after the attempt of this connection had begun: then this connection is the old one.
+    fn leads_to_the_server_of(&mut self, connection: &Connection, begun: Instant) -> bool {
+        let epoch = connection.epoch();
+        match self.server {
+            Some(server) if server.epoch == epoch => {}
+            Some(server) if begun < server.found => return false,
+            _ => {
+                self.breaker.discard(|other| other.epoch() != epoch);
+                let found = Instant::now();
+                self.server = Some(Server { epoch, found });
+            }
+        }
+        true
+    }
+}
+
 impl Connector {
     pub(super) fn new(
         driver: Driver,
@@ -118,13 +152,14 @@ impl Connector {
             observer,
             link: Mutex::new(Link {
                 breaker: Breaker::new(limits),
+                server: None,
                 keepers: Keepers::default(),
             }),
             has_strikes: AtomicBool::new(false),
         }
     }
 
-    /// Runs operations over any connection, and returns which one it was.
+    /// Runs operations over this runtime's connection, and returns which one it was.
     ///
     /// The operations may be sent twice: a connection that turns out to have been closed while it
     /// was idle is replaced once.
@@ -136,7 +171,7 @@ impl Connector {
         Ok((Witness(connection), replies))
     }
 
-    /// Runs operations over the connection of an earlier answer.
+    /// Runs operations on the server of an earlier answer.
     pub(super) async fn run_over(
         self: &Arc<Self>,
         witness: &Witness,
@@ -153,7 +188,7 @@ impl Connector {
         operations: &[Operation],
         until: Instant,
     ) -> Result<Vec<Reply>, Error> {
-        self.send_over(&witness.0, operations, until).await
+        self.send_to(witness, operations, until).await
     }
 
     /// The deadline of a request by a call that has waited for others since then.
@@ -162,13 +197,13 @@ impl Connector {
         since.unwrap_or_else(Instant::now) + self.limits.operation.min(clock::FOREVER)
     }
 
-    /// Reads keys over the connection of an earlier answer.
+    /// Reads keys from the server of an earlier answer.
     pub(super) async fn read_over(
         self: &Arc<Self>,
         witness: &Witness,
         keys: &ReadKeys,
     ) -> Result<Vec<Option<Bytes>>, Error> {
-        self.send_over(&witness.0, keys, self.deadline()).await
+        self.send_to(witness, keys, self.deadline()).await
     }
 
     async fn send<R: Request + ?Sized>(
@@ -176,25 +211,27 @@ impl Connector {
         request: &R,
         until: Instant,
     ) -> Result<(Arc<Connection>, R::Output), Error> {
+        let runtime = self.runtime()?;
         let begun = Instant::now();
         let mut used = None;
         let result = {
             // Pinned here: a function that takes a future by value has room for it twice.
-            let sending = pin!(self.try_send(request, &mut used));
-            self.within(until, sending).await?
+            let sending = pin!(self.try_send(runtime, request, &mut used));
+            self.within(until, sending).await
         };
         self.judge(begun, used.as_ref(), result)
     }
 
-    /// Sends over the current connection, and notes in `used` which one that was.
+    /// Sends over a runtime's current connection, and notes in `used` which one that was.
     async fn try_send<R: Request + ?Sized>(
         self: &Arc<Self>,
+        runtime: runtime::Id,
         request: &R,
         used: &mut Option<Arc<Connection>>,
     ) -> Result<(Arc<Connection>, R::Output), Error> {
         let mut was_replaced = false;
         loop {
-            let connection = used.insert(self.connection().await?);
+            let connection = used.insert(self.connection(runtime).await?);
             match request.send(connection).await {
                 Ok(answer) => return Ok((connection.clone(), answer)),
                 Err(failure) if failure.was_disconnected && !was_replaced => {
@@ -206,39 +243,53 @@ impl Connector {
         }
     }
 
-    async fn send_over<R: Request + ?Sized>(
+    async fn send_to<R: Request + ?Sized>(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
+        witness: &Witness,
         request: &R,
         until: Instant,
     ) -> Result<R::Output, Error> {
+        let connection = &self.connection_to(witness)?;
         let begun = Instant::now();
         let sending = pin!(async {
             let answer = request.send(connection).await;
             answer.map_err(|failure| failure.error)
         });
-        let result = self.within(until, sending).await?;
+        let result = self.within(until, sending).await;
         self.judge(begun, Some(connection), result)
     }
 
-    /// Awaits an answer, at most until `until`. The outer error means that nothing was sent: there
-    /// is no runtime.
+    /// The connection of an earlier answer. If that is another runtime's, which may not run now, it
+    /// is this runtime's connection to the same server, if there is one.
+    fn connection_to(&self, witness: &Witness) -> Result<Arc<Connection>, Error> {
+        let runtime = self.runtime()?;
+        let answered = &witness.0;
+        // An epoch of 0 says nothing: see `Connection::epoch`.
+        if answered.home().runtime() == runtime || answered.epoch() == 0 {
+            return Ok(answered.clone());
+        }
+        let own = self.lock().breaker.connection(runtime);
+        let own = own.filter(|own| own.epoch() == answered.epoch());
+        Ok(own.unwrap_or_else(|| answered.clone()))
+    }
+
+    /// Awaits an answer, at most until `until`. To be called in a runtime.
     async fn within<T>(
         &self,
         until: Instant,
         sending: impl Future<Output = Result<T, Error>>,
-    ) -> Result<Result<T, Error>, Error> {
-        self.check_runtime()?;
+    ) -> Result<T, Error> {
         if !sabotage::keeps(Rule::Deadline) {
-            return Ok(sending.await);
+            return sending.await;
         }
         let in_time = clock::within_until(until, sending).await;
-        Ok(in_time.unwrap_or_else(|| Err(Error::timeout(self.address(), self.limits.operation))))
+        in_time.unwrap_or_else(|| Err(Error::timeout(self.address(), self.limits.operation)))
     }
 
-    fn check_runtime(&self) -> Result<(), Error> {
+    /// The runtime that this task runs on.
+    fn runtime(&self) -> Result<runtime::Id, Error> {
         match Handle::try_current() {
-            Ok(_) => Ok(()),
+            Ok(runtime) => Ok(runtime.id()),
             Err(_) => Err(Error::unavailable(self.address(), &Error::NO_RUNTIME)),
         }
     }
@@ -261,7 +312,7 @@ impl Connector {
             Err(error) if error.is_unavailable() => {
                 if let Some(connection) = connection {
                     self.discard(connection);
-                    self.strike(begun, error);
+                    self.strike(connection.home().runtime(), begun, error);
                 }
             }
             Err(error) if error.is_refused() => self.note_refusal(connection, error),
@@ -270,9 +321,10 @@ impl Connector {
         result
     }
 
-    fn strike(self: &Arc<Self>, begun: Instant, error: &Error) {
+    fn strike(self: &Arc<Self>, runtime: runtime::Id, begun: Instant, error: &Error) {
         self.change(|link| {
-            if link.breaker.strike(begun, Instant::now(), error) {
+            let now = Instant::now();
+            if link.breaker.strike(runtime, begun, now, error) {
                 link.keepers.ensure(self);
             }
             // Under the lock, as in `forgive`: else an answer at the same time could leave a
@@ -305,17 +357,17 @@ impl Connector {
         });
     }
 
-    /// The connection there is, or the one that is being made, or a new one.
-    async fn connection(self: &Arc<Self>) -> Connected {
+    /// The connection that this runtime has, or the one that it is making, or a new one.
+    async fn connection(self: &Arc<Self>, runtime: runtime::Id) -> Connected {
         let attempt = {
             let mut link = self.lock();
-            if let Some(connection) = link.breaker.connection() {
+            if let Some(connection) = link.breaker.connection(runtime) {
                 return Ok(connection);
             }
-            match link.breaker.advise(Instant::now()) {
+            match link.breaker.advise(runtime, Instant::now()) {
                 Advice::Use(connection) => return Ok(connection),
                 Advice::Wait(attempt) => attempt,
-                Advice::Connect => self.begin_attempt(&mut link),
+                Advice::Connect => self.begin_attempt(runtime, &mut link),
                 Advice::Fail(Failing::Open(error)) => {
                     link.keepers.ensure(self);
                     return Err(error);
@@ -329,14 +381,20 @@ impl Connector {
         Box::pin(self.arrival(attempt)).await
     }
 
-    fn begin_attempt(self: &Arc<Self>, link: &mut Link) -> Attempt {
+    fn begin_attempt(self: &Arc<Self>, runtime: runtime::Id, link: &mut Link) -> Attempt {
+        // A program may have made thousands of runtimes, one after the other.
+        link.breaker
+            .discard(|connection| connection.home().is_gone());
+        link.breaker.forget_attempt(|attempt| !is_alive(attempt));
         let (done, attempt) = watch::channel(None);
-        link.breaker.begin_attempt(attempt.clone(), Instant::now());
+        let now = Instant::now();
+        link.breaker.begin_attempt(runtime, attempt.clone(), now);
         // A task of its own: a caller that is dropped does not end the attempt of the others.
         let connector = self.clone();
         tokio::spawn(async move {
+            let begun = Instant::now();
             let result = connector.connect().await;
-            connector.connected(&result, Some(&done.subscribe()));
+            let result = connector.connected(runtime, begun, result, Some(&done.subscribe()));
             let _ = done.send(Some(result));
         });
         attempt
@@ -419,27 +477,39 @@ impl Connector {
         }
     }
 
-    /// Takes the result of an attempt to connect. The failure of an attempt that was replaced is
-    /// ignored. Requests do not wait for the attempt of a keeper or a ping: there `attempt` is
-    /// `None`.
-    fn connected(self: &Arc<Self>, result: &Connected, attempt: Option<&Attempt>) {
-        self.change(|link| match result {
-            Ok(connection) => {
-                link.breaker.connected(connection.clone());
-                if !self.journal.is_empty() {
-                    link.keepers.ensure(self);
+    /// Takes the result of an attempt to connect, and returns what its callers get. The failure of
+    /// an attempt that was replaced is ignored. Requests do not wait for the attempt of a keeper or
+    /// a ping: there `attempt` is `None`.
+    fn connected(
+        self: &Arc<Self>,
+        runtime: runtime::Id,
+        begun: Instant,
+        result: Connected,
+        attempt: Option<&Attempt>,
+    ) -> Connected {
+        let is_it = |current: &Attempt| attempt.is_some_and(|it| current.same_channel(it));
+        self.change(|link| {
+            let connection = match result {
+                Ok(connection) => connection,
+                Err(error) => {
+                    let is_current = attempt.is_none() || link.breaker.is_attempting(is_it);
+                    if is_current && link.breaker.open(runtime, error.clone()) {
+                        link.keepers.ensure(self);
+                    }
+                    return Err(error);
                 }
+            };
+            if !link.leads_to_the_server_of(&connection, begun) {
+                link.breaker.forget_attempt(is_it);
+                let reason = "while it was connected to, its address led to another server";
+                return Err(Error::unavailable(self.address(), &reason));
             }
-            Err(error) => {
-                let is_current = attempt.is_none_or(|attempt| {
-                    let is_it = |current: &Attempt| current.same_channel(attempt);
-                    link.breaker.is_attempting(is_it)
-                });
-                if is_current && link.breaker.open(error.clone()) {
-                    link.keepers.ensure(self);
-                }
+            link.breaker.connected(runtime, connection.clone());
+            if !self.journal.is_empty() {
+                link.keepers.ensure(self);
             }
-        });
+            Ok(connection)
+        })
     }
 
     fn discard(&self, connection: &Arc<Connection>) {
@@ -468,8 +538,8 @@ impl Connector {
 
     /// Asks the server now, even if the breaker is open.
     pub(super) async fn ping(self: &Arc<Self>) -> Result<(), Error> {
-        self.check_runtime()?;
-        let connection = self.lock().breaker.connection();
+        let runtime = self.runtime()?;
+        let connection = self.lock().breaker.connection(runtime);
         if let Some(connection) = connection {
             let begun = Instant::now();
             match self.judge(begun, Some(&connection), self.check(&connection).await) {
@@ -477,14 +547,18 @@ impl Connector {
                 result => return result,
             }
         }
+        let begun = Instant::now();
         let result = self.connect().await;
-        self.connected(&result, None);
-        self.check(&*result?).await
+        let connection = self.connected(runtime, begun, result, None)?;
+        self.check(&connection).await
     }
 
     /// Tells other processes what the server refuses to invalidate.
     pub(super) async fn announce(&self, names: &[Key]) {
-        let Some(connection) = self.lock().breaker.connection() else {
+        let Ok(runtime) = self.runtime() else {
+            return;
+        };
+        let Some(connection) = self.lock().breaker.connection(runtime) else {
             return;
         };
         let sender = self.sender(&connection);
@@ -553,7 +627,7 @@ impl Source for Connector {
         until: Instant,
         future: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
-        self.within(until, future).await?
+        self.within(until, future).await
     }
 
     fn runtime_shut_down(&self) -> Error {
@@ -579,22 +653,28 @@ impl Mend for Connector {
 
     /// One attempt to get to a connection with nothing refused and an empty journal.
     async fn mend(self: &Arc<Self>) {
+        let Ok(runtime) = self.runtime() else {
+            return;
+        };
         let connection = {
             let link = self.lock();
-            let is_alive = |attempt: &Attempt| attempt.has_changed().is_ok();
-            if link.breaker.attempt(Instant::now()).is_some_and(is_alive) {
+            let attempt = link.breaker.attempt(runtime, Instant::now());
+            if attempt.is_some_and(is_alive) {
                 return;
             }
             if link.breaker.is_idle() && self.journal.is_empty() {
                 return;
             }
-            link.breaker.connection()
-        };
-        let Some(connection) = connection else {
-            let result = self.connect().await;
-            return self.connected(&result, None);
+            // While the breaker is open, only a new connection shows that the server is back.
+            let connection = link.breaker.connection(runtime);
+            connection.filter(|_| !link.breaker.is_open())
         };
         let begun = Instant::now();
+        let Some(connection) = connection else {
+            let result = self.connect().await;
+            let _ = self.connected(runtime, begun, result, None);
+            return;
+        };
         let checked = self.check_and_replay(&connection, true).await;
         match self.judge(begun, Some(&connection), checked) {
             Ok(()) => self.accepted(),
@@ -611,6 +691,11 @@ impl Mend for Connector {
         let is_unused = Arc::strong_count(self) == 1;
         self.journal.is_empty() && (link.breaker.is_well() || is_unused) && link.keepers.end(keeper)
     }
+}
+
+/// Whether the task of an attempt runs: not one whose runtime was shut down.
+fn is_alive(attempt: &Attempt) -> bool {
+    attempt.has_changed().is_ok()
 }
 
 /// Sends what the journal keeps over one connection.

@@ -10,7 +10,8 @@
 //! process serves it, and the invalidation outlives the process that made it. An announcement
 //! arrives over the connection that answers this process's reads, and before the answer to any
 //! read that the server gets after it. So a caller that asks the journal *after* such a read, too,
-//! misses none.
+//! misses none. Each connection of this process hears it: a name that is heard once more after its
+//! replay is invalidated once more.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;

@@ -1,8 +1,10 @@
-//! The task that sends the line, and the turns that start it.
+//! The task that sends the line.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
+
+use tokio::runtime::Handle;
 
 use super::Reads;
 use super::line::{Caller, LineId};
@@ -11,36 +13,32 @@ use super::source::{Source, Values};
 use crate::clock;
 use crate::driver::ReadKeys;
 
-/// The right to have one command under way.
+/// The task that sends a line, and has taken over a caller's turn. It is a task of the callers'
+/// runtime, so no caller's end can end it, and it runs whether or not they are polled.
 ///
-/// When a caller's turn ends, because its answer came or because it was dropped, a dispatcher takes
-/// the turn over if callers wait. The dispatcher is a task of their runtime, so no caller's end
-/// can end it.
-///
-/// A dispatcher is dropped before its end if its runtime is shut down, or if it panics. Then the
-/// callers in its line fail. Another dispatcher would not help: on a runtime that is shut down, it
-/// would be dropped when it is spawned, within this drop, and so on for each batch.
-pub(super) struct Turn<S: Source> {
+/// It is dropped before its end if its runtime is shut down, or if it panics. Then the callers in
+/// its line fail. Another dispatcher would not help: on a runtime that is shut down, it would be
+/// dropped when it is spawned, within this drop, and so on for each batch.
+pub(super) struct Dispatcher<S: Source> {
     reads: Arc<Reads<S>>,
     line: LineId,
-    /// A dispatcher's turn, and not a caller's.
-    is_dispatcher: bool,
+    runtime: Handle,
     has_ended: bool,
 }
 
-impl<S: Source> Turn<S> {
-    /// The turn of a caller.
-    pub(super) fn of_caller(reads: &Arc<Reads<S>>, line: LineId) -> Self {
-        Self::new(reads, line, false)
-    }
-
-    fn new(reads: &Arc<Reads<S>>, line: LineId, is_dispatcher: bool) -> Self {
+impl<S: Source> Dispatcher<S> {
+    pub(super) fn new(reads: &Arc<Reads<S>>, line: LineId, runtime: Handle) -> Self {
         Self {
             reads: reads.clone(),
             line,
-            is_dispatcher,
+            runtime,
             has_ended: false,
         }
+    }
+
+    pub(super) fn spawn(self) {
+        let runtime = self.runtime.clone();
+        runtime.spawn(self.dispatch());
     }
 
     /// Sends the line, one batch after the other, until it is empty. Takes callers out of line
@@ -56,16 +54,10 @@ impl<S: Source> Turn<S> {
     }
 }
 
-impl<S: Source> Drop for Turn<S> {
+impl<S: Source> Drop for Dispatcher<S> {
     fn drop(&mut self) {
-        if self.has_ended {
-            return;
-        }
-        if self.is_dispatcher {
+        if !self.has_ended {
             self.reads.lines.end_turn_and_fail_waiting(self.line);
-        } else if let Some(runtime) = self.reads.lines.turn_into_dispatcher(self.line) {
-            let dispatcher = Self::new(&self.reads, self.line, true);
-            runtime.spawn(dispatcher.dispatch());
         }
     }
 }

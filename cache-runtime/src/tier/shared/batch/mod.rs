@@ -3,10 +3,11 @@
 //! A caller reads a slot, and the versions that its entry must agree with, by one command: on
 //! Redis, an `MGET`. While few reads are under way (at most [`MAX_SINGLE_READS`]), each caller
 //! takes a turn and sends a command of its own at once. When all turns are taken, callers wait in
-//! a line. When a turn ends, a task, the dispatcher, sends the whole line as one command, in which
-//! each key stands once, and hands the answers out. From then on, until the line is empty, there
-//! are two turns: while the server answers one batch, this process uses the answer to the other,
-//! and the callers that come meanwhile are the next batch.
+//! a line. A caller's turn ends when its answer comes, or at its deadline. Then a task, the
+//! dispatcher, sends the whole line as one command, in which each key stands once, and hands the
+//! answers out. From then on, until the line is empty, there are two turns: while the server
+//! answers one batch, this process uses the answer to the other, and the callers that come
+//! meanwhile are the next batch.
 //!
 //! ```text
 //! read ──> a turn is free ──> one command for one caller ──────────┐ the turn ends:
@@ -38,9 +39,16 @@
 //!   was just spawned, or that called `yield_now`, needs the thread that it is on. So a dispatcher
 //!   counts as running, and takes callers out of line, only once it was polled; and it yields
 //!   in another way.
-//! * **A turn ends however the caller or dispatcher that took it ends**: answered, failed, dropped
-//!   or panicked. While callers wait, a turn is taken, and its end sends the line. So every caller
-//!   in line is answered.
+//! * **No turn depends on a caller being polled.** A caller's read is polled with a waker that
+//!   ends the turn, and then wakes the caller. Its answer and its deadline both call that waker,
+//!   whether or not the caller is polled again. So callers that are set aside (polled once, then
+//!   neither polled nor dropped) delay no other caller once the server has answered them. A
+//!   dispatcher is a task, which its runtime polls.
+//! * **A turn ends once, however the caller or dispatcher that took it ends**: answered, too late,
+//!   failed, dropped or panicked. While callers wait, a turn is taken, and its end sends the line.
+//!   So every caller in line is answered.
+//! * **A waker is called under no lock of this module**, and ends a turn under no lock of the task
+//!   or timer that calls it: it takes the lines' lock, and may spawn a dispatcher.
 //! * **Runtimes do not mix.** Each has its own lines and its own dispatchers. A runtime that is
 //!   shut down, or that does not run, delays only its own callers.
 //! * **A large value does not delay small ones for long.** Slots that were
@@ -58,6 +66,7 @@ mod sizes;
 mod source;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::fmt;
 use std::sync::Arc;
@@ -65,10 +74,10 @@ use std::time::Instant;
 
 use tokio::runtime::Handle;
 
-use self::dispatcher::Turn;
 use self::line::{Entered, LineId, Lines, MAX_SINGLE_READS, Read};
 use self::sizes::Sizes;
 pub(crate) use self::source::{SlotRead, Source, Values};
+use self::turn::CallerTurn;
 use crate::driver::ReadKeys;
 use crate::error::Error;
 use crate::tier::shared::entry::Version;
@@ -103,11 +112,8 @@ impl<S: Source> BatchedReads<S> {
         };
         match reads.lines.enter(line, runtime, read, deadline) {
             Entered::Turn(read) => {
-                let turn = Turn::of_caller(reads, line);
-                let found = Box::pin(reads.read_one(&read, deadline)).await;
-                // Before this value is decoded: the line need not wait for that.
-                drop(turn);
-                found
+                let turn = CallerTurn::new(reads, line);
+                turn.run(Box::pin(reads.read_one(&read, deadline))).await
             }
             Entered::Line {
                 reply,

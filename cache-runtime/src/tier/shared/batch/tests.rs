@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 
 use super::line::{Line, MAX_CALLERS};
@@ -23,10 +23,17 @@ use crate::tier::shared::entry::Version;
 struct Fake {
     sent: mpsc::UnboundedSender<Sent>,
     begin: Instant,
-    /// Milliseconds since then.
-    now: watch::Sender<u64>,
+    clock: Mutex<Clock>,
     /// Counts the callers that have begun, and the commands that were sent.
     moments: AtomicU64,
+}
+
+/// A clock that the test sets. Each alarm wakes only the read whose deadline has passed.
+#[derive(Default)]
+struct Clock {
+    /// Milliseconds since the test began.
+    now: u64,
+    alarms: Vec<(u64, oneshot::Sender<()>)>,
 }
 
 /// A command that was sent.
@@ -46,11 +53,10 @@ impl Source for Fake {
     async fn read(self: &Arc<Self>, keys: &ReadKeys, until: Instant) -> Values<()> {
         let text = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap();
         let keys: Vec<String> = keys.iter().map(text).collect();
-        let until_ms = (until - self.begin).as_millis();
         let (reply, answer) = oneshot::channel();
         let _ = self.sent.send(Sent {
             keys,
-            until: u64::try_from(until_ms).unwrap(),
+            until: self.millis(until),
             moment: self.moment(),
             reply,
         });
@@ -60,7 +66,7 @@ impl Source for Fake {
     }
 
     fn deadline(&self) -> Instant {
-        self.begin + Duration::from_millis(*self.now.borrow() + LIMIT)
+        self.begin + Duration::from_millis(self.clock.lock().unwrap().now + LIMIT)
     }
 
     async fn within<T: Send>(
@@ -68,8 +74,7 @@ impl Source for Fake {
         until: Instant,
         future: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
-        let mut now = self.now.subscribe();
-        let late = now.wait_for(|now| self.begin + Duration::from_millis(*now) >= until);
+        let late = self.alarm(self.millis(until));
         tokio::select! {
             biased;
             result = future => result,
@@ -85,6 +90,29 @@ impl Source for Fake {
 impl Fake {
     fn moment(&self) -> u64 {
         self.moments.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn millis(&self, moment: Instant) -> u64 {
+        u64::try_from((moment - self.begin).as_millis()).unwrap()
+    }
+
+    fn alarm(&self, at: u64) -> oneshot::Receiver<()> {
+        let (alarm, rings) = oneshot::channel();
+        let mut clock = self.clock.lock().unwrap();
+        if clock.now < at {
+            clock.alarms.push((at, alarm));
+        }
+        rings
+    }
+
+    fn set_clock(&self, now: u64) {
+        let mut clock = self.clock.lock().unwrap();
+        clock.now = now;
+        let due: Vec<_> = clock.alarms.extract_if(.., |(at, _)| *at <= now).collect();
+        drop(clock);
+        for (_, alarm) in due {
+            let _ = alarm.send(());
+        }
     }
 }
 
@@ -165,7 +193,7 @@ impl Test {
         let source = Arc::new(Fake {
             sent: sender,
             begin: Instant::now(),
-            now: watch::Sender::new(0),
+            clock: Mutex::default(),
             moments: AtomicU64::new(0),
         });
         Self {
@@ -179,6 +207,14 @@ impl Test {
         let (reads, keys) = (self.reads.clone(), read_keys(keys));
         let caller = tokio::spawn(async move { outcome(reads.read(keys).await) });
         yield_now().await;
+        caller
+    }
+
+    /// A caller that was polled once, and is then set aside.
+    fn set_aside(&self, keys: &str) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        let (reads, keys) = (self.reads.clone(), read_keys(keys));
+        let mut caller = Box::pin(async move { outcome(reads.read(keys).await) });
+        assert!(poll(caller.as_mut()).is_pending());
         caller
     }
 
@@ -206,7 +242,7 @@ impl Test {
     }
 
     fn set_clock(&self, now: u64) {
-        self.reads.0.source.now.send_replace(now);
+        self.reads.0.source.set_clock(now);
     }
 
     fn waiting(&self) -> usize {
@@ -597,6 +633,8 @@ async fn a_caller_leaves_the_line_at_its_deadline() {
     test.set_clock(LIMIT);
     assert_eq!(waiting.await.unwrap(), Err("too late".into()));
     let (_first, _second) = (test.next().await, test.next().await);
+    // The turns before it end at the same moment, so the line is sent.
+    assert_eq!(test.next().await.until, LIMIT);
     test.expect_nothing_left().await;
 }
 
@@ -662,6 +700,149 @@ async fn a_slot_that_no_longer_holds_a_large_value_counts_as_small() {
     test.next().await.answer_with(vec![None]);
     assert_eq!(second.await.unwrap(), Ok((None, vec![])));
     assert_eq!(test.size("large"), Size::Small);
+}
+
+#[tokio::test]
+async fn a_caller_that_is_set_aside_keeps_no_turn_once_it_is_answered() {
+    let mut test = Test::new();
+    for _ in 0..3 {
+        let aside = ["a", "b"].map(|name| test.set_aside(name));
+        let commands = [test.next().await, test.next().await];
+        assert_eq!(test.reads.0.lines.counts(), (1, 2));
+        commands.into_iter().for_each(Sent::answer);
+        test.expect_nothing_left().await;
+        // It has its answer, however late it asks for it.
+        let [a, _still_aside] = aside;
+        assert_eq!(a.await, found("a", &[]));
+    }
+}
+
+#[tokio::test]
+async fn the_line_is_sent_when_callers_that_are_set_aside_are_answered() {
+    let mut test = Test::new();
+    let _aside = ["a", "b"].map(|name| test.set_aside(name));
+    let callers = test.callers(&["c", "d"]).await;
+    let in_line = test.set_aside("e");
+    let (first, second) = (test.next().await, test.next().await);
+    test.expect_silence().await;
+    first.answer();
+    let batch = test.next().await;
+    assert_eq!(batch.text(), "c d e");
+    batch.answer();
+    for (caller, name) in callers.into_iter().zip(["c", "d"]) {
+        assert_eq!(caller.await.unwrap(), found(name, &[]));
+    }
+    second.answer();
+    test.expect_nothing_left().await;
+    assert_eq!(in_line.await, found("e", &[]));
+}
+
+#[tokio::test]
+async fn the_line_is_sent_when_the_deadline_of_a_caller_that_is_set_aside_passes() {
+    let mut test = Test::new();
+    let [a, b] = ["a", "b"].map(|name| test.set_aside(name));
+    let (_not_answered, _nor_this_one) = (test.next().await, test.next().await);
+    test.set_clock(60);
+    let waiting = test.caller("c").await;
+    test.set_clock(LIMIT - 1);
+    test.expect_silence().await;
+    test.set_clock(LIMIT);
+    let batch = test.next().await;
+    assert_eq!(batch.text(), "c");
+    batch.answer();
+    assert_eq!(waiting.await.unwrap(), found("c", &[]));
+    test.expect_nothing_left().await;
+    assert_eq!(
+        (a.await, b.await),
+        (Err("too late".into()), Err("too late".into()))
+    );
+}
+
+#[tokio::test]
+async fn a_large_read_that_is_set_aside_delays_no_other() {
+    let mut test = Test::new();
+    for slot in ["large1", "large2"] {
+        let first = test.caller(slot).await;
+        test.next().await.answer();
+        first.await.unwrap().unwrap();
+    }
+    let _answered = test.set_aside("large1");
+    let waiting = test.callers(&["large2", "large2 v1"]).await;
+    let large = test.next().await;
+    test.expect_silence().await;
+    large.answer();
+    let second = test.next().await;
+    assert_eq!(second.text(), "large2 v1");
+    second.answer();
+    for caller in waiting {
+        caller.await.unwrap().unwrap();
+    }
+    test.expect_nothing_left().await;
+    // The same at its deadline.
+    let _too_late = test.set_aside("large1");
+    let _not_answered = test.next().await;
+    test.set_clock(60);
+    let waiting = test.caller("large2").await;
+    test.set_clock(LIMIT);
+    let second = test.next().await;
+    assert_eq!(second.text(), "large2");
+    second.answer();
+    waiting.await.unwrap().unwrap();
+    test.expect_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_turn_that_has_ended_does_not_end_again_when_its_caller_does() {
+    let mut test = Test::new();
+    let [answered, dropped] = ["a", "b"].map(|name| test.set_aside(name));
+    test.next().await.answer();
+    test.next().await.answer();
+    let _under_way = test.callers(&["c", "d"]).await;
+    let (_c, _d) = (test.next().await, test.next().await);
+    assert_eq!(test.reads.0.lines.counts(), (1, 2));
+    drop(dropped);
+    assert_eq!(answered.await, found("a", &[]));
+    assert_eq!(test.reads.0.lines.counts(), (1, 2));
+    let waiting = test.caller("e").await;
+    test.expect_silence().await;
+    assert!(!waiting.is_finished());
+}
+
+/// A waker that counts its calls, and uses the reads each time.
+struct Counting {
+    reads: Arc<BatchedReads<Fake>>,
+    calls: AtomicUsize,
+}
+
+impl Wake for Counting {
+    fn wake(self: Arc<Self>) {
+        // Takes the lock of the lines.
+        assert!(format!("{:?}", self.reads).contains("turns"));
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_wakes_the_task_that_polled_its_caller_last() {
+    let mut test = Test::new();
+    let wakers = [(); 2].map(|()| {
+        Arc::new(Counting {
+            reads: test.reads.clone(),
+            calls: AtomicUsize::new(0),
+        })
+    });
+    let reads = test.reads.clone();
+    let mut read = pin!(reads.read(read_keys("a")));
+    for waker in &wakers {
+        let waker = Waker::from(waker.clone());
+        let mut context = Context::from_waker(&waker);
+        assert!(read.as_mut().poll(&mut context).is_pending());
+    }
+    test.next().await.answer();
+    let calls = wakers.map(|waker| waker.calls.load(Ordering::Relaxed));
+    assert_eq!(calls, [0, 1]);
+    assert_eq!(test.reads.0.lines.counts(), (0, 0));
+    assert_eq!(outcome(read.await), found("a", &[]));
 }
 
 fn current_thread() -> Runtime {
@@ -738,6 +919,16 @@ fn block_thread_after(test: &Test, name: &'static str) -> std::sync::mpsc::Sende
     release
 }
 
+/// Spawns a task that answers, and blocks its thread until the sender is dropped.
+fn answer_and_block_thread(command: Sent) -> std::sync::mpsc::Sender<()> {
+    let (release, released) = std::sync::mpsc::channel();
+    tokio::spawn(async move {
+        command.answer();
+        released.recv().unwrap_err();
+    });
+    release
+}
+
 async fn until_waiting(test: &Test, callers: usize) {
     while test.waiting() < callers {
         yield_now().await;
@@ -781,18 +972,19 @@ fn a_blocked_thread_does_not_hold_up_a_dispatcher() {
 fn a_caller_queued_before_a_dispatcher_runs_sets_its_own_timer() {
     on_two_threads(async {
         let mut test = Test::with_max_single_reads(1);
-        let _release = block_thread_after(&test, "a");
+        let _a = test.caller("a").await;
         let first = test.next().await;
         let _b = test.caller("b").await;
         until_waiting(&test, 1).await;
-        // The dispatcher is spawned on the thread that is blocked then.
-        first.answer();
+        // The dispatcher is spawned on a thread that is blocked from then on.
+        let _release = answer_and_block_thread(first);
         while test.reads.0.lines.lock()[0].dispatchers == 0 {
             yield_now().await;
         }
-        // It takes the other turn, and is not polled any more.
-        let mut c = pin!(test.reads.read(read_keys("c")));
-        assert!(poll(c.as_mut()).is_pending());
+        // The other turn is taken, until a later deadline than that of the next caller.
+        test.set_clock(50);
+        let _c = test.set_aside("c");
+        test.set_clock(0);
         let waiting = test.caller("d").await;
         until_waiting(&test, 2).await;
         test.set_clock(LIMIT);
@@ -800,21 +992,37 @@ fn a_caller_queued_before_a_dispatcher_runs_sets_its_own_timer() {
     });
 }
 
-/// Callers begin, leave and are answered in any order: each answer is from after its caller
-/// began, its parts are from one moment, and in the end nothing is left.
+/// Callers begin, are set aside, leave and are answered in any order: each answer is from after
+/// its caller began, its parts are from one moment, and in the end nothing is left.
 #[tokio::test]
 async fn no_answer_is_older_than_its_caller_in_any_order() {
     for seed in 0..200 {
         let mut random = Random(seed);
         let mut test = Test::with_max_single_reads(1 + random.below(5));
         let mut callers = Vec::new();
+        let mut set_aside = Vec::new();
         let mut under_way = Vec::new();
         for _ in 0..200 {
-            match random.below(6) {
-                0 | 1 => {
+            let kind = random.below(8);
+            match kind {
+                0 | 1 | 6 => {
                     let (slot, version) = (random.below(8), random.below(3));
                     let read = read_keys(&format!("slot{slot} version{version}"));
-                    callers.push(tokio::spawn(is_fresh(test.reads.clone(), read)));
+                    let mut caller = Box::pin(is_fresh(test.reads.clone(), read));
+                    if kind == 6 {
+                        assert!(poll(caller.as_mut()).is_pending());
+                        set_aside.push(caller);
+                    } else {
+                        callers.push(tokio::spawn(caller));
+                    }
+                }
+                7 if !set_aside.is_empty() => {
+                    let at = random.below(set_aside.len());
+                    let caller = set_aside.swap_remove(at);
+                    // Some are polled again.
+                    if random.below(2) == 0 {
+                        callers.push(tokio::spawn(caller));
+                    }
                 }
                 2 if !callers.is_empty() => {
                     let at = random.below(callers.len());
@@ -831,7 +1039,13 @@ async fn no_answer_is_older_than_its_caller_in_any_order() {
             }
         }
         under_way.into_iter().for_each(Sent::answer_moment);
+        let mut rounds = 0;
         while callers.iter().any(|caller| !caller.is_finished()) {
+            rounds += 1;
+            assert!(
+                rounds < 10_000,
+                "a caller is not answered, with seed {seed}"
+            );
             while let Ok(command) = test.sent.try_recv() {
                 command.answer_moment();
             }
@@ -847,6 +1061,9 @@ async fn no_answer_is_older_than_its_caller_in_any_order() {
             command.answer_moment();
         }
         test.expect_nothing_left().await;
+        for caller in set_aside {
+            assert!(caller.await, "too old, with seed {seed}");
+        }
     }
 }
 
