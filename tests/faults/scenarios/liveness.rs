@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -360,4 +361,53 @@ pub(crate) async fn writes_paused(_size: Size) -> Vec<Figure> {
     .await;
     let () = server.query(&["CLIENT", "UNPAUSE"]);
     vec![Figure::within(STAYS, stayed, REQUEST + CALL).without_slack()]
+}
+
+pub(crate) const MISSED: &str = "cached rows that are missed";
+pub(crate) const LONGEST_HIT: &str = "longest hit";
+
+/// Reads of so many rows are polled once, and not any more, though the server answers them. Then
+/// other rows of that size are read.
+pub(crate) async fn reads_set_aside(count: usize, size: usize) -> Vec<Figure> {
+    /// Long beside what a busy machine takes.
+    const REQUEST: Duration = Duration::from_millis(400);
+    const HIT: Duration = Duration::from_millis(50);
+    const OTHERS: usize = 3;
+    let server = RedisServer::start();
+    let cache = cache(&server.url()).op_timeout(REQUEST).build();
+    let cache = cache.expect("a cache");
+    let misses = AtomicU64::new(0);
+    let read = async |row: usize| {
+        let load = async {
+            misses.fetch_add(1, SeqCst);
+            Ok::<_, Infallible>("x".repeat(size))
+        };
+        let key = format!("row:{row}");
+        let Ok(value) = cache.get_or_load(key, Options::new(), load).await;
+        assert_eq!(value.len(), size);
+    };
+    // The second read shows how large the value is.
+    for row in (0..count + OTHERS).chain(0..count + OTHERS) {
+        read(row).await;
+    }
+    misses.store(0, SeqCst);
+    // Else the server may answer before a poll ends.
+    server.freeze();
+    let mut aside: Vec<_> = (0..count).map(|row| Box::pin(read(row))).collect();
+    std::future::poll_fn(|context| {
+        for call in &mut aside {
+            assert!(call.as_mut().poll(context).is_pending(), "it is answered");
+        }
+        Poll::Ready(())
+    })
+    .await;
+    server.thaw();
+    let mut longest = Duration::ZERO;
+    for row in count..count + OTHERS {
+        longest = longest.max(time(read(row)).await);
+    }
+    vec![
+        Figure::none(MISSED, misses.load(SeqCst)).of(OTHERS as u64),
+        Figure::within(LONGEST_HIT, longest, HIT),
+    ]
 }

@@ -346,6 +346,30 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         &[(&[Rule::WaitsAddUp], &[liveness::STAYS])],
         |size| Box::pin(liveness::writes_paused(size)),
     ),
+    Scenario::new(
+        "eight reads are set aside",
+        &[(
+            &[Rule::TurnEnds],
+            &[liveness::MISSED, liveness::LONGEST_HIT],
+        )],
+        |_| Box::pin(liveness::reads_set_aside(8, 10)),
+    ),
+    Scenario::new(
+        "eighty reads are set aside",
+        &[(
+            &[Rule::TurnEnds],
+            &[liveness::MISSED, liveness::LONGEST_HIT],
+        )],
+        |_| Box::pin(liveness::reads_set_aside(80, 10)),
+    ),
+    Scenario::new(
+        "eight reads of large values are set aside",
+        &[(
+            &[Rule::TurnEnds],
+            &[liveness::MISSED, liveness::LONGEST_HIT],
+        )],
+        |_| Box::pin(liveness::reads_set_aside(8, 1 << 17)),
+    ),
     Scenario::bad_server("wrong password", |_| Box::pin(bad_server::wrong_password())),
     Scenario::bad_server("no permission (`NOPERM`)", |_| {
         Box::pin(bad_server::no_permission())
