@@ -28,6 +28,8 @@ pub(crate) struct CachedArgs {
     pub(crate) none_ttl: Option<NoneTtl>,
     /// For how long callers wait for a load that is not woken.
     pub(crate) hedge: Option<Duration>,
+    /// The place of `detach`.
+    pub(crate) detach: Option<Span>,
     pub(crate) tags: Vec<TagArgument>,
     pub(crate) skip: Vec<Ident>,
     pub(crate) cache: Option<Expr>,
@@ -152,6 +154,7 @@ const CACHED: &[Usage] = &[
         "write longer than a load waits for an answer: seconds, `hedge = 2`, or a string with units \
          of `d`, `h`, `m`, `s`, `ms`: `hedge = \"500ms\"`",
     ),
+    ("detach", "write it alone: `key = \"user:<id>\", detach`"),
     (
         "invalidate_on",
         "write a template, `invalidate_on = \"users\"`, a value of a `CacheTag` type, or several: \
@@ -224,6 +227,7 @@ impl CachedArgs {
                 "ttl" => args.ttl = Some(option.ttl(input)?),
                 "none_ttl" => args.none_ttl = Some(option.none_ttl(input)?),
                 "hedge" => args.hedge = Some(option.fixed(&option.value(input)?)?),
+                "detach" => args.detach = Some(option.alone(input)?),
                 "invalidate_on" => args.tags = option.tags(input)?,
                 "skip" => args.skip = option.names(input)?,
                 "condition" => args.condition = Some(option.value(input)?),
@@ -771,6 +775,7 @@ mod tests {
             quote!(key = "user:<id>", ttl = 99999999999999999999),
             quote!(key = "user:<id>", hedge = "0s"),
             quote!(key = "user:<id>", hedge = |user| user.hedge()),
+            quote!(key = "user:<id>", detach = true),
             quote!(key = "user:<id>", skip(a.b)),
             quote!(key = "user:<id>", key = "user:<id>"),
             quote!(key = "user:<id>", =),

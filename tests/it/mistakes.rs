@@ -63,6 +63,7 @@ const CHAPTERS: &[Chapter] = &[
             "ttl_",
             "none_ttl_",
             "hedge_",
+            "detach_",
             "condition_",
             "unless_",
             "version_",

@@ -30,21 +30,19 @@ pub(super) fn function(function: &Function, statements: &TokenStream) -> TokenSt
 
 /// The user's statements, as a future that is not polled yet.
 pub(super) fn body(runtime: &Runtime, function: &Function, output: &Output) -> TokenStream {
-    // New braces at the place of the user's: the user's own would be linted as unnecessary
-    // around one expression.
-    let mut block = Group::new(Delimiter::Brace, function.statements.clone());
-    block.set_span(function.brace.span.join().resolved_at(Span::mixed_site()));
+    let block = block(function);
     let ty = match output {
         Output::Value(ty) => without_impl_trait(ty),
-        Output::Future(ty) | Output::Boxed(ty) => {
+        Output::Future(ty) => {
             let blame = ty.span().resolved_at(Span::mixed_site());
             let private = runtime.private(blame);
             // In a closure, an early return leaves the body only.
-            return if let Output::Boxed(_) = output {
-                quote_spanned!(blame=> future.load(#private::future_of(move || -> #ty #block)))
-            } else {
-                quote_spanned!(blame=> #private::future_of(move || #block))
-            };
+            return quote_spanned!(blame=> #private::future_of(move || #block));
+        }
+        Output::Boxed(ty) => {
+            let blame = ty.span().resolved_at(Span::mixed_site());
+            let boxed = boxed(runtime, function, ty);
+            return quote_spanned!(blame=> future.load(#boxed));
         }
     };
     // The return that never runs tells the block the type of the signature, which `?` and
@@ -66,6 +64,22 @@ pub(super) fn body(runtime: &Runtime, function: &Function, output: &Output) -> T
             #block
         }
     }
+}
+
+/// The user's statements, as a boxed future of this type.
+pub(super) fn boxed(runtime: &Runtime, function: &Function, ty: &Type) -> TokenStream {
+    let blame = ty.span().resolved_at(Span::mixed_site());
+    let private = runtime.private(blame);
+    let block = block(function);
+    quote_spanned!(blame=> #private::future_of(move || -> #ty #block))
+}
+
+/// The user's statements in new braces at the place of the user's: the user's own would be linted
+/// as unnecessary around one expression.
+fn block(function: &Function) -> Group {
+    let mut block = Group::new(Delimiter::Brace, function.statements.clone());
+    block.set_span(function.brace.span.join().resolved_at(Span::mixed_site()));
+    block
 }
 
 /// Whether the function returns a boxed future, found by trait rather than by name.

@@ -5,10 +5,11 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprClosure};
 
-use super::{body, cache, name, setter, shape};
+use super::{body, cache, detach, name, setter, shape};
 use crate::attr::Ttl;
 use crate::describe;
-use crate::lower::{CachedFn, Output};
+use crate::function::Function;
+use crate::lower::{CachedFn, Detach, Output};
 use crate::runtime::Runtime;
 
 pub(crate) fn cached(cached: CachedFn) -> TokenStream {
@@ -21,6 +22,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         ttl,
         none_ttl,
         hedge,
+        detach: detached,
         cache,
         condition,
         unless,
@@ -86,16 +88,9 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     let blame = output.ty().span().resolved_at(Span::mixed_site());
     let call = Ident::new("call", blame);
     let private = runtime.private(blame);
-    let keep = keep(&runtime, &output, unless, ttl_of_value);
-    let load = body::body(&runtime, &function, &output);
-    let resolve = body::future(&output, load, |load| match keep {
-        None => quote_spanned! {blame=>
-            #private::CachedCall::resolve(#call, #load)
-        },
-        Some(keep) => quote_spanned! {blame=>
-            #private::CachedCall::resolve_keeping(#call, #keep, #load)
-        },
-    });
+    let is_owned = detached.is_some() || !matches!(output, Output::Value(_));
+    let keep = keep(&runtime, is_owned, unless, ttl_of_value);
+    let resolve = resolve(&runtime, &function, &output, detached.as_ref(), keep);
     let answer = matches!(output, Output::Value(_)).then(|| {
         quote_spanned! {blame=>
             let #call = match #private::CachedCall::answer(#call) {
@@ -120,10 +115,37 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     body::function(&function, &statements)
 }
 
+/// The rest of the call, with the body as its load.
+fn resolve(
+    runtime: &Runtime,
+    function: &Function,
+    output: &Output,
+    detached: Option<&Detach>,
+    keep: Option<TokenStream>,
+) -> TokenStream {
+    let blame = output.ty().span().resolved_at(Span::mixed_site());
+    let call = Ident::new("call", blame);
+    let private = runtime.private(blame);
+    if let Some(detached) = detached {
+        let load = detach::load(runtime, function, output, detached);
+        detach::future(runtime, output, detached, keep, load)
+    } else {
+        let load = body::body(runtime, function, output);
+        body::future(output, load, |load| match keep {
+            None => quote_spanned! {blame=>
+                #private::CachedCall::resolve(#call, #load)
+            },
+            Some(keep) => quote_spanned! {blame=>
+                #private::CachedCall::resolve_keeping(#call, #keep, #load)
+            },
+        })
+    }
+}
+
 /// What the value itself decides: whether it is stored, and for how long.
 fn keep(
     runtime: &Runtime,
-    output: &Output,
+    is_owned: bool,
     unless: Option<Expr>,
     ttl: Option<ExprClosure>,
 ) -> Option<TokenStream> {
@@ -144,10 +166,7 @@ fn keep(
             }
         },
     };
-    // A future that is returned owns what the closures use.
-    let capture = match output {
-        Output::Value(_) => None,
-        Output::Future(_) | Output::Boxed(_) => Some(quote_spanned!(Span::mixed_site()=> move)),
-    };
+    // A future that is returned owns what the closures use. So does a task.
+    let capture = is_owned.then(|| quote_spanned!(Span::mixed_site()=> move));
     Some(quote_spanned!(Span::mixed_site()=> #capture |value| #keep))
 }

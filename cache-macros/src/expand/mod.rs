@@ -6,6 +6,7 @@
 
 mod body;
 mod cached;
+mod detach;
 mod invalidate;
 mod name;
 mod shape;

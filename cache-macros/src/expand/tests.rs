@@ -338,6 +338,66 @@ fn closures_over_the_value_decide_what_is_kept() {
 }
 
 #[test]
+fn a_detached_load_owns_copies_of_what_the_function_borrows() {
+    let function = quote! {
+        async fn get(&self, id: u64, mut name: &str) -> User {
+            name = self::trim(name);
+            self.load(id, name).await
+        }
+    };
+    let expanded = pretty(cached(quote!(key = "<id>:<name>", detach), function));
+    let signature = "async fn get(&self, id: u64, name: &str) -> User {";
+    assert!(expanded.starts_with(signature), "{expanded}");
+    let (_, load) = expanded.split_once("resolve_detached(").unwrap();
+    let expected = quote! {
+        call,
+        |_| ::cache_runtime::__private::Keep::Default,
+        move || {
+            let this = {
+                let argument = ::cache_runtime::__private::Argument::of(self);
+                {
+                    use ::cache_runtime::__private::argument_copy::*;
+                    (&&argument).copied()
+                }
+            };
+            let name = {
+                let argument = ::cache_runtime::__private::Argument::of(name);
+                {
+                    use ::cache_runtime::__private::argument_copy::*;
+                    (&&argument).copied()
+                }
+            };
+            async move {
+                ::cache_runtime::__private::owned_by_task(&id);
+                #[allow(unused_variables)]
+                let this = this.get();
+                #[allow(unused_variables)]
+                let mut name = name.get();
+                async move {
+                    #[allow(
+                        unreachable_code,
+                        clippy::diverging_sub_expression,
+                        clippy::empty_loop,
+                        clippy::let_unit_value,
+                        clippy::needless_return,
+                    )]
+                    if false {
+                        let output: User = loop {};
+                        return output;
+                    }
+                    {
+                        name = self::trim(name);
+                        this.load(id, name).await
+                    }
+                }.await
+            }
+        },
+    };
+    let text = |code: &str| code.split_whitespace().collect::<String>();
+    assert_eq!(text(load), text(&expected.to_string()) + ").await}");
+}
+
+#[test]
 fn a_returned_future_contains_the_one_of_the_body() {
     let function = quote! {
         fn get(&self, id: u64) -> impl Future<Output = User> + Send {

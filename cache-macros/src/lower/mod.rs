@@ -2,6 +2,7 @@
 //! here, and every mistake is collected.
 
 mod borrows;
+mod detach;
 mod output;
 mod parameters;
 mod template;
@@ -14,6 +15,7 @@ use proc_macro2::{Ident, Span};
 use syn::spanned::Spanned;
 use syn::{Expr, LitStr};
 
+pub(crate) use self::detach::{Copied, Detach};
 pub(crate) use self::output::Output;
 use self::parameters::{Parameters, Place};
 pub(crate) use self::template::{Access, LoweredTemplate, Part, Root, lower_parts, parse_template};
@@ -32,6 +34,7 @@ pub(crate) struct CachedFn {
     pub(crate) ttl: Option<Ttl>,
     pub(crate) none_ttl: Option<NoneTtl>,
     pub(crate) hedge: Option<Duration>,
+    pub(crate) detach: Option<Detach>,
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     pub(crate) unless: Option<Expr>,
@@ -81,7 +84,7 @@ pub(crate) struct TypedTag {
 /// `errors` has the mistakes in the arguments.
 pub(crate) fn cached(
     args: CachedArgs,
-    function: Function,
+    mut function: Function,
     mut errors: Errors,
 ) -> syn::Result<CachedFn> {
     let mut parameters = Parameters::of(&function.sig);
@@ -98,6 +101,14 @@ pub(crate) fn cached(
     let tags = parameters.lower_all(Place::Tag, args.tags, &mut errors);
     parameters.skip(&args.skip, &mut errors);
     parameters.check_complete(&mut errors);
+    let detach = args.detach.map(|span| {
+        let ttl = match &args.ttl {
+            Some(Ttl::OfValue(ttl)) => Some(Expr::Closure(ttl.clone())),
+            _ => None,
+        };
+        let closures = [ttl.as_ref(), args.unless.as_ref()];
+        detach::lower(span, &mut function, &output, &closures, &mut errors)
+    });
 
     errors.finish(CachedFn {
         runtime: args.runtime,
@@ -106,6 +117,7 @@ pub(crate) fn cached(
         ttl: args.ttl,
         none_ttl: args.none_ttl,
         hedge: args.hedge,
+        detach,
         cache: args.cache,
         condition: args.condition,
         unless: args.unless,

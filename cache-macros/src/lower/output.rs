@@ -98,6 +98,11 @@ impl Output {
             .all(|ty| borrow_in(ty).is_none() && !type_arguments(ty).iter().skip(1).any(is_open))
     }
 
+    /// The places where the return type shows a borrow.
+    pub(super) fn borrows(&self) -> Vec<Span> {
+        self.yielded().iter().filter_map(borrow_in).collect()
+    }
+
     /// What the future yields, or the types in which that is.
     fn yielded(&self) -> Vec<Type> {
         struct Search(Vec<Type>);

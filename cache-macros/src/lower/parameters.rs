@@ -420,7 +420,7 @@ fn is_positional(ident: &Ident) -> bool {
 }
 
 /// The variables that a pattern makes.
-fn bindings(pattern: &Pat) -> Vec<Ident> {
+pub(super) fn bindings(pattern: &Pat) -> Vec<Ident> {
     struct Bindings(Vec<Ident>);
     impl VisitMut for Bindings {
         fn visit_pat_ident_mut(&mut self, binding: &mut PatIdent) {
@@ -437,7 +437,7 @@ fn bindings(pattern: &Pat) -> Vec<Ident> {
 }
 
 /// The variables that an expression reads, also within macros.
-fn variables(expr: &Expr) -> Vec<Ident> {
+pub(super) fn variables(expr: &Expr) -> Vec<Ident> {
     struct Variables(Vec<Ident>);
     impl Variables {
         fn add_tokens(&mut self, tokens: TokenStream) {

@@ -388,3 +388,38 @@ fn an_error_that_may_borrow_is_not_shared() {
         assert!(!boxed(output.clone()), "{output}");
     }
 }
+
+#[test]
+fn the_body_of_a_detached_load_has_another_name_for_its_receiver_only() {
+    let function = quote! {
+        async fn f(&self) -> u64 {
+            use self::rows::{self, Row};
+            struct Inner(pub(self) u64);
+            impl Inner {
+                fn get(&self) -> u64 { self.0 }
+            }
+            macro_rules! read { ($self:expr) => { $self.id } }
+            println!("{}", self.id);
+            let next = { let row = &self.row; self::next(row) };
+            "{self}";
+            read!(self) + self.id + next
+        }
+    };
+    let cached = cached(quote!(key = "x", detach), function).unwrap();
+    let statements = quote! {
+        use self::rows::{self, Row};
+        struct Inner(pub(self) u64);
+        impl Inner {
+            fn get(&self) -> u64 { self.0 }
+        }
+        macro_rules! read { ($self:expr) => { $self.id } }
+        println!("{}", this.id);
+        let next = { let row = &this.row; self::next(row) };
+        "{self}";
+        read!(this) + this.id + next
+    };
+    assert_eq!(
+        cached.function.statements.to_string(),
+        statements.to_string()
+    );
+}

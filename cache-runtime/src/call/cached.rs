@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::detach::{self, ReturnedByTask};
 use super::load::{Keep, Request};
 use super::scope;
 use super::shape::Shape;
@@ -161,6 +162,26 @@ impl<S: Shape> CachedCall<S> {
             Started::Miss(request) => request.get_or_load::<S, _>(keep, pin!(load)).await,
             // A local hit whose answer was not taken, or a call that leaves the cache alone.
             Started::Answered(_) | Started::Bypass => load.await,
+        }
+    }
+
+    /// The same, with a load that runs in a task of its own: see [`detach`](super::detach).
+    /// `load` is called only if this call loads.
+    pub async fn resolve_detached<K, L, F>(self, keep: K, load: L) -> S::Return
+    where
+        S: 'static,
+        S::Value: CacheValue,
+        S::Return: ReturnedByTask,
+        K: Fn(&S::Value) -> Keep + Send + 'static,
+        L: FnOnce() -> F,
+        F: Future<Output = S::Return> + Send + 'static,
+    {
+        match self.0 {
+            Started::Miss(request) => {
+                let request = Arc::from(request);
+                detach::get_or_load::<S, _, _, _>(request, keep, load).await
+            }
+            Started::Answered(_) | Started::Bypass => load().await,
         }
     }
 }

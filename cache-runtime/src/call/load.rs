@@ -68,7 +68,7 @@ pub enum Keep {
 }
 
 /// What a caller does next.
-enum Step {
+pub(super) enum Step {
     /// Serve this entry. If this caller watched for other callers, serve it to those too.
     Serve(Box<Found>, Option<Leader<Evidence>>),
     /// Serve what another caller's load yielded.
@@ -162,12 +162,12 @@ impl Request {
 
     /// Boxed, like every await in this file that is rare: the future of each call has room for all
     /// that the call may await.
-    async fn look_again(&self, undecodable: Option<Mark>) -> Look {
+    pub(super) async fn look_again(&self, undecodable: Option<Mark>) -> Look {
         Box::pin(self.core.tier.look(&self.query, undecodable)).await
     }
 
     /// Boards, waits and looks again until it is clear what to do.
-    async fn next_step(&self, look: &mut Look, undecodable: Option<Mark>) -> Step {
+    pub(super) async fn next_step(&self, look: &mut Look, undecodable: Option<Mark>) -> Step {
         let mut waiting_since = None;
         loop {
             let boarded = match mem::replace(look, Look::Miss(Miss::Off)) {
@@ -300,7 +300,7 @@ impl Request {
     }
 
     /// Serves an entry. If this caller watched for other callers, serves it to those too.
-    fn serve<S: Shape<Value: CacheValue>>(
+    pub(super) fn serve<S: Shape<Value: CacheValue>>(
         &self,
         found: &mut Found,
         watcher: Option<Leader<Evidence>>,
@@ -325,7 +325,10 @@ impl Request {
     }
 
     /// Serves what another caller's load yielded, if it is of this function's type.
-    fn share<S: Shape<Value: CacheValue>>(&self, value: &SharedValue) -> Option<S::Return> {
+    pub(super) fn share<S: Shape<Value: CacheValue>>(
+        &self,
+        value: &SharedValue,
+    ) -> Option<S::Return> {
         let returned = to_return::<S>(outcome(value)?)?;
         self.observe_shared();
         Some(returned)
@@ -340,14 +343,14 @@ impl Request {
         Some(returned)
     }
 
-    fn observe_shared(&self) {
+    pub(super) fn observe_shared(&self) {
         let key = &self.query.key;
         self.observe(Event::Miss { key });
         self.observe(Event::Share { key });
     }
 
     /// Loads for all callers of a flight, and stores what the load yields.
-    async fn lead<S, F>(
+    pub(super) async fn lead<S, F>(
         &self,
         mut leader: Leader<Evidence>,
         keep: impl Fn(&S::Value) -> Keep,
@@ -407,7 +410,7 @@ impl Request {
     }
 
     /// Loads for this caller only, and stores nothing, for the reason given.
-    async fn load_alone<S, F>(&self, why: NotFilledReason<'_>, load: F) -> S::Return
+    pub(super) async fn load_alone<S, F>(&self, why: NotFilledReason<'_>, load: F) -> S::Return
     where
         S: Shape,
         F: Future<Output = S::Return>,
@@ -468,7 +471,7 @@ impl Request {
     }
 
     /// Why this call leaves the cache alone, if it does.
-    fn reason_to_bypass(&self) -> Option<NotFilledReason<'static>> {
+    pub(super) fn reason_to_bypass(&self) -> Option<NotFilledReason<'static>> {
         let names = || self.query.tags.iter().chain([&self.query.key]);
         if let Err(error) = names().try_for_each(Key::check) {
             self.degrade(&error);
@@ -507,12 +510,12 @@ impl Request {
         self.core.observer.observe(self.query.site, event);
     }
 
-    fn degrade(&self, error: &Error) {
+    pub(super) fn degrade(&self, error: &Error) {
         let key = &self.query.key;
         self.observe(Event::Degrade { key, error });
     }
 
-    fn not_filled(&self, why: NotFilledReason<'_>) {
+    pub(super) fn not_filled(&self, why: NotFilledReason<'_>) {
         let key = &self.query.key;
         self.observe(Event::NotFilled { key, why });
     }

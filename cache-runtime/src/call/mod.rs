@@ -7,13 +7,14 @@
 //! at once: then the body's future is not even made. Else the body is the
 //! call's *load*, and [`load`] says what becomes of it.
 //!
-//! In reading order: [`cached`] and [`load`] are a cached call. [`invalidate`] is an invalidation,
+//! In reading order: [`cached`] and [`load`] are a cached call; with [`detach`], its load is a task. [`invalidate`] is an invalidation,
 //! with its [`fence`], the names that are [`due`], and the second invalidation of those
 //! ([`repeat`]). [`after_commit`] holds what is due in a [`scope`]. What is known of a function at
 //! compile time is its [`site`], and, by trait, its [`return_type`] and the [`shape`] of that.
 
 pub(crate) mod after_commit;
 pub(crate) mod cached;
+pub(crate) mod detach;
 mod due;
 mod fence;
 pub(crate) mod future;

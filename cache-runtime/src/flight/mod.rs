@@ -52,12 +52,12 @@ const SHARDS: usize = 64;
 /// How often a flight with waiters is checked.
 const CHECK_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long an attempt that was woken may stay without a poll. Each further attempt has twice as
-/// long: where polls are late because there is too much work, more loads do not help.
+/// How long an attempt that was woken may stay without a poll.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The longest that an attempt may stay without a poll is `PATIENCE` times two to this power.
-const MAX_DOUBLINGS: u32 = 4;
+/// The same for an attempt that took over from another: where polls are late because there is too
+/// much work, more loads do not help.
+const PATIENCE_AFTER_TAKEOVER: Duration = Duration::from_millis(100);
 
 /// How many waiters begin an attempt after the first attempt failed, and how many more after each
 /// later one of these waves.
@@ -370,6 +370,17 @@ impl<Evidence> Leader<Evidence> {
         lock(&self.flight.state).evidence.clone()
     }
 
+    /// Notes that this caller waits for its own load, which a task runs. `None` if the load might
+    /// wait for this caller.
+    pub(crate) fn wait_for_task(&self) -> Option<TaskWait<Evidence>> {
+        let flight = self.flight.clone();
+        let waiting = Waiting::begin(flight.id())?;
+        Some(TaskWait {
+            _waiting: waiting,
+            _flight: flight,
+        })
+    }
+
     /// Waits, at most for `limit`, until the previous flight for this key is over. Callers that
     /// come meanwhile share this flight.
     pub(crate) async fn wait_for_previous(&mut self, limit: Duration) {
@@ -599,6 +610,14 @@ impl<Evidence> Drop for Leader<Evidence> {
         }
         self.tell_and_forget(shard, state);
     }
+}
+
+/// While it lives, a caller waits for its own load, which a task runs.
+#[derive(Debug)]
+pub(crate) struct TaskWait<Evidence> {
+    _waiting: Waiting,
+    /// Held for as long as the wait is noted under its address.
+    _flight: Arc<Flight<Evidence>>,
 }
 
 /// A caller that waits for another caller's load.
@@ -855,7 +874,11 @@ impl<Evidence> FlightState<Evidence> {
         if self.phase.is_over() || self.wanted > 0 || !sabotage::keeps(Rule::SetAside) {
             return false;
         }
-        let patience = PATIENCE * 2_u32.pow(self.takeovers.min(MAX_DOUBLINGS));
+        let patience = if self.takeovers == 0 {
+            PATIENCE
+        } else {
+            PATIENCE_AFTER_TAKEOVER
+        };
         let newest = self.newest();
         newest.is_some_and(|newest| newest.is_set_aside(now, patience))
     }

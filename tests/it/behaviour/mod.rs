@@ -1,5 +1,6 @@
 //! What a cache does, on each backend the same.
 
+mod detach;
 mod flights;
 mod invalidation;
 mod liveness;

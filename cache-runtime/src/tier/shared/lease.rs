@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -18,6 +18,9 @@ use crate::sabotage;
 const FILL: &str = include_str!("scripts/fill.lua");
 const RENEW: &str = include_str!("scripts/renew.lua");
 const RELEASE: &str = include_str!("scripts/release.lua");
+
+/// The pause between two tries to give a lease back.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The right to fill one slot, once. If it is dropped unused, it is given back.
 #[derive(Debug)]
@@ -82,10 +85,11 @@ impl Lease {
         std::future::pending().await
     }
 
-    /// Gives the lease back.
+    /// Gives the lease back. If that fails, `Drop` tries again.
     pub(super) async fn release(&self) {
-        give_back(&self.connector, self.slot.clone(), self.token).await;
-        self.settle();
+        if give_back(&self.connector, &self.slot, self.token).await {
+            self.settle();
+        }
     }
 
     /// Marks the lease as one that `Drop` need not give back.
@@ -95,14 +99,29 @@ impl Lease {
 }
 
 /// Over any connection: no other lease on any server has this mark, and the connection that it
-/// was taken over may be what failed.
-async fn give_back(connector: &Arc<Connector>, slot: String, token: LeaseToken) {
-    let release = Operation::script(RELEASE, slot).with([token.to_bytes().as_slice().into()]);
-    // If it fails, the lease expires.
-    let _ = connector.run(&[release]).await;
+/// was taken over may be what failed. Returns whether the lease went back.
+async fn give_back(connector: &Arc<Connector>, slot: &str, token: LeaseToken) -> bool {
+    let token = token.to_bytes();
+    let release = Operation::script(RELEASE, slot.to_owned()).with([token.as_slice().into()]);
+    connector.run(&[release]).await.is_ok()
 }
 
-/// A load that failed, or a caller that was cancelled or panicked, with no waiter to take over.
+/// Gives a lease back as soon as the server can be reached: until then, other processes wait for
+/// it. After `duration` it has expired.
+async fn keep_giving_back(
+    connector: Arc<Connector>,
+    slot: String,
+    token: LeaseToken,
+    duration: Duration,
+) {
+    let began = Instant::now();
+    while !give_back(&connector, &slot, token).await && began.elapsed() < duration {
+        clock::pause(clock::around(PAUSE)).await;
+    }
+}
+
+/// A load that failed, or a caller that was cancelled or panicked, with no waiter to take over. Or
+/// the entry could not be written.
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.is_settled.load(Ordering::Relaxed) {
@@ -110,8 +129,8 @@ impl Drop for Lease {
         }
         if let Ok(runtime) = Handle::try_current() {
             let connector = self.connector.clone();
-            let (slot, token) = (std::mem::take(&mut self.slot), self.token);
-            runtime.spawn(async move { give_back(&connector, slot, token).await });
+            let slot = std::mem::take(&mut self.slot);
+            runtime.spawn(keep_giving_back(connector, slot, self.token, self.duration));
         }
     }
 }

@@ -1,0 +1,14 @@
+use cache_runtime::cached;
+
+struct Users {
+    offset: u64,
+}
+
+impl Users {
+    #[cached(key = "user:<id>", detach)]
+    async fn find(&self, id: u64) -> u64 {
+        self.offset + id
+    }
+}
+
+fn main() {}
