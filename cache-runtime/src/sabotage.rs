@@ -76,11 +76,13 @@ pub enum Rule {
     TurnEnds,
     /// The time that a call has waited counts towards the deadline of its request for a lease.
     WaitsAddUp,
+    /// With `detach`, a load goes on when its caller is dropped.
+    Detach,
 }
 
 impl Rule {
     /// Every rule, in the order of their bits.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::CompareAndFill,
         Self::VersionsBeforeLoad,
         Self::AbsentVersion,
@@ -110,6 +112,7 @@ impl Rule {
         Self::DeadLease,
         Self::TurnEnds,
         Self::WaitsAddUp,
+        Self::Detach,
     ];
 }
 

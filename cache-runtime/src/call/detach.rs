@@ -28,6 +28,7 @@ use super::scope;
 use super::shape::Shape;
 use crate::flight::Leader;
 use crate::observe::NotFilledReason;
+use crate::sabotage::{self, Rule};
 use crate::tier::{Evidence, Look, Store as _};
 use crate::value::CacheValue;
 
@@ -42,7 +43,7 @@ where
     L: FnOnce() -> F,
     F: Future<Output = S::Return> + Send + 'static,
 {
-    if scope::is_open() && scope::is_within() {
+    if scope::is_open() && scope::is_within() || !sabotage::keeps(Rule::Detach) {
         let load = async move { load().await };
         return request.get_or_load::<S, _>(keep, load).await;
     }

@@ -3,6 +3,7 @@
 mod abandoned;
 mod bad_server;
 mod dead_lease;
+mod detached;
 mod failing;
 mod failover;
 mod killed_writer;
@@ -369,6 +370,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             &[liveness::MISSED, liveness::LONGEST_HIT],
         )],
         |_| Box::pin(liveness::reads_set_aside(8, 1 << 17)),
+    ),
+    Scenario::new(
+        "callers give up, with `detach`",
+        &[(
+            &[Rule::Detach],
+            &[
+                detached::LOADS,
+                detached::LOADS_ON_THE_SERVER,
+                detached::UNSERVED,
+                detached::UNSERVED_ON_THE_SERVER,
+            ],
+        )],
+        |size| Box::pin(detached::callers_give_up(size)),
     ),
     Scenario::bad_server("wrong password", |_| Box::pin(bad_server::wrong_password())),
     Scenario::bad_server("no permission (`NOPERM`)", |_| {
