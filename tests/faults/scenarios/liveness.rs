@@ -24,7 +24,7 @@ pub(crate) const ON_THE_SERVER: &str = "longest wait, on the server";
 pub(crate) const ELSEWHERE: &str = "longest wait, of two processes";
 
 /// A caller that waits longer has no answer.
-const GIVE_UP: Duration = Duration::from_secs(3);
+const GIVE_UP: Duration = Duration::from_millis(2_500);
 const CALLERS: usize = 16;
 
 /// How many polls a call may need.
