@@ -749,8 +749,8 @@ impl<Evidence> Flight<Evidence> {
 /// any code.
 struct News<Evidence> {
     attempts: Vec<Arc<Progress>>,
-    /// The lease of a flight that is over goes back.
-    _evidence: Option<Arc<Evidence>>,
+    /// The evidence of a flight that is over: its lease goes back when this is dropped.
+    evidence: Option<Arc<Evidence>>,
 }
 
 impl<Evidence> News<Evidence> {
@@ -762,11 +762,8 @@ impl<Evidence> News<Evidence> {
             Vec::new()
         };
         let ended = !state.is_under_way();
-        let _evidence = ended.then(|| state.evidence.take()).flatten();
-        Self {
-            attempts,
-            _evidence,
-        }
+        let evidence = ended.then(|| state.evidence.take()).flatten();
+        Self { attempts, evidence }
     }
 
     fn tell(self, flight: &Flight<Evidence>) {
@@ -774,6 +771,7 @@ impl<Evidence> News<Evidence> {
         for attempt in self.attempts {
             attempt.wake();
         }
+        drop(self.evidence);
     }
 }
 

@@ -240,13 +240,11 @@ async fn a_load_that_ends_with_its_runtime_leaves_nothing_behind(builder: CacheB
     let other = Rows(rows.0.clone());
     on_a_thread(move || {
         let runtime = Runtime::new().unwrap();
-        let reader = runtime.block_on(async {
-            let reader = other.reader(1);
+        runtime.block_on(async {
+            let _reader = other.reader(1);
             other.0.started.passed().await;
-            reader
         });
         drop(runtime);
-        drop(reader);
     })
     .await;
     rows.0.may_end.stay_open();
