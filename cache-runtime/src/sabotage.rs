@@ -78,11 +78,13 @@ pub enum Rule {
     WaitsAddUp,
     /// With `detach`, a load goes on when its caller is dropped.
     Detach,
+    /// A lease that could not be given back is given back once the server can be reached.
+    GiveBackLater,
 }
 
 impl Rule {
     /// Every rule, in the order of their bits.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::CompareAndFill,
         Self::VersionsBeforeLoad,
         Self::AbsentVersion,
@@ -113,6 +115,7 @@ impl Rule {
         Self::TurnEnds,
         Self::WaitsAddUp,
         Self::Detach,
+        Self::GiveBackLater,
     ];
 }
 

@@ -322,12 +322,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "commands held back while loads run",
-        &[(&[Rule::DeadLease], &[dead_lease::HERE])],
+        &[
+            (&[Rule::DeadLease, Rule::GiveBackLater], &[dead_lease::HERE]),
+            (&[Rule::GiveBackLater], &[dead_lease::ELSEWHERE]),
+        ],
         |size| Box::pin(dead_lease::commands_held(size)),
     ),
     Scenario::new(
         "answers held back while leases are taken",
-        &[(&[Rule::DeadLease], &[dead_lease::HERE])],
+        &[
+            (&[Rule::DeadLease, Rule::GiveBackLater], &[dead_lease::HERE]),
+            (&[Rule::GiveBackLater], &[dead_lease::ELSEWHERE]),
+        ],
         |size| Box::pin(dead_lease::answers_held(size)),
     ),
     Scenario::new(

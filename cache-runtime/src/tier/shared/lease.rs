@@ -13,7 +13,7 @@ use crate::clock;
 use crate::driver::Operation;
 use crate::error::Error;
 use crate::key::Key;
-use crate::sabotage;
+use crate::sabotage::{self, Rule};
 
 const FILL: &str = include_str!("scripts/fill.lua");
 const RENEW: &str = include_str!("scripts/renew.lua");
@@ -115,7 +115,10 @@ async fn keep_giving_back(
     duration: Duration,
 ) {
     let began = Instant::now();
-    while !give_back(&connector, &slot, token).await && began.elapsed() < duration {
+    while !give_back(&connector, &slot, token).await
+        && began.elapsed() < duration
+        && sabotage::keeps(Rule::GiveBackLater)
+    {
         clock::pause(clock::around(PAUSE)).await;
     }
 }
