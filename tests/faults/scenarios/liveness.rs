@@ -354,9 +354,16 @@ pub(crate) async fn writes_paused(_size: Size) -> Vec<Figure> {
         })
         .collect();
     let mut stays = pin!(time(reads.read("row", async { 1 })));
+    let mut is_first = true;
+    // No slot is read before all callers ask for it. So they all wait for the first one's lease.
+    server.freeze();
     let stayed = std::future::poll_fn(|context| {
         calls.retain_mut(|call| call.as_mut().poll(context).is_pending());
-        stays.as_mut().poll(context)
+        let stayed = stays.as_mut().poll(context);
+        if std::mem::take(&mut is_first) {
+            server.thaw();
+        }
+        stayed
     })
     .await;
     let () = server.query(&["CLIENT", "UNPAUSE"]);
