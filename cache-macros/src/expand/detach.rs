@@ -22,6 +22,7 @@ pub(super) fn load(
         let private = runtime.private(blame);
         quote_spanned! {blame=>
             let #name = {
+                #[allow(clippy::used_underscore_binding)]
                 let argument = #private::Argument::of(#ident);
                 {
                     use #private::argument_copy::*;
@@ -33,7 +34,10 @@ pub(super) fn load(
     let moves = detach.moved.iter().map(|ident| {
         let blame = ident.span().resolved_at(Span::mixed_site());
         let private = runtime.private(blame);
-        quote_spanned!(blame=> #private::owned_by_task(&#ident);)
+        quote_spanned! {blame=>
+            #[allow(clippy::used_underscore_binding)]
+            #private::owned_by_task(&#ident);
+        }
     });
     let borrows = detach.copied.iter().map(|copied| {
         let Copied {

@@ -354,6 +354,7 @@ fn a_detached_load_owns_copies_of_what_the_function_borrows() {
         |_| ::cache_runtime::__private::Keep::Default,
         move || {
             let this = {
+                #[allow(clippy::used_underscore_binding)]
                 let argument = ::cache_runtime::__private::Argument::of(self);
                 {
                     use ::cache_runtime::__private::argument_copy::*;
@@ -361,6 +362,7 @@ fn a_detached_load_owns_copies_of_what_the_function_borrows() {
                 }
             };
             let name = {
+                #[allow(clippy::used_underscore_binding)]
                 let argument = ::cache_runtime::__private::Argument::of(name);
                 {
                     use ::cache_runtime::__private::argument_copy::*;
@@ -368,6 +370,7 @@ fn a_detached_load_owns_copies_of_what_the_function_borrows() {
                 }
             };
             async move {
+                #[allow(clippy::used_underscore_binding)]
                 ::cache_runtime::__private::owned_by_task(&id);
                 #[allow(unused_variables)]
                 let this = this.get();

@@ -192,7 +192,7 @@ pub async fn impl_argument(id: impl Display + Send + 'static) -> String {
 }
 
 /// Patterns that own what they name, and an argument that nothing reads.
-#[cached(key = "pattern:<a>:<b>:<_unread>", ttl = |_| std::time::Duration::from_secs(60), detach)]
+#[cached(key = "pattern:<a>:<b>:<_unread>", ttl = |_| std::time::Duration::from_secs(61), detach)]
 pub async fn pattern((a, mut b): (u64, u64), _unread: u64) -> u64 {
     b += a;
     b
