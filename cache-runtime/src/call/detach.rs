@@ -70,7 +70,7 @@ where
     if let Some(why) = request.reason_to_bypass() {
         return BeforeLoad::Alone(why);
     }
-    let mut look = request.core.tier.look(&request.query, None).await;
+    let mut look = request.core.tier.look(&request.query, None, None).await;
     if let Look::Hit(found) = &mut look
         && let Ok(returned) = request.serve::<S>(found, None)
     {
@@ -107,7 +107,7 @@ where
             }
             Step::Alone => break,
         }
-        look = request.look_again(undecodable).await;
+        look = request.look_again(undecodable, None).await;
     }
     BeforeLoad::Alone(NotFilledReason::Unstorable)
 }

@@ -348,14 +348,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         )],
         |size| Box::pin(dead_lease::failover(size)),
     ),
-    Scenario {
-        awaits: Some("a second look has its call's deadline"),
-        ..Scenario::new(
-            "writes paused, callers give up",
-            &[(&[Rule::WaitsAddUp], &[liveness::STAYS])],
-            |size| Box::pin(liveness::writes_paused(size)),
-        )
-    },
+    Scenario::new(
+        "writes paused, callers give up",
+        &[(&[Rule::WaitsAddUp], &[liveness::STAYS])],
+        |size| Box::pin(liveness::writes_paused(size)),
+    ),
     Scenario::new(
         "eight reads are set aside",
         &[(

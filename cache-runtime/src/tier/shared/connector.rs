@@ -197,6 +197,13 @@ impl Connector {
         since.unwrap_or_else(Instant::now) + self.limits.operation.min(clock::FOREVER)
     }
 
+    /// The deadline of a look by a call that has waited for others since then. It always has time for
+    /// an answer: the call may have waited for another caller's load, and not for the server.
+    pub(super) fn look_deadline(&self, since: Instant) -> Instant {
+        let least = self.limits.operation.min(clock::FOREVER) / 4;
+        self.deadline_from(Some(since)).max(Instant::now() + least)
+    }
+
     /// Reads keys from the server of an earlier answer.
     pub(super) async fn read_over(
         self: &Arc<Self>,
