@@ -74,11 +74,17 @@ pub enum Rule {
     DeadLease,
     /// A batched read's turn ends at its answer, even if its caller is not polled.
     TurnEnds,
+    /// The time that a call has waited counts towards the deadline of its request for a lease.
+    WaitsAddUp,
+    /// With `detach`, a load goes on when its caller is dropped.
+    Detach,
+    /// A lease that could not be given back is given back once the server can be reached.
+    GiveBackLater,
 }
 
 impl Rule {
     /// Every rule, in the order of their bits.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::CompareAndFill,
         Self::VersionsBeforeLoad,
         Self::AbsentVersion,
@@ -107,6 +113,9 @@ impl Rule {
         Self::Waves,
         Self::DeadLease,
         Self::TurnEnds,
+        Self::WaitsAddUp,
+        Self::Detach,
+        Self::GiveBackLater,
     ];
 }
 

@@ -13,6 +13,8 @@ pub(crate) struct Figure {
     pub(crate) what: String,
     amount: Amount,
     promise: Promise,
+    /// How many times as long a wait may be.
+    slack: f64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,6 +26,7 @@ enum Amount {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Promise {
     Zero,
+    AtMost(u64),
     Millis(f64),
     /// No promise: the figure is only shown.
     Shown,
@@ -35,12 +38,29 @@ impl Figure {
         Self::none("errors, panics and hangs", seen)
     }
 
+    /// Asserts the promise without slack: without its mechanism the wait is not four times as long.
+    pub(crate) fn without_slack(mut self) -> Self {
+        self.slack = 1.0;
+        self
+    }
+
     /// How often something happened that must not happen.
     pub(crate) fn none(what: &str, seen: u64) -> Self {
         Self {
             what: what.to_owned(),
             amount: Amount::Count { seen, of: None },
             promise: Promise::Zero,
+            slack: SLACK,
+        }
+    }
+
+    /// How often something happened that may happen so often.
+    pub(crate) fn at_most(what: &str, seen: u64, limit: u64) -> Self {
+        Self {
+            what: what.to_owned(),
+            amount: Amount::Count { seen, of: None },
+            promise: Promise::AtMost(limit),
+            slack: SLACK,
         }
     }
 
@@ -58,6 +78,7 @@ impl Figure {
             what: what.to_owned(),
             amount: Amount::Millis(millis(took)),
             promise: Promise::Millis(millis(limit)),
+            slack: SLACK,
         }
     }
 
@@ -67,6 +88,7 @@ impl Figure {
             what: what.to_owned(),
             amount: Amount::Millis(millis(took)),
             promise: Promise::Shown,
+            slack: SLACK,
         }
     }
 
@@ -74,15 +96,16 @@ impl Figure {
     pub(crate) fn holds(&self) -> bool {
         match (&self.amount, &self.promise) {
             (Amount::Count { seen, .. }, Promise::Zero) => *seen == 0,
-            (Amount::Millis(took), Promise::Millis(limit)) => *took <= limit * SLACK,
+            (Amount::Count { seen, .. }, Promise::AtMost(limit)) => seen <= limit,
+            (Amount::Millis(took), Promise::Millis(limit)) => *took <= limit * self.slack,
             _ => true,
         }
     }
 
-    /// Whether another try may have a better result: a busy machine makes waits longer, and never
-    /// makes data stale.
+    /// Whether another try may have a better result: a busy machine makes waits longer, and so may
+    /// cause one more load. It never makes data stale.
     pub(crate) fn may_be_noise(&self) -> bool {
-        matches!(self.promise, Promise::Millis(_))
+        matches!(self.promise, Promise::Millis(_) | Promise::AtMost(_))
     }
 
     /// Whether the promise is kept with slack only. The table says so.
@@ -106,6 +129,7 @@ impl Figure {
     pub(crate) fn promise(&self) -> String {
         match &self.promise {
             Promise::Zero => "0".to_owned(),
+            Promise::AtMost(limit) => format!("≤ {}", grouped(*limit)),
             Promise::Millis(millis) => format!("≤ {}", shown_millis(*millis)),
             Promise::Shown => "–".to_owned(),
         }

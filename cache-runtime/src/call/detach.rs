@@ -28,6 +28,7 @@ use super::scope;
 use super::shape::Shape;
 use crate::flight::Leader;
 use crate::observe::NotFilledReason;
+use crate::sabotage::{self, Rule};
 use crate::tier::{Evidence, Look, Store as _};
 use crate::value::CacheValue;
 
@@ -42,7 +43,7 @@ where
     L: FnOnce() -> F,
     F: Future<Output = S::Return> + Send + 'static,
 {
-    if scope::is_open() && scope::is_within() {
+    if scope::is_open() && scope::is_within() || !sabotage::keeps(Rule::Detach) {
         let load = async move { load().await };
         return request.get_or_load::<S, _>(keep, load).await;
     }
@@ -69,7 +70,7 @@ where
     if let Some(why) = request.reason_to_bypass() {
         return BeforeLoad::Alone(why);
     }
-    let mut look = request.core.tier.look(&request.query, None).await;
+    let mut look = request.core.tier.look(&request.query, None, None).await;
     if let Look::Hit(found) = &mut look
         && let Ok(returned) = request.serve::<S>(found, None)
     {
@@ -106,7 +107,7 @@ where
             }
             Step::Alone => break,
         }
-        look = request.look_again(undecodable).await;
+        look = request.look_again(undecodable, None).await;
     }
     BeforeLoad::Alone(NotFilledReason::Unstorable)
 }

@@ -95,7 +95,7 @@ impl Request {
         if let Some(why) = self.reason_to_bypass() {
             return self.load_alone::<S, F>(why, load).await;
         }
-        let mut look = self.core.tier.look(&self.query, None).await;
+        let mut look = self.core.tier.look(&self.query, None, None).await;
         if let Look::Hit(found) = &mut look
             && let Ok(returned) = self.serve::<S>(found, None)
         {
@@ -154,7 +154,7 @@ impl Request {
                 }
                 Step::Alone => break,
             }
-            *look = self.look_again(undecodable).await;
+            *look = self.look_again(undecodable, None).await;
         }
         self.load_alone::<S, F>(NotFilledReason::Unstorable, load)
             .await
@@ -162,8 +162,12 @@ impl Request {
 
     /// Boxed, like every await in this file that is rare: the future of each call has room for all
     /// that the call may await.
-    pub(super) async fn look_again(&self, undecodable: Option<Mark>) -> Look {
-        Box::pin(self.core.tier.look(&self.query, undecodable)).await
+    pub(super) async fn look_again(
+        &self,
+        undecodable: Option<Mark>,
+        waiting_since: Option<Instant>,
+    ) -> Look {
+        Box::pin(self.core.tier.look(&self.query, undecodable, waiting_since)).await
     }
 
     /// Boards, waits and looks again until it is clear what to do.
@@ -202,7 +206,7 @@ impl Request {
                 None if since().elapsed() < self.core.settings.lease_wait => {}
                 None => return Box::pin(self.load_unstored()).await,
             }
-            *look = self.look_again(undecodable).await;
+            *look = self.look_again(undecodable, waiting_since).await;
         }
     }
 
@@ -239,7 +243,7 @@ impl Request {
             let length = clock::around(pause);
             let paused_look = pin!(async {
                 clock::pause(length).await;
-                self.core.tier.look(&self.query, None).await
+                self.core.tier.look(&self.query, None, None).await
             });
             let look = leader.follow(paused_look).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);

@@ -209,8 +209,14 @@ pub(crate) trait Store {
     fn name(&self) -> &'static str;
 
     /// Looks for an entry that may be served. The entry with the mark `undecodable` may not: this
-    /// call could not decode it, and the load that follows replaces it.
-    fn look(&self, query: &Query, undecodable: Option<Mark>) -> impl Future<Output = Look> + Send;
+    /// call could not decode it, and the load that follows replaces it. A call that has waited since
+    /// `waiting_since` has less time left.
+    fn look(
+        &self,
+        query: &Query,
+        undecodable: Option<Mark>,
+        waiting_since: Option<Instant>,
+    ) -> impl Future<Output = Look> + Send;
 
     /// Decides what a caller does after a miss: boards a flight, starts one, or says why it does
     /// neither. If the caller leads a flight with evidence, the versions were read and the lease
@@ -426,8 +432,13 @@ impl Store for Tier {
         on!(self, store => store.name())
     }
 
-    async fn look(&self, query: &Query, undecodable: Option<Mark>) -> Look {
-        on!(self, store => store.look(query, undecodable).await)
+    async fn look(
+        &self,
+        query: &Query,
+        undecodable: Option<Mark>,
+        waiting_since: Option<Instant>,
+    ) -> Look {
+        on!(self, store => store.look(query, undecodable, waiting_since).await)
     }
 
     fn board<'a>(

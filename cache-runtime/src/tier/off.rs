@@ -17,7 +17,12 @@ impl Store for Off {
         "off"
     }
 
-    async fn look(&self, _query: &Query, _undecodable: Option<Mark>) -> Look {
+    async fn look(
+        &self,
+        _query: &Query,
+        _undecodable: Option<Mark>,
+        _waiting_since: Option<Instant>,
+    ) -> Look {
         Look::Miss(Miss::Off)
     }
 

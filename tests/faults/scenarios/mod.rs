@@ -2,8 +2,12 @@
 
 mod abandoned;
 mod bad_server;
+mod dead_lease;
+mod detached;
+mod failing;
 mod failover;
 mod killed_writer;
+mod liveness;
 mod loader;
 mod lost_data;
 mod mixed;
@@ -228,6 +232,163 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             &[loader::IN_PROCESS, loader::ON_THE_SERVER],
         )],
         |size| Box::pin(loader::hangs(size)),
+    ),
+    Scenario::new(
+        "a caller is set aside",
+        &[(
+            &[Rule::SetAside],
+            &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
+        )],
+        |_| Box::pin(liveness::set_aside(1)),
+    ),
+    Scenario::new(
+        "eight callers are set aside",
+        &[(
+            &[Rule::SetAside],
+            &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
+        )],
+        |_| Box::pin(liveness::set_aside(8)),
+    ),
+    Scenario::new(
+        "a caller is set aside at every await point",
+        &[(
+            &[Rule::SetAside],
+            &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
+        )],
+        |_| Box::pin(liveness::set_aside_anywhere()),
+    ),
+    Scenario::new(
+        "… while another process loads",
+        &[(&[Rule::SetAside], &[liveness::ON_THE_SERVER])],
+        |_| Box::pin(liveness::set_aside_watching()),
+    ),
+    Scenario::new(
+        "callers are set aside one after the other",
+        &[(&[Rule::SetAside], &[liveness::IN_PROCESS])],
+        |_| Box::pin(liveness::leaders_set_aside()),
+    ),
+    Scenario::new(
+        "a load calls its own key",
+        &[(
+            &[Rule::Circle],
+            &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
+        )],
+        |size| Box::pin(liveness::reentrant(size)),
+    ),
+    Scenario::new(
+        "two loads need each other",
+        &[(
+            &[Rule::Circle],
+            &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
+        )],
+        |size| Box::pin(liveness::crossed(size)),
+    ),
+    Scenario::new(
+        "a load waits for a transaction that reads",
+        &[(
+            &[Rule::WaitInScope],
+            &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
+        )],
+        |size| Box::pin(liveness::in_a_transaction(size)),
+    ),
+    Scenario::new(
+        "the first load hangs",
+        &[(
+            &[Rule::Hedge],
+            &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
+        )],
+        |size| Box::pin(liveness::first_hangs(size)),
+    ),
+    Scenario::new(
+        "a thousand callers, all loads fail",
+        &[(
+            &[Rule::Waves],
+            &[failing::SECOND_WAVE, failing::SECOND_WAVE_ON_THE_SERVER],
+        )],
+        |size| Box::pin(failing::all_fail(size)),
+    ),
+    Scenario::new(
+        "a thousand callers, the first load fails",
+        &[(
+            &[Rule::Waves],
+            &[failing::LOADS, failing::LOADS_ON_THE_SERVER],
+        )],
+        |size| Box::pin(failing::first_fails(size)),
+    ),
+    Scenario::new(
+        "a thousand callers, an error that can be cloned",
+        &[],
+        |size| Box::pin(failing::error_for_all(size)),
+    ),
+    Scenario::new(
+        "commands held back while loads run",
+        &[
+            (&[Rule::DeadLease, Rule::GiveBackLater], &[dead_lease::HERE]),
+            (&[Rule::GiveBackLater], &[dead_lease::ELSEWHERE]),
+        ],
+        |size| Box::pin(dead_lease::commands_held(size)),
+    ),
+    Scenario::new(
+        "answers held back while leases are taken",
+        &[
+            (&[Rule::DeadLease, Rule::GiveBackLater], &[dead_lease::HERE]),
+            (&[Rule::GiveBackLater], &[dead_lease::ELSEWHERE]),
+        ],
+        |size| Box::pin(dead_lease::answers_held(size)),
+    ),
+    Scenario::new(
+        "failover to a replica while loads run",
+        &[(
+            &[Rule::DeadLease],
+            &[
+                dead_lease::HERE,
+                dead_lease::ELSEWHERE,
+                dead_lease::WATCHING,
+            ],
+        )],
+        |size| Box::pin(dead_lease::failover(size)),
+    ),
+    Scenario::new(
+        "writes paused, callers give up",
+        &[(&[Rule::WaitsAddUp], &[liveness::STAYS])],
+        |size| Box::pin(liveness::writes_paused(size)),
+    ),
+    Scenario::new(
+        "eight reads are set aside",
+        &[(
+            &[Rule::TurnEnds],
+            &[liveness::MISSED, liveness::LONGEST_HIT],
+        )],
+        |_| Box::pin(liveness::reads_set_aside(8, 10)),
+    ),
+    Scenario::new(
+        "eighty reads are set aside",
+        &[(
+            &[Rule::TurnEnds],
+            &[liveness::MISSED, liveness::LONGEST_HIT],
+        )],
+        |_| Box::pin(liveness::reads_set_aside(80, 10)),
+    ),
+    Scenario::new(
+        "eight reads of large values are set aside",
+        &[(
+            &[Rule::TurnEnds],
+            &[liveness::MISSED, liveness::LONGEST_HIT],
+        )],
+        |_| Box::pin(liveness::reads_set_aside(8, 1 << 17)),
+    ),
+    Scenario::new(
+        "callers give up, with `detach`",
+        &[(
+            &[Rule::Detach],
+            &[
+                detached::LOADS,
+                detached::LOADS_ON_THE_SERVER,
+                detached::UNSERVED,
+                detached::UNSERVED_ON_THE_SERVER,
+            ],
+        )],
+        |size| Box::pin(detached::callers_give_up(size)),
     ),
     Scenario::bad_server("wrong password", |_| Box::pin(bad_server::wrong_password())),
     Scenario::bad_server("no permission (`NOPERM`)", |_| {

@@ -216,7 +216,12 @@ impl Store for Local {
         "local"
     }
 
-    async fn look(&self, query: &Query, _undecodable: Option<Mark>) -> Look {
+    async fn look(
+        &self,
+        query: &Query,
+        _undecodable: Option<Mark>,
+        _waiting_since: Option<Instant>,
+    ) -> Look {
         self.look_and_board(query)
     }
 

@@ -193,7 +193,15 @@ impl Connector {
 
     /// The deadline of a request by a call that has waited for others since then.
     pub(super) fn deadline_from(&self, since: Option<Instant>) -> Instant {
+        let since = since.filter(|_| sabotage::keeps(Rule::WaitsAddUp));
         since.unwrap_or_else(Instant::now) + self.limits.operation.min(clock::FOREVER)
+    }
+
+    /// The deadline of a look by a call that has waited for others since then. It always has time for
+    /// an answer: the call may have waited for another caller's load, and not for the server.
+    pub(super) fn look_deadline(&self, since: Instant) -> Instant {
+        let least = self.limits.operation.min(clock::FOREVER) / 4;
+        self.deadline_from(Some(since)).max(Instant::now() + least)
     }
 
     /// Reads keys from the server of an earlier answer.

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::driver::Operation;
 use crate::error::Error;
 use crate::key::Key;
-use crate::sabotage;
+use crate::sabotage::{self, Rule};
 
 const FILL: &str = include_str!("scripts/fill.lua");
 const RENEW: &str = include_str!("scripts/renew.lua");
@@ -125,6 +125,7 @@ impl Abandoned {
         let began = Instant::now();
         while !give_back(&self.connector, &self.slot, self.token).await
             && began.elapsed() < self.duration
+            && sabotage::keeps(Rule::GiveBackLater)
         {
             clock::pause(clock::around(PAUSE)).await;
         }

@@ -169,10 +169,15 @@ impl Shared {
     }
 
     /// Reads a slot and the versions of `tags`, in one round trip, which other callers may share.
-    async fn look_at_server(&self, key: &Key, tags: &[Key]) -> Result<ServerLook, Error> {
+    async fn look_at_server(
+        &self,
+        key: &Key,
+        tags: &[Key],
+        until: Option<Instant>,
+    ) -> Result<ServerLook, Error> {
         let found = self
             .reads
-            .read(self.keyspace.slot_and_versions(key, tags))
+            .read_until(self.keyspace.slot_and_versions(key, tags), until)
             .await?;
         let mut slot = entry::decode(found.slot);
         if let Slot::Entry(entry) = &mut slot {
@@ -372,7 +377,7 @@ impl Shared {
         if self.distrusts(key, &[]) {
             return Ok(None);
         }
-        let mut look = self.look_at_server(key, &[]).await?;
+        let mut look = self.look_at_server(key, &[], None).await?;
         let Slot::Entry(entry) = std::mem::replace(&mut look.slot, Slot::Absent) else {
             return Ok(None);
         };
@@ -513,11 +518,17 @@ impl Store for Shared {
         "shared"
     }
 
-    async fn look(&self, query: &Query, undecodable: Option<Mark>) -> Look {
+    async fn look(
+        &self,
+        query: &Query,
+        undecodable: Option<Mark>,
+        waiting_since: Option<Instant>,
+    ) -> Look {
         if self.distrusts(&query.key, &query.tags) {
             return self.distrusted(query);
         }
-        let mut look = match self.look_at_server(&query.key, &query.tags).await {
+        let until = waiting_since.map(|since| self.connector.look_deadline(since));
+        let mut look = match self.look_at_server(&query.key, &query.tags, until).await {
             Ok(look) => look,
             Err(error) => {
                 self.degrade(query, &error);

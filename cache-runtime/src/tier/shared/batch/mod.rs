@@ -95,9 +95,19 @@ impl<S: Source> BatchedReads<S> {
     }
 
     /// Reads a slot and versions, alone or with other callers.
+    #[cfg(test)]
     pub(crate) async fn read(&self, keys: ReadKeys) -> Result<SlotRead<S::Connection>, Error> {
+        self.read_until(keys, None).await
+    }
+
+    /// The same, at most until then. Without a deadline, as long as a request may take.
+    pub(crate) async fn read_until(
+        &self,
+        keys: ReadKeys,
+        until: Option<Instant>,
+    ) -> Result<SlotRead<S::Connection>, Error> {
         let reads = &self.0;
-        let deadline = reads.source.deadline();
+        let deadline = until.unwrap_or_else(|| reads.source.deadline());
         let read = Read {
             slot_hash: reads.sizes.hash(keys.first()),
             keys,
@@ -123,7 +133,8 @@ impl<S: Source> BatchedReads<S> {
                     let reply = reply.await;
                     reply.unwrap_or_else(|_| Err(reads.source.runtime_shut_down()))
                 };
-                if dispatcher_has_timer {
+                // A dispatcher does not know of a deadline that is earlier than others.
+                if dispatcher_has_timer && until.is_none() {
                     reply.await
                 } else {
                     Box::pin(reads.source.within(deadline, reply)).await
