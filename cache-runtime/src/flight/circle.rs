@@ -10,6 +10,10 @@
 use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// The scheduler of the interleavings runs all its threads on one.
+#[cfg(shuttle)]
+use shuttle::thread_local;
+
 use crate::sabotage::{self, Rule};
 
 /// A flight, for as long as a caller holds it.
