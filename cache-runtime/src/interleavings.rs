@@ -30,6 +30,12 @@ fn needs(rule: Rule, test: fn()) {
     assert!(broken.is_err(), "the test passes without {rule:?}");
 }
 
+/// A load that is pending at its first poll is polled once more at once.
+async fn pending_twice() {
+    yield_now().await;
+    yield_now().await;
+}
+
 /// A row, and a cache in front of it.
 #[derive(Clone)]
 struct Database {
@@ -57,7 +63,7 @@ impl Database {
         let load = async {
             self.loads.fetch_add(1, SeqCst);
             let value = self.row.load(SeqCst);
-            yield_now().await;
+            pending_twice().await;
             Ok::<_, Infallible>(value)
         };
         let options = Options::new().tag("rows");
@@ -238,7 +244,7 @@ mod flights {
             };
             loop {
                 let landing = match seat {
-                    Seat::Lead(leader) => return self.lead(leader, yield_now()).await,
+                    Seat::Lead(leader) => return self.lead(leader, pending_twice()).await,
                     Seat::Wait(waiter) => waiter.wait(patience).await,
                 };
                 seat = match landing {
@@ -352,7 +358,7 @@ mod flights {
                             yield_now().await;
                             leader.fail(None);
                         } else {
-                            callers.lead(leader, yield_now()).await;
+                            callers.lead(leader, pending_twice()).await;
                         }
                     })
                 })
