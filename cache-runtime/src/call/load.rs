@@ -34,7 +34,7 @@ use crate::observe::{Event, NotFilledReason};
 use crate::sabotage::{self, Rule};
 use crate::tier::{
     Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Renewal, Storable,
-    Store as _, loads_elsewhere,
+    Store as _,
 };
 use crate::value::{CacheValue, Outcome, SharedError, SharedValue, outcome};
 
@@ -218,7 +218,7 @@ impl Request {
         match waiter.wait(self.patience()).await {
             Landing::Value(value) => Some(Step::Share(value)),
             Landing::Error(error) => Some(Step::ShareError(error)),
-            Landing::Lead(leader) if loads_elsewhere(&leader) => self.watch(leader).await,
+            Landing::Lead(leader) if leader.is_watch() => self.watch(leader).await,
             Landing::Lead(leader) => Some(Step::Lead(leader)),
             Landing::Alone => Some(Step::Alone),
             Landing::Dissolved => None,
@@ -259,6 +259,7 @@ impl Request {
         }
         // The load begins now, after the watcher saw the lease with these versions, so
         // it is no older than any caller that sees them too.
+        leader.end_watch();
         Some(Step::Lead(leader))
     }
 

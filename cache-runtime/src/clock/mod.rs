@@ -265,7 +265,6 @@ mod timer {
         }
     }
 
-    #[allow(dead_code, reason = "flights use it next")]
     pub(crate) fn wake_at(_: Instant, _: Waker) {}
 }
 

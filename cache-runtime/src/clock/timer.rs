@@ -35,7 +35,6 @@ const LATE: Duration = Duration::from_millis(100);
 /// call.
 const SAME_PROCESS: Duration = Duration::from_millis(1);
 
-#[allow(dead_code, reason = "flights use it next")]
 /// Calls `waker` once, at the moment `at` or soon after, on the timer's thread. May be called under
 /// a lock, also one that `waker` takes.
 pub(crate) fn wake_at(at: Instant, waker: Waker) {

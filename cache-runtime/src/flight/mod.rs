@@ -94,28 +94,30 @@ struct FlightState<Evidence> {
     /// What the leader saw before its load began. `None` while boarding, and for a load whose
     /// leader saw nothing that an invalidation would have changed.
     evidence: Option<Arc<Evidence>>,
-    /// The flight that this one replaced while it loaded. It is put back if this one ends before its
-    /// load begins.
+    /// The flight that this one replaced while that one loaded. It is put back if this one ends
+    /// before its load begins.
     previous: Option<Weak<Flight<Evidence>>>,
+    /// Whether its leader watches the load of another process.
+    is_watch: bool,
     waiters: usize,
     /// The attempts that are under way, also those that were taken over from.
     attempts: usize,
     /// Those of them that were not taken over from.
     moving: usize,
-    /// How often the attempts under way were taken over from. Each attempt knows how often when it
-    /// began.
-    takeovers: u32,
+    /// Counted up each time that the attempts under way are taken over from. Each attempt keeps the
+    /// generation in which it began.
+    generation: u32,
     /// How many further attempts the waiters are to begin.
     wanted: usize,
-    /// Those of the attempts that have been pending, the newest last.
-    pending: Vec<Arc<Progress>>,
+    /// Those of the attempts that have been pending, the newest last, each with its generation.
+    pending: Vec<(u32, Arc<Progress>)>,
     /// When the newest attempt began.
     began: Moment,
     /// How many waves of attempts have failed.
     failed_waves: u32,
-    /// Whether an attempt has a value, which it has not handed out. It has no waiters, or is about to
-    /// land.
-    is_claimed: bool,
+    /// The generation of the attempt that has a value which it has not handed out: it has no waiters,
+    /// or is about to land.
+    claimed_by: Option<u32>,
     /// For how long the waiters let an attempt go on that is not woken.
     hedge: Duration,
     /// Whether the timer checks this flight.
@@ -192,6 +194,9 @@ pub(crate) struct Patience {
 pub(crate) struct Shard<'a, Evidence> {
     flights: &'a Flights<Evidence>,
     map: MutexGuard<'a, FlightMap<Evidence>>,
+    /// Flights that are dropped after the lock is released: a value that has landed, and its `Drop`,
+    /// are the user's.
+    removed: Vec<Arc<Flight<Evidence>>>,
 }
 
 impl<Evidence> Clone for Flights<Evidence> {
@@ -216,6 +221,7 @@ impl<Evidence> Flights<Evidence> {
         Shard {
             flights: self,
             map: lock(&self.0.shards[shard]),
+            removed: Vec::new(),
         }
     }
 
@@ -231,6 +237,26 @@ impl<Evidence> Flights<Evidence> {
             .unwrap_or_else(|| Seat::Lead(shard.start(key, evidence)))
     }
 
+    /// Boards the flight for `key` if this caller may, else starts one whose leader watches the load
+    /// of another process. Should the watch end without an entry, it puts back the flight that it
+    /// replaced.
+    pub(crate) fn board_watch(&self, key: &Key, evidence: Evidence) -> Seat<Evidence>
+    where
+        Evidence: PartialEq,
+    {
+        let mut shard = self.lock(key);
+        if let Some(seat) = shard.join(key, Some(&evidence)) {
+            return seat;
+        }
+        let previous = shard.previous(key);
+        let leader = shard.start(key, Some(evidence));
+        let mut state = lock(&leader.flight.state);
+        state.previous = previous;
+        state.is_watch = true;
+        drop(state);
+        Seat::Lead(leader)
+    }
+
     /// Checks the flight for `key` as the timer does.
     #[cfg(all(test, shuttle))]
     pub(crate) fn check(&self, key: &Key)
@@ -238,8 +264,10 @@ impl<Evidence> Flights<Evidence> {
         Evidence: Send + Sync + 'static,
     {
         let flight = self.lock(key).map.get(key).cloned();
-        if let Some(flight) = flight {
-            flight.check();
+        if let Some(flight) = flight
+            && let Checked::WakeWaiters = flight.check()
+        {
+            flight.changed.notify_waiters();
         }
     }
 
@@ -268,13 +296,13 @@ impl<Evidence: PartialEq> Shard<'_, Evidence> {
             _ => return None,
         }
         if state.begin_wanted() {
-            let takeovers = state.takeovers;
+            let generation = state.generation;
             drop(state);
             return Some(Seat::Lead(Leader::new(
                 self.flights,
                 key,
                 flight,
-                takeovers,
+                generation,
             )));
         }
         state.waiters += 1;
@@ -293,7 +321,11 @@ impl<Evidence> Shard<'_, Evidence> {
     pub(crate) fn start(&mut self, key: &Key, evidence: Option<Evidence>) -> Leader<Evidence> {
         let is_boarding = evidence.is_none();
         // Only a load that has not begun may wait for the one before it, or be replaced by it again.
-        let previous = self.map.get(key).filter(|_| is_boarding);
+        let previous = if is_boarding {
+            self.previous(key)
+        } else {
+            None
+        };
         let flight = Arc::new(Flight {
             state: Mutex::new(FlightState {
                 phase: if is_boarding {
@@ -302,29 +334,35 @@ impl<Evidence> Shard<'_, Evidence> {
                     Phase::Loading
                 },
                 evidence: evidence.map(Arc::new),
-                previous: previous.and_then(Flight::or_its_previous),
+                previous,
+                is_watch: false,
                 waiters: 0,
                 attempts: 1,
                 moving: 1,
-                takeovers: 0,
+                generation: 0,
                 wanted: 0,
                 pending: Vec::new(),
                 began: clock::real(),
                 failed_waves: 0,
-                is_claimed: false,
+                claimed_by: None,
                 hedge: clock::FOREVER,
                 is_checked: false,
             }),
             changed: Notify::new(),
         });
         let leader = Leader::new(self.flights, key, &flight, 0);
-        self.map.insert(key.clone(), flight);
+        self.removed.extend(self.map.insert(key.clone(), flight));
         leader
+    }
+
+    /// The flight that one which starts now replaces, and may put back.
+    fn previous(&self, key: &Key) -> Option<Weak<Flight<Evidence>>> {
+        self.map.get(key).and_then(Flight::or_its_previous)
     }
 
     /// Forgets the flight for `key`: no caller boards it any more, and it does not store.
     pub(crate) fn forget(&mut self, key: &Key) {
-        self.map.remove(key);
+        self.removed.extend(self.map.remove(key));
     }
 
     /// Forgets this flight. Returns whether it was current until now. If its load has not begun, the
@@ -335,14 +373,16 @@ impl<Evidence> Shard<'_, Evidence> {
             return false;
         }
         let previous = lock(&flight.state).previous.take();
-        match previous.and_then(|previous| previous.upgrade()) {
-            Some(previous) if lock(&previous.state).is_under_way() => {
-                self.map.insert(key.clone(), previous);
+        let previous = previous.and_then(|previous| previous.upgrade());
+        if let Some(previous) = previous {
+            if lock(&previous.state).may_yield_value() {
+                self.removed.extend(self.map.insert(key.clone(), previous));
+                return true;
             }
-            _ => {
-                self.map.remove(key);
-            }
+            self.removed.push(previous);
         }
+        // The caller holds this flight too.
+        self.map.remove(key);
         true
     }
 }
@@ -353,8 +393,8 @@ pub(crate) struct Leader<Evidence> {
     flights: Flights<Evidence>,
     key: Key,
     flight: Arc<Flight<Evidence>>,
-    /// How often the attempts of the flight had been taken over from when this one began.
-    takeovers: u32,
+    /// The generation in which this attempt began.
+    generation: u32,
     /// Set once a part of this caller's work has been pending.
     progress: Option<Arc<Progress>>,
     /// Whether the value of this attempt is the flight's.
@@ -367,13 +407,13 @@ impl<Evidence> Leader<Evidence> {
         flights: &Flights<Evidence>,
         key: &Key,
         flight: &Arc<Flight<Evidence>>,
-        takeovers: u32,
+        generation: u32,
     ) -> Leader<Evidence> {
         Self {
             flights: flights.clone(),
             key: key.clone(),
             flight: flight.clone(),
-            takeovers,
+            generation,
             progress: None,
             has_claimed: false,
             ended: false,
@@ -434,6 +474,18 @@ impl<Evidence> Leader<Evidence> {
         matches!(lock(&self.flight.state).phase, Phase::Boarding)
     }
 
+    /// Whether this leader watches the load of another process.
+    pub(crate) fn is_watch(&self) -> bool {
+        lock(&self.flight.state).is_watch
+    }
+
+    /// Ends the watch: this attempt, and each that follows, loads.
+    pub(crate) fn end_watch(&mut self) {
+        let mut state = lock(&self.flight.state);
+        state.is_watch = false;
+        state.previous = None;
+    }
+
     /// Begins the load: from now on only callers with the same evidence may board.
     pub(crate) fn begin(&mut self, evidence: Option<Evidence>) {
         let mut state = lock(&self.flight.state);
@@ -461,7 +513,7 @@ impl<Evidence> Leader<Evidence> {
         let flight = self.flight.clone();
         std::future::poll_fn(move |context| {
             // The first attempt of a flight, at its first poll, has no other beside it.
-            if (self.progress.is_some() || self.takeovers > 0)
+            if (self.progress.is_some() || self.generation > 0)
                 && let Some(landed) = flight.landed()
                 && let Some(returned) = share(&landed)
             {
@@ -490,17 +542,18 @@ impl<Evidence> Leader<Evidence> {
             return Poll::Ready(output);
         }
         let progress = self.progress.insert(Arc::new(Progress::new()));
-        lock(&self.flight.state).pending.push(progress.clone());
+        let pending = (self.generation, progress.clone());
+        lock(&self.flight.state).pending.push(pending);
         progress.poll(context, poll)
     }
 
     /// Makes the value of this attempt the flight's, unless another attempt was first.
     pub(crate) fn claim(&mut self) -> Claim {
         let mut state = lock(&self.flight.state);
-        if state.is_claimed || state.phase.is_over() {
+        if state.claimed_by.is_some() || state.phase.is_over() {
             return Claim::Superseded;
         }
-        state.is_claimed = true;
+        state.claimed_by = Some(self.generation);
         self.has_claimed = true;
         if state.waiters > 0 || state.attempts > 1 {
             Claim::Shared
@@ -515,9 +568,9 @@ impl<Evidence> Leader<Evidence> {
         state.phase = Phase::Landed(value);
         state.wanted = 0;
         let others = state.attempts > 1;
-        let news = News::of(&mut state, others);
+        let after = AfterLock::of(&mut state, others);
         drop(state);
-        news.tell(&self.flight);
+        after.tell(&self.flight);
     }
 
     /// Ends the flight and runs `store`, unless the flight was forgotten meanwhile. `store` runs
@@ -527,9 +580,9 @@ impl<Evidence> Leader<Evidence> {
         let current = shard.forget_flight(&self.key, &self.flight);
         let stored = (current || !sabotage::keeps(Rule::CompareAndFill)).then(store);
         self.ended = true;
-        let news = self.end();
+        let after = self.end();
         drop(shard);
-        news.tell(&self.flight);
+        after.tell(&self.flight);
         stored
     }
 
@@ -538,20 +591,20 @@ impl<Evidence> Leader<Evidence> {
         let mut shard = self.flights.lock(&self.key);
         shard.forget_flight(&self.key, &self.flight);
         self.ended = true;
-        let news = self.end();
+        let after = self.end();
         drop(shard);
-        news.tell(&self.flight);
+        after.tell(&self.flight);
     }
 
     /// Ends this attempt, and the flight with it. A value that has landed stays for the waiters.
     /// In one step with forgetting the flight, under the shard's lock: else another flight
     /// could put this one back in between.
-    fn end(&self) -> News<Evidence> {
+    fn end(&self) -> AfterLock<Evidence> {
         let mut state = self.leave();
         if !state.phase.is_over() {
             state.phase = Phase::Dissolved;
         }
-        News::of(&mut state, true)
+        AfterLock::of(&mut state, true)
     }
 
     /// Ends this attempt without a value, and with an error for the waiters if it can be shared.
@@ -560,7 +613,7 @@ impl<Evidence> Leader<Evidence> {
         self.ended = true;
         let shard = self.flights.lock(&self.key);
         let mut state = self.leave();
-        if state.moving == 0 && !state.phase.is_over() {
+        if state.moving == 0 && state.claimed_by.is_none() && !state.phase.is_over() {
             if let Some(error) = error {
                 state.phase = Phase::FailedWith(error);
             } else if state.wanted == 0 {
@@ -574,14 +627,14 @@ impl<Evidence> Leader<Evidence> {
     fn leave(&self) -> MutexGuard<'_, FlightState<Evidence>> {
         let mut state = lock(&self.flight.state);
         state.attempts -= 1;
-        if self.takeovers == state.takeovers {
+        if self.generation == state.generation {
             state.moving -= 1;
         }
         if let Some(progress) = &self.progress {
-            state.pending.retain(|it| !Arc::ptr_eq(it, progress));
+            state.pending.retain(|(_, it)| !Arc::ptr_eq(it, progress));
         }
-        if self.has_claimed {
-            state.is_claimed = false;
+        if self.has_claimed && state.claimed_by == Some(self.generation) {
+            state.claimed_by = None;
         }
         state
     }
@@ -593,14 +646,15 @@ impl<Evidence> Leader<Evidence> {
         mut shard: Shard<'_, Evidence>,
         mut state: MutexGuard<'_, FlightState<Evidence>>,
     ) {
-        let is_over = !state.is_under_way();
-        let news = News::of(&mut state, false);
+        state.end_if_abandoned();
+        let is_over = !state.may_yield_value();
+        let after = AfterLock::of(&mut state, false);
         drop(state);
         if is_over {
             shard.forget_flight(&self.key, &self.flight);
         }
         drop(shard);
-        news.tell(&self.flight);
+        after.tell(&self.flight);
     }
 }
 
@@ -692,12 +746,12 @@ impl<Evidence: Send + Sync + 'static> Waiter<Evidence> {
                 if !state.begin_wanted() {
                     return None;
                 }
-                let takeovers = state.takeovers;
+                let generation = state.generation;
                 Landing::Lead(Leader::new(
                     &self.flights,
                     &self.key,
                     &self.flight,
-                    takeovers,
+                    generation,
                 ))
             }
         };
@@ -726,13 +780,13 @@ impl<Evidence> Drop for Waiter<Evidence> {
         // If no attempt moves, the next caller begins one.
         let at_least = usize::from(state.moving == 0);
         state.wanted = state.wanted.min(state.waiters).max(at_least);
-        if state.waiters + state.attempts == 0 {
-            state.phase = Phase::Dissolved;
-            let news = News::of(&mut state, false);
+        state.end_if_abandoned();
+        if state.phase.is_over() {
+            let after = AfterLock::of(&mut state, false);
             drop(state);
             shard.forget_flight(&self.key, &self.flight);
             drop(shard);
-            news.tell(&self.flight);
+            after.tell(&self.flight);
         }
     }
 }
@@ -752,7 +806,7 @@ impl<Evidence> Flight<Evidence> {
     /// This flight if it is under way, or the one that it has replaced.
     fn or_its_previous(self: &Arc<Self>) -> Option<Weak<Self>> {
         let mut state = lock(&self.state);
-        if state.is_under_way() {
+        if state.may_yield_value() {
             Some(Arc::downgrade(self))
         } else {
             state.previous.take()
@@ -762,21 +816,22 @@ impl<Evidence> Flight<Evidence> {
 
 /// What others are told, and what is dropped, once the locks are released: wakers and `Drop` may run
 /// any code.
-struct News<Evidence> {
+struct AfterLock<Evidence> {
     attempts: Vec<Arc<Progress>>,
     /// The evidence of a flight that is over: its lease goes back when this is dropped.
     evidence: Option<Arc<Evidence>>,
 }
 
-impl<Evidence> News<Evidence> {
+impl<Evidence> AfterLock<Evidence> {
     /// With `for_attempts`, the other attempts are told too.
     fn of(state: &mut FlightState<Evidence>, for_attempts: bool) -> Self {
         let attempts = if for_attempts {
-            state.pending.clone()
+            let pending = state.pending.iter();
+            pending.map(|(_, attempt)| attempt.clone()).collect()
         } else {
             Vec::new()
         };
-        let ended = !state.is_under_way();
+        let ended = !state.may_yield_value();
         let evidence = ended.then(|| state.evidence.take()).flatten();
         Self { attempts, evidence }
     }
@@ -802,13 +857,12 @@ impl<Evidence: Send + Sync + 'static> Flight<Evidence> {
         }
     }
 
-    /// Lets a waiter begin an attempt if the newest does not move. Returns whether the flight is
-    /// to be checked again.
-    fn check(&self) -> bool {
+    /// Lets a waiter begin an attempt if the newest does not move.
+    fn check(&self) -> Checked {
         let mut state = lock(&self.state);
         if state.phase.is_over() || state.waiters == 0 {
             state.is_checked = false;
-            return false;
+            return Checked::Over;
         }
         let now = clock::real();
         if state.is_hung(now) {
@@ -818,11 +872,21 @@ impl<Evidence: Send + Sync + 'static> Flight<Evidence> {
         // is only late, as everything on a busy runtime is, it is polled before the waiters: they are
         // woken after it.
         if state.wanted > 0 || state.is_set_aside(now) {
-            drop(state);
-            self.changed.notify_waiters();
+            Checked::WakeWaiters
+        } else {
+            Checked::Moves
         }
-        true
     }
+}
+
+/// What a check of a flight shows.
+enum Checked {
+    /// There is nothing to check any more.
+    Over,
+    /// The newest attempt moves.
+    Moves,
+    /// One of the waiters takes over.
+    WakeWaiters,
 }
 
 /// What the timer wakes to check a flight. It runs without a caller's help, since that caller's
@@ -831,8 +895,17 @@ struct Check<Evidence>(Weak<Flight<Evidence>>);
 
 impl<Evidence: Send + Sync + 'static> Wake for Check<Evidence> {
     fn wake(self: Arc<Self>) {
-        if self.0.upgrade().is_some_and(|flight| flight.check()) {
-            clock::wake_at(Instant::now() + CHECK_PAUSE, Waker::from(self));
+        let Some(flight) = self.0.upgrade() else {
+            return;
+        };
+        let checked = flight.check();
+        if let Checked::Over = checked {
+            return;
+        }
+        // Before the waiters are woken: a waker may run any code, and panic.
+        clock::wake_at(Instant::now() + CHECK_PAUSE, Waker::from(self));
+        if let Checked::WakeWaiters = checked {
+            flight.changed.notify_waiters();
         }
     }
 }
@@ -848,7 +921,7 @@ impl<Evidence> FlightState<Evidence> {
         self.moving += 1;
         self.began = clock::real();
         // An attempt that has a value, and is set aside while it stores it, serves no waiter.
-        self.is_claimed = false;
+        self.claimed_by = None;
         true
     }
 
@@ -857,7 +930,7 @@ impl<Evidence> FlightState<Evidence> {
         if matches!(self.phase, Phase::Boarding) {
             self.phase = Phase::Dissolved;
         } else {
-            self.takeovers += 1;
+            self.generation += 1;
             self.moving = 0;
             self.wanted = 1;
         }
@@ -873,8 +946,15 @@ impl<Evidence> FlightState<Evidence> {
         }
     }
 
+    /// A flight without a caller is over.
+    fn end_if_abandoned(&mut self) {
+        if self.waiters + self.attempts == 0 && !self.phase.is_over() {
+            self.phase = Phase::Dissolved;
+        }
+    }
+
     /// Whether a value may still come of the flight, or be stored.
-    fn is_under_way(&self) -> bool {
+    fn may_yield_value(&self) -> bool {
         match self.phase {
             Phase::Boarding | Phase::Loading => true,
             Phase::Landed(_) => self.attempts > 0,
@@ -887,7 +967,7 @@ impl<Evidence> FlightState<Evidence> {
         if self.phase.is_over() || self.wanted > 0 || !sabotage::keeps(Rule::SetAside) {
             return false;
         }
-        let patience = if self.takeovers == 0 {
+        let patience = if self.generation == 0 {
             PATIENCE
         } else {
             PATIENCE_AFTER_TAKEOVER
@@ -909,12 +989,13 @@ impl<Evidence> FlightState<Evidence> {
         }
     }
 
-    /// The newest attempt, unless its first poll has not ended.
+    /// The newest of the attempts that were not taken over from, unless the first poll of one of them
+    /// has not ended.
     fn newest(&self) -> Option<&Progress> {
-        if self.pending.len() < self.attempts {
-            return None;
-        }
-        self.pending.last().map(|newest| &**newest)
+        let moving = self.pending.iter();
+        let mut moving = moving.filter(|(generation, _)| *generation == self.generation);
+        let newest = moving.next_back()?;
+        (1 + moving.count() == self.moving).then_some(&*newest.1)
     }
 }
 

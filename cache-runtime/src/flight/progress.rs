@@ -1,13 +1,12 @@
 //! Whether the work of a call moves: when it was last woken, and whether it was polled since.
 
-use std::sync::Arc;
-use std::sync::PoisonError;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use crate::clock::{self, Moment};
 use crate::sync::{AtomicBool, AtomicU64, Mutex};
-use std::sync::atomic::Ordering::SeqCst;
 
 /// What a call's work is polled with in the place of the task's own waker. It notes each wake, and
 /// passes it on.
@@ -15,8 +14,9 @@ use std::sync::atomic::Ordering::SeqCst;
 pub(super) struct Progress {
     /// When the work began, or when it was last woken.
     woken_at: AtomicU64,
-    /// Whether it was woken, and not polled since.
-    is_due: AtomicBool,
+    /// Since when the work waits to be polled: it was woken, or its last poll has ended, whichever is
+    /// later. 0 if it was not woken since it was polled.
+    due_since: AtomicU64,
     /// Whether a thread polls it now.
     is_polled: AtomicBool,
     /// The waker of the task that polled it last.
@@ -27,7 +27,7 @@ impl Progress {
     pub(super) fn new() -> Self {
         Self {
             woken_at: AtomicU64::new(clock::real()),
-            is_due: AtomicBool::new(false),
+            due_since: AtomicU64::new(0),
             is_polled: AtomicBool::new(false),
             task: Mutex::new(None),
         }
@@ -45,21 +45,26 @@ impl Progress {
 
     fn begin_poll(&self, waker: &Waker) -> Polled<'_> {
         self.is_polled.store(true, SeqCst);
-        self.is_due.store(false, SeqCst);
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
-            let replaced = task.replace(waker.clone());
-            drop(task);
-            drop(replaced);
-        }
+        let replaced = if task.as_ref().is_some_and(|task| task.will_wake(waker)) {
+            None
+        } else {
+            task.replace(waker.clone())
+        };
+        drop(task);
+        drop(replaced);
+        // After the waker: a wake in between wakes the task that polls now, which sees what it is
+        // about.
+        self.due_since.store(0, SeqCst);
         Polled(self)
     }
 
     /// Whether the work was woken and not polled for this long: its future was set aside.
     pub(super) fn is_set_aside(&self, now: Moment, patience: Duration) -> bool {
-        self.is_due.load(SeqCst)
+        let due_since = self.due_since.load(SeqCst);
+        due_since != 0
             && !self.is_polled.load(SeqCst)
-            && self.was_woken_before(now, patience)
+            && now.saturating_sub(due_since) >= clock::millis(patience)
     }
 
     /// Whether the work began, or was last woken, at least this long ago.
@@ -74,9 +79,9 @@ impl Wake for Progress {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.is_due.swap(true, SeqCst) {
-            self.woken_at.store(clock::real(), SeqCst);
-        }
+        let now = clock::real().max(1);
+        self.woken_at.store(now, SeqCst);
+        let _ = self.due_since.compare_exchange(0, now, SeqCst, SeqCst);
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         let task = task.clone();
         // After the lock: a waker may run any code.
@@ -91,6 +96,10 @@ struct Polled<'a>(&'a Progress);
 
 impl Drop for Polled<'_> {
     fn drop(&mut self) {
+        // What woke it during the poll is due from now on.
+        if self.0.due_since.load(SeqCst) != 0 {
+            self.0.due_since.store(clock::real().max(1), SeqCst);
+        }
         self.0.is_polled.store(false, SeqCst);
     }
 }

@@ -506,3 +506,99 @@ async fn a_takeover_that_is_not_needed_any_more_leaves_nothing_behind() {
     drop(leader);
     assert!(is_empty(&flights));
 }
+
+/// A waiter that has taken over, by the check's word.
+async fn taken_over(flights: &Flights<Version>, from: &Leader<Version>) -> Leader<Version> {
+    let waiter = wait(flights, Some(1));
+    lock(&from.flight.state).take_over();
+    match waiter.wait(PATIENCE_OF_WAITERS).await {
+        Landing::Lead(leader) => leader,
+        other => panic!("expected to lead: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_flight_that_was_taken_over_is_removed_with_its_last_caller() {
+    let flights = Flights::default();
+    let old = set_aside(&flights, Some(1)).await;
+    let new = taken_over(&flights, &old).await;
+    drop(new);
+    drop(old);
+    assert!(is_empty(&flights));
+    // A takeover is wanted, and the waiter leaves before it begins.
+    let old = lead(&flights, Some(1));
+    let waiter = wait(&flights, Some(1));
+    lock(&old.flight.state).take_over();
+    drop(waiter);
+    fail(old);
+    assert!(is_empty(&flights));
+}
+
+#[tokio::test]
+async fn an_attempt_that_moves_beside_one_that_blocks_its_thread_is_not_taken_for_hung() {
+    let flights = Flights::default();
+    // It was never pending: its first poll has not ended.
+    let blocked = lead(&flights, Some(1));
+    let mut moving = taken_over(&flights, &blocked).await;
+    let woken = Notify::new();
+    let mut work = pin!(woken.notified());
+    {
+        let mut follow = pin!(moving.follow(work.as_mut()));
+        assert!(poll_once(follow.as_mut()).await.is_pending());
+    }
+    let mut state = lock(&blocked.flight.state);
+    state.began = 0;
+    state.hedge = Duration::from_secs(1);
+    assert!(!state.is_hung(clock::real()));
+}
+
+#[test]
+fn a_wake_during_a_poll_counts_from_the_end_of_the_poll() {
+    let progress = Arc::new(Progress::new());
+    let context = Context::from_waker(Waker::noop());
+    let _: Poll<()> = progress.poll(&context, |context| {
+        context.waker().wake_by_ref();
+        std::thread::sleep(PATIENCE + Duration::from_millis(30));
+        Poll::Pending
+    });
+    // The clock shows the system's last tick.
+    let now = clock::real();
+    assert!(!progress.is_set_aside(now, PATIENCE));
+    let later = now + clock::millis(PATIENCE);
+    assert!(progress.is_set_aside(later, PATIENCE));
+}
+
+#[test]
+fn a_watch_that_ends_without_an_entry_gives_way_to_the_load_that_it_replaced() {
+    let flights = Flights::default();
+    let mut loading = lead(&flights, None);
+    loading.begin(Some(2));
+    let Seat::Lead(watch) = flights.board_watch(&key(), 1) else {
+        panic!("expected to watch");
+    };
+    assert!(watch.is_watch() && !loading.is_watch());
+    watch.finish();
+    drop(wait(&flights, Some(2)));
+    // A watch that becomes a load stays.
+    let Seat::Lead(mut watch) = flights.board_watch(&key(), 1) else {
+        panic!("expected to watch");
+    };
+    watch.end_watch();
+    watch.finish();
+    loading.finish();
+    assert!(is_empty(&flights));
+}
+
+#[tokio::test]
+async fn an_attempt_that_fails_takes_no_value_from_the_waiters() {
+    let flights = Flights::default();
+    let mut old = set_aside(&flights, Some(1)).await;
+    let new = taken_over(&flights, &old).await;
+    let waiter = wait(&flights, Some(1));
+    assert_eq!(old.claim(), Claim::Shared);
+    new.fail(Some(Arc::new("an error")));
+    old.land(Arc::new(7_u32));
+    old.finish();
+    assert_eq!(landing(waiter).await, "value 7");
+    assert!(is_empty(&flights));
+}

@@ -380,11 +380,6 @@ impl PartialEq for Evidence {
     }
 }
 
-/// Whether another process has the lease of this flight: its leader watches, and does not load.
-pub(crate) fn loads_elsewhere(leader: &Leader<Evidence>) -> bool {
-    matches!(leader.evidence().as_deref(), Some(Evidence::Shared(evidence)) if evidence.lease.is_none())
-}
-
 impl<T: Unpin> Future for MaybeReady<'_, T> {
     type Output = T;
 

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle};
@@ -20,8 +20,9 @@ const FILL: &str = include_str!("scripts/fill.lua");
 const RENEW: &str = include_str!("scripts/renew.lua");
 const RELEASE: &str = include_str!("scripts/release.lua");
 
-/// The pause between two tries to give a lease back.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The pause between two tries to give a lease back: the first, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
 /// The right to fill one slot, once. If it is dropped unused, it is given back.
 #[derive(Debug)]
@@ -115,40 +116,69 @@ struct Abandoned {
     token: LeaseToken,
     /// After this time it has expired.
     duration: Duration,
-    /// True on the fallback thread; nothing replaces it.
-    is_last: bool,
-    has_ended: bool,
+    /// Whether it went back, has expired, or is on the fallback thread.
+    is_done: bool,
 }
 
 impl Abandoned {
-    async fn give_back(mut self) {
+    async fn keep_giving_back(mut self) {
         let began = Instant::now();
-        while !give_back(&self.connector, &self.slot, self.token).await
+        let mut pause = FIRST_PAUSE;
+        while !self.give_back().await
             && began.elapsed() < self.duration
             && sabotage::keeps(Rule::GiveBackLater)
         {
-            clock::pause(clock::around(PAUSE)).await;
+            clock::pause(clock::around(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        self.has_ended = true;
+        self.is_done = true;
     }
 
+    async fn give_back(&self) -> bool {
+        give_back(&self.connector, &self.slot, self.token).await
+    }
+
+    /// Tries once, on a thread with a runtime of its own, and so with a connection of its own.
     fn give_back_on_a_thread(mut self) {
-        self.is_last = true;
-        let give_back = move || {
-            // A runtime of its own has a connection of its own.
-            if let Ok(runtime) = Builder::new_current_thread().enable_all().build() {
-                runtime.block_on(self.give_back());
+        self.is_done = true;
+        let mut waiting = lock(&WAITING);
+        waiting.push(self);
+        if waiting.len() > 1 {
+            return;
+        }
+        drop(waiting);
+        let give_back = || {
+            let runtime = Builder::new_current_thread().enable_all().build();
+            loop {
+                let leases = mem::take(&mut *lock(&WAITING));
+                let (false, Ok(runtime)) = (leases.is_empty(), &runtime) else {
+                    return;
+                };
+                runtime.block_on(async {
+                    for lease in leases {
+                        lease.give_back().await;
+                    }
+                });
             }
         };
-        // If there is no thread to be had, the lease expires.
-        drop(std::thread::Builder::new().spawn(give_back));
+        // If there is no thread to be had, the leases expire.
+        if std::thread::Builder::new().spawn(give_back).is_err() {
+            drop(mem::take(&mut *lock(&WAITING)));
+        }
     }
+}
+
+/// The leases that wait for the fallback thread. Where there are some, the thread runs.
+static WAITING: Mutex<Vec<Abandoned>> = Mutex::new(Vec::new());
+
+fn lock(waiting: &Mutex<Vec<Abandoned>>) -> MutexGuard<'_, Vec<Abandoned>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The runtime of the task was shut down: a thread takes its place.
 impl Drop for Abandoned {
     fn drop(&mut self) {
-        if self.has_ended || self.is_last {
+        if self.is_done {
             return;
         }
         let abandoned = Self {
@@ -172,11 +202,10 @@ impl Drop for Lease {
             slot: mem::take(&mut self.slot),
             token: self.token,
             duration: self.duration,
-            is_last: false,
-            has_ended: false,
+            is_done: false,
         };
         match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(abandoned.give_back())),
+            Ok(runtime) => drop(runtime.spawn(abandoned.keep_giving_back())),
             Err(_) => abandoned.give_back_on_a_thread(),
         }
     }

@@ -46,7 +46,7 @@ use self::lease::server_ttl;
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
-    Waiting, loads_elsewhere,
+    Waiting,
 };
 use crate::clock;
 use crate::codec::Reason;
@@ -227,9 +227,9 @@ impl Shared {
     ) -> Boarded {
         let evidence = Evidence::Shared(Box::new(LeaseEvidence { seen, lease: None }));
         if token.owner != self.owner || !sabotage::keeps(Rule::DeadLease) {
-            return match self.flights.board(&query.key, Some(evidence)) {
+            return match self.flights.board_watch(&query.key, evidence) {
                 Seat::Wait(waiter) => Boarded::Wait(waiter),
-                Seat::Lead(leader) if loads_elsewhere(&leader) => Boarded::Watch(leader),
+                Seat::Lead(leader) if leader.is_watch() => Boarded::Watch(leader),
                 Seat::Lead(leader) => Boarded::Lead(leader),
             };
         }
@@ -751,9 +751,10 @@ impl ServerLook {
     }
 
     /// Whether this lease was given by another server, such as one that has failed over to this one.
-    /// No load fills it any more.
+    /// No load fills it any more. An epoch of zero says nothing: `INFO` was not permitted.
     fn is_of_another_server(&self, token: LeaseToken) -> bool {
-        token.epoch != self.witness.epoch() && sabotage::keeps(Rule::DeadLease)
+        let (then, now) = (token.epoch, self.witness.epoch());
+        then != now && then != 0 && now != 0 && sabotage::keeps(Rule::DeadLease)
     }
 
     /// Whether writers are at work on one of the tags.
