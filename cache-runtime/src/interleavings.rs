@@ -250,7 +250,7 @@ mod flights {
                 seat = match landing {
                     Landing::Value(value) => return number(&value).unwrap(),
                     Landing::Lead(leader) => Seat::Lead(leader),
-                    Landing::Dissolved => self.flights.board(&key(), Some(1)),
+                    Landing::Dissolved { .. } => self.flights.board(&key(), Some(1)),
                     other => panic!("neither a value nor a lead: {other:?}"),
                 };
             }

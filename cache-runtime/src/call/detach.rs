@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
 
-use super::load::{Keep, Request, Step};
+use super::load::{BeforeLoad, Keep, Request};
 use super::scope;
 use super::shape::Shape;
 use crate::flight::Leader;
@@ -47,69 +47,23 @@ where
         let load = async move { load().await };
         return request.get_or_load::<S, _>(keep, load).await;
     }
-    match before_load::<S>(&request).await {
-        BeforeLoad::Return(returned) => returned,
-        BeforeLoad::Lead(leader) => lead::<S, _, _>(request, leader, keep, load()).await,
-        BeforeLoad::Alone(why) => request.load_alone::<S, _>(why, load()).await,
-    }
-}
-
-/// What a call does before it loads, or instead of it.
-enum BeforeLoad<R> {
-    Return(R),
-    Lead(Leader<Evidence>),
-    Alone(NotFilledReason<'static>),
-}
-
-/// What [`Request::get_or_load`] does before it loads. That function does not hold what it returns
-/// while it awaits: there, an error need not be `Send`.
-async fn before_load<S>(request: &Request) -> BeforeLoad<S::Return>
-where
-    S: Shape<Value: CacheValue>,
-{
     if let Some(why) = request.reason_to_bypass() {
-        return BeforeLoad::Alone(why);
+        return request.load_alone::<S, _>(why, load()).await;
     }
     let mut look = request.core.tier.look(&request.query, None, None).await;
     if let Look::Hit(found) = &mut look
         && let Ok(returned) = request.serve::<S>(found, None)
     {
-        return BeforeLoad::Return(returned);
+        return returned;
     }
-    let mut undecodable = None;
-    loop {
-        match request.next_step(&mut look, undecodable).await {
-            Step::Lead(leader) => return BeforeLoad::Lead(leader),
-            Step::Share(value) => {
-                if let Some(returned) = request.share::<S>(&value) {
-                    return BeforeLoad::Return(returned);
-                }
-                break;
-            }
-            Step::ShareError(error) => {
-                if let Some(returned) = S::from_error(&error) {
-                    request.observe_shared();
-                    return BeforeLoad::Return(returned);
-                }
-                break;
-            }
-            Step::Serve(mut found, watcher) => {
-                let mark = found.mark();
-                let error = match request.serve::<S>(&mut found, watcher) {
-                    Ok(returned) => return BeforeLoad::Return(returned),
-                    Err(error) => error,
-                };
-                let Some(mark) = mark else { break };
-                request.degrade(&error);
-                if undecodable.replace(mark).is_some() {
-                    break;
-                }
-            }
-            Step::Alone => break,
+    match request.before_load::<S>(&mut look).await {
+        BeforeLoad::Return(returned) => returned,
+        BeforeLoad::Lead(leader) => lead::<S, _, _>(request, leader, keep, load()).await,
+        BeforeLoad::Alone => {
+            let why = NotFilledReason::Unstorable;
+            request.load_alone::<S, _>(why, load()).await
         }
-        look = request.look_again(undecodable, None).await;
     }
-    BeforeLoad::Alone(NotFilledReason::Unstorable)
 }
 
 /// Loads for all callers of a flight, in a task: it goes on if this caller gives up.

@@ -4,7 +4,8 @@
 //! look ──> Hit ──> serve
 //!   ├────> Lead ───────────────────> load ──> fill       a miss of the local tier
 //!   └────> Miss ──> board ──> Lead ──> load ──> fill     the call loads, and stores what it loaded
-//!                     ├─────> Wait ──> share             another caller loads; `load` is dropped
+//!                     ├─────> Wait ──> share             another caller loads; `load` is dropped.
+//!                     │                                  An error is shared if it can be cloned
 //!                     ├─────> Watch ──> serve            another process loads
 //!                     ├─────> Unstored ──> load          the call loads, and stores nothing
 //!                     ├─────> Alone ──> load             the call loads for itself
@@ -67,8 +68,18 @@ pub enum Keep {
     Not,
 }
 
+/// What a call does before it loads, or instead of it.
+pub(super) enum BeforeLoad<R> {
+    /// Return this.
+    Return(R),
+    /// Load, and fill.
+    Lead(Leader<Evidence>),
+    /// Load, and store nothing.
+    Alone,
+}
+
 /// What a caller does next.
-pub(super) enum Step {
+enum Step {
     /// Serve this entry. If this caller watched for other callers, serve it to those too.
     Serve(Box<Found>, Option<Leader<Evidence>>),
     /// Serve what another caller's load yielded.
@@ -101,47 +112,55 @@ impl Request {
         {
             return returned;
         }
-        // A miss of the local tier goes on here. `miss` would do the same, but passing the leader
-        // on takes a measurable part of a local miss.
+        // A miss of the local tier goes on here. `before_load` would do the same, but passing the
+        // leader on takes a measurable part of a local miss.
         if let Look::Lead(leader) = look {
             return self.lead::<S, F>(leader, keep, load).await;
         }
-        // By reference: a future has room twice for an argument that it is given by value.
-        self.miss::<S, F>(&mut look, keep, load).await
+        // Matched at once: what is returned is not held while anything is awaited.
+        let leader = match self.before_load::<S>(&mut look).await {
+            BeforeLoad::Return(returned) => return returned,
+            BeforeLoad::Lead(leader) => Some(leader),
+            BeforeLoad::Alone => None,
+        };
+        match leader {
+            Some(leader) => self.lead::<S, F>(leader, keep, load).await,
+            None => {
+                self.load_alone::<S, F>(NotFilledReason::Unstorable, load)
+                    .await
+            }
+        }
     }
 
-    /// Goes on after a look that did not answer the call.
-    async fn miss<S, F>(
-        &self,
-        look: &mut Look,
-        keep: impl Fn(&S::Value) -> Keep,
-        load: F,
-    ) -> S::Return
+    /// Goes on after a look that did not answer the call, up to its load, or without one.
+    ///
+    /// It takes the look by reference: a future has room twice for an argument that it is given by
+    /// value.
+    pub(super) async fn before_load<S>(&self, look: &mut Look) -> BeforeLoad<S::Return>
     where
         S: Shape<Value: CacheValue>,
-        F: Future<Output = S::Return>,
     {
         let mut undecodable = None;
         loop {
             match self.next_step(look, undecodable).await {
-                Step::Lead(leader) => return self.lead::<S, F>(leader, keep, load).await,
+                Step::Lead(leader) => return BeforeLoad::Lead(leader),
                 Step::Share(value) => {
                     if let Some(returned) = self.share::<S>(&value) {
-                        return returned;
+                        return BeforeLoad::Return(returned);
                     }
                     break;
                 }
                 Step::ShareError(error) => {
                     if let Some(returned) = S::from_error(&error) {
                         self.observe_shared();
-                        return returned;
+                        return BeforeLoad::Return(returned);
                     }
                     break;
                 }
                 Step::Serve(mut found, watcher) => {
                     let mark = found.mark();
                     let error = match self.serve::<S>(&mut found, watcher) {
-                        Ok(returned) => return returned,
+                        Ok(returned) => return BeforeLoad::Return(returned),
                         Err(error) => error,
                     };
                     // In the local tier, it is another function's value, and is left alone.
@@ -156,29 +175,25 @@ impl Request {
             }
             *look = self.look_again(undecodable, None).await;
         }
-        self.load_alone::<S, F>(NotFilledReason::Unstorable, load)
-            .await
+        BeforeLoad::Alone
     }
 
     /// Boxed, like every await in this file that is rare: the future of each call has room for all
     /// that the call may await.
-    pub(super) async fn look_again(
-        &self,
-        undecodable: Option<Mark>,
-        waiting_since: Option<Instant>,
-    ) -> Look {
-        Box::pin(self.core.tier.look(&self.query, undecodable, waiting_since)).await
+    async fn look_again(&self, undecodable: Option<Mark>, asking_since: Option<Instant>) -> Look {
+        Box::pin(self.core.tier.look(&self.query, undecodable, asking_since)).await
     }
 
     /// Boards, waits and looks again until it is clear what to do.
-    pub(super) async fn next_step(&self, look: &mut Look, undecodable: Option<Mark>) -> Step {
+    async fn next_step(&self, look: &mut Look, undecodable: Option<Mark>) -> Step {
         let mut waiting_since = None;
+        let mut asking_since = None;
         loop {
             let boarded = match mem::replace(look, Look::Miss(Miss::Off)) {
                 Look::Hit(found) => return Step::Serve(Box::new(found), None),
                 Look::Lead(leader) => return Step::Lead(leader),
                 Look::Miss(miss) => {
-                    let boarding = self.core.tier.board(&self.query, miss, waiting_since);
+                    let boarding = self.core.tier.board(&self.query, miss, asking_since);
                     boarding.await
                 }
             };
@@ -191,11 +206,12 @@ impl Request {
                 Boarded::Lead(leader) => return Step::Lead(leader),
                 Boarded::Watch(leader) => {
                     since();
+                    asking_since = None;
                     Box::pin(self.watch(leader)).await
                 }
                 Boarded::Wait(waiter) => {
                     since();
-                    Box::pin(self.wait(waiter)).await
+                    Box::pin(self.wait(waiter, &mut asking_since)).await
                 }
                 Boarded::Unstored => return Box::pin(self.load_unstored()).await,
                 Boarded::Alone => return Step::Alone,
@@ -206,12 +222,18 @@ impl Request {
                 None if since().elapsed() < self.core.settings.lease_wait => {}
                 None => return Box::pin(self.load_unstored()).await,
             }
-            *look = self.look_again(undecodable, waiting_since).await;
+            *look = self.look_again(undecodable, asking_since).await;
         }
     }
 
-    /// Waits for another caller's load. `None` if this caller is to look again.
-    async fn wait(&self, waiter: Waiter<Evidence>) -> Option<Step> {
+    /// Waits for another caller's load. `None` if this caller is to look again. If the other caller
+    /// has only asked for the lease, this caller was asking with it.
+    async fn wait(
+        &self,
+        waiter: Waiter<Evidence>,
+        asking_since: &mut Option<Instant>,
+    ) -> Option<Step> {
+        let began = Instant::now();
         self.observe(Event::Wait {
             key: &self.query.key,
         });
@@ -221,7 +243,14 @@ impl Request {
             Landing::Lead(leader) if leader.is_watch() => self.watch(leader).await,
             Landing::Lead(leader) => Some(Step::Lead(leader)),
             Landing::Alone => Some(Step::Alone),
-            Landing::Dissolved => None,
+            Landing::Dissolved { has_begun: false } => {
+                asking_since.get_or_insert(began);
+                None
+            }
+            Landing::Dissolved { has_begun: true } => {
+                *asking_since = None;
+                None
+            }
         }
     }
 
@@ -298,7 +327,7 @@ impl Request {
                 Landing::Error(error) => return Step::ShareError(error),
                 Landing::Lead(leader) => return Step::Lead(leader),
                 Landing::Alone => break,
-                Landing::Dissolved => {}
+                Landing::Dissolved { .. } => {}
             }
         }
         Step::Alone

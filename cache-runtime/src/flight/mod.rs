@@ -99,6 +99,8 @@ struct FlightState<Evidence> {
     previous: Option<Weak<Flight<Evidence>>>,
     /// Whether its leader watches the load of another process.
     is_watch: bool,
+    /// Whether its load has begun.
+    has_begun: bool,
     waiters: usize,
     /// The attempts that are under way, also those that were taken over from.
     attempts: usize,
@@ -158,7 +160,10 @@ pub(crate) enum Landing<Evidence> {
     /// not end before this caller does.
     Alone,
     /// The store may show something new: the caller looks again.
-    Dissolved,
+    Dissolved {
+        /// Whether the flight's load had begun.
+        has_begun: bool,
+    },
 }
 
 /// Whether the value of an attempt is the flight's.
@@ -336,6 +341,7 @@ impl<Evidence> Shard<'_, Evidence> {
                 evidence: evidence.map(Arc::new),
                 previous,
                 is_watch: false,
+                has_begun: !is_boarding,
                 waiters: 0,
                 attempts: 1,
                 moving: 1,
@@ -490,6 +496,7 @@ impl<Evidence> Leader<Evidence> {
     pub(crate) fn begin(&mut self, evidence: Option<Evidence>) {
         let mut state = lock(&self.flight.state);
         state.previous = None;
+        state.has_begun = true;
         state.evidence = evidence.map(Arc::new);
         // The waiters have left a flight that is over.
         if !state.phase.is_over() {
@@ -741,7 +748,9 @@ impl<Evidence: Send + Sync + 'static> Waiter<Evidence> {
             Phase::Landed(value) => Landing::Value(value.clone()),
             Phase::FailedWith(error) => Landing::Error(error.clone()),
             Phase::Failed => Landing::Alone,
-            Phase::Dissolved => Landing::Dissolved,
+            Phase::Dissolved => Landing::Dissolved {
+                has_begun: state.has_begun,
+            },
             Phase::Boarding | Phase::Loading => {
                 if !state.begin_wanted() {
                     return None;
@@ -757,7 +766,7 @@ impl<Evidence: Send + Sync + 'static> Waiter<Evidence> {
         };
         state.waiters -= 1;
         self.boarded = false;
-        if let Landing::Dissolved = landing {
+        if let Landing::Dissolved { .. } = landing {
             // This waiter may have dissolved the flight.
             drop(state);
             self.flight.changed.notify_waiters();

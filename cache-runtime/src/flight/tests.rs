@@ -38,7 +38,7 @@ async fn landing(waiter: Waiter<Version>) -> String {
         Landing::Lead(leader) => format!("lead with {:?}", leader.evidence()),
         Landing::Error(_) => "error".to_owned(),
         Landing::Alone => "alone".to_owned(),
-        Landing::Dissolved => "dissolved".to_owned(),
+        Landing::Dissolved { .. } => "dissolved".to_owned(),
     }
 }
 

@@ -209,24 +209,23 @@ pub(crate) trait Store {
     fn name(&self) -> &'static str;
 
     /// Looks for an entry that may be served. The entry with the mark `undecodable` may not: this
-    /// call could not decode it, and the load that follows replaces it. A call that has waited since
-    /// `waiting_since` has less time left.
+    /// call could not decode it, and the load that follows replaces it. A call that has been asking the
+    /// store since `asking_since`, itself or with the leader of a flight, has so much less time.
     fn look(
         &self,
         query: &Query,
         undecodable: Option<Mark>,
-        waiting_since: Option<Instant>,
+        asking_since: Option<Instant>,
     ) -> impl Future<Output = Look> + Send;
 
     /// Decides what a caller does after a miss: boards a flight, starts one, or says why it does
     /// neither. If the caller leads a flight with evidence, the versions were read and the lease
-    /// was taken before this answers. A call that has waited since `waiting_since` has so much less
-    /// time for that.
+    /// was taken before this answers. `asking_since` is as in `look`.
     fn board<'a>(
         &'a self,
         query: &'a Query,
         miss: Miss,
-        waiting_since: Option<Instant>,
+        asking_since: Option<Instant>,
     ) -> MaybeReady<'a, Boarded>;
 
     /// For a load that is not stored: boards the current flight if its load has not begun, or else
@@ -431,18 +430,18 @@ impl Store for Tier {
         &self,
         query: &Query,
         undecodable: Option<Mark>,
-        waiting_since: Option<Instant>,
+        asking_since: Option<Instant>,
     ) -> Look {
-        on!(self, store => store.look(query, undecodable, waiting_since).await)
+        on!(self, store => store.look(query, undecodable, asking_since).await)
     }
 
     fn board<'a>(
         &'a self,
         query: &'a Query,
         miss: Miss,
-        waiting_since: Option<Instant>,
+        asking_since: Option<Instant>,
     ) -> MaybeReady<'a, Boarded> {
-        on!(self, store => store.board(query, miss, waiting_since))
+        on!(self, store => store.board(query, miss, asking_since))
     }
 
     fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {

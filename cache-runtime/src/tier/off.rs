@@ -21,7 +21,7 @@ impl Store for Off {
         &self,
         _query: &Query,
         _undecodable: Option<Mark>,
-        _waiting_since: Option<Instant>,
+        _asking_since: Option<Instant>,
     ) -> Look {
         Look::Miss(Miss::Off)
     }
@@ -30,7 +30,7 @@ impl Store for Off {
         &'a self,
         _query: &'a Query,
         _miss: Miss,
-        _waiting_since: Option<Instant>,
+        _asking_since: Option<Instant>,
     ) -> MaybeReady<'a, Boarded> {
         MaybeReady::Ready(Some(Boarded::Alone))
     }

@@ -220,7 +220,7 @@ impl Store for Local {
         &self,
         query: &Query,
         _undecodable: Option<Mark>,
-        _waiting_since: Option<Instant>,
+        _asking_since: Option<Instant>,
     ) -> Look {
         self.look_and_board(query)
     }
@@ -229,7 +229,7 @@ impl Store for Local {
         &'a self,
         _query: &'a Query,
         miss: Miss,
-        _waiting_since: Option<Instant>,
+        _asking_since: Option<Instant>,
     ) -> MaybeReady<'a, Boarded> {
         MaybeReady::Ready(Some(match miss {
             Miss::Boarded(waiter) => Boarded::Wait(waiter),

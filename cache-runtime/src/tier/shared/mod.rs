@@ -522,12 +522,12 @@ impl Store for Shared {
         &self,
         query: &Query,
         undecodable: Option<Mark>,
-        waiting_since: Option<Instant>,
+        asking_since: Option<Instant>,
     ) -> Look {
         if self.distrusts(&query.key, &query.tags) {
             return self.distrusted(query);
         }
-        let until = waiting_since.map(|since| self.connector.look_deadline(since));
+        let until = asking_since.map(|since| self.connector.look_deadline(since));
         let mut look = match self.look_at_server(&query.key, &query.tags, until).await {
             Ok(look) => look,
             Err(error) => {
@@ -555,9 +555,9 @@ impl Store for Shared {
         &'a self,
         query: &'a Query,
         miss: Miss,
-        waiting_since: Option<Instant>,
+        asking_since: Option<Instant>,
     ) -> MaybeReady<'a, Boarded> {
-        let until = self.connector.deadline_from(waiting_since);
+        let until = self.connector.deadline_from(asking_since);
         let look = match miss {
             Miss::AtServer(look) if Instant::now() < until => look,
             _ => return MaybeReady::Ready(Some(Boarded::Unstored)),
