@@ -166,7 +166,7 @@ pub mod argument_copy {
 
     /// Is found where the argument has a copy that the task can own.
     pub trait HasCopy {
-        /// A [`Copied`].
+        /// A `Copied`.
         type Copied;
         /// Makes the copy.
         fn copied(&self) -> Self::Copied;

@@ -163,7 +163,7 @@ pub mod cacheable_shape {
 }
 
 pub mod error_sharing_shape {
-    //! The traits of [`cacheable_shape`], and one more between the answers for a reference and for
+    //! The traits of `cacheable_shape`, and one more between the answers for a reference and for
     //! a value that can be cached: a shape whose errors can be shared, too.
     //!
     //! The compiler chooses a method without regard to lifetimes, and then asks for `'static`. So
