@@ -397,7 +397,6 @@ impl Request {
         let renewal = self.core.tier.renew(&leader, self.core.settings.load_limit);
         // An entry that replaces a lease records how long its load took.
         let started = renewal.is_some().then(Instant::now);
-        let begun = clock::real();
         // If this future is dropped here, the leader hands the flight on, with the lease.
         let returned = {
             let load = pin!(self.load_and_renew(renewal, load));
@@ -426,6 +425,9 @@ impl Request {
                 return returned;
             }
         };
+        if let (Some(site), Some(took)) = (self.query.site, leader.pending_for()) {
+            site.note_load(took);
+        }
         let filling = {
             let filling = Filling {
                 value: &Loaded::<S>(&outcome, PhantomData),
@@ -435,9 +437,6 @@ impl Request {
             let ttl = || self.lifetime(&outcome, &keep);
             self.core.tier.fill(&self.query, leader, &filling, &ttl)
         };
-        if let Some(site) = self.query.site {
-            site.note_load(begun);
-        }
         let filled = filling.await;
         self.observe_filled(&filled);
         to_return::<S>(outcome).expect("the outcome was made from a value of this type")

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clock::{self, Moment};
+use crate::clock;
 use crate::registry::function::Function;
 
 /// What is known of a `#[cached]` function at compile time.
@@ -70,10 +70,10 @@ impl CallSite {
         Duration::from_millis(self.usual_load.load(Relaxed).into())
     }
 
-    /// Notes that a load which began then has ended.
+    /// Notes how long a load took.
     #[inline]
-    pub(crate) fn note_load(&self, begun: Moment) {
-        let took = clock::real().saturating_sub(begun);
+    pub(crate) fn note_load(&self, took: Duration) {
+        let took = clock::millis(took);
         let usual = self.usual_load.load(Relaxed);
         if took == 0 && usual == 0 {
             return;

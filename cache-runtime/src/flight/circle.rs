@@ -38,6 +38,7 @@ struct Wait {
 pub(super) struct Polling;
 
 impl Polling {
+    #[inline]
     pub(super) fn begin(flight: FlightId) -> Self {
         // A thread that is ending has no thread-local values any more.
         let _ = POLLED.try_with(|polled| polled.borrow_mut().push(flight));
@@ -46,6 +47,7 @@ impl Polling {
 }
 
 impl Drop for Polling {
+    #[inline]
     fn drop(&mut self) {
         let _ = POLLED.try_with(|polled| polled.borrow_mut().pop());
     }

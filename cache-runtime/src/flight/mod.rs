@@ -113,8 +113,8 @@ struct FlightState<Evidence> {
     wanted: usize,
     /// Those of the attempts that have been pending, the newest last, each with its generation.
     pending: Vec<(u32, Arc<Progress>)>,
-    /// When the newest attempt began.
-    began: Moment,
+    /// When a check first saw the newest attempt, or 0.
+    seen_at: Moment,
     /// How many waves of attempts have failed.
     failed_waves: u32,
     /// The generation of the attempt that has a value which it has not handed out: it has no waiters,
@@ -199,9 +199,9 @@ pub(crate) struct Patience {
 pub(crate) struct Shard<'a, Evidence> {
     flights: &'a Flights<Evidence>,
     map: MutexGuard<'a, FlightMap<Evidence>>,
-    /// Flights that are dropped after the lock is released: a value that has landed, and its `Drop`,
+    /// A flight that is dropped after the lock is released: a value that has landed, and its `Drop`,
     /// are the user's.
-    removed: Vec<Arc<Flight<Evidence>>>,
+    removed: Option<Arc<Flight<Evidence>>>,
 }
 
 impl<Evidence> Clone for Flights<Evidence> {
@@ -226,7 +226,7 @@ impl<Evidence> Flights<Evidence> {
         Shard {
             flights: self,
             map: lock(&self.0.shards[shard]),
-            removed: Vec::new(),
+            removed: None,
         }
     }
 
@@ -348,7 +348,7 @@ impl<Evidence> Shard<'_, Evidence> {
                 generation: 0,
                 wanted: 0,
                 pending: Vec::new(),
-                began: clock::real(),
+                seen_at: 0,
                 failed_waves: 0,
                 claimed_by: None,
                 hedge: clock::FOREVER,
@@ -357,7 +357,7 @@ impl<Evidence> Shard<'_, Evidence> {
             changed: Notify::new(),
         });
         let leader = Leader::new(self.flights, key, &flight, 0);
-        self.removed.extend(self.map.insert(key.clone(), flight));
+        self.removed = self.map.insert(key.clone(), flight);
         leader
     }
 
@@ -368,27 +368,31 @@ impl<Evidence> Shard<'_, Evidence> {
 
     /// Forgets the flight for `key`: no caller boards it any more, and it does not store.
     pub(crate) fn forget(&mut self, key: &Key) {
-        self.removed.extend(self.map.remove(key));
+        self.removed = self.map.remove(key);
     }
 
     /// Forgets this flight. Returns whether it was current until now. If its load has not begun, the
-    /// flight that it replaced is current again: its load holds the lease.
-    fn forget_flight(&mut self, key: &Key, flight: &Arc<Flight<Evidence>>) -> bool {
+    /// flight that it replaced, `previous`, is current again: its load holds the lease.
+    fn forget_flight(
+        &mut self,
+        key: &Key,
+        flight: &Arc<Flight<Evidence>>,
+        previous: Option<Weak<Flight<Evidence>>>,
+    ) -> bool {
         let is_current = |current: &Arc<Flight<Evidence>>| Arc::ptr_eq(current, flight);
         if !self.map.get(key).is_some_and(is_current) {
             return false;
         }
-        let previous = lock(&flight.state).previous.take();
-        let previous = previous.and_then(|previous| previous.upgrade());
-        if let Some(previous) = previous {
-            if lock(&previous.state).may_yield_value() {
-                self.removed.extend(self.map.insert(key.clone(), previous));
-                return true;
+        // The caller holds this flight too, so neither of these drops it.
+        match previous.and_then(|previous| previous.upgrade()) {
+            Some(previous) if lock(&previous.state).may_yield_value() => {
+                self.map.insert(key.clone(), previous);
             }
-            self.removed.push(previous);
+            over => {
+                self.removed = over;
+                self.map.remove(key);
+            }
         }
-        // The caller holds this flight too.
-        self.map.remove(key);
         true
     }
 }
@@ -537,6 +541,7 @@ impl<Evidence> Leader<Evidence> {
 
     /// Polls a part of the work. What is ready at its first poll costs nothing more: only when it
     /// is pending, it is polled once more, with a waker that notes its progress.
+    #[inline]
     fn poll<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -548,46 +553,73 @@ impl<Evidence> Leader<Evidence> {
         if let Poll::Ready(output) = poll(context) {
             return Poll::Ready(output);
         }
+        self.is_pending().poll(context, poll)
+    }
+
+    /// From now on, the progress of this attempt is noted.
+    #[cold]
+    fn is_pending(&mut self) -> &Arc<Progress> {
         let progress = self.progress.insert(Arc::new(Progress::new()));
         let pending = (self.generation, progress.clone());
         lock(&self.flight.state).pending.push(pending);
-        progress.poll(context, poll)
+        progress
     }
 
     /// Makes the value of this attempt the flight's, unless another attempt was first.
     pub(crate) fn claim(&mut self) -> Claim {
         let mut state = lock(&self.flight.state);
-        if state.claimed_by.is_some() || state.phase.is_over() {
+        if !state.claim(self.generation) {
             return Claim::Superseded;
         }
-        state.claimed_by = Some(self.generation);
         self.has_claimed = true;
-        if state.waiters > 0 || state.attempts > 1 {
+        if state.has_others() {
             Claim::Shared
         } else {
             Claim::Unshared
         }
     }
 
+    /// How long the load was pending; `None` if it was ready at its first poll.
+    pub(crate) fn pending_for(&self) -> Option<Duration> {
+        self.progress.as_ref().map(|progress| progress.age())
+    }
+
     /// Hands the value to the waiters, and to callers that board until the flight ends.
     pub(crate) fn land(&self, value: SharedValue) {
+        self.land_locked(lock(&self.flight.state), value);
+    }
+
+    /// Claims, and lands at once; false if another attempt was first.
+    #[inline]
+    pub(crate) fn claim_and_land(&mut self, value: SharedValue) -> bool {
         let mut state = lock(&self.flight.state);
+        if !state.claim(self.generation) {
+            return false;
+        }
+        self.has_claimed = true;
+        self.land_locked(state, value);
+        true
+    }
+
+    #[inline]
+    fn land_locked(&self, mut state: MutexGuard<'_, FlightState<Evidence>>, value: SharedValue) {
         state.phase = Phase::Landed(value);
         state.wanted = 0;
-        let others = state.attempts > 1;
-        let after = AfterLock::of(&mut state, others);
-        drop(state);
-        after.tell(&self.flight);
+        // A flight that waits for this one to end is told when it does.
+        if state.has_others() {
+            let after = AfterLock::of(&mut state);
+            drop(state);
+            after.tell(&self.flight);
+        }
     }
 
     /// Ends the flight and runs `store`, unless the flight was forgotten meanwhile. `store` runs
     /// under the lock that an invalidation takes too.
     pub(crate) fn finish_storing<T>(mut self, store: impl FnOnce() -> T) -> Option<T> {
-        let mut shard = self.flights.lock(&self.key);
-        let current = shard.forget_flight(&self.key, &self.flight);
-        let stored = (current || !sabotage::keeps(Rule::CompareAndFill)).then(store);
         self.ended = true;
-        let after = self.end();
+        let mut shard = self.flights.lock(&self.key);
+        let (current, after) = self.end(&mut shard);
+        let stored = (current || !sabotage::keeps(Rule::CompareAndFill)).then(store);
         drop(shard);
         after.tell(&self.flight);
         stored
@@ -595,23 +627,28 @@ impl<Evidence> Leader<Evidence> {
 
     /// Ends the flight. Its value is in the store by now, or is not stored at all.
     pub(crate) fn finish(mut self) {
-        let mut shard = self.flights.lock(&self.key);
-        shard.forget_flight(&self.key, &self.flight);
         self.ended = true;
-        let after = self.end();
+        let mut shard = self.flights.lock(&self.key);
+        let (_, after) = self.end(&mut shard);
         drop(shard);
         after.tell(&self.flight);
     }
 
-    /// Ends this attempt, and the flight with it. A value that has landed stays for the waiters.
-    /// In one step with forgetting the flight, under the shard's lock: else another flight
-    /// could put this one back in between.
-    fn end(&self) -> AfterLock<Evidence> {
+    /// Ends this attempt, and the flight with it: a value that has landed stays for the waiters.
+    /// Returns whether the flight was current until now.
+    ///
+    /// The flight is forgotten under the same lock: else another flight could put it back in between.
+    #[inline]
+    fn end(&self, shard: &mut Shard<'_, Evidence>) -> (bool, AfterLock<Evidence>) {
         let mut state = self.leave();
         if !state.phase.is_over() {
             state.phase = Phase::Dissolved;
         }
-        AfterLock::of(&mut state, true)
+        let previous = state.previous.take();
+        let after = AfterLock::of(&mut state);
+        drop(state);
+        let current = shard.forget_flight(&self.key, &self.flight, previous);
+        (current, after)
     }
 
     /// Ends this attempt without a value, and with an error for the waiters if it can be shared.
@@ -631,6 +668,7 @@ impl<Evidence> Leader<Evidence> {
     }
 
     /// Ends this attempt.
+    #[inline]
     fn leave(&self) -> MutexGuard<'_, FlightState<Evidence>> {
         let mut state = lock(&self.flight.state);
         state.attempts -= 1;
@@ -655,10 +693,11 @@ impl<Evidence> Leader<Evidence> {
     ) {
         state.end_if_abandoned();
         let is_over = !state.may_yield_value();
-        let after = AfterLock::of(&mut state, false);
+        let previous = if is_over { state.previous.take() } else { None };
+        let after = AfterLock::of(&mut state);
         drop(state);
         if is_over {
-            shard.forget_flight(&self.key, &self.flight);
+            shard.forget_flight(&self.key, &self.flight, previous);
         }
         drop(shard);
         after.tell(&self.flight);
@@ -791,9 +830,10 @@ impl<Evidence> Drop for Waiter<Evidence> {
         state.wanted = state.wanted.min(state.waiters).max(at_least);
         state.end_if_abandoned();
         if state.phase.is_over() {
-            let after = AfterLock::of(&mut state, false);
+            let previous = state.previous.take();
+            let after = AfterLock::of(&mut state);
             drop(state);
-            shard.forget_flight(&self.key, &self.flight);
+            shard.forget_flight(&self.key, &self.flight, previous);
             drop(shard);
             after.tell(&self.flight);
         }
@@ -832,9 +872,9 @@ struct AfterLock<Evidence> {
 }
 
 impl<Evidence> AfterLock<Evidence> {
-    /// With `for_attempts`, the other attempts are told too.
-    fn of(state: &mut FlightState<Evidence>, for_attempts: bool) -> Self {
-        let attempts = if for_attempts {
+    fn of(state: &mut FlightState<Evidence>) -> Self {
+        // If there is a value, the other attempts end with it.
+        let attempts = if let Phase::Landed(_) = state.phase {
             let pending = state.pending.iter();
             pending.map(|(_, attempt)| attempt.clone()).collect()
         } else {
@@ -845,10 +885,11 @@ impl<Evidence> AfterLock<Evidence> {
         Self { attempts, evidence }
     }
 
+    #[inline]
     fn tell(self, flight: &Flight<Evidence>) {
         flight.changed.notify_waiters();
-        for attempt in self.attempts {
-            attempt.wake();
+        for attempt in &self.attempts {
+            attempt.wake_by_ref();
         }
         drop(self.evidence);
     }
@@ -928,7 +969,7 @@ impl<Evidence> FlightState<Evidence> {
         self.wanted -= 1;
         self.attempts += 1;
         self.moving += 1;
-        self.began = clock::real();
+        self.seen_at = 0;
         // An attempt that has a value, and is set aside while it stores it, serves no waiter.
         self.claimed_by = None;
         true
@@ -953,6 +994,20 @@ impl<Evidence> FlightState<Evidence> {
         } else {
             self.wanted = WAVE.pow(self.failed_waves).min(self.waiters);
         }
+    }
+
+    /// Makes the value of an attempt of this generation the flight's, unless another was first.
+    fn claim(&mut self, generation: u32) -> bool {
+        let is_first = self.claimed_by.is_none() && !self.phase.is_over();
+        if is_first {
+            self.claimed_by = Some(generation);
+        }
+        is_first
+    }
+
+    /// Whether other callers than the one of an attempt wait for the flight.
+    fn has_others(&self) -> bool {
+        self.waiters > 0 || self.attempts > 1
     }
 
     /// A flight without a caller is over.
@@ -986,7 +1041,7 @@ impl<Evidence> FlightState<Evidence> {
     }
 
     /// Whether the newest attempt was not woken for as long as the waiters let it go on.
-    fn is_hung(&self, now: Moment) -> bool {
+    fn is_hung(&mut self, now: Moment) -> bool {
         let is_loading = matches!(self.phase, Phase::Loading);
         if !is_loading || self.wanted > 0 || !sabotage::keeps(Rule::Hedge) {
             return false;
@@ -994,7 +1049,12 @@ impl<Evidence> FlightState<Evidence> {
         match self.newest() {
             Some(newest) => newest.was_woken_before(now, self.hedge),
             // Its first poll has not ended.
-            None => now.saturating_sub(self.began) >= clock::millis(self.hedge),
+            None => {
+                if self.seen_at == 0 {
+                    self.seen_at = now;
+                }
+                now.saturating_sub(self.seen_at) >= clock::millis(self.hedge)
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use crate::sync::{AtomicBool, AtomicU64, Mutex};
 /// passes it on.
 #[derive(Debug)]
 pub(super) struct Progress {
+    began: Moment,
     /// When the work began, or when it was last woken.
     woken_at: AtomicU64,
     /// Since when the work waits to be polled: it was woken, or its last poll has ended, whichever is
@@ -25,8 +26,10 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new() -> Self {
+        let began = clock::real();
         Self {
-            woken_at: AtomicU64::new(clock::real()),
+            began,
+            woken_at: AtomicU64::new(began),
             due_since: AtomicU64::new(0),
             is_polled: AtomicBool::new(false),
             task: Mutex::new(None),
@@ -65,6 +68,11 @@ impl Progress {
         due_since != 0
             && !self.is_polled.load(SeqCst)
             && now.saturating_sub(due_since) >= clock::millis(patience)
+    }
+
+    /// How long ago the work began.
+    pub(super) fn age(&self) -> Duration {
+        Duration::from_millis(clock::real().saturating_sub(self.began))
     }
 
     /// Whether the work began, or was last woken, at least this long ago.

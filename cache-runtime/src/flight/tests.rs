@@ -547,7 +547,7 @@ async fn an_attempt_that_moves_beside_one_that_blocks_its_thread_is_not_taken_fo
         assert!(poll_once(follow.as_mut()).await.is_pending());
     }
     let mut state = lock(&blocked.flight.state);
-    state.began = 0;
+    state.seen_at = 1;
     state.hedge = Duration::from_secs(1);
     assert!(!state.is_hung(clock::real()));
 }

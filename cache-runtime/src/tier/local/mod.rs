@@ -22,7 +22,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::flight::{Claim, Flights, Leader, Seat};
+use crate::flight::{Flights, Leader, Seat};
 use crate::key::{Key, Name, Parts};
 use crate::sabotage;
 use crate::value::SharedValue;
@@ -134,10 +134,9 @@ impl Local {
         value: SharedValue,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> Filled {
-        if leader.claim() == Claim::Superseded {
+        if !leader.claim_and_land(value.clone()) {
             return Filled::Superseded;
         }
-        leader.land(value.clone());
         let evidence = leader.evidence();
         let Some(Evidence::Local(LocalEvidence { basis, hash })) = evidence.as_deref() else {
             leader.finish();
