@@ -223,6 +223,8 @@ mod flights {
         /// How many attempts have made their value the flight's.
         landed: Arc<AtomicU64>,
         loads: Arc<AtomicU64>,
+        /// How many calls have ended.
+        ended: Arc<AtomicU64>,
     }
 
     fn key() -> Key {
@@ -237,11 +239,21 @@ mod flights {
     impl Callers {
         /// One call: it leads or waits, and ends with a value.
         async fn call(&self) -> u64 {
-            let mut seat = self.flights.board(&key(), Some(1));
-            let patience = Patience {
+            self.call_with(Patience {
                 limit: Duration::MAX,
                 hedge: Duration::MAX,
-            };
+            })
+            .await
+        }
+
+        async fn call_with(&self, patience: Patience) -> u64 {
+            let value = self.seek(patience).await;
+            self.ended.fetch_add(1, SeqCst);
+            value
+        }
+
+        async fn seek(&self, patience: Patience) -> u64 {
+            let mut seat = self.flights.board(&key(), Some(1));
             loop {
                 let landing = match seat {
                     Seat::Lead(leader) => return self.lead(leader, pending_twice()).await,
@@ -250,6 +262,8 @@ mod flights {
                 seat = match landing {
                     Landing::Value(value) => return number(&value).unwrap(),
                     Landing::Lead(leader) => Seat::Lead(leader),
+                    // It would have waited in a circle.
+                    Landing::Alone => return self.loads.fetch_add(1, SeqCst),
                     Landing::Dissolved { .. } => self.flights.board(&key(), Some(1)),
                     other => panic!("neither a value nor a lead: {other:?}"),
                 };
@@ -328,6 +342,90 @@ mod flights {
     fn a_leader_that_is_not_polled_holds_up_no_waiter() {
         holds(a_leader_is_set_aside);
         needs(Rule::SetAside, a_leader_is_set_aside);
+    }
+
+    /// A load is not woken any more. Checks find that, as they do after a `hedge`.
+    fn a_load_hangs() {
+        block_on(async {
+            let callers = Callers::default();
+            let Seat::Lead(leader) = callers.flights.board(&key(), Some(1)) else {
+                panic!("expected to lead");
+            };
+            let mut first = pin!(callers.lead(leader, std::future::pending()));
+            let poll = |context: &mut std::task::Context<'_>| {
+                assert!(first.as_mut().poll(context).is_pending());
+                Poll::Ready(())
+            };
+            poll_fn(poll).await;
+            let patience = Patience {
+                limit: Duration::MAX,
+                hedge: Duration::ZERO,
+            };
+            let others: Vec<_> = (0..2)
+                .map(|_| {
+                    let callers = callers.clone();
+                    spawn(async move { callers.call_with(patience).await })
+                })
+                .collect();
+            // Until all others have ended: a check may come before a caller waits.
+            while callers.ended.load(SeqCst) < 2 {
+                callers.flights.check(&key());
+                yield_now().await;
+            }
+            for other in others {
+                other.await.unwrap();
+            }
+            // The caller whose load hangs is served too.
+            first.await;
+            assert!(matches!(
+                callers.flights.board(&key(), Some(1)),
+                Seat::Lead(_)
+            ));
+        });
+    }
+
+    #[test]
+    fn a_load_that_hangs_holds_up_no_caller() {
+        holds(a_load_hangs);
+        needs(Rule::Hedge, a_load_hangs);
+    }
+
+    /// Three loads, each of which reads the next one's key, and the last one the first one's.
+    fn loads_in_a_circle() {
+        block_on(async {
+            let callers = [Callers::default(), Callers::default(), Callers::default()];
+            let reads: Vec<_> = (0..3)
+                .map(|at| {
+                    let [mine, next] = [at, (at + 1) % 3].map(|at| callers[at].clone());
+                    spawn(async move {
+                        match mine.flights.board(&key(), Some(1)) {
+                            Seat::Lead(leader) => {
+                                let nested = async {
+                                    pending_twice().await;
+                                    next.call().await;
+                                };
+                                mine.lead(leader, nested).await
+                            }
+                            Seat::Wait(waiter) => {
+                                drop(waiter);
+                                mine.call().await
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for read in reads {
+                read.await.unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn loads_that_wait_for_each_other_end() {
+        // No time passes here, so each load that waits for its turn would look set aside.
+        let _none_is_set_aside = sabotage::without(Rule::SetAside);
+        holds(loads_in_a_circle);
+        needs(Rule::Circle, loads_in_a_circle);
     }
 
     /// All callers load and fail, or are served what another caller loaded.

@@ -190,6 +190,21 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_load_follows_the_loads() {
+        let site = CallSite::new(Function::new("f", "f.rs", 1, Role::invalidates(&[])));
+        assert_eq!(site.usual_load(), Duration::ZERO);
+        site.note_load(Duration::from_secs(8));
+        assert_eq!(site.usual_load(), Duration::from_secs(8));
+        site.note_load(Duration::from_secs(16));
+        assert_eq!(site.usual_load(), Duration::from_secs(9));
+        for _ in 0..100 {
+            site.note_load(Duration::MAX);
+            site.note_load(Duration::ZERO);
+        }
+        assert!(site.usual_load() > Duration::from_secs(16));
+    }
+
+    #[test]
     fn each_index_has_a_place_of_its_own() {
         let mut expected = (0, 0);
         for index in 0..100_000 {
