@@ -1046,16 +1046,14 @@ impl<Evidence> FlightState<Evidence> {
         if !is_loading || self.wanted > 0 || !sabotage::keeps(Rule::Hedge) {
             return false;
         }
-        match self.newest() {
-            Some(newest) => newest.was_woken_before(now, self.hedge),
-            // Its first poll has not ended.
-            None => {
-                if self.seen_at == 0 {
-                    self.seen_at = now;
-                }
-                now.saturating_sub(self.seen_at) >= clock::millis(self.hedge)
-            }
+        if let Some(newest) = self.newest() {
+            return newest.was_woken_before(now, self.hedge);
         }
+        // Its first poll has not ended.
+        if self.seen_at == 0 {
+            self.seen_at = now;
+        }
+        now.saturating_sub(self.seen_at) >= clock::millis(self.hedge)
     }
 
     /// The newest of the attempts that were not taken over from, unless the first poll of one of them
