@@ -78,7 +78,7 @@ where
     K: Fn(&S::Value) -> Keep + Send + 'static,
     F: Future<Output = S::Return> + Send + 'static,
 {
-    let (Ok(runtime), Some(_waiting)) = (Handle::try_current(), leader.wait_for_task()) else {
+    let (Ok(runtime), Some(waiting)) = (Handle::try_current(), leader.wait_for_task()) else {
         return request.lead::<S, _>(leader, keep, load).await;
     };
     let load = Load::new(load);
@@ -97,8 +97,15 @@ where
             if let Ok(panic) = error.try_into_panic() {
                 resume_unwind(panic);
             }
-            // The task has ended with its runtime, and this caller has another one. The flight has
-            // gone to a waiter, or has ended. So what is left of the load is for this caller only.
+            // The task has ended with its runtime, and this caller has another one. If the load had
+            // ended, the task was storing its value, which has landed before.
+            if let Some(landed) = waiting.landed()
+                && let Some(returned) = request.share_landed::<S>(&landed)
+            {
+                return returned;
+            }
+            // The flight has gone to a waiter, or has ended. So what is left of the load is for this
+            // caller only.
             let returned = load.await;
             request.not_filled(NotFilledReason::Unstorable);
             returned

@@ -369,7 +369,10 @@ impl Request {
     }
 
     /// The same, where this call has begun a load itself.
-    fn share_landed<S: Shape<Value: CacheValue>>(&self, value: &SharedValue) -> Option<S::Return> {
+    pub(super) fn share_landed<S: Shape<Value: CacheValue>>(
+        &self,
+        value: &SharedValue,
+    ) -> Option<S::Return> {
         let returned = to_return::<S>(outcome(value)?)?;
         self.observe(Event::Share {
             key: &self.query.key,

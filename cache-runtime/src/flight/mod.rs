@@ -109,6 +109,8 @@ struct FlightState<Evidence> {
     /// Counted up each time that the attempts under way are taken over from. Each attempt keeps the
     /// generation in which it began.
     generation: u32,
+    /// Whether a task runs an attempt, and that attempt's caller waits for the task.
+    has_task: bool,
     /// How many further attempts the waiters are to begin.
     wanted: usize,
     /// Those of the attempts that have been pending, the newest last, each with its generation.
@@ -169,7 +171,7 @@ pub(crate) enum Landing<Evidence> {
 /// Whether the value of an attempt is the flight's.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Claim {
-    /// It is, and other callers wait for it.
+    /// It is, and others wait for it.
     Shared,
     /// It is, and no other caller waits.
     Unshared,
@@ -342,6 +344,7 @@ impl<Evidence> Shard<'_, Evidence> {
                 previous,
                 is_watch: false,
                 has_begun: !is_boarding,
+                has_task: false,
                 waiters: 0,
                 attempts: 1,
                 moving: 1,
@@ -439,9 +442,10 @@ impl<Evidence> Leader<Evidence> {
     pub(crate) fn wait_for_task(&self) -> Option<TaskWait<Evidence>> {
         let flight = self.flight.clone();
         let waiting = Waiting::begin(flight.id())?;
+        lock(&flight.state).has_task = true;
         Some(TaskWait {
             _waiting: waiting,
-            _flight: flight,
+            flight,
         })
     }
 
@@ -732,7 +736,14 @@ impl<Evidence> Drop for Leader<Evidence> {
 pub(crate) struct TaskWait<Evidence> {
     _waiting: Waiting,
     /// Held for as long as the wait is noted under its address.
-    _flight: Arc<Flight<Evidence>>,
+    flight: Arc<Flight<Evidence>>,
+}
+
+impl<Evidence> TaskWait<Evidence> {
+    /// The value that the task has loaded, if it was dropped while it stored it.
+    pub(crate) fn landed(&self) -> Option<SharedValue> {
+        self.flight.landed()
+    }
 }
 
 /// A caller that waits for another caller's load.
@@ -1005,9 +1016,9 @@ impl<Evidence> FlightState<Evidence> {
         is_first
     }
 
-    /// Whether other callers than the one of an attempt wait for the flight.
+    /// Whether others than the future that runs an attempt wait for the flight.
     fn has_others(&self) -> bool {
-        self.waiters > 0 || self.attempts > 1
+        self.waiters > 0 || self.attempts > 1 || self.has_task
     }
 
     /// A flight without a caller is over.

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use async_recursion::async_recursion;
 use cache_runtime::{Cache, CacheBuilder, after_commit, cached};
-use cache_tests::{LIMIT, poll_once};
+use cache_tests::{LIMIT, RedisServer, poll_once};
 use tokio::runtime::Runtime;
 use tokio::task::{Id, JoinHandle};
 
-use super::{Recorded, on_every_backend};
+use super::{Recorded, builder, on_every_backend};
 use crate::gated::{Gate, answer};
 
 on_every_backend! {
@@ -36,6 +36,8 @@ struct State {
     cache: Cache,
     copies: AtomicU64,
     loads: AtomicU64,
+    /// How many loads have ended.
+    ended: AtomicU64,
     started: Gate,
     may_end: Gate,
     /// The task of the last load.
@@ -55,6 +57,7 @@ impl Rows {
             cache,
             copies: AtomicU64::new(0),
             loads: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
             started: Gate::new(),
             may_end: Gate::new(),
             task: Mutex::default(),
@@ -69,6 +72,7 @@ impl Rows {
         self.0.started.open();
         self.0.may_end.pass().await;
         assert_ne!(id, 0, "a row that cannot be read");
+        self.0.ended.fetch_add(1, SeqCst);
         id + name.len() as u64
     }
 
@@ -277,4 +281,33 @@ async fn a_caller_goes_on_with_a_load_that_ended_with_another_runtime(cache: Cac
     let read = tokio::time::timeout(LIMIT, read).await;
     assert_eq!(read.expect("it ends"), 3);
     assert_eq!(rows.loads(), 1);
+}
+
+/// The load has ended, and its task waits for the server to store the value.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_gets_what_a_task_has_loaded_that_ended_while_it_stored() {
+    let server = RedisServer::start();
+    let rows = Rows::new(builder(&server.url()).build().unwrap());
+    let other = Rows(rows.0.clone());
+    let (read, server) = on_a_thread(move || {
+        let runtime = Runtime::new().unwrap();
+        let rows = other.0.clone();
+        let mut read = Box::pin(async move { other.read(1, "ab").await });
+        runtime.block_on(async {
+            while rows.loads.load(SeqCst) == 0 {
+                assert!(poll_once(read.as_mut()).is_pending());
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            server.freeze();
+            rows.may_end.stay_open();
+            cache_tests::until(async || rows.ended.load(SeqCst) > 0).await;
+        });
+        drop(runtime);
+        (read, server)
+    })
+    .await;
+    let read = tokio::time::timeout(LIMIT, read).await;
+    assert_eq!(read.expect("it ends"), 3);
+    assert_eq!(rows.loads(), 1);
+    server.thaw();
 }
