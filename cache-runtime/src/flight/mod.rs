@@ -109,8 +109,8 @@ struct FlightState<Evidence> {
     /// Counted up each time that the attempts under way are taken over from. Each attempt keeps the
     /// generation in which it began.
     generation: u32,
-    /// Whether a task runs an attempt, and that attempt's caller waits for the task.
-    has_task: bool,
+    /// How many callers wait for a task that runs their attempt.
+    task_waits: usize,
     /// How many further attempts the waiters are to begin.
     wanted: usize,
     /// Those of the attempts that have been pending, the newest last, each with its generation.
@@ -344,7 +344,7 @@ impl<Evidence> Shard<'_, Evidence> {
                 previous,
                 is_watch: false,
                 has_begun: !is_boarding,
-                has_task: false,
+                task_waits: 0,
                 waiters: 0,
                 attempts: 1,
                 moving: 1,
@@ -442,7 +442,7 @@ impl<Evidence> Leader<Evidence> {
     pub(crate) fn wait_for_task(&self) -> Option<TaskWait<Evidence>> {
         let flight = self.flight.clone();
         let waiting = Waiting::begin(flight.id())?;
-        lock(&flight.state).has_task = true;
+        lock(&flight.state).task_waits += 1;
         Some(TaskWait {
             _waiting: waiting,
             flight,
@@ -746,6 +746,12 @@ impl<Evidence> TaskWait<Evidence> {
     }
 }
 
+impl<Evidence> Drop for TaskWait<Evidence> {
+    fn drop(&mut self) {
+        lock(&self.flight.state).task_waits -= 1;
+    }
+}
+
 /// A caller that waits for another caller's load.
 #[derive(Debug)]
 pub(crate) struct Waiter<Evidence> {
@@ -1018,7 +1024,7 @@ impl<Evidence> FlightState<Evidence> {
 
     /// Whether others than the future that runs an attempt wait for the flight.
     fn has_others(&self) -> bool {
-        self.waiters > 0 || self.attempts > 1 || self.has_task
+        self.waiters > 0 || self.attempts > 1 || self.task_waits > 0
     }
 
     /// A flight without a caller is over.
