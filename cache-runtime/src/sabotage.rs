@@ -84,7 +84,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, in the order of their bits.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: &'static [Self] = &[
         Self::CompareAndFill,
         Self::VersionsBeforeLoad,
         Self::AbsentVersion,
@@ -192,14 +192,14 @@ pub(crate) fn waves(waves: u32) -> u32 {
 
 #[cfg(feature = "sabotage")]
 mod taken_away {
-    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
     use super::Rule;
 
     /// The rules that are taken away from this process, one bit each.
-    static TAKEN_AWAY: AtomicU32 = AtomicU32::new(0);
+    static TAKEN_AWAY: AtomicU64 = AtomicU64::new(0);
 
-    fn bit(rule: Rule) -> u32 {
+    fn bit(rule: Rule) -> u64 {
         1 << rule as u8
     }
 
@@ -242,7 +242,7 @@ mod taken_away {
 
         #[test]
         fn every_rule_is_listed_once_and_has_a_bit() {
-            for (i, rule) in Rule::ALL.into_iter().enumerate() {
+            for (i, &rule) in Rule::ALL.iter().enumerate() {
                 assert_eq!(bit(rule), 1 << i);
             }
         }

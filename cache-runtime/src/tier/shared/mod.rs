@@ -23,6 +23,8 @@ mod keeper;
 mod keyspace;
 mod lease;
 mod parts;
+#[allow(dead_code, reason = "its users come next")]
+mod window;
 
 use std::pin::pin;
 use std::sync::Arc;
