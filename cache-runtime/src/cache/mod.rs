@@ -481,7 +481,7 @@ impl Cache {
         Health {
             status: self.core.tier.status(),
             waiting: waiting.names + self.core.unsettled.len(),
-            overflowed: waiting.everything,
+            overflowed: waiting.has_overflowed || self.core.unsettled.has_overflowed(),
         }
     }
 

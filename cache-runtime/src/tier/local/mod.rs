@@ -20,6 +20,7 @@ use self::table::{Hashed, Table};
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
 };
+use crate::backlog::Buckets;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::flight::{Flights, Leader, Seat};
@@ -199,6 +200,16 @@ impl Local {
         }
     }
 
+    /// Invalidates all names in some buckets: the loads that are under way, the versions of tags,
+    /// and then the entries. So a load that began before this stores no entry after its key was
+    /// looked at here.
+    fn invalidate_buckets(&self, buckets: &Buckets) {
+        let is_in = |name: &Key| buckets.contain(name.bytes());
+        self.flights.forget_where(is_in);
+        self.tags.invalidate_where(is_in);
+        self.entries.remove_where(|key| buckets.contain(key));
+    }
+
     fn remove_all(&self) {
         drop(self.flights.forget_all(|| self.entries.drain()));
     }
@@ -288,13 +299,13 @@ impl Store for Local {
         self.invalidate_names(names);
     }
 
+    fn invalidate_buckets_later(&self, buckets: Buckets) {
+        self.invalidate_buckets(&buckets);
+    }
+
     async fn clear(&self) -> Result<(), Error> {
         self.remove_all();
         Ok(())
-    }
-
-    fn clear_later(&self) {
-        self.remove_all();
     }
 
     async fn fence(&self, names: &[Key], writer: u64, _length: Duration) -> Result<(), Error> {

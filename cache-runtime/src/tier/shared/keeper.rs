@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::clock;
+use crate::fallback;
 
 /// The first pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -44,25 +45,31 @@ pub(crate) struct Keepers {
 #[derive(Debug)]
 struct Keeper {
     number: u64,
-    task: AbortHandle,
+    /// Its task, unless it is on the fallback thread, which ends no keeper.
+    task: Option<AbortHandle>,
     /// When it will have run again, unless its runtime is not driven.
     due: Instant,
 }
 
 impl Keepers {
-    /// Starts a keeper, unless one runs. Without a Tokio runtime it starts none: the next
-    /// caller that has one does.
+    /// Starts a keeper, unless one runs. Outside of a runtime, and on one that is shut down, it runs
+    /// on the [fallback] thread: it may be that no other call comes.
     pub(crate) fn ensure<M: Mend>(&mut self, mended: &Arc<M>) {
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
         let now = Instant::now();
         if self.current.as_ref().is_some_and(|it| it.runs(now)) {
             return;
         }
         self.started += 1;
         let number = self.started;
-        let task = runtime.spawn(keep(mended.clone(), number)).abort_handle();
+        let keeper = || keep(mended.clone(), number);
+        let task = Handle::try_current().map(|runtime| runtime.spawn(keeper()).abort_handle());
+        // A runtime that is shut down drops what is spawned on it at once.
+        let task = task.ok().filter(|task| !task.is_finished());
+        if task.is_none() && !fallback::run(keeper()) {
+            // There is no thread to be had: the next caller starts a keeper.
+            self.current = None;
+            return;
+        }
         self.current = Some(Keeper {
             number,
             task,
@@ -84,7 +91,8 @@ impl Keepers {
 
 impl Keeper {
     fn runs(&self, now: Instant) -> bool {
-        !self.task.is_finished() && now < self.due + LATE
+        let has_ended = self.task.as_ref().is_some_and(AbortHandle::is_finished);
+        !has_ended && now < self.due + LATE
     }
 }
 

@@ -13,6 +13,7 @@
 //! failed. The [`connector`] decides which connection a request takes, with its [`breaker`] and its
 //! [`keeper`]. [`batch`] lets concurrent reads share round trips.
 
+mod announcement;
 mod batch;
 mod breaker;
 mod connector;
@@ -23,7 +24,6 @@ mod keeper;
 mod keyspace;
 mod lease;
 mod parts;
-#[allow(dead_code, reason = "its users come next")]
 mod window;
 
 use std::pin::pin;
@@ -31,15 +31,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
-
 use self::batch::BatchedReads;
 pub(crate) use self::breaker::Limits;
 use self::connector::{Connector, Witness};
 pub(crate) use self::entry::{Encoded, Entry, Mark};
 use self::entry::{Header, LeaseToken, Slot, Version};
 pub use self::entry::{decode_entry, encode_entry};
-use self::journal::BATCH;
+use self::journal::Heard;
 #[cfg(all(test, shuttle))]
 pub(crate) use self::journal::Journal;
 use self::keyspace::Keyspace;
@@ -50,6 +48,7 @@ use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
     Waiting,
 };
+use crate::backlog::Buckets;
 use crate::clock;
 use crate::codec::Reason;
 use crate::driver::{Driver, Operation, Reply};
@@ -132,7 +131,7 @@ impl Shared {
         namespace: &str,
         lease: Duration,
         limits: Limits,
-        journal_capacity: usize,
+        backlog_room: usize,
         observer: &Observer,
     ) -> Self {
         let keyspace = Keyspace::new(namespace);
@@ -140,7 +139,7 @@ impl Shared {
             driver,
             limits,
             keyspace.clone(),
-            journal_capacity,
+            backlog_room,
             observer.clone(),
         );
         let connector = Arc::new(connector);
@@ -158,8 +157,8 @@ impl Shared {
     /// Whether an invalidation of one of these names has failed, and was not repeated yet. Then
     /// what the server shows may be older than that invalidation.
     ///
-    /// This is checked before a look, for what failed in this process, and after it, for what other
-    /// processes have announced meanwhile.
+    /// This is checked before a look, for what failed in this process. What other processes announce
+    /// meanwhile is checked after it: see [`Heard`].
     fn distrusts(&self, key: &Key, tags: &[Key]) -> bool {
         let distrusts =
             sabotage::keeps(Rule::Distrust) && self.connector.journal.distrusts(key, tags);
@@ -168,6 +167,12 @@ impl Shared {
             self.connector.ensure_keeper();
         }
         distrusts
+    }
+
+    /// The same after a look, for what was announced since, too.
+    fn distrusts_since(&self, heard: Heard, key: &Key, tags: &[Key]) -> bool {
+        let journal = &self.connector.journal;
+        sabotage::keeps(Rule::Distrust) && journal.distrusts_since(heard, key, tags)
     }
 
     /// Reads a slot and the versions of `tags`, in one round trip, which other callers may share.
@@ -376,6 +381,7 @@ impl Shared {
     /// take another round trip. They are read after the slot, so they show each invalidation of a
     /// tag that returned before this call.
     async fn look_up(&self, key: &Key) -> Result<Option<Entry>, Error> {
+        let heard = self.connector.journal.heard();
         if self.distrusts(key, &[]) {
             return Ok(None);
         }
@@ -385,7 +391,7 @@ impl Shared {
         };
         let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
         // Again after the look, and before the versions are read.
-        if self.distrusts(key, &tags) {
+        if self.distrusts_since(heard, key, &tags) {
             return Ok(None);
         }
         if !tags.is_empty() {
@@ -394,7 +400,7 @@ impl Shared {
             let versions = values.iter().map(|value| Version::read(value.as_deref()));
             look.versions = versions.collect();
         }
-        let serves = look.serves(&entry) && !self.distrusts(key, &tags);
+        let serves = look.serves(&entry) && !self.distrusts_since(heard, key, &tags);
         Ok(serves.then_some(entry))
     }
 
@@ -435,42 +441,23 @@ impl Shared {
     async fn invalidate_names(&self, names: &[Key]) -> Result<(), Error> {
         // Declared first, and so dropped last: the names are in the journal by then.
         let _kept = EnsureKeeper(&self.connector);
-        let under_way = self.connector.journal.begin(names);
-        let mut result = Ok(());
-        for names in names.chunks(BATCH) {
-            let invalidate = self.keyspace.invalidate(names);
-            result = self.connector.run(&invalidate).await.map(drop);
-            if result.is_err() {
-                break;
-            }
-        }
-        let Err(error) = result else {
-            under_way.done();
-            return Ok(());
-        };
+        let mut under_way = self.connector.journal.begin(names);
+        let invalidated = self.connector.invalidate(&mut under_way).await;
         if !sabotage::keeps(Rule::Journal) {
-            under_way.done();
-            return Err(error);
+            under_way.carried_out(names.len());
         }
         drop(under_way);
-        if error.is_refused() && sabotage::keeps(Rule::Publish) {
-            self.connector.announce(names).await;
+        if let Err(error) = &invalidated
+            && error.is_refused()
+            && sabotage::keeps(Rule::Publish)
+        {
+            self.connector.announce().await;
         }
-        Err(error)
+        invalidated
     }
 
     /// Waits until the journal is empty, at most for `limit`.
     async fn flush_journal(&self, limit: Duration) -> Result<(), Error> {
-        if Handle::try_current().is_err() {
-            // Without a runtime there is no keeper.
-            return match self.waiting() {
-                Waiting {
-                    names: 0,
-                    everything: false,
-                } => Ok(()),
-                _ => Err(self.still_kept(&Error::NO_RUNTIME)),
-            };
-        }
         let emptied = async {
             self.connector.ensure_keeper();
             // The keeper may die with the runtime that it was spawned on.
@@ -493,10 +480,13 @@ impl Shared {
 
     fn still_kept(&self, reason: &dyn std::fmt::Display) -> Error {
         let waiting = self.waiting();
-        let names = if waiting.everything {
-            "all".to_owned()
-        } else {
-            waiting.names.to_string()
+        let names = match waiting {
+            Waiting {
+                names,
+                has_overflowed: true,
+                ..
+            } => format!("more than {names}"),
+            Waiting { names, .. } => names.to_string(),
         };
         Error::kept(self.connector.address(), &names, reason)
     }
@@ -526,6 +516,7 @@ impl Store for Shared {
         undecodable: Option<Mark>,
         asking_since: Option<Instant>,
     ) -> Look {
+        let heard = self.connector.journal.heard();
         if self.distrusts(&query.key, &query.tags) {
             return self.distrusted(query);
         }
@@ -537,7 +528,7 @@ impl Store for Shared {
                 return Look::Miss(Miss::Unknown);
             }
         };
-        if self.distrusts(&query.key, &query.tags) {
+        if self.distrusts_since(heard, &query.key, &query.tags) {
             return self.distrusted(query);
         }
         match look.slot {
@@ -662,13 +653,13 @@ impl Store for Shared {
         self.connector.ensure_keeper();
     }
 
-    async fn clear(&self) -> Result<(), Error> {
-        self.connector.clear().await
+    fn invalidate_buckets_later(&self, buckets: Buckets) {
+        self.connector.journal.keep_buckets(buckets);
+        self.connector.ensure_keeper();
     }
 
-    fn clear_later(&self) {
-        self.connector.journal.keep_everything();
-        self.connector.ensure_keeper();
+    async fn clear(&self) -> Result<(), Error> {
+        self.connector.clear().await
     }
 
     async fn fence(&self, names: &[Key], writer: u64, length: Duration) -> Result<(), Error> {
