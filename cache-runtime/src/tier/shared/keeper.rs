@@ -238,9 +238,30 @@ mod tests {
         drop(first);
         runtime().block_on(async { broken.keepers(|keepers| keepers.ensure(&broken)) });
         assert_eq!(broken.keepers(|keepers| keepers.started), 2);
-        // Outside of a runtime there is none to be had.
-        broken.keepers(|keepers| keepers.end(2));
-        broken.keepers(|keepers| keepers.ensure(&broken));
-        assert_eq!(broken.keepers(|keepers| keepers.started), 2);
+    }
+
+    #[test]
+    fn outside_of_a_runtime_and_on_one_that_is_shut_down_a_keeper_runs_on_a_thread() {
+        struct Ensures(Arc<Broken>);
+        impl Drop for Ensures {
+            fn drop(&mut self) {
+                self.0.keepers(|keepers| keepers.ensure(&self.0));
+            }
+        }
+        let outside = broken(3);
+        drop(Ensures(outside.clone()));
+        let shut_down = broken(3);
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let ensures = Ensures(shut_down.clone());
+        runtime.unwrap().spawn(async move {
+            let _ensures = ensures;
+            std::future::pending::<()>().await;
+        });
+        for broken in [outside, shut_down] {
+            while broken.keepers(|keepers| keepers.current.is_some()) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(*broken.attempts_left.lock().unwrap(), 0);
+        }
     }
 }
