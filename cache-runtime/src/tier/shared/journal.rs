@@ -622,6 +622,229 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
 
+    /// The other processes, and a server.
+    struct Fake<'a> {
+        processes: &'a [Journal],
+        refuses: bool,
+        published: Mutex<usize>,
+        invalidated: Mutex<Vec<Key>>,
+        removed: Mutex<Vec<Buckets>>,
+        /// How many pages a scan has.
+        pages: u64,
+    }
+
+    impl<'a> Fake<'a> {
+        fn new(processes: &'a [Journal]) -> Self {
+            Self {
+                processes,
+                refuses: false,
+                published: Mutex::default(),
+                invalidated: Mutex::default(),
+                removed: Mutex::default(),
+                pages: 1,
+            }
+        }
+
+        fn refusing(processes: &'a [Journal]) -> Self {
+            Self {
+                refuses: true,
+                ..Self::new(processes)
+            }
+        }
+
+        fn answer(&self) -> Result<(), Error> {
+            if self.refuses {
+                return Err(Error::denied("server", &"it refuses"));
+            }
+            Ok(())
+        }
+
+        fn published(&self) -> usize {
+            mem::take(&mut self.published.lock().unwrap())
+        }
+
+        fn invalidated(&self) -> Vec<String> {
+            let names = mem::take(&mut *self.invalidated.lock().unwrap());
+            let mut names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            names.sort_unstable();
+            names
+        }
+    }
+
+    impl Sender for Fake<'_> {
+        fn window(&self) -> usize {
+            2
+        }
+
+        async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
+            self.answer()?;
+            self.invalidated.lock().unwrap().extend_from_slice(names);
+            Ok(())
+        }
+
+        async fn remove(
+            &self,
+            buckets: &Buckets,
+            scan: &mut Scan,
+            _until: Instant,
+        ) -> Result<(), Error> {
+            self.answer()?;
+            self.removed.lock().unwrap().push(buckets.clone());
+            scan.go_on_in_a_test(self.pages);
+            Ok(())
+        }
+
+        async fn publish(&self, message: &Message) -> Result<(), Error> {
+            *self.published.lock().unwrap() += 1;
+            for process in self.processes {
+                process.hear(Message::from_bytes(&message.to_bytes()));
+            }
+            Ok(())
+        }
+    }
+
+    fn journals<const N: usize>() -> [Journal; N] {
+        std::array::from_fn(|_| Journal::new(1_000, Observer::default()))
+    }
+
+    fn keys(names: &[&str]) -> Vec<Key> {
+        names.iter().map(|&name| name.into()).collect()
+    }
+
+    fn distrusts(journal: &Journal, name: &str) -> bool {
+        journal.distrusts(&name.into(), &[])
+    }
+
+    async fn replay(journal: &Journal, sender: &Fake<'_>) {
+        let until = Instant::now() + Duration::from_secs(60);
+        let _ = journal.replay(sender, until).await;
+    }
+
+    #[tokio::test]
+    async fn names_are_announced_once_until_another_process_asks() {
+        let processes = journals::<3>();
+        let sender = Fake::refusing(&processes);
+        let [one, two, _] = &processes;
+        one.keep(&keys(&["a", "b"]));
+        for expected in [1, 0, 0] {
+            one.announce(&sender).await.unwrap();
+            two.announce(&sender).await.unwrap();
+            assert_eq!(sender.published(), expected);
+        }
+        assert!(processes.iter().all(|process| distrusts(process, "a")));
+        // One of those that know answers, for all of them.
+        let [late] = journals::<1>();
+        late.ask(&sender).await.unwrap();
+        assert_eq!(sender.published(), 1);
+        two.announce(&sender).await.unwrap();
+        one.announce(&sender).await.unwrap();
+        assert_eq!(sender.published(), 1);
+        // What fails once more is announced once more.
+        one.keep(&keys(&["a"]));
+        one.announce(&sender).await.unwrap();
+        assert_eq!(sender.published(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_first_process_that_can_invalidates_for_all_that_heard() {
+        let processes = journals::<3>();
+        let [one, two, three] = &processes;
+        one.keep(&keys(&["a", "b", "c"]));
+        three.keep(&keys(&["c"]));
+        one.announce(&Fake::refusing(&processes)).await.unwrap();
+        let sender = Fake::new(&processes);
+        replay(two, &sender).await;
+        assert_eq!(sender.invalidated(), ["a", "b", "c"]);
+        assert!(two.is_empty());
+        assert!(one.is_empty(), "its invalidations were carried out");
+        // What failed in the third process itself may have failed after the announcement.
+        assert!(!distrusts(three, "a") && distrusts(three, "c"));
+        replay(three, &sender).await;
+        assert_eq!(sender.invalidated(), ["c"]);
+        assert!(three.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_acknowledgement_does_not_cover_what_failed_after_the_announcement() {
+        let processes = journals::<2>();
+        let [one, two] = &processes;
+        one.keep(&keys(&["a", "b"]));
+        one.announce(&Fake::refusing(&processes)).await.unwrap();
+        one.keep(&keys(&["a"]));
+        replay(two, &Fake::new(&processes)).await;
+        assert!(distrusts(one, "a") && !distrusts(one, "b"));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_was_announced_during_a_look_is_distrusted_after_it() {
+        let processes = journals::<2>();
+        let [one, two] = &processes;
+        let heard = two.heard();
+        let (a, b, tags) = (Key::from("a"), Key::from("b"), keys(&["tag"]));
+        assert!(!two.distrusts(&a, &tags));
+        one.keep(&keys(&["a", "tag"]));
+        one.announce(&Fake::refusing(&processes)).await.unwrap();
+        replay(two, &Fake::new(&processes)).await;
+        // It was invalidated meanwhile; but the look may have come before that.
+        assert!(two.is_empty());
+        assert!(two.distrusts_since(heard, &a, &[]));
+        assert!(two.distrusts_since(heard, &b, &tags));
+        assert!(!two.distrusts_since(heard, &b, &[]));
+        assert!(!two.distrusts_since(two.heard(), &a, &tags));
+        for _ in 0..=RECENT {
+            one.keep(&keys(&["c"]));
+            one.announce(&Fake::refusing(&processes)).await.unwrap();
+        }
+        assert!(two.distrusts_since(heard, &b, &[]), "too many to know");
+    }
+
+    #[tokio::test]
+    async fn names_without_room_are_kept_announced_and_replayed_as_buckets() {
+        let room = backlog::cost(&"a".into());
+        let processes = [(); 2].map(|()| Journal::new(room, Observer::default()));
+        let [one, two] = &processes;
+        one.keep(&keys(&["a", "b"]));
+        assert!(one.waiting().has_overflowed && one.waiting().names == 1);
+        assert!(distrusts(one, "a") && distrusts(one, "b") && !distrusts(one, "c"));
+        one.announce(&Fake::refusing(&processes)).await.unwrap();
+        assert!(distrusts(two, "a") && distrusts(two, "b") && !distrusts(two, "c"));
+        let mut sender = Fake::new(&processes);
+        sender.pages = 2;
+        replay(one, &sender).await;
+        // The scan goes on later. What is marked now was not yet marked when it began.
+        one.keep(&keys(&["d", "b"]));
+        assert!(distrusts(one, "b"));
+        replay(one, &sender).await;
+        assert!(distrusts(one, "b"), "it failed again");
+        replay(one, &sender).await;
+        replay(one, &sender).await;
+        assert!(one.is_empty());
+        assert_eq!(sender.invalidated(), ["a", "d"]);
+        let removed = mem::take(&mut *sender.removed.lock().unwrap());
+        let had: Vec<_> = removed
+            .iter()
+            .map(|buckets| buckets.contain(b"b"))
+            .collect();
+        assert_eq!(had, [true; 4]);
+    }
+
+    #[tokio::test]
+    async fn a_replay_that_fails_leaves_what_it_did_not_send() {
+        let [journal] = journals();
+        journal.keep(&keys(&["a", "b", "c"]));
+        replay(&journal, &Fake::refusing(&[])).await;
+        assert_eq!(journal.waiting().names, 3);
+        journal
+            .replay(&Fake::new(&[]), Instant::now())
+            .await
+            .unwrap();
+        assert_eq!(journal.waiting().names, 3, "it has no time");
+        let sender = Fake::new(&[]);
+        replay(&journal, &sender).await;
+        assert_eq!(sender.invalidated(), ["a", "b", "c"]);
+        assert!(journal.is_empty());
+    }
+
     #[test]
     fn replays_take_turns_and_a_lost_one_is_replaced() {
         let replaying = Mutex::new(None);

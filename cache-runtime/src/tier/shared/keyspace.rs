@@ -235,6 +235,19 @@ impl Scan {
     pub(crate) fn is_done(&self) -> bool {
         self.is_done
     }
+
+    /// Takes in one page of a scan that has so many.
+    #[cfg(test)]
+    pub(super) fn go_on_in_a_test(&mut self, pages: u64) {
+        self.begin(7);
+        let seen = self.cursor.iter().filter(|&&byte| byte == b'+').count() as u64 + 1;
+        let next = if seen == pages {
+            b"0".to_vec()
+        } else {
+            vec![b'+'; seen.try_into().unwrap()]
+        };
+        self.go_on(next);
+    }
 }
 
 /// The next cursor and the keys of one page of a scan.
