@@ -32,6 +32,7 @@ pub(crate) struct Driver {
     listening: Client,
     /// With version 2, for servers and users without `HELLO`.
     plain: Client,
+    database: i64,
     /// For messages: without credentials.
     address: Arc<str>,
 }
@@ -72,6 +73,7 @@ impl Driver {
         Ok(Self {
             listening: client(ProtocolVersion::RESP3)?,
             plain: client(ProtocolVersion::RESP2)?,
+            database: info.redis_settings().db(),
             address: address.into(),
         })
     }
@@ -79,6 +81,11 @@ impl Driver {
     /// Where the server is, for messages: without credentials.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The number of the database on the server.
+    pub(crate) fn database(&self) -> i64 {
+        self.database
     }
 
     /// Connects within `limit`, and asks which server this is. From then on `heard` gets each

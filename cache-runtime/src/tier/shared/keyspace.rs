@@ -16,11 +16,17 @@ const WRITE_TRIAL: &str = "return redis.call('SET', KEYS[1], '', 'PX', 1)";
 
 /// The part of a server that one namespace is.
 #[derive(Debug, Clone)]
-pub(crate) struct Keyspace(String);
+pub(crate) struct Keyspace {
+    namespace: String,
+    database: i64,
+}
 
 impl Keyspace {
-    pub(crate) fn new(namespace: &str) -> Self {
-        Self(namespace.to_owned())
+    pub(crate) fn new(namespace: &str, database: i64) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            database,
+        }
     }
 
     pub(crate) fn slot(&self, key: &Key) -> String {
@@ -43,21 +49,22 @@ impl Keyspace {
     }
 
     fn slot_in_pieces<'a>(&'a self, key: &'a Key) -> [&'a str; 3] {
-        [&self.0, ":e:", key.as_str()]
+        [&self.namespace, ":e:", key.as_str()]
     }
 
     fn version_in_pieces<'a>(&'a self, tag: &'a Key) -> [&'a str; 3] {
-        [&self.0, ":v:", tag.as_str()]
+        [&self.namespace, ":v:", tag.as_str()]
     }
 
-    /// The channel on which processes tell each other what could not be invalidated.
+    /// The channel on which processes tell each other what could not be invalidated. A server has
+    /// one set of channels for all of its databases.
     pub(crate) fn channel(&self) -> String {
-        format!("{}:i", self.0)
+        format!("{}:{}:i", self.namespace, self.database)
     }
 
     /// Reads and writes a slot that no entry has, since no key is empty: whether that is allowed.
     pub(crate) fn trial(&self) -> Vec<Operation> {
-        let slot = || format!("{}:e:", self.0);
+        let slot = || format!("{}:e:", self.namespace);
         vec![
             Operation::Read { key: slot() },
             Operation::script(WRITE_TRIAL, slot()),
@@ -160,7 +167,7 @@ impl Keyspace {
         let begun = Instant::now();
         let removed = async {
             let list = [Operation::Scan {
-                pattern: format!("{}:*", self.0),
+                pattern: format!("{}:*", self.namespace),
                 cursor: scan.cursor.clone(),
                 count,
             }];
@@ -193,7 +200,7 @@ impl Keyspace {
 
     /// The name whose slot or version this is.
     fn name_in<'a>(&self, key: &'a [u8]) -> Option<&'a [u8]> {
-        let rest = key.strip_prefix(self.0.as_bytes())?;
+        let rest = key.strip_prefix(self.namespace.as_bytes())?;
         rest.strip_prefix(b":e:")
             .or_else(|| rest.strip_prefix(b":v:"))
     }
@@ -240,12 +247,10 @@ impl Scan {
     #[cfg(test)]
     pub(super) fn go_on_in_a_test(&mut self, pages: u64) {
         self.begin(7);
-        let seen = self.cursor.iter().filter(|&&byte| byte == b'+').count() as u64 + 1;
-        let next = if seen == pages {
-            b"0".to_vec()
-        } else {
-            vec![b'+'; seen.try_into().unwrap()]
-        };
+        let cursor = str::from_utf8(&self.cursor).unwrap_or_default();
+        let seen = cursor.parse::<u64>().unwrap_or_default() + 1;
+        let next = if seen == pages { 0 } else { seen };
+        let next = next.to_string().into_bytes();
         self.go_on(next);
     }
 }

@@ -134,7 +134,7 @@ impl Shared {
         backlog_room: usize,
         observer: &Observer,
     ) -> Self {
-        let keyspace = Keyspace::new(namespace);
+        let keyspace = Keyspace::new(namespace, driver.database());
         let connector = Connector::new(
             driver,
             limits,
