@@ -80,6 +80,8 @@ pub enum Rule {
     Detach,
     /// A lease that could not be given back is given back once the server can be reached.
     GiveBackLater,
+    /// A forked process draws other numbers than its parent, and its leases are not its parent's.
+    Forks,
 }
 
 impl Rule {
@@ -116,6 +118,7 @@ impl Rule {
         Self::WaitsAddUp,
         Self::Detach,
         Self::GiveBackLater,
+        Self::Forks,
     ];
 }
 

@@ -6,6 +6,7 @@ mod dead_lease;
 mod detached;
 mod failing;
 mod failover;
+pub(crate) mod forked;
 mod killed_writer;
 mod liveness;
 mod loader;
@@ -389,6 +390,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             ],
         )],
         |size| Box::pin(detached::callers_give_up(size)),
+    ),
+    Scenario::new(
+        "forked workers",
+        &[(&[Rule::Forks], &[forked::STALE, forked::LOADS])],
+        |_| Box::pin(async { forked::workers() }),
     ),
     Scenario::bad_server("wrong password", |_| Box::pin(bad_server::wrong_password())),
     Scenario::bad_server("no permission (`NOPERM`)", |_| {

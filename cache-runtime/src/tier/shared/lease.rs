@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::mem;
+use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use crate::driver::Operation;
 use crate::error::Error;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
+use crate::unique;
 
 const FILL: &str = include_str!("scripts/fill.lua");
 const RENEW: &str = include_str!("scripts/renew.lua");
@@ -23,6 +25,29 @@ const RELEASE: &str = include_str!("scripts/release.lua");
 /// The pause between two tries to give a lease back: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+
+/// Whose leases are this cache's: a number that was drawn at random for the cache, and the process.
+#[derive(Debug)]
+pub(super) struct Owner(u64);
+
+impl Owner {
+    pub(super) fn new() -> Self {
+        Self(unique::number())
+    }
+
+    /// The owner that this process writes into its leases. A forked process has a copy of the cache
+    /// and none of its loads, so it must not take a lease of its parent for one that no load holds.
+    ///
+    /// The copies of a virtual machine cannot be told apart: one may replace the lease of another.
+    /// That costs a load, and the fill of the other is refused.
+    pub(super) fn here(&self) -> u64 {
+        if sabotage::keeps(Rule::Forks) {
+            self.0 ^ u64::from(process::id())
+        } else {
+            self.0
+        }
+    }
+}
 
 /// The right to fill one slot, once. If it is dropped unused, it is given back.
 #[derive(Debug)]

@@ -44,7 +44,7 @@ use self::journal::BATCH;
 pub(crate) use self::journal::Journal;
 use self::keyspace::Keyspace;
 pub(crate) use self::lease::Lease;
-use self::lease::server_ttl;
+use self::lease::{Owner, server_ttl};
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
@@ -77,8 +77,7 @@ pub(crate) struct Shared {
     connector: Arc<Connector>,
     reads: BatchedReads<Connector>,
     keyspace: Keyspace,
-    /// Whose leases are this cache's: drawn at random for each cache.
-    owner: u64,
+    owner: Owner,
     /// How long a lease lives without being renewed.
     lease: Duration,
     flights: Flights<Evidence>,
@@ -148,7 +147,7 @@ impl Shared {
             reads: BatchedReads::new(connector.clone()),
             connector,
             keyspace,
-            owner: unique::number(),
+            owner: Owner::new(),
             lease,
             flights: Flights::default(),
             observer: observer.clone(),
@@ -228,7 +227,7 @@ impl Shared {
         until: Instant,
     ) -> Boarded {
         let evidence = Evidence::Shared(Box::new(LeaseEvidence { seen, lease: None }));
-        if token.owner != self.owner || !sabotage::keeps(Rule::DeadLease) {
+        if token.owner != self.owner.here() || !sabotage::keeps(Rule::DeadLease) {
             return match self.flights.board_watch(&query.key, evidence) {
                 Seat::Wait(waiter) => Boarded::Wait(waiter),
                 Seat::Lead(leader) if leader.is_watch() => Boarded::Watch(leader),
@@ -300,7 +299,7 @@ impl Shared {
             Slot::Fence => return Ok(Acquired::Fenced),
         };
         let slot = self.keyspace.slot(&query.key);
-        let token = LeaseToken::new(self.owner, look.witness.epoch());
+        let token = LeaseToken::new(self.owner.here(), look.witness.epoch());
         let lease = Operation::script(LEASE, slot.clone()).with([
             expected.into(),
             token.to_bytes().as_slice().into(),
