@@ -18,7 +18,7 @@ use crate::error::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Rule {
-    /// A fill replaces only the lease that its load was given.
+    /// A fill replaces only the lease that its load was given, or what a `set` saw.
     CompareAndFill,
     /// The tags' versions are read before the load begins, not after it ends.
     VersionsBeforeLoad,

@@ -14,6 +14,7 @@ mod hygiene;
 mod joining;
 mod journal;
 mod keys;
+mod late;
 mod leases;
 mod listener;
 mod mistakes;

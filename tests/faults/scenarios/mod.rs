@@ -8,6 +8,7 @@ mod failing;
 mod failover;
 pub(crate) mod forked;
 mod killed_writer;
+mod late;
 mod liveness;
 mod loader;
 mod lost_data;
@@ -395,6 +396,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "forked workers",
         &[(&[Rule::Forks], &[forked::STALE, forked::LOADS])],
         |_| Box::pin(async { forked::workers() }),
+    ),
+    Scenario::new(
+        "a `set` whose command is held back",
+        &[(&[Rule::CompareAndFill], &[restored::STALE])],
+        |size| Box::pin(late::sets(size)),
     ),
     Scenario::bad_server("wrong password", |_| Box::pin(bad_server::wrong_password())),
     Scenario::bad_server("no permission (`NOPERM`)", |_| {

@@ -28,7 +28,6 @@ mod window;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -44,7 +43,7 @@ use self::journal::BATCH;
 pub(crate) use self::journal::Journal;
 use self::keyspace::Keyspace;
 pub(crate) use self::lease::Lease;
-use self::lease::{Owner, server_ttl};
+use self::lease::{Hold, Owner, server_ttl};
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
@@ -63,7 +62,7 @@ use crate::unique;
 
 const LEASE: &str = include_str!("scripts/lease.lua");
 const VERSION: &str = include_str!("scripts/version.lua");
-const SET: &str = include_str!("scripts/set.lua");
+const SEIZE: &str = include_str!("scripts/seize.lua");
 
 /// How much longer than its entries a version lives. The load comes between the two: the version is
 /// drawn before it, and the entry is stored after it.
@@ -307,24 +306,19 @@ impl Shared {
         ]);
         let versions = self.read_versions(&query.tags, query.longest_ttl());
         let acquire: Vec<_> = std::iter::once(lease).chain(versions).collect();
-        // From here on a lease may stand in the slot, whether or not the answer arrives.
+        let connector = &self.connector;
         let mut lease = Lease {
-            connector: self.connector.clone(),
+            hold: Hold::new(connector, slot, token, self.lease),
             witness: look.witness.clone(),
-            slot,
-            token,
-            duration: self.lease,
             tags: query.tags.clone(),
             versions: Vec::new(),
-            is_settled: AtomicBool::new(false),
         };
-        let connector = &self.connector;
         let replies = connector
             .run_over_until(&look.witness, &acquire, until)
             .await?;
         let mut replies = replies.into_iter();
         if replies.next() != Some(Reply::Number(1)) {
-            lease.settle();
+            lease.hold.settle();
             return Ok(Acquired::Taken);
         }
         // Behind a fence, the lease is given back.
@@ -397,22 +391,42 @@ impl Shared {
         Ok(serves.then_some(entry))
     }
 
-    /// Writes an entry over whatever the slot holds. Behind a fence, nothing is stored, and what
-    /// was there is removed. Returns whether the entry was stored.
+    /// Stores a value that no flight loaded, unless a fence stands.
+    ///
+    /// By two requests, the second of which replaces what the first one saw or left in the slot. So
+    /// a request that arrives late, after an invalidation has returned, stores nothing: the
+    /// invalidation has removed that, or has moved a version on.
+    ///
+    /// An entry is left in its slot, and served, until the value replaces it. In the place of
+    /// anything else, the first request leaves a lease.
     async fn write(
         &self,
         key: &Key,
         tags: &[Key],
         value: &Encoded,
         ttl: Duration,
-    ) -> Result<bool, Error> {
-        // The answer shows which connection was used, and so for which server the entry is.
-        let ping = std::iter::once(Operation::Ping);
-        let read: Vec<_> = ping.chain(self.read_versions(tags, ttl)).collect();
-        let (witness, replies) = self.connector.run(&read).await?;
-        let Some(versions) = numbers(replies.into_iter().skip(1), key)? else {
+    ) -> Result<Filled, Error> {
+        let connector = &self.connector;
+        let slot = self.keyspace.slot(key);
+        let token = LeaseToken::by_hand();
+        let seize = Operation::script(SEIZE, slot.clone()).with([
+            token.to_bytes().as_slice().into(),
+            server_ttl(self.lease).into(),
+        ]);
+        let read = std::iter::once(seize).chain(self.read_versions(tags, ttl));
+        let hold = Hold::new(connector, slot.clone(), token, self.lease);
+        let (witness, replies) = connector.run(&read.collect::<Vec<_>>()).await?;
+        let mut replies = replies.into_iter();
+        let seen = replies.next().and_then(Reply::bytes);
+        let Some(seen) = seen else {
+            hold.settle();
+            return Ok(Filled::Unstorable);
+        };
+        let Some(versions) = numbers(replies, key)? else {
+            // What was there goes, as every entry does whose name is fenced.
             self.delete(key).await?;
-            return Ok(false);
+            hold.settle();
+            return Ok(Filled::Unstorable);
         };
         let entry = value.after(&Header {
             form: value.form(),
@@ -424,10 +438,13 @@ impl Shared {
             tags,
             versions: &versions,
         });
-        let set = Operation::script(SET, self.keyspace.slot(key))
-            .with([entry.into(), server_ttl(ttl).into()]);
-        let replies = self.connector.run_over(&witness, &[set]).await?;
-        Ok(replies.first() == Some(&Reply::Number(1)))
+        let fill = lease::fill(slot, &seen, entry, ttl);
+        let replies = connector.run_over(&witness, &[fill]).await?;
+        hold.settle();
+        Ok(match replies.first() {
+            Some(Reply::Number(1)) => Filled::Stored(ttl),
+            _ => Filled::Overtaken,
+        })
     }
 
     /// Invalidates names. What fails, or is dropped half-way, is kept in the journal.
@@ -637,7 +654,7 @@ impl Store for Shared {
         tags: &[Key],
         filling: &Filling<'_>,
         ttl: Duration,
-    ) -> Result<bool, Error> {
+    ) -> Result<Filled, Error> {
         let encoded = filling.value.encode(filling.codec);
         let encoded = encoded.map_err(|reason| Error::codec(key.as_str(), "encoded", &reason))?;
         Box::pin(self.write(key, tags, &encoded, ttl)).await
@@ -710,7 +727,7 @@ async fn fill(
     cost: Duration,
 ) -> Filled {
     let (Some(ttl), Ok(value)) = (ttl, &encoded) else {
-        lease.release().await;
+        lease.hold.release().await;
         return match encoded {
             Ok(_) => Filled::Unwanted,
             Err(reason) => Filled::Failed(Error::codec(query.key.as_str(), "encoded", &reason)),

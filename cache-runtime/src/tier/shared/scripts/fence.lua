@@ -1,6 +1,7 @@
 -- Adds a writer to the fence in this place; if there is no fence, writes one over what is there.
 -- Writers whose deadline has passed are removed. The key lives until the last deadline. All
 -- deadlines are of this server's clock.
+-- If this is late, its writer may have left already: nothing is stored until the writer's deadline.
 -- KEYS[1] slot or version   ARGV[1] mark   ARGV[2] writer   ARGV[3] milliseconds
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
