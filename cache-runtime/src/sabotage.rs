@@ -82,6 +82,8 @@ pub enum Rule {
     GiveBackLater,
     /// A forked process draws other numbers than its parent, and its leases are not its parent's.
     Forks,
+    /// A version outlives every entry that carries it, also one whose ttl comes from its value.
+    VersionsOutlive,
 }
 
 impl Rule {
@@ -119,6 +121,7 @@ impl Rule {
         Self::Detach,
         Self::GiveBackLater,
         Self::Forks,
+        Self::VersionsOutlive,
     ];
 }
 

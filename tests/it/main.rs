@@ -27,3 +27,4 @@ mod shutdown;
 mod stampede;
 mod two_runtimes;
 mod ui;
+mod versions;

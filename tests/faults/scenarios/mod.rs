@@ -11,6 +11,7 @@ mod killed_writer;
 mod late;
 mod liveness;
 mod loader;
+mod long_lived;
 mod lost_data;
 mod mixed;
 mod no_memory;
@@ -401,6 +402,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "a `set` whose command is held back",
         &[(&[Rule::CompareAndFill], &[restored::STALE])],
         |size| Box::pin(late::sets(size)),
+    ),
+    Scenario::new(
+        "a ttl from the value, with tags",
+        &[(&[Rule::VersionsOutlive], &[long_lived::MISSED])],
+        |size| Box::pin(long_lived::ttl_from_the_value(size)),
     ),
     Scenario::bad_server("wrong password", |_| Box::pin(bad_server::wrong_password())),
     Scenario::bad_server("no permission (`NOPERM`)", |_| {

@@ -73,9 +73,10 @@ pub(super) struct Hold {
 }
 
 impl Lease {
-    /// Replaces the lease by an entry; false if the slot no longer holds it.
+    /// Runs `first`, and replaces the lease by an entry; false if the slot no longer holds it.
     pub(super) async fn fill(
         &self,
+        first: Vec<Operation>,
         value: &Encoded,
         ttl: Duration,
         schema: u32,
@@ -94,9 +95,11 @@ impl Lease {
         let seen = self.hold.token.to_bytes();
         let fill = fill(self.hold.slot.clone(), &seen, entry, ttl);
         let connector = &self.hold.connector;
-        let replies = connector.run_over(&self.witness, &[fill]).await?;
+        let mut operations = first;
+        operations.push(fill);
+        let replies = connector.run_over(&self.witness, &operations).await?;
         self.hold.settle();
-        Ok(replies.first() == Some(&Reply::Number(1)))
+        Ok(replies.last() == Some(&Reply::Number(1)))
     }
 
     /// Renews the lease for as long as it is polled, up to `limit`.

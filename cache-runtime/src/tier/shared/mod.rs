@@ -62,6 +62,7 @@ use crate::unique;
 
 const LEASE: &str = include_str!("scripts/lease.lua");
 const VERSION: &str = include_str!("scripts/version.lua");
+const EXTEND: &str = include_str!("scripts/extend.lua");
 const SEIZE: &str = include_str!("scripts/seize.lua");
 
 /// How much longer than its entries a version lives. The load comes between the two: the version is
@@ -358,11 +359,23 @@ impl Shared {
         tags: &'a [Key],
         ttl: Duration,
     ) -> impl Iterator<Item = Operation> + use<'_, 'a> {
-        let lives = ttl.saturating_mul(2).saturating_add(VERSION_MARGIN);
+        let lives = server_ttl(version_ttl(ttl));
         tags.iter().map(move |tag| {
             Operation::script(VERSION, self.keyspace.version(tag))
-                .with([first_version().into(), server_ttl(lives).into()])
+                .with([first_version().into(), lives.into()])
         })
+    }
+
+    /// Makes the versions outlive an entry with this ttl, if that is longer than was known when they
+    /// were read: a ttl may depend on the value.
+    fn extend_versions(&self, query: &Query, ttl: Duration) -> Vec<Operation> {
+        if ttl <= query.longest_ttl() || !sabotage::keeps(Rule::VersionsOutlive) {
+            return Vec::new();
+        }
+        let lives = server_ttl(version_ttl(ttl));
+        let extend =
+            |tag| Operation::script(EXTEND, self.keyspace.version(tag)).with([lives.into()]);
+        query.tags.iter().map(extend).collect()
     }
 
     /// Reads an entry whose tags are known only from its header. If it has tags, their versions
@@ -620,11 +633,12 @@ impl Store for Shared {
             return MaybeReady::Ready(Some(Filled::Unstorable));
         }
         let (ttl, cost) = (ttl(), filling.cost);
+        let extend = ttl.map(|ttl| self.extend_versions(query, ttl));
         let encoded = filling.value.encode(filling.codec);
         MaybeReady::Later(Box::pin(async move {
             let filled = match evidence.as_deref().and_then(Evidence::lease) {
                 Some(lease) => {
-                    let filled = pin!(fill(lease, query, encoded, ttl, cost));
+                    let filled = pin!(fill(lease, query, encoded, ttl.zip(extend), cost));
                     leader.follow(filled).await
                 }
                 None => Filled::Unstorable,
@@ -718,22 +732,23 @@ impl Store for Shared {
     }
 }
 
-/// Stores an outcome in the place of the lease, or gives the lease back.
+/// Stores an outcome in the place of the lease, or gives the lease back. With the ttl come the
+/// operations that make the versions outlive it.
 async fn fill(
     lease: &Lease,
     query: &Query,
     encoded: Result<Encoded, Reason>,
-    ttl: Option<Duration>,
+    ttl: Option<(Duration, Vec<Operation>)>,
     cost: Duration,
 ) -> Filled {
-    let (Some(ttl), Ok(value)) = (ttl, &encoded) else {
+    let (Some((ttl, extend)), Ok(value)) = (ttl, &encoded) else {
         lease.hold.release().await;
         return match encoded {
             Ok(_) => Filled::Unwanted,
             Err(reason) => Filled::Failed(Error::codec(query.key.as_str(), "encoded", &reason)),
         };
     };
-    match lease.fill(value, ttl, query.schema, cost).await {
+    match lease.fill(extend, value, ttl, query.schema, cost).await {
         Ok(true) => Filled::Stored(ttl),
         Ok(false) => Filled::Overtaken,
         Err(error) => Filled::Failed(error),
@@ -810,6 +825,11 @@ impl Drop for EnsureKeeper<'_> {
             self.0.ensure_keeper();
         }
     }
+}
+
+/// How long a version lives, from when it was read for an entry with this ttl.
+fn version_ttl(ttl: Duration) -> Duration {
+    ttl.saturating_mul(2).saturating_add(VERSION_MARGIN)
 }
 
 /// 62 random bits: never the same twice, and far from the end of a signed 64-bit counter.
