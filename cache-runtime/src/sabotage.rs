@@ -84,6 +84,8 @@ pub enum Rule {
     Forks,
     /// A version outlives every entry that carries it, also one whose ttl comes from its value.
     VersionsOutlive,
+    /// A fence names few writers, and keeps one deadline for all others.
+    ShortFence,
 }
 
 impl Rule {
@@ -122,6 +124,7 @@ impl Rule {
         Self::GiveBackLater,
         Self::Forks,
         Self::VersionsOutlive,
+        Self::ShortFence,
     ];
 }
 
@@ -173,6 +176,15 @@ pub(crate) fn first_version(random: u64) -> u64 {
         random
     } else {
         1
+    }
+}
+
+/// How many writers a fence names. Wrong alternative: all of them.
+pub(crate) fn named_writers(few: u64) -> u64 {
+    if keeps(Rule::ShortFence) {
+        few
+    } else {
+        1 << 32
     }
 }
 

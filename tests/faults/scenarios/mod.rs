@@ -1,6 +1,7 @@
 //! The scenarios. Each has one idea.
 
 mod abandoned;
+mod abandoned_fence;
 mod bad_server;
 mod dead_lease;
 mod detached;
@@ -407,6 +408,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "a ttl from the value, with tags",
         &[(&[Rule::VersionsOutlive], &[long_lived::MISSED])],
         |size| Box::pin(long_lived::ttl_from_the_value(size)),
+    ),
+    Scenario::new(
+        "a fence that many abandon",
+        &[(
+            &[Rule::ShortFence],
+            &[abandoned_fence::BYTES, abandoned_fence::TIME],
+        )],
+        |size| Box::pin(abandoned_fence::failing_updates(size)),
     ),
     Scenario::bad_server("wrong password", |_| Box::pin(bad_server::wrong_password())),
     Scenario::bad_server("no permission (`NOPERM`)", |_| {

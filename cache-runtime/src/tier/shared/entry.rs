@@ -12,7 +12,8 @@
 //! what a caller saw.
 //!
 //! A fence stands in versions too, where all else is a decimal number. Its writers are hexadecimal
-//! numbers, and its deadlines are milliseconds of the server's clock.
+//! numbers (`0` stands for all that it does not name), and its deadlines are milliseconds of the
+//! server's clock.
 
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
