@@ -212,7 +212,7 @@ impl Shared {
     }
 
     /// Ends the call. If the body did not end cleanly, a second invalidation is still to come.
-    fn end(&self, state: &mut State, it: usize) {
+    pub(super) fn end(&self, state: &mut State, it: usize) {
         let writer = &mut state.writers[it];
         writer.left = 0;
         writer.covers = 0;
