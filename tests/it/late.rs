@@ -2,11 +2,12 @@
 //! stalled. Whatever it was to do, what was invalidated meanwhile does not come back.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache_runtime::{Cache, Options, cache_invalidate};
-use cache_tests::{LIMIT, Proxy, RedisServer, Way, patient, until};
+use cache_tests::{EventLog, LIMIT, Proxy, RedisServer, Way, patient, poll_once, until};
 
 use crate::gated::Gate;
 
@@ -133,6 +134,32 @@ fn connections(server: &RedisServer) -> HashSet<String> {
 fn executed(server: &RedisServer) -> u64 {
     let commands = ["eval", "mget", "ping", "scan"];
     commands.iter().map(|command| server.calls(command)).sum()
+}
+
+/// Its lease ends sooner than callers would go without it.
+#[tokio::test]
+async fn a_set_that_is_set_aside_does_not_keep_readers_waiting() {
+    let server = RedisServer::start();
+    let setter = Cache::builder().url(server.url()).build().unwrap();
+    let old = OLD.to_owned();
+    let mut set = pin!(setter.set("row", &old, Options::new()));
+    until(async || {
+        assert!(poll_once(set.as_mut()).is_pending());
+        !server.keys().is_empty()
+    })
+    .await;
+    let events = EventLog::default();
+    let reader = events.record(patient(&server.url()).jitter(0.0));
+    let reader = reader.build().unwrap();
+    let load = async { Ok::<_, ()>(NEW.to_owned()) };
+    let loaded = reader.get_or_load("row", Options::new(), load).await;
+    assert_eq!(loaded.as_deref(), Ok(NEW));
+    let expected = ["watch row", "miss row", "load row", "fill row ttl=300s"];
+    assert_eq!(events.take(), expected);
+    // Its lease has ended, so the value is not stored any more.
+    let _ = set.await;
+    let stored = reader.get::<String>("row").await.unwrap();
+    assert_eq!(stored.as_deref(), Some(NEW));
 }
 
 async fn set(cache: Cache, _: Body) {

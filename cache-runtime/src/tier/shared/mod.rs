@@ -80,6 +80,9 @@ pub(crate) struct Shared {
     owner: Owner,
     /// How long a lease lives without being renewed.
     lease: Duration,
+    /// How long a lease lives for a value that is set by hand: as long as its two requests may take.
+    /// No load comes between them. If the call is set aside there, others wait no longer than this.
+    lease_by_hand: Duration,
     flights: Flights<Evidence>,
     observer: Observer,
 }
@@ -149,6 +152,7 @@ impl Shared {
             keyspace,
             owner: Owner::new(),
             lease,
+            lease_by_hand: lease.min(limits.operation.saturating_mul(2)),
             flights: Flights::default(),
             observer: observer.clone(),
         }
@@ -424,10 +428,10 @@ impl Shared {
         let token = LeaseToken::by_hand();
         let seize = Operation::script(SEIZE, slot.clone()).with([
             token.to_bytes().as_slice().into(),
-            server_ttl(self.lease).into(),
+            server_ttl(self.lease_by_hand).into(),
         ]);
         let read = std::iter::once(seize).chain(self.read_versions(tags, ttl));
-        let hold = Hold::new(connector, slot.clone(), token, self.lease);
+        let hold = Hold::new(connector, slot.clone(), token, self.lease_by_hand);
         let (witness, replies) = connector.run(&read.collect::<Vec<_>>()).await?;
         let mut replies = replies.into_iter();
         let seen = replies.next().and_then(Reply::bytes);
