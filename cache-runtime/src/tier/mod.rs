@@ -257,15 +257,16 @@ pub(crate) trait Store {
     /// How long the entry of a key will still be served, at most.
     fn remaining(&self, key: &Key) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
 
-    /// Stores a value that no flight loaded, and returns whether it was stored. A load that is under
-    /// way does not store over it. Behind a fence, nothing is stored, and what was there is removed.
+    /// Stores a value that no flight loaded. A load that is under way does not store over it. Behind
+    /// a fence, nothing is stored, and what was there is removed. An invalidation that begins after
+    /// this has ended, also with an error, removes the value.
     fn set(
         &self,
         key: &Key,
         tags: &[Key],
         filling: &Filling<'_>,
         ttl: Duration,
-    ) -> impl Future<Output = Result<bool, Error>> + Send;
+    ) -> impl Future<Output = Result<Filled, Error>> + Send;
 
     /// Removes the entry of a key, and returns whether there was one. A load of the key that is
     /// under way does not store.
@@ -477,7 +478,7 @@ impl Store for Tier {
         tags: &[Key],
         filling: &Filling<'_>,
         ttl: Duration,
-    ) -> Result<bool, Error> {
+    ) -> Result<Filled, Error> {
         on!(self, store => store.set(key, tags, filling, ttl).await)
     }
 

@@ -65,8 +65,8 @@ impl Store for Off {
         _tags: &[Key],
         _filling: &Filling<'_>,
         _ttl: Duration,
-    ) -> Result<bool, Error> {
-        Ok(false)
+    ) -> Result<Filled, Error> {
+        Ok(Filled::Unstorable)
     }
 
     async fn delete(&self, _key: &Key) -> Result<bool, Error> {

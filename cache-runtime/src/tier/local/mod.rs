@@ -163,9 +163,10 @@ impl Local {
         }
     }
 
-    /// Stores a value that no flight loaded, or behind a fence removes the entry. Returns whether
-    /// the value was stored.
-    fn store(&self, key: &Key, tags: &[Key], value: SharedValue, ttl: Duration) -> bool {
+    /// Stores a value that no flight loaded, or behind a fence removes the entry. An invalidation
+    /// comes before all of it or after all of it, by the lock of the key's flights or, for a tag,
+    /// by the versions that are read first.
+    fn store(&self, key: &Key, tags: &[Key], value: SharedValue, ttl: Duration) -> Filled {
         let basis = self.tags.read(tags, 0);
         let mut shard = self.flights.lock(key);
         shard.forget(key);
@@ -175,12 +176,13 @@ impl Local {
             removed = self.entries.remove(key, self.clock.now());
             drop(shard);
             drop(removed);
+            Filled::Unstorable
         } else {
             replaced = self.insert(self.entries.hashed(key), Entry { value, basis }, ttl);
             drop(shard);
             drop(replaced);
+            Filled::Stored(ttl)
         }
-        !is_fenced
     }
 
     /// Removes the entry of `key`, and returns whether it was alive. A load that is under way does
@@ -277,7 +279,7 @@ impl Store for Local {
         tags: &[Key],
         filling: &Filling<'_>,
         ttl: Duration,
-    ) -> Result<bool, Error> {
+    ) -> Result<Filled, Error> {
         Ok(self.store(key, tags, filling.value.share(), ttl))
     }
 

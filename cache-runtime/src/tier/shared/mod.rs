@@ -28,7 +28,6 @@ mod window;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use self::batch::BatchedReads;
@@ -42,7 +41,7 @@ use self::journal::Heard;
 pub(crate) use self::journal::Journal;
 use self::keyspace::Keyspace;
 pub(crate) use self::lease::Lease;
-use self::lease::server_ttl;
+use self::lease::{Hold, Owner, server_ttl};
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
@@ -62,7 +61,8 @@ use crate::unique;
 
 const LEASE: &str = include_str!("scripts/lease.lua");
 const VERSION: &str = include_str!("scripts/version.lua");
-const SET: &str = include_str!("scripts/set.lua");
+const EXTEND: &str = include_str!("scripts/extend.lua");
+const SEIZE: &str = include_str!("scripts/seize.lua");
 
 /// How much longer than its entries a version lives. The load comes between the two: the version is
 /// drawn before it, and the entry is stored after it.
@@ -76,10 +76,12 @@ pub(crate) struct Shared {
     connector: Arc<Connector>,
     reads: BatchedReads<Connector>,
     keyspace: Keyspace,
-    /// Whose leases are this cache's: drawn at random for each cache.
-    owner: u64,
+    owner: Owner,
     /// How long a lease lives without being renewed.
     lease: Duration,
+    /// How long a lease lives for a value that is set by hand: as long as its two requests may take.
+    /// No load comes between them. If the call is set aside there, others wait no longer than this.
+    lease_by_hand: Duration,
     flights: Flights<Evidence>,
     observer: Observer,
 }
@@ -147,8 +149,9 @@ impl Shared {
             reads: BatchedReads::new(connector.clone()),
             connector,
             keyspace,
-            owner: unique::number(),
+            owner: Owner::new(),
             lease,
+            lease_by_hand: lease.min(limits.operation.saturating_mul(2)),
             flights: Flights::default(),
             observer: observer.clone(),
         }
@@ -233,7 +236,7 @@ impl Shared {
         until: Instant,
     ) -> Boarded {
         let evidence = Evidence::Shared(Box::new(LeaseEvidence { seen, lease: None }));
-        if token.owner != self.owner || !sabotage::keeps(Rule::DeadLease) {
+        if token.owner != self.owner.here() || !sabotage::keeps(Rule::DeadLease) {
             return match self.flights.board_watch(&query.key, evidence) {
                 Seat::Wait(waiter) => Boarded::Wait(waiter),
                 Seat::Lead(leader) if leader.is_watch() => Boarded::Watch(leader),
@@ -305,7 +308,7 @@ impl Shared {
             Slot::Fence => return Ok(Acquired::Fenced),
         };
         let slot = self.keyspace.slot(&query.key);
-        let token = LeaseToken::new(self.owner, look.witness.epoch());
+        let token = LeaseToken::new(self.owner.here(), look.witness.epoch());
         let lease = Operation::script(LEASE, slot.clone()).with([
             expected.into(),
             token.to_bytes().as_slice().into(),
@@ -313,24 +316,19 @@ impl Shared {
         ]);
         let versions = self.read_versions(&query.tags, query.longest_ttl());
         let acquire: Vec<_> = std::iter::once(lease).chain(versions).collect();
-        // From here on a lease may stand in the slot, whether or not the answer arrives.
+        let connector = &self.connector;
         let mut lease = Lease {
-            connector: self.connector.clone(),
+            hold: Hold::new(connector, slot, token, self.lease),
             witness: look.witness.clone(),
-            slot,
-            token,
-            duration: self.lease,
             tags: query.tags.clone(),
             versions: Vec::new(),
-            is_settled: AtomicBool::new(false),
         };
-        let connector = &self.connector;
         let replies = connector
             .run_over_until(&look.witness, &acquire, until)
             .await?;
         let mut replies = replies.into_iter();
         if replies.next() != Some(Reply::Number(1)) {
-            lease.settle();
+            lease.hold.settle();
             return Ok(Acquired::Taken);
         }
         // Behind a fence, the lease is given back.
@@ -370,11 +368,23 @@ impl Shared {
         tags: &'a [Key],
         ttl: Duration,
     ) -> impl Iterator<Item = Operation> + use<'_, 'a> {
-        let lives = ttl.saturating_mul(2).saturating_add(VERSION_MARGIN);
+        let lives = server_ttl(version_ttl(ttl));
         tags.iter().map(move |tag| {
             Operation::script(VERSION, self.keyspace.version(tag))
-                .with([first_version().into(), server_ttl(lives).into()])
+                .with([first_version().into(), lives.into()])
         })
+    }
+
+    /// Makes the versions outlive an entry with this ttl, if that is longer than was known when they
+    /// were read: a ttl may depend on the value.
+    fn extend_versions(&self, query: &Query, ttl: Duration) -> Vec<Operation> {
+        if ttl <= query.longest_ttl() || !sabotage::keeps(Rule::VersionsOutlive) {
+            return Vec::new();
+        }
+        let lives = server_ttl(version_ttl(ttl));
+        let extend =
+            |tag| Operation::script(EXTEND, self.keyspace.version(tag)).with([lives.into()]);
+        query.tags.iter().map(extend).collect()
     }
 
     /// Reads an entry whose tags are known only from its header. If it has tags, their versions
@@ -404,22 +414,42 @@ impl Shared {
         Ok(serves.then_some(entry))
     }
 
-    /// Writes an entry over whatever the slot holds. Behind a fence, nothing is stored, and what
-    /// was there is removed. Returns whether the entry was stored.
+    /// Stores a value that no flight loaded, unless a fence stands.
+    ///
+    /// By two requests, the second of which replaces what the first one saw or left in the slot. So
+    /// a request that arrives late, after an invalidation has returned, stores nothing: the
+    /// invalidation has removed that, or has moved a version on.
+    ///
+    /// An entry is left in its slot, and served, until the value replaces it. In the place of
+    /// anything else, the first request leaves a lease.
     async fn write(
         &self,
         key: &Key,
         tags: &[Key],
         value: &Encoded,
         ttl: Duration,
-    ) -> Result<bool, Error> {
-        // The answer shows which connection was used, and so for which server the entry is.
-        let ping = std::iter::once(Operation::Ping);
-        let read: Vec<_> = ping.chain(self.read_versions(tags, ttl)).collect();
-        let (witness, replies) = self.connector.run(&read).await?;
-        let Some(versions) = numbers(replies.into_iter().skip(1), key)? else {
+    ) -> Result<Filled, Error> {
+        let connector = &self.connector;
+        let slot = self.keyspace.slot(key);
+        let token = LeaseToken::by_hand();
+        let seize = Operation::script(SEIZE, slot.clone()).with([
+            token.to_bytes().as_slice().into(),
+            server_ttl(self.lease_by_hand).into(),
+        ]);
+        let read = std::iter::once(seize).chain(self.read_versions(tags, ttl));
+        let hold = Hold::new(connector, slot.clone(), token, self.lease_by_hand);
+        let (witness, replies) = connector.run(&read.collect::<Vec<_>>()).await?;
+        let mut replies = replies.into_iter();
+        let seen = replies.next().and_then(Reply::bytes);
+        let Some(seen) = seen else {
+            hold.settle();
+            return Ok(Filled::Unstorable);
+        };
+        let Some(versions) = numbers(replies, key)? else {
+            // What was there goes, as every entry does whose name is fenced.
             self.delete(key).await?;
-            return Ok(false);
+            hold.settle();
+            return Ok(Filled::Unstorable);
         };
         let entry = value.after(&Header {
             form: value.form(),
@@ -431,10 +461,13 @@ impl Shared {
             tags,
             versions: &versions,
         });
-        let set = Operation::script(SET, self.keyspace.slot(key))
-            .with([entry.into(), server_ttl(ttl).into()]);
-        let replies = self.connector.run_over(&witness, &[set]).await?;
-        Ok(replies.first() == Some(&Reply::Number(1)))
+        let fill = lease::fill(slot, &seen, entry, ttl);
+        let replies = connector.run_over(&witness, &[fill]).await?;
+        hold.settle();
+        Ok(match replies.first() {
+            Some(Reply::Number(1)) => Filled::Stored(ttl),
+            _ => Filled::Overtaken,
+        })
     }
 
     /// Invalidates names. What fails, or is dropped half-way, is kept in the journal.
@@ -595,11 +628,12 @@ impl Store for Shared {
             return MaybeReady::Ready(Some(Filled::Unstorable));
         }
         let (ttl, cost) = (ttl(), filling.cost);
+        let extend = ttl.map(|ttl| self.extend_versions(query, ttl));
         let encoded = filling.value.encode(filling.codec);
         MaybeReady::Later(Box::pin(async move {
             let filled = match evidence.as_deref().and_then(Evidence::lease) {
                 Some(lease) => {
-                    let filled = pin!(fill(lease, query, encoded, ttl, cost));
+                    let filled = pin!(fill(lease, query, encoded, ttl.zip(extend), cost));
                     leader.follow(filled).await
                 }
                 None => Filled::Unstorable,
@@ -629,7 +663,7 @@ impl Store for Shared {
         tags: &[Key],
         filling: &Filling<'_>,
         ttl: Duration,
-    ) -> Result<bool, Error> {
+    ) -> Result<Filled, Error> {
         let encoded = filling.value.encode(filling.codec);
         let encoded = encoded.map_err(|reason| Error::codec(key.as_str(), "encoded", &reason))?;
         Box::pin(self.write(key, tags, &encoded, ttl)).await
@@ -693,22 +727,23 @@ impl Store for Shared {
     }
 }
 
-/// Stores an outcome in the place of the lease, or gives the lease back.
+/// Stores an outcome in the place of the lease, or gives the lease back. With the ttl come the
+/// operations that make the versions outlive it.
 async fn fill(
     lease: &Lease,
     query: &Query,
     encoded: Result<Encoded, Reason>,
-    ttl: Option<Duration>,
+    ttl: Option<(Duration, Vec<Operation>)>,
     cost: Duration,
 ) -> Filled {
-    let (Some(ttl), Ok(value)) = (ttl, &encoded) else {
-        lease.release().await;
+    let (Some((ttl, extend)), Ok(value)) = (ttl, &encoded) else {
+        lease.hold.release().await;
         return match encoded {
             Ok(_) => Filled::Unwanted,
             Err(reason) => Filled::Failed(Error::codec(query.key.as_str(), "encoded", &reason)),
         };
     };
-    match lease.fill(value, ttl, query.schema, cost).await {
+    match lease.fill(extend, value, ttl, query.schema, cost).await {
         Ok(true) => Filled::Stored(ttl),
         Ok(false) => Filled::Overtaken,
         Err(error) => Filled::Failed(error),
@@ -785,6 +820,11 @@ impl Drop for EnsureKeeper<'_> {
             self.0.ensure_keeper();
         }
     }
+}
+
+/// How long a version lives, from when it was read for an entry with this ttl.
+fn version_ttl(ttl: Duration) -> Duration {
+    ttl.saturating_mul(2).saturating_add(VERSION_MARGIN)
 }
 
 /// 62 random bits: never the same twice, and far from the end of a signed 64-bit counter.
