@@ -3,17 +3,18 @@
 use std::convert::Infallible;
 use std::mem;
 use std::process;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 
 use super::connector::{Connector, Witness};
 use super::entry::{Encoded, Header, LeaseToken};
 use crate::clock;
 use crate::driver::{Operation, Reply};
 use crate::error::Error;
+use crate::fallback;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
 use crate::unique;
@@ -184,7 +185,7 @@ struct Abandoned {
     token: LeaseToken,
     /// After this time it has expired.
     duration: Duration,
-    /// Whether it went back, has expired, or is on the fallback thread.
+    /// Whether it went back or has expired, or another try has taken its place.
     is_done: bool,
 }
 
@@ -206,41 +207,13 @@ impl Abandoned {
         give_back(&self.connector, &self.slot, self.token).await
     }
 
-    /// Tries once, on a thread with a runtime of its own, and so with a connection of its own.
-    fn give_back_on_a_thread(mut self) {
+    /// Goes on on a thread, with a connection of its own. If there is no thread to be had, the lease
+    /// expires.
+    fn keep_giving_back_on_a_thread(mut self) {
+        // No further try takes the place of this one.
         self.is_done = true;
-        let mut waiting = lock(&WAITING);
-        waiting.push(self);
-        if waiting.len() > 1 {
-            return;
-        }
-        drop(waiting);
-        let give_back = || {
-            let runtime = Builder::new_current_thread().enable_all().build();
-            loop {
-                let leases = mem::take(&mut *lock(&WAITING));
-                let (false, Ok(runtime)) = (leases.is_empty(), &runtime) else {
-                    return;
-                };
-                runtime.block_on(async {
-                    for lease in leases {
-                        lease.give_back().await;
-                    }
-                });
-            }
-        };
-        // If there is no thread to be had, the leases expire.
-        if std::thread::Builder::new().spawn(give_back).is_err() {
-            drop(mem::take(&mut *lock(&WAITING)));
-        }
+        fallback::run(self.keep_giving_back());
     }
-}
-
-/// The leases that wait for the fallback thread. Where there are some, the thread runs.
-static WAITING: Mutex<Vec<Abandoned>> = Mutex::new(Vec::new());
-
-fn lock(waiting: &Mutex<Vec<Abandoned>>) -> MutexGuard<'_, Vec<Abandoned>> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The runtime of the task was shut down: a thread takes its place.
@@ -254,7 +227,7 @@ impl Drop for Abandoned {
             slot: mem::take(&mut self.slot),
             ..*self
         };
-        abandoned.give_back_on_a_thread();
+        abandoned.keep_giving_back_on_a_thread();
     }
 }
 
@@ -274,7 +247,7 @@ impl Drop for Hold {
         };
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(abandoned.keep_giving_back())),
-            Err(_) => abandoned.give_back_on_a_thread(),
+            Err(_) => abandoned.keep_giving_back_on_a_thread(),
         }
     }
 }
