@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::mem;
 use std::pin::{Pin, pin};
+use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::thread;
@@ -21,12 +22,13 @@ type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Default)]
 struct Waiting {
     work: Vec<Work>,
-    has_thread: bool,
+    /// The process that has a thread for it. A forked process has none of its parent's.
+    process: Option<u32>,
 }
 
 static WAITING: Mutex<Waiting> = Mutex::new(Waiting {
     work: Vec::new(),
-    has_thread: false,
+    process: None,
 });
 
 /// Notified when work was added.
@@ -37,7 +39,8 @@ static ADDED: Notify = Notify::const_new();
 pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) -> bool {
     let mut waiting = lock();
     waiting.work.push(Box::pin(work));
-    if mem::replace(&mut waiting.has_thread, true) {
+    let here = Some(process::id());
+    if mem::replace(&mut waiting.process, here) == here {
         drop(waiting);
         ADDED.notify_one();
         return true;
@@ -46,23 +49,24 @@ pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) -> bool {
     let named = thread::Builder::new().name("cache-fallback".to_owned());
     let is_started = named.spawn(work_off).is_ok();
     if !is_started {
-        let mut waiting = lock();
-        waiting.has_thread = false;
-        let work = mem::take(&mut waiting.work);
-        drop(waiting);
-        // After the lock: what is dropped may add other work.
-        drop(work);
+        give_up();
     }
     is_started
 }
 
+/// Drops all work: there is no thread to be had.
+fn give_up() {
+    let mut waiting = lock();
+    waiting.process = None;
+    let work = mem::take(&mut waiting.work);
+    drop(waiting);
+    // After the lock: what is dropped may add other work.
+    drop(work);
+}
+
 fn work_off() {
     let Ok(runtime) = Builder::new_current_thread().enable_all().build() else {
-        let mut waiting = lock();
-        waiting.has_thread = false;
-        let work = mem::take(&mut waiting.work);
-        drop(waiting);
-        return drop(work);
+        return give_up();
     };
     runtime.block_on(async {
         let mut tasks = JoinSet::new();
@@ -71,7 +75,7 @@ fn work_off() {
                 let mut waiting = lock();
                 // Under the lock: work that comes later starts another thread.
                 if waiting.work.is_empty() && tasks.is_empty() {
-                    waiting.has_thread = false;
+                    waiting.process = None;
                     return;
                 }
                 mem::take(&mut waiting.work)

@@ -464,7 +464,9 @@ impl Connector {
         let heard = move |message: &[u8]| {
             if let Some(connector) = connector.upgrade() {
                 connector.journal.hear(Message::from_bytes(message));
-                connector.ensure_keeper();
+                if !connector.journal.is_empty() {
+                    connector.ensure_keeper();
+                }
             }
         };
         let connection = self.driver.connect(self.limits.connect, heard).await?;
