@@ -86,6 +86,18 @@ pub enum Rule {
     VersionsOutlive,
     /// A fence names few writers, and keeps one deadline for all others.
     ShortFence,
+    /// A request carries as much as fits its deadline.
+    Windows,
+    /// There is room for many names that wait for an invalidation.
+    Room,
+    /// Of a name that there is no room for, only its bucket is invalidated.
+    Buckets,
+    /// A server that refuses writes is connected to, and read from.
+    ReadsWhereWritesAreRefused,
+    /// After a scope whose future is `Ok`, no invalidation is repeated.
+    OkIsSettled,
+    /// What is kept is announced once, and not each time that it cannot be replayed.
+    AnnounceOnce,
 }
 
 impl Rule {
@@ -125,6 +137,12 @@ impl Rule {
         Self::Forks,
         Self::VersionsOutlive,
         Self::ShortFence,
+        Self::Windows,
+        Self::Room,
+        Self::Buckets,
+        Self::ReadsWhereWritesAreRefused,
+        Self::OkIsSettled,
+        Self::AnnounceOnce,
     ];
 }
 
@@ -185,6 +203,20 @@ pub(crate) fn named_writers(few: u64) -> u64 {
         few
     } else {
         1 << 32
+    }
+}
+
+/// How much one request may carry. Wrong alternative: always the most.
+pub(crate) fn window(fits: usize, most: usize) -> usize {
+    if keeps(Rule::Windows) { fits } else { most }
+}
+
+/// The room for names. Wrong alternative: it holds about a hundred.
+pub(crate) fn room(bytes: usize) -> usize {
+    if keeps(Rule::Room) {
+        bytes
+    } else {
+        bytes.min(100 * 110)
     }
 }
 

@@ -1,9 +1,9 @@
 //! A network between the cache and the server, with faults that a test chooses.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -35,6 +35,7 @@ struct Flow {
     to_server: Passage,
     to_client: Passage,
     rewrite: Option<Arc<Rewrite>>,
+    link: Arc<Link>,
 }
 
 /// What the proxy does to bytes that go one way.
@@ -42,6 +43,28 @@ struct Flow {
 struct Passage {
     held: bool,
     delay: Duration,
+    /// How long each byte takes. All connections share the link.
+    nanos_a_byte: u32,
+}
+
+/// Until when each way of a slow link carries the bytes that were sent before.
+#[derive(Debug, Default)]
+struct Link([Mutex<Option<Instant>>; 2]);
+
+impl Link {
+    /// Waits until the link has carried so many bytes.
+    async fn carry(&self, way: Way, bytes: usize, nanos_a_byte: u32) {
+        let bytes = u32::try_from(bytes).expect("a buffer is small");
+        let takes = Duration::from_nanos(u64::from(bytes) * u64::from(nanos_a_byte));
+        let carried = {
+            let mut busy = self.0[way as usize]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let begins = busy.unwrap_or_else(Instant::now).max(Instant::now());
+            *busy.insert(begins + takes)
+        };
+        tokio::time::sleep_until(carried.into()).await;
+    }
 }
 
 /// One of the two ways through a [`Proxy`].
@@ -85,6 +108,7 @@ impl Proxy {
                 to_server: Passage::default(),
                 to_client: Passage::default(),
                 rewrite: None,
+                link: Arc::default(),
             }),
             rewrites: Arc::default(),
             listening: None,
@@ -164,6 +188,22 @@ impl Proxy {
     pub fn delay_way(&self, way: Way, delay: Duration) {
         self.flow
             .send_modify(|flow| flow.passage_mut(way).delay = delay);
+    }
+
+    /// Lets at most so many bytes through in this time, in each direction. All connections share
+    /// that. With zero bytes there is no limit.
+    ///
+    /// # Panics
+    ///
+    /// If a byte takes longer than four seconds.
+    pub fn bandwidth(&self, bytes: usize, time: Duration) {
+        let nanos = time.as_nanos().checked_div(bytes as u128).unwrap_or(0);
+        let nanos_a_byte = u32::try_from(nanos).expect("a byte takes less than four seconds");
+        self.flow.send_modify(|flow| {
+            for way in BOTH_WAYS {
+                flow.passage_mut(way).nanos_a_byte = nanos_a_byte;
+            }
+        });
     }
 
     /// Replaces `from` by `to` in what clients send. This is how a test takes a line out of a
@@ -268,9 +308,15 @@ async fn pump(
         if length == 0 {
             return Ok(());
         }
-        let delay = flow.borrow().passage(way).delay;
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+        let (passage, link) = {
+            let flow = flow.borrow();
+            (flow.passage(way), flow.link.clone())
+        };
+        if passage.nanos_a_byte > 0 {
+            link.carry(way, length, passage.nanos_a_byte).await;
+        }
+        if !passage.delay.is_zero() {
+            tokio::time::sleep(passage.delay).await;
         }
         let rewrite = match flow.wait_for(|flow| !flow.passage(way).held).await {
             Ok(flow) => flow.rewrite.clone(),

@@ -14,12 +14,15 @@ mod liveness;
 mod loader;
 mod long_lived;
 mod lost_data;
+mod many_failures;
 mod mixed;
 mod no_memory;
+mod no_snapshots;
 mod outage;
 mod partition;
 mod races;
 mod restored;
+mod slow_link;
 mod transaction;
 
 use std::pin::Pin;
@@ -207,6 +210,52 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "journal overflow",
         &[(&[Rule::Overflow], &[outage::LOST])],
         |size| Box::pin(outage::overflow(outage::three_seconds(size))),
+    ),
+    Scenario::new(
+        "slow link, an outage ends",
+        &[(&[Rule::Windows], &[slow_link::EMPTIED])],
+        |_| Box::pin(slow_link::outage_ends()),
+    ),
+    Scenario::new(
+        "slow link, 500 names invalidated",
+        &[(&[Rule::Windows], &[slow_link::WAITING])],
+        |_| Box::pin(slow_link::many_names()),
+    ),
+    Scenario::new(
+        "slow link, `clear`",
+        &[(&[Rule::Windows], &[slow_link::LEFT])],
+        |_| Box::pin(slow_link::clear()),
+    ),
+    Scenario::new(
+        "updates keep failing, in process",
+        &[(&[Rule::Room, Rule::Buckets], &[many_failures::MISSED])],
+        |size| Box::pin(many_failures::in_process(size)),
+    ),
+    Scenario::new(
+        "updates keep failing, on the server",
+        &[(&[Rule::Room, Rule::Buckets], &[many_failures::MISSED])],
+        |size| Box::pin(many_failures::on_the_server(size)),
+    ),
+    Scenario::new(
+        "too many updates fail, in process",
+        &[
+            (&[Rule::Buckets], &[many_failures::MISSED]),
+            (&[Rule::Overflow], &[restored::STALE]),
+        ],
+        |size| Box::pin(many_failures::overflow_in_process(size)),
+    ),
+    Scenario::new(
+        "too many updates fail, on the server",
+        &[
+            (&[Rule::Buckets], &[many_failures::MISSED]),
+            (&[Rule::Overflow], &[restored::STALE]),
+        ],
+        |size| Box::pin(many_failures::overflow_on_the_server(size)),
+    ),
+    Scenario::new(
+        "a process connects while snapshots fail (`MISCONF`)",
+        &[(&[Rule::ReadsWhereWritesAreRefused], &[no_snapshots::MISSED])],
+        |_| Box::pin(no_snapshots::misconf()),
     ),
     Scenario::new(
         "memory full, nothing evicted",

@@ -160,7 +160,7 @@ impl Journal {
     pub(crate) fn new(room: usize, observer: Observer) -> Self {
         Self {
             id: unique::number(),
-            room,
+            room: sabotage::room(room),
             is_quiet: AtomicBool::new(true),
             heard: AtomicU64::new(0),
             kept: Mutex::default(),
@@ -321,6 +321,9 @@ impl Journal {
 
     /// Tells the other processes what is kept here, unless it was told since one of them asked.
     pub(crate) async fn announce(&self, sender: &impl Sender) -> Result<(), Error> {
+        if !sabotage::keeps(Rule::AnnounceOnce) {
+            self.lock().asked += 1;
+        }
         loop {
             let untold = self.lock().untold();
             if untold.names.is_empty() {

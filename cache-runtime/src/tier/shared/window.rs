@@ -8,6 +8,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::sabotage;
+
 /// A size, in units of its owner (names, bytes), between a least and a most.
 #[derive(Debug)]
 pub(super) struct Window {
@@ -27,7 +29,7 @@ impl Window {
 
     /// How much may be sent now.
     pub(super) fn size(&self) -> usize {
-        self.size.load(Ordering::Relaxed)
+        sabotage::window(self.size.load(Ordering::Relaxed), self.most)
     }
 
     /// So much was answered, after a time of which `limit` is the longest allowed. The window grows
