@@ -38,7 +38,7 @@ pub(crate) async fn overflow_on_the_server(size: Size) -> Vec<Figure> {
     overflow(on(&server), size).await
 }
 
-fn on(server: &RedisServer) -> CacheBuilder {
+pub(super) fn on(server: &RedisServer) -> CacheBuilder {
     // A busy machine is no outage.
     cache(&server.url()).op_timeout(Duration::from_secs(60))
 }
@@ -89,16 +89,17 @@ async fn keep_failing(builder: CacheBuilder, size: Size) -> Vec<Figure> {
     ]
 }
 
-/// The same with room for fifty names, and updates whose commits happen later after all.
+/// The same with room for some fifty names, and updates whose commits happen later after all.
 async fn overflow(builder: CacheBuilder, size: Size) -> Vec<Figure> {
     let updates = size.pick(10_000, 1_000);
     const SETTLE: Duration = Duration::from_secs(2);
     const COMMIT_TAKES: Duration = Duration::from_millis(300);
+    const ROOM: usize = 5_500;
     let folder = tempfile::tempdir().expect("a folder");
     let was_told = Arc::new(AtomicBool::new(false));
     let cache = builder
         .settle(SETTLE)
-        .backlog_room(50 * 110)
+        .backlog_room(ROOM)
         .on_event({
             let was_told = was_told.clone();
             move |event| {
@@ -141,14 +142,15 @@ async fn overflow(builder: CacheBuilder, size: Size) -> Vec<Figure> {
         Figure::none(STALE, stale).of(updates.into()),
         // One in sixteen million for each update and each unrelated row.
         Figure::at_most(MISSED, missed, 2).of(missed + hits),
-        Figure::at_most(MOST_WAITING, most_waiting, 50).of(updates.into()),
+        // A name takes a hundred bytes at least.
+        Figure::at_most(MOST_WAITING, most_waiting, ROOM as u64 / 100).of(updates.into()),
         Figure::none(UNREPORTED, unreported),
         Figure::broken(rows.tally().broken()),
     ]
 }
 
 /// Waits until what has failed was invalidated again.
-async fn settled(rows: &Rows, settle: Duration) {
+pub(super) async fn settled(rows: &Rows, settle: Duration) {
     let began = Instant::now();
     while began.elapsed() < settle * 5 {
         tokio::time::sleep(Duration::from_millis(10)).await;

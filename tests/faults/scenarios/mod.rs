@@ -15,12 +15,14 @@ mod loader;
 mod long_lived;
 mod lost_data;
 mod many_failures;
+mod many_scopes;
 mod mixed;
 mod no_memory;
 mod no_snapshots;
 mod outage;
 mod partition;
 mod races;
+mod refused_user;
 mod restored;
 mod slow_link;
 mod transaction;
@@ -251,6 +253,31 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (&[Rule::Overflow], &[restored::STALE]),
         ],
         |size| Box::pin(many_failures::overflow_on_the_server(size)),
+    ),
+    Scenario::new(
+        "many scopes of `after_commit`, in process",
+        &[(&[Rule::OkIsSettled], &[many_scopes::WAITING])],
+        |size| Box::pin(many_scopes::in_process(size)),
+    ),
+    Scenario::new(
+        "many scopes of `after_commit`, on the server",
+        &[(&[Rule::OkIsSettled], &[many_scopes::WAITING])],
+        |size| Box::pin(many_scopes::on_the_server(size)),
+    ),
+    Scenario::new(
+        "a scope that changes 200,000 rows, in process",
+        &[(&[Rule::Room, Rule::Buckets], &[many_failures::MISSED])],
+        |size| Box::pin(many_scopes::large_in_process(size)),
+    ),
+    Scenario::new(
+        "a scope that changes 200,000 rows, on the server",
+        &[(&[Rule::Room, Rule::Buckets], &[many_failures::MISSED])],
+        |size| Box::pin(many_scopes::large_on_the_server(size)),
+    ),
+    Scenario::new(
+        "a user who may run no script, among others",
+        &[(&[Rule::AnnounceOnce], &[refused_user::MESSAGES])],
+        |size| Box::pin(refused_user::announces(size)),
     ),
     Scenario::new(
         "a process connects while snapshots fail (`MISCONF`)",

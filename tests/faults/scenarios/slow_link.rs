@@ -59,9 +59,11 @@ pub(crate) async fn outage_ends() -> Vec<Figure> {
     setup.rows.warm(0..1).await;
     setup.proxy.cut().await;
     for row in CHANGED..CHANGED + FAILED {
-        setup.rows.write(row).await;
+        setup.rows.database.commit(row);
+        let _ = setup.rows.cache.invalidate([format!("row:{row}")]).await;
     }
-    assert!(setup.rows.cache.health().waiting > 500, "they have failed");
+    let failed = setup.rows.cache.health().waiting;
+    assert_eq!(failed, FAILED as usize, "they have failed");
     setup.slow_down();
     setup.proxy.heal().await;
     let began = Instant::now();
