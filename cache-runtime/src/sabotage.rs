@@ -98,6 +98,8 @@ pub enum Rule {
     OkIsSettled,
     /// What is kept is announced once, and not each time that it cannot be replayed.
     AnnounceOnce,
+    /// A process that could invalidate what was announced says so.
+    Acknowledge,
 }
 
 impl Rule {
@@ -143,6 +145,7 @@ impl Rule {
         Self::ReadsWhereWritesAreRefused,
         Self::OkIsSettled,
         Self::AnnounceOnce,
+        Self::Acknowledge,
     ];
 }
 

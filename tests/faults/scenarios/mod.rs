@@ -276,8 +276,16 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "a user who may run no script, among others",
+        &[(
+            &[Rule::AnnounceOnce, Rule::Acknowledge],
+            &[refused_user::MISSED],
+        )],
+        |size| Box::pin(refused_user::among_others(size)),
+    ),
+    Scenario::new(
+        "writes refused, announced by eight processes",
         &[(&[Rule::AnnounceOnce], &[refused_user::MESSAGES])],
-        |size| Box::pin(refused_user::announces(size)),
+        |size| Box::pin(refused_user::all(size)),
     ),
     Scenario::new(
         "a process connects while snapshots fail (`MISCONF`)",

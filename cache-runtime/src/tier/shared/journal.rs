@@ -303,6 +303,9 @@ impl Journal {
 
     /// Tells the processes that keep these names for the same announcements that they need not.
     async fn acknowledge(&self, sender: &impl Sender, sent: &[Sent]) {
+        if !sabotage::keeps(Rule::Acknowledge) {
+            return;
+        }
         let mut rest: Vec<&Sent> = sent.iter().filter(|sent| sent.origin.is_some()).collect();
         while let Some(first) = rest.first()
             && let Some(origin) = first.origin
