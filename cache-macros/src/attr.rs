@@ -722,7 +722,7 @@ mod tests {
         let mut errors = Errors::default();
         let tokens = quote!(
             "a",
-            on = ok,
+            on_err = |error| error.code > 400,
             B::<C, D>(1),
             fence = 2 * LIMIT,
             fence_required
@@ -731,7 +731,11 @@ mod tests {
         errors.finish(()).unwrap();
         assert_eq!(
             args.options,
-            ["on = ok", "fence = 2 * LIMIT", "fence_required"]
+            [
+                "on_err = |error| error.code > 400",
+                "fence = 2 * LIMIT",
+                "fence_required"
+            ]
         );
     }
 
