@@ -20,6 +20,7 @@
 //! Without a fence, a process that dies between its commit and its invalidation leaves what it
 //! replaced behind, until the ttl ends.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,13 +46,16 @@ pub struct InvalidateCall {
 pub struct InvalidateCallWithResult<S, N, C> {
     due: Due,
     is_wanted: bool,
-    _shape: S,
+    shape: PhantomData<S>,
     names: N,
     /// Whether something may have been committed before this was returned.
     may_have_committed: C,
     /// Names that are due once it is known that the body ended well.
     held: Option<Vec<Key>>,
 }
+
+/// Tells from what was returned whether something may have been committed.
+type MayHaveCommitted<S> = fn(&<S as Shape>::Return) -> bool;
 
 /// Where a [`InvalidateCallWithResult`] puts the names that it reads.
 #[derive(Debug)]
@@ -91,9 +95,9 @@ impl InvalidateCall {
     /// Adds the names that depend on what the body returns.
     pub fn with_result<S, N>(
         self,
-        shape: S,
+        _shape: S,
         names: N,
-    ) -> InvalidateCallWithResult<S, N, fn(&S::Return) -> bool>
+    ) -> InvalidateCallWithResult<S, N, MayHaveCommitted<S>>
     where
         S: Shape,
         N: FnOnce(&S::Value, &mut ResultNames),
@@ -101,7 +105,7 @@ impl InvalidateCall {
         InvalidateCallWithResult {
             due: self.due,
             is_wanted: self.is_wanted,
-            _shape: shape,
+            shape: PhantomData,
             names,
             may_have_committed: |_| true,
             held: None,
@@ -121,7 +125,7 @@ impl InvalidateCall {
     }
 }
 
-impl<S, N> InvalidateCallWithResult<S, N, fn(&S::Return) -> bool>
+impl<S, N> InvalidateCallWithResult<S, N, MayHaveCommitted<S>>
 where
     S: Shape,
 {
@@ -136,7 +140,7 @@ where
         InvalidateCallWithResult {
             due: self.due,
             is_wanted: self.is_wanted,
-            _shape: self._shape,
+            shape: self.shape,
             names: self.names,
             may_have_committed: move |returned: &S::Return| {
                 error_of(returned).is_none_or(may_have_committed)

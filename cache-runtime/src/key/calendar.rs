@@ -9,13 +9,13 @@ use std::fmt::{self, Display};
 use super::part::{KeyPart, KeyWriter, Written};
 
 /// A day of the proleptic Gregorian calendar. A year outside of 0 to 9999 has a sign.
-struct Day {
+struct CalendarDay {
     year: i32,
     month: u8,
     day: u8,
 }
 
-impl Display for Day {
+impl Display for CalendarDay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { year, month, day } = self;
         match year {
@@ -89,7 +89,7 @@ macro_rules! key_part_by_fields {
         #[diagnostic::do_not_recommend]
         impl KeyPart for $type {
             fn write(&self, out: KeyWriter<'_>) -> Written {
-                out.display(&$fields(self))
+                out.display(&$fields(*self))
             }
         }
     )+ };
@@ -97,23 +97,25 @@ macro_rules! key_part_by_fields {
 
 #[cfg(feature = "chrono")]
 mod chrono {
+    use std::convert::identity;
+
     use ::chrono::{
         DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike as _,
         Weekday,
     };
 
-    use super::{Clock, Day, Display, Joined, KeyPart, KeyWriter, Style, Written};
+    use super::{CalendarDay, Clock, Display, Joined, KeyPart, KeyWriter, Style, Written};
 
     #[expect(clippy::cast_possible_truncation, reason = "months and days are small")]
-    fn day(date: &NaiveDate) -> Day {
-        Day {
+    fn day(date: NaiveDate) -> CalendarDay {
+        CalendarDay {
             year: date.year(),
             month: date.month() as u8,
             day: date.day() as u8,
         }
     }
 
-    fn clock(time: &NaiveTime) -> Clock {
+    fn clock(time: NaiveTime) -> Clock {
         Clock {
             hour: time.hour(),
             minute: time.minute(),
@@ -127,15 +129,15 @@ mod chrono {
         }
     }
 
-    fn day_and_clock(moment: &NaiveDateTime) -> impl Display + use<> {
-        Joined(day(&moment.date()), " ", clock(&moment.time()), "")
+    fn day_and_clock(moment: NaiveDateTime) -> impl Display + use<> {
+        Joined(day(moment.date()), " ", clock(moment.time()), "")
     }
 
     key_part_by_fields! {
         NaiveDate: day;
         NaiveTime: clock;
         NaiveDateTime: day_and_clock;
-        Weekday: Weekday::clone;
+        Weekday: identity;
     }
 
     /// Writes the instant: two values with the same instant are equal, whatever their time zones.
@@ -143,26 +145,28 @@ mod chrono {
     impl<Tz: TimeZone> KeyPart for DateTime<Tz> {
         fn write(&self, out: KeyWriter<'_>) -> Written {
             let instant = self.naive_utc();
-            out.display(&Joined(day_and_clock(&instant), "", "", " UTC"))
+            out.display(&Joined(day_and_clock(instant), "", "", " UTC"))
         }
     }
 }
 
 #[cfg(feature = "time")]
 mod time {
+    use std::convert::identity;
+
     use ::time::{Date, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset, Weekday};
 
-    use super::{Clock, Day, Display, Joined, KeyPart, KeyWriter, Style, Written};
+    use super::{CalendarDay, Clock, Display, Joined, KeyPart, KeyWriter, Style, Written};
 
-    fn day(date: &Date) -> Day {
-        Day {
+    fn day(date: Date) -> CalendarDay {
+        CalendarDay {
             year: date.year(),
             month: date.month().into(),
             day: date.day(),
         }
     }
 
-    fn clock(time: &Time) -> Clock {
+    fn clock(time: Time) -> Clock {
         Clock {
             hour: time.hour().into(),
             minute: time.minute().into(),
@@ -176,15 +180,15 @@ mod time {
         }
     }
 
-    fn day_and_clock(moment: &PrimitiveDateTime) -> impl Display + use<> {
-        Joined(day(&moment.date()), " ", clock(&moment.time()), "")
+    fn day_and_clock(moment: PrimitiveDateTime) -> impl Display + use<> {
+        Joined(day(moment.date()), " ", clock(moment.time()), "")
     }
 
     key_part_by_fields! {
         Date: day;
         Time: clock;
         PrimitiveDateTime: day_and_clock;
-        Weekday: Weekday::clone;
+        Weekday: identity;
     }
 
     /// Writes the instant: two values with the same instant are equal, whatever their time zones.
@@ -194,7 +198,7 @@ mod time {
             match self.checked_to_offset(UtcOffset::UTC) {
                 Some(instant) => {
                     let instant = PrimitiveDateTime::new(instant.date(), instant.time());
-                    out.display(&Joined(day_and_clock(&instant), "", "", " +00:00:00"))
+                    out.display(&Joined(day_and_clock(instant), "", "", " +00:00:00"))
                 }
                 // Near the end of the range, the instant may have no date in UTC. Then all values
                 // with this instant come here.
@@ -210,17 +214,17 @@ mod jiff {
     use ::jiff::tz::Offset;
     use ::jiff::{Timestamp, Zoned};
 
-    use super::{Clock, Day, Display, Joined, KeyPart, KeyWriter, Style, Written};
+    use super::{CalendarDay, Clock, Display, Joined, KeyPart, KeyWriter, Style, Written};
 
-    fn day(date: &Date) -> Day {
-        Day {
+    fn day(date: Date) -> CalendarDay {
+        CalendarDay {
             year: date.year().into(),
             month: date.month().unsigned_abs(),
             day: date.day().unsigned_abs(),
         }
     }
 
-    fn clock(time: &Time) -> Clock {
+    fn clock(time: Time) -> Clock {
         let field = |field: i8| u32::from(field.unsigned_abs());
         Clock {
             hour: field(time.hour()),
@@ -235,17 +239,12 @@ mod jiff {
         }
     }
 
-    fn day_and_clock(moment: &DateTime) -> impl Display + use<> {
-        Joined(day(&moment.date()), "T", clock(&moment.time()), "")
+    fn day_and_clock(moment: DateTime) -> impl Display + use<> {
+        Joined(day(moment.date()), "T", clock(moment.time()), "")
     }
 
-    fn instant(instant: &Timestamp) -> impl Display + use<> {
-        Joined(
-            day_and_clock(&Offset::UTC.to_datetime(*instant)),
-            "",
-            "",
-            "Z",
-        )
+    fn instant(instant: Timestamp) -> impl Display + use<> {
+        Joined(day_and_clock(Offset::UTC.to_datetime(instant)), "", "", "Z")
     }
 
     key_part_by_fields! {

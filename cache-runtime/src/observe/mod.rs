@@ -260,7 +260,7 @@ impl Observer {
         let function = path_of(site);
         match report {
             _ if !is_news => {
-                tracing::debug!(%error, function, "not served from the cache, or not stored")
+                tracing::debug!(%error, function, "not served from the cache, or not stored");
             }
             Report::NotStored => tracing::warn!(
                 %error,
