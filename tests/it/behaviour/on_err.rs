@@ -155,8 +155,10 @@ async fn a_scope_holds_nothing_after_an_error_that_rules_a_commit_out(recorded: 
     let Recorded { cache, events } = recorded;
     after_commit(async {
         update(&cache, 1, Err(Failure::NotFound)).await.unwrap_err();
+        Ok::<_, ()>(())
     })
-    .await;
+    .await
+    .unwrap();
     assert!(events.take().is_empty());
     assert!(cache.exists("row:1").await.unwrap());
     assert_eq!(waiting(&cache), 0);
