@@ -499,7 +499,7 @@ mod journal {
     impl Process {
         fn new() -> Self {
             Self {
-                journal: Arc::new(Journal::new(10, Observer::default())),
+                journal: Arc::new(Journal::new(1_000, Observer::default())),
                 row: Arc::default(),
                 // A copy of the first row.
                 stored: Arc::new(AtomicU64::new(1)),
@@ -521,22 +521,21 @@ mod journal {
         fn fail_to_write(&self) {
             let value = self.row.fetch_add(1, SeqCst) + 1;
             let names = [Key::from("rows")];
-            let under_way = self.journal.begin(&names);
-            if sabotage::keeps(Rule::Journal) {
-                drop(under_way);
-            } else {
-                under_way.done();
+            let mut under_way = self.journal.begin(&names);
+            if !sabotage::keeps(Rule::Journal) {
+                under_way.carried_out(names.len());
             }
+            drop(under_way);
             self.floor.fetch_max(value, SeqCst);
         }
 
         fn replay(&self) {
-            let replay = self.journal.begin_replay();
-            if !replay.names.is_empty() {
+            let sent = self.journal.next(10, u64::MAX);
+            if !sent.is_empty() {
                 let invalidate = |stored| Some(stored - stored % INVALIDATION + INVALIDATION);
                 let _ = self.stored.fetch_update(SeqCst, SeqCst, invalidate);
             }
-            self.journal.end_replay(replay.everything, &replay.names);
+            self.journal.carried_out(&sent);
         }
 
         /// Another process, which distrusts no name, stores what it reads.

@@ -78,6 +78,7 @@
 mod cache;
 mod core;
 
+mod backlog;
 mod call;
 mod flight;
 mod unsettled;
@@ -97,6 +98,7 @@ pub mod registry;
 mod clock;
 mod duration;
 mod error;
+mod fallback;
 mod health;
 mod sync;
 mod unique;

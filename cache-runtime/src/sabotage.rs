@@ -18,7 +18,7 @@ use crate::error::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Rule {
-    /// A fill replaces only the lease that its load was given.
+    /// A fill replaces only the lease that its load was given, or what a `set` saw.
     CompareAndFill,
     /// The tags' versions are read before the load begins, not after it ends.
     VersionsBeforeLoad,
@@ -80,6 +80,12 @@ pub enum Rule {
     Detach,
     /// A lease that could not be given back is given back once the server can be reached.
     GiveBackLater,
+    /// A forked process draws other numbers than its parent, and its leases are not its parent's.
+    Forks,
+    /// A version outlives every entry that carries it, also one whose ttl comes from its value.
+    VersionsOutlive,
+    /// A fence names few writers, and keeps one deadline for all others.
+    ShortFence,
 }
 
 impl Rule {
@@ -116,6 +122,9 @@ impl Rule {
         Self::WaitsAddUp,
         Self::Detach,
         Self::GiveBackLater,
+        Self::Forks,
+        Self::VersionsOutlive,
+        Self::ShortFence,
     ];
 }
 
@@ -167,6 +176,15 @@ pub(crate) fn first_version(random: u64) -> u64 {
         random
     } else {
         1
+    }
+}
+
+/// How many writers a fence names. Wrong alternative: all of them.
+pub(crate) fn named_writers(few: u64) -> u64 {
+    if keeps(Rule::ShortFence) {
+        few
+    } else {
+        1 << 32
     }
 }
 

@@ -32,6 +32,12 @@ fn main() -> ExitCode {
             suite::runtime().block_on(peer::serve(arguments));
             ExitCode::SUCCESS
         }
+        // Without a runtime: a process with threads may not fork.
+        Some(scenarios::forked::COMMAND) => {
+            let _away = suite::take_rules_away();
+            scenarios::forked::serve(arguments);
+            ExitCode::SUCCESS
+        }
         first => suite::run(first.map(str::to_owned).into_iter().chain(arguments)),
     }
 }

@@ -1,6 +1,7 @@
 //! `after_commit`: a scope invalidates after its commit. Within it, calls are not served what it
 //! has replaced, and do not store what it may roll back.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,11 +29,19 @@ on_every_backend! {
     a_scope_that_panics_invalidates
     an_update_that_is_dropped_within_is_invalidated_at_the_end
     a_scope_that_returns_an_error_invalidates
+    a_commit_that_has_happened_is_invalidated_once
     an_update_that_on_ok_leaves_out_is_not_invalidated
     a_spawned_task_is_not_within_the_scope
     two_scopes_of_one_task_are_apart
     a_fence_is_removed_at_the_end_of_the_scope
     a_fence_of_a_scope_that_is_dropped_stands_until_its_deadline
+    a_fence_of_a_scope_that_fails_stands_until_its_deadline
+}
+
+/// A scope whose commit succeeds.
+async fn committed<F: Future>(work: F) -> F::Output {
+    let Ok(output) = after_commit(async { Ok::<_, Infallible>(work.await) }).await;
+    output
 }
 
 /// A row with a committed value, and the value that a transaction sees.
@@ -151,7 +160,7 @@ async fn a_change_within_the_scope_is_invalidated_after_the_commit(
     for by_tag in [false, true] {
         let row = Row::new(cache.clone());
         assert_eq!(row.read().await, 1);
-        let returned = after_commit(async {
+        let returned = committed(async {
             if by_tag {
                 row.write_all(2).await;
             } else {
@@ -188,7 +197,7 @@ async fn callers_outside_of_the_scope_are_served_until_the_commit(
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
     events.take();
-    after_commit(async {
+    committed(async {
         row.write(2).await;
         for _ in 0..3 {
             assert_eq!(row.others_read().await, 1);
@@ -208,7 +217,7 @@ async fn reads_within_are_neither_served_what_was_replaced_nor_stored(
         let row = Row::new(cache.clone());
         assert_eq!(row.read().await, 1);
         events.take();
-        after_commit(async {
+        committed(async {
             assert_eq!(row.read_in_tx().await, 1);
             assert_eq!(events.take(), ["hit row"], "nothing has changed yet");
             if by_tag {
@@ -230,7 +239,7 @@ async fn reads_within_are_neither_served_what_was_replaced_nor_stored(
 
 async fn a_read_in_the_body_of_an_update_is_not_stored(Recorded { cache, events }: Recorded) {
     let row = Row::new(cache);
-    after_commit(async {
+    committed(async {
         assert_eq!(row.write_and_read(2).await, 2);
         assert_eq!(events.take(), UNCOMMITTED_READ);
         assert!(!row.is_cached().await);
@@ -244,7 +253,7 @@ async fn names_that_the_scope_does_not_change_are_cached_within(
     Recorded { cache, events }: Recorded,
 ) {
     let row = Row::new(cache);
-    after_commit(async {
+    committed(async {
         row.write(2).await;
         for _ in 0..2 {
             assert_eq!(row.another().await, 1);
@@ -269,7 +278,7 @@ async fn a_load_within_is_not_stored_if_its_name_changes_meanwhile(
 ) {
     let row = Row::new(cache);
     row.pending.store(2, Ordering::SeqCst);
-    after_commit(async {
+    committed(async {
         let write = async {
             row.load_began.passed().await;
             row.write(2).await;
@@ -295,7 +304,7 @@ async fn a_waiter_outside_of_the_scope_does_not_share_a_load_within(
     let row = Row::new(cache);
     row.pending.store(2, Ordering::SeqCst);
     let mut other = None;
-    after_commit(async {
+    committed(async {
         let write = async {
             row.load_began.passed().await;
             let it = row.clone();
@@ -326,7 +335,7 @@ async fn methods_of_the_cache_work_the_same_way(cache: Cache) {
     let options = || Options::new().tag("tag");
     cache.set("key", &1, options()).await.unwrap();
     cache.set("tagged", &1, options()).await.unwrap();
-    after_commit(async {
+    committed(async {
         cache.invalidate(["key"]).await.unwrap();
         assert_eq!(cache.get::<i32>("key").await.unwrap(), None);
         assert!(!cache.exists("key").await.unwrap());
@@ -348,7 +357,7 @@ async fn methods_of_the_cache_work_the_same_way(cache: Cache) {
 async fn a_value_that_is_set_within_is_not_stored(Recorded { cache, events }: Recorded) {
     cache.set("key", &1, Options::new()).await.unwrap();
     cache.set("page", &1, Options::new()).await.unwrap();
-    after_commit(async {
+    committed(async {
         cache.invalidate(["key", "tag"]).await.unwrap();
         cache.set("key", &2, Options::new()).await.unwrap();
         let tagged = Options::new().tag("tag");
@@ -379,8 +388,8 @@ async fn a_scope_within_a_scope_hands_its_names_to_the_outer(Recorded { cache, e
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
     events.take();
-    after_commit(async {
-        after_commit(row.write(2)).await;
+    committed(async {
+        committed(row.write(2)).await;
         assert!(events.take().is_empty());
         assert!(row.is_cached().await);
         assert_eq!(row.read_in_tx().await, 2);
@@ -397,7 +406,7 @@ async fn a_scope_that_is_dropped_invalidates(Recorded { cache, events }: Recorde
     assert_eq!(row.read().await, 1);
     let (it, written) = (row.clone(), Arc::new(Gate::new()));
     let has_written = written.clone();
-    let scope = tokio::spawn(after_commit(async move {
+    let scope = tokio::spawn(committed(async move {
         it.write(2).await;
         it.commit();
         has_written.open();
@@ -417,7 +426,7 @@ async fn a_scope_that_panics_invalidates(Recorded { cache, events }: Recorded) {
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
     let it = row.clone();
-    let scope = tokio::spawn(after_commit(async move {
+    let scope = tokio::spawn(committed(async move {
         it.write(2).await;
         it.commit();
         panic!("after the commit");
@@ -431,7 +440,7 @@ async fn a_scope_that_panics_invalidates(Recorded { cache, events }: Recorded) {
 async fn an_update_that_is_dropped_within_is_invalidated_at_the_end(cache: Cache) {
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
-    after_commit(async {
+    committed(async {
         {
             let update = pin!(row.write_for_ever(2));
             assert!(poll_once(update).is_pending());
@@ -456,6 +465,21 @@ async fn a_scope_that_returns_an_error_invalidates(cache: Cache) {
     assert_eq!(row.read().await, 2);
 }
 
+/// However many there are, nothing waits for a second invalidation.
+async fn a_commit_that_has_happened_is_invalidated_once(cache: Cache) {
+    let row = Row::new(cache);
+    for value in 0..20 {
+        committed(row.write(value)).await;
+        assert_eq!(row.cache.health().waiting, 0);
+    }
+    let scope = after_commit(async {
+        row.write(2).await;
+        Err::<(), _>("the connection broke")
+    });
+    scope.await.unwrap_err();
+    assert_eq!(row.cache.health().waiting, 1);
+}
+
 async fn an_update_that_on_ok_leaves_out_is_not_invalidated(Recorded { cache, events }: Recorded) {
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
@@ -468,7 +492,7 @@ async fn an_update_that_on_ok_leaves_out_is_not_invalidated(Recorded { cache, ev
 async fn a_spawned_task_is_not_within_the_scope(Recorded { cache, events }: Recorded) {
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
-    after_commit(async {
+    committed(async {
         let it = row.clone();
         tokio::spawn(async move { it.write(2).await })
             .await
@@ -483,13 +507,13 @@ async fn two_scopes_of_one_task_are_apart(cache: Cache) {
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
     let other_has_ended = Gate::new();
-    let one = after_commit(async {
+    let one = committed(async {
         row.write(2).await;
         other_has_ended.passed().await;
         row.commit();
     });
     let two = async {
-        after_commit(async {
+        committed(async {
             tokio::task::yield_now().await;
             assert_eq!(row.read_in_tx().await, 1, "from the cache");
         })
@@ -505,7 +529,7 @@ async fn a_fence_is_removed_at_the_end_of_the_scope(Recorded { cache, events }: 
     let row = Row::new(cache);
     assert_eq!(row.read().await, 1);
     events.take();
-    after_commit(async {
+    committed(async {
         row.write_behind_a_fence(2).await;
         assert_eq!(row.others_read().await, 1);
         assert!(!row.is_cached().await, "the fence stands until the commit");
@@ -528,7 +552,7 @@ async fn a_fence_is_removed_at_the_end_of_the_scope(Recorded { cache, events }: 
 async fn a_fence_of_a_scope_that_is_dropped_stands_until_its_deadline(cache: Cache) {
     let row = Row::new(cache);
     let written = Gate::new();
-    let scope = after_commit(async {
+    let scope = committed(async {
         row.write_behind_a_fence(2).await;
         written.open();
         std::future::pending::<()>().await;
@@ -538,6 +562,17 @@ async fn a_fence_of_a_scope_that_is_dropped_stands_until_its_deadline(cache: Cac
         () = written.passed() => {}
     }
     row.cache.flush(LIMIT).await.unwrap();
+    assert_eq!(row.others_read().await, 1);
+    assert!(!row.is_cached().await, "the commit may be under way");
+}
+
+async fn a_fence_of_a_scope_that_fails_stands_until_its_deadline(cache: Cache) {
+    let row = Row::new(cache);
+    let scope = after_commit(async {
+        row.write_behind_a_fence(2).await;
+        Err::<(), _>("the connection broke")
+    });
+    scope.await.unwrap_err();
     assert_eq!(row.others_read().await, 1);
     assert!(!row.is_cached().await, "the commit may be under way");
 }
@@ -572,7 +607,7 @@ async fn a_scope_invalidates_each_name_once_and_all_at_its_end() {
     let row = Row::new(builder(&server.url()).build().unwrap());
     row.read().await;
     let before = server.calls("eval");
-    after_commit(async {
+    committed(async {
         for value in 0..10 {
             row.write(value).await;
             row.write_all(value).await;
@@ -594,7 +629,7 @@ async fn a_scope_follows_its_future_from_thread_to_thread() {
     let rows: Vec<_> = (0..50).map(|_| Row::new(cache.clone())).collect();
     let scopes = rows.iter().map(|row| {
         let row = row.clone();
-        tokio::spawn(after_commit(async move {
+        tokio::spawn(committed(async move {
             for _ in 0..20 {
                 row.write(2).await;
                 tokio::task::yield_now().await;
@@ -612,7 +647,7 @@ async fn a_scope_follows_its_future_from_thread_to_thread() {
 fn a_scope_works_outside_of_a_runtime() {
     let cache = Cache::builder().url("memory:").build().unwrap();
     let row = Row::new(cache.clone());
-    let mut scope = Box::pin(after_commit(async {
+    let mut scope = Box::pin(committed(async {
         assert_eq!(row.read().await, 1);
         row.write(2).await;
         assert_eq!(row.read_in_tx().await, 2);

@@ -574,6 +574,75 @@ async fn the_fence_of_a_writer_that_died_does_not_keep_that_of_another_standing(
     assert!(server.keys().is_empty(), "{:?}", server.keys());
 }
 
+/// How many bytes a fence with as many writers as it names has, and with a nameless one.
+const LONGEST_FENCE: usize = 521;
+
+/// How many writers a fence names.
+const NAMED: u64 = 16;
+
+fn fence_bytes(server: &RedisServer) -> usize {
+    server.query(&["STRLEN", "test:e:doc"])
+}
+
+#[tokio::test]
+async fn a_fence_that_many_abandon_stays_short_and_stands_until_the_latest_deadline() {
+    let server = RedisServer::start();
+    let (long, short) = (
+        Doc::with_fence(on(&server), LONG),
+        Doc::with_fence(on(&server), SHORT),
+    );
+    for doc in [&long, &short] {
+        doc.writer_may_end.stay_open();
+    }
+    // The first writers lose their names to the later ones, whose deadlines are later.
+    for value in 0..NAMED * 2 {
+        long.write(value, End::Err).await.unwrap_err();
+    }
+    let longest = fence_bytes(&server);
+    assert!(
+        (LONGEST_FENCE - 17..=LONGEST_FENCE).contains(&longest),
+        "{longest}"
+    );
+    for value in 0..NAMED * 2 {
+        short.write(value, End::Err).await.unwrap_err();
+        assert!(fence_bytes(&server) <= LONGEST_FENCE);
+    }
+    short.write(100, End::Ok).await.unwrap();
+    tokio::time::sleep(SHORT * 2).await;
+    assert_eq!(short.reads().await, (100, NOT_STORED));
+    let left: u128 = server.query(&["PTTL", "test:e:doc"]);
+    assert!(left > LONG.as_millis() - 60_000, "{left} ms");
+}
+
+/// Starts so many writers that are at work at the same time, and lets all of them end well.
+async fn end_well(doc: &Arc<Doc>, writers: u64) {
+    let mut tasks = Vec::new();
+    for value in 0..writers {
+        tasks.push(doc.writer(value, End::Ok).await.task);
+    }
+    assert_eq!(doc.reads().await.1, NOT_STORED);
+    doc.writer_may_end.stay_open();
+    for task in tasks {
+        answer(task).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn as_many_writers_as_a_fence_names_end_it_when_they_end() {
+    let server = RedisServer::start();
+    end_well(&Doc::new(on(&server)), NAMED).await;
+    assert!(server.keys().is_empty(), "{:?}", server.keys());
+}
+
+#[tokio::test]
+async fn of_more_writers_at_a_time_some_end_the_fence_at_their_deadline() {
+    let server = RedisServer::start();
+    let doc = Doc::with_fence(on(&server), Duration::from_secs(1));
+    end_well(&doc, NAMED + 4).await;
+    assert_eq!(doc.reads().await.1, NOT_STORED);
+    doc.is_cached_again().await;
+}
+
 #[tokio::test]
 async fn a_body_that_outlives_its_fence_still_invalidates() {
     let server = RedisServer::start();

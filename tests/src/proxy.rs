@@ -172,6 +172,12 @@ impl Proxy {
             .send_modify(|flow| flow.passage_mut(way).held = true);
     }
 
+    /// Ends [`hold`](Self::hold) in one direction. The bytes that were held are passed on.
+    pub fn release(&self, way: Way) {
+        self.flow
+            .send_modify(|flow| flow.passage_mut(way).held = false);
+    }
+
     /// Leads the connections that are made from now on to another server, as after a failover.
     pub fn redirect(&self, upstream_port: u16) {
         let upstream = (Ipv4Addr::LOCALHOST, upstream_port).into();

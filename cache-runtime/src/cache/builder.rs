@@ -52,7 +52,7 @@ pub struct CacheBuilder {
     hedge: Option<Duration>,
     max_entries: usize,
     settle: Duration,
-    journal_capacity: usize,
+    backlog_room: usize,
     listener: Option<Listener>,
     clock: Clock,
 }
@@ -73,7 +73,7 @@ impl Default for CacheBuilder {
             hedge: None,
             max_entries: 100_000,
             settle: Duration::from_secs(5),
-            journal_capacity: 10_000,
+            backlog_room: 128 << 20,
             listener: None,
             clock: Clock::SYSTEM,
         }
@@ -342,16 +342,21 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the most names that are kept because their invalidation failed, and as well the most
-    /// that are kept because it is to be repeated after [`settle`](Self::settle). Where there are
-    /// more, the whole namespace is cleared instead. Default: 10,000 names each.
+    /// Sets how many bytes of names are kept because their invalidation failed, and as many that are
+    /// kept because it is to be repeated after [`settle`](Self::settle). A name takes its length and
+    /// 96 bytes. Default: 128 MiB each, enough for a million names.
+    ///
+    /// Of names that do not fit, the buckets of their hashes are kept: 2 MiB for the first list, at
+    /// most 20 MiB for the second. When they are due, all names in these buckets are invalidated, one
+    /// name in sixteen million for each. This is an [`Event`], a line in the log, and
+    /// [`Health::overflowed`](crate::Health::overflowed).
     ///
     /// ```
-    /// let builder = cache_runtime::Cache::builder().journal_capacity(100_000);
+    /// let builder = cache_runtime::Cache::builder().backlog_room(8 << 20);
     /// # let _ = builder;
     /// ```
-    pub fn journal_capacity(mut self, names: usize) -> Self {
-        self.journal_capacity = names;
+    pub fn backlog_room(mut self, bytes: usize) -> Self {
+        self.backlog_room = bytes;
         self
     }
 
@@ -444,7 +449,7 @@ impl CacheBuilder {
     }
 
     fn with_tier(self, tier: Tier, observer: Observer) -> Cache {
-        let unsettled = Unsettled::new(self.settle, self.journal_capacity, observer.clone());
+        let unsettled = Unsettled::new(self.settle, self.backlog_room, observer.clone());
         Cache::new(Core {
             tier,
             settings: Settings {
@@ -522,7 +527,7 @@ impl CacheBuilder {
             &self.namespace,
             self.lease,
             limits,
-            self.journal_capacity,
+            self.backlog_room,
             observer,
         )))
     }

@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::health::Health;
 use crate::key::Key;
 use crate::observe::{Event, NotFilledReason};
-use crate::tier::{Encoded, Filling, Found, Query, Storable, Store as _};
+use crate::tier::{Encoded, Filled, Filling, Found, Query, Storable, Store as _};
 use crate::value::{CacheValue, Outcome, SharedValue};
 
 /// A cache: where annotated functions keep their results, with methods for use by hand.
@@ -217,13 +217,16 @@ impl Cache {
     /// Stores a value under `key`, in the place of any other.
     ///
     /// The value may be older than an invalidation: one that comes between reading the data and
-    /// this call has no effect on it. For data that others change, prefer
+    /// this call has no effect on it. One that begins after this call has ended, also with an error,
+    /// removes the value, and so may one that comes meanwhile. For data that others change, prefer
     /// [`get_or_load`](Self::get_or_load).
     ///
-    /// Two cases are no error, though nothing is stored. If a
+    /// Three cases are no error, though the value is not stored. If a
     /// [fence](macro@crate::cache_invalidate#fence) stands around `key` or a tag, the entry that
-    /// was there is removed. If this is within [`after_commit`](crate::after_commit), and the scope
-    /// changes `key` or a tag, `key` is invalidated when the scope ends.
+    /// was there is removed. If an invalidation, a load or another `set` of `key` comes meanwhile,
+    /// on a server, that one may prevail. If this is within
+    /// [`after_commit`](crate::after_commit), and the scope changes `key` or a tag, `key` is
+    /// invalidated when the scope ends.
     ///
     /// # Errors
     ///
@@ -270,13 +273,11 @@ impl Cache {
             codec: options.codec.unwrap_or(core.settings.codec),
         };
         let set = core.tier.set(&key, &options.tags, &filling, ttl).await;
-        let event = if core.failed(set)? {
-            Event::Fill { key: &key, ttl }
-        } else {
-            Event::NotFilled {
-                key: &key,
-                why: NotFilledReason::Unstorable,
-            }
+        let not_filled = |why| Event::NotFilled { key: &key, why };
+        let event = match core.failed(set)? {
+            Filled::Stored(ttl) => Event::Fill { key: &key, ttl },
+            Filled::Overtaken => not_filled(NotFilledReason::Overtaken),
+            _ => not_filled(NotFilledReason::Unstorable),
         };
         core.observer.observe(None, event);
         Ok(())
@@ -481,7 +482,7 @@ impl Cache {
         Health {
             status: self.core.tier.status(),
             waiting: waiting.names + self.core.unsettled.len(),
-            overflowed: waiting.everything,
+            overflowed: waiting.has_overflowed || self.core.unsettled.has_overflowed(),
         }
     }
 

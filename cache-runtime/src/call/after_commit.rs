@@ -56,17 +56,17 @@ use super::scope::OpenScope;
 /// ```
 ///
 /// * The names are invalidated whatever the future returns, an error too: an invalidation too many
-///   costs a miss. They are invalidated once more after [`settle`](crate::CacheBuilder::settle),
-///   because an error of the commit itself, such as a broken connection, leaves open whether the
-///   commit is still under way. Names that a function leaves out, by `on = ok` or `condition`, are
-///   left out here too.
+///   costs a miss. `Ok` means that the commit has happened. After an error they are invalidated once
+///   more, after [`settle`](crate::CacheBuilder::settle): an error of the commit itself, such as a
+///   broken connection, leaves open whether the commit is still under way. So return that error.
+///   Names that a function leaves out, by `on = ok` or `condition`, are left out here too.
 /// * Within the scope, from the moment that the body of an update begins until the scope ends, calls
 ///   that read its names load. They are not served the entries that it replaced, and do not store
 ///   data that is not committed yet. ([Names of the result](macro@crate::cache_invalidate#names)
 ///   are known only when the body has ended.)
 /// * In a scope within a scope, the names are held until the outermost scope ends.
-/// * A [fence](macro@crate::cache_invalidate#fence) is left when the scope has ended and its names
-///   are invalidated.
+/// * A [fence](macro@crate::cache_invalidate#fence) is left when the scope has ended with `Ok` and its
+///   names are invalidated. After an error it is left to expire.
 /// * An error of the server's, which `Cache::invalidate` would have returned, is logged instead:
 ///   the invalidation comes after that method has returned.
 ///
@@ -80,11 +80,6 @@ use super::scope::OpenScope;
 ///
 /// `Cache::delete` and `Cache::clear` act at once.
 ///
-/// A scope cannot tell from its output whether the commit failed half-way. So it repeats its
-/// invalidations after [`settle`](crate::CacheBuilder::settle), but leaves the fences of its
-/// functions at its end. If the commit is still under way then, and the process dies before
-/// `settle` has passed, old data may be served until its ttl ends.
-///
 /// A load within the scope that reads through the transaction is stored if no function in the scope
 /// changes its names. Do not cache such a load at an isolation level that shows an older state of
 /// the database (`REPEATABLE READ`).
@@ -95,7 +90,10 @@ use super::scope::OpenScope;
 /// it so far are invalidated in the background, now and after `settle`. Their fences are left to
 /// expire. The commit may or may not have happened. If it is dropped while it invalidates, the
 /// invalidation goes on in the background.
-pub async fn after_commit<F: Future>(future: F) -> F::Output {
+pub async fn after_commit<F, T, E>(future: F) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
     let commit = Commit(OpenScope::new());
     // Pinned in place, the future would take its room twice. A box is cheap beside a transaction.
     let mut future = Box::pin(future);
@@ -104,7 +102,7 @@ pub async fn after_commit<F: Future>(future: F) -> F::Output {
         future.as_mut().poll(context)
     })
     .await;
-    commit.invalidate().await;
+    commit.invalidate(output.is_ok()).await;
     output
 }
 
@@ -125,10 +123,13 @@ impl Commit {
             .collect()
     }
 
-    async fn invalidate(self) {
-        for due in self.take() {
-            // The output does not show whether the commit failed. It may still be under way.
-            due.repeat();
+    async fn invalidate(self, is_committed: bool) {
+        for mut due in self.take() {
+            if !is_committed {
+                // The commit may still be under way, so the fences stand until their deadline.
+                due.fences.clear();
+                due.repeat();
+            }
             due.invalidate().await;
         }
     }

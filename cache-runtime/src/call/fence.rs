@@ -20,6 +20,7 @@ use crate::unique;
 pub(super) struct Fence {
     core: Arc<Core>,
     names: Vec<Key>,
+    /// Never 0, which stands for writers that a fence does not name.
     writer: u64,
     length: Duration,
     /// When it began to be placed.
@@ -43,7 +44,7 @@ impl Fence {
         Self {
             core: core.clone(),
             names: names.cloned().collect(),
-            writer: unique::number() >> 2,
+            writer: (unique::number() >> 2).max(1),
             length,
             begun: Instant::now(),
             is_placed: false,

@@ -12,10 +12,11 @@ use tokio::runtime::Handle;
 
 use crate::clock;
 use crate::core::Core;
+use crate::fallback;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
 use crate::tier::Store as _;
-use crate::unsettled::{Next, Undue};
+use crate::unsettled::{Names, Next};
 
 /// Invalidates names a second time, once the update has settled.
 pub(crate) fn invalidate_again(core: &Arc<Core>, names: &[Key]) {
@@ -35,12 +36,9 @@ pub(crate) fn invalidate_again(core: &Arc<Core>, names: &[Key]) {
 
 /// Invalidates now, or as soon as that can be done, what would be due later.
 pub(crate) fn settle_now(core: &Core) {
-    let Undue { names, everything } = core.unsettled.take();
-    if everything {
-        core.tier.clear_later();
-    } else {
-        core.invalidate_later(&names);
-    }
+    let Names { names, buckets } = core.unsettled.take();
+    core.tier.invalidate_buckets_later(buckets);
+    core.invalidate_later(&names);
 }
 
 /// The task that waits for what is due; without a runtime, a thread.
@@ -68,31 +66,18 @@ impl Attendant {
                     self.has_ended = true;
                     return;
                 }
-                Ok(Next::Names(names)) => {
+                Ok(Next::Due(Names { names, buckets })) => {
+                    self.core.tier.invalidate_buckets_later(buckets);
                     self.core.invalidate_or_report(&names).await;
                 }
-                Ok(Next::Everything) => self.core.tier.clear_later(),
                 Err(pause) => clock::pause(pause).await,
             }
         }
     }
 
-    fn wait_on_a_thread(mut self) {
-        let wait = move || {
-            loop {
-                match self.core.unsettled.next(Instant::now()) {
-                    Ok(Next::Nothing) => {
-                        self.has_ended = true;
-                        return;
-                    }
-                    Ok(Next::Names(names)) => self.core.invalidate_later(&names),
-                    Ok(Next::Everything) => self.core.tier.clear_later(),
-                    Err(pause) => std::thread::sleep(pause),
-                }
-            }
-        };
+    fn wait_on_a_thread(self) {
         // If there is no thread to be had, this drops `self`.
-        drop(std::thread::Builder::new().spawn(wait));
+        fallback::run(self.wait());
     }
 }
 

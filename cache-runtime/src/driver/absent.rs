@@ -26,6 +26,10 @@ impl Driver {
         match *self {}
     }
 
+    pub(crate) fn database(&self) -> i64 {
+        match *self {}
+    }
+
     #[expect(clippy::unused_async, reason = "as that of a driver")]
     pub(crate) async fn connect(
         &self,

@@ -19,8 +19,13 @@ pub(crate) enum Operation {
     Read { key: String },
     /// How long a key still lives, in milliseconds; negative if it is absent or lives for ever.
     Remaining { key: String },
-    /// Lists some of the keys that match a pattern; `cursor` says where to go on.
-    Scan { pattern: String, cursor: Vec<u8> },
+    /// Lists about `count` keys, and of those the ones that match a pattern; `cursor` says where to
+    /// go on.
+    Scan {
+        pattern: String,
+        cursor: Vec<u8>,
+        count: usize,
+    },
     /// Sends a message to all processes that listen on a channel.
     Publish { channel: String, message: Vec<u8> },
     /// Asks for any answer.

@@ -32,6 +32,7 @@ pub(crate) struct Driver {
     listening: Client,
     /// With version 2, for servers and users without `HELLO`.
     plain: Client,
+    database: i64,
     /// For messages: without credentials.
     address: Arc<str>,
 }
@@ -72,6 +73,7 @@ impl Driver {
         Ok(Self {
             listening: client(ProtocolVersion::RESP3)?,
             plain: client(ProtocolVersion::RESP2)?,
+            database: info.redis_settings().db(),
             address: address.into(),
         })
     }
@@ -79,6 +81,11 @@ impl Driver {
     /// Where the server is, for messages: without credentials.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The number of the database on the server.
+    pub(crate) fn database(&self) -> i64 {
+        self.database
     }
 
     /// Connects within `limit`, and asks which server this is. From then on `heard` gets each
@@ -245,9 +252,13 @@ fn command(operation: &Operation) -> Cmd {
         Operation::Remaining { key } => {
             command.arg("PTTL").arg(key);
         }
-        Operation::Scan { pattern, cursor } => {
+        Operation::Scan {
+            pattern,
+            cursor,
+            count,
+        } => {
             command.arg("SCAN").arg(cursor).arg("MATCH").arg(pattern);
-            command.arg("COUNT").arg(1000);
+            command.arg("COUNT").arg(count);
         }
         Operation::Publish { channel, message } => {
             command.arg("PUBLISH").arg(channel).arg(message);
@@ -310,7 +321,8 @@ fn explain(address: &str, error: &RedisError) -> Error {
 async fn identity(redis: &mut MultiplexedConnection, address: &str) -> Result<u64, Error> {
     let mut ask = Pipeline::new();
     ask.ignore_errors();
-    // A server that still loads its data answers `PING` with an error, and `INFO` without one.
+    // A server that still loads its data answers `PING` with an error, and `INFO` without one. So
+    // does one that takes no writes for a while; that one can be read.
     ask.cmd("PING").cmd("INFO").arg("server");
     ask.cmd("INFO").arg("replication");
     let replies: Vec<Value> = ask
@@ -321,6 +333,7 @@ async fn identity(redis: &mut MultiplexedConnection, address: &str) -> Result<u6
     for reply in replies {
         match reply.extract_error() {
             Ok(reply) => info += &String::from_redis_value(reply).unwrap_or_default(),
+            Err(error) if explain(address, &error).is_write_refused() => continue,
             Err(error) if matches!(error.code(), Some("NOPERM" | "ERR")) => {
                 tracing::warn!(%error, "the cache server does not tell its `run_id`");
                 return Ok(0);

@@ -278,6 +278,18 @@ impl<Evidence> Flights<Evidence> {
         }
     }
 
+    /// Forgets the current flights of some keys: no caller boards them any more, and none of them
+    /// stores. One shard at a time is locked.
+    pub(crate) fn forget_where(&self, is_meant: impl Fn(&Key) -> bool) {
+        for shard in &self.0.shards {
+            let mut shard = lock(shard);
+            let forgotten: Vec<_> = shard.extract_if(|key, _| is_meant(key)).collect();
+            drop(shard);
+            // After the lock: this may drop a value of the user's.
+            drop(forgotten);
+        }
+    }
+
     /// Forgets all current flights: no caller boards them any more, and none of them stores.
     pub(crate) fn forget_all<T>(&self, while_locked: impl FnOnce() -> T) -> T {
         let mut shards: Vec<_> = self.0.shards.iter().map(lock).collect();

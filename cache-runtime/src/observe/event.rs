@@ -225,11 +225,21 @@ pub enum Event<'a> {
     /// Everything that the journal kept was carried out.
     #[non_exhaustive]
     JournalEmptied,
-    /// More names are due than the journal keeps: the whole namespace will be cleared instead.
+    /// More invalidations failed than the journal has [room](crate::CacheBuilder::backlog_room) for.
+    /// Names that do not fit are kept as buckets of hashes. Until the server has carried them out, no
+    /// name in these buckets is served here; then all of them are invalidated.
     #[non_exhaustive]
     JournalOverflows {
-        /// How many names it keeps.
-        capacity: usize,
+        /// How many bytes of names it keeps.
+        room: usize,
+    },
+    /// More updates failed within [`settle`](crate::CacheBuilder::settle) than there is
+    /// [room](crate::CacheBuilder::backlog_room) for. Names that do not fit are kept as buckets of
+    /// hashes, and what is in these buckets is invalidated when they are due.
+    #[non_exhaustive]
+    RepeatsOverflow {
+        /// How many bytes of names are kept.
+        room: usize,
     },
     /// The cache was dropped with names in its journal. Other processes may serve their old
     /// entries until the ttl ends.
@@ -239,8 +249,8 @@ pub enum Event<'a> {
         address: &'a str,
         /// How many names.
         count: usize,
-        /// Whether the whole namespace was to be cleared.
-        whole_namespace: bool,
+        /// Whether there were more, which were kept as buckets.
+        overflowed: bool,
     },
     /// Other processes were not told of names in the journal: they may serve old entries until the
     /// server carries the invalidation out.
@@ -336,6 +346,7 @@ impl fmt::Display for Event<'_> {
             Self::JournalKeeps => f.write_str("journal keeps"),
             Self::JournalEmptied => f.write_str("journal emptied"),
             Self::JournalOverflows { .. } => f.write_str("journal overflows"),
+            Self::RepeatsOverflow { .. } => f.write_str("repeats overflow"),
             Self::JournalLost { .. } => f.write_str("journal lost"),
             Self::NotAnnounced { error } => write!(f, "not announced: {error}"),
             Self::AnnouncementUnreadable => f.write_str("announcement unreadable"),

@@ -209,9 +209,15 @@ fn log(event: &Event<'_>) {
             "invalidations are kept, and what they name is not served here, until the cache \
              server carries them out"
         ),
-        Event::JournalOverflows { capacity } => tracing::error!(
-            capacity,
-            "the journal is full: the namespace is cleared once the cache server is back"
+        Event::JournalOverflows { room } => tracing::error!(
+            room,
+            "the journal is full: of further names, all in the same buckets of hashes are invalidated \
+             once the cache server is back"
+        ),
+        Event::RepeatsOverflow { room } => tracing::error!(
+            room,
+            "more updates have failed than there is room for: of further names, all in the same \
+             buckets of hashes are invalidated"
         ),
         Event::JournalEmptied => {
             tracing::info!("the cache server has carried out all invalidations that were kept");
@@ -219,11 +225,11 @@ fn log(event: &Event<'_>) {
         Event::JournalLost {
             address,
             count,
-            whole_namespace,
+            overflowed,
         } => tracing::error!(
             address,
             count,
-            whole_namespace,
+            overflowed,
             "not invalidated, and not kept any longer: old data may be served until its ttl ends"
         ),
         Event::RepeatLost { count } => tracing::warn!(

@@ -34,6 +34,7 @@ use self::local::{Local, LocalEvidence};
 use self::off::Off;
 pub(crate) use self::shared::{Encoded, Mark};
 use self::shared::{LeaseEvidence, ServerLook, Shared};
+use crate::backlog::Buckets;
 use crate::call::site::CallSite;
 use crate::codec::{Codec, Reason};
 use crate::error::Error;
@@ -180,8 +181,8 @@ pub(crate) type Renewal = Pin<Box<dyn Future<Output = Infallible> + Send>>;
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Waiting {
     pub(crate) names: usize,
-    /// Whether the whole namespace waits to be cleared.
-    pub(crate) everything: bool,
+    /// Whether there are more names than there is room for, which are kept as buckets.
+    pub(crate) has_overflowed: bool,
 }
 
 /// The answer of a store to one verb. The local tier answers at once, the shared tier after a round
@@ -256,15 +257,16 @@ pub(crate) trait Store {
     /// How long the entry of a key will still be served, at most.
     fn remaining(&self, key: &Key) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
 
-    /// Stores a value that no flight loaded, and returns whether it was stored. A load that is under
-    /// way does not store over it. Behind a fence, nothing is stored, and what was there is removed.
+    /// Stores a value that no flight loaded. A load that is under way does not store over it. Behind
+    /// a fence, nothing is stored, and what was there is removed. An invalidation that begins after
+    /// this has ended, also with an error, removes the value.
     fn set(
         &self,
         key: &Key,
         tags: &[Key],
         filling: &Filling<'_>,
         ttl: Duration,
-    ) -> impl Future<Output = Result<bool, Error>> + Send;
+    ) -> impl Future<Output = Result<Filled, Error>> + Send;
 
     /// Removes the entry of a key, and returns whether there was one. A load of the key that is
     /// under way does not store.
@@ -280,11 +282,11 @@ pub(crate) trait Store {
     /// Invalidates names in the background, for a caller that cannot wait.
     fn invalidate_later(&self, names: &[Key]);
 
+    /// Invalidates, in the background, all names in some buckets.
+    fn invalidate_buckets_later(&self, buckets: Buckets);
+
     /// Removes everything.
     fn clear(&self) -> impl Future<Output = Result<(), Error>> + Send;
-
-    /// Removes everything, in the background.
-    fn clear_later(&self);
 
     /// Places a writer in the fence of each name. After an error, some fences may stand.
     fn fence(
@@ -476,7 +478,7 @@ impl Store for Tier {
         tags: &[Key],
         filling: &Filling<'_>,
         ttl: Duration,
-    ) -> Result<bool, Error> {
+    ) -> Result<Filled, Error> {
         on!(self, store => store.set(key, tags, filling, ttl).await)
     }
 
@@ -496,12 +498,12 @@ impl Store for Tier {
         on!(self, store => store.invalidate_later(names));
     }
 
-    async fn clear(&self) -> Result<(), Error> {
-        on!(self, store => store.clear().await)
+    fn invalidate_buckets_later(&self, buckets: Buckets) {
+        on!(self, store => store.invalidate_buckets_later(buckets));
     }
 
-    fn clear_later(&self) {
-        on!(self, store => store.clear_later());
+    async fn clear(&self) -> Result<(), Error> {
+        on!(self, store => store.clear().await)
     }
 
     async fn fence(&self, names: &[Key], writer: u64, length: Duration) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
 };
+use crate::backlog::Buckets;
 use crate::error::Error;
 use crate::flight::{Leader, Seat};
 use crate::key::Key;
@@ -64,8 +65,8 @@ impl Store for Off {
         _tags: &[Key],
         _filling: &Filling<'_>,
         _ttl: Duration,
-    ) -> Result<bool, Error> {
-        Ok(false)
+    ) -> Result<Filled, Error> {
+        Ok(Filled::Unstorable)
     }
 
     async fn delete(&self, _key: &Key) -> Result<bool, Error> {
@@ -82,11 +83,11 @@ impl Store for Off {
 
     fn invalidate_later(&self, _names: &[Key]) {}
 
+    fn invalidate_buckets_later(&self, _buckets: Buckets) {}
+
     async fn clear(&self) -> Result<(), Error> {
         Ok(())
     }
-
-    fn clear_later(&self) {}
 
     async fn fence(&self, _names: &[Key], _writer: u64, _length: Duration) -> Result<(), Error> {
         Ok(())

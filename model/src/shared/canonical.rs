@@ -133,6 +133,13 @@ fn rename_numbers(state: &mut State) {
     for reader in &mut state.readers {
         each_in_sight(&mut reader.sight, &mut rename);
     }
+    let writers = state.writers.iter_mut();
+    for prepared in writers.filter_map(|writer| writer.prepared.as_mut()) {
+        rename(&mut prepared.seen);
+        for version in &mut prepared.versions {
+            each_in_version(version, &mut rename);
+        }
+    }
     state.drawn = drawn;
 }
 

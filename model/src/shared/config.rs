@@ -47,6 +47,8 @@ pub struct WriterConfig {
     pub fenced: bool,
     /// Whether its body may fail, panic or be dropped.
     pub fails: bool,
+    /// Whether it sets a value by hand instead, and invalidates nothing.
+    pub sets: bool,
 }
 
 /// The name of the key.
@@ -87,7 +89,16 @@ impl Config {
             names,
             fenced: false,
             fails: false,
+            sets: false,
         });
+        self
+    }
+
+    /// With a caller that sets a value by hand.
+    #[must_use]
+    pub fn setter(mut self) -> Self {
+        self = self.writer(0);
+        self.last_writer().sets = true;
         self
     }
 

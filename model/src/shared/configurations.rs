@@ -100,6 +100,30 @@ pub fn small() -> Vec<Config> {
                 faults.restarts = 1;
                 faults.crashes = 1;
             }),
+        Config::new("a value set by hand, a tag, a loss")
+            .readers([0, 0])
+            .writer(KEY | TAG)
+            .setter()
+            .faults(|faults| faults.losses = 1),
+        Config::new("a value set by hand, a key, two processes")
+            .tags(0)
+            .readers([0, 1])
+            .writer(KEY)
+            .setter()
+            .faults(|faults| faults.patience = 1),
+        Config::new("a value set by hand, a fence, a death")
+            .readers([0])
+            .failing_fenced_writer(KEY | TAG)
+            .setter()
+            .faults(|faults| faults.crashes = 1),
+        Config::new("a value set by hand, a snapshot")
+            .readers([0])
+            .writer(TAG)
+            .setter()
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+            }),
         Config::new("one load, of three that do not move or fail")
             .tags(0)
             .readers([0, 0, 0])

@@ -298,6 +298,13 @@ impl Shared {
                 });
             }
         }
+        if writer.at == WriterAt::Leaving && state.budget.outages > 0 {
+            let what = "a writer gets no answer, or its fence does not name it: the fence stands";
+            fault(steps, state, what, |state| {
+                state.budget.outages -= 1;
+                self.end(state, it);
+            });
+        }
         if writer.at == WriterAt::Invalidating {
             if state.budget.refusals > 0 {
                 for name in each(writer.left) {

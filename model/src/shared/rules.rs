@@ -16,6 +16,8 @@ rules! {
 
     /// A fill replaces the lease it was loaded under, and nothing else.
     FillComparesLease => |it| it.tags(0).readers([0]).writer(KEY),
+    /// A value that is set by hand replaces what its first command saw or left, and nothing else.
+    SetComparesWhatItSaw => |it| it.tags(0).readers([0]).writer(KEY).setter(),
     /// A fill goes over the connection that the lease was taken on.
     FillUsesItsConnection => |it| it.readers([0]).writer(TAG).faults(|f| {
         f.snapshots = 1;

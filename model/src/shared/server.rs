@@ -4,8 +4,11 @@ use super::Shared;
 use super::config::{KEY, tag};
 use super::rules::Without;
 use super::state::{
-    Entry, Evidence, Lease, Names, Sight, Slot, State, Unique, Version, Versions, Writers,
+    Entry, Evidence, Lease, Names, Prepared, Sight, Slot, State, Unique, Version, Versions, Writers,
 };
+
+/// The process of a lease for a value that is set by hand: no process takes it for its own.
+const BY_HAND: u8 = u8::MAX - 1;
 
 impl Shared {
     /// `lease.lua`: puts a lease into a slot that still holds what was seen.
@@ -68,6 +71,40 @@ impl Shared {
         let same_server = state.epochs[0] == sight.epochs[0];
         if same_server && (stands || self.lacks(Without::RefreshComparesStamp)) {
             self.store(state, sight.versions, sight.epochs, data);
+        }
+    }
+
+    /// `seize.lua`: leaves an entry in the slot, puts a lease over anything else but a fence, and
+    /// tells which of the two is there. `None` behind a fence.
+    pub(super) fn seize(&self, state: &mut State) -> Option<Unique> {
+        match state.stored.slot {
+            Slot::Fence(_) => None,
+            Slot::Entry(entry) => Some(entry.stamp),
+            Slot::Absent | Slot::Lease(_) => {
+                let lease = Lease {
+                    mark: state.draw(),
+                    process: BY_HAND,
+                    epoch: state.epochs[0],
+                };
+                state.stored.slot = Slot::Lease(lease);
+                Some(lease.mark)
+            }
+        }
+    }
+
+    /// `fill.lua`, for a value that is set by hand.
+    pub(super) fn set_by_hand(&self, state: &mut State, value: &Prepared) {
+        if state.epochs != value.epochs {
+            return;
+        }
+        let stands = match state.stored.slot {
+            Slot::Lease(is) => is.mark == value.seen,
+            Slot::Entry(is) => is.stamp == value.seen,
+            Slot::Fence(_) => false,
+            Slot::Absent => self.lacks(Without::SetComparesWhatItSaw),
+        };
+        if stands {
+            self.store(state, value.versions, value.epochs, value.data);
         }
     }
 

@@ -265,6 +265,22 @@ pub struct Writer {
     /// Whether a fault removed one of its fences before its commit. (No promise covers a
     /// writer that then dies.)
     pub unprotected: bool,
+    /// What it is about to set by hand.
+    pub prepared: Option<Prepared>,
+}
+
+/// A value that is set by hand, once its slot is prepared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Prepared {
+    /// The mark of the lease that was put into the slot, or the stamp of the entry that is left
+    /// there.
+    pub seen: Unique,
+    /// The tags' versions.
+    pub versions: Versions,
+    /// The servers' epochs.
+    pub epochs: Epochs,
+    /// The value: the row as it was when the last version was read.
+    pub data: Data,
 }
 
 /// What a writer does next.
@@ -277,6 +293,12 @@ pub enum WriterAt {
     Fencing,
     /// Run the body.
     Body,
+    /// Prepare the slot, to set a value by hand.
+    Preparing,
+    /// Read or draw the versions, to set a value by hand.
+    PreparingVersions,
+    /// Store the value that is set by hand. Its command may arrive at any time.
+    Setting,
     /// Invalidate the names.
     Invalidating,
     /// Take itself out of its fences.

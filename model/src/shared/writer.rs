@@ -1,8 +1,10 @@
-//! The steps of a call that writes and invalidates: `call/invalidate.rs` of the runtime.
+//! The steps of a call that writes and invalidates: `call/invalidate.rs` of the runtime. And those of
+//! a call that sets a value by hand.
 
 use super::Shared;
+use super::config::KEY;
 use super::rules::Without;
-use super::state::{Names, State, Writer, WriterAt};
+use super::state::{Names, Prepared, State, Version, Writer, WriterAt};
 use crate::search::{Actor, Step, step};
 
 impl Shared {
@@ -16,7 +18,9 @@ impl Shared {
         match writer.at {
             WriterAt::Idle => add("begins", &|state| {
                 state.writers[it].left = config.names;
-                state.writers[it].at = if config.fenced {
+                state.writers[it].at = if config.sets {
+                    WriterAt::Preparing
+                } else if config.fenced {
                     WriterAt::Fencing
                 } else if self.lacks(Without::InvalidationFollowsTheCommit) {
                     WriterAt::Invalidating
@@ -33,6 +37,21 @@ impl Shared {
                 }
             }
             WriterAt::Body => self.body_steps(it, &mut add),
+            WriterAt::Preparing => add("prepares the slot for a value", &|state| {
+                self.prepare(state, it);
+            }),
+            WriterAt::PreparingVersions => {
+                for name in each(writer.left) {
+                    add("reads a version for a value", &|state| {
+                        self.prepare_version(state, it, name);
+                    });
+                }
+            }
+            WriterAt::Setting => add("stores a value by hand", &|state| {
+                let prepared = state.writers[it].prepared.expect("the slot is prepared");
+                self.set_by_hand(state, &prepared);
+                end_set(state, it);
+            }),
             WriterAt::Invalidating => {
                 for name in each(writer.left) {
                     add("invalidates a name", &|state| {
@@ -69,6 +88,51 @@ impl Shared {
                 state.row += 1;
                 state.writers[it].pending = false;
             });
+        }
+    }
+
+    fn prepare(&self, state: &mut State, it: usize) {
+        let Some(seen) = self.seize(state) else {
+            return end_set(state, it);
+        };
+        let writer = &mut state.writers[it];
+        writer.prepared = Some(Prepared {
+            seen,
+            epochs: state.epochs,
+            ..Prepared::default()
+        });
+        writer.at = WriterAt::PreparingVersions;
+        writer.left = self.config.all_names() & !KEY;
+        self.prepared(state, it);
+    }
+
+    fn prepare_version(&self, state: &mut State, it: usize, name: Names) {
+        let index = name.trailing_zeros() as usize - 1;
+        let version = self.read_or_draw(state, index);
+        let fenced = matches!(version, Version::Fence(_));
+        let epochs = state.epochs;
+        let writer = &mut state.writers[it];
+        let prepared = writer.prepared.as_mut().expect("the slot is prepared");
+        // Over one connection, which ends with its server.
+        if fenced || prepared.epochs != epochs {
+            self.invalidate_name(state, KEY);
+            return end_set(state, it);
+        }
+        prepared.versions[index] = version;
+        writer.left &= !name;
+        self.prepared(state, it);
+    }
+
+    /// Once all versions were read: the value counts as read now. (An invalidation before this
+    /// has no effect on the value, as the documentation of `Cache::set` says.)
+    fn prepared(&self, state: &mut State, it: usize) {
+        let row = state.row;
+        let writer = &mut state.writers[it];
+        if writer.left == 0
+            && let Some(prepared) = &mut writer.prepared
+        {
+            prepared.data = row;
+            writer.at = WriterAt::Setting;
         }
     }
 
@@ -148,7 +212,7 @@ impl Shared {
     }
 
     /// Ends the call. If the body did not end cleanly, a second invalidation is still to come.
-    fn end(&self, state: &mut State, it: usize) {
+    pub(super) fn end(&self, state: &mut State, it: usize) {
         let writer = &mut state.writers[it];
         writer.left = 0;
         writer.covers = 0;
@@ -178,6 +242,13 @@ impl Shared {
             });
         }
     }
+}
+
+fn end_set(state: &mut State, it: usize) {
+    let writer = &mut state.writers[it];
+    writer.left = 0;
+    writer.prepared = None;
+    writer.at = WriterAt::Done;
 }
 
 /// The names in a set, one at a time.

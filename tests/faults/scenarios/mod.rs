@@ -1,14 +1,18 @@
 //! The scenarios. Each has one idea.
 
 mod abandoned;
+mod abandoned_fence;
 mod bad_server;
 mod dead_lease;
 mod detached;
 mod failing;
 mod failover;
+pub(crate) mod forked;
 mod killed_writer;
+mod late;
 mod liveness;
 mod loader;
+mod long_lived;
 mod lost_data;
 mod mixed;
 mod no_memory;
@@ -389,6 +393,29 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             ],
         )],
         |size| Box::pin(detached::callers_give_up(size)),
+    ),
+    Scenario::new(
+        "forked workers",
+        &[(&[Rule::Forks], &[forked::STALE, forked::LOADS])],
+        |_| Box::pin(async { forked::workers() }),
+    ),
+    Scenario::new(
+        "a `set` whose command is held back",
+        &[(&[Rule::CompareAndFill], &[restored::STALE])],
+        |size| Box::pin(late::sets(size)),
+    ),
+    Scenario::new(
+        "a ttl from the value, with tags",
+        &[(&[Rule::VersionsOutlive], &[long_lived::MISSED])],
+        |size| Box::pin(long_lived::ttl_from_the_value(size)),
+    ),
+    Scenario::new(
+        "a fence that many abandon",
+        &[(
+            &[Rule::ShortFence],
+            &[abandoned_fence::BYTES, abandoned_fence::TIME],
+        )],
+        |size| Box::pin(abandoned_fence::failing_updates(size)),
     ),
     Scenario::bad_server("wrong password", |_| Box::pin(bad_server::wrong_password())),
     Scenario::bad_server("no permission (`NOPERM`)", |_| {

@@ -1,5 +1,7 @@
 //! An annotated function within a transaction that commits later.
 
+use std::convert::Infallible;
+
 use cache_tests::RedisServer;
 
 use super::restored::{ROWS, STALE};
@@ -13,13 +15,13 @@ pub(crate) async fn after_commit(_size: Size) -> Vec<Figure> {
     let rows = Rows::new(patient(&server.url()), folder.path());
     rows.warm(0..ROWS).await;
     for row in 0..ROWS {
-        let version = cache_runtime::after_commit(async {
+        let Ok(version) = cache_runtime::after_commit(async {
             rows.stage(Row(row)).await;
             // Another task reads what is committed: still the old row.
             let other = rows.clone();
             let read = tokio::spawn(async move { other.read(row).await });
             read.await.expect("no panic");
-            rows.database.commit(row)
+            Ok::<_, Infallible>(rows.database.commit(row))
         })
         .await;
         rows.database.promise(row, version);

@@ -1,5 +1,6 @@
 //! `detach`: a load runs in a task of its own, and does not end with its caller.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -186,7 +187,9 @@ async fn a_load_within_after_commit_runs_in_place(cache: Cache) {
     let rows = Rows::new(cache);
     let inside = Rows(rows.0.clone());
     let [caller, load] = tasks(&rows, async move {
-        after_commit(async { inside.read(2, "ab").await }).await
+        let scope = async { Ok::<_, Infallible>(inside.read(2, "ab").await) };
+        let Ok(read) = after_commit(scope).await;
+        read
     })
     .await;
     assert_eq!(caller, load);

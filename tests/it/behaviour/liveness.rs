@@ -256,8 +256,10 @@ async fn a_call_within_a_transaction_does_not_wait_for_a_load_that_waits_for_it(
         *connection += 1;
         let inside = reads.read("row", async { Ok::<_, ()>(*connection) });
         assert_eq!(inside.await, Ok(2));
+        Ok::<_, ()>(())
     })
-    .await;
+    .await
+    .unwrap();
     drop(connection);
     assert_eq!(answer(outside).await, Ok(2));
 }

@@ -114,6 +114,15 @@ impl Tags {
         }
     }
 
+    /// Counts the versions of some tags up.
+    pub(super) fn invalidate_where(&self, is_meant: impl Fn(&Key) -> bool) {
+        for (tag, counter) in &self.lock().counters {
+            if is_meant(tag) {
+                counter.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, TagMap> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

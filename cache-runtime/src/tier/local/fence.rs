@@ -2,7 +2,7 @@
 //!
 //! A fence stands while its writer's call runs, without a limit: if the process dies, its
 //! entries die with it. If the call ends and the outcome of its commit is unknown, the fence
-//! stands until a deadline.
+//! stands until a deadline: the latest one, if several calls end so.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -23,16 +23,18 @@ pub(super) struct Fences {
 
 #[derive(Debug, Default)]
 struct WriterMap {
-    names: HashMap<Key, Vec<Writer>>,
+    names: HashMap<Key, Fence>,
     /// The number of names at which those whose deadlines have passed are swept out.
     sweep_at: usize,
 }
 
-#[derive(Debug)]
-struct Writer {
-    id: u64,
-    /// `None` while the writer's call runs.
-    deadline: Option<Moment>,
+#[derive(Debug, Default)]
+struct Fence {
+    /// The writers whose calls run.
+    writers: Vec<u64>,
+    /// The latest deadline of those that have abandoned it. They need no names: no call of theirs
+    /// leaves it any more.
+    abandoned_until: Option<Moment>,
 }
 
 impl Fences {
@@ -52,15 +54,14 @@ impl Fences {
         self.change(|map| {
             let now = self.clock.now();
             names.any(|name| {
-                let Some(writers) = map.names.get_mut(name) else {
+                let Some(fence) = map.names.get(name) else {
                     return false;
                 };
-                writers.retain(|writer| writer.is_fencing(now));
-                if writers.is_empty() {
+                let stands = fence.stands(now);
+                if !stands {
                     map.names.remove(name);
-                    return false;
                 }
-                true
+                stands
             })
         })
     }
@@ -70,8 +71,8 @@ impl Fences {
         self.change(|map| {
             map.sweep(&self.clock);
             for name in names {
-                let writers = map.names.entry(name.clone()).or_default();
-                writers.push(Writer { id, deadline: None });
+                let fence = map.names.entry(name.clone()).or_default();
+                fence.writers.push(id);
             }
         });
     }
@@ -80,9 +81,9 @@ impl Fences {
     pub(super) fn leave(&self, names: &[Key], id: u64) {
         self.change(|map| {
             for name in names {
-                if let Some(writers) = map.names.get_mut(name) {
-                    writers.retain(|writer| writer.id != id);
-                    if writers.is_empty() {
+                if let Some(fence) = map.names.get_mut(name) {
+                    fence.remove(id);
+                    if fence.writers.is_empty() && fence.abandoned_until.is_none() {
                         map.names.remove(name);
                     }
                 }
@@ -95,9 +96,10 @@ impl Fences {
         let deadline = Some(self.clock.expiry(left));
         self.change(|map| {
             for name in names {
-                let writers = map.names.get_mut(name).into_iter().flatten();
-                for writer in writers.filter(|writer| writer.id == id) {
-                    writer.deadline = deadline;
+                if let Some(fence) = map.names.get_mut(name)
+                    && fence.remove(id)
+                {
+                    fence.abandoned_until = fence.abandoned_until.max(deadline);
                 }
             }
         });
@@ -112,23 +114,27 @@ impl Fences {
     }
 }
 
-impl Writer {
-    fn is_fencing(&self, now: Now) -> bool {
-        self.deadline.is_none_or(|deadline| now.is_before(deadline))
+impl Fence {
+    fn stands(&self, now: Now) -> bool {
+        let is_before = |deadline| now.is_before(deadline);
+        !self.writers.is_empty() || self.abandoned_until.is_some_and(is_before)
+    }
+
+    /// Whether this writer was in the fence.
+    fn remove(&mut self, id: u64) -> bool {
+        let place = self.writers.iter().position(|&writer| writer == id);
+        place.map(|place| self.writers.swap_remove(place)).is_some()
     }
 }
 
 impl WriterMap {
-    /// Removes writers whose deadlines have passed, each time the map has doubled.
+    /// Removes fences whose deadlines have passed, each time the map has doubled.
     fn sweep(&mut self, clock: &Clock) {
         if self.names.len() < self.sweep_at {
             return;
         }
         let now = clock.now();
-        self.names.retain(|_, writers| {
-            writers.retain(|writer| writer.is_fencing(now));
-            !writers.is_empty()
-        });
+        self.names.retain(|_, fence| fence.stands(now));
         self.sweep_at = (self.names.len() * 2).max(1024);
     }
 }
@@ -148,6 +154,28 @@ mod tests {
         fences.leave(&names, 2);
         assert!(!fences.stand(names.iter()));
         assert_eq!(fences.fenced.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_fence_that_many_abandon_stands_until_the_latest_deadline_and_stays_small() {
+        let fences = Fences::new(Clock::SYSTEM);
+        let names = [Key::from("user:1")];
+        for (id, left) in [(1, 600), (2, 0)]
+            .into_iter()
+            .chain((3..1_000).map(|id| (id, 1)))
+        {
+            fences.join(&names, id);
+            fences.abandon(&names, id, Duration::from_secs(left));
+        }
+        fences.join(&names, 1_000);
+        fences.leave(&names, 1_000);
+        assert!(fences.stand(names.iter()));
+        fences.change(|map| {
+            let fence = &map.names[&names[0]];
+            assert!(fence.writers.is_empty());
+            let until = fence.abandoned_until.expect("a deadline");
+            assert!(fences.clock.until(until) > Duration::from_secs(500));
+        });
     }
 
     #[test]

@@ -20,6 +20,7 @@ use self::table::{Hashed, Table};
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
 };
+use crate::backlog::Buckets;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::flight::{Flights, Leader, Seat};
@@ -162,9 +163,10 @@ impl Local {
         }
     }
 
-    /// Stores a value that no flight loaded, or behind a fence removes the entry. Returns whether
-    /// the value was stored.
-    fn store(&self, key: &Key, tags: &[Key], value: SharedValue, ttl: Duration) -> bool {
+    /// Stores a value that no flight loaded, or behind a fence removes the entry. An invalidation
+    /// comes before all of it or after all of it, by the lock of the key's flights or, for a tag,
+    /// by the versions that are read first.
+    fn store(&self, key: &Key, tags: &[Key], value: SharedValue, ttl: Duration) -> Filled {
         let basis = self.tags.read(tags, 0);
         let mut shard = self.flights.lock(key);
         shard.forget(key);
@@ -174,12 +176,13 @@ impl Local {
             removed = self.entries.remove(key, self.clock.now());
             drop(shard);
             drop(removed);
+            Filled::Unstorable
         } else {
             replaced = self.insert(self.entries.hashed(key), Entry { value, basis }, ttl);
             drop(shard);
             drop(replaced);
+            Filled::Stored(ttl)
         }
-        !is_fenced
     }
 
     /// Removes the entry of `key`, and returns whether it was alive. A load that is under way does
@@ -197,6 +200,16 @@ impl Local {
             self.remove(name);
             self.tags.invalidate(name);
         }
+    }
+
+    /// Invalidates all names in some buckets: the loads that are under way, the versions of tags,
+    /// and then the entries. So a load that began before this stores no entry after its key was
+    /// looked at here.
+    fn invalidate_buckets(&self, buckets: &Buckets) {
+        let is_in = |name: &Key| buckets.contain(name.bytes());
+        self.flights.forget_where(is_in);
+        self.tags.invalidate_where(is_in);
+        self.entries.remove_where(|key| buckets.contain(key));
     }
 
     fn remove_all(&self) {
@@ -266,7 +279,7 @@ impl Store for Local {
         tags: &[Key],
         filling: &Filling<'_>,
         ttl: Duration,
-    ) -> Result<bool, Error> {
+    ) -> Result<Filled, Error> {
         Ok(self.store(key, tags, filling.value.share(), ttl))
     }
 
@@ -288,13 +301,13 @@ impl Store for Local {
         self.invalidate_names(names);
     }
 
+    fn invalidate_buckets_later(&self, buckets: Buckets) {
+        self.invalidate_buckets(&buckets);
+    }
+
     async fn clear(&self) -> Result<(), Error> {
         self.remove_all();
         Ok(())
-    }
-
-    fn clear_later(&self) {
-        self.remove_all();
     }
 
     async fn fence(&self, names: &[Key], writer: u64, _length: Duration) -> Result<(), Error> {

@@ -189,6 +189,13 @@ impl Table {
         Some((slot.entry, alive))
     }
 
+    /// Removes the entries of some keys.
+    pub(super) fn remove_where(&self, is_meant: impl Fn(&[u8]) -> bool) {
+        self.shards
+            .iter()
+            .for_each(|shard| shard.remove_where(&is_meant));
+    }
+
     /// Removes all entries, shard by shard.
     pub(super) fn drain(&self) -> Vec<Entry> {
         let mut gone = Vec::new();
@@ -270,6 +277,29 @@ impl Padded {
         let mut shard = write(self);
         let empty = Shard::new(shard.max_entries);
         mem::replace(&mut *shard, empty).slots
+    }
+
+    /// Removes the entries of some keys. Looks at a few slots at a time, from the last to the first:
+    /// between two looks, entries that are there may move towards the first, and never past the
+    /// place of the next look.
+    fn remove_where(&self, is_meant: impl Fn(&[u8]) -> bool) {
+        let mut end = usize::MAX;
+        while end > 0 {
+            let mut gone = Vec::new();
+            let mut shard = write(self);
+            end = end.min(shard.slots.len());
+            let first = end.saturating_sub(SWEPT_AT_A_TIME);
+            for at in first..end {
+                let slot = shard.slots[at].as_ref();
+                if slot.is_some_and(|slot| is_meant(slot.key.bytes())) {
+                    shard.remove_at(at, &mut gone);
+                }
+            }
+            drop(shard);
+            // After the lock: `Drop` may be the user's.
+            drop(gone);
+            end = first;
+        }
     }
 
     /// Removes all dead entries, and finds out when the next one expires. Returns how many slots

@@ -23,11 +23,14 @@ use bytes::Bytes;
 use tokio::runtime::{self, Handle};
 use tokio::sync::watch;
 
+use super::announcement::Message;
 use super::batch::{Source, Values};
 use super::breaker::{Advice, Breaker, Change, Failing, Limits};
-use super::journal::{BATCH, Journal, Sender};
+use super::journal::{Journal, Sender, UnderWay};
 use super::keeper::{Keepers, Mend};
-use super::keyspace::Keyspace;
+use super::keyspace::{Keyspace, Pages, Scan};
+use super::window::Window;
+use crate::backlog::Buckets;
 use crate::clock;
 use crate::driver::{Connection, Driver, Failure, Operation, ReadKeys, Reply};
 use crate::error::Error;
@@ -42,9 +45,17 @@ const PAUSE_AWAY: Duration = Duration::from_millis(120);
 /// The keeper's longest pause while the server refuses something: that seldom ends within a moment.
 const PAUSE_REFUSED: Duration = Duration::from_secs(1);
 
+/// A request of at most so many operations is small: if it is not answered in time, the server is
+/// at fault, and not the size of the request.
+const SMALL: usize = 32;
+
 pub(crate) struct Connector {
     driver: Driver,
     limits: Limits,
+    /// How many names are invalidated together.
+    names: Window,
+    /// How many keys are listed together.
+    keys: Window,
     pub(super) journal: Journal,
     keyspace: Keyspace,
     observer: Observer,
@@ -94,6 +105,9 @@ impl Witness {
 trait Request: Sync {
     type Output: Send;
 
+    /// How many operations it has.
+    fn len(&self) -> usize;
+
     fn send(
         &self,
         connection: &Connection,
@@ -103,6 +117,10 @@ trait Request: Sync {
 impl Request for ReadKeys {
     type Output = Vec<Option<Bytes>>;
 
+    fn len(&self) -> usize {
+        1
+    }
+
     async fn send(&self, connection: &Connection) -> Result<Self::Output, Failure> {
         connection.read(self).await
     }
@@ -110,6 +128,10 @@ impl Request for ReadKeys {
 
 impl Request for [Operation] {
     type Output = Vec<Reply>;
+
+    fn len(&self) -> usize {
+        self.len()
+    }
 
     async fn send(&self, connection: &Connection) -> Result<Self::Output, Failure> {
         connection.run(self).await
@@ -141,13 +163,15 @@ impl Connector {
         driver: Driver,
         limits: Limits,
         keyspace: Keyspace,
-        journal_capacity: usize,
+        backlog_room: usize,
         observer: Observer,
     ) -> Self {
         Self {
             driver,
             limits,
-            journal: Journal::new(journal_capacity, observer.clone()),
+            names: Window::new(32, 1, 500),
+            keys: Window::new(1000, 10, 1000),
+            journal: Journal::new(backlog_room, observer.clone()),
             keyspace,
             observer,
             link: Mutex::new(Link {
@@ -226,7 +250,7 @@ impl Connector {
             let sending = pin!(self.try_send(runtime, request, &mut used));
             self.within(until, sending).await
         };
-        self.judge(begun, used.as_ref(), result)
+        self.judge(begun, used.as_ref(), request.len(), result)
     }
 
     /// Sends over a runtime's current connection, and notes in `used` which one that was.
@@ -263,7 +287,7 @@ impl Connector {
             answer.map_err(|failure| failure.error)
         });
         let result = self.within(until, sending).await;
-        self.judge(begun, Some(connection), result)
+        self.judge(begun, Some(connection), request.len(), result)
     }
 
     /// The connection of an earlier answer. If that is another runtime's, which may not run now, it
@@ -301,11 +325,12 @@ impl Connector {
         }
     }
 
-    /// Changes the breaker's state according to how a request ended.
+    /// Changes the breaker's state according to how a request of so many operations ended.
     fn judge<T>(
         self: &Arc<Self>,
         begun: Instant,
         connection: Option<&Arc<Connection>>,
+        operations: usize,
         result: Result<T, Error>,
     ) -> Result<T, Error> {
         match &result {
@@ -316,6 +341,8 @@ impl Connector {
             }
             // A deadline that was near when the request was sent says nothing about the server.
             Err(error) if error.is_timeout() && begun.elapsed() < self.limits.operation / 2 => {}
+            // A smaller request may do, and shows whether the server answers.
+            Err(error) if error.is_timeout() && operations > SMALL => {}
             Err(error) if error.is_unavailable() => {
                 if let Some(connection) = connection {
                     self.discard(connection);
@@ -369,6 +396,10 @@ impl Connector {
         let attempt = {
             let mut link = self.lock();
             if let Some(connection) = link.breaker.connection(runtime) {
+                // The keeper may have ended with the runtime that it was spawned on.
+                if !self.journal.is_empty() {
+                    link.keepers.ensure(self);
+                }
                 return Ok(connection);
             }
             match link.breaker.advise(runtime, Instant::now()) {
@@ -432,7 +463,7 @@ impl Connector {
         let connector = Arc::downgrade(self);
         let heard = move |message: &[u8]| {
             if let Some(connector) = connector.upgrade() {
-                connector.journal.hear(Keyspace::announced(message));
+                connector.journal.hear(Message::from_bytes(message));
                 connector.ensure_keeper();
             }
         };
@@ -446,27 +477,38 @@ impl Connector {
                 let event = Event::AnnouncementsUnheard { error: &error };
                 self.observer.observe(None, event);
             }
-            Ok(()) => {}
+            // Where this is refused, what was announced before is not heard.
+            Ok(()) => drop(self.journal.ask(&self.sender(&connection)).await),
         }
         let is_refused = self.lock().breaker.is_refused();
-        let accepted = self.check_and_replay(&connection, is_refused).await;
+        // What takes longer is left to the keeper: its names stay distrusted.
+        let until = Instant::now() + self.limits.operation;
+        let accepted = self.check_and_replay(&connection, is_refused, until).await;
         match accepted {
             Ok(()) => self.accepted(),
             Err(error) if error.is_refused() => {
                 let _ = self.journal.announce(&self.sender(&connection)).await;
                 self.refused(&error);
             }
+            // The window is smaller now, and the keeper goes on.
+            Err(error) if error.is_timeout() && !is_refused => {}
             Err(error) => return Err(error),
         }
         Ok(Arc::new(connection))
     }
 
-    /// Replays the journal over a connection, after a check whether the server accepts requests.
-    async fn check_and_replay(&self, connection: &Connection, check: bool) -> Result<(), Error> {
+    /// Replays the journal over a connection, at most until then, after a check whether the server
+    /// accepts requests.
+    async fn check_and_replay(
+        &self,
+        connection: &Connection,
+        check: bool,
+        until: Instant,
+    ) -> Result<(), Error> {
         if check {
             self.check(connection).await?;
         }
-        self.journal.replay(&self.sender(connection)).await
+        self.journal.replay(&self.sender(connection), until).await
     }
 
     /// Reads and writes, to see whether that is allowed.
@@ -478,8 +520,14 @@ impl Connector {
 
     fn sender<'a>(&'a self, connection: &'a Connection) -> JournalSender<'a> {
         JournalSender {
-            keyspace: &self.keyspace,
+            connector: self,
             connection,
+        }
+    }
+
+    fn pages(&self) -> Pages<'_> {
+        Pages {
+            window: &self.keys,
             limit: self.limits.operation,
         }
     }
@@ -535,12 +583,41 @@ impl Connector {
         self.change(|link| link.keepers.ensure(self));
     }
 
+    /// Invalidates names, and notes which were carried out: as many at a time as the link has
+    /// carried before in time.
+    pub(super) async fn invalidate(
+        self: &Arc<Self>,
+        under_way: &mut UnderWay<'_>,
+    ) -> Result<(), Error> {
+        while !under_way.names().is_empty() {
+            let count = self.names.size().min(under_way.names().len());
+            let invalidate = self.keyspace.invalidate(&under_way.names()[..count]);
+            let begun = Instant::now();
+            let sent = self.run(&invalidate).await.map(drop);
+            self.measure(count, begun, &sent);
+            sent?;
+            under_way.carried_out(count);
+        }
+        Ok(())
+    }
+
+    /// Fits the window for names to how long some of them took.
+    fn measure(&self, count: usize, begun: Instant, sent: &Result<(), Error>) {
+        match sent {
+            Ok(()) => self
+                .names
+                .answered(count, begun.elapsed(), self.limits.operation),
+            Err(error) if error.is_timeout() => self.names.timed_out(count),
+            Err(_) => {}
+        }
+    }
+
     /// Removes everything in the namespace, over one connection.
     pub(super) async fn clear(self: &Arc<Self>) -> Result<(), Error> {
         let begun = Instant::now();
         let (Witness(connection), _) = self.run(&[Operation::Ping]).await?;
-        let cleared = self.keyspace.clear(&connection, self.limits.operation);
-        self.judge(begun, Some(&connection), cleared.await)
+        let cleared = self.keyspace.clear(&connection, &self.pages()).await;
+        self.judge(begun, Some(&connection), 1, cleared)
     }
 
     /// Asks the server now, even if the breaker is open.
@@ -549,7 +626,8 @@ impl Connector {
         let connection = self.lock().breaker.connection(runtime);
         if let Some(connection) = connection {
             let begun = Instant::now();
-            match self.judge(begun, Some(&connection), self.check(&connection).await) {
+            let checked = self.check(&connection).await;
+            match self.judge(begun, Some(&connection), 1, checked) {
                 Err(error) if error.is_unavailable() => {}
                 result => return result,
             }
@@ -561,22 +639,21 @@ impl Connector {
     }
 
     /// Tells other processes what the server refuses to invalidate.
-    pub(super) async fn announce(&self, names: &[Key]) {
+    pub(super) async fn announce(&self) {
         let Ok(runtime) = self.runtime() else {
             return;
         };
         let Some(connection) = self.lock().breaker.connection(runtime) else {
             return;
         };
-        let sender = self.sender(&connection);
-        let announced = if names.len() > BATCH {
-            self.journal.announce(&sender).await
-        } else {
-            sender.announce(names).await
-        };
-        if let Err(error) = &announced {
+        if let Err(error) = &self.journal.announce(&self.sender(&connection)).await {
             self.observer.observe(None, Event::NotAnnounced { error });
         }
+    }
+
+    /// How long a replay goes on before the keeper looks at the connection again.
+    fn slice(&self) -> Duration {
+        (self.limits.operation * 4).min(clock::FOREVER)
     }
 
     pub(super) fn status(&self) -> Status {
@@ -654,7 +731,7 @@ impl Mend for Connector {
 
     fn stays(&self, keeper: u64, pause: Duration) -> bool {
         let attempt = self.limits.connect + self.limits.operation * 4;
-        let due = Instant::now() + pause * 2 + attempt;
+        let due = Instant::now() + pause * 2 + attempt + self.slice();
         self.lock().keepers.stays(keeper, due)
     }
 
@@ -682,8 +759,9 @@ impl Mend for Connector {
             let _ = self.connected(runtime, begun, result, None);
             return;
         };
-        let checked = self.check_and_replay(&connection, true).await;
-        match self.judge(begun, Some(&connection), checked) {
+        let until = begun + self.slice();
+        let checked = self.check_and_replay(&connection, true, until).await;
+        match self.judge(begun, Some(&connection), self.names.size() * 2, checked) {
             Ok(()) => self.accepted(),
             Err(error) if error.is_refused() => {
                 let _ = self.journal.announce(&self.sender(&connection)).await;
@@ -707,26 +785,44 @@ fn is_alive(attempt: &Attempt) -> bool {
 
 /// Sends what the journal keeps over one connection.
 struct JournalSender<'a> {
-    keyspace: &'a Keyspace,
+    connector: &'a Connector,
     connection: &'a Connection,
-    limit: Duration,
+}
+
+impl JournalSender<'_> {
+    async fn run(&self, operations: &[Operation]) -> Result<(), Error> {
+        let limit = self.connector.limits.operation;
+        let sent = self.connection.run_within(operations, limit).await;
+        sent.map(drop)
+    }
 }
 
 impl Sender for JournalSender<'_> {
+    fn window(&self) -> usize {
+        self.connector.names.size()
+    }
+
     async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
-        let invalidate = self.keyspace.invalidate(names);
-        let sent = self.connection.run_within(&invalidate, self.limit);
-        sent.await.map(drop)
+        let begun = Instant::now();
+        let sent = self.run(&self.connector.keyspace.invalidate(names)).await;
+        self.connector.measure(names.len(), begun, &sent);
+        sent
     }
 
-    async fn clear(&self) -> Result<(), Error> {
-        self.keyspace.clear(self.connection, self.limit).await
+    async fn remove(
+        &self,
+        buckets: &Buckets,
+        scan: &mut Scan,
+        until: Instant,
+    ) -> Result<(), Error> {
+        let (keyspace, pages) = (&self.connector.keyspace, self.connector.pages());
+        keyspace
+            .remove(self.connection, &pages, buckets, scan, until)
+            .await
     }
 
-    async fn announce(&self, names: &[Key]) -> Result<(), Error> {
-        let announce = [self.keyspace.announce(names)];
-        let sent = self.connection.run_within(&announce, self.limit);
-        sent.await.map(drop)
+    async fn publish(&self, message: &Message) -> Result<(), Error> {
+        self.run(&[self.connector.keyspace.publish(message)]).await
     }
 }
 
@@ -740,7 +836,7 @@ impl Drop for Connector {
         let event = Event::JournalLost {
             address: self.address(),
             count: waiting.names,
-            whole_namespace: waiting.everything,
+            overflowed: waiting.has_overflowed,
         };
         self.observer.observe(None, event);
     }

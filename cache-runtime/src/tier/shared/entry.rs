@@ -12,7 +12,8 @@
 //! what a caller saw.
 //!
 //! A fence stands in versions too, where all else is a decimal number. Its writers are hexadecimal
-//! numbers, and its deadlines are milliseconds of the server's clock.
+//! numbers (`0` stands for all that it does not name), and its deadlines are milliseconds of the
+//! server's clock.
 
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
@@ -47,9 +48,9 @@ fn new_mark(kind: u8) -> Mark {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct LeaseToken {
     pub(crate) mark: Mark,
-    /// The cache, in one process, whose caller loads.
+    /// The cache, in one process, whose caller loads; 0 for a value that is set by hand.
     pub(crate) owner: u64,
-    /// The epoch of the server that gave the lease.
+    /// The epoch of the server that gave the lease; 0 if it was not known.
     pub(crate) epoch: u64,
 }
 
@@ -59,6 +60,13 @@ impl LeaseToken {
     pub(crate) fn new(owner: u64, epoch: u64) -> Self {
         let mark = new_mark(LEASE);
         Self { mark, owner, epoch }
+    }
+
+    /// For a value that is set by hand. No flight has this lease, and it is no dead lease for that:
+    /// so it has no owner, and callers in this process watch it as those elsewhere do. Which server
+    /// gives it is known only from the answer.
+    pub(crate) fn by_hand() -> Self {
+        Self::new(0, 0)
     }
 
     pub(crate) fn to_bytes(self) -> [u8; Self::LEN] {

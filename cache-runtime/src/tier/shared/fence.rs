@@ -7,9 +7,18 @@ use super::keyspace::Keyspace;
 use crate::clock;
 use crate::driver::Operation;
 use crate::key::Key;
+use crate::sabotage;
 
 const FENCE: &str = include_str!("scripts/fence.lua");
 const UNFENCE: &str = include_str!("scripts/unfence.lua");
+
+/// How many writers a fence names: those with the latest deadlines. Of all others it keeps the
+/// latest deadline only. Most of them have failed, panicked, were dropped or have died; one that is
+/// at work can end the fence no earlier than that.
+///
+/// So a fence has at most 521 bytes, which a reader of a fenced name fetches: its mark of 10, 31 for
+/// each writer that it names, and 15 for the others.
+const NAMED: u64 = 16;
 
 /// Places a writer in the fence of each name, in its slot and in its version.
 ///
@@ -27,6 +36,7 @@ pub(super) fn join(
             entry::new_fence().as_slice().into(),
             format!("{writer:x}").into(),
             length.into(),
+            sabotage::named_writers(NAMED).into(),
         ])
     };
     places(keyspace, names).map(join).collect()

@@ -7,38 +7,54 @@
 //!
 //! A server that refuses writes still passes messages on. So what it refuses to invalidate is
 //! announced, and every process that hears the announcement takes it into its own journal. Then no
-//! process serves it, and the invalidation outlives the process that made it. An announcement
-//! arrives over the connection that answers this process's reads, and before the answer to any
-//! read that the server gets after it. So a caller that asks the journal *after* such a read, too,
-//! misses none. Each connection of this process hears it: a name that is heard once more after its
-//! replay is invalidated once more.
+//! process serves it, and the invalidation outlives the process that made it.
+//!
+//! * An announcement arrives over the connection that answers this process's reads, and before the
+//!   answer to any read that the server gets after it. So a caller asks the journal before its read,
+//!   for what has failed here, and after it, for what was [heard](Heard) since.
+//! * A name is announced once. A process that begins to listen asks for what was announced before.
+//!   Each process that keeps it will answer, after a pause, unless it hears the answer of another.
+//! * The first process that can invalidate what was announced acknowledges it. Then the name leaves
+//!   the journals of all that had it from the same announcement, and of the process that announced it.
 
-use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::announcement::{Announced, Message};
+use super::keyspace::Scan;
+use crate::backlog::{self, Buckets};
 use crate::error::Error;
 use crate::key::Key;
 use crate::observe::{Event, Observer};
 use crate::sabotage::{self, Rule};
-use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard};
 use crate::tier::Waiting;
+use crate::unique;
 
-/// The most names that are sent together.
-pub(super) const BATCH: usize = 500;
+/// The most names or buckets of one announcement.
+const ANNOUNCED_TOGETHER: usize = 500;
+
+/// So many of the announcements that were heard last are known by name.
+const RECENT: usize = 64;
 
 /// After so long, a replay is taken to run on a runtime that is not driven.
 const REPLAY_LOST: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Journal {
-    /// The most names that are kept. If there are more, the whole namespace is kept instead.
-    capacity: usize,
+    /// Tells the announcements of this process from those of others.
+    id: u64,
+    /// How many bytes the names may take. Of further names, the buckets are kept.
+    room: usize,
     /// Whether nothing is kept. While this is true, a read checks nothing else.
     is_quiet: AtomicBool,
+    /// How many announcements were heard.
+    heard: AtomicU64,
     kept: Mutex<Kept>,
     /// When the replay that runs has begun.
     replaying: Mutex<Option<Instant>>,
@@ -51,11 +67,64 @@ pub(crate) struct Journal {
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// The names, each with a number that no other invalidation of it has had.
-    names: HashMap<Key, u64>,
-    /// Set if all names are meant, since there were too many or the namespace is to be cleared.
-    everything: Option<u64>,
+    names: HashMap<Key, Entry>,
+    /// What the names take of the room.
+    bytes: usize,
+    /// The buckets of the names for which there was no room.
+    buckets: Buckets,
+    /// The buckets that a replay removes, or has begun to.
+    replayed: Option<Arc<Buckets>>,
+    /// Where that replay has got to.
+    scan: Scan,
+    /// Each time that something is kept has a number.
     last_number: u64,
+    /// How often another process has asked for what is kept here.
+    asked: u64,
+    /// The number of the last time that a bucket was marked.
+    buckets_number: u64,
+    /// The value of `asked` at which the buckets were last announced, and one more.
+    buckets_told: u64,
+    /// The announcements that were heard last, the newest last.
+    recent: VecDeque<Announced>,
+}
+
+/// A name that is kept.
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    /// The announcement that it was heard in. `None` if its invalidation failed here.
+    origin: Option<Origin>,
+    /// The value of `asked` at which it was last announced or heard, and one more.
+    told: u64,
+}
+
+/// An announcement: the process that it is from, and that process's last number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) from: u64,
+    pub(super) number: u64,
+}
+
+/// How much was heard when a caller began its look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heard(u64);
+
+/// A name that a replay sends, as it was when it was chosen.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) name: Key,
+    number: u64,
+    origin: Option<Origin>,
+}
+
+/// What is announced next.
+struct Untold {
+    names: Vec<Key>,
+    buckets: Vec<u32>,
+    /// The last number when it was chosen.
+    number: u64,
+    /// The value of `told` once it was announced.
+    told: u64,
 }
 
 /// An invalidation on its way to the server. If it is dropped before it was carried out, its names
@@ -66,30 +135,34 @@ pub(crate) struct UnderWay<'a> {
     names: &'a [Key],
 }
 
-/// What is sent again, with the numbers that it had when the replay began.
-#[derive(Debug)]
-pub(crate) struct Replay {
-    pub(crate) everything: Option<u64>,
-    pub(crate) names: Vec<(Key, u64)>,
-}
-
 /// Where the journal is replayed to, and announced.
 pub(crate) trait Sender: Sync {
+    /// How many names to send together.
+    fn window(&self) -> usize;
+
     /// Invalidates names.
     fn invalidate(&self, names: &[Key]) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Removes everything in the namespace.
-    fn clear(&self) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Removes everything whose bucket is marked, from where an earlier scan has got to, at most
+    /// until then.
+    fn remove(
+        &self,
+        buckets: &Buckets,
+        scan: &mut Scan,
+        until: Instant,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Tells the other processes of names; of all names, if there are none here.
-    fn announce(&self, names: &[Key]) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Tells the other processes.
+    fn publish(&self, message: &Message) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 impl Journal {
-    pub(crate) fn new(capacity: usize, observer: Observer) -> Self {
+    pub(crate) fn new(room: usize, observer: Observer) -> Self {
         Self {
-            capacity,
+            id: unique::number(),
+            room,
             is_quiet: AtomicBool::new(true),
+            heard: AtomicU64::new(0),
             kept: Mutex::default(),
             replaying: Mutex::new(None),
             under_way: AtomicUsize::new(0),
@@ -109,49 +182,58 @@ impl Journal {
 
     /// Keeps names until they are replayed.
     pub(crate) fn keep(&self, names: &[Key]) {
-        if names.is_empty() {
-            return;
-        }
-        let mut kept = self.lock();
-        let had_room = kept.everything.is_none();
-        kept.add(names, self.capacity);
-        let overflows = had_room && kept.everything.is_some();
-        self.is_kept(kept);
-        if overflows {
-            let capacity = self.capacity;
-            self.observer
-                .observe(None, Event::JournalOverflows { capacity });
+        if !names.is_empty() {
+            self.change(|kept, room| kept.add(names, None, room));
         }
     }
 
-    /// Keeps all names there are.
-    pub(crate) fn keep_everything(&self) {
-        let mut kept = self.lock();
-        kept.last_number += 1;
-        kept.names.clear();
-        kept.everything = Some(kept.last_number);
-        self.is_kept(kept);
+    /// Keeps everything in some buckets until it is replayed.
+    pub(crate) fn keep_buckets(&self, buckets: Buckets) {
+        if !buckets.are_none() {
+            self.change(|kept, _| kept.add_buckets(buckets));
+        }
     }
 
-    /// Notes that something is kept. The event is sent if nothing was kept before, and after the
-    /// lock is released: a listener may call the cache.
-    fn is_kept(&self, kept: MutexGuard<'_, Kept>) {
-        let was_quiet = self.is_quiet.swap(false, Ordering::Release);
+    /// Adds to what is kept. The events are sent after the lock is released: a listener may call
+    /// the cache.
+    fn change(&self, add: impl FnOnce(&mut Kept, usize)) {
+        let mut kept = self.lock();
+        let had_room = !kept.has_overflowed();
+        add(&mut kept, self.room);
+        let overflows = had_room && kept.has_overflowed();
+        let is_quiet = kept.is_empty();
+        let was_quiet = self.is_quiet.swap(is_quiet, Ordering::Release);
         drop(kept);
-        if was_quiet {
+        if was_quiet && !is_quiet {
             self.observer.observe(None, Event::JournalKeeps);
+        }
+        if overflows {
+            let room = self.room;
+            self.observer
+                .observe(None, Event::JournalOverflows { room });
         }
     }
 
     /// Whether one of these names waits for its invalidation.
     pub(crate) fn distrusts(&self, key: &Key, tags: &[Key]) -> bool {
-        if self.is_empty() {
-            return false;
+        !self.is_empty() && self.lock().distrusts(key, tags)
+    }
+
+    /// To be asked before a look, and before [`distrusts`](Self::distrusts).
+    pub(super) fn heard(&self) -> Heard {
+        Heard(self.heard.load(Ordering::Acquire))
+    }
+
+    /// Whether one of these names was announced since, or waits for its invalidation. A name that
+    /// was announced may have been invalidated again by now, and the look may have come before that.
+    pub(super) fn distrusts_since(&self, heard: Heard, key: &Key, tags: &[Key]) -> bool {
+        let now = self.heard.load(Ordering::Acquire);
+        if now == heard.0 {
+            return self.distrusts(key, tags);
         }
         let kept = self.lock();
-        kept.everything.is_some()
-            || kept.names.contains_key(key)
-            || tags.iter().any(|tag| kept.names.contains_key(tag))
+        let since = usize::try_from(now - heard.0).unwrap_or(usize::MAX);
+        kept.distrusts(key, tags) || kept.has_heard(since, key, tags)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -163,82 +245,155 @@ impl Journal {
         let kept = self.lock();
         Waiting {
             names: kept.names.len(),
-            everything: kept.everything.is_some(),
+            has_overflowed: kept.has_overflowed(),
         }
     }
 
-    /// Sends the names that are kept. Names that were carried out are trusted again. Names whose
-    /// invalidation failed once more meanwhile stay in the journal.
-    pub(crate) async fn replay(&self, sender: &impl Sender) -> Result<(), Error> {
+    /// Sends what is kept, at most until then. Names that were carried out are trusted again. Names
+    /// whose invalidation failed once more meanwhile stay in the journal.
+    pub(crate) async fn replay(&self, sender: &impl Sender, until: Instant) -> Result<(), Error> {
         // One replay at a time: it may take long, and a second would send the same names. Names
         // that it leaves behind stay distrusted until the next replay.
         let Some(_turn) = Turn::take(&self.replaying, Instant::now()) else {
             return Ok(());
         };
-        let Replay { everything, names } = self.begin_replay();
-        if everything.is_some() {
-            sender.clear().await?;
-            self.end_replay(everything, &[]);
-        }
-        for names in names.chunks(BATCH) {
-            let keys: Vec<Key> = names.iter().map(|(name, _)| name.clone()).collect();
-            sender.invalidate(&keys).await?;
-            self.end_replay(None, names);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn begin_replay(&self) -> Replay {
-        let kept = self.lock();
-        let names = kept
-            .names
-            .iter()
-            .map(|(name, number)| (name.clone(), *number));
-        Replay {
-            everything: kept.everything,
-            names: names.collect(),
-        }
-    }
-
-    pub(crate) fn end_replay(&self, everything: Option<u64>, names: &[(Key, u64)]) {
-        let mut kept = self.lock();
-        if everything.is_some() && kept.everything == everything {
-            kept.everything = None;
-        }
-        for (name, number) in names {
-            if kept.names.get(name) == Some(number) {
-                kept.names.remove(name);
+        let last = self.lock().last_number;
+        while Instant::now() < until {
+            let sent = self.next(sender.window(), last);
+            if sent.is_empty() {
+                return self.replay_buckets(sender, until).await;
             }
-        }
-        let is_quiet = kept.names.is_empty() && kept.everything.is_none();
-        let was_quiet = self.is_quiet.swap(is_quiet, Ordering::Release);
-        drop(kept);
-        self.less.notify_waiters();
-        if is_quiet && !was_quiet {
-            self.observer.observe(None, Event::JournalEmptied);
-        }
-    }
-
-    /// Tells the other processes what is kept here.
-    pub(crate) async fn announce(&self, sender: &impl Sender) -> Result<(), Error> {
-        let Replay { everything, names } = self.begin_replay();
-        if everything.is_some() {
-            return sender.announce(&[]).await;
-        }
-        let names: Vec<Key> = names.into_iter().map(|(name, _)| name).collect();
-        for names in names.chunks(BATCH) {
-            sender.announce(names).await?;
+            let names: Vec<Key> = sent.iter().map(|sent| sent.name.clone()).collect();
+            sender.invalidate(&names).await?;
+            self.carried_out(&sent);
+            self.acknowledge(sender, &sent).await;
         }
         Ok(())
     }
 
-    /// Keeps what another process has announced.
-    pub(crate) fn hear(&self, announced: Option<Vec<Key>>) {
-        match announced {
-            Some(names) if names.is_empty() => self.keep_everything(),
-            Some(names) => self.keep(&names),
+    /// Some of the names that were kept by then.
+    pub(crate) fn next(&self, most: usize, last: u64) -> Vec<Sent> {
+        let kept = self.lock();
+        let by_then = kept.names.iter().filter(|(_, entry)| entry.number <= last);
+        let sent = by_then.map(|(name, entry)| Sent {
+            name: name.clone(),
+            number: entry.number,
+            origin: entry.origin,
+        });
+        sent.take(most.max(1)).collect()
+    }
+
+    /// Notes that names were invalidated.
+    pub(crate) fn carried_out(&self, sent: &[Sent]) {
+        self.forget(|kept| {
+            for Sent { name, number, .. } in sent {
+                kept.remove_if(name, |entry| entry.number == *number);
+            }
+        });
+    }
+
+    async fn replay_buckets(&self, sender: &impl Sender, until: Instant) -> Result<(), Error> {
+        let Some((buckets, mut scan)) = self.lock().begin_scan() else {
+            return Ok(());
+        };
+        let removed = sender.remove(&buckets, &mut scan, until).await;
+        self.forget(|kept| kept.end_scan(&buckets, scan));
+        removed
+    }
+
+    /// Tells the processes that keep these names for the same announcements that they need not.
+    async fn acknowledge(&self, sender: &impl Sender, sent: &[Sent]) {
+        let mut rest: Vec<&Sent> = sent.iter().filter(|sent| sent.origin.is_some()).collect();
+        while let Some(first) = rest.first()
+            && let Some(origin) = first.origin
+        {
+            let (done, others): (Vec<_>, _) = rest
+                .into_iter()
+                .partition(|sent| sent.origin == Some(origin));
+            let names = done.into_iter().map(|sent| sent.name.clone()).collect();
+            let message = Message::Done { origin, names };
+            if let Err(error) = &sender.publish(&message).await {
+                return self.observer.observe(None, Event::NotAnnounced { error });
+            }
+            rest = others;
+        }
+    }
+
+    /// Tells the other processes what is kept here, unless it was told since one of them asked.
+    pub(crate) async fn announce(&self, sender: &impl Sender) -> Result<(), Error> {
+        loop {
+            let untold = self.lock().untold();
+            if untold.names.is_empty() {
+                return self.announce_buckets(sender, untold).await;
+            }
+            let names = untold.names.clone();
+            sender
+                .publish(&self.kept(&untold, names, Vec::new()))
+                .await?;
+            self.lock().has_told(&untold);
+        }
+    }
+
+    async fn announce_buckets(&self, sender: &impl Sender, untold: Untold) -> Result<(), Error> {
+        for buckets in untold.buckets.chunks(ANNOUNCED_TOGETHER) {
+            let message = self.kept(&untold, Vec::new(), buckets.to_vec());
+            sender.publish(&message).await?;
+        }
+        self.lock().has_told(&untold);
+        Ok(())
+    }
+
+    fn kept(&self, untold: &Untold, names: Vec<Key>, buckets: Vec<u32>) -> Message {
+        Message::Kept {
+            origin: Origin {
+                from: self.id,
+                number: untold.number,
+            },
+            announced: Announced { names, buckets },
+        }
+    }
+
+    /// Asks the other processes for what they have announced before.
+    pub(crate) async fn ask(&self, sender: &impl Sender) -> Result<(), Error> {
+        sender.publish(&Message::Ask { from: self.id }).await
+    }
+
+    /// Takes in what another process says.
+    pub(crate) fn hear(&self, message: Option<Message>) {
+        match message {
+            Some(Message::Kept { origin, .. }) if origin.from == self.id => {}
+            Some(Message::Kept { origin, announced }) => self.keep_heard(origin, announced),
+            Some(Message::Done { origin, names }) => self.forget(|kept| {
+                let is_meant = |entry: &Entry| match entry.origin {
+                    None => origin.from == self.id && entry.number <= origin.number,
+                    heard => heard == Some(origin),
+                };
+                for name in &names {
+                    kept.remove_if(name, is_meant);
+                }
+            }),
+            Some(Message::Ask { from }) if from == self.id => {}
+            Some(Message::Ask { .. }) => self.lock().asked += 1,
             None => self.observer.observe(None, Event::AnnouncementUnreadable),
         }
+    }
+
+    fn keep_heard(&self, origin: Origin, announced: Announced) {
+        self.change(|kept, room| {
+            kept.add(&announced.names, Some(origin), room);
+            let mut buckets = Buckets::default();
+            announced
+                .buckets
+                .iter()
+                .for_each(|&number| buckets.mark_number(number));
+            kept.add_buckets(buckets);
+            if kept.recent.len() == RECENT {
+                kept.recent.pop_front();
+            }
+            kept.recent.push_back(announced);
+            // Under the lock, and before the answers that arrive after the announcement.
+            self.heard.fetch_add(1, Ordering::Release);
+        });
     }
 
     /// Waits until nothing is kept, and nothing is on its way.
@@ -254,6 +409,19 @@ impl Journal {
         }
     }
 
+    /// Takes something out of what is kept.
+    fn forget(&self, change: impl FnOnce(&mut Kept)) {
+        let mut kept = self.lock();
+        change(&mut kept);
+        let is_quiet = kept.is_empty();
+        let was_quiet = self.is_quiet.swap(is_quiet, Ordering::Release);
+        drop(kept);
+        self.less.notify_waiters();
+        if is_quiet && !was_quiet {
+            self.observer.observe(None, Event::JournalEmptied);
+        }
+    }
+
     /// Nothing panics under this lock.
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
@@ -261,35 +429,153 @@ impl Journal {
 }
 
 impl Kept {
-    fn add(&mut self, names: &[Key], capacity: usize) {
+    fn add(&mut self, names: &[Key], origin: Option<Origin>, room: usize) {
         self.last_number += 1;
-        let number = self.last_number;
         for name in names {
-            let is_full = self.names.len() >= capacity && !self.names.contains_key(name);
-            if self.everything.is_none() && is_full {
-                if !sabotage::keeps(Rule::Overflow) {
+            let entry = Entry {
+                number: self.last_number,
+                origin,
+                told: origin.map_or(0, |_| self.asked + 1),
+            };
+            match self.names.get_mut(name) {
+                // What failed here stays, until it was carried out after that, or was announced
+                // from here. Another process need not be told of it once more.
+                Some(known) if known.origin.is_none() && origin.is_some() => {
+                    if known.told > 0 {
+                        known.told = known.told.max(entry.told);
+                    }
                     continue;
                 }
-                self.names.clear();
-                self.everything = Some(number);
+                Some(known) => {
+                    *known = entry;
+                    continue;
+                }
+                None => {}
             }
-            if self.everything.is_some() {
-                self.everything = Some(number);
-                break;
+            let bytes = self.bytes + backlog::cost(name);
+            if bytes <= room {
+                self.bytes = bytes;
+                self.names.insert(name.clone(), entry);
+            } else if sabotage::keeps(Rule::Overflow) {
+                self.buckets.mark(name.bytes());
+                self.buckets_number = self.last_number;
+                self.buckets_told = 0;
             }
-            self.names.insert(name.clone(), number);
+        }
+    }
+
+    fn add_buckets(&mut self, buckets: Buckets) {
+        if !buckets.are_none() {
+            self.last_number += 1;
+            self.buckets.merge(buckets);
+            self.buckets_number = self.last_number;
+            self.buckets_told = 0;
+        }
+    }
+
+    fn remove_if(&mut self, name: &Key, is_meant: impl FnOnce(&Entry) -> bool) {
+        if self.names.get(name).is_some_and(is_meant) {
+            self.names.remove(name);
+            self.bytes -= backlog::cost(name);
+        }
+    }
+
+    fn has_overflowed(&self) -> bool {
+        !self.buckets.are_none() || self.replayed.is_some()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.names.is_empty() && !self.has_overflowed()
+    }
+
+    fn distrusts(&self, key: &Key, tags: &[Key]) -> bool {
+        let is_in = |name: &Key| {
+            let replayed = self.replayed.as_ref();
+            self.names.contains_key(name)
+                || self.buckets.contain(name.bytes())
+                || replayed.is_some_and(|buckets| buckets.contain(name.bytes()))
+        };
+        is_in(key) || tags.iter().any(is_in)
+    }
+
+    /// Whether one of the last announcements was about one of these names.
+    fn has_heard(&self, since: usize, key: &Key, tags: &[Key]) -> bool {
+        let mut recent = self.recent.iter().rev().take(since);
+        since > RECENT || recent.any(|announced| announced.is_about(key, tags))
+    }
+
+    /// What a scan is to remove, and where it goes on. What is marked from here on waits for the
+    /// next scan.
+    fn begin_scan(&mut self) -> Option<(Arc<Buckets>, Scan)> {
+        if self.replayed.is_none() && !self.buckets.are_none() {
+            self.replayed = Some(Arc::new(mem::take(&mut self.buckets)));
+            self.scan = Scan::default();
+        }
+        let replayed = self.replayed.clone()?;
+        Some((replayed, mem::take(&mut self.scan)))
+    }
+
+    fn end_scan(&mut self, buckets: &Arc<Buckets>, scan: Scan) {
+        let current = self.replayed.as_ref();
+        if !current.is_some_and(|current| Arc::ptr_eq(current, buckets)) {
+            return;
+        }
+        if scan.is_done() {
+            self.replayed = None;
+        } else {
+            self.scan = scan;
+        }
+    }
+
+    /// Some of what was not announced since another process asked: names, or all buckets.
+    fn untold(&self) -> Untold {
+        let told = self.asked + 1;
+        let names = self.names.iter().filter(|(_, entry)| entry.told < told);
+        let names: Vec<Key> = names
+            .map(|(name, _)| name.clone())
+            .take(ANNOUNCED_TOGETHER)
+            .collect();
+        let mut buckets = Vec::new();
+        if names.is_empty() && self.buckets_told < told {
+            let replayed = self.replayed.iter().flat_map(|buckets| buckets.numbers());
+            buckets = self.buckets.numbers().chain(replayed).collect();
+        }
+        Untold {
+            names,
+            buckets,
+            number: self.last_number,
+            told,
+        }
+    }
+
+    /// What was kept once more meanwhile is still untold.
+    fn has_told(&mut self, untold: &Untold) {
+        for name in &untold.names {
+            if let Some(entry) = self.names.get_mut(name)
+                && entry.number <= untold.number
+            {
+                entry.told = entry.told.max(untold.told);
+            }
+        }
+        if !untold.buckets.is_empty() && self.buckets_number <= untold.number {
+            self.buckets_told = untold.told;
         }
     }
 }
 
 impl UnderWay<'_> {
-    /// It was carried out.
-    pub(crate) fn done(mut self) {
-        self.names = &[];
+    /// The first names were carried out.
+    pub(crate) fn carried_out(&mut self, count: usize) {
+        self.names = self.names.get(count..).unwrap_or_default();
+    }
+
+    /// The names that were not carried out yet.
+    pub(crate) fn names(&self) -> &[Key] {
+        self.names
     }
 }
 
-/// It failed, or was dropped: it may have been carried out or not.
+/// What is left failed, or was dropped: it may have been carried out or not.
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.journal.keep(self.names);
@@ -335,6 +621,229 @@ impl Drop for Turn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The other processes, and a server.
+    struct Fake<'a> {
+        processes: &'a [Journal],
+        refuses: bool,
+        published: Mutex<usize>,
+        invalidated: Mutex<Vec<Key>>,
+        removed: Mutex<Vec<Buckets>>,
+        /// How many pages a scan has.
+        pages: u64,
+    }
+
+    impl<'a> Fake<'a> {
+        fn new(processes: &'a [Journal]) -> Self {
+            Self {
+                processes,
+                refuses: false,
+                published: Mutex::default(),
+                invalidated: Mutex::default(),
+                removed: Mutex::default(),
+                pages: 1,
+            }
+        }
+
+        fn refusing(processes: &'a [Journal]) -> Self {
+            Self {
+                refuses: true,
+                ..Self::new(processes)
+            }
+        }
+
+        fn answer(&self) -> Result<(), Error> {
+            if self.refuses {
+                return Err(Error::denied("server", &"it refuses"));
+            }
+            Ok(())
+        }
+
+        fn published(&self) -> usize {
+            mem::take(&mut self.published.lock().unwrap())
+        }
+
+        fn invalidated(&self) -> Vec<String> {
+            let names = mem::take(&mut *self.invalidated.lock().unwrap());
+            let mut names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            names.sort_unstable();
+            names
+        }
+    }
+
+    impl Sender for Fake<'_> {
+        fn window(&self) -> usize {
+            2
+        }
+
+        async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
+            self.answer()?;
+            self.invalidated.lock().unwrap().extend_from_slice(names);
+            Ok(())
+        }
+
+        async fn remove(
+            &self,
+            buckets: &Buckets,
+            scan: &mut Scan,
+            _until: Instant,
+        ) -> Result<(), Error> {
+            self.answer()?;
+            self.removed.lock().unwrap().push(buckets.clone());
+            scan.go_on_in_a_test(self.pages);
+            Ok(())
+        }
+
+        async fn publish(&self, message: &Message) -> Result<(), Error> {
+            *self.published.lock().unwrap() += 1;
+            for process in self.processes {
+                process.hear(Message::from_bytes(&message.to_bytes()));
+            }
+            Ok(())
+        }
+    }
+
+    fn journals<const N: usize>() -> [Journal; N] {
+        std::array::from_fn(|_| Journal::new(1_000, Observer::default()))
+    }
+
+    fn keys(names: &[&str]) -> Vec<Key> {
+        names.iter().map(|&name| name.into()).collect()
+    }
+
+    fn distrusts(journal: &Journal, name: &str) -> bool {
+        journal.distrusts(&name.into(), &[])
+    }
+
+    async fn replay(journal: &Journal, sender: &Fake<'_>) {
+        let until = Instant::now() + Duration::from_secs(60);
+        let _ = journal.replay(sender, until).await;
+    }
+
+    #[tokio::test]
+    async fn names_are_announced_once_until_another_process_asks() {
+        let processes = journals::<3>();
+        let sender = Fake::refusing(&processes);
+        let [one, two, _] = &processes;
+        one.keep(&keys(&["a", "b"]));
+        for expected in [1, 0, 0] {
+            one.announce(&sender).await.unwrap();
+            two.announce(&sender).await.unwrap();
+            assert_eq!(sender.published(), expected);
+        }
+        assert!(processes.iter().all(|process| distrusts(process, "a")));
+        // One of those that know answers, for all of them.
+        let [late] = journals::<1>();
+        late.ask(&sender).await.unwrap();
+        assert_eq!(sender.published(), 1);
+        two.announce(&sender).await.unwrap();
+        one.announce(&sender).await.unwrap();
+        assert_eq!(sender.published(), 1);
+        // What fails once more is announced once more.
+        one.keep(&keys(&["a"]));
+        one.announce(&sender).await.unwrap();
+        assert_eq!(sender.published(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_first_process_that_can_invalidates_for_all_that_heard() {
+        let processes = journals::<3>();
+        let [one, two, three] = &processes;
+        one.keep(&keys(&["a", "b", "c"]));
+        three.keep(&keys(&["c"]));
+        one.announce(&Fake::refusing(&processes)).await.unwrap();
+        let sender = Fake::new(&processes);
+        replay(two, &sender).await;
+        assert_eq!(sender.invalidated(), ["a", "b", "c"]);
+        assert!(two.is_empty());
+        assert!(one.is_empty(), "its invalidations were carried out");
+        // What failed in the third process itself may have failed after the announcement.
+        assert!(!distrusts(three, "a") && distrusts(three, "c"));
+        replay(three, &sender).await;
+        assert_eq!(sender.invalidated(), ["c"]);
+        assert!(three.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_acknowledgement_does_not_cover_what_failed_after_the_announcement() {
+        let processes = journals::<2>();
+        let [one, two] = &processes;
+        one.keep(&keys(&["a", "b"]));
+        one.announce(&Fake::refusing(&processes)).await.unwrap();
+        one.keep(&keys(&["a"]));
+        replay(two, &Fake::new(&processes)).await;
+        assert!(distrusts(one, "a") && !distrusts(one, "b"));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_was_announced_during_a_look_is_distrusted_after_it() {
+        let processes = journals::<2>();
+        let [one, two] = &processes;
+        let heard = two.heard();
+        let (a, b, tags) = (Key::from("a"), Key::from("b"), keys(&["tag"]));
+        assert!(!two.distrusts(&a, &tags));
+        one.keep(&keys(&["a", "tag"]));
+        one.announce(&Fake::refusing(&processes)).await.unwrap();
+        replay(two, &Fake::new(&processes)).await;
+        // It was invalidated meanwhile; but the look may have come before that.
+        assert!(two.is_empty());
+        assert!(two.distrusts_since(heard, &a, &[]));
+        assert!(two.distrusts_since(heard, &b, &tags));
+        assert!(!two.distrusts_since(heard, &b, &[]));
+        assert!(!two.distrusts_since(two.heard(), &a, &tags));
+        for _ in 0..=RECENT {
+            one.keep(&keys(&["c"]));
+            one.announce(&Fake::refusing(&processes)).await.unwrap();
+        }
+        assert!(two.distrusts_since(heard, &b, &[]), "too many to know");
+    }
+
+    #[tokio::test]
+    async fn names_without_room_are_kept_announced_and_replayed_as_buckets() {
+        let room = backlog::cost(&"a".into());
+        let processes = [(); 2].map(|()| Journal::new(room, Observer::default()));
+        let [one, two] = &processes;
+        one.keep(&keys(&["a", "b"]));
+        assert!(one.waiting().has_overflowed && one.waiting().names == 1);
+        assert!(distrusts(one, "a") && distrusts(one, "b") && !distrusts(one, "c"));
+        one.announce(&Fake::refusing(&processes)).await.unwrap();
+        assert!(distrusts(two, "a") && distrusts(two, "b") && !distrusts(two, "c"));
+        let mut sender = Fake::new(&processes);
+        sender.pages = 2;
+        replay(one, &sender).await;
+        // The scan goes on later. What is marked now was not yet marked when it began.
+        one.keep(&keys(&["d", "b"]));
+        assert!(distrusts(one, "b"));
+        replay(one, &sender).await;
+        assert!(distrusts(one, "b"), "it failed again");
+        replay(one, &sender).await;
+        replay(one, &sender).await;
+        assert!(one.is_empty());
+        assert_eq!(sender.invalidated(), ["a", "d"]);
+        let removed = mem::take(&mut *sender.removed.lock().unwrap());
+        let had: Vec<_> = removed
+            .iter()
+            .map(|buckets| buckets.contain(b"b"))
+            .collect();
+        assert_eq!(had, [true; 4]);
+    }
+
+    #[tokio::test]
+    async fn a_replay_that_fails_leaves_what_it_did_not_send() {
+        let [journal] = journals();
+        journal.keep(&keys(&["a", "b", "c"]));
+        replay(&journal, &Fake::refusing(&[])).await;
+        assert_eq!(journal.waiting().names, 3);
+        journal
+            .replay(&Fake::new(&[]), Instant::now())
+            .await
+            .unwrap();
+        assert_eq!(journal.waiting().names, 3, "it has no time");
+        let sender = Fake::new(&[]);
+        replay(&journal, &sender).await;
+        assert_eq!(sender.invalidated(), ["a", "b", "c"]);
+        assert!(journal.is_empty());
+    }
 
     #[test]
     fn replays_take_turns_and_a_lost_one_is_replaced() {

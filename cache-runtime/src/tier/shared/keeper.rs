@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::clock;
+use crate::fallback;
 
 /// The first pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -44,25 +45,31 @@ pub(crate) struct Keepers {
 #[derive(Debug)]
 struct Keeper {
     number: u64,
-    task: AbortHandle,
+    /// Its task, unless it is on the fallback thread, which ends no keeper.
+    task: Option<AbortHandle>,
     /// When it will have run again, unless its runtime is not driven.
     due: Instant,
 }
 
 impl Keepers {
-    /// Starts a keeper, unless one runs. Without a Tokio runtime it starts none: the next
-    /// caller that has one does.
+    /// Starts a keeper, unless one runs. Outside of a runtime, and on one that is shut down, it runs
+    /// on the [fallback] thread: it may be that no other call comes.
     pub(crate) fn ensure<M: Mend>(&mut self, mended: &Arc<M>) {
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
         let now = Instant::now();
         if self.current.as_ref().is_some_and(|it| it.runs(now)) {
             return;
         }
         self.started += 1;
         let number = self.started;
-        let task = runtime.spawn(keep(mended.clone(), number)).abort_handle();
+        let keeper = || keep(mended.clone(), number);
+        let task = Handle::try_current().map(|runtime| runtime.spawn(keeper()).abort_handle());
+        // A runtime that is shut down drops what is spawned on it at once.
+        let task = task.ok().filter(|task| !task.is_finished());
+        if task.is_none() && !fallback::run(keeper()) {
+            // There is no thread to be had: the next caller starts a keeper.
+            self.current = None;
+            return;
+        }
         self.current = Some(Keeper {
             number,
             task,
@@ -84,7 +91,8 @@ impl Keepers {
 
 impl Keeper {
     fn runs(&self, now: Instant) -> bool {
-        !self.task.is_finished() && now < self.due + LATE
+        let has_ended = self.task.as_ref().is_some_and(AbortHandle::is_finished);
+        !has_ended && now < self.due + LATE
     }
 }
 
@@ -230,9 +238,30 @@ mod tests {
         drop(first);
         runtime().block_on(async { broken.keepers(|keepers| keepers.ensure(&broken)) });
         assert_eq!(broken.keepers(|keepers| keepers.started), 2);
-        // Outside of a runtime there is none to be had.
-        broken.keepers(|keepers| keepers.end(2));
-        broken.keepers(|keepers| keepers.ensure(&broken));
-        assert_eq!(broken.keepers(|keepers| keepers.started), 2);
+    }
+
+    #[test]
+    fn outside_of_a_runtime_and_on_one_that_is_shut_down_a_keeper_runs_on_a_thread() {
+        struct Ensures(Arc<Broken>);
+        impl Drop for Ensures {
+            fn drop(&mut self) {
+                self.0.keepers(|keepers| keepers.ensure(&self.0));
+            }
+        }
+        let outside = broken(3);
+        drop(Ensures(outside.clone()));
+        let shut_down = broken(3);
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let ensures = Ensures(shut_down.clone());
+        runtime.unwrap().spawn(async move {
+            let _ensures = ensures;
+            std::future::pending::<()>().await;
+        });
+        for broken in [outside, shut_down] {
+            while broken.keepers(|keepers| keepers.current.is_some()) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(*broken.attempts_left.lock().unwrap(), 0);
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! What the keys on the server are called, and the operations that need no look at them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::announcement::Message;
+use super::window::Window;
+use crate::backlog::Buckets;
 use crate::driver::{Connection, Operation, ReadKeys, Reply};
 use crate::error::Error;
 use crate::key::Key;
@@ -13,11 +16,17 @@ const WRITE_TRIAL: &str = "return redis.call('SET', KEYS[1], '', 'PX', 1)";
 
 /// The part of a server that one namespace is.
 #[derive(Debug, Clone)]
-pub(crate) struct Keyspace(String);
+pub(crate) struct Keyspace {
+    namespace: String,
+    database: i64,
+}
 
 impl Keyspace {
-    pub(crate) fn new(namespace: &str) -> Self {
-        Self(namespace.to_owned())
+    pub(crate) fn new(namespace: &str, database: i64) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            database,
+        }
     }
 
     pub(crate) fn slot(&self, key: &Key) -> String {
@@ -40,21 +49,22 @@ impl Keyspace {
     }
 
     fn slot_in_pieces<'a>(&'a self, key: &'a Key) -> [&'a str; 3] {
-        [&self.0, ":e:", key.as_str()]
+        [&self.namespace, ":e:", key.as_str()]
     }
 
     fn version_in_pieces<'a>(&'a self, tag: &'a Key) -> [&'a str; 3] {
-        [&self.0, ":v:", tag.as_str()]
+        [&self.namespace, ":v:", tag.as_str()]
     }
 
-    /// The channel on which processes tell each other what could not be invalidated.
+    /// The channel on which processes tell each other what could not be invalidated. A server has
+    /// one set of channels for all of its databases.
     pub(crate) fn channel(&self) -> String {
-        format!("{}:i", self.0)
+        format!("{}:{}:i", self.namespace, self.database)
     }
 
     /// Reads and writes a slot that no entry has, since no key is empty: whether that is allowed.
     pub(crate) fn trial(&self) -> Vec<Operation> {
-        let slot = || format!("{}:e:", self.0);
+        let slot = || format!("{}:e:", self.namespace);
         vec![
             Operation::Read { key: slot() },
             Operation::script(WRITE_TRIAL, slot()),
@@ -78,20 +88,12 @@ impl Keyspace {
         names.iter().flat_map(both).collect()
     }
 
-    /// Tells other processes that these names could not be invalidated; all names, if there are
-    /// none here.
-    pub(crate) fn announce(&self, names: &[Key]) -> Operation {
-        let names: Vec<&str> = names.iter().map(Key::as_str).collect();
+    /// Tells other processes something.
+    pub(crate) fn publish(&self, message: &Message) -> Operation {
         Operation::Publish {
             channel: self.channel(),
-            message: serde_json::to_vec(&names).unwrap_or_default(),
+            message: message.to_bytes(),
         }
-    }
-
-    /// The names of an announcement, if it can be read.
-    pub(crate) fn announced(message: &[u8]) -> Option<Vec<Key>> {
-        let names: Vec<String> = serde_json::from_slice(message).ok()?;
-        Some(names.into_iter().map(Key::from).collect())
     }
 
     /// Removes everything. A scan returns every key that is there from its beginning to
@@ -100,26 +102,156 @@ impl Keyspace {
     pub(crate) async fn clear(
         &self,
         connection: &Connection,
-        limit: Duration,
+        pages: &Pages<'_>,
     ) -> Result<(), Error> {
-        let mut cursor = b"0".to_vec();
+        let mut scan = Scan::default();
+        while !scan.is_done() {
+            self.remove_page(connection, pages, &mut scan, |_| true)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the slots and versions of the names in some buckets, from where the scan has got to,
+    /// until it is done or it is this late.
+    pub(crate) async fn remove(
+        &self,
+        connection: &Connection,
+        pages: &Pages<'_>,
+        buckets: &Buckets,
+        scan: &mut Scan,
+        until: Instant,
+    ) -> Result<(), Error> {
+        let is_meant = |key: &[u8]| {
+            let name = self.name_in(key);
+            name.is_some_and(|name| buckets.contain(name))
+        };
         loop {
-            let pattern = format!("{}:*", self.0);
-            let scan = [Operation::Scan { pattern, cursor }];
-            let replies = connection.run_within(&scan, limit).await?;
-            let Some((next, keys)) = page(replies) else {
+            self.remove_page(connection, pages, scan, is_meant).await?;
+            // On a server that tells no epoch, a scan cannot go on later.
+            let may_stop = connection.epoch() != 0 && Instant::now() >= until;
+            if scan.is_done() || may_stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Removes some of what one page of the scan lists. A page that takes too long is asked for
+    /// once more, with fewer keys.
+    async fn remove_page(
+        &self,
+        connection: &Connection,
+        pages: &Pages<'_>,
+        scan: &mut Scan,
+        is_meant: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), Error> {
+        scan.begin(connection.epoch());
+        let first_try = self.try_page(connection, pages, scan, &is_meant).await;
+        match first_try {
+            Err(error) if error.is_timeout() => {
+                self.try_page(connection, pages, scan, &is_meant).await
+            }
+            result => result,
+        }
+    }
+
+    async fn try_page(
+        &self,
+        connection: &Connection,
+        pages: &Pages<'_>,
+        scan: &mut Scan,
+        is_meant: &impl Fn(&[u8]) -> bool,
+    ) -> Result<(), Error> {
+        let Pages { window, limit } = *pages;
+        let count = window.size();
+        let begun = Instant::now();
+        let removed = async {
+            let list = [Operation::Scan {
+                pattern: format!("{}:*", self.namespace),
+                cursor: scan.cursor.clone(),
+                count,
+            }];
+            let replies = connection.run_within(&list, limit).await?;
+            let Some((next, mut keys)) = page(replies) else {
                 let reason = "its answer to SCAN makes no sense";
                 return Err(Error::unavailable(connection.address(), &reason));
             };
+            keys.retain(|key| is_meant(key));
             if !keys.is_empty() {
                 let unlink = [Operation::ScriptOnListed { text: UNLINK, keys }];
                 connection.run_within(&unlink, limit).await?;
             }
-            if next == b"0" {
-                return Ok(());
+            Ok(next)
+        };
+        match removed.await {
+            Ok(next) => {
+                window.answered(count, begun.elapsed(), limit);
+                scan.go_on(next);
+                Ok(())
             }
-            cursor = next;
+            Err(error) => {
+                if error.is_timeout() {
+                    window.timed_out(count);
+                }
+                Err(error)
+            }
         }
+    }
+
+    /// The name whose slot or version this is.
+    fn name_in<'a>(&self, key: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = key.strip_prefix(self.namespace.as_bytes())?;
+        rest.strip_prefix(b":e:")
+            .or_else(|| rest.strip_prefix(b":v:"))
+    }
+}
+
+/// How many keys to ask for together, and how long an answer may take.
+#[derive(Debug)]
+pub(crate) struct Pages<'a> {
+    pub(crate) window: &'a Window,
+    pub(crate) limit: Duration,
+}
+
+/// Where a scan through all keys has got to.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// The server that gave the cursor. It is worth nothing to another one.
+    epoch: u64,
+    cursor: Vec<u8>,
+    is_done: bool,
+}
+
+impl Scan {
+    /// Begins the scan, or begins it anew if it has come to another server.
+    fn begin(&mut self, epoch: u64) {
+        if self.cursor.is_empty() || self.epoch != epoch {
+            *self = Self {
+                epoch,
+                cursor: b"0".to_vec(),
+                is_done: false,
+            };
+        }
+    }
+
+    fn go_on(&mut self, next: Vec<u8>) {
+        self.is_done = next == b"0";
+        self.cursor = next;
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Takes in one page of a scan that has so many.
+    #[cfg(test)]
+    pub(super) fn go_on_in_a_test(&mut self, pages: u64) {
+        self.begin(7);
+        let cursor = str::from_utf8(&self.cursor).unwrap_or_default();
+        let seen = cursor.parse::<u64>().unwrap_or_default() + 1;
+        let next = if seen == pages { 0 } else { seen };
+        let next = next.to_string().into_bytes();
+        self.go_on(next);
     }
 }
 

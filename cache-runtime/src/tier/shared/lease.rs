@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::mem;
+use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,10 +12,11 @@ use tokio::runtime::{Builder, Handle};
 use super::connector::{Connector, Witness};
 use super::entry::{Encoded, Header, LeaseToken};
 use crate::clock;
-use crate::driver::Operation;
+use crate::driver::{Operation, Reply};
 use crate::error::Error;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
+use crate::unique;
 
 const FILL: &str = include_str!("scripts/fill.lua");
 const RENEW: &str = include_str!("scripts/renew.lua");
@@ -24,26 +26,57 @@ const RELEASE: &str = include_str!("scripts/release.lua");
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
-/// The right to fill one slot, once. If it is dropped unused, it is given back.
+/// Whose leases are this cache's: a number that was drawn at random for the cache, and the process.
+#[derive(Debug)]
+pub(super) struct Owner(u64);
+
+impl Owner {
+    pub(super) fn new() -> Self {
+        Self(unique::number())
+    }
+
+    /// The owner that this process writes into its leases. A forked process has a copy of the cache
+    /// and none of its loads, so it must not take a lease of its parent for one that no load holds.
+    ///
+    /// The copies of a virtual machine cannot be told apart: one may replace the lease of another.
+    /// That costs a load, and the fill of the other is refused.
+    pub(super) fn here(&self) -> u64 {
+        if sabotage::keeps(Rule::Forks) {
+            self.0 ^ u64::from(process::id())
+        } else {
+            self.0
+        }
+    }
+}
+
+/// The right to fill one slot, once.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(super) connector: Arc<Connector>,
+    pub(super) hold: Hold,
     /// The connection over which it was taken. The entry names the server behind it.
     pub(super) witness: Witness,
-    pub(super) slot: String,
-    pub(super) token: LeaseToken,
-    pub(super) duration: Duration,
     /// The tags, with the versions that they had before the load.
     pub(super) tags: Vec<Key>,
     pub(super) versions: Vec<u64>,
+}
+
+/// A lease that may stand in a slot. If it is dropped and not settled, it is given back.
+#[derive(Debug)]
+pub(super) struct Hold {
+    connector: Arc<Connector>,
+    slot: String,
+    token: LeaseToken,
+    /// How long it lives without being renewed.
+    duration: Duration,
     /// Whether it was used, given back, or never taken. Then `Drop` does nothing.
-    pub(super) is_settled: AtomicBool,
+    is_settled: AtomicBool,
 }
 
 impl Lease {
-    /// Replaces the lease by an entry; false if the slot no longer holds it.
+    /// Runs `first`, and replaces the lease by an entry; false if the slot no longer holds it.
     pub(super) async fn fill(
         &self,
+        first: Vec<Operation>,
         value: &Encoded,
         ttl: Duration,
         schema: u32,
@@ -59,32 +92,67 @@ impl Lease {
             tags: &self.tags,
             versions: &self.versions,
         });
-        let fill = Operation::script(sabotage::fill_script(FILL), self.slot.clone()).with([
-            self.token.to_bytes().as_slice().into(),
-            entry.into(),
-            server_ttl(ttl).into(),
-        ]);
-        let replies = self.connector.run_over(&self.witness, &[fill]).await?;
-        self.settle();
-        Ok(replies.first() == Some(&crate::driver::Reply::Number(1)))
+        let seen = self.hold.token.to_bytes();
+        let fill = fill(self.hold.slot.clone(), &seen, entry, ttl);
+        let connector = &self.hold.connector;
+        let mut operations = first;
+        operations.push(fill);
+        let replies = connector.run_over(&self.witness, &operations).await?;
+        self.hold.settle();
+        Ok(replies.last() == Some(&Reply::Number(1)))
     }
 
     /// Renews the lease for as long as it is polled, up to `limit`.
     pub(super) async fn renew(&self, limit: Duration) -> Infallible {
-        let pause = (self.duration / 3).max(Duration::from_millis(1));
+        let Hold {
+            connector,
+            slot,
+            token,
+            duration,
+            ..
+        } = &self.hold;
+        let pause = (*duration / 3).max(Duration::from_millis(1));
         let mut renewed = Duration::ZERO;
         // Without a runtime there is no server.
         while renewed < limit && Handle::try_current().is_ok() {
             clock::pause(pause).await;
             renewed += pause;
-            let renew = Operation::script(RENEW, self.slot.clone()).with([
-                self.token.to_bytes().as_slice().into(),
-                server_ttl(self.duration).into(),
+            let renew = Operation::script(RENEW, slot.clone()).with([
+                token.to_bytes().as_slice().into(),
+                server_ttl(*duration).into(),
             ]);
             // A renewal that fails is followed by another, or the lease expires.
-            let _ = self.connector.run_over(&self.witness, &[renew]).await;
+            let _ = connector.run_over(&self.witness, &[renew]).await;
         }
         std::future::pending().await
+    }
+}
+
+/// Replaces what begins with `seen`, a lease or the mark of an entry, by an entry.
+pub(super) fn fill(slot: String, seen: &[u8], entry: Vec<u8>, ttl: Duration) -> Operation {
+    Operation::script(sabotage::fill_script(FILL), slot).with([
+        seen.into(),
+        entry.into(),
+        server_ttl(ttl).into(),
+    ])
+}
+
+impl Hold {
+    /// To be made before the lease is asked for: from then on it may stand in the slot, whether or
+    /// not the answer arrives.
+    pub(super) fn new(
+        connector: &Arc<Connector>,
+        slot: String,
+        token: LeaseToken,
+        duration: Duration,
+    ) -> Self {
+        Self {
+            connector: connector.clone(),
+            slot,
+            token,
+            duration,
+            is_settled: AtomicBool::new(false),
+        }
     }
 
     /// Gives the lease back. If that fails, `Drop` tries again.
@@ -192,7 +260,7 @@ impl Drop for Abandoned {
 
 /// A load that failed, or a caller that was cancelled or panicked, with no waiter to take over. Or
 /// the entry could not be written.
-impl Drop for Lease {
+impl Drop for Hold {
     fn drop(&mut self) {
         if self.is_settled.load(Ordering::Relaxed) {
             return;

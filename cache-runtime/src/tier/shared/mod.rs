@@ -13,6 +13,7 @@
 //! failed. The [`connector`] decides which connection a request takes, with its [`breaker`] and its
 //! [`keeper`]. [`batch`] lets concurrent reads share round trips.
 
+mod announcement;
 mod batch;
 mod breaker;
 mod connector;
@@ -23,15 +24,11 @@ mod keeper;
 mod keyspace;
 mod lease;
 mod parts;
-#[allow(dead_code, reason = "its users come next")]
 mod window;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-
-use tokio::runtime::Handle;
 
 use self::batch::BatchedReads;
 pub(crate) use self::breaker::Limits;
@@ -39,17 +36,18 @@ use self::connector::{Connector, Witness};
 pub(crate) use self::entry::{Encoded, Entry, Mark};
 use self::entry::{Header, LeaseToken, Slot, Version};
 pub use self::entry::{decode_entry, encode_entry};
-use self::journal::BATCH;
+use self::journal::Heard;
 #[cfg(all(test, shuttle))]
 pub(crate) use self::journal::Journal;
 use self::keyspace::Keyspace;
 pub(crate) use self::lease::Lease;
-use self::lease::server_ttl;
+use self::lease::{Hold, Owner, server_ttl};
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
     Waiting,
 };
+use crate::backlog::Buckets;
 use crate::clock;
 use crate::codec::Reason;
 use crate::driver::{Driver, Operation, Reply};
@@ -63,7 +61,8 @@ use crate::unique;
 
 const LEASE: &str = include_str!("scripts/lease.lua");
 const VERSION: &str = include_str!("scripts/version.lua");
-const SET: &str = include_str!("scripts/set.lua");
+const EXTEND: &str = include_str!("scripts/extend.lua");
+const SEIZE: &str = include_str!("scripts/seize.lua");
 
 /// How much longer than its entries a version lives. The load comes between the two: the version is
 /// drawn before it, and the entry is stored after it.
@@ -77,10 +76,12 @@ pub(crate) struct Shared {
     connector: Arc<Connector>,
     reads: BatchedReads<Connector>,
     keyspace: Keyspace,
-    /// Whose leases are this cache's: drawn at random for each cache.
-    owner: u64,
+    owner: Owner,
     /// How long a lease lives without being renewed.
     lease: Duration,
+    /// How long a lease lives for a value that is set by hand: as long as its two requests may take.
+    /// No load comes between them. If the call is set aside there, others wait no longer than this.
+    lease_by_hand: Duration,
     flights: Flights<Evidence>,
     observer: Observer,
 }
@@ -132,15 +133,15 @@ impl Shared {
         namespace: &str,
         lease: Duration,
         limits: Limits,
-        journal_capacity: usize,
+        backlog_room: usize,
         observer: &Observer,
     ) -> Self {
-        let keyspace = Keyspace::new(namespace);
+        let keyspace = Keyspace::new(namespace, driver.database());
         let connector = Connector::new(
             driver,
             limits,
             keyspace.clone(),
-            journal_capacity,
+            backlog_room,
             observer.clone(),
         );
         let connector = Arc::new(connector);
@@ -148,8 +149,9 @@ impl Shared {
             reads: BatchedReads::new(connector.clone()),
             connector,
             keyspace,
-            owner: unique::number(),
+            owner: Owner::new(),
             lease,
+            lease_by_hand: lease.min(limits.operation.saturating_mul(2)),
             flights: Flights::default(),
             observer: observer.clone(),
         }
@@ -158,8 +160,8 @@ impl Shared {
     /// Whether an invalidation of one of these names has failed, and was not repeated yet. Then
     /// what the server shows may be older than that invalidation.
     ///
-    /// This is checked before a look, for what failed in this process, and after it, for what other
-    /// processes have announced meanwhile.
+    /// This is checked before a look, for what failed in this process. What other processes announce
+    /// meanwhile is checked after it: see [`Heard`].
     fn distrusts(&self, key: &Key, tags: &[Key]) -> bool {
         let distrusts =
             sabotage::keeps(Rule::Distrust) && self.connector.journal.distrusts(key, tags);
@@ -168,6 +170,12 @@ impl Shared {
             self.connector.ensure_keeper();
         }
         distrusts
+    }
+
+    /// The same after a look, for what was announced since, too.
+    fn distrusts_since(&self, heard: Heard, key: &Key, tags: &[Key]) -> bool {
+        let journal = &self.connector.journal;
+        sabotage::keeps(Rule::Distrust) && journal.distrusts_since(heard, key, tags)
     }
 
     /// Reads a slot and the versions of `tags`, in one round trip, which other callers may share.
@@ -228,7 +236,7 @@ impl Shared {
         until: Instant,
     ) -> Boarded {
         let evidence = Evidence::Shared(Box::new(LeaseEvidence { seen, lease: None }));
-        if token.owner != self.owner || !sabotage::keeps(Rule::DeadLease) {
+        if token.owner != self.owner.here() || !sabotage::keeps(Rule::DeadLease) {
             return match self.flights.board_watch(&query.key, evidence) {
                 Seat::Wait(waiter) => Boarded::Wait(waiter),
                 Seat::Lead(leader) if leader.is_watch() => Boarded::Watch(leader),
@@ -300,7 +308,7 @@ impl Shared {
             Slot::Fence => return Ok(Acquired::Fenced),
         };
         let slot = self.keyspace.slot(&query.key);
-        let token = LeaseToken::new(self.owner, look.witness.epoch());
+        let token = LeaseToken::new(self.owner.here(), look.witness.epoch());
         let lease = Operation::script(LEASE, slot.clone()).with([
             expected.into(),
             token.to_bytes().as_slice().into(),
@@ -308,24 +316,19 @@ impl Shared {
         ]);
         let versions = self.read_versions(&query.tags, query.longest_ttl());
         let acquire: Vec<_> = std::iter::once(lease).chain(versions).collect();
-        // From here on a lease may stand in the slot, whether or not the answer arrives.
+        let connector = &self.connector;
         let mut lease = Lease {
-            connector: self.connector.clone(),
+            hold: Hold::new(connector, slot, token, self.lease),
             witness: look.witness.clone(),
-            slot,
-            token,
-            duration: self.lease,
             tags: query.tags.clone(),
             versions: Vec::new(),
-            is_settled: AtomicBool::new(false),
         };
-        let connector = &self.connector;
         let replies = connector
             .run_over_until(&look.witness, &acquire, until)
             .await?;
         let mut replies = replies.into_iter();
         if replies.next() != Some(Reply::Number(1)) {
-            lease.settle();
+            lease.hold.settle();
             return Ok(Acquired::Taken);
         }
         // Behind a fence, the lease is given back.
@@ -365,17 +368,30 @@ impl Shared {
         tags: &'a [Key],
         ttl: Duration,
     ) -> impl Iterator<Item = Operation> + use<'_, 'a> {
-        let lives = ttl.saturating_mul(2).saturating_add(VERSION_MARGIN);
+        let lives = server_ttl(version_ttl(ttl));
         tags.iter().map(move |tag| {
             Operation::script(VERSION, self.keyspace.version(tag))
-                .with([first_version().into(), server_ttl(lives).into()])
+                .with([first_version().into(), lives.into()])
         })
+    }
+
+    /// Makes the versions outlive an entry with this ttl, if that is longer than was known when they
+    /// were read: a ttl may depend on the value.
+    fn extend_versions(&self, query: &Query, ttl: Duration) -> Vec<Operation> {
+        if ttl <= query.longest_ttl() || !sabotage::keeps(Rule::VersionsOutlive) {
+            return Vec::new();
+        }
+        let lives = server_ttl(version_ttl(ttl));
+        let extend =
+            |tag| Operation::script(EXTEND, self.keyspace.version(tag)).with([lives.into()]);
+        query.tags.iter().map(extend).collect()
     }
 
     /// Reads an entry whose tags are known only from its header. If it has tags, their versions
     /// take another round trip. They are read after the slot, so they show each invalidation of a
     /// tag that returned before this call.
     async fn look_up(&self, key: &Key) -> Result<Option<Entry>, Error> {
+        let heard = self.connector.journal.heard();
         if self.distrusts(key, &[]) {
             return Ok(None);
         }
@@ -385,7 +401,7 @@ impl Shared {
         };
         let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
         // Again after the look, and before the versions are read.
-        if self.distrusts(key, &tags) {
+        if self.distrusts_since(heard, key, &tags) {
             return Ok(None);
         }
         if !tags.is_empty() {
@@ -394,26 +410,46 @@ impl Shared {
             let versions = values.iter().map(|value| Version::read(value.as_deref()));
             look.versions = versions.collect();
         }
-        let serves = look.serves(&entry) && !self.distrusts(key, &tags);
+        let serves = look.serves(&entry) && !self.distrusts_since(heard, key, &tags);
         Ok(serves.then_some(entry))
     }
 
-    /// Writes an entry over whatever the slot holds. Behind a fence, nothing is stored, and what
-    /// was there is removed. Returns whether the entry was stored.
+    /// Stores a value that no flight loaded, unless a fence stands.
+    ///
+    /// By two requests, the second of which replaces what the first one saw or left in the slot. So
+    /// a request that arrives late, after an invalidation has returned, stores nothing: the
+    /// invalidation has removed that, or has moved a version on.
+    ///
+    /// An entry is left in its slot, and served, until the value replaces it. In the place of
+    /// anything else, the first request leaves a lease.
     async fn write(
         &self,
         key: &Key,
         tags: &[Key],
         value: &Encoded,
         ttl: Duration,
-    ) -> Result<bool, Error> {
-        // The answer shows which connection was used, and so for which server the entry is.
-        let ping = std::iter::once(Operation::Ping);
-        let read: Vec<_> = ping.chain(self.read_versions(tags, ttl)).collect();
-        let (witness, replies) = self.connector.run(&read).await?;
-        let Some(versions) = numbers(replies.into_iter().skip(1), key)? else {
+    ) -> Result<Filled, Error> {
+        let connector = &self.connector;
+        let slot = self.keyspace.slot(key);
+        let token = LeaseToken::by_hand();
+        let seize = Operation::script(SEIZE, slot.clone()).with([
+            token.to_bytes().as_slice().into(),
+            server_ttl(self.lease_by_hand).into(),
+        ]);
+        let read = std::iter::once(seize).chain(self.read_versions(tags, ttl));
+        let hold = Hold::new(connector, slot.clone(), token, self.lease_by_hand);
+        let (witness, replies) = connector.run(&read.collect::<Vec<_>>()).await?;
+        let mut replies = replies.into_iter();
+        let seen = replies.next().and_then(Reply::bytes);
+        let Some(seen) = seen else {
+            hold.settle();
+            return Ok(Filled::Unstorable);
+        };
+        let Some(versions) = numbers(replies, key)? else {
+            // What was there goes, as every entry does whose name is fenced.
             self.delete(key).await?;
-            return Ok(false);
+            hold.settle();
+            return Ok(Filled::Unstorable);
         };
         let entry = value.after(&Header {
             form: value.form(),
@@ -425,52 +461,36 @@ impl Shared {
             tags,
             versions: &versions,
         });
-        let set = Operation::script(SET, self.keyspace.slot(key))
-            .with([entry.into(), server_ttl(ttl).into()]);
-        let replies = self.connector.run_over(&witness, &[set]).await?;
-        Ok(replies.first() == Some(&Reply::Number(1)))
+        let fill = lease::fill(slot, &seen, entry, ttl);
+        let replies = connector.run_over(&witness, &[fill]).await?;
+        hold.settle();
+        Ok(match replies.first() {
+            Some(Reply::Number(1)) => Filled::Stored(ttl),
+            _ => Filled::Overtaken,
+        })
     }
 
     /// Invalidates names. What fails, or is dropped half-way, is kept in the journal.
     async fn invalidate_names(&self, names: &[Key]) -> Result<(), Error> {
         // Declared first, and so dropped last: the names are in the journal by then.
         let _kept = EnsureKeeper(&self.connector);
-        let under_way = self.connector.journal.begin(names);
-        let mut result = Ok(());
-        for names in names.chunks(BATCH) {
-            let invalidate = self.keyspace.invalidate(names);
-            result = self.connector.run(&invalidate).await.map(drop);
-            if result.is_err() {
-                break;
-            }
-        }
-        let Err(error) = result else {
-            under_way.done();
-            return Ok(());
-        };
+        let mut under_way = self.connector.journal.begin(names);
+        let invalidated = self.connector.invalidate(&mut under_way).await;
         if !sabotage::keeps(Rule::Journal) {
-            under_way.done();
-            return Err(error);
+            under_way.carried_out(names.len());
         }
         drop(under_way);
-        if error.is_refused() && sabotage::keeps(Rule::Publish) {
-            self.connector.announce(names).await;
+        if let Err(error) = &invalidated
+            && error.is_refused()
+            && sabotage::keeps(Rule::Publish)
+        {
+            self.connector.announce().await;
         }
-        Err(error)
+        invalidated
     }
 
     /// Waits until the journal is empty, at most for `limit`.
     async fn flush_journal(&self, limit: Duration) -> Result<(), Error> {
-        if Handle::try_current().is_err() {
-            // Without a runtime there is no keeper.
-            return match self.waiting() {
-                Waiting {
-                    names: 0,
-                    everything: false,
-                } => Ok(()),
-                _ => Err(self.still_kept(&Error::NO_RUNTIME)),
-            };
-        }
         let emptied = async {
             self.connector.ensure_keeper();
             // The keeper may die with the runtime that it was spawned on.
@@ -493,10 +513,13 @@ impl Shared {
 
     fn still_kept(&self, reason: &dyn std::fmt::Display) -> Error {
         let waiting = self.waiting();
-        let names = if waiting.everything {
-            "all".to_owned()
-        } else {
-            waiting.names.to_string()
+        let names = match waiting {
+            Waiting {
+                names,
+                has_overflowed: true,
+                ..
+            } => format!("more than {names}"),
+            Waiting { names, .. } => names.to_string(),
         };
         Error::kept(self.connector.address(), &names, reason)
     }
@@ -526,6 +549,7 @@ impl Store for Shared {
         undecodable: Option<Mark>,
         asking_since: Option<Instant>,
     ) -> Look {
+        let heard = self.connector.journal.heard();
         if self.distrusts(&query.key, &query.tags) {
             return self.distrusted(query);
         }
@@ -537,7 +561,7 @@ impl Store for Shared {
                 return Look::Miss(Miss::Unknown);
             }
         };
-        if self.distrusts(&query.key, &query.tags) {
+        if self.distrusts_since(heard, &query.key, &query.tags) {
             return self.distrusted(query);
         }
         match look.slot {
@@ -604,11 +628,12 @@ impl Store for Shared {
             return MaybeReady::Ready(Some(Filled::Unstorable));
         }
         let (ttl, cost) = (ttl(), filling.cost);
+        let extend = ttl.map(|ttl| self.extend_versions(query, ttl));
         let encoded = filling.value.encode(filling.codec);
         MaybeReady::Later(Box::pin(async move {
             let filled = match evidence.as_deref().and_then(Evidence::lease) {
                 Some(lease) => {
-                    let filled = pin!(fill(lease, query, encoded, ttl, cost));
+                    let filled = pin!(fill(lease, query, encoded, ttl.zip(extend), cost));
                     leader.follow(filled).await
                 }
                 None => Filled::Unstorable,
@@ -638,7 +663,7 @@ impl Store for Shared {
         tags: &[Key],
         filling: &Filling<'_>,
         ttl: Duration,
-    ) -> Result<bool, Error> {
+    ) -> Result<Filled, Error> {
         let encoded = filling.value.encode(filling.codec);
         let encoded = encoded.map_err(|reason| Error::codec(key.as_str(), "encoded", &reason))?;
         Box::pin(self.write(key, tags, &encoded, ttl)).await
@@ -662,13 +687,13 @@ impl Store for Shared {
         self.connector.ensure_keeper();
     }
 
-    async fn clear(&self) -> Result<(), Error> {
-        self.connector.clear().await
+    fn invalidate_buckets_later(&self, buckets: Buckets) {
+        self.connector.journal.keep_buckets(buckets);
+        self.connector.ensure_keeper();
     }
 
-    fn clear_later(&self) {
-        self.connector.journal.keep_everything();
-        self.connector.ensure_keeper();
+    async fn clear(&self) -> Result<(), Error> {
+        self.connector.clear().await
     }
 
     async fn fence(&self, names: &[Key], writer: u64, length: Duration) -> Result<(), Error> {
@@ -702,22 +727,23 @@ impl Store for Shared {
     }
 }
 
-/// Stores an outcome in the place of the lease, or gives the lease back.
+/// Stores an outcome in the place of the lease, or gives the lease back. With the ttl come the
+/// operations that make the versions outlive it.
 async fn fill(
     lease: &Lease,
     query: &Query,
     encoded: Result<Encoded, Reason>,
-    ttl: Option<Duration>,
+    ttl: Option<(Duration, Vec<Operation>)>,
     cost: Duration,
 ) -> Filled {
-    let (Some(ttl), Ok(value)) = (ttl, &encoded) else {
-        lease.release().await;
+    let (Some((ttl, extend)), Ok(value)) = (ttl, &encoded) else {
+        lease.hold.release().await;
         return match encoded {
             Ok(_) => Filled::Unwanted,
             Err(reason) => Filled::Failed(Error::codec(query.key.as_str(), "encoded", &reason)),
         };
     };
-    match lease.fill(value, ttl, query.schema, cost).await {
+    match lease.fill(extend, value, ttl, query.schema, cost).await {
         Ok(true) => Filled::Stored(ttl),
         Ok(false) => Filled::Overtaken,
         Err(error) => Filled::Failed(error),
@@ -794,6 +820,11 @@ impl Drop for EnsureKeeper<'_> {
             self.0.ensure_keeper();
         }
     }
+}
+
+/// How long a version lives, from when it was read for an entry with this ttl.
+fn version_ttl(ttl: Duration) -> Duration {
+    ttl.saturating_mul(2).saturating_add(VERSION_MARGIN)
 }
 
 /// 62 random bits: never the same twice, and far from the end of a signed 64-bit counter.

@@ -1,6 +1,7 @@
 -- Counts a tag's version up. An absent version stays absent: no valid entry carries it. If `INCR`
 -- is refused (no memory left, not a number), the version is removed instead. A fence, which is no
 -- number either, stays.
+-- If this is late, it costs the newer entries that carry the tag.
 -- KEYS[1] version
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return 0

@@ -1,5 +1,7 @@
 -- Puts a lease into a slot that still holds what the caller saw. A fence is never replaced, though
 -- what the caller saw may be its beginning: a value that was cut off or foreign.
+-- If this is late, its caller has given up and fills nothing: callers wait for the lease, at most
+-- until it ends.
 -- KEYS[1] slot   ARGV[1] the first bytes seen ('' for none)   ARGV[2] lease   ARGV[3] milliseconds
 local unchanged
 if ARGV[1] == '' then

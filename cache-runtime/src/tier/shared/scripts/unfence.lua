@@ -1,6 +1,6 @@
--- Removes a writer from a fence, and also writers whose deadline has passed. Without writers, the
--- fence is removed. If the server has no memory left for the new list, the fence stays as it is
--- until its last deadline.
+-- Removes a writer from a fence, and also writers whose deadline has passed. A writer that is not named
+-- in the fence any more stays, nameless, until its deadline. Without writers, the fence is removed. If the server has no memory left for the new list, the fence stays as it is
+-- until its last deadline. No two writers have one id, so this is harmless however late it is.
 -- KEYS[1] slot or version   ARGV[1] mark   ARGV[2] writer
 local held = redis.call('GET', KEYS[1])
 if not held or string.sub(held, 1, 2) ~= 'F\1' then

@@ -1,6 +1,7 @@
 -- Reads a tag's version. If it is absent, the random number becomes the version. The version is
 -- made to outlive the entry that will carry it. A fence is returned as it is, and does not live
 -- longer.
+-- If this is late, it leaves a version that no entry carries yet, or one that lives longer.
 -- KEYS[1] version   ARGV[1] random number   ARGV[2] milliseconds
 local version = redis.call('GET', KEYS[1])
 if not version then
