@@ -56,7 +56,8 @@ struct Bandwidth {
 
 impl Bandwidth {
     fn time_for(self, length: usize) -> Duration {
-        self.per.mul_f64(length as f64 / self.bytes as f64)
+        let nanos = self.per.as_nanos() * length as u128 / self.bytes as u128;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
