@@ -52,7 +52,7 @@ pub enum Rule {
     AfterCommit,
     /// An invalidation that failed is kept in the journal, and replayed.
     Journal,
-    /// If more invalidations fail than the journal holds, the namespace is cleared.
+    /// Of failed invalidations for which the journal has no room, the buckets are invalidated.
     Overflow,
     /// This process serves no entry of a name that is in the journal.
     Distrust,
@@ -86,6 +86,10 @@ pub enum Rule {
     VersionsOutlive,
     /// A fence names few writers, and keeps one deadline for all others.
     ShortFence,
+    /// As many names are invalidated together as the link carries within a deadline.
+    FitsDeadline,
+    /// A connection is made to a server that takes no writes for a while.
+    ReadsWhileRefused,
 }
 
 impl Rule {
@@ -125,6 +129,8 @@ impl Rule {
         Self::Forks,
         Self::VersionsOutlive,
         Self::ShortFence,
+        Self::FitsDeadline,
+        Self::ReadsWhileRefused,
     ];
 }
 

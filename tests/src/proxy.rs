@@ -1,8 +1,8 @@
 //! A network between the cache and the server, with faults that a test chooses.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -10,6 +10,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use crate::port;
 
@@ -18,6 +19,7 @@ use crate::port;
 pub struct Proxy {
     address: SocketAddr,
     flow: watch::Sender<Flow>,
+    link: Arc<Link>,
     rewrites: Arc<AtomicU64>,
     /// `None` while cut.
     listening: Option<Listening>,
@@ -42,6 +44,52 @@ struct Flow {
 struct Passage {
     held: bool,
     delay: Duration,
+    bandwidth: Option<Bandwidth>,
+}
+
+/// So many bytes in so much time.
+#[derive(Debug, Clone, Copy)]
+struct Bandwidth {
+    bytes: usize,
+    per: Duration,
+}
+
+impl Bandwidth {
+    fn time_for(self, length: usize) -> Duration {
+        let nanos = self.per.as_nanos() * length as u128 / self.bytes as u128;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// The timer's precision.
+const TICK: Duration = Duration::from_millis(1);
+
+/// The network, which all connections share.
+#[derive(Debug, Default)]
+struct Link {
+    to_server: Lane,
+    to_client: Lane,
+}
+
+/// One way over the link: the moment when it has passed on all that was sent so far.
+#[derive(Debug, Default)]
+struct Lane(Mutex<Option<Instant>>);
+
+impl Lane {
+    /// Waits until the link has passed on `length` bytes, behind those that were sent before.
+    async fn pass(&self, bandwidth: Bandwidth, length: usize) {
+        let now = Instant::now();
+        let passed = {
+            let mut free = self.0.lock().expect("the lane");
+            let start = free.map_or(now, |free| free.max(now - 2 * TICK));
+            *free.insert(start + bandwidth.time_for(length))
+        };
+        // What takes less than a tick is added up, not rounded up. What a timer is late by is not
+        // lost: the next bytes may begin in the past.
+        if passed.duration_since(now) >= TICK {
+            tokio::time::sleep_until(passed).await;
+        }
+    }
 }
 
 /// One of the two ways through a [`Proxy`].
@@ -86,6 +134,7 @@ impl Proxy {
                 to_client: Passage::default(),
                 rewrite: None,
             }),
+            link: Arc::default(),
             rewrites: Arc::default(),
             listening: None,
         };
@@ -153,7 +202,23 @@ impl Proxy {
         }
     }
 
-    /// Delays the bytes in both directions.
+    /// Lets so many bytes pass in so much time, in each direction. All connections share it. A `per`
+    /// of zero ends the limit.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is zero: [`black_hole`](Self::black_hole) passes nothing on.
+    pub fn bandwidth(&self, bytes: usize, per: Duration) {
+        assert!(bytes > 0, "a link that passes nothing on is a black hole");
+        let bandwidth = (!per.is_zero()).then_some(Bandwidth { bytes, per });
+        self.flow.send_modify(|flow| {
+            for way in BOTH_WAYS {
+                flow.passage_mut(way).bandwidth = bandwidth;
+            }
+        });
+    }
+
+    /// Delays the bytes in both directions. A connection passes on at most 64 KiB in each delay.
     pub fn delay(&self, delay: Duration) {
         for way in BOTH_WAYS {
             self.delay_way(way, delay);
@@ -195,6 +260,7 @@ impl Proxy {
         let stopped = tokio::spawn(serve(
             listener,
             self.flow.subscribe(),
+            Arc::clone(&self.link),
             Arc::clone(&self.rewrites),
             stopping,
         ));
@@ -205,6 +271,7 @@ impl Proxy {
 async fn serve(
     listener: TcpListener,
     flow: watch::Receiver<Flow>,
+    link: Arc<Link>,
     rewrites: Arc<AtomicU64>,
     mut stop: oneshot::Receiver<()>,
 ) {
@@ -215,7 +282,12 @@ async fn serve(
             _ = &mut stop => break,
             accepted = listener.accept() => {
                 let Ok((client, _)) = accepted else { continue };
-                connections.spawn(relay(client, flow.clone(), Arc::clone(&rewrites)));
+                connections.spawn(relay(
+                    client,
+                    flow.clone(),
+                    Arc::clone(&link),
+                    Arc::clone(&rewrites),
+                ));
             }
         }
     }
@@ -223,7 +295,12 @@ async fn serve(
     connections.shutdown().await;
 }
 
-async fn relay(client: TcpStream, flow: watch::Receiver<Flow>, rewrites: Arc<AtomicU64>) {
+async fn relay(
+    client: TcpStream,
+    flow: watch::Receiver<Flow>,
+    link: Arc<Link>,
+    rewrites: Arc<AtomicU64>,
+) {
     // If the server is down, the client sees a connection that is closed at once.
     let upstream = flow.borrow().upstream;
     let Ok(server) = TcpStream::connect(upstream).await else {
@@ -239,15 +316,21 @@ async fn relay(client: TcpStream, flow: watch::Receiver<Flow>, rewrites: Arc<Ato
         from_client,
         to_server,
         flow.clone(),
+        &link.to_server,
         |rewrite, chunk| {
             let (bytes, found) = stream.feed(rewrite, chunk);
             rewrites.fetch_add(found, Ordering::Relaxed);
             bytes
         },
     );
-    let to_client = pump(Way::ToClient, from_server, to_client, flow, |_, chunk| {
-        chunk.to_vec()
-    });
+    let to_client = pump(
+        Way::ToClient,
+        from_server,
+        to_client,
+        flow,
+        &link.to_client,
+        |_, chunk| chunk.to_vec(),
+    );
     // When one side closes its connection, the other side's is closed too.
     tokio::select! {
         _ = to_server => {}
@@ -260,6 +343,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut flow: watch::Receiver<Flow>,
+    lane: &Lane,
     mut pass: impl FnMut(Option<&Rewrite>, &[u8]) -> Vec<u8>,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
@@ -268,9 +352,14 @@ async fn pump(
         if length == 0 {
             return Ok(());
         }
-        let delay = flow.borrow().passage(way).delay;
+        let Passage {
+            delay, bandwidth, ..
+        } = flow.borrow().passage(way);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
+        }
+        if let Some(bandwidth) = bandwidth {
+            lane.pass(bandwidth, length).await;
         }
         let rewrite = match flow.wait_for(|flow| !flow.passage(way).held).await {
             Ok(flow) => flow.rewrite.clone(),
@@ -377,5 +466,29 @@ mod tests {
         let rule = rewrite("abc", "xyz");
         assert_eq!(rewriter.feed(Some(&rule), b"ab"), (vec![], 0));
         assert_eq!(rewriter.feed(None, b"c"), (b"abc".to_vec(), 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_passes_its_bytes_one_after_the_other() {
+        const KIB: usize = 1024;
+        let bandwidth = Bandwidth {
+            bytes: 64 * KIB,
+            per: Duration::from_millis(15),
+        };
+        let lane = Lane::default();
+        let begun = Instant::now();
+        tokio::join!(
+            lane.pass(bandwidth, 64 * KIB),
+            lane.pass(bandwidth, 128 * KIB)
+        );
+        assert_eq!(begun.elapsed(), Duration::from_millis(45));
+
+        let begun = Instant::now();
+        for _ in 0..1024 {
+            lane.pass(bandwidth, KIB / 2).await;
+        }
+        // 512 KiB.
+        let took = begun.elapsed();
+        assert!((118..=121).contains(&took.as_millis()), "{took:?}");
     }
 }

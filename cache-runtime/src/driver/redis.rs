@@ -333,7 +333,12 @@ async fn identity(redis: &mut MultiplexedConnection, address: &str) -> Result<u6
     for reply in replies {
         match reply.extract_error() {
             Ok(reply) => info += &String::from_redis_value(reply).unwrap_or_default(),
-            Err(error) if explain(address, &error).is_write_refused() => continue,
+            Err(error)
+                if explain(address, &error).is_write_refused()
+                    && sabotage::keeps(Rule::ReadsWhileRefused) =>
+            {
+                continue;
+            }
             Err(error) if matches!(error.code(), Some("NOPERM" | "ERR")) => {
                 tracing::warn!(%error, "the cache server does not tell its `run_id`");
                 return Ok(0);

@@ -20,7 +20,9 @@ mod outage;
 mod partition;
 mod races;
 mod restored;
+mod slow_link;
 mod transaction;
+mod unsaved;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -207,6 +209,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "journal overflow",
         &[(&[Rule::Overflow], &[outage::LOST])],
         |size| Box::pin(outage::overflow(outage::three_seconds(size))),
+    ),
+    Scenario::new(
+        "a slow link",
+        &[(
+            &[Rule::FitsDeadline],
+            &[slow_link::WAITING, slow_link::FAILED],
+        )],
+        |size| Box::pin(slow_link::many_names(size)),
+    ),
+    Scenario::new(
+        "a process connects while the server cannot save",
+        &[(&[Rule::ReadsWhileRefused], &[unsaved::LOADED])],
+        |_| Box::pin(unsaved::cannot_save()),
     ),
     Scenario::new(
         "memory full, nothing evicted",

@@ -137,7 +137,8 @@ impl Keyspace {
     }
 
     /// Removes some of what one page of the scan lists. A page that takes too long is asked for
-    /// once more, with fewer keys.
+    /// again, with half as many keys each time. The late answer may still be on its way, and then the
+    /// next one waits behind it. A page ends after one try for each size of the window: seven.
     async fn remove_page(
         &self,
         connection: &Connection,
@@ -146,12 +147,12 @@ impl Keyspace {
         is_meant: impl Fn(&[u8]) -> bool,
     ) -> Result<(), Error> {
         scan.begin(connection.epoch());
-        let first_try = self.try_page(connection, pages, scan, &is_meant).await;
-        match first_try {
-            Err(error) if error.is_timeout() => {
-                self.try_page(connection, pages, scan, &is_meant).await
+        loop {
+            let tried = pages.window.size();
+            match self.try_page(connection, pages, scan, &is_meant).await {
+                Err(error) if error.is_timeout() && pages.window.size() < tried => {}
+                result => return result,
             }
-            result => result,
         }
     }
 
