@@ -193,3 +193,14 @@ async fn the_network_can_rewrite_commands() {
     );
     assert_eq!(proxy.rewrites(), 1);
 }
+
+#[tokio::test]
+async fn a_slow_way_limits_the_bandwidth() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.port()).await;
+    proxy.slow_way(Way::ToServer);
+    let word: &'static str = "x".repeat(10 * 64 * 1024).leak();
+    let start = tokio::time::Instant::now();
+    assert_eq!(echo(&proxy, word, LIMIT).await.unwrap(), word);
+    assert!(start.elapsed() >= Duration::from_millis(150));
+}

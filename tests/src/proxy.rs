@@ -10,6 +10,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use crate::port;
 
@@ -42,6 +43,7 @@ struct Flow {
 struct Passage {
     held: bool,
     delay: Duration,
+    is_slow: bool,
 }
 
 /// One of the two ways through a [`Proxy`].
@@ -160,6 +162,13 @@ impl Proxy {
             .send_modify(|flow| flow.passage_mut(way).delay = delay);
     }
 
+    /// Limits the bandwidth in one direction: 64 KiB pass in 15 ms, over each connection. So much
+    /// data is a moment on a fast link, and more than a deadline here.
+    pub fn slow_way(&self, way: Way) {
+        self.flow
+            .send_modify(|flow| flow.passage_mut(way).is_slow = true);
+    }
+
     /// Replaces `from` by `to` in what clients send. This is how a test takes a line out of a
     /// script that runs on the server.
     ///
@@ -249,6 +258,12 @@ async fn relay(client: TcpStream, flow: watch::Receiver<Flow>, rewrites: Arc<Ato
     }
 }
 
+/// At most so many bytes are passed on at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// How long a full chunk takes on a slow way.
+const SLOW_CHUNK_TAKES: Duration = Duration::from_millis(15);
+
 async fn pump(
     way: Way,
     mut from: OwnedReadHalf,
@@ -256,15 +271,23 @@ async fn pump(
     mut flow: watch::Receiver<Flow>,
     mut pass: impl FnMut(Option<&Rewrite>, &[u8]) -> Vec<u8>,
 ) -> std::io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = vec![0; CHUNK];
+    let mut free_at = Instant::now();
     loop {
         let length = from.read(&mut buffer).await?;
         if length == 0 {
             return Ok(());
         }
-        let delay = flow.borrow().passage(way).delay;
+        let Passage { delay, is_slow, .. } = flow.borrow().passage(way);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
+        }
+        if is_slow {
+            // From the end of the last chunk, so that inaccurate timers do not add up.
+            let share = u32::try_from(length).expect("a chunk is short");
+            let took = SLOW_CHUNK_TAKES * share / u32::try_from(CHUNK).expect("a chunk is short");
+            free_at = free_at.max(Instant::now()) + took;
+            tokio::time::sleep_until(free_at).await;
         }
         let rewrite = match flow.wait_for(|flow| !flow.passage(way).held).await {
             Ok(flow) => flow.rewrite.clone(),
