@@ -608,6 +608,9 @@ impl Store for Shared {
         MaybeReady::Later(Box::pin(async move {
             let filled = match evidence.as_deref().and_then(Evidence::lease) {
                 Some(lease) => {
+                    if let Ok(encoded) = &encoded {
+                        self.reads.expect(lease.slot.as_bytes(), encoded.size());
+                    }
                     let filled = pin!(fill(lease, query, encoded, ttl, cost));
                     leader.follow(filled).await
                 }

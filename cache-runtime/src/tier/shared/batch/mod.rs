@@ -62,6 +62,7 @@
 mod dispatcher;
 mod line;
 mod merge;
+mod room;
 mod sizes;
 mod source;
 #[cfg(test)]
@@ -72,10 +73,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use self::line::{Entered, LineId, Lines, MAX_SINGLE_READS, Read};
-use self::sizes::Sizes;
+use self::line::{Charge, Entered, LineId, Lines, MAX_SINGLE_READS, Read};
+use self::sizes::Size;
 pub(crate) use self::source::{SlotRead, Source, Values};
 use self::turn::CallerTurn;
 use crate::driver::ReadKeys;
@@ -94,6 +96,12 @@ impl<S: Source> BatchedReads<S> {
         Self(Arc::new(Reads::new(source, max_single_reads)))
     }
 
+    /// A slot is written, with so many bytes: they are what a read will be answered.
+    pub(crate) fn expect(&self, slot: &[u8], bytes: usize) {
+        let sizes = &self.0.lines.sizes;
+        sizes.remember(sizes.hash(slot), Some(bytes));
+    }
+
     /// Reads a slot and versions, alone or with other callers.
     #[cfg(test)]
     pub(crate) async fn read(&self, keys: ReadKeys) -> Result<SlotRead<S::Connection>, Error> {
@@ -108,22 +116,26 @@ impl<S: Source> BatchedReads<S> {
     ) -> Result<SlotRead<S::Connection>, Error> {
         let reads = &self.0;
         let deadline = until.unwrap_or_else(|| reads.source.deadline());
+        let sizes = &reads.lines.sizes;
         let read = Read {
-            slot_hash: reads.sizes.hash(keys.first()),
+            slot_hash: sizes.hash(keys.first()),
             keys,
         };
         // Without a runtime, the source says which error that is.
         let Ok(runtime) = Handle::try_current() else {
-            return Box::pin(reads.read_one(&read, deadline)).await;
+            return Box::pin(reads.read_one(&read, deadline, Charge::default())).await;
         };
+        let bytes = sizes.expected(read.slot_hash);
         let line = LineId {
             runtime: runtime.id(),
-            size: reads.sizes.of(read.slot_hash),
+            size: Size::of(bytes),
         };
-        match reads.lines.enter(line, runtime, read, deadline) {
-            Entered::Turn(read) => {
-                let turn = CallerTurn::new(reads, line);
-                turn.run(Box::pin(reads.read_one(&read, deadline))).await
+        match reads.lines.enter(line, runtime, read, bytes, deadline) {
+            Entered::Turn(read, charge) => {
+                let turn = CallerTurn::new(reads, line, charge);
+                let reads = reads.clone();
+                let read = async move { reads.read_one(&read, deadline, charge).await };
+                turn.run(Box::pin(read)).await
             }
             Entered::Line {
                 reply,
@@ -148,7 +160,6 @@ impl<S: Source> BatchedReads<S> {
 struct Reads<S: Source> {
     source: Arc<S>,
     lines: Lines<S::Connection>,
-    sizes: Sizes,
 }
 
 impl<S: Source> Reads<S> {
@@ -156,7 +167,6 @@ impl<S: Source> Reads<S> {
         Self {
             source,
             lines: Lines::new(max_single_reads),
-            sizes: Sizes::default(),
         }
     }
 
@@ -165,11 +175,14 @@ impl<S: Source> Reads<S> {
         &self,
         read: &Read,
         until: Instant,
+        charge: Charge,
     ) -> Result<SlotRead<S::Connection>, Error> {
-        let (connection, values) = self.source.read(&read.keys, until).await?;
+        let answer = self.measured(charge, self.source.read(&read.keys, until));
+        let (connection, values) = answer.await?;
         let mut values = values.into_iter();
         let slot = values.next().flatten();
-        self.sizes.remember(read.slot_hash, slot.as_ref());
+        let bytes = slot.as_ref().map(Bytes::len);
+        self.lines.sizes.remember(read.slot_hash, bytes);
         let versions = 1..read.keys.len();
         let mut version = || Version::read(values.next().flatten().as_deref());
         Ok(SlotRead {
@@ -178,6 +191,26 @@ impl<S: Source> Reads<S> {
             shared_decode: None,
             versions: versions.map(|_| version()).collect(),
         })
+    }
+}
+
+impl<S: Source> Reads<S> {
+    /// Awaits the answer to a command, and adapts what is expected of others to how it ends.
+    async fn measured(
+        &self,
+        charge: Charge,
+        answer: impl Future<Output = Values<S::Connection>>,
+    ) -> Values<S::Connection> {
+        let measure = self.lines.room.measure(charge.under_way);
+        let answer = answer.await;
+        let error = answer.as_ref().err();
+        if error.is_some_and(Error::is_unavailable) {
+            self.lines.sizes.expect_large();
+        }
+        if let Some(measure) = measure {
+            self.lines.room.ended(&measure, error, self.source.limit());
+        }
+        answer
     }
 }
 

@@ -69,6 +69,10 @@ impl Source for Fake {
         self.begin + Duration::from_millis(self.clock.lock().unwrap().now + LIMIT)
     }
 
+    fn limit(&self) -> Duration {
+        Duration::from_millis(LIMIT)
+    }
+
     async fn within<T: Send>(
         &self,
         until: Instant,
@@ -196,8 +200,10 @@ impl Test {
             clock: Mutex::default(),
             moments: AtomicU64::new(0),
         });
+        let reads = BatchedReads::with_max_single_reads(source, max);
+        reads.0.lines.sizes.expect_small();
         Self {
-            reads: Arc::new(BatchedReads::with_max_single_reads(source, max)),
+            reads: Arc::new(reads),
             sent,
         }
     }
@@ -251,8 +257,8 @@ impl Test {
     }
 
     fn size(&self, slot: &str) -> Size {
-        let sizes = &self.reads.0.sizes;
-        sizes.of(sizes.hash(slot.as_bytes()))
+        let sizes = &self.reads.0.lines.sizes;
+        Size::of(sizes.expected(sizes.hash(slot.as_bytes())))
     }
 
     /// No command is sent, and no line and no turn is left.

@@ -5,11 +5,14 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+
+use tokio::runtime::Handle;
 
 use super::Reads;
 use super::dispatcher::Dispatcher;
-use super::line::LineId;
+use super::line::{Charge, LineId};
+use super::sizes::Size;
 use super::source::Source;
 use crate::sabotage::{self, Rule};
 
@@ -28,16 +31,18 @@ pub(super) struct CallerTurn<S: Source>(Arc<Turn<S>>);
 struct Turn<S: Source> {
     reads: Arc<Reads<S>>,
     line: LineId,
+    charge: Charge,
     has_ended: AtomicBool,
     /// The waker that the caller was last polled with.
     caller: Mutex<Waker>,
 }
 
 impl<S: Source> CallerTurn<S> {
-    pub(super) fn new(reads: &Arc<Reads<S>>, line: LineId) -> Self {
+    pub(super) fn new(reads: &Arc<Reads<S>>, line: LineId, charge: Charge) -> Self {
         Self(Arc::new(Turn {
             reads: reads.clone(),
             line,
+            charge,
             has_ended: AtomicBool::new(false),
             caller: Mutex::new(Waker::noop().clone()),
         }))
@@ -45,14 +50,81 @@ impl<S: Source> CallerTurn<S> {
 
     /// Awaits the caller's read. The turn is over when this returns, before the value is decoded:
     /// the line need not wait for that.
-    pub(super) async fn run<F: Future>(self, mut read: Pin<Box<F>>) -> F::Output {
-        let waker = Waker::from(self.0.clone());
-        poll_fn(|context| {
-            // Before the poll: if the answer comes during it, this waker is the one to wake.
-            self.0.set_caller(context.waker());
-            read.as_mut().poll(&mut Context::from_waker(&waker))
-        })
-        .await
+    pub(super) async fn run<F>(self, read: Pin<Box<F>>) -> F::Output
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let mut under_way = UnderWay {
+            turn: Some(self),
+            read: Some(read),
+        };
+        poll_fn(|context| under_way.poll(context)).await
+    }
+}
+
+/// A caller's read, which may be dropped before its answer comes.
+struct UnderWay<S: Source, F>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    turn: Option<CallerTurn<S>>,
+    /// `None` once it is answered.
+    read: Option<Pin<Box<F>>>,
+}
+
+impl<S: Source, F> UnderWay<S, F>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
+        let (Some(turn), Some(read)) = (&self.turn, &mut self.read) else {
+            return Poll::Pending;
+        };
+        // Before the poll: if the answer comes during it, this waker is the one to wake.
+        turn.0.set_caller(context.waker());
+        let waker = Waker::from(turn.0.clone());
+        let answer = read.as_mut().poll(&mut Context::from_waker(&waker));
+        if answer.is_ready() {
+            self.read = None;
+        }
+        answer
+    }
+}
+
+/// The answer to a command comes also if the caller is dropped. So the bytes of a large one are under
+/// way until then: else callers that are dropped, one after the other, could make the server keep
+/// any number of answers for one connection. A task awaits the answer.
+impl<S: Source, F> Drop for UnderWay<S, F>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn drop(&mut self) {
+        let (Some(turn), Some(mut read)) = (self.turn.take(), self.read.take()) else {
+            return;
+        };
+        let Some(runtime) = turn.runtime_if_large() else {
+            return;
+        };
+        // No `UnderWay` again: a runtime that is shut down drops the task at once.
+        runtime.spawn(async move {
+            let waker = Waker::from(turn.0.clone());
+            poll_fn(|context| {
+                turn.0.set_caller(context.waker());
+                read.as_mut().poll(&mut Context::from_waker(&waker))
+            })
+            .await;
+        });
+    }
+}
+
+impl<S: Source> CallerTurn<S> {
+    /// The runtime of a large read that has not been woken.
+    fn runtime_if_large(&self) -> Option<Handle> {
+        let turn = &self.0;
+        if turn.line.size == Size::Small || turn.has_ended.load(Ordering::Relaxed) {
+            return None;
+        }
+        turn.reads.lines.runtime(turn.line)
     }
 }
 
@@ -71,7 +143,10 @@ impl<S: Source> Turn<S> {
         if self.has_ended.swap(true, Ordering::Relaxed) {
             return None;
         }
-        let runtime = self.reads.lines.turn_into_dispatcher(self.line)?;
+        let runtime = self
+            .reads
+            .lines
+            .turn_into_dispatcher(self.line, self.charge)?;
         Some(Dispatcher::new(&self.reads, self.line, runtime))
     }
 
