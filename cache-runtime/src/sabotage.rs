@@ -80,6 +80,8 @@ pub enum Rule {
     Detach,
     /// A lease that could not be given back is given back once the server can be reached.
     GiveBackLater,
+    /// The answers that are under way on a connection are bounded in bytes.
+    Room,
 }
 
 impl Rule {
@@ -116,6 +118,7 @@ impl Rule {
         Self::WaitsAddUp,
         Self::Detach,
         Self::GiveBackLater,
+        Self::Room,
     ];
 }
 

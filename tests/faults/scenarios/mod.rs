@@ -7,6 +7,7 @@ mod detached;
 mod failing;
 mod failover;
 mod killed_writer;
+mod large_values;
 mod liveness;
 mod loader;
 mod lost_data;
@@ -376,6 +377,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             &[liveness::MISSED, liveness::LONGEST_HIT],
         )],
         |_| Box::pin(liveness::reads_set_aside(8, 1 << 17)),
+    ),
+    Scenario::new(
+        "large values, hundreds of callers",
+        &[(&[Rule::Room], &[large_values::MISSED, large_values::FAILED])],
+        |size| Box::pin(large_values::read_at_once(size)),
     ),
     Scenario::new(
         "callers give up, with `detach`",

@@ -7,7 +7,7 @@
 //! dispatcher, sends the whole line as one command, in which each key stands once, and hands the
 //! answers out. From then on, until the line is empty, there are two turns: while the server
 //! answers one batch, this process uses the answer to the other, and the callers that come
-//! meanwhile are the next batch.
+//! meanwhile are the next batch. Large values are read singly, as many as there is room for.
 //!
 //! ```text
 //! read ──> a turn is free ──> one command for one caller ──────────┐ the turn ends:
@@ -51,10 +51,23 @@
 //!   or timer that calls it: it takes the lines' lock, and may spawn a dispatcher.
 //! * **Runtimes do not mix.** Each has its own lines and its own dispatchers. A runtime that is
 //!   shut down, or that does not run, delays only its own callers.
-//! * **A large value does not delay small ones for long.** Slots that were
-//!   [`LARGE`](sizes::LARGE) when they were last read have a line of their own, with one
-//!   command at a time. So a small read waits for at most one large value, and, before the size
-//!   of that value is known, once for a batch that contains it.
+//! * **The bytes that are under way on a connection are bounded,** by what its answers are
+//!   [expected](sizes) to take. A server closes a connection whose answers it has to keep, and an
+//!   answer behind many others comes after its deadline. So a line sends only what its
+//!   [`room`] allows, or one read. The room grows while answers come early, and shrinks when they
+//!   come late. A line has at most 2 MiB, and a connection two lines.
+//! * **A size is never known for sure.** A slot that was not read lately is expected to be as large as
+//!   those that were. If that was far too little, the server may close the connection. Then the
+//!   callers of that moment load, unknown slots count as large, and the room is smaller: so the
+//!   same reads pass the next time, at the latest when each is sent alone.
+//! * **Large values do not delay small ones for long.** Slots that are expected to be
+//!   [`LARGE`](sizes::LARGE) have a line of their own, with a room of its own, and each has a command of
+//!   its own. So a small read waits for at most so many large bytes as the room holds, or for one larger
+//!   value, and once for each batch that contains a slot that was expected to be small.
+//! * **The first of a line is sent next,** also if it is larger than what room is left and others are
+//!   not. So no large read waits for ever.
+//! * **A large answer takes room until it comes,** also if its caller is dropped: the server sends
+//!   it nevertheless. Then a task of the runtime awaits it.
 //!
 //! The memory of a line is bounded by the callers that wait in it: those that have left are
 //! removed before it doubles.

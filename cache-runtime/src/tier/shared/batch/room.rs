@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::sabotage::{self, Rule};
 use crate::tier::shared::window::Window;
 
 /// The first room. On a link of 4 MiB a second so much takes 60 ms.
@@ -41,6 +42,9 @@ impl Room {
     }
 
     pub(super) fn bytes(&self) -> usize {
+        if !sabotage::keeps(Rule::Room) {
+            return usize::MAX;
+        }
         self.window.size()
     }
 
@@ -83,5 +87,53 @@ impl Room {
         if is_first.is_ok() {
             self.window.timed_out(measure.under_way);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(100);
+
+    /// A command that was sent so long ago.
+    fn sent(room: &Room, under_way: usize, ago: Duration) -> Measure {
+        let mut measure = room.measure(under_way).expect("enough to be measured");
+        measure.begun -= ago;
+        measure
+    }
+
+    fn too_late() -> Error {
+        Error::timeout("redis://test", LIMIT)
+    }
+
+    #[test]
+    fn commands_that_were_under_way_together_shrink_it_once() {
+        let room = Room::new();
+        let late: Vec<_> = (1..=4).map(|n| sent(&room, n * FIRST / 4, LIMIT)).collect();
+        for measure in late.iter().rev() {
+            room.ended(measure, Some(&too_late()), LIMIT);
+        }
+        assert_eq!(room.bytes(), FIRST / 2);
+        room.ended(&sent(&room, FIRST / 2, LIMIT), None, LIMIT);
+        assert_eq!(room.bytes(), FIRST / 4);
+    }
+
+    #[test]
+    fn it_grows_after_early_answers_up_to_the_most() {
+        let room = Room::new();
+        for _ in 0..8 {
+            room.ended(&sent(&room, room.bytes(), Duration::ZERO), None, LIMIT);
+        }
+        assert_eq!(room.bytes(), MOST);
+    }
+
+    #[test]
+    fn small_commands_and_near_deadlines_say_nothing() {
+        let room = Room::new();
+        assert!(room.measure(1000).is_none());
+        let brief = sent(&room, FIRST, LIMIT / 10);
+        room.ended(&brief, Some(&too_late()), LIMIT);
+        assert_eq!(room.bytes(), FIRST);
     }
 }

@@ -18,7 +18,7 @@ const MAX_REMEMBERED: usize = 4096;
 const UNKNOWN: usize = 512 * 1024;
 
 /// An unknown slot counts as at least so large.
-const LEAST: usize = 1024;
+const LEAST: usize = 512;
 
 /// The sizes of large slots are remembered in units of so many bytes.
 const UNIT: usize = 16 * 1024;
