@@ -158,13 +158,6 @@ impl<C> Lines<C> {
         Charge { bytes, under_way }
     }
 
-    /// The runtime of a line.
-    pub(super) fn runtime(&self, id: LineId) -> Option<Handle> {
-        let lines = self.lock();
-        let line = lines.iter().find(|line| line.id == id);
-        line.map(|line| line.runtime.clone())
-    }
-
     /// The command of a caller's turn has ended. If callers wait, makes the turn a dispatcher's, and
     /// returns the runtime to spawn the dispatcher on. Ends the turn if none wait, or if the line has
     /// enough turns without it.

@@ -146,9 +146,17 @@ impl<S: Source> BatchedReads<S> {
         match reads.lines.enter(line, runtime, read, bytes, deadline) {
             Entered::Turn(read, charge) => {
                 let turn = CallerTurn::new(reads, line, charge);
-                let reads = reads.clone();
-                let read = async move { reads.read_one(&read, deadline, charge).await };
-                turn.run(Box::pin(read)).await
+                match line.size {
+                    Size::Small => {
+                        let read = reads.read_one(&read, deadline, charge);
+                        turn.run(Box::pin(read)).await
+                    }
+                    Size::Large => {
+                        let (reads, runtime) = (reads.clone(), Handle::current());
+                        let read = async move { reads.read_one(&read, deadline, charge).await };
+                        turn.run_to_the_end(runtime, Box::pin(read)).await
+                    }
+                }
             }
             Entered::Line {
                 reply,

@@ -12,7 +12,6 @@ use tokio::runtime::Handle;
 use super::Reads;
 use super::dispatcher::Dispatcher;
 use super::line::{Charge, LineId};
-use super::sizes::Size;
 use super::source::Source;
 use crate::sabotage::{self, Rule};
 
@@ -50,81 +49,69 @@ impl<S: Source> CallerTurn<S> {
 
     /// Awaits the caller's read. The turn is over when this returns, before the value is decoded:
     /// the line need not wait for that.
-    pub(super) async fn run<F>(self, read: Pin<Box<F>>) -> F::Output
+    pub(super) async fn run<F: Future>(self, mut read: Pin<Box<F>>) -> F::Output {
+        let waker = Waker::from(self.0.clone());
+        poll_fn(|context| self.poll(read.as_mut(), &waker, context)).await
+    }
+
+    fn poll<F: Future>(
+        &self,
+        read: Pin<&mut F>,
+        waker: &Waker,
+        context: &mut Context<'_>,
+    ) -> Poll<F::Output> {
+        // Before the poll: if the answer comes during it, this waker is the one to wake.
+        self.0.set_caller(context.waker());
+        read.poll(&mut Context::from_waker(waker))
+    }
+
+    /// The same for a large read. Its answer comes also if the caller is dropped before, and its bytes
+    /// are under way until then: else callers that are dropped, one after the other, could make the
+    /// server keep any number of answers for one connection. So a task awaits the answer.
+    pub(super) async fn run_to_the_end<F>(self, runtime: Handle, read: Pin<Box<F>>) -> F::Output
     where
         F: Future<Output: Send> + Send + 'static,
     {
+        let waker = Waker::from(self.0.clone());
         let mut under_way = UnderWay {
-            turn: Some(self),
-            read: Some(read),
+            runtime,
+            read: Some((self, read)),
         };
-        poll_fn(|context| under_way.poll(context)).await
+        let output = poll_fn(|context| match &mut under_way.read {
+            Some((turn, read)) => turn.poll(read.as_mut(), &waker, context),
+            None => Poll::Pending,
+        })
+        .await;
+        under_way.read = None;
+        output
     }
 }
 
-/// A caller's read, which may be dropped before its answer comes.
+/// A large read, which a task awaits if this is dropped before its answer comes.
 struct UnderWay<S: Source, F>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    turn: Option<CallerTurn<S>>,
+    runtime: Handle,
     /// `None` once it is answered.
-    read: Option<Pin<Box<F>>>,
+    read: Option<(CallerTurn<S>, Pin<Box<F>>)>,
 }
 
-impl<S: Source, F> UnderWay<S, F>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
-        let (Some(turn), Some(read)) = (&self.turn, &mut self.read) else {
-            return Poll::Pending;
-        };
-        // Before the poll: if the answer comes during it, this waker is the one to wake.
-        turn.0.set_caller(context.waker());
-        let waker = Waker::from(turn.0.clone());
-        let answer = read.as_mut().poll(&mut Context::from_waker(&waker));
-        if answer.is_ready() {
-            self.read = None;
-        }
-        answer
-    }
-}
-
-/// The answer to a command comes also if the caller is dropped. So the bytes of a large one are under
-/// way until then: else callers that are dropped, one after the other, could make the server keep
-/// any number of answers for one connection. A task awaits the answer.
 impl<S: Source, F> Drop for UnderWay<S, F>
 where
     F: Future<Output: Send> + Send + 'static,
 {
     fn drop(&mut self) {
-        let (Some(turn), Some(mut read)) = (self.turn.take(), self.read.take()) else {
-            return;
-        };
-        let Some(runtime) = turn.runtime_if_large() else {
-            return;
-        };
-        // No `UnderWay` again: a runtime that is shut down drops the task at once.
-        runtime.spawn(async move {
-            let waker = Waker::from(turn.0.clone());
-            poll_fn(|context| {
-                turn.0.set_caller(context.waker());
-                read.as_mut().poll(&mut Context::from_waker(&waker))
-            })
-            .await;
-        });
-    }
-}
-
-impl<S: Source> CallerTurn<S> {
-    /// The runtime of a large read that has not been woken.
-    fn runtime_if_large(&self) -> Option<Handle> {
-        let turn = &self.0;
-        if turn.line.size == Size::Small || turn.has_ended.load(Ordering::Relaxed) {
-            return None;
+        // A turn that has ended was woken by the answer or at the deadline.
+        if let Some((turn, read)) = self.read.take()
+            && !turn.0.has_ended.load(Ordering::Relaxed)
+            && !std::thread::panicking()
+        {
+            // Not to the end again: a runtime that is shut down drops the task at once.
+            self.runtime.spawn(async move {
+                turn.run(read).await;
+            });
         }
-        turn.reads.lines.runtime(turn.line)
     }
 }
 
