@@ -29,7 +29,7 @@ pub(super) const MAX_CALLERS: usize = 256;
 /// The lines of all runtimes.
 pub(super) struct Lines<C> {
     /// The lines with a turn taken. Most programs have one runtime, and so one line or two.
-    lines: Mutex<Vec<Line<C>>>,
+    all: Mutex<Vec<Line<C>>>,
     pub(super) sizes: Sizes,
     pub(super) room: Room,
     /// [`MAX_SINGLE_READS`], except in tests.
@@ -108,7 +108,7 @@ pub(super) enum Entered<C> {
 impl<C> Lines<C> {
     pub(super) fn new(max_single_reads: usize) -> Self {
         Self {
-            lines: Mutex::default(),
+            all: Mutex::default(),
             sizes: Sizes::default(),
             room: Room::new(),
             max_single_reads,
@@ -244,7 +244,7 @@ impl<C> Lines<C> {
 
     /// Held for moments, never across an await. Nothing panics under it, and no task is woken.
     pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Line<C>>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many lines there are, and how many turns are taken in them.

@@ -72,10 +72,6 @@ impl Sizes {
 
     fn place(&self, slot_hash: u64) -> &AtomicU64 {
         // Not the bits that a place holds sizes in.
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "any bits of a hash will do"
-        )]
         let at = (slot_hash >> 16) as usize % MAX_REMEMBERED;
         &self.large[at]
     }
