@@ -90,6 +90,8 @@ pub enum Rule {
     FitsDeadline,
     /// A connection is made to a server that takes no writes for a while.
     ReadsWhileRefused,
+    /// The answers that are under way on a connection are bounded in bytes.
+    Room,
 }
 
 impl Rule {
@@ -131,6 +133,7 @@ impl Rule {
         Self::ShortFence,
         Self::FitsDeadline,
         Self::ReadsWhileRefused,
+        Self::Room,
     ];
 }
 

@@ -9,6 +9,7 @@ mod failing;
 mod failover;
 pub(crate) mod forked;
 mod killed_writer;
+mod large_values;
 mod late;
 mod liveness;
 mod loader;
@@ -395,6 +396,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             &[liveness::MISSED, liveness::LONGEST_HIT],
         )],
         |_| Box::pin(liveness::reads_set_aside(8, 1 << 17)),
+    ),
+    Scenario::new(
+        "large values, hundreds of callers",
+        &[(&[Rule::Room], &[large_values::MISSED, large_values::FAILED])],
+        |size| Box::pin(large_values::read_at_once(size)),
     ),
     Scenario::new(
         "callers give up, with `detach`",

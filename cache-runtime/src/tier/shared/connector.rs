@@ -729,6 +729,10 @@ impl Source for Connector {
         self.deadline_from(None)
     }
 
+    fn limit(&self) -> Duration {
+        self.limits.operation
+    }
+
     async fn within<T: Send>(
         &self,
         until: Instant,
