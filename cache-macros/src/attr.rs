@@ -69,12 +69,21 @@ pub(crate) struct InvalidateArgs {
     pub(crate) condition: Option<Expr>,
     /// `on = ok`
     pub(crate) on_ok: bool,
+    pub(crate) on_err: Option<OnErr>,
     pub(crate) fence: Option<FenceOption>,
     /// The place of `fence_required`.
     pub(crate) fence_required: Option<Span>,
     pub(crate) runtime: Runtime,
     /// The options, as text: `on = ok`.
     pub(crate) options: Vec<String>,
+}
+
+/// `on_err = |error| …`
+pub(crate) struct OnErr {
+    /// The place of the option's name.
+    pub(crate) span: Span,
+    /// A closure, or the path of a function: whether something may have been committed.
+    pub(crate) question: Expr,
 }
 
 /// `fence = "30s"`
@@ -189,6 +198,11 @@ const CACHE_INVALIDATE: &[Usage] = &[
         "write `on = ok`, to invalidate after success only, or leave it out",
     ),
     (
+        "on_err",
+        "write a closure over the error, false if nothing can have been committed: \
+         `on_err = |error| !error.is_not_found()`",
+    ),
+    (
         "fence",
         "write longer than the longest write takes: seconds, `fence = 30`, a string with units of \
          `d`, `h`, `m`, `s`, `ms`, `fence = \"1m30s\"`, or a `Duration`",
@@ -231,7 +245,7 @@ impl CachedArgs {
                 "invalidate_on" => args.tags = option.tags(input)?,
                 "skip" => args.skip = option.names(input)?,
                 "condition" => args.condition = Some(option.value(input)?),
-                "unless" => args.unless = Some(option.question(input)?),
+                "unless" => args.unless = Some(option.question(input, "value")?),
                 "version" => args.schema = Some(option.schema(input)?),
                 "codec" => args.codec = Some(option.value(input)?),
                 "crate" => args.runtime = option.runtime(input)?,
@@ -268,6 +282,12 @@ impl InvalidateArgs {
                     FENCE_REQUIRED => args.fence_required = Some(option.alone(input)?),
                     "condition" => args.condition = Some(option.value(input)?),
                     "on" => args.on_ok = option.is_ok(input)?,
+                    "on_err" => {
+                        args.on_err = Some(OnErr {
+                            span: option.span,
+                            question: option.question(input, "error")?,
+                        });
+                    }
                     "crate" => args.runtime = option.runtime(input)?,
                     _ => args.cache = Some(option.value(input)?),
                 }
@@ -504,12 +524,16 @@ impl OptionName {
         Ok(self.span)
     }
 
-    fn question(&self, input: ParseStream<'_>) -> syn::Result<Expr> {
-        let value = ungrouped(self.value(input)?);
-        match &value {
-            Expr::Closure(closure) if closure.inputs.len() == 1 => Ok(value),
-            Expr::Path(_) => Ok(value),
-            other => Err(self.wrong(other.span(), "must be a closure over the value", self.usage)),
+    /// A question about the function's value or error.
+    fn question(&self, input: ParseStream<'_>, subject: &str) -> syn::Result<Expr> {
+        let question = ungrouped(self.value(input)?);
+        match &question {
+            Expr::Closure(closure) if closure.inputs.len() == 1 => Ok(question),
+            Expr::Path(_) => Ok(question),
+            other => {
+                let rule = format!("must be a closure over the {subject}");
+                Err(self.wrong(other.span(), &rule, self.usage))
+            }
         }
     }
 
@@ -698,7 +722,7 @@ mod tests {
         let mut errors = Errors::default();
         let tokens = quote!(
             "a",
-            on = ok,
+            on_err = |error| error.code > 400,
             B::<C, D>(1),
             fence = 2 * LIMIT,
             fence_required
@@ -707,7 +731,11 @@ mod tests {
         errors.finish(()).unwrap();
         assert_eq!(
             args.options,
-            ["on = ok", "fence = 2 * LIMIT", "fence_required"]
+            [
+                "on_err = |error| error.code > 400",
+                "fence = 2 * LIMIT",
+                "fence_required"
+            ]
         );
     }
 

@@ -22,8 +22,9 @@ pub struct Health {
     /// update that failed. A name whose invalidation failed is not served in this process, and
     /// the invalidation is repeated until the server carries it out.
     pub waiting: usize,
-    /// Whether more invalidations failed than the journal holds. Then nothing is served from
-    /// the cache until the whole namespace has been cleared.
+    /// Whether more names wait than there is [room](crate::CacheBuilder::backlog_room) for. Names
+    /// that do not fit are kept as buckets of hashes, and all names in these buckets are invalidated
+    /// with them: one in sixteen million for each.
     pub overflowed: bool,
 }
 

@@ -143,7 +143,7 @@ pub mod __private {
     pub use crate::call::cached::{Answer, CachedCall, ask};
     pub use crate::call::detach::{Argument, argument_copy, owned_by_task};
     pub use crate::call::future::{Returned, future_of, returned_future};
-    pub use crate::call::invalidate::InvalidateCall;
+    pub use crate::call::invalidate::{InvalidateCall, ReturnsError};
     pub use crate::call::load::Keep;
     pub use crate::call::return_type::{
         ReturnType, ReturnsNone, cacheable_shape, error_sharing_shape, return_failure,

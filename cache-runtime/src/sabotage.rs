@@ -52,7 +52,7 @@ pub enum Rule {
     AfterCommit,
     /// An invalidation that failed is kept in the journal, and replayed.
     Journal,
-    /// If more invalidations fail than the journal holds, the namespace is cleared.
+    /// Of failed invalidations for which the journal has no room, the buckets are invalidated.
     Overflow,
     /// This process serves no entry of a name that is in the journal.
     Distrust,
@@ -86,14 +86,16 @@ pub enum Rule {
     VersionsOutlive,
     /// A fence names few writers, and keeps one deadline for all others.
     ShortFence,
-    /// A request carries as much as fits its deadline.
-    Windows,
-    /// There is room for many names that wait for an invalidation.
+    /// As many names are invalidated together as the link carries within a deadline.
+    FitsDeadline,
+    /// A connection is made to a server that takes no writes for a while.
+    ReadsWhileRefused,
+    /// The answers that are under way on a connection are bounded in bytes.
     Room,
+    /// There is room for many names that wait for an invalidation.
+    BacklogRoom,
     /// Of a name that there is no room for, only its bucket is invalidated.
     Buckets,
-    /// A server that refuses writes is connected to, and read from.
-    ReadsWhereWritesAreRefused,
     /// After a scope whose future is `Ok`, no invalidation is repeated.
     OkIsSettled,
     /// What is kept is announced once, and not each time that it cannot be replayed.
@@ -139,10 +141,11 @@ impl Rule {
         Self::Forks,
         Self::VersionsOutlive,
         Self::ShortFence,
-        Self::Windows,
+        Self::FitsDeadline,
+        Self::ReadsWhileRefused,
         Self::Room,
+        Self::BacklogRoom,
         Self::Buckets,
-        Self::ReadsWhereWritesAreRefused,
         Self::OkIsSettled,
         Self::AnnounceOnce,
         Self::Acknowledge,
@@ -209,14 +212,9 @@ pub(crate) fn named_writers(few: u64) -> u64 {
     }
 }
 
-/// How much one request may carry. Wrong alternative: always the most.
-pub(crate) fn window(fits: usize, most: usize) -> usize {
-    if keeps(Rule::Windows) { fits } else { most }
-}
-
 /// The room for names. Wrong alternative: it holds about a hundred.
-pub(crate) fn room(bytes: usize) -> usize {
-    if keeps(Rule::Room) {
+pub(crate) fn backlog_room(bytes: usize) -> usize {
+    if keeps(Rule::BacklogRoom) {
         bytes
     } else {
         bytes.min(100 * 110)

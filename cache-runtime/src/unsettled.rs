@@ -66,7 +66,7 @@ impl Unsettled {
     pub(crate) fn new(settle: Duration, room: usize, observer: Observer) -> Self {
         Self {
             settle,
-            room: sabotage::room(room),
+            room: sabotage::backlog_room(room),
             queue: Mutex::default(),
             observer,
         }
@@ -156,7 +156,8 @@ impl Queue {
                 Slot::open(now)
             }
         };
-        newest.due = now + settle;
+        // A thread that read the clock earlier may get here later.
+        newest.due = newest.due.max(now + settle);
         for name in names {
             // A name that waits already waits for its last update instead.
             for older in &mut self.slots {
@@ -173,6 +174,11 @@ impl Queue {
                 newest.names.insert(name.clone());
             } else if sabotage::keeps(Rule::Overflow) {
                 newest.buckets.mark(name.bytes());
+            }
+        }
+        for older in &mut self.slots {
+            if older.names.len() < older.names.capacity() / 4 {
+                older.names.shrink_to_fit();
             }
         }
         self.slots.push_back(newest);
@@ -339,5 +345,35 @@ mod tests {
         assert!(add("b"));
         assert!(unsettled.unattended(false) && !add("c"));
         assert!(unsettled.unattended(true) && add("d"));
+    }
+
+    #[test]
+    fn names_that_move_from_slot_to_slot_leave_no_memory_behind() {
+        let start = Instant::now();
+        let unsettled = unsettled(1 << 20);
+        let names: Vec<Key> = (0..1_000).map(|i| i.to_string().into()).collect();
+        for i in 0..SLOTS {
+            unsettled.add(&names, start + OPEN * i);
+        }
+        let capacities = unsettled
+            .lock()
+            .slots
+            .iter()
+            .map(|slot| slot.names.capacity())
+            .sum();
+        assert!((1_000_usize..4_000).contains(&capacities), "{capacities}");
+    }
+
+    #[test]
+    fn a_thread_that_is_late_makes_no_slot_due_earlier() {
+        let start = Instant::now();
+        let unsettled = unsettled(1_000);
+        let last = start + OPEN / 2;
+        unsettled.add(&keys(&["b"]), last);
+        unsettled.add(&keys(&["a"]), start);
+        assert!(
+            names_due(&unsettled, start + SETTLE).is_empty(),
+            "b is due before its settle"
+        );
     }
 }

@@ -30,6 +30,7 @@ on_every_backend! {
     an_update_that_is_dropped_within_is_invalidated_at_the_end
     a_scope_that_returns_an_error_invalidates
     a_commit_that_has_happened_is_invalidated_once
+    what_fails_within_a_scope_that_succeeds_is_repeated
     an_update_that_on_ok_leaves_out_is_not_invalidated
     a_spawned_task_is_not_within_the_scope
     two_scopes_of_one_task_are_apart
@@ -116,6 +117,11 @@ impl Row {
     async fn write_for_ever(&self, value: u64) {
         self.pending.store(value, Ordering::SeqCst);
         std::future::pending::<()>().await;
+    }
+
+    #[cache_invalidate("another", cache = self.cache)]
+    async fn fail_to_write_another(&self) -> Result<(), &'static str> {
+        Err("the connection broke")
     }
 
     #[cache_invalidate("row", on = ok, cache = self.cache)]
@@ -478,6 +484,31 @@ async fn a_commit_that_has_happened_is_invalidated_once(cache: Cache) {
     });
     scope.await.unwrap_err();
     assert_eq!(row.cache.health().waiting, 1);
+}
+
+/// It may not be part of the transaction.
+async fn what_fails_within_a_scope_that_succeeds_is_repeated(cache: Cache) {
+    let row = Row::new(cache);
+    committed(async {
+        let inner = after_commit(async {
+            row.write(2).await;
+            Err::<(), _>("the connection broke")
+        });
+        inner.await.unwrap_err();
+    })
+    .await;
+    assert_eq!(row.cache.health().waiting, 1, "an inner scope that fails");
+    committed(async {
+        let inner = pin!(after_commit(async {
+            row.write_all(2).await;
+            std::future::pending::<Result<(), ()>>().await
+        }));
+        assert!(poll_once(inner).is_pending());
+    })
+    .await;
+    assert_eq!(row.cache.health().waiting, 2, "one that is dropped");
+    committed(async { row.fail_to_write_another().await.unwrap_err() }).await;
+    assert_eq!(row.cache.health().waiting, 3, "an update that fails");
 }
 
 async fn an_update_that_on_ok_leaves_out_is_not_invalidated(Recorded { cache, events }: Recorded) {

@@ -350,6 +350,65 @@ async fn a_large_value_is_read_apart_from_the_small_ones() {
     assert!(small.iter().any(|names| names.len() > 2), "{small:?}");
 }
 
+/// Warms so many values of so many bytes, and reads each once from a cache that has not seen them.
+/// Checks that all are hits.
+async fn all_are_hits(values: u64, bytes: u64, callers: u64, delay: Duration, limit: Duration) {
+    let server = RedisServer::start();
+    let mut proxy = Proxy::start(server.port()).await;
+    let writer = Rows::patient(&server.url());
+    for n in 0..values {
+        assert_eq!(writer.blob(n, bytes).await.len() as u64, bytes);
+    }
+    proxy.delay(delay);
+    let builder = Cache::builder().url(proxy.url()).op_timeout(limit);
+    let rows = Rows::new(builder.build().unwrap());
+    rows.cache.ping().await.unwrap();
+    let next = Arc::new(AtomicU64::new(0));
+    let start = Instant::now();
+    let mut readers = JoinSet::new();
+    for _ in 0..callers {
+        let (rows, next) = (rows.clone(), next.clone());
+        readers.spawn(async move {
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= values {
+                    break;
+                }
+                assert_eq!(rows.blob(n, bytes).await.len() as u64, bytes);
+            }
+        });
+    }
+    readers.join_all().await;
+    let stats = rows.cache.stats();
+    println!(
+        "{values} values of {bytes} bytes took {:.0?}: {stats:?}",
+        start.elapsed()
+    );
+    assert_eq!((stats.hits, stats.errors), (values, 0), "{stats:?}");
+    proxy.cut().await;
+}
+
+impl Rows {
+    #[cached(key = "blob:<n>:<bytes>", ttl = 60, cache = self.cache)]
+    async fn blob(&self, n: u64, bytes: u64) -> String {
+        let _ = n;
+        "x".repeat(usize::try_from(bytes).unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_of_large_values_get_hits_and_keep_their_connection() {
+    // The limit is long: what is asked is that the server does not close the connection.
+    all_are_hits(1_500, 100 << 10, 400, Duration::ZERO, LIMIT).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_values_are_hits_at_a_distance() {
+    // One after the other they would take at least as long.
+    let limit = Duration::from_millis(400);
+    all_are_hits(200, 40 << 10, 200, Duration::from_millis(1), limit).await;
+}
+
 /// Rows that change.
 struct Changing {
     cache: Cache,

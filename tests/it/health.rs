@@ -218,7 +218,7 @@ impl tracing::Subscriber for AsksTheCache {
 #[tokio::test]
 async fn a_listener_to_the_log_may_ask_the_cache() {
     let mut server = RedisServer::start();
-    let builder = Cache::builder().url(server.url()).backlog_room(110);
+    let builder = Cache::builder().url(server.url()).backlog_room(170);
     let cache = builder.build().unwrap();
     let _listening = tracing::subscriber::set_default(AsksTheCache(cache.clone()));
     call(&cache).await;

@@ -138,7 +138,7 @@ async fn a_journal_that_overflows_loses_no_invalidation() {
     let server = RedisServer::start();
     let mut proxy = Proxy::start(server.port()).await;
     let events = EventLog::default();
-    let builder = events.record(builder(&proxy.url()).backlog_room(3 * 110));
+    let builder = events.record(builder(&proxy.url()).backlog_room(3 * 170));
     let cache = builder.build().unwrap();
     let names: Vec<Key> = (0..20).map(|i| format!("row:{i}").into()).collect();
     for name in &names {

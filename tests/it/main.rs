@@ -1,6 +1,7 @@
 //! Tests that need a real server, a broken network or a second process.
 
 mod after_commit;
+mod announcements;
 mod bad_input;
 mod batched;
 mod behaviour;
@@ -21,9 +22,11 @@ mod mistakes;
 mod outage;
 mod races;
 mod real_code;
+mod refusals;
 mod restart;
 mod runtimes;
 mod shutdown;
+mod slow_link;
 mod stampede;
 mod two_runtimes;
 mod ui;

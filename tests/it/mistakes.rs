@@ -106,6 +106,7 @@ const CHAPTERS: &[Chapter] = &[
         idea: "`#[cache_invalidate]` names keys and tags, made from arguments or from the result.",
         cases: &[
             "invalidate_",
+            "invalidate_on_err",
             "invalidate_on_something_else",
             "no_such_field",
         ],

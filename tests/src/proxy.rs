@@ -2,14 +2,15 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use crate::port;
 
@@ -18,6 +19,7 @@ use crate::port;
 pub struct Proxy {
     address: SocketAddr,
     flow: watch::Sender<Flow>,
+    link: Arc<Link>,
     rewrites: Arc<AtomicU64>,
     /// `None` while cut.
     listening: Option<Listening>,
@@ -35,7 +37,6 @@ struct Flow {
     to_server: Passage,
     to_client: Passage,
     rewrite: Option<Arc<Rewrite>>,
-    link: Arc<Link>,
 }
 
 /// What the proxy does to bytes that go one way.
@@ -43,27 +44,51 @@ struct Flow {
 struct Passage {
     held: bool,
     delay: Duration,
-    /// How long each byte takes. All connections share the link.
-    nanos_a_byte: u32,
+    bandwidth: Option<Bandwidth>,
 }
 
-/// Until when each way of a slow link carries the bytes that were sent before.
-#[derive(Debug, Default)]
-struct Link([Mutex<Option<Instant>>; 2]);
+/// So many bytes in so much time.
+#[derive(Debug, Clone, Copy)]
+struct Bandwidth {
+    bytes: usize,
+    per: Duration,
+}
 
-impl Link {
-    /// Waits until the link has carried so many bytes.
-    async fn carry(&self, way: Way, bytes: usize, nanos_a_byte: u32) {
-        let bytes = u32::try_from(bytes).expect("a buffer is small");
-        let takes = Duration::from_nanos(u64::from(bytes) * u64::from(nanos_a_byte));
-        let carried = {
-            let mut busy = self.0[way as usize]
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let begins = busy.unwrap_or_else(Instant::now).max(Instant::now());
-            *busy.insert(begins + takes)
+impl Bandwidth {
+    fn time_for(self, length: usize) -> Duration {
+        let nanos = self.per.as_nanos() * length as u128 / self.bytes as u128;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// The timer's precision.
+const TICK: Duration = Duration::from_millis(1);
+
+/// The network, which all connections share.
+#[derive(Debug, Default)]
+struct Link {
+    to_server: Lane,
+    to_client: Lane,
+}
+
+/// One way over the link: the moment when it has passed on all that was sent so far.
+#[derive(Debug, Default)]
+struct Lane(Mutex<Option<Instant>>);
+
+impl Lane {
+    /// Waits until the link has passed on `length` bytes, behind those that were sent before.
+    async fn pass(&self, bandwidth: Bandwidth, length: usize) {
+        let now = Instant::now();
+        let passed = {
+            let mut free = self.0.lock().expect("the lane");
+            let start = free.map_or(now, |free| free.max(now - 2 * TICK));
+            *free.insert(start + bandwidth.time_for(length))
         };
-        tokio::time::sleep_until(carried.into()).await;
+        // What takes less than a tick is added up, not rounded up. What a timer is late by is not
+        // lost: the next bytes may begin in the past.
+        if passed.duration_since(now) >= TICK {
+            tokio::time::sleep_until(passed).await;
+        }
     }
 }
 
@@ -108,8 +133,8 @@ impl Proxy {
                 to_server: Passage::default(),
                 to_client: Passage::default(),
                 rewrite: None,
-                link: Arc::default(),
             }),
+            link: Arc::default(),
             rewrites: Arc::default(),
             listening: None,
         };
@@ -177,7 +202,23 @@ impl Proxy {
         }
     }
 
-    /// Delays the bytes in both directions.
+    /// Lets so many bytes pass in so much time, in each direction. All connections share it. A `per`
+    /// of zero ends the limit.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is zero: [`black_hole`](Self::black_hole) passes nothing on.
+    pub fn bandwidth(&self, bytes: usize, per: Duration) {
+        assert!(bytes > 0, "a link that passes nothing on is a black hole");
+        let bandwidth = (!per.is_zero()).then_some(Bandwidth { bytes, per });
+        self.flow.send_modify(|flow| {
+            for way in BOTH_WAYS {
+                flow.passage_mut(way).bandwidth = bandwidth;
+            }
+        });
+    }
+
+    /// Delays the bytes in both directions. A connection passes on at most 64 KiB in each delay.
     pub fn delay(&self, delay: Duration) {
         for way in BOTH_WAYS {
             self.delay_way(way, delay);
@@ -188,22 +229,6 @@ impl Proxy {
     pub fn delay_way(&self, way: Way, delay: Duration) {
         self.flow
             .send_modify(|flow| flow.passage_mut(way).delay = delay);
-    }
-
-    /// Lets at most so many bytes through in this time, in each direction. All connections share
-    /// that. With zero bytes there is no limit.
-    ///
-    /// # Panics
-    ///
-    /// If a byte takes longer than four seconds.
-    pub fn bandwidth(&self, bytes: usize, time: Duration) {
-        let nanos = time.as_nanos().checked_div(bytes as u128).unwrap_or(0);
-        let nanos_a_byte = u32::try_from(nanos).expect("a byte takes less than four seconds");
-        self.flow.send_modify(|flow| {
-            for way in BOTH_WAYS {
-                flow.passage_mut(way).nanos_a_byte = nanos_a_byte;
-            }
-        });
     }
 
     /// Replaces `from` by `to` in what clients send. This is how a test takes a line out of a
@@ -235,6 +260,7 @@ impl Proxy {
         let stopped = tokio::spawn(serve(
             listener,
             self.flow.subscribe(),
+            Arc::clone(&self.link),
             Arc::clone(&self.rewrites),
             stopping,
         ));
@@ -245,6 +271,7 @@ impl Proxy {
 async fn serve(
     listener: TcpListener,
     flow: watch::Receiver<Flow>,
+    link: Arc<Link>,
     rewrites: Arc<AtomicU64>,
     mut stop: oneshot::Receiver<()>,
 ) {
@@ -255,7 +282,12 @@ async fn serve(
             _ = &mut stop => break,
             accepted = listener.accept() => {
                 let Ok((client, _)) = accepted else { continue };
-                connections.spawn(relay(client, flow.clone(), Arc::clone(&rewrites)));
+                connections.spawn(relay(
+                    client,
+                    flow.clone(),
+                    Arc::clone(&link),
+                    Arc::clone(&rewrites),
+                ));
             }
         }
     }
@@ -263,7 +295,12 @@ async fn serve(
     connections.shutdown().await;
 }
 
-async fn relay(client: TcpStream, flow: watch::Receiver<Flow>, rewrites: Arc<AtomicU64>) {
+async fn relay(
+    client: TcpStream,
+    flow: watch::Receiver<Flow>,
+    link: Arc<Link>,
+    rewrites: Arc<AtomicU64>,
+) {
     // If the server is down, the client sees a connection that is closed at once.
     let upstream = flow.borrow().upstream;
     let Ok(server) = TcpStream::connect(upstream).await else {
@@ -279,15 +316,21 @@ async fn relay(client: TcpStream, flow: watch::Receiver<Flow>, rewrites: Arc<Ato
         from_client,
         to_server,
         flow.clone(),
+        &link.to_server,
         |rewrite, chunk| {
             let (bytes, found) = stream.feed(rewrite, chunk);
             rewrites.fetch_add(found, Ordering::Relaxed);
             bytes
         },
     );
-    let to_client = pump(Way::ToClient, from_server, to_client, flow, |_, chunk| {
-        chunk.to_vec()
-    });
+    let to_client = pump(
+        Way::ToClient,
+        from_server,
+        to_client,
+        flow,
+        &link.to_client,
+        |_, chunk| chunk.to_vec(),
+    );
     // When one side closes its connection, the other side's is closed too.
     tokio::select! {
         _ = to_server => {}
@@ -300,6 +343,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut flow: watch::Receiver<Flow>,
+    lane: &Lane,
     mut pass: impl FnMut(Option<&Rewrite>, &[u8]) -> Vec<u8>,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
@@ -308,15 +352,14 @@ async fn pump(
         if length == 0 {
             return Ok(());
         }
-        let (passage, link) = {
-            let flow = flow.borrow();
-            (flow.passage(way), flow.link.clone())
-        };
-        if passage.nanos_a_byte > 0 {
-            link.carry(way, length, passage.nanos_a_byte).await;
+        let Passage {
+            delay, bandwidth, ..
+        } = flow.borrow().passage(way);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
         }
-        if !passage.delay.is_zero() {
-            tokio::time::sleep(passage.delay).await;
+        if let Some(bandwidth) = bandwidth {
+            lane.pass(bandwidth, length).await;
         }
         let rewrite = match flow.wait_for(|flow| !flow.passage(way).held).await {
             Ok(flow) => flow.rewrite.clone(),
@@ -423,5 +466,29 @@ mod tests {
         let rule = rewrite("abc", "xyz");
         assert_eq!(rewriter.feed(Some(&rule), b"ab"), (vec![], 0));
         assert_eq!(rewriter.feed(None, b"c"), (b"abc".to_vec(), 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_passes_its_bytes_one_after_the_other() {
+        const KIB: usize = 1024;
+        let bandwidth = Bandwidth {
+            bytes: 64 * KIB,
+            per: Duration::from_millis(15),
+        };
+        let lane = Lane::default();
+        let begun = Instant::now();
+        tokio::join!(
+            lane.pass(bandwidth, 64 * KIB),
+            lane.pass(bandwidth, 128 * KIB)
+        );
+        assert_eq!(begun.elapsed(), Duration::from_millis(45));
+
+        let begun = Instant::now();
+        for _ in 0..1024 {
+            lane.pass(bandwidth, KIB / 2).await;
+        }
+        // 512 KiB.
+        let took = begun.elapsed();
+        assert!((118..=121).contains(&took.as_millis()), "{took:?}");
     }
 }

@@ -5,7 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 
 use super::{body, cache, name, setter, shape};
-use crate::attr::FenceLength;
+use crate::attr::{FenceLength, OnErr};
 use crate::describe;
 use crate::lower::{Fence, InvalidateFn, Output, Root, Tag};
 use crate::runtime::Runtime;
@@ -19,6 +19,7 @@ pub(crate) fn cache_invalidate(invalidate: InvalidateFn) -> TokenStream {
         cache,
         condition,
         on_ok,
+        on_err,
         fence,
         from_arguments,
         from_result,
@@ -31,9 +32,10 @@ pub(crate) fn cache_invalidate(invalidate: InvalidateFn) -> TokenStream {
     let from_arguments = name::tags(&runtime, &from_arguments);
     let only_if =
         condition.map(|condition| quote_spanned!(condition.span()=> .only_if(#condition)));
-    let reads_result = on_ok || fence.is_some() || !from_result.is_empty();
+    let reads_result = on_ok || on_err.is_some() || fence.is_some() || !from_result.is_empty();
     let with_result = reads_result.then(|| with_result(&runtime, &from_result, &output));
     let on_ok = on_ok.then(|| quote_spanned!(Span::mixed_site()=> .on_ok()));
+    let on_err = on_err.map(|on_err| self::on_err(&runtime, &on_err));
     let fence = fence.map(|fence| self::fence(&runtime, fence));
     let body = body::body(&runtime, &function, &output);
     let is_failure = (!reads_result).then(|| {
@@ -57,10 +59,19 @@ pub(crate) fn cache_invalidate(invalidate: InvalidateFn) -> TokenStream {
             #only_if
             #with_result
             #on_ok
+            #on_err
             #fence;
         #run
     };
     body::function(&function, &statements)
+}
+
+/// An error about the return type points at the option, and one about the answer at the closure.
+fn on_err(runtime: &Runtime, on_err: &OnErr) -> TokenStream {
+    let OnErr { span, question } = on_err;
+    let span = span.resolved_at(Span::mixed_site());
+    let private = runtime.private(span);
+    quote_spanned!(span=> .on_err(#private::ReturnsError::error, #question))
 }
 
 /// Errors point at the option, unless they are about the return type.

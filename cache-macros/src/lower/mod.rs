@@ -19,7 +19,7 @@ pub(crate) use self::detach::{Copied, Detach};
 pub(crate) use self::output::Output;
 use self::parameters::{Parameters, Place};
 pub(crate) use self::template::{Access, LoweredTemplate, Part, Root, lower_parts, parse_template};
-use crate::attr::{CachedArgs, FenceLength, FenceOption, InvalidateArgs, NoneTtl, Ttl};
+use crate::attr::{CachedArgs, FenceLength, FenceOption, InvalidateArgs, NoneTtl, OnErr, Ttl};
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::runtime::Runtime;
@@ -54,6 +54,7 @@ pub(crate) struct InvalidateFn {
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     pub(crate) on_ok: bool,
+    pub(crate) on_err: Option<OnErr>,
     pub(crate) fence: Option<Fence>,
     pub(crate) from_arguments: Vec<Tag>,
     pub(crate) from_result: Vec<Tag>,
@@ -149,7 +150,17 @@ pub(crate) fn cache_invalidate(
         &from_arguments,
         &mut errors,
     );
-    if args.on_ok || fence.is_some() || !from_result.is_empty() {
+    if let Some(on_err) = &args.on_err
+        && args.on_ok
+    {
+        errors.push(
+            on_err.span,
+            "`on_err` beside `on = ok`, which invalidates after no error",
+            "keep one of them: `on_err` tells the errors after which something may have been \
+             committed",
+        );
+    }
+    if args.on_ok || args.on_err.is_some() || fence.is_some() || !from_result.is_empty() {
         output.check_nameable(&mut errors);
     }
 
@@ -159,6 +170,7 @@ pub(crate) fn cache_invalidate(
         cache: args.cache,
         condition: args.condition,
         on_ok: args.on_ok,
+        on_err: args.on_err,
         fence,
         from_arguments,
         from_result,

@@ -73,7 +73,7 @@ impl Default for CacheBuilder {
             hedge: None,
             max_entries: 100_000,
             settle: Duration::from_secs(5),
-            backlog_room: 128 << 20,
+            backlog_room: 256 << 20,
             listener: None,
             clock: Clock::SYSTEM,
         }
@@ -344,7 +344,7 @@ impl CacheBuilder {
 
     /// Sets how many bytes of names are kept because their invalidation failed, and as many that are
     /// kept because it is to be repeated after [`settle`](Self::settle). A name takes its length and
-    /// 96 bytes. Default: 128 MiB each, enough for a million names.
+    /// 160 bytes. Default: 256 MiB each, enough for a million names.
     ///
     /// Of names that do not fit, the buckets of their hashes are kept: 2 MiB for the first list, at
     /// most 20 MiB for the second. When they are due, all names in these buckets are invalidated, one

@@ -49,6 +49,9 @@ pub struct Stats {
     pub outages: u64,
     /// How often the server began to refuse something: the credentials, a command, all writes.
     pub refusals: u64,
+    /// How often more names waited for an invalidation than there is
+    /// [room](crate::CacheBuilder::backlog_room) for.
+    pub overflows: u64,
     /// The counters of each `#[cached]` function that has looked something up in this cache.
     pub sites: Vec<SiteStats>,
 }
@@ -60,6 +63,7 @@ impl Stats {
             entries,
             outages: observer.outages(),
             refusals: observer.refusals(),
+            overflows: observer.overflows(),
             ..Self::default()
         };
         stats.add(&counters.sum(site::BY_HAND));

@@ -7,8 +7,9 @@
 
 use std::future::poll_fn;
 
-use super::due::Due;
-use super::scope::OpenScope;
+use super::due::{self, Due};
+use super::scope::{self, OpenScope};
+use crate::key::Key;
 use crate::sabotage::{self, Rule};
 
 /// Runs a future that ends with a commit. The names that annotated functions and
@@ -95,11 +96,14 @@ pub async fn after_commit<F, T, E>(future: F) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
 {
-    let commit = Commit(OpenScope::new());
+    let commit = Commit {
+        scope: OpenScope::new(),
+        is_committed: false,
+    };
     // Pinned in place, the future would take its room twice. A box is cheap beside a transaction.
     let mut future = Box::pin(future);
     let output = poll_fn(|context| {
-        let _entered = commit.0.enter();
+        let _entered = commit.scope.enter();
         future.as_mut().poll(context)
     })
     .await;
@@ -108,29 +112,37 @@ where
 }
 
 /// Invalidates what a scope holds, when the scope ends or is dropped.
-struct Commit(OpenScope);
+struct Commit {
+    scope: OpenScope,
+    is_committed: bool,
+}
 
 impl Commit {
-    /// What is due for each cache. A [`Due`] that is dropped invalidates in the background.
-    fn take(&self) -> Vec<Due> {
-        let held = self.0.take().into_iter();
+    /// What is due for each cache, and the names that are due once more even after a commit. A
+    /// [`Due`] that is dropped invalidates in the background.
+    fn take(&self) -> Vec<(Due, Vec<Key>)> {
+        let held = self.scope.take().into_iter();
         held.filter(|held| !held.due.is_empty())
             .map(|held| {
                 let mut names: Vec<_> = held.due.into_iter().collect();
                 // In an order that does not change from run to run.
                 names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-                Due::new(&held.core, names, held.fences)
+                let unsettled = held.unsettled.into_iter().collect();
+                (Due::new(&held.core, names, held.fences), unsettled)
             })
             .collect()
     }
 
-    async fn invalidate(self, is_committed: bool) {
-        for mut due in self.take() {
+    async fn invalidate(mut self, is_committed: bool) {
+        self.is_committed = is_committed;
+        for (mut due, unsettled) in self.take() {
             if !is_committed {
                 // The commit may still be under way, so the fences stand until their deadline.
                 due.fences.clear();
-            }
-            if !is_committed || !sabotage::keeps(Rule::OkIsSettled) {
+                due.repeat();
+            } else if sabotage::keeps(Rule::OkIsSettled) {
+                due::repeat(&due.core, &unsettled);
+            } else {
                 due.repeat();
             }
             due.invalidate().await;
@@ -142,5 +154,8 @@ impl Drop for Commit {
     fn drop(&mut self) {
         // Within an outer scope, each `Due` leaves its names to that scope.
         drop(self.take());
+        if !self.is_committed {
+            scope::repeat_what_is_held();
+        }
     }
 }

@@ -49,13 +49,17 @@ impl Due {
         }
     }
 
-    /// Invalidates once more, later: the commit may still be under way. Within a scope of
-    /// `after_commit` this does nothing: the commit is yet to come, and the scope repeats all of
-    /// its invalidations.
+    /// Invalidates once more, later: the commit may still be under way.
     pub(super) fn repeat(&self) {
-        if !scope::is_within() {
-            repeat::invalidate_again(&self.core, &self.names);
-        }
+        repeat(&self.core, &self.names);
+    }
+}
+
+/// Invalidates names once more, later. Within a scope of `after_commit`, `settle` begins at the end
+/// of the scope.
+pub(super) fn repeat(core: &Arc<Core>, names: &[Key]) {
+    if !scope::hold_repeat(core, names) {
+        repeat::invalidate_again(core, names);
     }
 }
 

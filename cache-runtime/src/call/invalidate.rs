@@ -4,8 +4,8 @@
 //!
 //! An error may come after the change was committed, and so may a panic or a
 //! caller that gives up. One invalidation too many costs a miss; one too few
-//! costs stale data. So every way out invalidates, unless `on = ok` says otherwise. And after
-//! any but a clean end the change may still come, so the names are invalidated once more, later.
+//! costs stale data. So every way out invalidates, unless `on = ok` or `on_err` says otherwise. And
+//! after any but a clean end the change may still come, so the names are invalidated once more, later.
 //!
 //! Behind a fence, from before the body until its outcome is known, nothing that it changes is
 //! stored:
@@ -13,12 +13,14 @@
 //! ```text
 //! fence ──> body ──> Ok:                    invalidate ──> leave the fence
 //!             └────> Err, panic, dropped:   invalidate, and let the fence expire
+//!             └────> Err that rules a commit out (`on_err`):    leave the fence
 //!             └────> the process dies:                  the fence expires
 //! ```
 //!
 //! Without a fence, a process that dies between its commit and its invalidation leaves what it
 //! replaced behind, until the ttl ends.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,16 +40,22 @@ pub struct InvalidateCall {
     is_wanted: bool,
 }
 
-/// The same, with names that are read from what the body returns.
+/// The same, where what the body returns decides: with names that are read from it, or an error
+/// that rules a commit out.
 #[derive(Debug)]
-pub struct InvalidateCallWithResult<S, N> {
+pub struct InvalidateCallWithResult<S, N, C> {
     due: Due,
     is_wanted: bool,
-    _shape: S,
+    shape: PhantomData<S>,
     names: N,
+    /// Whether something may have been committed before this was returned.
+    may_have_committed: C,
     /// Names that are due once it is known that the body ended well.
     held: Option<Vec<Key>>,
 }
+
+/// Tells from what was returned whether something may have been committed.
+type MayHaveCommitted<S> = fn(&<S as Shape>::Return) -> bool;
 
 /// Where a [`InvalidateCallWithResult`] puts the names that it reads.
 #[derive(Debug)]
@@ -85,7 +93,11 @@ impl InvalidateCall {
     }
 
     /// Adds the names that depend on what the body returns.
-    pub fn with_result<S, N>(self, shape: S, names: N) -> InvalidateCallWithResult<S, N>
+    pub fn with_result<S, N>(
+        self,
+        _shape: S,
+        names: N,
+    ) -> InvalidateCallWithResult<S, N, MayHaveCommitted<S>>
     where
         S: Shape,
         N: FnOnce(&S::Value, &mut ResultNames),
@@ -93,8 +105,9 @@ impl InvalidateCall {
         InvalidateCallWithResult {
             due: self.due,
             is_wanted: self.is_wanted,
-            _shape: shape,
+            shape: PhantomData,
             names,
+            may_have_committed: |_| true,
             held: None,
         }
     }
@@ -112,10 +125,36 @@ impl InvalidateCall {
     }
 }
 
-impl<S, N> InvalidateCallWithResult<S, N>
+impl<S, N> InvalidateCallWithResult<S, N, MayHaveCommitted<S>>
+where
+    S: Shape,
+{
+    /// Asks about an error, which `error_of` finds, whether something may have been committed. If
+    /// nothing was, nothing is invalidated.
+    #[must_use]
+    pub fn on_err<E>(
+        self,
+        error_of: fn(&S::Return) -> Option<&E>,
+        may_have_committed: impl FnOnce(&E) -> bool,
+    ) -> InvalidateCallWithResult<S, N, impl FnOnce(&S::Return) -> bool> {
+        InvalidateCallWithResult {
+            due: self.due,
+            is_wanted: self.is_wanted,
+            shape: self.shape,
+            names: self.names,
+            may_have_committed: move |returned: &S::Return| {
+                error_of(returned).is_none_or(may_have_committed)
+            },
+            held: self.held,
+        }
+    }
+}
+
+impl<S, N, C> InvalidateCallWithResult<S, N, C>
 where
     S: Shape,
     N: FnOnce(&S::Value, &mut ResultNames),
+    C: FnOnce(&S::Return) -> bool,
 {
     /// Invalidates nothing after an error, a panic, or a caller that gave up.
     #[must_use]
@@ -132,6 +171,13 @@ where
             return body.await;
         }
         let returned = body.await;
+        if !(self.may_have_committed)(&returned) {
+            due.names.clear();
+            for fence in std::mem::take(&mut due.fences) {
+                fence.leave().await;
+            }
+            return returned;
+        }
         let outcome = S::view(&returned);
         if let Some(held) = self.held {
             if let View::Error = outcome {
@@ -156,7 +202,7 @@ where
 
     /// Puts a fence around the names that depend on the arguments, while the body runs.
     #[must_use]
-    pub fn fenced(self, length: Duration) -> FencedCall<S, N> {
+    pub fn fenced(self, length: Duration) -> FencedCall<S, N, C> {
         FencedCall {
             call: self,
             length,
@@ -165,7 +211,7 @@ where
     }
 }
 
-impl<S, N> InvalidateCallWithResult<S, N> {
+impl<S, N, C> InvalidateCallWithResult<S, N, C> {
     fn names_from_arguments(&self) -> &[Key] {
         self.held.as_deref().unwrap_or(&self.due.names)
     }
@@ -173,17 +219,18 @@ impl<S, N> InvalidateCallWithResult<S, N> {
 
 /// A call of a `#[cache_invalidate(…, fence = …)]` function, before its body runs.
 #[derive(Debug)]
-pub struct FencedCall<S: Shape, N> {
-    call: InvalidateCallWithResult<S, N>,
+pub struct FencedCall<S: Shape, N, C> {
+    call: InvalidateCallWithResult<S, N, C>,
     length: Duration,
     /// What to return rather than run the body without a fence.
     refuse: Option<fn(Error) -> S::Return>,
 }
 
-impl<S, N> FencedCall<S, N>
+impl<S, N, C> FencedCall<S, N, C>
 where
     S: Shape,
     N: FnOnce(&S::Value, &mut ResultNames),
+    C: FnOnce(&S::Return) -> bool,
 {
     /// Runs the body behind the fence only.
     #[must_use]
@@ -255,5 +302,27 @@ pub trait RequiresFence: Sized {
 impl<T, E: From<Error>> RequiresFence for Result<T, E> {
     fn from_cache_error(error: Error) -> Self {
         Err(error.into())
+    }
+}
+
+/// A return type that tells an error: a `Result`.
+#[diagnostic::on_unimplemented(
+    message = "`on_err` is about the error that a function returns, and `{Self}` has none",
+    label = "the function returns `{Self}`",
+    note = "help: return a `Result`, or leave `on_err` out; `condition` asks about the arguments"
+)]
+pub trait ReturnsError {
+    /// The type of the error.
+    type Error;
+    /// The error, if one was returned.
+    fn error(&self) -> Option<&Self::Error>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E> ReturnsError for Result<T, E> {
+    type Error = E;
+
+    fn error(&self) -> Option<&E> {
+        self.as_ref().err()
     }
 }

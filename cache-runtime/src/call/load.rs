@@ -92,6 +92,20 @@ enum Step {
     Alone,
 }
 
+/// A wait for another caller's load, which is logged if it is long, also if the caller gives up.
+struct TimedWait<'a> {
+    request: &'a Request,
+    began: Instant,
+}
+
+impl Drop for TimedWait<'_> {
+    fn drop(&mut self) {
+        let Query { site, key, .. } = &self.request.query;
+        let observer = &self.request.core.observer;
+        observer.waited(*site, key, self.began.elapsed());
+    }
+}
+
 impl Request {
     /// The value under this key, or what `load` yields.
     pub(crate) async fn get_or_load<S, F>(
@@ -234,6 +248,7 @@ impl Request {
         asking_since: &mut Option<Instant>,
     ) -> Option<Step> {
         let began = Instant::now();
+        let _wait = self.time_wait();
         self.observe(Event::Wait {
             key: &self.query.key,
         });
@@ -267,6 +282,7 @@ impl Request {
         let evidence = leader.evidence();
         let is_as_before = |miss: &Miss| evidence.as_deref().is_some_and(|it| miss.shows(it));
         let started = Instant::now();
+        let _wait = self.time_wait();
         let mut pause = FIRST_PAUSE;
         while started.elapsed() < self.core.settings.lease_wait {
             let length = clock::around(pause);
@@ -303,6 +319,7 @@ impl Request {
             return Step::Alone;
         }
         let started = Instant::now();
+        let _wait = self.time_wait();
         while started.elapsed() < self.core.settings.load_limit {
             let waiter = match self.core.tier.board_unstored(&self.query.key) {
                 None => break,
@@ -538,6 +555,14 @@ impl Request {
         Patience {
             limit: settings.load_limit,
             hedge: hedge.unwrap_or_else(|| LEAST_HEDGE.max(usual() * USUAL_LOADS)),
+        }
+    }
+
+    /// Times a wait for another caller's load, until it is dropped.
+    fn time_wait(&self) -> TimedWait<'_> {
+        TimedWait {
+            request: self,
+            began: Instant::now(),
         }
     }
 

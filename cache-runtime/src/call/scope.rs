@@ -42,6 +42,9 @@ pub(super) struct Held {
     distrusted: HashSet<Key>,
     /// Names to invalidate when the scope ends.
     pub(super) due: HashSet<Key>,
+    /// Names of updates within the scope whose outcome is not known. They may not be part of the
+    /// transaction, so they are repeated whatever the scope returns.
+    pub(super) unsettled: HashSet<Key>,
     pub(super) fences: Vec<Fence>,
 }
 
@@ -94,6 +97,27 @@ pub(crate) fn hold_names(core: &Arc<Core>, names: &[Key]) -> bool {
     hold(core, names, &mut Vec::new())
 }
 
+/// Leaves it to the end of the scope to invalidate names once more; false if there is no scope.
+pub(super) fn hold_repeat(core: &Arc<Core>, names: &[Key]) -> bool {
+    let Some(scope) = current() else {
+        return false;
+    };
+    let mut held = scope.lock();
+    of(&mut held, core).unsettled.extend(names.iter().cloned());
+    true
+}
+
+/// Leaves it to the end of the scope around this one, if there is one, to invalidate once more what
+/// it holds so far. The names of this scope are among that.
+pub(super) fn repeat_what_is_held() {
+    let Some(scope) = current() else {
+        return;
+    };
+    for held in &mut *scope.lock() {
+        held.unsettled.extend(held.due.iter().cloned());
+    }
+}
+
 fn current() -> Option<Arc<CommitScope>> {
     if !is_open() || !sabotage::keeps(Rule::AfterCommit) {
         return None;
@@ -112,6 +136,7 @@ fn of<'a>(held: &'a mut Vec<Held>, core: &Arc<Core>) -> &'a mut Held {
             core: core.clone(),
             distrusted: HashSet::new(),
             due: HashSet::new(),
+            unsettled: HashSet::new(),
             fences: Vec::new(),
         });
         held.len() - 1

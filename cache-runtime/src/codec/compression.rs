@@ -7,11 +7,13 @@
 
 use std::borrow::Cow;
 
+use super::MAX_STORED;
 use super::reason::Reason;
 
-/// The largest string that a server takes, in bytes. Nothing longer is compressed or
-/// decompressed.
-pub(super) const LARGEST: usize = 512 << 20;
+/// The most bytes that are compressed or decompressed: sixteen times as many as are stored. So an
+/// entry of a few kilobytes cannot make a reader allocate gigabytes, and what a writer compresses,
+/// a reader decompresses.
+pub(super) const LARGEST: usize = 16 * MAX_STORED;
 
 /// The second byte of a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ mod tests;
 
 use serde::Serialize;
 
-use self::compression::Compression;
+use self::compression::{Compression, LARGEST};
 pub(crate) use self::form::Form;
 use self::format::Format;
 pub(crate) use self::reason::{Reason, is_first_report};
@@ -57,7 +57,8 @@ const MAX_STORED: usize = 4 << 20;
 /// # let _ = cache;
 /// ```
 ///
-/// A value that takes more than 4 MiB after compression, if it has one, is not stored.
+/// A value that takes more than 4 MiB after compression, if it has one, is not stored. Nor is one
+/// that takes more than 64 MiB before compression.
 ///
 /// # Changing it
 ///
@@ -210,6 +211,13 @@ impl Codec {
 
     pub(crate) fn encode<V: Serialize>(self, value: &V) -> Result<Payload, Reason> {
         let bytes = self.format.encode(value)?;
+        let size = bytes.len();
+        if size > LARGEST {
+            return Err(Reason::Other(format!(
+                "it takes {size} bytes before compression, more than the {LARGEST} that are \
+                 compressed; cache parts of it"
+            )));
+        }
         let payload = self.compress(bytes);
         let size = payload.bytes.len();
         if size > MAX_STORED {

@@ -138,6 +138,42 @@ fn an_impossible_length_is_an_error() {
     }
 }
 
+/// The form in which bytes are stored that compress well, and the bytes as they are stored.
+#[cfg(any(feature = "lz4", feature = "zstd"))]
+fn compressed(codec: Codec, length: usize) -> Payload {
+    codec.compress(vec![b' '; length])
+}
+
+#[cfg(any(feature = "lz4", feature = "zstd"))]
+#[test]
+fn a_few_bytes_decompress_to_no_more_than_the_bound() {
+    for codec in [
+        #[cfg(feature = "lz4")]
+        Codec::JSON.lz4(),
+        #[cfg(feature = "zstd")]
+        Codec::JSON.zstd(1),
+    ] {
+        let largest = compressed(codec, LARGEST);
+        assert!(largest.bytes.len() < LARGEST / 100, "{codec:?}");
+        let decompressed = codec.compression.decompress(&largest.bytes).unwrap();
+        assert_eq!(decompressed.len(), LARGEST);
+        // A stated length may be a lie.
+        for lie in [0, 1, LARGEST - 1, LARGEST + 1] {
+            let mut payload = largest.bytes.clone();
+            payload[..4].copy_from_slice(&u32::try_from(lie).unwrap().to_le_bytes());
+            assert!(
+                codec.compression.decompress(&payload).is_err(),
+                "{codec:?} {lie}"
+            );
+        }
+        // What a reader refuses, the writer does not compress.
+        let larger = compressed(codec, LARGEST + 1);
+        assert_eq!(larger.form.to_bytes()[1], b'-', "{codec:?}");
+        let error = codec.encode(&" ".repeat(LARGEST)).unwrap_err().to_string();
+        assert!(error.contains("before compression"), "{error}");
+    }
+}
+
 #[test]
 #[cfg(feature = "zstd")]
 fn a_level_beyond_the_limits_is_the_nearest_limit() {

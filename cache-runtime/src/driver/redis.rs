@@ -335,7 +335,7 @@ async fn identity(redis: &mut MultiplexedConnection, address: &str) -> Result<u6
             Ok(reply) => info += &String::from_redis_value(reply).unwrap_or_default(),
             Err(error)
                 if explain(address, &error).is_write_refused()
-                    && sabotage::keeps(Rule::ReadsWhereWritesAreRefused) =>
+                    && sabotage::keeps(Rule::ReadsWhileRefused) =>
             {
                 continue;
             }

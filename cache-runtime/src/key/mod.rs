@@ -7,6 +7,8 @@
 //! it and a placeholder. The macros check this at compile time. So every name can
 //! be read back in exactly one way: into its template and its arguments.
 
+#[cfg(any(feature = "chrono", feature = "jiff", feature = "time"))]
+mod calendar;
 pub mod checked_part;
 mod hash;
 mod name;

@@ -9,6 +9,15 @@ use super::hash::NameHashes;
 use super::part::{KeyPart, KeyWriter, Written};
 use super::sink::{Progress, Sink};
 
+thread_local! {
+    /// Names are written here first, so that each text is allocated once, at its length.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The largest buffer that a thread keeps, in bytes. It is twice the longest name that is cached,
+/// so a text that does not fit is an exception, and its buffer is freed.
+const MAX_KEPT: usize = 2 * Key::MAX_LEN;
+
 /// A template and the borrowed arguments for it: a name that is not rendered yet.
 #[derive(Debug)]
 pub struct Name<P> {
@@ -31,10 +40,6 @@ impl<P: Parts> Name<P> {
     }
 
     pub(super) fn text(&self) -> String {
-        thread_local! {
-            /// Names are written here first, so that each text is allocated once, at its length.
-            static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-        }
         // Taken, not borrowed: a user's `KeyPart` may render a name itself.
         let mut buffer = BUFFER.take();
         buffer.clear();
@@ -42,7 +47,9 @@ impl<P: Parts> Name<P> {
         // A sink writes only UTF-8.
         debug_assert!(str::from_utf8(&buffer).is_ok());
         let text = String::from_utf8_lossy(&buffer).into_owned();
-        BUFFER.set(buffer);
+        if buffer.capacity() <= MAX_KEPT {
+            BUFFER.set(buffer);
+        }
         text
     }
 
@@ -135,6 +142,22 @@ mod tests {
         let name = Name::new(&["user:", ":posts:", ""], (part(&7), (part("x"), ())));
         assert_eq!(name.render().as_str(), "user:7:posts:'x'");
         assert_eq!(Name::new(&["users"], ()).render().as_str(), "users");
+    }
+
+    #[test]
+    fn a_thread_keeps_no_large_buffer() {
+        let kept = || {
+            let buffer = BUFFER.take();
+            let capacity = buffer.capacity();
+            BUFFER.set(buffer);
+            capacity
+        };
+        let render = |len| Name::new(&["", ""], (part(&"x".repeat(len)), ())).render();
+        let short = render(100);
+        assert!((102..=MAX_KEPT).contains(&kept()), "{}", kept());
+        assert_eq!(render(32 << 20).as_str().len(), (32 << 20) + 2);
+        assert!(kept() <= MAX_KEPT, "{}", kept());
+        assert_eq!(render(100), short);
     }
 
     #[test]

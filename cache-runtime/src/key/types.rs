@@ -1,4 +1,4 @@
-//! Which types can stand in a key: those of std, and of other crates behind features.
+//! Which types can stand in a key: those of std, and ids of other crates behind features.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -120,50 +120,10 @@ impl KeyPart for uuid::Uuid {
     }
 }
 
-#[cfg(feature = "chrono")]
-key_part! {
-    display: chrono::NaiveDate, chrono::NaiveTime, chrono::NaiveDateTime, chrono::Weekday;
-}
-
-/// Writes the instant: two values with the same instant are equal, whatever their time zones.
-#[cfg(feature = "chrono")]
-#[diagnostic::do_not_recommend]
-impl<Tz: chrono::TimeZone> KeyPart for chrono::DateTime<Tz> {
-    fn write(&self, out: KeyWriter<'_>) -> Written {
-        out.display(&self.to_utc())
-    }
-}
-
-#[cfg(feature = "time")]
-key_part! {
-    display: time::Date, time::Time, time::PrimitiveDateTime, time::Weekday;
-}
-
-/// Writes the instant: two values with the same instant are equal, whatever their time zones.
-#[cfg(feature = "time")]
-#[diagnostic::do_not_recommend]
-impl KeyPart for time::OffsetDateTime {
-    fn write(&self, out: KeyWriter<'_>) -> Written {
-        out.display(&self.to_offset(time::UtcOffset::UTC))
-    }
-}
-
-#[cfg(feature = "jiff")]
-key_part! {
-    display: jiff::Timestamp, jiff::civil::Date, jiff::civil::Time, jiff::civil::DateTime;
-}
-
-/// Writes the instant: two values with the same instant are equal, whatever their time zones.
-#[cfg(feature = "jiff")]
-#[diagnostic::do_not_recommend]
-impl KeyPart for jiff::Zoned {
-    fn write(&self, out: KeyWriter<'_>) -> Written {
-        self.timestamp().write(out)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use crate::key::{KeyPart, Name, NameHashes};
 
     /// The text of a value. Checks that the value hashes and compares as this text.
@@ -243,5 +203,34 @@ mod tests {
         let elsewhere = instant.to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(1)));
         assert_eq!(text(&instant), "'1970-01-01T00:00:00Z'");
         assert_eq!(text(&elsewhere), text(&instant));
+    }
+
+    fn check_pair<K: KeyPart + PartialEq + std::fmt::Debug>(one: &K, other: &K) {
+        assert_eq!(text(one) == text(other), one == other, "{one:?} {other:?}");
+    }
+
+    #[cfg(feature = "uuid")]
+    proptest! {
+        #[test]
+        fn uuids_have_one_text_each(one: u128, bit in 0..128) {
+            let (one, other) = (uuid::Uuid::from_u128(one), uuid::Uuid::from_u128(one ^ (1_u128 << bit)));
+            check_pair(&one, &one.clone());
+            check_pair(&one, &other);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn addresses_have_one_text_each(one: u128, bit in 0..128, four: u32) {
+            use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+            let six = |bits| IpAddr::V6(Ipv6Addr::from_bits(bits));
+            let v4 = Ipv4Addr::from_bits(four);
+            check_pair(&six(one), &six(one ^ (1_u128 << bit)));
+            check_pair(&six(u128::from(four)), &six(u128::from(four) ^ (1_u128 << bit)));
+            for other in [v4.to_ipv6_mapped(), v4.to_ipv6_compatible()] {
+                check_pair(&IpAddr::V4(v4), &IpAddr::V6(other));
+                check_pair(&IpAddr::V6(v4.to_ipv6_mapped()), &IpAddr::V6(other));
+            }
+        }
     }
 }

@@ -6,10 +6,13 @@
 
 mod event;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use self::event::Spaced;
 pub use self::event::{Event, NotFilledReason};
@@ -31,12 +34,29 @@ pub(crate) struct Observer {
     listener: Option<Listener>,
 }
 
-/// How often the server went away, and how often it began to refuse.
+/// How often the server went away, and how often it began to refuse; and what was logged.
 #[derive(Debug, Default)]
 struct Incidents {
     outages: AtomicU64,
     refusals: AtomicU64,
+    overflows: AtomicU64,
+    /// By the address of the call site, or 0 for the API by hand. There are at most as many as
+    /// there are sites and kinds of reports.
+    reported: Mutex<HashSet<(usize, Report)>>,
 }
+
+/// What a call site may do again at each call, and what is therefore logged once a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Report {
+    /// A value that is stored cannot be decoded.
+    NotDecoded,
+    /// A value cannot be encoded, or is too large.
+    NotStored,
+    SlowWait,
+}
+
+/// A longer wait for another caller's load is logged.
+const SLOW_WAIT: Duration = Duration::from_secs(1);
 
 impl Observer {
     pub(crate) fn new(listener: Option<Listener>) -> Self {
@@ -73,7 +93,7 @@ impl Observer {
     )]
     #[inline(always)]
     pub(crate) fn observe(&self, site: Option<&'static CallSite>, event: Event<'_>) {
-        log(&event);
+        self.log(site, &event);
         self.observe_unlogged(site, event);
     }
 
@@ -134,9 +154,152 @@ impl Observer {
                 self.incidents.refusals.fetch_add(1, Relaxed);
                 return;
             }
+            Event::JournalOverflows { .. } | Event::RepeatsOverflow { .. } => {
+                self.incidents.overflows.fetch_add(1, Relaxed);
+                return;
+            }
             _ => return,
         };
         counters.count(counter);
+    }
+
+    /// Logs what is news. Each change of the server's state is logged once; what follows from it,
+    /// call by call, only at the level `DEBUG`. What concerns a function's values is logged once a
+    /// function.
+    #[expect(clippy::inline_always, reason = "as `observe`")]
+    #[inline(always)]
+    fn log(&self, site: Option<&'static CallSite>, event: &Event<'_>) {
+        match *event {
+            Event::Degrade { key, error } => self.log_failure(site, Report::NotDecoded, key, error),
+            Event::NotFilled {
+                key,
+                why: NotFilledReason::Failed(error),
+            } => self.log_failure(site, Report::NotStored, key, error),
+            Event::NotInvalidated { names, error } => {
+                let names = Spaced(names);
+                tracing::debug!(%error, %names, "not invalidated yet: kept, and not served here until it is");
+            }
+            Event::NotFenced { names, error } => {
+                let names = Spaced(names);
+                tracing::debug!(%error, %names, "no fence: should this process die now, old data may be served");
+            }
+            Event::NotUnfenced { error, .. } => {
+                tracing::debug!(%error, "a fence is left to expire");
+            }
+            Event::NotAnnounced { error } => tracing::debug!(%error, "not announced"),
+            Event::AnnouncementUnreadable => {
+                tracing::warn!("an announcement on the cache server cannot be read");
+            }
+            Event::AnnouncementsUnheard { error } => {
+                tracing::warn!(%error, "what other processes announce is not heard");
+            }
+            Event::ServerAway { error } if error.is_refused() => {
+                tracing::error!(%error, "the cache degrades to misses until this is mended");
+            }
+            Event::ServerAway { error } => tracing::warn!(%error, "the cache degrades to misses"),
+            Event::ServerBack { address } => tracing::info!(address, "the cache server is back"),
+            Event::ServerRefuses { error } => {
+                tracing::error!(%error, "the cache degrades to misses until this is mended");
+            }
+            Event::ServerAccepts { address } => {
+                tracing::info!(address, "the cache server refuses nothing any more");
+            }
+            Event::JournalKeeps => tracing::warn!(
+                "invalidations are kept, and what they name is not served here, until the cache \
+             server carries them out"
+            ),
+            Event::JournalOverflows { room } => tracing::error!(
+                room,
+                "the journal is full: of further names, all in the same buckets of hashes are \
+                 invalidated once the cache server is back"
+            ),
+            Event::RepeatsOverflow { room } => tracing::error!(
+                room,
+                "more updates have failed than there is room for: of further names, all in the \
+                 same buckets of hashes are invalidated"
+            ),
+            Event::JournalEmptied => {
+                tracing::info!("the cache server has carried out all invalidations that were kept");
+            }
+            Event::JournalLost {
+                address,
+                count,
+                overflowed,
+            } => tracing::error!(
+                address,
+                count,
+                overflowed,
+                "not invalidated, and not kept any longer: old data may be served until its ttl ends"
+            ),
+            Event::RepeatLost { count } => tracing::warn!(
+                count,
+                "not invalidated a second time: an update that failed may have changed the data since"
+            ),
+            _ => {}
+        }
+    }
+
+    /// A call goes on without the cache, or its value is not stored.
+    #[cold]
+    fn log_failure(
+        &self,
+        site: Option<&'static CallSite>,
+        report: Report,
+        key: &Key,
+        error: &Error,
+    ) {
+        sabotage::degrade(error);
+        if !error.is_codec() {
+            tracing::debug!(%error, %key, "the cache is passed by");
+            return;
+        }
+        let is_news = match error.lacks_feature() {
+            Some(feature) => codec::is_first_report(feature),
+            None => self.is_first(site, report),
+        };
+        let function = path_of(site);
+        match report {
+            _ if !is_news => {
+                tracing::debug!(%error, function, "not served from the cache, or not stored");
+            }
+            Report::NotStored => tracing::warn!(
+                %error,
+                function,
+                "not stored, so each call loads: logged once a function; `errors` in `Cache::stats` \
+                 counts on"
+            ),
+            _ => tracing::warn!(
+                %error,
+                function,
+                "not served from the cache: logged once a function; `errors` in `Cache::stats` counts on"
+            ),
+        }
+    }
+
+    /// A call has waited for another caller's load, here or in another process.
+    pub(crate) fn waited(&self, site: Option<&'static CallSite>, key: &Key, length: Duration) {
+        if length < SLOW_WAIT {
+            return;
+        }
+        let function = path_of(site);
+        if self.is_first(site, Report::SlowWait) {
+            tracing::warn!(
+                ?length,
+                %key,
+                function,
+                "a call waited for another caller's load: logged once a function"
+            );
+        } else {
+            tracing::debug!(?length, %key, function, "a call waited for another caller's load");
+        }
+    }
+
+    /// Whether this cache has not reported the same of this site before.
+    fn is_first(&self, site: Option<&'static CallSite>, report: Report) -> bool {
+        let site = site.map_or(0, |site| ptr::from_ref(site).addr());
+        let reported = &self.incidents.reported;
+        let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.insert((site, report))
     }
 
     pub(crate) fn counters(&self) -> &CounterTable {
@@ -150,6 +313,15 @@ impl Observer {
     pub(crate) fn refusals(&self) -> u64 {
         self.incidents.refusals.load(Relaxed)
     }
+
+    pub(crate) fn overflows(&self) -> u64 {
+        self.incidents.overflows.load(Relaxed)
+    }
+}
+
+/// The path of an annotated function.
+fn path_of(site: Option<&'static CallSite>) -> &'static str {
+    site.map_or("the API by hand", |site| site.function.path)
 }
 
 impl Default for Observer {
@@ -165,96 +337,6 @@ impl fmt::Debug for Observer {
     }
 }
 
-/// Logs what is news. Each change of the server's state is logged once; what follows from it,
-/// call by call, only at the level `DEBUG`.
-#[expect(clippy::inline_always, reason = "as `observe`")]
-#[inline(always)]
-fn log(event: &Event<'_>) {
-    match *event {
-        Event::Degrade { key, error }
-        | Event::NotFilled {
-            key,
-            why: NotFilledReason::Failed(error),
-        } => log_degraded(key, error),
-        Event::NotInvalidated { names, error } => {
-            let names = Spaced(names);
-            tracing::debug!(%error, %names, "not invalidated yet: kept, and not served here until it is");
-        }
-        Event::NotFenced { names, error } => {
-            let names = Spaced(names);
-            tracing::debug!(%error, %names, "no fence: should this process die now, old data may be served");
-        }
-        Event::NotUnfenced { error, .. } => {
-            tracing::debug!(%error, "a fence is left to expire");
-        }
-        Event::NotAnnounced { error } => tracing::debug!(%error, "not announced"),
-        Event::AnnouncementUnreadable => {
-            tracing::warn!("an announcement on the cache server cannot be read");
-        }
-        Event::AnnouncementsUnheard { error } => {
-            tracing::warn!(%error, "what other processes announce is not heard");
-        }
-        Event::ServerAway { error } if error.is_refused() => {
-            tracing::error!(%error, "the cache degrades to misses until this is mended");
-        }
-        Event::ServerAway { error } => tracing::warn!(%error, "the cache degrades to misses"),
-        Event::ServerBack { address } => tracing::info!(address, "the cache server is back"),
-        Event::ServerRefuses { error } => {
-            tracing::error!(%error, "the cache degrades to misses until this is mended");
-        }
-        Event::ServerAccepts { address } => {
-            tracing::info!(address, "the cache server refuses nothing any more");
-        }
-        Event::JournalKeeps => tracing::warn!(
-            "invalidations are kept, and what they name is not served here, until the cache \
-             server carries them out"
-        ),
-        Event::JournalOverflows { room } => tracing::error!(
-            room,
-            "the journal is full: of further names, all in the same buckets of hashes are invalidated \
-             once the cache server is back"
-        ),
-        Event::RepeatsOverflow { room } => tracing::error!(
-            room,
-            "more updates have failed than there is room for: of further names, all in the same \
-             buckets of hashes are invalidated"
-        ),
-        Event::JournalEmptied => {
-            tracing::info!("the cache server has carried out all invalidations that were kept");
-        }
-        Event::JournalLost {
-            address,
-            count,
-            overflowed,
-        } => tracing::error!(
-            address,
-            count,
-            overflowed,
-            "not invalidated, and not kept any longer: old data may be served until its ttl ends"
-        ),
-        Event::RepeatLost { count } => tracing::warn!(
-            count,
-            "not invalidated a second time: an update that failed may have changed the data since"
-        ),
-        _ => {}
-    }
-}
-
-#[cold]
-fn log_degraded(key: &Key, error: &Error) {
-    sabotage::degrade(error);
-    if error
-        .lacks_feature()
-        .is_some_and(|feature| !codec::is_first_report(feature))
-    {
-        tracing::debug!(%error, "not served from the cache");
-    } else if error.is_codec() {
-        tracing::warn!(%error, "not served from the cache, or not stored");
-    } else {
-        tracing::debug!(%error, %key, "the cache is passed by");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -262,6 +344,7 @@ mod tests {
     use super::*;
     use crate::call::site::BY_HAND;
     use crate::counters::Counts;
+    use crate::registry::{Function, Role, Template};
 
     /// Events of each kind that counts, and of one that does not.
     fn observe_all(observer: &Observer) {
@@ -325,6 +408,54 @@ mod tests {
                 "server refuses: broken",
             ]
         );
+    }
+
+    /// Counts what is logged at the level `WARN`.
+    #[derive(Default)]
+    struct Warnings(AtomicU64);
+
+    impl tracing::Subscriber for Warnings {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() == tracing::Level::WARN
+        }
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn what_repeats_with_each_call_is_logged_once_a_site_and_kind() {
+        const fn site(name: &'static str) -> CallSite {
+            let key = Template::new("a", &[]);
+            CallSite::new(Function::new(name, "", 0, Role::caches(key, "u64", &[])))
+        }
+        static ONE: CallSite = site("one");
+        static OTHER: CallSite = site("other");
+
+        let warnings = Arc::new(Warnings::default());
+        let _subscribed = tracing::subscriber::set_default(warnings.clone());
+        let observer = Observer::default();
+        let key = &Key::from("user:7");
+        let error = &Error::codec("user:7", "encoded", &"it is too large");
+        let why = NotFilledReason::Failed(error);
+        for site in [None, Some(&ONE), Some(&OTHER)] {
+            for _ in 0..1000 {
+                observer.observe(site, Event::NotFilled { key, why });
+                observer.observe(site, Event::Degrade { key, error });
+                observer.waited(site, key, SLOW_WAIT);
+                observer.waited(site, key, SLOW_WAIT / 2);
+            }
+            let errors = site.map_or(BY_HAND, CallSite::place);
+            assert_eq!(observer.counters().sum(errors).errors, 2000);
+        }
+        assert_eq!(warnings.0.load(Relaxed), 3 * 3);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod failing;
 mod failover;
 pub(crate) mod forked;
 mod killed_writer;
+mod large_values;
 mod late;
 mod liveness;
 mod loader;
@@ -18,14 +19,15 @@ mod many_failures;
 mod many_scopes;
 mod mixed;
 mod no_memory;
-mod no_snapshots;
 mod outage;
 mod partition;
 mod races;
 mod refused_user;
 mod restored;
 mod slow_link;
+mod slow_reads;
 mod transaction;
+mod unsaved;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -214,28 +216,47 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         |size| Box::pin(outage::overflow(outage::three_seconds(size))),
     ),
     Scenario::new(
-        "slow link, an outage ends",
-        &[(&[Rule::Windows], &[slow_link::EMPTIED])],
-        |_| Box::pin(slow_link::outage_ends()),
+        "a slow link",
+        &[(
+            &[Rule::FitsDeadline],
+            &[slow_link::WAITING, slow_link::FAILED],
+        )],
+        |size| Box::pin(slow_link::many_names(size)),
     ),
     Scenario::new(
-        "slow link, 500 names invalidated",
-        &[(&[Rule::Windows], &[slow_link::WAITING])],
-        |_| Box::pin(slow_link::many_names()),
+        "a process connects while the server cannot save",
+        &[(&[Rule::ReadsWhileRefused], &[unsaved::LOADED])],
+        |_| Box::pin(unsaved::cannot_save()),
     ),
     Scenario::new(
-        "slow link, `clear`",
-        &[(&[Rule::Windows], &[slow_link::LEFT])],
-        |_| Box::pin(slow_link::clear()),
+        "hits over a slow link after an outage",
+        &[(&[Rule::FitsDeadline], &[slow_reads::EMPTIED])],
+        |_| Box::pin(slow_reads::outage_ends()),
+    ),
+    Scenario::new(
+        "hits over a slow link, 500 names invalidated",
+        &[(&[Rule::FitsDeadline], &[slow_reads::WAITING])],
+        |_| Box::pin(slow_reads::many_names()),
+    ),
+    Scenario::new(
+        "`clear` over a slow link",
+        &[(&[Rule::FitsDeadline], &[slow_reads::LEFT])],
+        |_| Box::pin(slow_reads::clear()),
     ),
     Scenario::new(
         "updates keep failing, in process",
-        &[(&[Rule::Room, Rule::Buckets], &[many_failures::MISSED])],
+        &[(
+            &[Rule::BacklogRoom, Rule::Buckets],
+            &[many_failures::MISSED],
+        )],
         |size| Box::pin(many_failures::in_process(size)),
     ),
     Scenario::new(
         "updates keep failing, on the server",
-        &[(&[Rule::Room, Rule::Buckets], &[many_failures::MISSED])],
+        &[(
+            &[Rule::BacklogRoom, Rule::Buckets],
+            &[many_failures::MISSED],
+        )],
         |size| Box::pin(many_failures::on_the_server(size)),
     ),
     Scenario::new(
@@ -266,12 +287,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "a scope that changes 200,000 rows, in process",
-        &[(&[Rule::Room, Rule::Buckets], &[many_failures::MISSED])],
+        &[(
+            &[Rule::BacklogRoom, Rule::Buckets],
+            &[many_failures::MISSED],
+        )],
         |size| Box::pin(many_scopes::large_in_process(size)),
     ),
     Scenario::new(
         "a scope that changes 200,000 rows, on the server",
-        &[(&[Rule::Room, Rule::Buckets], &[many_failures::MISSED])],
+        &[(
+            &[Rule::BacklogRoom, Rule::Buckets],
+            &[many_failures::MISSED],
+        )],
         |size| Box::pin(many_scopes::large_on_the_server(size)),
     ),
     Scenario::new(
@@ -286,11 +313,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "writes refused, announced by eight processes",
         &[(&[Rule::AnnounceOnce], &[refused_user::MESSAGES])],
         |size| Box::pin(refused_user::all(size)),
-    ),
-    Scenario::new(
-        "a process connects while snapshots fail (`MISCONF`)",
-        &[(&[Rule::ReadsWhereWritesAreRefused], &[no_snapshots::MISSED])],
-        |_| Box::pin(no_snapshots::misconf()),
     ),
     Scenario::new(
         "memory full, nothing evicted",
@@ -464,6 +486,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             &[liveness::MISSED, liveness::LONGEST_HIT],
         )],
         |_| Box::pin(liveness::reads_set_aside(8, 1 << 17)),
+    ),
+    Scenario::new(
+        "large values, hundreds of callers",
+        &[(&[Rule::Room], &[large_values::MISSED, large_values::FAILED])],
+        |size| Box::pin(large_values::read_at_once(size)),
     ),
     Scenario::new(
         "callers give up, with `detach`",

@@ -37,7 +37,7 @@ pub(crate) async fn cut(lasts: Duration) -> Vec<Figure> {
 
 /// More names are invalidated than the journal holds.
 pub(crate) async fn overflow(lasts: Duration) -> Vec<Figure> {
-    let mut setup = Setup::new(|builder| builder.backlog_room(50 * 110)).await;
+    let mut setup = Setup::new(|builder| builder.backlog_room(50 * 170)).await;
     setup.proxy.cut().await;
     setup.update_for(lasts).await;
     setup.proxy.heal().await;

@@ -5,6 +5,7 @@ mod flights;
 mod invalidation;
 mod liveness;
 mod manual;
+mod on_err;
 mod options;
 mod shapes;
 mod tags;

@@ -45,6 +45,9 @@ const PAUSE_AWAY: Duration = Duration::from_millis(120);
 /// The keeper's longest pause while the server refuses something: that seldom ends within a moment.
 const PAUSE_REFUSED: Duration = Duration::from_secs(1);
 
+/// The most names that are invalidated together.
+const MOST_NAMES: usize = 500;
+
 /// A request of at most so many operations is small: if it is not answered in time, the server is
 /// at fault, and not the size of the request.
 const SMALL: usize = 32;
@@ -169,7 +172,7 @@ impl Connector {
         Self {
             driver,
             limits,
-            names: Window::new(32, 1, 500),
+            names: Window::new(32, 1, MOST_NAMES),
             keys: Window::new(1000, 10, 1000),
             journal: Journal::new(backlog_room, observer.clone()),
             keyspace,
@@ -586,21 +589,39 @@ impl Connector {
     }
 
     /// Invalidates names, and notes which were carried out: as many at a time as the link has
-    /// carried before in time.
+    /// carried before in time. Some that take too long are sent once more, fewer at a time, if the
+    /// ones before them were carried out. So where the server does not answer any more, this ends
+    /// two deadlines after its last answer, and where it does not answer at all, after one.
     pub(super) async fn invalidate(
         self: &Arc<Self>,
         under_way: &mut UnderWay<'_>,
     ) -> Result<(), Error> {
+        let mut has_answered = false;
         while !under_way.names().is_empty() {
-            let count = self.names.size().min(under_way.names().len());
+            let count = self.names_together().min(under_way.names().len());
             let invalidate = self.keyspace.invalidate(&under_way.names()[..count]);
             let begun = Instant::now();
             let sent = self.run(&invalidate).await.map(drop);
             self.measure(count, begun, &sent);
-            sent?;
-            under_way.carried_out(count);
+            match sent {
+                Ok(()) => {
+                    under_way.carried_out(count);
+                    has_answered = true;
+                }
+                Err(error) if error.is_timeout() && has_answered => has_answered = false,
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
+    }
+
+    /// How many names to invalidate together.
+    fn names_together(&self) -> usize {
+        if sabotage::keeps(Rule::FitsDeadline) {
+            self.names.size()
+        } else {
+            MOST_NAMES
+        }
     }
 
     /// Fits the window for names to how long some of them took.
@@ -708,6 +729,10 @@ impl Source for Connector {
         self.deadline_from(None)
     }
 
+    fn limit(&self) -> Duration {
+        self.limits.operation
+    }
+
     async fn within<T: Send>(
         &self,
         until: Instant,
@@ -801,7 +826,7 @@ impl JournalSender<'_> {
 
 impl Sender for JournalSender<'_> {
     fn window(&self) -> usize {
-        self.connector.names.size()
+        self.connector.names_together()
     }
 
     async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {

@@ -254,6 +254,14 @@ impl Encoded {
         }
     }
 
+    /// About so many bytes does an entry take: those of its payload.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Value(payload) => payload.bytes.len(),
+            Self::None => 0,
+        }
+    }
+
     /// The bytes of an entry: the header, and then the payload.
     pub(crate) fn after(&self, header: &Header<'_>) -> Vec<u8> {
         let mut entry = header.encode();

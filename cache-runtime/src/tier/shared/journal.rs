@@ -39,6 +39,9 @@ use crate::unique;
 /// The most names or buckets of one announcement.
 const ANNOUNCED_TOGETHER: usize = 500;
 
+/// The most names that are chosen together for announcements: to choose, all names are looked at.
+const CHOSEN_TOGETHER: usize = 20 * ANNOUNCED_TOGETHER;
+
 /// So many of the announcements that were heard last are known by name.
 const RECENT: usize = 64;
 
@@ -160,7 +163,7 @@ impl Journal {
     pub(crate) fn new(room: usize, observer: Observer) -> Self {
         Self {
             id: unique::number(),
-            room: sabotage::room(room),
+            room: sabotage::backlog_room(room),
             is_quiet: AtomicBool::new(true),
             heard: AtomicU64::new(0),
             kept: Mutex::default(),
@@ -539,7 +542,7 @@ impl Kept {
         let names = self.names.iter().filter(|(_, entry)| entry.told < told);
         let names: Vec<Key> = names
             .map(|(name, _)| name.clone())
-            .take(ANNOUNCED_TOGETHER)
+            .take(CHOSEN_TOGETHER)
             .collect();
         let mut buckets = Vec::new();
         if names.is_empty() && self.buckets_told < told {

@@ -8,7 +8,7 @@ use crate::backlog::Buckets;
 use crate::driver::{Connection, Operation, ReadKeys, Reply};
 use crate::error::Error;
 use crate::key::Key;
-use crate::sabotage;
+use crate::sabotage::{self, Rule};
 
 const UNLINK: &str = include_str!("scripts/unlink.lua");
 const BUMP: &str = include_str!("scripts/bump.lua");
@@ -106,7 +106,7 @@ impl Keyspace {
     ) -> Result<(), Error> {
         let mut scan = Scan::default();
         while !scan.is_done() {
-            self.remove_page(connection, pages, &mut scan, |_| true)
+            self.remove_page(connection, pages, &mut scan, None, |_| true)
                 .await?;
         }
         Ok(())
@@ -127,7 +127,8 @@ impl Keyspace {
             name.is_some_and(|name| buckets.contain(name))
         };
         loop {
-            self.remove_page(connection, pages, scan, is_meant).await?;
+            self.remove_page(connection, pages, scan, Some(until), is_meant)
+                .await?;
             // On a server that tells no epoch, a scan cannot go on later.
             let may_stop = connection.epoch() != 0 && Instant::now() >= until;
             if scan.is_done() || may_stop {
@@ -137,21 +138,25 @@ impl Keyspace {
     }
 
     /// Removes some of what one page of the scan lists. A page that takes too long is asked for
-    /// once more, with fewer keys.
+    /// again, with half as many keys each time. The late answer may still be on its way, and then the
+    /// next one waits behind it. A page ends after one try for each size of the window, of which there
+    /// are seven, or once it is this late.
     async fn remove_page(
         &self,
         connection: &Connection,
         pages: &Pages<'_>,
         scan: &mut Scan,
+        until: Option<Instant>,
         is_meant: impl Fn(&[u8]) -> bool,
     ) -> Result<(), Error> {
+        let is_late = || until.is_some_and(|until| Instant::now() >= until);
         scan.begin(connection.epoch());
-        let first_try = self.try_page(connection, pages, scan, &is_meant).await;
-        match first_try {
-            Err(error) if error.is_timeout() => {
-                self.try_page(connection, pages, scan, &is_meant).await
+        loop {
+            let tried = pages.window.size();
+            match self.try_page(connection, pages, scan, &is_meant).await {
+                Err(error) if error.is_timeout() && pages.window.size() < tried && !is_late() => {}
+                result => return result,
             }
-            result => result,
         }
     }
 
@@ -190,7 +195,7 @@ impl Keyspace {
                 Ok(())
             }
             Err(error) => {
-                if error.is_timeout() {
+                if error.is_timeout() && sabotage::keeps(Rule::FitsDeadline) {
                     window.timed_out(count);
                 }
                 Err(error)

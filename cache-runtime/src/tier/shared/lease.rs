@@ -74,6 +74,11 @@ pub(super) struct Hold {
 }
 
 impl Lease {
+    /// The slot that it is the right to fill.
+    pub(super) fn slot(&self) -> &str {
+        &self.hold.slot
+    }
+
     /// Runs `first`, and replaces the lease by an entry; false if the slot no longer holds it.
     pub(super) async fn fill(
         &self,

@@ -633,6 +633,9 @@ impl Store for Shared {
         MaybeReady::Later(Box::pin(async move {
             let filled = match evidence.as_deref().and_then(Evidence::lease) {
                 Some(lease) => {
+                    if let Ok(encoded) = &encoded {
+                        self.reads.expect(lease.slot().as_bytes(), encoded.size());
+                    }
                     let filled = pin!(fill(lease, query, encoded, ttl.zip(extend), cost));
                     leader.follow(filled).await
                 }

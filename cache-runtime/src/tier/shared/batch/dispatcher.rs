@@ -1,5 +1,6 @@
 //! The task that sends the line.
 
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +8,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 
 use super::Reads;
-use super::line::{Caller, LineId};
+use super::line::{Caller, Charge, LineId};
 use super::merge::Batch;
 use super::source::{Source, Values};
 use crate::clock;
@@ -23,6 +24,8 @@ pub(super) struct Dispatcher<S: Source> {
     reads: Arc<Reads<S>>,
     line: LineId,
     runtime: Handle,
+    /// What its command takes, which is under way or has just ended.
+    charge: Charge,
     has_ended: bool,
 }
 
@@ -32,6 +35,7 @@ impl<S: Source> Dispatcher<S> {
             reads: reads.clone(),
             line,
             runtime,
+            charge: Charge::default(),
             has_ended: false,
         }
     }
@@ -44,8 +48,16 @@ impl<S: Source> Dispatcher<S> {
     /// Sends the line, one batch after the other, until it is empty. Takes callers out of line
     /// only once it runs: until then, another dispatcher, which does run, may take them.
     async fn dispatch(mut self) {
-        while let Some(callers) = self.reads.lines.next_batch(self.line) {
-            self.reads.read_many(callers).await;
+        while let Some(next) = self
+            .reads
+            .lines
+            .next_batch(self.line, mem::take(&mut self.charge))
+        {
+            self.charge = next.charge;
+            if next.has_more {
+                Self::new(&self.reads, self.line, self.runtime.clone()).spawn();
+            }
+            self.reads.read_many(next.callers, next.charge).await;
             // The callers that were just answered may read again. They join the next batch,
             // and none of them is sent alone, ahead of the others.
             clock::let_others_run().await;
@@ -57,14 +69,16 @@ impl<S: Source> Dispatcher<S> {
 impl<S: Source> Drop for Dispatcher<S> {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.reads.lines.end_turn_and_fail_waiting(self.line);
+            self.reads
+                .lines
+                .end_turn_and_fail_waiting(self.line, self.charge);
         }
     }
 }
 
 impl<S: Source> Reads<S> {
     /// Reads for many callers, and answers each by its deadline.
-    async fn read_many(&self, mut callers: Vec<Caller<S::Connection>>) {
+    async fn read_many(&self, mut callers: Vec<Caller<S::Connection>>, charge: Charge) {
         // Checked as late as possible: callers that have left need no answer.
         callers.retain(|caller| !caller.reply.is_closed());
         let Some(until) = callers.iter().map(|caller| caller.deadline).max() else {
@@ -72,13 +86,16 @@ impl<S: Source> Reads<S> {
         };
         if callers.len() == 1 {
             for caller in callers {
-                let _ = caller.reply.send(self.read_one(&caller.read, until).await);
+                let _ = caller
+                    .reply
+                    .send(self.read_one(&caller.read, until, charge).await);
             }
             return;
         }
         let (mut batch, keys) = Batch::new(callers);
-        match self.read_batch(&mut batch, &keys, until).await {
-            Ok((connection, values)) => batch.reply(&connection, values, &self.sizes),
+        let answer = self.read_batch(&mut batch, &keys, until);
+        match self.measured(charge, answer).await {
+            Ok((connection, values)) => batch.reply(&connection, values, &self.lines.sizes),
             Err(error) => batch.fail(&error),
         }
     }

@@ -2,15 +2,17 @@
 //!
 //! Counts and queues under one lock: nothing here sends, spawns or awaits.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use hashbrown::DefaultHashBuilder;
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
-use super::sizes::Size;
+use super::room::Room;
+use super::sizes::{Size, Sizes};
 use super::source::SlotRead;
 use crate::driver::ReadKeys;
 use crate::error::Error;
@@ -21,14 +23,15 @@ pub(super) const MAX_SINGLE_READS: usize = 8;
 /// So many commands, of one caller or many, may be under way once callers wait.
 const MAX_BATCHES: usize = 2;
 
-/// At most so many callers share a command. So at most so many times
-/// [`LARGE`](super::sizes::LARGE) bytes come before the answer to the first of them is whole.
+/// At most so many callers share a command.
 pub(super) const MAX_CALLERS: usize = 256;
 
 /// The lines of all runtimes.
 pub(super) struct Lines<C> {
     /// The lines with a turn taken. Most programs have one runtime, and so one line or two.
-    lines: Mutex<Vec<Line<C>>>,
+    all: Mutex<Vec<Line<C>>>,
+    pub(super) sizes: Sizes,
+    pub(super) room: Room,
     /// [`MAX_SINGLE_READS`], except in tests.
     max_single_reads: usize,
 }
@@ -39,6 +42,8 @@ pub(super) struct Line<C> {
     runtime: Handle,
     /// How many turns are taken: at least one while callers wait.
     turns: usize,
+    /// How many bytes the answers that are under way are expected to take.
+    bytes: usize,
     /// How many of these turns are dispatchers'.
     pub(super) dispatchers: usize,
     /// Whether a dispatcher has been polled, and so goes on until the line is empty.
@@ -70,10 +75,28 @@ pub(super) struct Read {
 pub(super) type ReplySender<C> = oneshot::Sender<Result<SlotRead<C>, Error>>;
 pub(super) type ReplyReceiver<C> = oneshot::Receiver<Result<SlotRead<C>, Error>>;
 
+/// What a command's answer is expected to take of its connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Charge {
+    /// The bytes of the answer: counted in its line until the command ends.
+    pub(super) bytes: usize,
+    /// The bytes of all answers that are under way, this one included.
+    pub(super) under_way: usize,
+}
+
+/// Callers that a dispatcher sends for.
+pub(super) struct Next<C> {
+    pub(super) callers: Vec<Caller<C>>,
+    pub(super) charge: Charge,
+    /// Whether there is room for one more command: then a dispatcher, whose turn is taken, is to be
+    /// spawned.
+    pub(super) has_more: bool,
+}
+
 /// How a read begins.
 pub(super) enum Entered<C> {
     /// The caller has taken a turn, and sends its read itself.
-    Turn(Read),
+    Turn(Read, Charge),
     /// The caller waits in line.
     Line {
         reply: ReplyReceiver<C>,
@@ -85,19 +108,23 @@ pub(super) enum Entered<C> {
 impl<C> Lines<C> {
     pub(super) fn new(max_single_reads: usize) -> Self {
         Self {
-            lines: Mutex::default(),
+            all: Mutex::default(),
+            sizes: Sizes::default(),
+            room: Room::new(),
             max_single_reads,
         }
     }
 
-    /// Takes a turn if one is free, or else a place in line.
+    /// Takes a turn if one is free and there is room for `bytes`, or else a place in line.
     pub(super) fn enter(
         &self,
         id: LineId,
         runtime: Handle,
         read: Read,
+        bytes: usize,
         deadline: Instant,
     ) -> Entered<C> {
+        let room = self.room.bytes();
         let mut lines = self.lock();
         let at = lines.iter().position(|line| line.id == id);
         let at = at.unwrap_or_else(|| {
@@ -105,9 +132,9 @@ impl<C> Lines<C> {
             lines.len() - 1
         });
         let line = &mut lines[at];
-        if line.turns < line.max_turns(self.max_single_reads) {
+        if line.has_turn(self.max_single_reads) && line.has_room(bytes, room) {
             line.turns += 1;
-            return Entered::Turn(read);
+            return Entered::Turn(read, Self::charge(&mut lines, at, bytes));
         }
         let (sender, reply) = oneshot::channel();
         line.push(Caller {
@@ -122,15 +149,31 @@ impl<C> Lines<C> {
         }
     }
 
-    /// If callers wait, makes a caller's turn a dispatcher's, and returns the runtime to spawn the
-    /// dispatcher on. Ends the turn if none wait, or if the line has enough turns without it.
-    pub(super) fn turn_into_dispatcher(&self, id: LineId) -> Option<Handle> {
+    /// Counts a command whose answer takes so many bytes.
+    fn charge(lines: &mut [Line<C>], at: usize, bytes: usize) -> Charge {
+        lines[at].bytes += bytes;
+        let runtime = lines[at].id.runtime;
+        let of_runtime = lines.iter().filter(|line| line.id.runtime == runtime);
+        let under_way = of_runtime.map(|line| line.bytes).sum();
+        Charge { bytes, under_way }
+    }
+
+    /// The command of a caller's turn has ended. If callers wait, makes the turn a dispatcher's, and
+    /// returns the runtime to spawn the dispatcher on. Ends the turn if none wait, or if the line has
+    /// enough turns without it.
+    pub(super) fn turn_into_dispatcher(&self, id: LineId, charge: Charge) -> Option<Handle> {
+        let room = self.room.bytes();
         let mut lines = self.lock();
         let at = lines.iter().position(|line| line.id == id)?;
         let line = &mut lines[at];
-        // Single-read turns granted before batching began hand theirs on, but those beyond
-        // `MAX_BATCHES` end.
-        let is_surplus = line.dispatchers > 0 && line.turns > MAX_BATCHES;
+        line.bytes -= charge.bytes;
+        let is_surplus = match id.size {
+            // The other turns send the rest of the line when they end.
+            Size::Large => !line.has_room_for_next(&self.sizes, room),
+            // Single-read turns granted before batching began hand theirs on, but those beyond
+            // `MAX_BATCHES` end.
+            Size::Small => line.dispatchers > 0 && line.turns > MAX_BATCHES,
+        };
         if line.waiting.is_empty() || is_surplus {
             Self::end_turn(&mut lines, at, false);
             return None;
@@ -139,26 +182,46 @@ impl<C> Lines<C> {
         Some(line.runtime.clone())
     }
 
-    /// Takes the callers that a dispatcher sends for next. If none wait, ends the dispatcher's turn.
-    pub(super) fn next_batch(&self, id: LineId) -> Option<Vec<Caller<C>>> {
+    /// Takes the callers that a dispatcher sends for next; its last command has ended. If none wait,
+    /// or there is no room for them, ends the dispatcher's turn.
+    pub(super) fn next_batch(&self, id: LineId, last: Charge) -> Option<Next<C>> {
+        let room = self.room.bytes();
         let mut lines = self.lock();
         let at = lines.iter().position(|line| line.id == id)?;
         let line = &mut lines[at];
-        if line.waiting.is_empty() {
+        line.bytes -= last.bytes;
+        let (callers, bytes) = line.take_next(&self.sizes, room);
+        if callers.is_empty() {
             Self::end_turn(&mut lines, at, true);
             return None;
         }
         line.dispatcher_runs = true;
-        Some(line.take_next())
+        let charge = Self::charge(&mut lines, at, bytes);
+        let line = &mut lines[at];
+        // Few and small answers may have taken the room of a large one. Each dispatcher makes room for
+        // one more, so that no task makes many at once.
+        let has_more = id.size == Size::Large
+            && !line.waiting.is_empty()
+            && line.has_room_for_next(&self.sizes, room);
+        if has_more {
+            line.turns += 1;
+            line.dispatchers += 1;
+        }
+        Some(Next {
+            callers,
+            charge,
+            has_more,
+        })
     }
 
     /// Ends the turn of a dispatcher that was dropped, and drops the callers that wait in its line:
     /// each gets [`Source::runtime_shut_down`](super::Source::runtime_shut_down).
-    pub(super) fn end_turn_and_fail_waiting(&self, id: LineId) {
+    pub(super) fn end_turn_and_fail_waiting(&self, id: LineId, charge: Charge) {
         let mut lines = self.lock();
         let Some(at) = lines.iter().position(|line| line.id == id) else {
             return;
         };
+        lines[at].bytes -= charge.bytes;
         let waiting = mem::take(&mut lines[at].waiting);
         Self::end_turn(&mut lines, at, true);
         drop(lines);
@@ -181,7 +244,7 @@ impl<C> Lines<C> {
 
     /// Held for moments, never across an await. Nothing panics under it, and no task is woken.
     pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Line<C>>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many lines there are, and how many turns are taken in them.
@@ -199,6 +262,7 @@ impl<C> Line<C> {
             id,
             runtime,
             turns: 0,
+            bytes: 0,
             dispatchers: 0,
             dispatcher_runs: false,
             waiting: VecDeque::new(),
@@ -206,12 +270,25 @@ impl<C> Line<C> {
         }
     }
 
-    fn max_turns(&self, max_single_reads: usize) -> usize {
+    /// Whether the number of commands allows one more.
+    fn has_turn(&self, max_single_reads: usize) -> bool {
         match self.id.size {
-            Size::Large => 1,
-            Size::Small if self.dispatchers > 0 => MAX_BATCHES,
-            Size::Small => max_single_reads,
+            // Only the room limits large reads. None overtakes one that waits.
+            Size::Large => self.waiting.is_empty(),
+            Size::Small if self.dispatchers > 0 => self.turns < MAX_BATCHES,
+            Size::Small => self.turns < max_single_reads,
         }
+    }
+
+    /// Whether the bytes under way allow for so many more. If none are, any number is sent.
+    fn has_room(&self, bytes: usize, room: usize) -> bool {
+        self.bytes == 0 || self.bytes + bytes <= room
+    }
+
+    /// Whether there is room for the caller that has waited longest.
+    fn has_room_for_next(&self, sizes: &Sizes, room: usize) -> bool {
+        let next = self.waiting.front();
+        next.is_none_or(|caller| self.has_room(sizes.expected(caller.read.slot_hash), room))
     }
 
     fn push(&mut self, caller: Caller<C>) {
@@ -223,19 +300,58 @@ impl<C> Line<C> {
         self.waiting.push_back(caller);
     }
 
-    /// Takes the callers that have waited longest; in a line of large reads, all callers that
-    /// read the same slot as the first.
-    fn take_next(&mut self) -> Vec<Caller<C>> {
-        let first = self.waiting.front().map(|caller| caller.read.slot_hash);
-        if let (Size::Large, Some(slot_hash)) = (self.id.size, first) {
-            let waiting = mem::take(&mut self.waiting);
-            let (next, others): (Vec<_>, _) = waiting
-                .into_iter()
-                .partition(|caller| caller.read.slot_hash == slot_hash);
-            self.waiting = others.into();
-            return next;
+    /// Takes the callers that have waited longest and that there is room for, and says how many bytes
+    /// they expect. In a line of large reads, these are all callers that read the same slot as the
+    /// first.
+    fn take_next(&mut self, sizes: &Sizes, room: usize) -> (Vec<Caller<C>>, usize) {
+        match self.id.size {
+            Size::Small => self.take_small(sizes, room / MAX_BATCHES),
+            Size::Large => self.take_large(sizes, room),
         }
-        let count = self.waiting.len().min(MAX_CALLERS);
-        self.waiting.drain(..count).collect()
+    }
+
+    fn take_small(&mut self, sizes: &Sizes, room: usize) -> (Vec<Caller<C>>, usize) {
+        let expected = |caller: &Caller<C>| sizes.expected(caller.read.slot_hash);
+        let all = self.waiting.len().min(MAX_CALLERS);
+        let bytes = self.waiting.iter().take(all).map(expected).sum();
+        if bytes <= room {
+            return (self.waiting.drain(..all).collect(), bytes);
+        }
+        let mut slots = HashSet::with_hasher(DefaultHashBuilder::default());
+        let (mut count, mut bytes) = (0, 0);
+        for caller in self.waiting.iter().take(all) {
+            // Each slot is in the answer once.
+            if slots.insert(caller.read.slot_hash) {
+                let more = expected(caller);
+                if count > 0 && bytes + more > room {
+                    break;
+                }
+                bytes += more;
+            }
+            count += 1;
+        }
+        (self.waiting.drain(..count).collect(), bytes)
+    }
+
+    fn take_large(&mut self, sizes: &Sizes, room: usize) -> (Vec<Caller<C>>, usize) {
+        // Those that have left take no room. Dropping these wakes no task.
+        let has_left = |caller: &Caller<C>| caller.reply.is_closed();
+        while self.waiting.front().is_some_and(has_left) {
+            self.waiting.pop_front();
+        }
+        let Some(first) = self.waiting.front() else {
+            return (Vec::new(), 0);
+        };
+        let slot_hash = first.read.slot_hash;
+        let bytes = sizes.expected(slot_hash);
+        if !self.has_room(bytes, room) {
+            return (Vec::new(), 0);
+        }
+        let waiting = mem::take(&mut self.waiting);
+        let (next, others): (Vec<_>, _) = waiting
+            .into_iter()
+            .partition(|caller| caller.read.slot_hash == slot_hash);
+        self.waiting = others.into();
+        (next, bytes)
     }
 }

@@ -111,7 +111,7 @@ impl<C> Batch<C> {
                 // A second handle to the same bytes would cost an allocation.
                 None => value.take(),
             });
-            sizes.remember(member.slot_hash, slot.as_ref());
+            sizes.remember(member.slot_hash, slot.as_ref().map(Bytes::len));
             let _ = member.reply.send(Ok(SlotRead {
                 connection: connection.clone(),
                 slot,

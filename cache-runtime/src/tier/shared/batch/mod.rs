@@ -7,7 +7,7 @@
 //! dispatcher, sends the whole line as one command, in which each key stands once, and hands the
 //! answers out. From then on, until the line is empty, there are two turns: while the server
 //! answers one batch, this process uses the answer to the other, and the callers that come
-//! meanwhile are the next batch.
+//! meanwhile are the next batch. Large values are read singly, as many as there is room for.
 //!
 //! ```text
 //! read ──> a turn is free ──> one command for one caller ──────────┐ the turn ends:
@@ -51,10 +51,23 @@
 //!   or timer that calls it: it takes the lines' lock, and may spawn a dispatcher.
 //! * **Runtimes do not mix.** Each has its own lines and its own dispatchers. A runtime that is
 //!   shut down, or that does not run, delays only its own callers.
-//! * **A large value does not delay small ones for long.** Slots that were
-//!   [`LARGE`](sizes::LARGE) when they were last read have a line of their own, with one
-//!   command at a time. So a small read waits for at most one large value, and, before the size
-//!   of that value is known, once for a batch that contains it.
+//! * **The bytes that are under way on a connection are bounded,** by what its answers are
+//!   [expected](sizes) to take. A server closes a connection whose answers it has to keep, and an
+//!   answer behind many others comes after its deadline. So a line sends only what its
+//!   [`room`] allows, or one read. The room grows while answers come early, and shrinks when they
+//!   come late. A line has at most 2 MiB, and a connection two lines.
+//! * **A size is never known for sure.** A slot that was not read lately is expected to be as large as
+//!   those that were. If that was far too little, the server may close the connection. Then the
+//!   callers of that moment load, unknown slots count as large, and the room is smaller: so the
+//!   same reads pass the next time, at the latest when each is sent alone.
+//! * **Large values do not delay small ones for long.** Slots that are expected to be
+//!   [`LARGE`](sizes::LARGE) have a line of their own, with a room of its own, and each has a command of
+//!   its own. So a small read waits for at most so many large bytes as the room holds, or for one larger
+//!   value, and once for each batch that contains a slot that was expected to be small.
+//! * **The first of a line is sent next,** also if it is larger than what room is left and others are
+//!   not. So no large read waits for ever.
+//! * **A large answer takes room until it comes,** also if its caller is dropped: the server sends
+//!   it nevertheless. Then a task of the runtime awaits it.
 //!
 //! The memory of a line is bounded by the callers that wait in it: those that have left are
 //! removed before it doubles.
@@ -62,6 +75,7 @@
 mod dispatcher;
 mod line;
 mod merge;
+mod room;
 mod sizes;
 mod source;
 #[cfg(test)]
@@ -72,10 +86,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use self::line::{Entered, LineId, Lines, MAX_SINGLE_READS, Read};
-use self::sizes::Sizes;
+use self::line::{Charge, Entered, LineId, Lines, MAX_SINGLE_READS, Read};
+use self::sizes::Size;
 pub(crate) use self::source::{SlotRead, Source, Values};
 use self::turn::CallerTurn;
 use crate::driver::ReadKeys;
@@ -94,6 +109,12 @@ impl<S: Source> BatchedReads<S> {
         Self(Arc::new(Reads::new(source, max_single_reads)))
     }
 
+    /// A slot is written, with so many bytes: they are what a read will be answered.
+    pub(crate) fn expect(&self, slot: &[u8], bytes: usize) {
+        let sizes = &self.0.lines.sizes;
+        sizes.remember(sizes.hash(slot), Some(bytes));
+    }
+
     /// Reads a slot and versions, alone or with other callers.
     #[cfg(test)]
     pub(crate) async fn read(&self, keys: ReadKeys) -> Result<SlotRead<S::Connection>, Error> {
@@ -108,22 +129,34 @@ impl<S: Source> BatchedReads<S> {
     ) -> Result<SlotRead<S::Connection>, Error> {
         let reads = &self.0;
         let deadline = until.unwrap_or_else(|| reads.source.deadline());
+        let sizes = &reads.lines.sizes;
         let read = Read {
-            slot_hash: reads.sizes.hash(keys.first()),
+            slot_hash: sizes.hash(keys.first()),
             keys,
         };
         // Without a runtime, the source says which error that is.
         let Ok(runtime) = Handle::try_current() else {
-            return Box::pin(reads.read_one(&read, deadline)).await;
+            return Box::pin(reads.read_one(&read, deadline, Charge::default())).await;
         };
+        let bytes = sizes.expected(read.slot_hash);
         let line = LineId {
             runtime: runtime.id(),
-            size: reads.sizes.of(read.slot_hash),
+            size: Size::of(bytes),
         };
-        match reads.lines.enter(line, runtime, read, deadline) {
-            Entered::Turn(read) => {
-                let turn = CallerTurn::new(reads, line);
-                turn.run(Box::pin(reads.read_one(&read, deadline))).await
+        match reads.lines.enter(line, runtime, read, bytes, deadline) {
+            Entered::Turn(read, charge) => {
+                let turn = CallerTurn::new(reads, line, charge);
+                match line.size {
+                    Size::Small => {
+                        let read = reads.read_one(&read, deadline, charge);
+                        turn.run(Box::pin(read)).await
+                    }
+                    Size::Large => {
+                        let (reads, runtime) = (reads.clone(), Handle::current());
+                        let read = async move { reads.read_one(&read, deadline, charge).await };
+                        turn.run_to_the_end(runtime, Box::pin(read)).await
+                    }
+                }
             }
             Entered::Line {
                 reply,
@@ -148,7 +181,6 @@ impl<S: Source> BatchedReads<S> {
 struct Reads<S: Source> {
     source: Arc<S>,
     lines: Lines<S::Connection>,
-    sizes: Sizes,
 }
 
 impl<S: Source> Reads<S> {
@@ -156,7 +188,6 @@ impl<S: Source> Reads<S> {
         Self {
             source,
             lines: Lines::new(max_single_reads),
-            sizes: Sizes::default(),
         }
     }
 
@@ -165,11 +196,14 @@ impl<S: Source> Reads<S> {
         &self,
         read: &Read,
         until: Instant,
+        charge: Charge,
     ) -> Result<SlotRead<S::Connection>, Error> {
-        let (connection, values) = self.source.read(&read.keys, until).await?;
+        let answer = self.measured(charge, self.source.read(&read.keys, until));
+        let (connection, values) = answer.await?;
         let mut values = values.into_iter();
         let slot = values.next().flatten();
-        self.sizes.remember(read.slot_hash, slot.as_ref());
+        let bytes = slot.as_ref().map(Bytes::len);
+        self.lines.sizes.remember(read.slot_hash, bytes);
         let versions = 1..read.keys.len();
         let mut version = || Version::read(values.next().flatten().as_deref());
         Ok(SlotRead {
@@ -178,6 +212,26 @@ impl<S: Source> Reads<S> {
             shared_decode: None,
             versions: versions.map(|_| version()).collect(),
         })
+    }
+}
+
+impl<S: Source> Reads<S> {
+    /// Awaits the answer to a command, and adapts what is expected of others to how it ends.
+    async fn measured(
+        &self,
+        charge: Charge,
+        answer: impl Future<Output = Values<S::Connection>>,
+    ) -> Values<S::Connection> {
+        let measure = self.lines.room.measure(charge.under_way);
+        let answer = answer.await;
+        let error = answer.as_ref().err();
+        if error.is_some_and(Error::is_unavailable) {
+            self.lines.sizes.expect_large();
+        }
+        if let Some(measure) = measure {
+            self.lines.room.ended(&measure, error, self.source.limit());
+        }
+        answer
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where reads go, and what comes back.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -22,6 +22,9 @@ pub(crate) trait Source: Send + Sync + 'static {
 
     /// The deadline of a read that begins now.
     fn deadline(&self) -> Instant;
+
+    /// The longest time that a read may take.
+    fn limit(&self) -> Duration;
 
     /// Awaits a future, at most until then.
     fn within<T: Send>(

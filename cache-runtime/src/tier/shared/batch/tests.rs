@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 
 use super::line::{Line, MAX_CALLERS};
-use super::sizes::{LARGE, Size};
+use super::sizes::{LARGE, Size, Sizes};
 use super::{BatchedReads, SlotRead, Source, Values};
 use crate::driver::ReadKeys;
 use crate::error::Error;
@@ -44,6 +44,12 @@ struct Sent {
     reply: oneshot::Sender<Result<Vec<Option<Bytes>>, Error>>,
 }
 
+/// A few of these fill the first room.
+const MEDIUM: usize = 20 * 1024;
+
+/// More than the most room.
+const HUGE: usize = 3 << 20;
+
 /// Milliseconds from when a caller begins to its deadline.
 const LIMIT: u64 = 100;
 
@@ -67,6 +73,10 @@ impl Source for Fake {
 
     fn deadline(&self) -> Instant {
         self.begin + Duration::from_millis(self.clock.lock().unwrap().now + LIMIT)
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_millis(LIMIT)
     }
 
     async fn within<T: Send>(
@@ -152,12 +162,14 @@ impl Sent {
         self.keys.join(" ")
     }
 
-    /// Answers: a version `v7` is 7, a slot holds its own key, and `large` ones much more.
+    /// Answers: a version `v7` is 7, a slot holds its own key, and some hold much more.
     fn answer(self) {
         let value = |key: &String| {
             let text = match key.strip_prefix('v') {
                 Some(number) => number.to_owned(),
-                None if key.starts_with("large") => "x".repeat(LARGE),
+                None if key.starts_with("medium") => "x".repeat(MEDIUM),
+                None if key.starts_with("large") => "x".repeat(100 * 1024),
+                None if key.starts_with("huge") => "x".repeat(HUGE),
                 None => key.clone(),
             };
             Some(Bytes::from(text))
@@ -196,8 +208,10 @@ impl Test {
             clock: Mutex::default(),
             moments: AtomicU64::new(0),
         });
+        let reads = BatchedReads::with_max_single_reads(source, max);
+        reads.0.lines.sizes.expect_small();
         Self {
-            reads: Arc::new(BatchedReads::with_max_single_reads(source, max)),
+            reads: Arc::new(reads),
             sent,
         }
     }
@@ -250,9 +264,25 @@ impl Test {
         lines.iter().map(|line| line.waiting.len()).sum()
     }
 
+    fn expect_small(&self) {
+        self.reads.0.lines.sizes.expect_small();
+    }
+
+    /// Reads slots, one by one, so that their sizes are known. Others count as small.
+    async fn know(&mut self, slots: &[&str]) {
+        for slot in slots {
+            let caller = self.caller(slot).await;
+            self.next().await.answer();
+            caller.await.unwrap().unwrap();
+        }
+        if !slots.iter().any(|slot| slot.starts_with("medium")) {
+            self.expect_small();
+        }
+    }
+
     fn size(&self, slot: &str) -> Size {
-        let sizes = &self.reads.0.sizes;
-        sizes.of(sizes.hash(slot.as_bytes()))
+        let sizes = &self.reads.0.lines.sizes;
+        Size::of(sizes.expected(sizes.hash(slot.as_bytes())))
     }
 
     /// No command is sent, and no line and no turn is left.
@@ -654,47 +684,162 @@ async fn large_values_are_read_in_a_line_of_their_own() {
         caller.await.unwrap().unwrap();
     }
     test.expect_nothing_left().await;
-    // Now large reads wait for each other, and small ones do not wait for them.
+    test.expect_small();
+    // There is room for two large reads, and small ones do not wait for them.
     let reads = [
         "large1 v1",
         "large2",
         "large1 v2",
         "large2 v3",
+        "large1 v4",
         "c",
         "d",
         "e",
     ];
-    let mut callers = test.callers(&reads).await.into_iter();
-    let large = test.next().await;
+    let callers = test.callers(&reads).await;
+    let large = [test.next().await, test.next().await];
     let (c, d) = (test.next().await, test.next().await);
-    let sent = [large.text(), c.text(), d.text()];
-    assert_eq!(sent, ["large1 v1", "c", "d"]);
+    let sent = [large[0].text(), large[1].text(), c.text(), d.text()];
+    assert_eq!(sent, ["large1 v1", "large2", "c", "d"]);
     c.answer();
     let e = test.next().await;
     assert_eq!(e.text(), "e");
     e.answer();
     d.answer();
     test.expect_silence().await;
-    // Callers that want the same slot share a command.
-    large.answer();
+    // The answers are early, so there is room for more. Callers that want the same slot share a
+    // command.
+    large.into_iter().for_each(Sent::answer);
     let second = test.next().await;
-    assert_eq!(second.text(), "large2 v3");
+    assert_eq!(second.text(), "large1 v2 v4");
+    let third = test.next().await;
+    assert_eq!(third.text(), "large2 v3");
     second.answer();
-    let again = test.next().await;
-    assert_eq!(again.text(), "large1 v2");
-    again.answer();
-    for caller in callers.by_ref().take(4) {
-        assert_eq!(size(caller.await.unwrap()), LARGE);
+    third.answer();
+    for caller in callers.into_iter().take(5) {
+        assert!(size(caller.await.unwrap()) > LARGE);
     }
     test.expect_nothing_left().await;
 }
 
 #[tokio::test]
-async fn a_slot_that_no_longer_holds_a_large_value_counts_as_small() {
+async fn a_value_without_room_is_read_when_no_other_is_under_way() {
     let mut test = Test::new();
-    let first = test.caller("large").await;
+    test.know(&["huge", "large"]).await;
+    let callers = test.callers(&["large", "huge", "large v1"]).await;
+    let large = test.next().await;
+    assert_eq!(large.text(), "large");
+    test.expect_silence().await;
+    large.answer();
+    let huge = test.next().await;
+    assert_eq!(huge.text(), "huge");
+    test.expect_silence().await;
+    huge.answer();
     test.next().await.answer();
-    first.await.unwrap().unwrap();
+    for caller in callers {
+        caller.await.unwrap().unwrap();
+    }
+    test.expect_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_large_read_whose_caller_is_dropped_takes_room_until_its_answer() {
+    let mut test = Test::new();
+    test.know(&["huge1", "huge2"]).await;
+    drop(test.set_aside("huge1"));
+    let first = test.next().await;
+    let waiting = test.caller("huge2").await;
+    test.expect_silence().await;
+    first.answer();
+    test.next().await.answer();
+    waiting.await.unwrap().unwrap();
+    test.expect_nothing_left().await;
+    // The same where its deadline passes.
+    drop(test.set_aside("huge1"));
+    let _not_answered = test.next().await;
+    test.set_clock(LIMIT - 1);
+    let waiting = test.caller("huge2").await;
+    test.expect_silence().await;
+    test.set_clock(LIMIT);
+    test.next().await.answer();
+    waiting.await.unwrap().unwrap();
+    test.expect_nothing_left().await;
+}
+
+#[test]
+fn a_large_read_that_is_dropped_with_its_runtime_leaves_nothing() {
+    let test = Test::new();
+    test.reads.expect(b"huge", HUGE);
+    let runtime = current_thread();
+    let entered = runtime.enter();
+    let read = test.set_aside("huge");
+    drop(entered);
+    runtime.shutdown_background();
+    drop(read);
+    assert!(test.reads.0.lines.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_has_as_many_slots_as_there_is_room_for() {
+    let mut test = Test::new();
+    test.know(&["medium"]).await;
+    let names: Vec<String> = (0..40).map(|n| format!("medium{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let callers = test.callers(&names).await;
+    let (first, second) = (test.next().await, test.next().await);
+    first.answer();
+    let batch = test.next().await;
+    let room = 256 * 1024 / 2;
+    assert_eq!(batch.keys.len(), room / MEDIUM);
+    second.answer();
+    batch.answer();
+    let mut sizes = Vec::new();
+    while callers.iter().any(|caller| !caller.is_finished()) {
+        match test.sent.try_recv() {
+            Ok(command) => {
+                sizes.push(command.keys.len());
+                command.answer();
+            }
+            Err(_) => yield_now().await,
+        }
+    }
+    assert!(sizes.iter().any(|size| *size > room / MEDIUM), "{sizes:?}");
+}
+
+#[tokio::test]
+async fn unknown_slots_count_as_large_at_first_and_after_a_failure() {
+    let sizes = Sizes::default();
+    let unknown = |sizes: &Sizes| sizes.expected(1 << 20);
+    assert!(Size::of(unknown(&sizes)) == Size::Large);
+    for slot in 0..4 {
+        sizes.remember(slot << 40, Some(700));
+    }
+    assert!(unknown(&sizes) <= 2048, "{}", unknown(&sizes));
+    sizes.remember(7 << 40, Some(50_000));
+    assert_eq!(unknown(&sizes), 50_000);
+    sizes.expect_large();
+    assert!(unknown(&sizes) > 500_000);
+}
+
+#[test]
+fn sizes_of_large_slots_are_remembered() {
+    let sizes = Sizes::default();
+    sizes.expect_small();
+    for bytes in [LARGE, 100_000, 4 << 20] {
+        sizes.remember(3 << 30, Some(bytes));
+        let expected = sizes.expected(3 << 30);
+        assert!((bytes..bytes + 16 * 1024).contains(&expected), "{expected}");
+    }
+    sizes.expect_small();
+    assert!(Size::of(sizes.expected(3 << 31)) == Size::Small);
+    sizes.remember(3 << 30, None);
+    assert!(Size::of(sizes.expected(3 << 30)) == Size::Small);
+}
+
+#[tokio::test]
+async fn a_slot_that_no_longer_holds_a_large_value_counts_as_unknown() {
+    let mut test = Test::new();
+    test.know(&["large"]).await;
     assert_eq!(test.size("large"), Size::Large);
     let second = test.caller("large").await;
     test.next().await.answer_with(vec![None]);
@@ -761,31 +906,27 @@ async fn the_line_is_sent_when_the_deadline_of_a_caller_that_is_set_aside_passes
 #[tokio::test]
 async fn a_large_read_that_is_set_aside_delays_no_other() {
     let mut test = Test::new();
-    for slot in ["large1", "large2"] {
-        let first = test.caller(slot).await;
-        test.next().await.answer();
-        first.await.unwrap().unwrap();
-    }
-    let _answered = test.set_aside("large1");
-    let waiting = test.callers(&["large2", "large2 v1"]).await;
+    test.know(&["huge1", "huge2"]).await;
+    let _answered = test.set_aside("huge1");
+    let waiting = test.callers(&["huge2", "huge2 v1"]).await;
     let large = test.next().await;
     test.expect_silence().await;
     large.answer();
     let second = test.next().await;
-    assert_eq!(second.text(), "large2 v1");
+    assert_eq!(second.text(), "huge2 v1");
     second.answer();
     for caller in waiting {
         caller.await.unwrap().unwrap();
     }
     test.expect_nothing_left().await;
     // The same at its deadline.
-    let _too_late = test.set_aside("large1");
+    let _too_late = test.set_aside("huge1");
     let _not_answered = test.next().await;
     test.set_clock(60);
-    let waiting = test.caller("large2").await;
+    let waiting = test.caller("huge2").await;
     test.set_clock(LIMIT);
     let second = test.next().await;
-    assert_eq!(second.text(), "large2");
+    assert_eq!(second.text(), "huge2");
     second.answer();
     waiting.await.unwrap().unwrap();
     test.expect_nothing_left().await;

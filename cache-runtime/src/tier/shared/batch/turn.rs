@@ -5,11 +5,13 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+
+use tokio::runtime::Handle;
 
 use super::Reads;
 use super::dispatcher::Dispatcher;
-use super::line::LineId;
+use super::line::{Charge, LineId};
 use super::source::Source;
 use crate::sabotage::{self, Rule};
 
@@ -28,16 +30,18 @@ pub(super) struct CallerTurn<S: Source>(Arc<Turn<S>>);
 struct Turn<S: Source> {
     reads: Arc<Reads<S>>,
     line: LineId,
+    charge: Charge,
     has_ended: AtomicBool,
     /// The waker that the caller was last polled with.
     caller: Mutex<Waker>,
 }
 
 impl<S: Source> CallerTurn<S> {
-    pub(super) fn new(reads: &Arc<Reads<S>>, line: LineId) -> Self {
+    pub(super) fn new(reads: &Arc<Reads<S>>, line: LineId, charge: Charge) -> Self {
         Self(Arc::new(Turn {
             reads: reads.clone(),
             line,
+            charge,
             has_ended: AtomicBool::new(false),
             caller: Mutex::new(Waker::noop().clone()),
         }))
@@ -47,12 +51,67 @@ impl<S: Source> CallerTurn<S> {
     /// the line need not wait for that.
     pub(super) async fn run<F: Future>(self, mut read: Pin<Box<F>>) -> F::Output {
         let waker = Waker::from(self.0.clone());
-        poll_fn(|context| {
-            // Before the poll: if the answer comes during it, this waker is the one to wake.
-            self.0.set_caller(context.waker());
-            read.as_mut().poll(&mut Context::from_waker(&waker))
+        poll_fn(|context| self.poll(read.as_mut(), &waker, context)).await
+    }
+
+    fn poll<F: Future>(
+        &self,
+        read: Pin<&mut F>,
+        waker: &Waker,
+        context: &mut Context<'_>,
+    ) -> Poll<F::Output> {
+        // Before the poll: if the answer comes during it, this waker is the one to wake.
+        self.0.set_caller(context.waker());
+        read.poll(&mut Context::from_waker(waker))
+    }
+
+    /// The same for a large read. Its answer comes also if the caller is dropped before, and its bytes
+    /// are under way until then: else callers that are dropped, one after the other, could make the
+    /// server keep any number of answers for one connection. So a task awaits the answer.
+    pub(super) async fn run_to_the_end<F>(self, runtime: Handle, read: Pin<Box<F>>) -> F::Output
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let waker = Waker::from(self.0.clone());
+        let mut under_way = UnderWay {
+            runtime,
+            read: Some((self, read)),
+        };
+        let output = poll_fn(|context| match &mut under_way.read {
+            Some((turn, read)) => turn.poll(read.as_mut(), &waker, context),
+            None => Poll::Pending,
         })
-        .await
+        .await;
+        under_way.read = None;
+        output
+    }
+}
+
+/// A large read, which a task awaits if this is dropped before its answer comes.
+struct UnderWay<S: Source, F>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    runtime: Handle,
+    /// `None` once it is answered.
+    read: Option<(CallerTurn<S>, Pin<Box<F>>)>,
+}
+
+impl<S: Source, F> Drop for UnderWay<S, F>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn drop(&mut self) {
+        // A turn that has ended was woken by the answer or at the deadline.
+        if let Some((turn, read)) = self.read.take()
+            && !turn.0.has_ended.load(Ordering::Relaxed)
+            && !std::thread::panicking()
+        {
+            // Not to the end again: a runtime that is shut down drops the task at once.
+            self.runtime.spawn(async move {
+                turn.run(read).await;
+            });
+        }
     }
 }
 
@@ -71,7 +130,10 @@ impl<S: Source> Turn<S> {
         if self.has_ended.swap(true, Ordering::Relaxed) {
             return None;
         }
-        let runtime = self.reads.lines.turn_into_dispatcher(self.line)?;
+        let runtime = self
+            .reads
+            .lines
+            .turn_into_dispatcher(self.line, self.charge)?;
         Some(Dispatcher::new(&self.reads, self.line, runtime))
     }
 

@@ -1,0 +1,55 @@
+//! A server that takes no writes for a while is still read, by processes that connect meanwhile too.
+
+use cache_runtime::{Cache, Options, Status};
+use cache_tests::{RedisServer, patient, until};
+
+fn cache(server: &RedisServer) -> Cache {
+    patient(&server.url()).namespace("test").build().unwrap()
+}
+
+/// Checks that a cache that is made once the server refuses writes gets the hits of before, and
+/// that it writes once they are no longer refused.
+async fn check_serves_hits(server: &RedisServer, refuse: impl FnOnce(), accept: impl FnOnce()) {
+    let before = cache(server);
+    before.set("seven", &7, Options::new()).await.unwrap();
+    refuse();
+    let cache = cache(server);
+    let load = async { Ok::<_, ()>(8) };
+    assert_eq!(
+        cache.get_or_load("seven", Options::new(), load).await,
+        Ok(7)
+    );
+    assert_eq!((cache.stats().hits, cache.stats().loads), (1, 0));
+    assert!(cache.invalidate(["seven"]).await.unwrap_err().is_refused());
+    assert!(matches!(cache.health().status, Status::WritesRefused(_)));
+    assert_eq!(before.get::<i32>("seven").await.unwrap(), None);
+    accept();
+    until(async || cache.health().waiting == 0 && cache.health().status.is_working()).await;
+    assert!(!server.keys().contains(&"test:e:seven".to_owned()));
+}
+
+/// Then even `PING` is refused, with `MISCONF`.
+#[tokio::test]
+async fn hits_are_served_while_the_server_cannot_save() {
+    let settings = ["--enable-protected-configs", "yes"];
+    let server = RedisServer::builder().args(&settings).start();
+    let cannot_save = || {
+        server.configure("save", "3600 1");
+        // No file can be made there, not even by an administrator.
+        server.configure("dir", "/proc");
+        let _: String = server.query(&["BGSAVE"]);
+        cache_tests::until_blocking(|| {
+            let persistence: String = server.query(&["INFO", "persistence"]);
+            persistence.contains("rdb_last_bgsave_status:err")
+        });
+    };
+    let may_write = || server.configure("stop-writes-on-bgsave-error", "no");
+    check_serves_hits(&server, cannot_save, may_write).await;
+}
+
+#[tokio::test]
+async fn hits_are_served_while_the_server_lacks_replicas() {
+    let server = RedisServer::start();
+    let need = |replicas: &str| server.configure("min-replicas-to-write", replicas);
+    check_serves_hits(&server, || need("1"), || need("0")).await;
+}

@@ -1,0 +1,8 @@
+use cache_runtime::cache_invalidate;
+
+#[cache_invalidate("user:<id>", on_err = false)]
+async fn rename_user(id: u64) -> Result<(), u64> {
+    Err(id)
+}
+
+fn main() {}
