@@ -94,10 +94,10 @@ async fn keep_failing(builder: CacheBuilder, size: Size) -> Vec<Figure> {
 
 /// The same with room for some fifty names, and updates whose commits happen later after all.
 async fn overflow(builder: CacheBuilder, size: Size) -> Vec<Figure> {
-    let updates = size.pick(10_000, 1_000);
     const SETTLE: Duration = Duration::from_secs(2);
     const COMMIT_TAKES: Duration = Duration::from_millis(300);
     const ROOM: usize = 5_500;
+    let updates = size.pick(10_000, 1_000);
     let folder = tempfile::tempdir().expect("a folder");
     let was_told = Arc::new(AtomicBool::new(false));
     let cache = builder
@@ -133,12 +133,10 @@ async fn overflow(builder: CacheBuilder, size: Size) -> Vec<Figure> {
         most_waiting = most_waiting.max(health.waiting as u64);
         was_shown |= health.overflowed;
     }
-    let (missed, hits) = {
-        // Without its mechanism nothing waits any more, so a look at `waiting` is not enough.
-        tokio::time::sleep(COMMIT_TAKES + SETTLE * 5 / 4).await;
-        settled(&rows, SETTLE).await;
-        unrelated.end(&rows).await
-    };
+    // Without its mechanism nothing waits any more, so a look at `waiting` is not enough.
+    tokio::time::sleep(COMMIT_TAKES + SETTLE * 5 / 4).await;
+    settled(&rows, SETTLE).await;
+    let (missed, hits) = unrelated.end(&rows).await;
     let stale = rows.stuck(FAILING..FAILING + updates).await;
     let unreported = u64::from(!was_told.load(SeqCst)) + u64::from(!was_shown);
     vec![
@@ -167,14 +165,14 @@ pub(super) async fn settled(rows: &Rows, settle: Duration) {
 /// Reads warm rows that nothing changes, again and again.
 pub(super) struct Unrelated {
     reader: JoinHandle<()>,
-    /// The loads there were, and the reads.
-    before: (u64, u64),
+    /// The loads there were before.
+    loads: u64,
     reads: Arc<AtomicU64>,
 }
 
 impl Unrelated {
     pub(super) fn read(rows: &Arc<Rows>) -> Self {
-        let before = (rows.unrelated_loads(), 0);
+        let loads = rows.unrelated_loads();
         let reads = Arc::new(AtomicU64::new(0));
         let reader = tokio::spawn({
             let (rows, reads) = (rows.clone(), reads.clone());
@@ -190,7 +188,7 @@ impl Unrelated {
         });
         Self {
             reader,
-            before,
+            loads,
             reads,
         }
     }
@@ -203,7 +201,7 @@ impl Unrelated {
             rows.read(row).await;
         }
         let reads = self.reads.load(SeqCst) + u64::from(ROWS);
-        let loads = rows.unrelated_loads() - self.before.0;
+        let loads = rows.unrelated_loads() - self.loads;
         (loads, reads - loads.min(reads))
     }
 }

@@ -2,6 +2,7 @@
 
 mod abandoned;
 mod abandoned_fence;
+mod announced;
 mod bad_server;
 mod dead_lease;
 mod detached;
@@ -22,7 +23,6 @@ mod no_memory;
 mod outage;
 mod partition;
 mod races;
-mod refused_user;
 mod restored;
 mod slow_link;
 mod slow_reads;
@@ -305,14 +305,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "a user who may run no script, among others",
         &[(
             &[Rule::AnnounceOnce, Rule::Acknowledge],
-            &[refused_user::MISSED],
+            &[announced::MISSED],
         )],
-        |size| Box::pin(refused_user::among_others(size)),
+        |size| Box::pin(announced::among_others(size)),
     ),
     Scenario::new(
         "writes refused, announced by eight processes",
-        &[(&[Rule::AnnounceOnce], &[refused_user::MESSAGES])],
-        |size| Box::pin(refused_user::all(size)),
+        &[(&[Rule::AnnounceOnce], &[announced::MESSAGES])],
+        |size| Box::pin(announced::all(size)),
     ),
     Scenario::new(
         "memory full, nothing evicted",

@@ -30,15 +30,15 @@ pub(crate) async fn among_others(size: Size) -> Vec<Figure> {
     let limited = format!("redis://limited:secret@127.0.0.1:{}", server.port());
     let limited = Rows::new(cache(&limited).build().expect("a cache"), folder.path());
     let others = processes(8, &server, folder.path()).await;
-    let (misses, reads) = (misses(&others), reads(&others));
+    let (misses_before, reads_before) = (misses(&others), reads(&others));
     let reading = read_on(&others);
     for row in 0..HOT {
         let _ = limited.update(Row(row)).await;
     }
     tokio::time::sleep(lasts(size)).await;
     drop(reading);
-    let missed = self::misses(&others) - misses;
-    let reads = self::reads(&others) - reads;
+    let missed = misses(&others) - misses_before;
+    let reads = reads(&others) - reads_before;
     let (stale, broken) = at_rest(&others).await;
     vec![
         Figure::none(STALE, stale),
