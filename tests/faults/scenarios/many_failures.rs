@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use cache_runtime::{CacheBuilder, Event, cache_invalidate};
-use cache_tests::RedisServer;
+use cache_tests::{Proxy, RedisServer, until};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
+use super::outage::LOST;
 use super::restored::{ROWS, STALE};
 use crate::figure::Figure;
-use crate::rows::{Ends, Row, Rows, cache};
+use crate::rows::{Ends, Row, Rows, cache, patient};
 use crate::suite::Size;
 
 pub(crate) const MISSED: &str = "misses of unrelated rows";
@@ -145,6 +146,40 @@ async fn overflow(builder: CacheBuilder, size: Size) -> Vec<Figure> {
         Figure::at_most(MISSED, missed, 2).of(missed + hits),
         // A name takes a hundred bytes at least.
         Figure::at_most(MOST_WAITING, most_waiting, ROOM as u64 / 100).of(updates.into()),
+        Figure::none(UNREPORTED, unreported),
+        Figure::broken(rows.tally().broken()),
+    ]
+}
+
+/// 2,000 invalidations fail during a cut, with room for some fifty names. Others find the rows
+/// invalidated after it, and unrelated rows still cached.
+pub(crate) async fn journal_overflow() -> Vec<Figure> {
+    const FAILED: u32 = 2_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = RedisServer::start();
+    let mut proxy = Proxy::start(server.port()).await;
+    let cache = cache(&proxy.url()).backlog_room(5_500).build();
+    let rows = Rows::new(cache.expect("a cache"), folder.path());
+    let others = Rows::new(patient(&server.url()), folder.path());
+    others.warm(FAILING..FAILING + FAILED).await;
+    rows.warm(0..ROWS).await;
+    proxy.cut().await;
+    for row in FAILING..FAILING + FAILED {
+        rows.database.commit(row);
+        let _ = rows.cache.invalidate([format!("row:{row}")]).await;
+    }
+    let unreported = u64::from(!rows.cache.health().overflowed);
+    proxy.heal().await;
+    until(async || rows.cache.ping().await.is_ok()).await;
+    let before = rows.unrelated_loads();
+    rows.warm(0..ROWS).await;
+    settled(&rows, Duration::from_secs(1)).await;
+    rows.warm(0..ROWS).await;
+    let missed = rows.unrelated_loads() - before;
+    let lost = others.stuck(FAILING..FAILING + FAILED).await;
+    vec![
+        Figure::none(LOST, lost).of(FAILED.into()),
+        Figure::at_most(MISSED, missed, 2).of((ROWS * 4).into()),
         Figure::none(UNREPORTED, unreported),
         Figure::broken(rows.tally().broken()),
     ]

@@ -276,6 +276,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         |size| Box::pin(many_failures::overflow_on_the_server(size)),
     ),
     Scenario::new(
+        "too many invalidations fail",
+        &[
+            (&[Rule::Buckets], &[many_failures::MISSED]),
+            (&[Rule::Overflow], &[outage::LOST]),
+        ],
+        |_| Box::pin(many_failures::journal_overflow()),
+    ),
+    Scenario::new(
         "many scopes of `after_commit`, in process",
         &[(&[Rule::OkIsSettled], &[many_scopes::WAITING])],
         |size| Box::pin(many_scopes::in_process(size)),
