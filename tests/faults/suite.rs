@@ -72,7 +72,8 @@ pub(crate) fn runtime() -> Runtime {
 pub(crate) fn take_rules_away() -> Vec<sabotage::Guard> {
     let names = std::env::var(WITHOUT).unwrap_or_default();
     let away = Rule::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|rule| names.split(AND).any(|name| name == format!("{rule:?}")));
     away.map(sabotage::without).collect()
 }
