@@ -7,6 +7,7 @@
 //! are invalidated without need cost a miss each.
 
 use crate::key::Key;
+use crate::sabotage::{self, Rule};
 
 /// What a name takes beside its text: its place in a hash map that has just grown, which is half
 /// empty, and what the allocator adds to the text.
@@ -30,6 +31,9 @@ impl Buckets {
     /// Marks the bucket of a name.
     pub(crate) fn mark(&mut self, name: &[u8]) {
         self.mark_number(bucket(name));
+        if !sabotage::keeps(Rule::Buckets) {
+            self.bits.iter_mut().for_each(|bits| bits.fill(u64::MAX));
+        }
     }
 
     /// Marks a bucket by its number. A number that is too large is no bucket.

@@ -92,6 +92,16 @@ pub enum Rule {
     ReadsWhileRefused,
     /// The answers that are under way on a connection are bounded in bytes.
     Room,
+    /// There is room for many names that wait for an invalidation.
+    BacklogRoom,
+    /// Of a name that there is no room for, only its bucket is invalidated.
+    Buckets,
+    /// After a scope whose future is `Ok`, no invalidation is repeated.
+    OkIsSettled,
+    /// What is kept is announced once, and not each time that it cannot be replayed.
+    AnnounceOnce,
+    /// A process that could invalidate what was announced says so.
+    Acknowledge,
 }
 
 impl Rule {
@@ -134,6 +144,11 @@ impl Rule {
         Self::FitsDeadline,
         Self::ReadsWhileRefused,
         Self::Room,
+        Self::BacklogRoom,
+        Self::Buckets,
+        Self::OkIsSettled,
+        Self::AnnounceOnce,
+        Self::Acknowledge,
     ];
 }
 
@@ -194,6 +209,15 @@ pub(crate) fn named_writers(few: u64) -> u64 {
         few
     } else {
         1 << 32
+    }
+}
+
+/// The room for names. Wrong alternative: it holds about a hundred.
+pub(crate) fn backlog_room(bytes: usize) -> usize {
+    if keeps(Rule::BacklogRoom) {
+        bytes
+    } else {
+        bytes.min(100 * 110)
     }
 }
 

@@ -66,7 +66,7 @@ impl Unsettled {
     pub(crate) fn new(settle: Duration, room: usize, observer: Observer) -> Self {
         Self {
             settle,
-            room,
+            room: sabotage::backlog_room(room),
             queue: Mutex::default(),
             observer,
         }

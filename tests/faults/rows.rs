@@ -55,8 +55,12 @@ pub(crate) struct Rows {
     random: AtomicU64,
     /// True once reads and updates do not meet any more: then the database answers at once.
     at_rest: AtomicBool,
+    unrelated_loads: AtomicU64,
     tally: Counted,
 }
+
+/// Rows below this one are those that a scenario leaves alone, if it counts their loads.
+const UNRELATED: u32 = 1_000;
 
 #[derive(Debug, Default)]
 struct Counted {
@@ -147,12 +151,16 @@ impl Rows {
             padding,
             random: AtomicU64::new(u64::from(std::process::id())),
             at_rest: AtomicBool::new(false),
+            unrelated_loads: AtomicU64::new(0),
             tally: Counted::default(),
         })
     }
 
     #[cached(key = "row:<row>", ttl = 600, invalidate_on = "shelf:<row.shelf()>", cache = self.cache)]
     pub(crate) async fn find(&self, row: Row) -> Result<Content, Infallible> {
+        if row.0 < UNRELATED {
+            self.unrelated_loads.fetch_add(1, SeqCst);
+        }
         let version = self.database.version(row.0);
         self.pause().await;
         Ok(Content {
@@ -246,6 +254,11 @@ impl Rows {
             self.database.promise(row, version);
         }
         self.tally.writes.fetch_add(1, SeqCst);
+    }
+
+    /// How many loads there were of rows below [`UNRELATED`].
+    pub(crate) fn unrelated_loads(&self) -> u64 {
+        self.unrelated_loads.load(SeqCst)
     }
 
     /// Waits for a call. `None` if it panics or hangs.

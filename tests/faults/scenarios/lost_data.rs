@@ -14,7 +14,7 @@ use crate::suite::Size;
 pub(crate) const HITS_AGAIN: &str = "hits again after the server's return";
 
 /// The promise about [`HITS_AGAIN`].
-const BACK_WITHIN: Duration = Duration::from_millis(300);
+pub(crate) const BACK_WITHIN: Duration = Duration::from_millis(300);
 
 fn mix(rows: u32, lasts: Duration) -> Mix {
     Mix {
@@ -137,7 +137,7 @@ pub(crate) async fn killed(_size: Size) -> Vec<Figure> {
 }
 
 /// How long it takes until something is read from the cache.
-async fn hits_again(rows: &Arc<Rows>) -> Duration {
+pub(crate) async fn hits_again(rows: &Arc<Rows>) -> Duration {
     let began = Instant::now();
     let before = rows.cache.stats().hits;
     while rows.cache.stats().hits == before && began.elapsed() < Duration::from_secs(3) {

@@ -2,6 +2,7 @@
 
 mod abandoned;
 mod abandoned_fence;
+mod announced;
 mod bad_server;
 mod dead_lease;
 mod detached;
@@ -15,6 +16,8 @@ mod liveness;
 mod loader;
 mod long_lived;
 mod lost_data;
+mod many_failures;
+mod many_scopes;
 mod mixed;
 mod no_memory;
 mod outage;
@@ -22,6 +25,7 @@ mod partition;
 mod races;
 mod restored;
 mod slow_link;
+mod slow_reads;
 mod transaction;
 mod unsaved;
 
@@ -223,6 +227,92 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "a process connects while the server cannot save",
         &[(&[Rule::ReadsWhileRefused], &[unsaved::LOADED])],
         |_| Box::pin(unsaved::cannot_save()),
+    ),
+    Scenario::new(
+        "hits over a slow link after an outage",
+        &[(&[Rule::FitsDeadline], &[slow_reads::EMPTIED])],
+        |_| Box::pin(slow_reads::outage_ends()),
+    ),
+    Scenario::new(
+        "hits over a slow link, 500 names invalidated",
+        &[(&[Rule::FitsDeadline], &[slow_reads::WAITING])],
+        |_| Box::pin(slow_reads::many_names()),
+    ),
+    Scenario::new(
+        "`clear` over a slow link",
+        &[(&[Rule::FitsDeadline], &[slow_reads::LEFT])],
+        |_| Box::pin(slow_reads::clear()),
+    ),
+    Scenario::new(
+        "updates keep failing, in process",
+        &[(
+            &[Rule::BacklogRoom, Rule::Buckets],
+            &[many_failures::MISSED],
+        )],
+        |size| Box::pin(many_failures::in_process(size)),
+    ),
+    Scenario::new(
+        "updates keep failing, on the server",
+        &[(
+            &[Rule::BacklogRoom, Rule::Buckets],
+            &[many_failures::MISSED],
+        )],
+        |size| Box::pin(many_failures::on_the_server(size)),
+    ),
+    Scenario::new(
+        "too many updates fail, in process",
+        &[
+            (&[Rule::Buckets], &[many_failures::MISSED]),
+            (&[Rule::Overflow], &[restored::STALE]),
+        ],
+        |size| Box::pin(many_failures::overflow_in_process(size)),
+    ),
+    Scenario::new(
+        "too many updates fail, on the server",
+        &[
+            (&[Rule::Buckets], &[many_failures::MISSED]),
+            (&[Rule::Overflow], &[restored::STALE]),
+        ],
+        |size| Box::pin(many_failures::overflow_on_the_server(size)),
+    ),
+    Scenario::new(
+        "many scopes of `after_commit`, in process",
+        &[(&[Rule::OkIsSettled], &[many_scopes::WAITING])],
+        |size| Box::pin(many_scopes::in_process(size)),
+    ),
+    Scenario::new(
+        "many scopes of `after_commit`, on the server",
+        &[(&[Rule::OkIsSettled], &[many_scopes::WAITING])],
+        |size| Box::pin(many_scopes::on_the_server(size)),
+    ),
+    Scenario::new(
+        "a scope that changes 200,000 rows, in process",
+        &[(
+            &[Rule::BacklogRoom, Rule::Buckets],
+            &[many_failures::MISSED],
+        )],
+        |size| Box::pin(many_scopes::large_in_process(size)),
+    ),
+    Scenario::new(
+        "a scope that changes 200,000 rows, on the server",
+        &[(
+            &[Rule::BacklogRoom, Rule::Buckets],
+            &[many_failures::MISSED],
+        )],
+        |size| Box::pin(many_scopes::large_on_the_server(size)),
+    ),
+    Scenario::new(
+        "a user who may run no script, among others",
+        &[(
+            &[Rule::AnnounceOnce, Rule::Acknowledge],
+            &[announced::MISSED],
+        )],
+        |size| Box::pin(announced::among_others(size)),
+    ),
+    Scenario::new(
+        "writes refused, announced by eight processes",
+        &[(&[Rule::AnnounceOnce], &[announced::MESSAGES])],
+        |size| Box::pin(announced::all(size)),
     ),
     Scenario::new(
         "memory full, nothing evicted",

@@ -163,7 +163,7 @@ impl Journal {
     pub(crate) fn new(room: usize, observer: Observer) -> Self {
         Self {
             id: unique::number(),
-            room,
+            room: sabotage::backlog_room(room),
             is_quiet: AtomicBool::new(true),
             heard: AtomicU64::new(0),
             kept: Mutex::default(),
@@ -306,6 +306,9 @@ impl Journal {
 
     /// Tells the processes that keep these names for the same announcements that they need not.
     async fn acknowledge(&self, sender: &impl Sender, sent: &[Sent]) {
+        if !sabotage::keeps(Rule::Acknowledge) {
+            return;
+        }
         let mut rest: Vec<&Sent> = sent.iter().filter(|sent| sent.origin.is_some()).collect();
         while let Some(first) = rest.first()
             && let Some(origin) = first.origin
@@ -324,6 +327,9 @@ impl Journal {
 
     /// Tells the other processes what is kept here, unless it was told since one of them asked.
     pub(crate) async fn announce(&self, sender: &impl Sender) -> Result<(), Error> {
+        if !sabotage::keeps(Rule::AnnounceOnce) {
+            self.lock().asked += 1;
+        }
         loop {
             let untold = self.lock().untold();
             if untold.names.is_empty() {

@@ -8,7 +8,7 @@ use crate::backlog::Buckets;
 use crate::driver::{Connection, Operation, ReadKeys, Reply};
 use crate::error::Error;
 use crate::key::Key;
-use crate::sabotage;
+use crate::sabotage::{self, Rule};
 
 const UNLINK: &str = include_str!("scripts/unlink.lua");
 const BUMP: &str = include_str!("scripts/bump.lua");
@@ -195,7 +195,7 @@ impl Keyspace {
                 Ok(())
             }
             Err(error) => {
-                if error.is_timeout() {
+                if error.is_timeout() && sabotage::keeps(Rule::FitsDeadline) {
                     window.timed_out(count);
                 }
                 Err(error)
