@@ -1,6 +1,5 @@
 //! What processes tell each other of invalidations that a server refuses, and how it is written.
 
-use super::journal::Origin;
 use crate::key::Key;
 
 /// What one process says to all others that use the same keys.
@@ -15,6 +14,14 @@ pub(crate) enum Message {
     Done { origin: Origin, names: Vec<Key> },
     /// A process begins to listen, and asks for what was announced before.
     Ask { from: u64 },
+}
+
+/// An announcement: the process that it is from, and how often that process had kept something by
+/// then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) from: u64,
+    pub(super) number: u64,
 }
 
 /// Names, and buckets of names.

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::announcement::{Announced, Message};
+use super::announcement::{Announced, Message, Origin};
 use super::keyspace::Scan;
 use crate::backlog::{self, Buckets};
 use crate::error::Error;
@@ -99,13 +99,6 @@ struct Entry {
     origin: Option<Origin>,
     /// The value of `asked` at which it was last announced or heard, and one more.
     told: u64,
-}
-
-/// An announcement: the process that it is from, and that process's last number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub(super) from: u64,
-    pub(super) number: u64,
 }
 
 /// How much was heard when a caller began its look.
