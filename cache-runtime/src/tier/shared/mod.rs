@@ -461,6 +461,7 @@ impl Shared {
             tags,
             versions: &versions,
         });
+        self.reads.expect(slot.as_bytes(), value.size());
         let fill = lease::fill(slot, &seen, entry, ttl);
         let replies = connector.run_over(&witness, &[fill]).await?;
         hold.settle();
