@@ -71,7 +71,9 @@ fn on_err(runtime: &Runtime, on_err: &OnErr) -> TokenStream {
     let OnErr { span, question } = on_err;
     let span = span.resolved_at(Span::mixed_site());
     let private = runtime.private(span);
-    quote_spanned!(span=> .on_err(#private::ReturnsError::error, #question))
+    // The option takes a closure, also where a method would do.
+    let allow = quote!(#[allow(clippy::redundant_closure_for_method_calls)]);
+    quote_spanned!(span=> .on_err(#private::ReturnsError::error, #allow #question))
 }
 
 /// Errors point at the option, unless they are about the return type.

@@ -12,10 +12,15 @@ pub(super) const LARGE: usize = 32 * 1024;
 /// At most so many large slots are remembered. Each takes eight bytes.
 const MAX_REMEMBERED: usize = 4096;
 
-/// An unknown slot counts as so large before any was read, and after a read that failed: its answer
-/// may have been too large. A value may be eight times as large, so unknown slots that fill the most
-/// [room](super::room) take 16 MiB, which is half of what a server allows.
-const UNKNOWN: usize = 512 * 1024;
+/// An unknown slot counts as so large before any was read. So many reads of a lone caller each fit
+/// into the first [room](super::room): where the server holds nothing yet, no caller waits for
+/// another one's answer.
+const FIRST: usize = 16 * 1024;
+
+/// An unknown slot counts as so large after a read that failed: its answer may have been too large. A
+/// value may be eight times as large, so unknown slots that fill the most [room](super::room) take
+/// 16 MiB, which is half of what a server allows.
+const AFTER_FAILURE: usize = 512 * 1024;
 
 /// An unknown slot counts as at least so large.
 const LEAST: usize = 512;
@@ -60,7 +65,7 @@ impl Default for Sizes {
         Self {
             hasher: DefaultHashBuilder::default(),
             large: (0..MAX_REMEMBERED).map(|_| AtomicU64::new(0)).collect(),
-            unknown: AtomicUsize::new(UNKNOWN),
+            unknown: AtomicUsize::new(FIRST),
         }
     }
 }
@@ -108,8 +113,9 @@ impl Sizes {
             };
             self.place(slot_hash).store(content, Ordering::Relaxed);
         }
-        if let (None, Some(bytes)) = (remembered, bytes) {
-            self.expect_others_like(bytes);
+        // An absent slot is a small answer, too: in an empty cache, all are.
+        if remembered.is_none() {
+            self.expect_others_like(bytes.unwrap_or_default());
         }
     }
 
@@ -125,7 +131,7 @@ impl Sizes {
 
     /// A read failed, maybe because the slots that it asked for were larger than expected.
     pub(super) fn expect_large(&self) {
-        self.unknown.fetch_max(UNKNOWN, Ordering::Relaxed);
+        self.unknown.fetch_max(AFTER_FAILURE, Ordering::Relaxed);
     }
 
     /// From now on unknown slots are expected to be small.

@@ -12,7 +12,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 
-use super::line::{Line, MAX_CALLERS};
+use super::line::{Line, MAX_CALLERS, MAX_SINGLE_READS};
+use super::room::Room;
 use super::sizes::{LARGE, Size, Sizes};
 use super::{BatchedReads, SlotRead, Source, Values};
 use crate::driver::ReadKeys;
@@ -806,19 +807,26 @@ async fn a_batch_has_as_many_slots_as_there_is_room_for() {
     assert!(sizes.iter().any(|size| *size > room / MEDIUM), "{sizes:?}");
 }
 
-#[tokio::test]
-async fn unknown_slots_count_as_large_at_first_and_after_a_failure() {
+#[test]
+fn unknown_slots_count_as_those_lately_seen_and_as_large_after_a_failure() {
     let sizes = Sizes::default();
-    let unknown = |sizes: &Sizes| sizes.expected(1 << 20);
-    assert!(Size::of(unknown(&sizes)) == Size::Large);
+    let unknown = || sizes.expected(1 << 20);
+    // In an empty cache, no lone caller waits for another one.
+    assert!(Size::of(unknown()) == Size::Small);
+    assert!(MAX_SINGLE_READS * unknown() <= Room::new().bytes());
+    sizes.remember(7 << 40, Some(50_000));
+    assert_eq!(unknown(), 50_000);
     for slot in 0..4 {
         sizes.remember(slot << 40, Some(700));
     }
-    assert!(unknown(&sizes) <= 2048, "{}", unknown(&sizes));
-    sizes.remember(7 << 40, Some(50_000));
-    assert_eq!(unknown(&sizes), 50_000);
+    assert!(unknown() <= 2048, "{}", unknown());
     sizes.expect_large();
-    assert!(unknown(&sizes) > 500_000);
+    assert!(unknown() > 500_000);
+    // An absent slot is a small answer, too.
+    for slot in 0..6 {
+        sizes.remember(slot << 40, None);
+    }
+    assert!(unknown() <= 2048, "{}", unknown());
 }
 
 #[test]
