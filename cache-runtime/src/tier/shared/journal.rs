@@ -223,11 +223,12 @@ impl Journal {
     /// Whether one of these names was announced since, or waits for its invalidation. A name that
     /// was announced may have been invalidated again by now, and the look may have come before that.
     pub(super) fn distrusts_since(&self, heard: Heard, key: &Key, tags: &[Key]) -> bool {
-        let now = self.heard.load(Ordering::Acquire);
-        if now == heard.0 {
+        if self.heard.load(Ordering::Acquire) == heard.0 {
             return self.distrusts(key, tags);
         }
         let kept = self.lock();
+        // Under the lock: what is heard before it is taken is among the recent ones by now.
+        let now = self.heard.load(Ordering::Acquire);
         let since = usize::try_from(now - heard.0).unwrap_or(usize::MAX);
         kept.distrusts(key, tags) || kept.has_heard(since, key, tags)
     }
