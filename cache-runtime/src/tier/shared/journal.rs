@@ -444,6 +444,8 @@ impl Kept {
                 // What failed here stays, until it was carried out after that, or was announced
                 // from here. Another process need not be told of it once more.
                 Some(known) if known.origin.is_none() && origin.is_some() => {
+                    // The other process may have failed after what is under way for this name now.
+                    known.number = entry.number;
                     if known.told > 0 {
                         known.told = known.told.max(entry.told);
                     }
@@ -799,6 +801,35 @@ mod tests {
             one.announce(&Fake::refusing(&processes)).await.unwrap();
         }
         assert!(two.distrusts_since(heard, &b, &[]), "too many to know");
+    }
+
+    /// The server carries out what is replayed; then another process's invalidation is refused, and
+    /// its announcement is heard before the answer is taken in.
+    #[tokio::test]
+    async fn what_is_announced_during_a_replay_stays() {
+        let processes = journals::<2>();
+        let [one, two] = &processes;
+        one.keep(&keys(&["a"]));
+        let sent = one.next(10, u64::MAX);
+        two.keep(&keys(&["a"]));
+        two.announce(&Fake::refusing(&processes)).await.unwrap();
+        one.carried_out(&sent);
+        assert!(distrusts(one, "a"));
+    }
+
+    #[tokio::test]
+    async fn an_acknowledgement_does_not_cover_what_another_process_announced_later() {
+        let processes = journals::<2>();
+        let [one, two] = &processes;
+        one.keep(&keys(&["a"]));
+        let heard = Fake::refusing(&processes[1..]);
+        one.announce(&heard).await.unwrap();
+        let sent = two.next(10, u64::MAX);
+        let [three] = journals::<1>();
+        three.keep(&keys(&["a"]));
+        three.announce(&Fake::refusing(&processes)).await.unwrap();
+        two.acknowledge(&Fake::new(&processes), &sent).await;
+        assert!(distrusts(one, "a") && distrusts(two, "a"));
     }
 
     #[tokio::test]
