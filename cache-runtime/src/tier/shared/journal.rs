@@ -384,12 +384,7 @@ impl Journal {
     fn keep_heard(&self, origin: Origin, announced: Announced) {
         self.change(|kept, room| {
             kept.add(&announced.names, Some(origin), room);
-            let mut buckets = Buckets::default();
-            announced
-                .buckets
-                .iter()
-                .for_each(|&number| buckets.mark_number(number));
-            kept.add_buckets(buckets);
+            kept.hear_buckets(&announced.buckets);
             if kept.recent.len() == RECENT {
                 kept.recent.pop_front();
             }
@@ -476,6 +471,19 @@ impl Kept {
             self.buckets_number = self.last_number;
             self.buckets_told = 0;
         }
+    }
+
+    /// Marks what another process has announced. Other processes need not be told of it once more.
+    fn hear_buckets(&mut self, numbers: &[u32]) {
+        if numbers.is_empty() {
+            return;
+        }
+        if !self.has_overflowed() {
+            self.buckets_told = self.asked + 1;
+        }
+        numbers
+            .iter()
+            .for_each(|&number| self.buckets.mark_number(number));
     }
 
     fn remove_if(&mut self, name: &Key, is_meant: impl FnOnce(&Entry) -> bool) {
@@ -830,6 +838,26 @@ mod tests {
         three.announce(&Fake::refusing(&processes)).await.unwrap();
         two.acknowledge(&Fake::new(&processes), &sent).await;
         assert!(distrusts(one, "a") && distrusts(two, "a"));
+    }
+
+    #[tokio::test]
+    async fn buckets_are_announced_once() {
+        let processes = [(); 2].map(|()| Journal::new(0, Observer::default()));
+        let [one, two] = &processes;
+        let sender = Fake::refusing(&processes);
+        one.keep(&keys(&["a"]));
+        for expected in [1, 0, 0] {
+            one.announce(&sender).await.unwrap();
+            two.announce(&sender).await.unwrap();
+            assert_eq!(sender.published(), expected);
+        }
+        assert!(distrusts(two, "a"));
+        two.keep(&keys(&["b"]));
+        for expected in [1, 0] {
+            one.announce(&sender).await.unwrap();
+            two.announce(&sender).await.unwrap();
+            assert_eq!(sender.published(), expected);
+        }
     }
 
     #[tokio::test]
