@@ -329,11 +329,11 @@ impl Journal {
             if untold.names.is_empty() {
                 return self.announce_buckets(sender, untold).await;
             }
-            let names = untold.names.clone();
-            sender
-                .publish(&self.kept(&untold, names, Vec::new()))
-                .await?;
-            self.lock().has_told(&untold);
+            for names in untold.names.chunks(ANNOUNCED_TOGETHER) {
+                let message = self.kept(&untold, names.to_vec(), Vec::new());
+                sender.publish(&message).await?;
+                self.lock().has_told(names, &untold);
+            }
         }
     }
 
@@ -342,7 +342,7 @@ impl Journal {
             let message = self.kept(&untold, Vec::new(), buckets.to_vec());
             sender.publish(&message).await?;
         }
-        self.lock().has_told(&untold);
+        self.lock().has_told(&[], &untold);
         Ok(())
     }
 
@@ -562,8 +562,8 @@ impl Kept {
     }
 
     /// What was kept once more meanwhile is still untold.
-    fn has_told(&mut self, untold: &Untold) {
-        for name in &untold.names {
+    fn has_told(&mut self, names: &[Key], untold: &Untold) {
+        for name in names {
             if let Some(entry) = self.names.get_mut(name)
                 && entry.number <= untold.number
             {
@@ -858,6 +858,18 @@ mod tests {
             two.announce(&sender).await.unwrap();
             assert_eq!(sender.published(), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn an_announcement_has_a_bounded_number_of_names() {
+        let processes = [(); 2].map(|()| Journal::new(1 << 20, Observer::default()));
+        let [one, two] = &processes;
+        let names: Vec<Key> = (0..1_200).map(|i| i.to_string().into()).collect();
+        one.keep(&names);
+        let sender = Fake::refusing(&processes);
+        one.announce(&sender).await.unwrap();
+        assert_eq!(sender.published(), 3);
+        assert_eq!(two.waiting().names, 1_200);
     }
 
     #[tokio::test]
