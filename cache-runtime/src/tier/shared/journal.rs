@@ -19,6 +19,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
+use std::process;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ const REPLAY_LOST: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Journal {
-    /// Tells the announcements of this process from those of others.
+    /// With the process's id, tells the announcements of this process from those of others.
     id: u64,
     /// How many bytes the names may take. Of further names, the buckets are kept.
     room: usize,
@@ -164,6 +165,16 @@ impl Journal {
             under_way: AtomicUsize::new(0),
             less: Notify::new(),
             observer,
+        }
+    }
+
+    /// Tells the announcements of this process from those of others: a forked process has a copy of
+    /// the journal.
+    fn here(&self) -> u64 {
+        if sabotage::keeps(Rule::Forks) {
+            self.id ^ u64::from(process::id())
+        } else {
+            self.id
         }
     }
 
@@ -349,7 +360,7 @@ impl Journal {
     fn kept(&self, untold: &Untold, names: Vec<Key>, buckets: Vec<u32>) -> Message {
         Message::Kept {
             origin: Origin {
-                from: self.id,
+                from: self.here(),
                 number: untold.number,
             },
             announced: Announced { names, buckets },
@@ -358,24 +369,24 @@ impl Journal {
 
     /// Asks the other processes for what they have announced before.
     pub(crate) async fn ask(&self, sender: &impl Sender) -> Result<(), Error> {
-        sender.publish(&Message::Ask { from: self.id }).await
+        sender.publish(&Message::Ask { from: self.here() }).await
     }
 
     /// Takes in what another process says.
     pub(crate) fn hear(&self, message: Option<Message>) {
         match message {
-            Some(Message::Kept { origin, .. }) if origin.from == self.id => {}
+            Some(Message::Kept { origin, .. }) if origin.from == self.here() => {}
             Some(Message::Kept { origin, announced }) => self.keep_heard(origin, announced),
             Some(Message::Done { origin, names }) => self.forget(|kept| {
                 let is_meant = |entry: &Entry| match entry.origin {
-                    None => origin.from == self.id && entry.number <= origin.number,
+                    None => origin.from == self.here() && entry.number <= origin.number,
                     heard => heard == Some(origin),
                 };
                 for name in &names {
                     kept.remove_if(name, is_meant);
                 }
             }),
-            Some(Message::Ask { from }) if from == self.id => {}
+            Some(Message::Ask { from }) if from == self.here() => {}
             Some(Message::Ask { .. }) => self.lock().asked += 1,
             None => self.observer.observe(None, Event::AnnouncementUnreadable),
         }
@@ -870,6 +881,29 @@ mod tests {
         one.announce(&sender).await.unwrap();
         assert_eq!(sender.published(), 3);
         assert_eq!(two.waiting().names, 1_200);
+    }
+
+    /// Forked processes have copies of one journal.
+    #[tokio::test]
+    async fn a_forked_process_hears_its_siblings() {
+        let processes = journals::<2>();
+        let [one, two] = &processes;
+        // As if `one` ran in another process.
+        let sibling = two.id ^ u64::from(process::id()) ^ 1;
+        let origin = Origin {
+            from: sibling,
+            number: 1,
+        };
+        let names = keys(&["a"]);
+        let announced = Announced {
+            names: names.clone(),
+            buckets: Vec::new(),
+        };
+        two.hear(Some(Message::Kept { origin, announced }));
+        assert!(distrusts(two, "a"));
+        one.ask(&Fake::new(&processes)).await.unwrap();
+        assert_ne!(one.here(), one.id, "a copy says who it is");
+        assert_eq!(two.lock().asked, 1);
     }
 
     #[tokio::test]
