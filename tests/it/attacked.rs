@@ -1,0 +1,33 @@
+//! What an attack from outside found.
+
+use std::time::{Duration, Instant};
+
+use cache_runtime::{Cache, Key};
+use cache_tests::{Proxy, RedisServer};
+
+fn names(count: usize) -> Vec<Key> {
+    (0..count).map(|i| format!("row:{i}").into()).collect()
+}
+
+/// The names of one request have become many, so that a request of them says nothing about the
+/// server. The trial before a replay does.
+#[tokio::test]
+async fn a_keeper_leaves_a_connection_that_answers_nothing_however_much_it_would_send() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.port()).await;
+    let cache = Cache::builder().url(proxy.url()).namespace("test");
+    let cache = cache.build().unwrap();
+    for _ in 0..3 {
+        cache.invalidate(names(3_000)).await.unwrap();
+    }
+    proxy.black_hole();
+    cache.invalidate(names(500)).await.unwrap_err();
+    let begun = Instant::now();
+    while cache.health().status.is_working() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "the keeper stays with a dead connection"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
