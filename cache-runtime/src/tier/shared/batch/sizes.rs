@@ -17,6 +17,10 @@ const MAX_REMEMBERED: usize = 4096;
 /// [room](super::room) take 16 MiB, which is half of what a server allows.
 const UNKNOWN: usize = 512 * 1024;
 
+/// Empty slots lower what an unknown one counts as to so much: a cold cache is looked at by many at
+/// once. The most room then has 256 unknown slots, which may take 128 KiB each.
+const AMONG_EMPTY: usize = 16 * 1024;
+
 /// An unknown slot counts as at least so large.
 const LEAST: usize = 512;
 
@@ -89,8 +93,8 @@ impl Sizes {
             .unwrap_or_else(|| self.unknown.load(Ordering::Relaxed))
     }
 
-    /// A slot was read or written, and has so many bytes. `None`: it was empty, which says nothing
-    /// about other slots.
+    /// A slot was read or written, and has so many bytes. `None`: it was empty, which says little about
+    /// other slots.
     pub(super) fn remember(&self, slot_hash: u64, bytes: Option<usize>) {
         let remembered = self.remembered(slot_hash);
         let large = bytes.filter(|bytes| *bytes >= LARGE);
@@ -108,8 +112,10 @@ impl Sizes {
             };
             self.place(slot_hash).store(content, Ordering::Relaxed);
         }
-        if let (None, Some(bytes)) = (remembered, bytes) {
-            self.expect_others_like(bytes);
+        match (remembered, bytes) {
+            (None, Some(bytes)) => self.expect_others_like(bytes),
+            (_, None) => self.expect_others_less(),
+            (Some(_), Some(_)) => {}
         }
     }
 
@@ -119,6 +125,14 @@ impl Sizes {
         // Within a factor of two nothing is written, so that readers of small slots on several
         // threads do not take the line of memory from each other.
         if next > expected || next <= expected / 2 {
+            self.unknown.store(next, Ordering::Relaxed);
+        }
+    }
+
+    fn expect_others_less(&self) {
+        let expected = self.unknown.load(Ordering::Relaxed);
+        if expected > AMONG_EMPTY {
+            let next = (expected / 4).max(AMONG_EMPTY);
             self.unknown.store(next, Ordering::Relaxed);
         }
     }
