@@ -4,6 +4,7 @@
 //! The thread has a runtime of its own. It is started when there is such work, and ends when there
 //! is none any more, so there is at most one.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::{Pin, pin};
@@ -33,6 +34,16 @@ static WAITING: Mutex<Waiting> = Mutex::new(Waiting {
 
 /// Notified when work was added.
 static ADDED: Notify = Notify::const_new();
+
+thread_local! {
+    static IS_HERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the thread. Its runtime ends with the work that is run here: not with what that
+/// work spawns.
+pub(crate) fn is_here() -> bool {
+    IS_HERE.get()
+}
 
 /// Runs a future to its end on the thread. If there is no thread to be had, it is dropped; whether
 /// it is run.
@@ -65,6 +76,7 @@ fn give_up() {
 }
 
 fn work_off() {
+    IS_HERE.set(true);
     let Ok(runtime) = Builder::new_current_thread().enable_all().build() else {
         return give_up();
     };

@@ -8,6 +8,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::mem;
+use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,8 +36,9 @@ struct Queue {
     slots: VecDeque<Slot>,
     /// What the names in all slots take.
     bytes: usize,
-    /// Whether a task or a thread waits until they are due.
-    is_attended: bool,
+    /// The process in which a task or a thread waits until they are due. A forked process has none of
+    /// its parent's.
+    attended_in: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -95,7 +97,8 @@ impl Unsettled {
         let had_overflowed = queue.has_overflowed();
         queue.add(names, now, self.settle, self.room);
         let overflows = !had_overflowed && queue.has_overflowed();
-        let starts = !mem::replace(&mut queue.is_attended, true);
+        let here = Some(process::id());
+        let starts = mem::replace(&mut queue.attended_in, here) != here;
         drop(queue);
         if overflows {
             let room = self.room;
@@ -111,7 +114,7 @@ impl Unsettled {
             Some(slot) if slot.due > now => Err(slot.due - now),
             Some(_) => Ok(Next::Due(queue.take_first())),
             None => {
-                queue.is_attended = false;
+                queue.attended_in = None;
                 Ok(Next::Nothing)
             }
         }
@@ -136,7 +139,7 @@ impl Unsettled {
         let is_left = !queue.slots.is_empty();
         if is_last || !is_left {
             // The next update that fails starts a task.
-            queue.is_attended = false;
+            queue.attended_in = None;
         }
         is_left
     }
@@ -345,6 +348,18 @@ mod tests {
         assert!(add("b"));
         assert!(unsettled.unattended(false) && !add("c"));
         assert!(unsettled.unattended(true) && add("d"));
+    }
+
+    #[test]
+    fn a_forked_process_starts_a_task_of_its_own() {
+        let start = Instant::now();
+        let unsettled = unsettled(1_000);
+        assert!(unsettled.add(&keys(&["a"]), start));
+        let parent = Some(process::id() ^ 1);
+        unsettled.lock().attended_in = parent;
+        assert!(unsettled.add(&keys(&["b"]), start));
+        assert!(!unsettled.add(&keys(&["c"]), start));
+        assert_eq!(names_due(&unsettled, start + SETTLE), ["a", "b", "c"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod after_commit;
 mod announcements;
+mod attacked;
 mod bad_input;
 mod batched;
 mod behaviour;

@@ -19,6 +19,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
+use std::process;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ const REPLAY_LOST: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Journal {
-    /// Tells the announcements of this process from those of others.
+    /// With the process's id, tells the announcements of this process from those of others.
     id: u64,
     /// How many bytes the names may take. Of further names, the buckets are kept.
     room: usize,
@@ -167,6 +168,16 @@ impl Journal {
         }
     }
 
+    /// Tells the announcements of this process from those of others: a forked process has a copy of
+    /// the journal.
+    fn here(&self) -> u64 {
+        if sabotage::keeps(Rule::Forks) {
+            self.id ^ u64::from(process::id())
+        } else {
+            self.id
+        }
+    }
+
     /// To be called before an invalidation is sent.
     pub(crate) fn begin<'a>(&'a self, names: &'a [Key]) -> UnderWay<'a> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
@@ -223,11 +234,12 @@ impl Journal {
     /// Whether one of these names was announced since, or waits for its invalidation. A name that
     /// was announced may have been invalidated again by now, and the look may have come before that.
     pub(super) fn distrusts_since(&self, heard: Heard, key: &Key, tags: &[Key]) -> bool {
-        let now = self.heard.load(Ordering::Acquire);
-        if now == heard.0 {
+        if self.heard.load(Ordering::Acquire) == heard.0 {
             return self.distrusts(key, tags);
         }
         let kept = self.lock();
+        // Under the lock: what is heard before it is taken is among the recent ones by now.
+        let now = self.heard.load(Ordering::Acquire);
         let since = usize::try_from(now - heard.0).unwrap_or(usize::MAX);
         kept.distrusts(key, tags) || kept.has_heard(since, key, tags)
     }
@@ -328,11 +340,11 @@ impl Journal {
             if untold.names.is_empty() {
                 return self.announce_buckets(sender, untold).await;
             }
-            let names = untold.names.clone();
-            sender
-                .publish(&self.kept(&untold, names, Vec::new()))
-                .await?;
-            self.lock().has_told(&untold);
+            for names in untold.names.chunks(ANNOUNCED_TOGETHER) {
+                let message = self.kept(&untold, names.to_vec(), Vec::new());
+                sender.publish(&message).await?;
+                self.lock().has_told(names, &untold);
+            }
         }
     }
 
@@ -341,14 +353,14 @@ impl Journal {
             let message = self.kept(&untold, Vec::new(), buckets.to_vec());
             sender.publish(&message).await?;
         }
-        self.lock().has_told(&untold);
+        self.lock().has_told(&[], &untold);
         Ok(())
     }
 
     fn kept(&self, untold: &Untold, names: Vec<Key>, buckets: Vec<u32>) -> Message {
         Message::Kept {
             origin: Origin {
-                from: self.id,
+                from: self.here(),
                 number: untold.number,
             },
             announced: Announced { names, buckets },
@@ -357,24 +369,24 @@ impl Journal {
 
     /// Asks the other processes for what they have announced before.
     pub(crate) async fn ask(&self, sender: &impl Sender) -> Result<(), Error> {
-        sender.publish(&Message::Ask { from: self.id }).await
+        sender.publish(&Message::Ask { from: self.here() }).await
     }
 
     /// Takes in what another process says.
     pub(crate) fn hear(&self, message: Option<Message>) {
         match message {
-            Some(Message::Kept { origin, .. }) if origin.from == self.id => {}
+            Some(Message::Kept { origin, .. }) if origin.from == self.here() => {}
             Some(Message::Kept { origin, announced }) => self.keep_heard(origin, announced),
             Some(Message::Done { origin, names }) => self.forget(|kept| {
                 let is_meant = |entry: &Entry| match entry.origin {
-                    None => origin.from == self.id && entry.number <= origin.number,
+                    None => origin.from == self.here() && entry.number <= origin.number,
                     heard => heard == Some(origin),
                 };
                 for name in &names {
                     kept.remove_if(name, is_meant);
                 }
             }),
-            Some(Message::Ask { from }) if from == self.id => {}
+            Some(Message::Ask { from }) if from == self.here() => {}
             Some(Message::Ask { .. }) => self.lock().asked += 1,
             None => self.observer.observe(None, Event::AnnouncementUnreadable),
         }
@@ -383,12 +395,7 @@ impl Journal {
     fn keep_heard(&self, origin: Origin, announced: Announced) {
         self.change(|kept, room| {
             kept.add(&announced.names, Some(origin), room);
-            let mut buckets = Buckets::default();
-            announced
-                .buckets
-                .iter()
-                .for_each(|&number| buckets.mark_number(number));
-            kept.add_buckets(buckets);
+            kept.hear_buckets(&announced.buckets);
             if kept.recent.len() == RECENT {
                 kept.recent.pop_front();
             }
@@ -443,6 +450,8 @@ impl Kept {
                 // What failed here stays, until it was carried out after that, or was announced
                 // from here. Another process need not be told of it once more.
                 Some(known) if known.origin.is_none() && origin.is_some() => {
+                    // The other process may have failed after what is under way for this name now.
+                    known.number = entry.number;
                     if known.told > 0 {
                         known.told = known.told.max(entry.told);
                     }
@@ -473,6 +482,19 @@ impl Kept {
             self.buckets_number = self.last_number;
             self.buckets_told = 0;
         }
+    }
+
+    /// Marks what another process has announced. Other processes need not be told of it once more.
+    fn hear_buckets(&mut self, numbers: &[u32]) {
+        if numbers.is_empty() {
+            return;
+        }
+        if !self.has_overflowed() {
+            self.buckets_told = self.asked + 1;
+        }
+        numbers
+            .iter()
+            .for_each(|&number| self.buckets.mark_number(number));
     }
 
     fn remove_if(&mut self, name: &Key, is_meant: impl FnOnce(&Entry) -> bool) {
@@ -551,8 +573,8 @@ impl Kept {
     }
 
     /// What was kept once more meanwhile is still untold.
-    fn has_told(&mut self, untold: &Untold) {
-        for name in &untold.names {
+    fn has_told(&mut self, names: &[Key], untold: &Untold) {
+        for name in names {
             if let Some(entry) = self.names.get_mut(name)
                 && entry.number <= untold.number
             {
@@ -798,6 +820,90 @@ mod tests {
             one.announce(&Fake::refusing(&processes)).await.unwrap();
         }
         assert!(two.distrusts_since(heard, &b, &[]), "too many to know");
+    }
+
+    /// The server carries out what is replayed; then another process's invalidation is refused, and
+    /// its announcement is heard before the answer is taken in.
+    #[tokio::test]
+    async fn what_is_announced_during_a_replay_stays() {
+        let processes = journals::<2>();
+        let [one, two] = &processes;
+        one.keep(&keys(&["a"]));
+        let sent = one.next(10, u64::MAX);
+        two.keep(&keys(&["a"]));
+        two.announce(&Fake::refusing(&processes)).await.unwrap();
+        one.carried_out(&sent);
+        assert!(distrusts(one, "a"));
+    }
+
+    #[tokio::test]
+    async fn an_acknowledgement_does_not_cover_what_another_process_announced_later() {
+        let processes = journals::<2>();
+        let [one, two] = &processes;
+        one.keep(&keys(&["a"]));
+        let heard = Fake::refusing(&processes[1..]);
+        one.announce(&heard).await.unwrap();
+        let sent = two.next(10, u64::MAX);
+        let [three] = journals::<1>();
+        three.keep(&keys(&["a"]));
+        three.announce(&Fake::refusing(&processes)).await.unwrap();
+        two.acknowledge(&Fake::new(&processes), &sent).await;
+        assert!(distrusts(one, "a") && distrusts(two, "a"));
+    }
+
+    #[tokio::test]
+    async fn buckets_are_announced_once() {
+        let processes = [(); 2].map(|()| Journal::new(0, Observer::default()));
+        let [one, two] = &processes;
+        let sender = Fake::refusing(&processes);
+        one.keep(&keys(&["a"]));
+        for expected in [1, 0, 0] {
+            one.announce(&sender).await.unwrap();
+            two.announce(&sender).await.unwrap();
+            assert_eq!(sender.published(), expected);
+        }
+        assert!(distrusts(two, "a"));
+        two.keep(&keys(&["b"]));
+        for expected in [1, 0] {
+            one.announce(&sender).await.unwrap();
+            two.announce(&sender).await.unwrap();
+            assert_eq!(sender.published(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_announcement_has_a_bounded_number_of_names() {
+        let processes = [(); 2].map(|()| Journal::new(1 << 20, Observer::default()));
+        let [one, two] = &processes;
+        let names: Vec<Key> = (0..1_200).map(|i| i.to_string().into()).collect();
+        one.keep(&names);
+        let sender = Fake::refusing(&processes);
+        one.announce(&sender).await.unwrap();
+        assert_eq!(sender.published(), 3);
+        assert_eq!(two.waiting().names, 1_200);
+    }
+
+    /// Forked processes have copies of one journal.
+    #[tokio::test]
+    async fn a_forked_process_hears_its_siblings() {
+        let processes = journals::<2>();
+        let [one, two] = &processes;
+        // As if `one` ran in another process.
+        let sibling = two.id ^ u64::from(process::id()) ^ 1;
+        let origin = Origin {
+            from: sibling,
+            number: 1,
+        };
+        let names = keys(&["a"]);
+        let announced = Announced {
+            names: names.clone(),
+            buckets: Vec::new(),
+        };
+        two.hear(Some(Message::Kept { origin, announced }));
+        assert!(distrusts(two, "a"));
+        one.ask(&Fake::new(&processes)).await.unwrap();
+        assert_ne!(one.here(), one.id, "a copy says who it is");
+        assert_eq!(two.lock().asked, 1);
     }
 
     #[tokio::test]

@@ -52,8 +52,8 @@ struct Keeper {
 }
 
 impl Keepers {
-    /// Starts a keeper, unless one runs. Outside of a runtime, and on one that is shut down, it runs
-    /// on the [fallback] thread: it may be that no other call comes.
+    /// Starts a keeper, unless one runs. Outside of a runtime, on one that is shut down, and on that of
+    /// the [fallback] thread, it is work of that thread: it may be that no other call comes.
     pub(crate) fn ensure<M: Mend>(&mut self, mended: &Arc<M>) {
         let now = Instant::now();
         if self.current.as_ref().is_some_and(|it| it.runs(now)) {
@@ -62,9 +62,10 @@ impl Keepers {
         self.started += 1;
         let number = self.started;
         let keeper = || keep(mended.clone(), number);
-        let task = Handle::try_current().map(|runtime| runtime.spawn(keeper()).abort_handle());
+        let runtime = Handle::try_current().ok().filter(|_| !fallback::is_here());
+        let task = runtime.map(|runtime| runtime.spawn(keeper()).abort_handle());
         // A runtime that is shut down drops what is spawned on it at once.
-        let task = task.ok().filter(|task| !task.is_finished());
+        let task = task.filter(|task| !task.is_finished());
         if task.is_none() && !fallback::run(keeper()) {
             // There is no thread to be had: the next caller starts a keeper.
             self.current = None;
@@ -262,6 +263,21 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(1));
             }
             assert_eq!(*broken.attempts_left.lock().unwrap(), 0);
+        }
+    }
+
+    /// Its runtime ends when the work is done that was given to it, whatever else runs there.
+    #[test]
+    fn a_keeper_that_work_on_the_thread_starts_outlives_that_work() {
+        let broken = broken(3);
+        let ensures = broken.clone();
+        assert!(fallback::run(async move {
+            ensures.keepers(|keepers| keepers.ensure(&ensures));
+        }));
+        let begun = Instant::now();
+        while *broken.attempts_left.lock().unwrap() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(5), "it was lost");
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
