@@ -39,15 +39,15 @@ async fn many_keys_of_an_empty_server_are_looked_at_together() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.port()).await;
     let cache = Cache::builder().url(proxy.url()).namespace("test");
-    let cache = cache.build().unwrap();
+    let cache = cache.op_timeout(Duration::from_secs(1)).build().unwrap();
     cache.ping().await.unwrap();
-    proxy.delay(Duration::from_millis(1));
+    proxy.delay(Duration::from_millis(10));
     let mut tasks = tokio::task::JoinSet::new();
     for i in 0..400 {
         let cache = cache.clone();
         tasks.spawn(async move {
             let load = async {
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                tokio::time::sleep(Duration::from_secs(2)).await;
                 Ok::<_, Infallible>(i)
             };
             cache
