@@ -404,9 +404,9 @@ async fn many_callers_of_large_values_get_hits_and_keep_their_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_values_are_hits_at_a_distance() {
-    // One after the other they would take at least as long.
-    let limit = Duration::from_millis(400);
-    all_are_hits(200, 40 << 10, 200, Duration::from_millis(1), limit).await;
+    // One after the other they would take twice as long.
+    let limit = Duration::from_secs(2);
+    all_are_hits(200, 40 << 10, 200, Duration::from_millis(10), limit).await;
 }
 
 /// Rows that change.

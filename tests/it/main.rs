@@ -2,7 +2,6 @@
 
 mod after_commit;
 mod announcements;
-mod attacked;
 mod bad_input;
 mod batched;
 mod behaviour;
@@ -27,6 +26,7 @@ mod refusals;
 mod restart;
 mod runtimes;
 mod shutdown;
+mod sized;
 mod slow_link;
 mod stampede;
 mod two_runtimes;

@@ -224,7 +224,7 @@ impl Cache {
     /// Three cases are no error, though the value is not stored. If a
     /// [fence](macro@crate::cache_invalidate#fence) stands around `key` or a tag, the entry that
     /// was there is removed. If an invalidation, a load or another `set` of `key` comes meanwhile,
-    /// on a server, that one may prevail. If this is within
+    /// on a server, that one may prevail; so may an earlier `set` that gave up. If this is within
     /// [`after_commit`](crate::after_commit), and the scope changes `key` or a tag, `key` is
     /// invalidated when the scope ends.
     ///

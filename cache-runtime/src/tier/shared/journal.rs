@@ -492,9 +492,9 @@ impl Kept {
         if !self.has_overflowed() {
             self.buckets_told = self.asked + 1;
         }
-        numbers
-            .iter()
-            .for_each(|&number| self.buckets.mark_number(number));
+        for &number in numbers {
+            self.buckets.mark_number(number);
+        }
     }
 
     fn remove_if(&mut self, name: &Key, is_meant: impl FnOnce(&Entry) -> bool) {

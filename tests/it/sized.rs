@@ -1,4 +1,4 @@
-//! What an attack from outside found.
+//! What is sent together, and what is asked for together, is as much as the link carries in time.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
