@@ -273,3 +273,29 @@ fn page(replies: Vec<Reply>) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
     };
     Some((cursor, keys))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_namespace_has_a_channel_for_each_database() {
+        let channels: Vec<String> = [("a", 0), ("a", 1), ("b", 0), ("a:0", 0)]
+            .map(|(namespace, database)| Keyspace::new(namespace, database).channel())
+            .into();
+        let distinct: std::collections::HashSet<_> = channels.iter().collect();
+        assert_eq!(distinct.len(), channels.len(), "{channels:?}");
+    }
+
+    #[test]
+    fn slots_and_versions_tell_their_names_and_other_keys_tell_none() {
+        let keyspace = Keyspace::new("cache", 0);
+        let name = Key::from("user:7");
+        for key in [keyspace.slot(&name), keyspace.version(&name)] {
+            assert_eq!(keyspace.name_in(key.as_bytes()), Some(name.bytes()));
+        }
+        for key in ["cache2:e:user:7", "cache:x:user:7", "user:7", "cache"] {
+            assert_eq!(keyspace.name_in(key.as_bytes()), None, "{key}");
+        }
+    }
+}
