@@ -56,29 +56,28 @@ pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) -> bool {
         ADDED.notify_one();
         return true;
     }
-    drop(waiting);
+    // Under the lock, so that the last work is still this one. The thread waits for the lock.
     let named = thread::Builder::new().name("cache-fallback".to_owned());
-    let is_started = named.spawn(work_off).is_ok();
-    if !is_started {
-        give_up();
+    if named.spawn(work_off).is_ok() {
+        return true;
     }
-    is_started
-}
-
-/// Drops all work: there is no thread to be had.
-fn give_up() {
-    let mut waiting = lock();
     waiting.process = None;
-    let work = mem::take(&mut waiting.work);
+    let work = waiting.work.pop();
     drop(waiting);
-    // After the lock: what is dropped may add other work.
+    // After the lock: what is dropped may add other work. The work of others waits for the next thread:
+    // the caller may hold a lock that they take when they are dropped.
     drop(work);
+    false
 }
 
 fn work_off() {
     IS_HERE.set(true);
     let Ok(runtime) = Builder::new_current_thread().enable_all().build() else {
-        return give_up();
+        let mut waiting = lock();
+        waiting.process = None;
+        let work = mem::take(&mut waiting.work);
+        drop(waiting);
+        return drop(work);
     };
     runtime.block_on(async {
         let mut tasks = JoinSet::new();

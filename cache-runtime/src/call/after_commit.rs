@@ -60,7 +60,9 @@ use crate::sabotage::{self, Rule};
 /// * The names are invalidated whatever the future returns, an error too: an invalidation too many
 ///   costs a miss. `Ok` means that the commit has happened. After an error they are invalidated once
 ///   more, after [`settle`](crate::CacheBuilder::settle): an error of the commit itself, such as a
-///   broken connection, leaves open whether the commit is still under way. So return that error.
+///   broken connection, leaves open whether the commit is still under way. So return that error. An
+///   update that failed within the scope is invalidated once more even after `Ok`: it may not be
+///   part of the transaction.
 ///   Names that a function leaves out, by `on = ok` or `condition`, are left out here too.
 /// * Within the scope, from the moment that the body of an update begins until the scope ends, calls
 ///   that read its names load. They are not served the entries that it replaced, and do not store
