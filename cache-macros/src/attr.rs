@@ -16,6 +16,7 @@ use syn::{Expr, ExprClosure, ExprGroup, ExprLit, ExprPath, Lit, LitStr, Token, p
 
 use crate::duration;
 use crate::errors::{Errors, error, nearest, suggest};
+use crate::field_path::FieldPath;
 use crate::runtime::Runtime;
 use crate::source;
 
@@ -31,7 +32,7 @@ pub(crate) struct CachedArgs {
     /// The place of `detach`.
     pub(crate) detach: Option<Span>,
     pub(crate) tags: Vec<TagArgument>,
-    pub(crate) skip: Vec<Ident>,
+    pub(crate) skip: Vec<Skip>,
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     /// A closure, or the path of a function.
@@ -42,6 +43,14 @@ pub(crate) struct CachedArgs {
     pub(crate) runtime: Runtime,
     /// The options other than names, as text: `ttl = 60`.
     pub(crate) options: Vec<String>,
+}
+
+/// What `skip` names.
+pub(crate) enum Skip {
+    /// A parameter, or all of `self`.
+    Name(Ident),
+    /// A field of `self`.
+    Field(Ident, FieldPath),
 }
 
 /// How long an entry may be served.
@@ -160,7 +169,10 @@ const CACHED: &[Usage] = &[
         "write a template, `invalidate_on = \"users\"`, a value of a `CacheTag` type, or several: \
          `invalidate_on = [\"users\", TenantUsers(tenant)]`",
     ),
-    ("skip", "write names of parameters: `skip(pool, context)`"),
+    (
+        "skip",
+        "write names of parameters, or fields of `self`: `skip(pool, self.limit)`",
+    ),
     ("cache", "write an expression: `cache = self.cache`"),
     (
         "condition",
@@ -229,7 +241,7 @@ impl CachedArgs {
                 "hedge" => args.hedge = Some(option.fixed(&option.value(input)?)?),
                 "detach" => args.detach = Some(option.alone(input)?),
                 "invalidate_on" => args.tags = option.tags(input)?,
-                "skip" => args.skip = option.names(input)?,
+                "skip" => args.skip = option.skip(input)?,
                 "condition" => args.condition = Some(option.value(input)?),
                 "unless" => args.unless = Some(option.question(input)?),
                 "version" => args.schema = Some(option.schema(input)?),
@@ -315,6 +327,26 @@ impl TagArgument {
             Some(Lit::Str(template)) => Ok(Self::Template(template.clone())),
             Some(other) => Err(other.span()),
             None => Ok(Self::Typed(expr)),
+        }
+    }
+}
+
+impl Skip {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let name = input.call(Ident::parse_any)?;
+        if name != "self" || input.is_empty() || input.peek(Token![,]) {
+            return Ok(Self::Name(name));
+        }
+        let mut tokens = Vec::new();
+        let begin = input.span();
+        while !input.is_empty() && !input.peek(Token![,]) {
+            tokens.push(input.parse::<TokenTree>()?);
+        }
+        let (path, len) = FieldPath::at(&tokens);
+        if len == tokens.len() {
+            Ok(Self::Field(name, path))
+        } else {
+            Err(syn::Error::new(begin, "expected a field"))
         }
     }
 }
@@ -462,14 +494,14 @@ impl OptionName {
         tags.collect()
     }
 
-    fn names(&self, input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {
+    fn skip(&self, input: ParseStream<'_>) -> syn::Result<Vec<Skip>> {
         let content = |input: ParseStream<'_>| {
             let content;
             parenthesized!(content in input);
             content.parse::<TokenStream>()
         };
         let names = |input: ParseStream<'_>| {
-            Punctuated::<Ident, Token![,]>::parse_terminated_with(input, Ident::parse_any)
+            Punctuated::<Skip, Token![,]>::parse_terminated_with(input, Skip::parse)
         };
         match content(input).and_then(|content| names.parse2(content)) {
             Ok(names) => Ok(names.into_iter().collect()),
@@ -650,7 +682,7 @@ mod tests {
         let mut errors = Errors::default();
         let tokens = quote! {
             key = "user:<id>", ttl = "1h30m", none_ttl = 1_5, hedge = "2s", invalidate_on = ["a", B(b),],
-            skip(self, pool), cache = map::<A, B>(x),
+            skip(self, pool, self.config.0.1), cache = map::<A, B>(x),
         };
         let args = CachedArgs::parse(tokens, &mut errors);
         errors.finish(()).unwrap();
@@ -661,7 +693,14 @@ mod tests {
         assert!(matches!(&args.tags[0], TagArgument::Template(tag) if tag.value() == "a"));
         assert!(matches!(&args.tags[1], TagArgument::Typed(Expr::Call(_))));
         assert_eq!(args.tags.len(), 2);
-        assert_eq!(args.skip, ["self", "pool"]);
+        let skipped = args.skip.iter().map(|skip| match skip {
+            Skip::Name(name) => name.to_string(),
+            Skip::Field(receiver, path) => format!("{receiver}{path}"),
+        });
+        assert_eq!(
+            skipped.collect::<Vec<_>>(),
+            ["self", "pool", "self.config.0.1"]
+        );
         assert!(matches!(args.cache, Some(Expr::Call(_))));
     }
 
@@ -777,6 +816,8 @@ mod tests {
             quote!(key = "user:<id>", hedge = |user| user.hedge()),
             quote!(key = "user:<id>", detach = true),
             quote!(key = "user:<id>", skip(a.b)),
+            quote!(key = "user:<id>", skip(self.b.c())),
+            quote!(key = "user:<id>", skip(self.)),
             quote!(key = "user:<id>", key = "user:<id>"),
             quote!(key = "user:<id>", =),
         ] {

@@ -16,6 +16,7 @@ mod describe;
 mod duration;
 mod errors;
 mod expand;
+mod field_path;
 mod function;
 mod generics;
 mod key_part;

@@ -149,7 +149,10 @@ pub mod __private {
     };
     pub use crate::call::site::CallSite;
     use crate::core::Core;
-    pub use crate::key::{Name, Parts, RenderedPart, TypeName, checked_part, part, tag};
+    pub use crate::key::{
+        Name, OtherField, Parts, ReceiverField, RenderedPart, TypeName, checked_part, part,
+        receiver_field, tag,
+    };
     pub use crate::registry::{Node, Registered};
     pub use crate::tier::shared::{EntryParts, SlotParts, decode_entry, encode_entry, slot_parts};
 

@@ -5,6 +5,7 @@ mod borrows;
 mod detach;
 mod output;
 mod parameters;
+mod receiver;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use syn::{Expr, LitStr};
 pub(crate) use self::detach::{Copied, Detach};
 pub(crate) use self::output::Output;
 use self::parameters::{Parameters, Place};
+pub(crate) use self::receiver::UnnamedField;
 pub(crate) use self::template::{Access, LoweredTemplate, Part, Root, lower_parts, parse_template};
 use crate::attr::{CachedArgs, FenceLength, FenceOption, InvalidateArgs, NoneTtl, Ttl};
 use crate::errors::Errors;
@@ -42,6 +44,8 @@ pub(crate) struct CachedFn {
     pub(crate) codec: Option<Expr>,
     pub(crate) key: LoweredTemplate,
     pub(crate) tags: Vec<Tag>,
+    /// Fields of `self` that must not be in the key's reach: see `expand::receiver`.
+    pub(crate) unnamed_fields: Vec<UnnamedField>,
     /// The other arguments, as text.
     pub(crate) options: Vec<String>,
 }
@@ -101,6 +105,7 @@ pub(crate) fn cached(
     let tags = parameters.lower_all(Place::Tag, args.tags, &mut errors);
     parameters.skip(&args.skip, &mut errors);
     parameters.check_complete(&mut errors);
+    let unnamed_fields = receiver::unnamed_fields(&function, &key, &args.skip, &mut errors);
     let detach = args.detach.map(|span| {
         let ttl = match &args.ttl {
             Some(Ttl::OfValue(ttl)) => Some(Expr::Closure(ttl.clone())),
@@ -125,6 +130,7 @@ pub(crate) fn cached(
         codec: args.codec,
         key,
         tags,
+        unnamed_fields,
         options: args.options,
         function,
     })

@@ -8,7 +8,7 @@ use syn::{Expr, ExprPath, FnArg, GenericParam, LitStr, Macro, Pat, PatIdent, Sig
 use super::output::ungrouped;
 use super::template::{LoweredTemplate, Root, lower_parts, parse_template};
 use super::{Tag, TypedTag};
-use crate::attr::TagArgument;
+use crate::attr::{Skip, TagArgument};
 use crate::errors::{Errors, nearest, suggest};
 use crate::template::Placeholder;
 
@@ -309,11 +309,14 @@ impl<'f> Parameters<'f> {
         None
     }
 
-    pub(super) fn skip(&mut self, names: &[Ident], errors: &mut Errors) {
-        for name in names {
+    pub(super) fn skip(&mut self, skip: &[Skip], errors: &mut Errors) {
+        for name in skip {
+            // What is said of the receiver is checked in `receiver`.
+            let Skip::Name(name) = name else { continue };
             let text = name.to_string();
             if let Some(parameter) = self.find(&text) {
-                if parameter.named_in.contains(&Place::Key) {
+                let is_in_key = parameter.named_in.contains(&Place::Key);
+                if is_in_key && parameter.kind != Kind::Receiver {
                     errors.push(
                         name.span(),
                         format_args!("`{name}` is skipped, and it is in the cache key"),

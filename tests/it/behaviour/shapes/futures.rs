@@ -71,22 +71,22 @@ impl Users {
         Box::pin(async move { id })
     }
 
-    #[cached(key = "alias:<id>", cache = self.cache)]
+    #[cached(key = "alias:<self.tenant>:<id>", cache = self.cache)]
     fn by_alias(&self, id: u64) -> BoxFuture<'_, Option<u64>> {
         Box::pin(async move { id.checked_mul(self.tenant) })
     }
 
-    #[cache_invalidate("alias:<id>", on = ok, cache = self.cache)]
+    #[cache_invalidate("alias:<self.tenant>:<id>", on = ok, cache = self.cache)]
     fn change_by_alias(&self, id: u64) -> BoxFuture<'_, Result<u64, String>> {
         Box::pin(async move { Ok(id + self.tenant) })
     }
 
-    #[cached(key = "local:<id>", cache = self.cache)]
+    #[cached(key = "local:<self.tenant>:<id>", cache = self.cache)]
     fn local(&self, id: Rc<u64>) -> LocalBoxFuture<'_, u64> {
         Box::pin(async move { *id * self.tenant })
     }
 
-    #[cache_invalidate("local:<id>", cache = self.cache)]
+    #[cache_invalidate("local:<self.tenant>:<id>", cache = self.cache)]
     fn change_local(&self, id: Rc<u64>) -> LocalBoxFuture<'_, Rc<u64>> {
         Box::pin(async move { id })
     }
@@ -102,7 +102,7 @@ impl Users {
         async { id }
     }
 
-    #[cached(key = "early:<id>", cache = self.cache)]
+    #[cached(key = "early:<self.tenant>:<id>", cache = self.cache)]
     fn early(&self, id: u64) -> BoxFuture<'_, Result<u64, Box<dyn std::error::Error + Send>>> {
         if id == 0 {
             return Box::pin(std::future::ready(Ok(self.tenant)));
