@@ -41,9 +41,34 @@ pub(crate) struct CachedArgs {
     pub(crate) schema: Option<u32>,
     pub(crate) codec: Option<Expr>,
     pub(crate) runtime: Runtime,
+    pub(crate) defaults: Defaults,
     /// The options other than names, as text: `ttl = 60`.
     pub(crate) options: Vec<String>,
 }
+
+/// `#[cache_defaults(…)]`
+#[derive(Default)]
+pub(crate) struct Defaults {
+    pub(crate) cache: Option<DefaultOf<Expr>>,
+    pub(crate) ttl: Option<DefaultOf<Ttl>>,
+    pub(crate) skip: Vec<Skip>,
+    /// Whether there is an error in them.
+    pub(crate) in_doubt: bool,
+}
+
+/// The value of an option that a function leaves out.
+pub(crate) struct DefaultOf<T> {
+    pub(crate) option: &'static str,
+    /// The option as text: `ttl = 60`.
+    pub(crate) text: String,
+    pub(crate) value: T,
+}
+
+/// The argument that `#[cache_defaults]` adds to the attributes of its block.
+pub(crate) const DEFAULTS: &str = "__cache_defaults";
+
+/// What stands in it when there is an error in the defaults.
+pub(crate) const IN_DOUBT: &str = "in_doubt";
 
 /// What `skip` names.
 pub(crate) enum Skip {
@@ -82,6 +107,7 @@ pub(crate) struct InvalidateArgs {
     /// The place of `fence_required`.
     pub(crate) fence_required: Option<Span>,
     pub(crate) runtime: Runtime,
+    pub(crate) defaults: Defaults,
     /// The options, as text: `on = ok`.
     pub(crate) options: Vec<String>,
 }
@@ -148,11 +174,7 @@ type Usage = (&'static str, &'static str);
 
 const CACHED: &[Usage] = &[
     ("key", "write a string: `key = \"user:<id>\"`"),
-    (
-        "ttl",
-        "write seconds, `ttl = 60`, a string with units of `d`, `h`, `m`, `s`, `ms`, \
-         `ttl = \"1h30m\"`, a `Duration`, or a closure: `ttl = |user| user.lifetime()`",
-    ),
+    TTL,
     (
         "none_ttl",
         "write seconds, `none_ttl = 5`, or a string with units of `d`, `h`, `m`, `s`, `ms`: \
@@ -169,11 +191,8 @@ const CACHED: &[Usage] = &[
         "write a template, `invalidate_on = \"users\"`, a value of a `CacheTag` type, or several: \
          `invalidate_on = [\"users\", TenantUsers(tenant)]`",
     ),
-    (
-        "skip",
-        "write names of parameters, or fields of `self`: `skip(pool, self.limit)`",
-    ),
-    ("cache", "write an expression: `cache = self.cache`"),
+    SKIP,
+    CACHE,
     (
         "condition",
         "write an expression over the parameters: `condition = page < 10`",
@@ -191,7 +210,7 @@ const CACHED: &[Usage] = &[
 ];
 
 const CACHE_INVALIDATE: &[Usage] = &[
-    ("cache", "write an expression: `cache = self.cache`"),
+    CACHE,
     (
         "condition",
         "write an expression over the parameters: `condition = name.is_some()`",
@@ -212,7 +231,22 @@ const CACHE_INVALIDATE: &[Usage] = &[
     CRATE,
 ];
 
+const CACHE_DEFAULTS: &[Usage] = &[CACHE, TTL, SKIP];
+
 const FENCE_REQUIRED: &str = "fence_required";
+
+const CACHE: Usage = ("cache", "write an expression: `cache = self.cache`");
+
+const TTL: Usage = (
+    "ttl",
+    "write seconds, `ttl = 60`, a string with units of `d`, `h`, `m`, `s`, `ms`, `ttl = \"1h30m\"`, \
+     a `Duration`, or a closure: `ttl = |user| user.lifetime()`",
+);
+
+const SKIP: Usage = (
+    "skip",
+    "write names of parameters, or fields of `self`: `skip(pool, self.limit)`",
+);
 
 const CRATE: Usage = (
     "crate",
@@ -232,6 +266,10 @@ impl CachedArgs {
                     "an argument of `#[cached]` needs a name",
                     format_args!("write `key = {}`", key.to_token_stream()),
                 ));
+            }
+            if let Some(defaults) = Defaults::parse_argument(input)? {
+                args.defaults = defaults;
+                return Ok(Argument::Name);
             }
             let option = known.next(input)?;
             match option.name {
@@ -273,6 +311,10 @@ impl InvalidateArgs {
             "; keys and tags stand alone: `#[cache_invalidate(\"user:<id>\")]`",
         );
         args.options = each_argument(tokens, errors, |input| {
+            if let Some(defaults) = Defaults::parse_argument(input)? {
+                args.defaults = defaults;
+                return Ok(Argument::Name);
+            }
             if at_option(input) {
                 let option = known.next(input)?;
                 match option.name {
@@ -303,6 +345,71 @@ impl InvalidateArgs {
             );
         }
         args
+    }
+}
+
+impl Defaults {
+    pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut defaults = Self::default();
+        let (mut cache, mut ttl) = (None, None);
+        let mut known = KnownOptions::new(CACHE_DEFAULTS, "");
+        let texts = each_argument(tokens, errors, |input| {
+            let option = known.next(input)?;
+            match option.name {
+                "ttl" => ttl = Some(option.ttl(input)?),
+                "skip" => defaults.skip = option.skip(input)?,
+                _ => cache = Some(option.value(input)?),
+            }
+            Ok(Argument::Option)
+        });
+        if known.seen.is_empty() && errors.is_empty() {
+            errors.push(
+                Span::call_site(),
+                "`#[cache_defaults]` has no option",
+                "write what the attributes in the block have in common: \
+                 `#[cache_defaults(cache = self.cache)]`",
+            );
+        }
+        defaults.cache = cache.map(|value| DefaultOf::new("cache", &texts, value));
+        defaults.ttl = ttl.map(|value| DefaultOf::new("ttl", &texts, value));
+        defaults
+    }
+
+    /// The argument with the defaults, if it is here. Their errors are reported by
+    /// `#[cache_defaults]`.
+    fn parse_argument(input: ParseStream<'_>) -> syn::Result<Option<Self>> {
+        let fork = input.fork();
+        if !fork
+            .call(Ident::parse_any)
+            .is_ok_and(|name| name == DEFAULTS)
+        {
+            return Ok(None);
+        }
+        input.call(Ident::parse_any)?;
+        let content;
+        parenthesized!(content in input);
+        let tokens: TokenStream = content.parse()?;
+        if tokens.to_string() == IN_DOUBT {
+            return Ok(Some(Self {
+                in_doubt: true,
+                ..Self::default()
+            }));
+        }
+        let mut errors = Errors::default();
+        let defaults = Self::parse(tokens, &mut errors);
+        errors.finish(Some(defaults))
+    }
+}
+
+impl<T> DefaultOf<T> {
+    /// `texts` are those of all options.
+    fn new(option: &'static str, texts: &[String], value: T) -> Self {
+        let text = texts.iter().find(|text| text.starts_with(option));
+        Self {
+            option,
+            text: text.cloned().unwrap_or_default(),
+            value,
+        }
     }
 }
 
@@ -752,9 +859,14 @@ mod tests {
 
     #[test]
     fn every_option_is_documented() {
-        let cached = include_str!("../docs/cached.md");
-        let cache_invalidate = include_str!("../docs/cache_invalidate.md");
-        for (options, docs) in [(CACHED, cached), (CACHE_INVALIDATE, cache_invalidate)] {
+        for (options, docs) in [
+            (CACHED, include_str!("../docs/cached.md")),
+            (
+                CACHE_INVALIDATE,
+                include_str!("../docs/cache_invalidate.md"),
+            ),
+            (CACHE_DEFAULTS, include_str!("../docs/cache_defaults.md")),
+        ] {
             for (option, _) in options {
                 let headings = [format!("\n## `{option}`\n"), format!("\n## `{option} = ")];
                 let found = headings.iter().any(|heading| docs.contains(heading));

@@ -7,10 +7,11 @@
 //! 2. **lower**: `lower` checks the arguments against the function, and collects every mistake;
 //! 3. **expand**: `expand` writes the function, and `describe` what the registry records of it.
 //!
-//! Each phase knows only those before it. A derive is small: `cache_tag` and `key_part` each
-//! hold all three phases.
+//! Each phase knows only those before it. `cache_tag`, `key_part` and `cache_defaults` are small:
+//! each holds all three phases.
 
 mod attr;
+mod cache_defaults;
 mod cache_tag;
 mod describe;
 mod duration;
@@ -48,6 +49,14 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn cache_invalidate(args: TokenStream, item: TokenStream) -> TokenStream {
     keep_item(try_cache_invalidate, args.into(), item.into()).into()
+}
+
+/// Options that the attributes in an `impl` block have in common.
+///
+#[doc = include_str!("../docs/cache_defaults.md")]
+#[proc_macro_attribute]
+pub fn cache_defaults(args: TokenStream, item: TokenStream) -> TokenStream {
+    cache_defaults::expand(args.into(), item.into()).into()
 }
 
 /// Implements `CacheTag` for a struct: a tag with a type of its own.

@@ -119,7 +119,7 @@ pub mod guarantees {}
 #[doc = include_str!("../docs/mistakes.md")]
 pub mod mistakes {}
 
-pub use cache_macros::{CacheTag, KeyPart, cache_invalidate, cached, key};
+pub use cache_macros::{CacheTag, KeyPart, cache_defaults, cache_invalidate, cached, key};
 
 pub use crate::cache::{AsCache, Cache, CacheBuilder, Options, SiteStats, Stats, global, install};
 pub use crate::call::after_commit::after_commit;

@@ -151,7 +151,13 @@ impl Rows {
         })
     }
 
-    #[cached(key = "row:<row>", ttl = 600, invalidate_on = "shelf:<row.shelf()>", cache = self.cache)]
+    #[cached(
+        key = "row:<row>",
+        ttl = 600,
+        invalidate_on = "shelf:<row.shelf()>",
+        skip(self.padding),
+        cache = self.cache
+    )]
     pub(crate) async fn find(&self, row: Row) -> Result<Content, Infallible> {
         let version = self.database.version(row.0);
         self.pause().await;

@@ -338,6 +338,22 @@ impl<'f> Parameters<'f> {
         }
     }
 
+    /// Skips the parameters among these names that the key does not name, and returns those.
+    pub(super) fn skip_defaults(&mut self, skip: &[Skip]) -> Vec<String> {
+        let mut skipped = Vec::new();
+        for name in skip {
+            if let Skip::Name(name) = name
+                && let Some(parameter) = self.find(&name.to_string())
+                && !parameter.named_in.contains(&Place::Key)
+                && !parameter.named_in.contains(&Place::Skip)
+            {
+                parameter.named_in.push(Place::Skip);
+                skipped.push(name.to_string());
+            }
+        }
+        skipped
+    }
+
     /// Refuses a function with a parameter that is neither in the key nor skipped.
     pub(super) fn check_complete(&self, errors: &mut Errors) {
         for wildcard in &self.wildcards {

@@ -33,10 +33,12 @@ struct Read {
 }
 
 /// Refuses what `skip` says of `self` without need, and returns the fields that nothing names.
+/// `defaults` are what is skipped in all functions of a block, where they read it.
 pub(super) fn unnamed_fields(
     function: &Function,
     key: &LoweredTemplate,
     skip: &[Skip],
+    defaults: &[Skip],
     errors: &mut Errors,
 ) -> Vec<UnnamedField> {
     let reads = reads(function);
@@ -60,6 +62,12 @@ pub(super) fn unnamed_fields(
                 }
             }
             Skip::Name(_) => {}
+        }
+    }
+    for name in defaults {
+        match name {
+            Skip::Field(_, path) => skipped.push(path),
+            Skip::Name(name) => skips_all |= name == "self",
         }
     }
     if skips_all {
@@ -143,7 +151,7 @@ fn in_key(key: &LoweredTemplate) -> Vec<FieldPath> {
     paths.collect()
 }
 
-fn has_receiver(sig: &Signature) -> bool {
+pub(super) fn has_receiver(sig: &Signature) -> bool {
     matches!(sig.inputs.first(), Some(FnArg::Receiver(_)))
 }
 

@@ -187,7 +187,7 @@ async fn a_future_may_outlive_its_receiver(cache: Cache) {
 async fn an_early_return_returns_from_the_body(cache: Cache) {
     let users = Users::new(cache.clone());
     for (id, value) in [(0, 7), (1, 12)] {
-        let key = format!("early:{id}");
+        let key = format!("early:7:{id}");
         miss_hit_invalidate!(
             cache,
             async { users.early(id).await.unwrap() },
@@ -252,7 +252,7 @@ async fn an_update_that_is_never_polled_invalidates(cache: Cache) {
     drop(users.change_owned("Ada".to_owned()));
     until(async || !cache.exists("static:7:'Ada'").await.unwrap()).await;
     assert!(
-        cache.exists("alias:6").await.unwrap(),
+        cache.exists("alias:7:6").await.unwrap(),
         "`on = ok` invalidates after success only"
     );
 }
