@@ -505,8 +505,8 @@ fn what_is_skipped_is_not_asked_about() {
         assert_eq!(asked, expected, "{args}");
     }
     for (skip, error) in [
-        (quote!(self.a.x), "does not read"),
-        (quote!(self.aa), "did you mean `self.a.d`?"),
+        (quote!(self.pool), "which the body of `f` does not read"),
+        (quote!(self.a.x), "did you mean `self.a.d`?"),
         (quote!(self.a.b.c.d), "did you mean `self.a.b.c`?"),
     ] {
         assert_errors(
