@@ -15,7 +15,7 @@ struct Pool(f64);
 
 impl Pool {
     async fn fetch(&self, id: u64) -> u64 {
-        id
+        ready(id).await
     }
 }
 
@@ -57,7 +57,7 @@ impl Users {
     async fn other_types(&self, id: u64) -> Option<u64> {
         let weight = self.weights.first()?;
         *self.count.lock().unwrap() += (self.callback)(1);
-        Some(self.pool.fetch(id).await + self.pool().fetch(id).await + *weight as u64)
+        Some(self.pool.fetch(id).await + self.pool().fetch(id).await + u64::from(weight.to_bits()))
     }
 
     #[cached(key = "in-key:<self.tenant>:<self.r#type>:<id>")]
@@ -83,7 +83,9 @@ impl Users {
 
     #[cached(key = "skipped:<id>", skip(self.tenant, self._limit, self.config.tenant))]
     async fn skipped(&self, id: u64) -> u64 {
-        id + self.tenant + self._limit + self.config.tenant.id
+        #[allow(clippy::used_underscore_binding)]
+        let limit = self._limit;
+        id + self.tenant + limit + self.config.tenant.id
     }
 
     #[cached(key = "all-skipped:<id>", skip(self))]
@@ -160,6 +162,7 @@ impl Users {
             0 => self.absent,
             #[cfg(any())]
             2 => {
+                println!("two");
                 self.absent
             }
             _ => 7,
@@ -185,7 +188,7 @@ struct Pair((u64, f64), u64);
 impl Pair {
     #[cached(key = "pair:<self.1>", skip(self.0.0))]
     async fn sum(&self) -> u64 {
-        self.0.0 + self.1 + self.0.1 as u64
+        self.0.0 + self.1 + self.0.1.to_bits()
     }
 }
 
@@ -200,7 +203,7 @@ impl Packed {
     #[cached(key = "packed", skip(self.id))]
     async fn get(&self) -> u64 {
         let (large, id) = (self.large, self.id);
-        id + large as u64
+        id ^ large.to_bits()
     }
 }
 
