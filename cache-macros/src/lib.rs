@@ -3,7 +3,8 @@
 //! An attribute goes through one pipeline, like a small compiler:
 //!
 //! 1. **parse**: `attr` parses its arguments, with `duration` and `template` for what is
-//!    inside of strings, and `function` parses the function under it;
+//!    inside of strings and `field_path` for fields of `self`, and `function` parses the
+//!    function under it;
 //! 2. **lower**: `lower` checks the arguments against the function, and collects every mistake;
 //! 3. **expand**: `expand` writes the function, and `describe` what the registry records of it.
 //!
