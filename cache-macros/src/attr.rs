@@ -16,6 +16,7 @@ use syn::{Expr, ExprClosure, ExprGroup, ExprLit, ExprPath, Lit, LitStr, Token, p
 
 use crate::duration;
 use crate::errors::{Errors, error, nearest, suggest};
+use crate::field_path::FieldPath;
 use crate::runtime::Runtime;
 use crate::source;
 
@@ -31,7 +32,7 @@ pub(crate) struct CachedArgs {
     /// The place of `detach`.
     pub(crate) detach: Option<Span>,
     pub(crate) tags: Vec<TagArgument>,
-    pub(crate) skip: Vec<Ident>,
+    pub(crate) skip: Vec<Skip>,
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     /// A closure, or the path of a function.
@@ -40,8 +41,41 @@ pub(crate) struct CachedArgs {
     pub(crate) schema: Option<u32>,
     pub(crate) codec: Option<Expr>,
     pub(crate) runtime: Runtime,
+    pub(crate) defaults: Defaults,
     /// The options other than names, as text: `ttl = 60`.
     pub(crate) options: Vec<String>,
+}
+
+/// `#[cache_defaults(…)]`
+#[derive(Default)]
+pub(crate) struct Defaults {
+    pub(crate) cache: Option<DefaultOf<Expr>>,
+    pub(crate) ttl: Option<DefaultOf<Ttl>>,
+    pub(crate) skip: Vec<Skip>,
+    /// Whether there is an error in them.
+    pub(crate) in_doubt: bool,
+}
+
+/// The value of an option that a function leaves out.
+pub(crate) struct DefaultOf<T> {
+    pub(crate) option: &'static str,
+    /// The option as text: `ttl = 60`.
+    pub(crate) text: String,
+    pub(crate) value: T,
+}
+
+/// The argument that `#[cache_defaults]` adds to the attributes of its block.
+pub(crate) const DEFAULTS: &str = "__cache_defaults";
+
+/// What stands in it when there is an error in the defaults.
+pub(crate) const IN_DOUBT: &str = "in_doubt";
+
+/// What `skip` names.
+pub(crate) enum Skip {
+    /// A parameter, or all of `self`.
+    Name(Ident),
+    /// A field of `self`.
+    Field(Ident, FieldPath),
 }
 
 /// How long an entry may be served.
@@ -74,6 +108,7 @@ pub(crate) struct InvalidateArgs {
     /// The place of `fence_required`.
     pub(crate) fence_required: Option<Span>,
     pub(crate) runtime: Runtime,
+    pub(crate) defaults: Defaults,
     /// The options, as text: `on = ok`.
     pub(crate) options: Vec<String>,
 }
@@ -148,11 +183,7 @@ type Usage = (&'static str, &'static str);
 
 const CACHED: &[Usage] = &[
     ("key", "write a string: `key = \"user:<id>\"`"),
-    (
-        "ttl",
-        "write seconds, `ttl = 60`, a string with units of `d`, `h`, `m`, `s`, `ms`, \
-         `ttl = \"1h30m\"`, a `Duration`, or a closure: `ttl = |user| user.lifetime()`",
-    ),
+    TTL,
     (
         "none_ttl",
         "write seconds, `none_ttl = 5`, or a string with units of `d`, `h`, `m`, `s`, `ms`: \
@@ -169,8 +200,8 @@ const CACHED: &[Usage] = &[
         "write a template, `invalidate_on = \"users\"`, a value of a `CacheTag` type, or several: \
          `invalidate_on = [\"users\", TenantUsers(tenant)]`",
     ),
-    ("skip", "write names of parameters: `skip(pool, context)`"),
-    ("cache", "write an expression: `cache = self.cache`"),
+    SKIP,
+    CACHE,
     (
         "condition",
         "write an expression over the parameters: `condition = page < 10`",
@@ -188,7 +219,7 @@ const CACHED: &[Usage] = &[
 ];
 
 const CACHE_INVALIDATE: &[Usage] = &[
-    ("cache", "write an expression: `cache = self.cache`"),
+    CACHE,
     (
         "condition",
         "write an expression over the parameters: `condition = name.is_some()`",
@@ -214,7 +245,22 @@ const CACHE_INVALIDATE: &[Usage] = &[
     CRATE,
 ];
 
+const CACHE_DEFAULTS: &[Usage] = &[CACHE, TTL, SKIP];
+
 const FENCE_REQUIRED: &str = "fence_required";
+
+const CACHE: Usage = ("cache", "write an expression: `cache = self.cache`");
+
+const TTL: Usage = (
+    "ttl",
+    "write seconds, `ttl = 60`, a string with units of `d`, `h`, `m`, `s`, `ms`, `ttl = \"1h30m\"`, \
+     a `Duration`, or a closure: `ttl = |user| user.lifetime()`",
+);
+
+const SKIP: Usage = (
+    "skip",
+    "write names of parameters, or fields of `self`: `skip(pool, self.limit)`",
+);
 
 const CRATE: Usage = (
     "crate",
@@ -235,6 +281,10 @@ impl CachedArgs {
                     format_args!("write `key = {}`", key.to_token_stream()),
                 ));
             }
+            if let Some(defaults) = Defaults::parse_argument(input)? {
+                args.defaults = defaults;
+                return Ok(Argument::Name);
+            }
             let option = known.next(input)?;
             match option.name {
                 "key" => args.key = Some(option.string(input)?),
@@ -243,7 +293,7 @@ impl CachedArgs {
                 "hedge" => args.hedge = Some(option.fixed(&option.value(input)?)?),
                 "detach" => args.detach = Some(option.alone(input)?),
                 "invalidate_on" => args.tags = option.tags(input)?,
-                "skip" => args.skip = option.names(input)?,
+                "skip" => args.skip = option.skip(input)?,
                 "condition" => args.condition = Some(option.value(input)?),
                 "unless" => args.unless = Some(option.question(input, "value")?),
                 "version" => args.schema = Some(option.schema(input)?),
@@ -275,6 +325,10 @@ impl InvalidateArgs {
             "; keys and tags stand alone: `#[cache_invalidate(\"user:<id>\")]`",
         );
         args.options = each_argument(tokens, errors, |input| {
+            if let Some(defaults) = Defaults::parse_argument(input)? {
+                args.defaults = defaults;
+                return Ok(Argument::Name);
+            }
             if at_option(input) {
                 let option = known.next(input)?;
                 match option.name {
@@ -314,6 +368,71 @@ impl InvalidateArgs {
     }
 }
 
+impl Defaults {
+    pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut defaults = Self::default();
+        let (mut cache, mut ttl) = (None, None);
+        let mut known = KnownOptions::new(CACHE_DEFAULTS, "");
+        let texts = each_argument(tokens, errors, |input| {
+            let option = known.next(input)?;
+            match option.name {
+                "ttl" => ttl = Some(option.ttl(input)?),
+                "skip" => defaults.skip = option.skip(input)?,
+                _ => cache = Some(option.value(input)?),
+            }
+            Ok(Argument::Option)
+        });
+        if known.seen.is_empty() && errors.is_empty() {
+            errors.push(
+                Span::call_site(),
+                "`#[cache_defaults]` has no option",
+                "write what the attributes in the block have in common: \
+                 `#[cache_defaults(cache = self.cache)]`",
+            );
+        }
+        defaults.cache = cache.map(|value| DefaultOf::new("cache", &texts, value));
+        defaults.ttl = ttl.map(|value| DefaultOf::new("ttl", &texts, value));
+        defaults
+    }
+
+    /// The argument with the defaults, if it is here. Their errors are reported by
+    /// `#[cache_defaults]`.
+    fn parse_argument(input: ParseStream<'_>) -> syn::Result<Option<Self>> {
+        let fork = input.fork();
+        if !fork
+            .call(Ident::parse_any)
+            .is_ok_and(|name| name == DEFAULTS)
+        {
+            return Ok(None);
+        }
+        input.call(Ident::parse_any)?;
+        let content;
+        parenthesized!(content in input);
+        let tokens: TokenStream = content.parse()?;
+        if tokens.to_string() == IN_DOUBT {
+            return Ok(Some(Self {
+                in_doubt: true,
+                ..Self::default()
+            }));
+        }
+        let mut errors = Errors::default();
+        let defaults = Self::parse(tokens, &mut errors);
+        errors.finish(Some(defaults))
+    }
+}
+
+impl<T> DefaultOf<T> {
+    /// `texts` are those of all options.
+    fn new(option: &'static str, texts: &[String], value: T) -> Self {
+        let text = texts.iter().find(|text| text.starts_with(option));
+        Self {
+            option,
+            text: text.cloned().unwrap_or_default(),
+            value,
+        }
+    }
+}
+
 /// `name = …`, or an option of a fence without a value. Such a word is not taken for a tag.
 fn at_option(input: ParseStream<'_>) -> bool {
     let fork = input.fork();
@@ -335,6 +454,26 @@ impl TagArgument {
             Some(Lit::Str(template)) => Ok(Self::Template(template.clone())),
             Some(other) => Err(other.span()),
             None => Ok(Self::Typed(expr)),
+        }
+    }
+}
+
+impl Skip {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let name = input.call(Ident::parse_any)?;
+        if name != "self" || input.is_empty() || input.peek(Token![,]) {
+            return Ok(Self::Name(name));
+        }
+        let mut tokens = Vec::new();
+        let begin = input.span();
+        while !input.is_empty() && !input.peek(Token![,]) {
+            tokens.push(input.parse::<TokenTree>()?);
+        }
+        let (path, len) = FieldPath::at(&tokens);
+        if len == tokens.len() {
+            Ok(Self::Field(name, path))
+        } else {
+            Err(syn::Error::new(begin, "expected a field"))
         }
     }
 }
@@ -482,14 +621,14 @@ impl OptionName {
         tags.collect()
     }
 
-    fn names(&self, input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {
+    fn skip(&self, input: ParseStream<'_>) -> syn::Result<Vec<Skip>> {
         let content = |input: ParseStream<'_>| {
             let content;
             parenthesized!(content in input);
             content.parse::<TokenStream>()
         };
         let names = |input: ParseStream<'_>| {
-            Punctuated::<Ident, Token![,]>::parse_terminated_with(input, Ident::parse_any)
+            Punctuated::<Skip, Token![,]>::parse_terminated_with(input, Skip::parse)
         };
         match content(input).and_then(|content| names.parse2(content)) {
             Ok(names) => Ok(names.into_iter().collect()),
@@ -674,7 +813,7 @@ mod tests {
         let mut errors = Errors::default();
         let tokens = quote! {
             key = "user:<id>", ttl = "1h30m", none_ttl = 1_5, hedge = "2s", invalidate_on = ["a", B(b),],
-            skip(self, pool), cache = map::<A, B>(x),
+            skip(self, pool, self.config.0.1), cache = map::<A, B>(x),
         };
         let args = CachedArgs::parse(tokens, &mut errors);
         errors.finish(()).unwrap();
@@ -685,7 +824,14 @@ mod tests {
         assert!(matches!(&args.tags[0], TagArgument::Template(tag) if tag.value() == "a"));
         assert!(matches!(&args.tags[1], TagArgument::Typed(Expr::Call(_))));
         assert_eq!(args.tags.len(), 2);
-        assert_eq!(args.skip, ["self", "pool"]);
+        let skipped = args.skip.iter().map(|skip| match skip {
+            Skip::Name(name) => name.to_string(),
+            Skip::Field(receiver, path) => format!("{receiver}{path}"),
+        });
+        assert_eq!(
+            skipped.collect::<Vec<_>>(),
+            ["self", "pool", "self.config.0.1"]
+        );
         assert!(matches!(args.cache, Some(Expr::Call(_))));
     }
 
@@ -741,9 +887,14 @@ mod tests {
 
     #[test]
     fn every_option_is_documented() {
-        let cached = include_str!("../docs/cached.md");
-        let cache_invalidate = include_str!("../docs/cache_invalidate.md");
-        for (options, docs) in [(CACHED, cached), (CACHE_INVALIDATE, cache_invalidate)] {
+        for (options, docs) in [
+            (CACHED, include_str!("../docs/cached.md")),
+            (
+                CACHE_INVALIDATE,
+                include_str!("../docs/cache_invalidate.md"),
+            ),
+            (CACHE_DEFAULTS, include_str!("../docs/cache_defaults.md")),
+        ] {
             for (option, _) in options {
                 let headings = [format!("\n## `{option}`\n"), format!("\n## `{option} = ")];
                 let found = headings.iter().any(|heading| docs.contains(heading));
@@ -805,6 +956,8 @@ mod tests {
             quote!(key = "user:<id>", hedge = |user| user.hedge()),
             quote!(key = "user:<id>", detach = true),
             quote!(key = "user:<id>", skip(a.b)),
+            quote!(key = "user:<id>", skip(self.b.c())),
+            quote!(key = "user:<id>", skip(self.)),
             quote!(key = "user:<id>", key = "user:<id>"),
             quote!(key = "user:<id>", =),
         ] {

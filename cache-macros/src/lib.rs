@@ -3,19 +3,22 @@
 //! An attribute goes through one pipeline, like a small compiler:
 //!
 //! 1. **parse**: `attr` parses its arguments, with `duration` and `template` for what is
-//!    inside of strings, and `function` parses the function under it;
+//!    inside of strings and `field_path` for fields of `self`, and `function` parses the
+//!    function under it;
 //! 2. **lower**: `lower` checks the arguments against the function, and collects every mistake;
 //! 3. **expand**: `expand` writes the function, and `describe` what the registry records of it.
 //!
-//! Each phase knows only those before it. A derive is small: `cache_tag` and `key_part` each
-//! hold all three phases.
+//! Each phase knows only those before it. `cache_tag`, `key_part` and `cache_defaults` are small:
+//! each holds all three phases.
 
 mod attr;
+mod cache_defaults;
 mod cache_tag;
 mod describe;
 mod duration;
 mod errors;
 mod expand;
+mod field_path;
 mod function;
 mod generics;
 mod key_part;
@@ -47,6 +50,14 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn cache_invalidate(args: TokenStream, item: TokenStream) -> TokenStream {
     keep_item(try_cache_invalidate, args.into(), item.into()).into()
+}
+
+/// Options that the attributes in an `impl` block have in common.
+///
+#[doc = include_str!("../docs/cache_defaults.md")]
+#[proc_macro_attribute]
+pub fn cache_defaults(args: TokenStream, item: TokenStream) -> TokenStream {
+    cache_defaults::expand(args.into(), item.into()).into()
 }
 
 /// Implements `CacheTag` for a struct: a tag with a type of its own.

@@ -121,7 +121,7 @@ pub mod guarantees {}
 #[doc = include_str!("../docs/mistakes.md")]
 pub mod mistakes {}
 
-pub use cache_macros::{CacheTag, KeyPart, cache_invalidate, cached, key};
+pub use cache_macros::{CacheTag, KeyPart, cache_defaults, cache_invalidate, cached, key};
 
 pub use crate::cache::{AsCache, Cache, CacheBuilder, Options, SiteStats, Stats, global, install};
 pub use crate::call::after_commit::after_commit;
@@ -151,7 +151,10 @@ pub mod __private {
     };
     pub use crate::call::site::CallSite;
     use crate::core::Core;
-    pub use crate::key::{Name, Parts, RenderedPart, TypeName, checked_part, part, tag};
+    pub use crate::key::{
+        Name, OtherField, Parts, ReceiverField, RenderedPart, TypeName, checked_part, part,
+        receiver_field, tag,
+    };
     pub use crate::registry::{Node, Registered};
     pub use crate::tier::shared::{EntryParts, SlotParts, decode_entry, encode_entry, slot_parts};
 

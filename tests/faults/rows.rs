@@ -156,7 +156,13 @@ impl Rows {
         })
     }
 
-    #[cached(key = "row:<row>", ttl = 600, invalidate_on = "shelf:<row.shelf()>", cache = self.cache)]
+    #[cached(
+        key = "row:<row>",
+        ttl = 600,
+        invalidate_on = "shelf:<row.shelf()>",
+        skip(self.padding),
+        cache = self.cache
+    )]
     pub(crate) async fn find(&self, row: Row) -> Result<Content, Infallible> {
         if row.0 < UNRELATED {
             self.unrelated_loads.fetch_add(1, SeqCst);

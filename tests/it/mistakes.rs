@@ -69,6 +69,7 @@ const CHAPTERS: &[Chapter] = &[
             "version_",
             "codec_",
             "cache_not_a_cache",
+            "cache_defaults_",
             "crate_",
             "several_mistakes",
             "half_typed_",

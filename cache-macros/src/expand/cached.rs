@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprClosure};
 
-use super::{body, cache, detach, name, setter, shape};
+use super::{body, cache, detach, name, receiver, setter, shape};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::function::Function;
@@ -30,6 +30,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         codec,
         key,
         tags,
+        unnamed_fields,
         options: _,
     } = cached;
     let private = runtime.private(Span::mixed_site());
@@ -102,9 +103,11 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         }
     });
     let returned = body::returned(&runtime, &output);
+    let unnamed_fields = receiver::check(&runtime, &unnamed_fields);
     // A statement of its own drops the temporaries of the placeholders, such as a guard,
     // before the function waits.
     let statements = quote_spanned! {Span::mixed_site()=>
+        #unnamed_fields
         #returned
         #may_be_none
         #[allow(clippy::used_underscore_binding)]

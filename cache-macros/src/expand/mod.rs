@@ -9,6 +9,7 @@ mod cached;
 mod detach;
 mod invalidate;
 mod name;
+mod receiver;
 mod shape;
 #[cfg(test)]
 mod tests;

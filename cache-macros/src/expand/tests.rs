@@ -609,3 +609,24 @@ fn a_refused_item_is_kept_as_it_is() {
         }
     }
 }
+
+#[test]
+fn the_compiler_is_asked_whether_a_field_could_be_in_the_key() {
+    let function = quote! {
+        async fn url(&self) -> String { self.config.url.clone() }
+    };
+    let expanded = pretty(cached(quote!(key = "url"), function.clone()));
+    let expanded = expanded.split_whitespace().collect::<String>();
+    for expected in [
+        "help:add`<self.config.url>`tothekey",
+        "implNeedNotBeInKeyfor::cache_runtime::__private::OtherField{}",
+        "let_:&dynNeedNotBeInKey=&(&::cache_runtime::__private::ReceiverField::of(\
+         &rawconstself.config.url,)).answer().inside_of(\
+         (&::cache_runtime::__private::ReceiverField::of(&rawconstself.config,)).answer(),);",
+    ] {
+        let expected = expected.replace(' ', "");
+        assert!(expanded.contains(&expected), "{expanded}");
+    }
+    let skipped = pretty(cached(quote!(key = "url", skip(self)), function));
+    assert!(!skipped.contains("ReceiverField"), "{skipped}");
+}

@@ -2,9 +2,11 @@
 //! here, and every mistake is collected.
 
 mod borrows;
+mod defaults;
 mod detach;
 mod output;
 mod parameters;
+mod receiver;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -18,8 +20,11 @@ use syn::{Expr, LitStr};
 pub(crate) use self::detach::{Copied, Detach};
 pub(crate) use self::output::Output;
 use self::parameters::{Parameters, Place};
+pub(crate) use self::receiver::UnnamedField;
 pub(crate) use self::template::{Access, LoweredTemplate, Part, Root, lower_parts, parse_template};
-use crate::attr::{CachedArgs, FenceLength, FenceOption, InvalidateArgs, NoneTtl, OnErr, Ttl};
+use crate::attr::{
+    CachedArgs, Defaults, FenceLength, FenceOption, InvalidateArgs, NoneTtl, OnErr, Ttl,
+};
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::runtime::Runtime;
@@ -42,6 +47,8 @@ pub(crate) struct CachedFn {
     pub(crate) codec: Option<Expr>,
     pub(crate) key: LoweredTemplate,
     pub(crate) tags: Vec<Tag>,
+    /// Fields of `self` that the compiler asks about: see `expand::receiver`.
+    pub(crate) unnamed_fields: Vec<UnnamedField>,
     /// The other arguments, as text.
     pub(crate) options: Vec<String>,
 }
@@ -84,13 +91,13 @@ pub(crate) struct TypedTag {
 
 /// `errors` has the mistakes in the arguments.
 pub(crate) fn cached(
-    args: CachedArgs,
+    mut args: CachedArgs,
     mut function: Function,
     mut errors: Errors,
 ) -> syn::Result<CachedFn> {
     let mut parameters = Parameters::of(&function.sig);
     // The argument that is wrong may be the one that names a parameter.
-    parameters.in_doubt = !errors.is_empty();
+    parameters.in_doubt = !errors.is_empty() || args.defaults.in_doubt;
     let output = Output::of(&function.sig, &mut errors);
     output.check_nameable(&mut errors);
     check_alone(&function, &["cached", "cache_invalidate"], &mut errors);
@@ -101,7 +108,25 @@ pub(crate) fn cached(
     };
     let tags = parameters.lower_all(Place::Tag, args.tags, &mut errors);
     parameters.skip(&args.skip, &mut errors);
+    let Defaults {
+        cache,
+        ttl,
+        skip,
+        in_doubt,
+    } = args.defaults;
+    let skipped = parameters.skip_defaults(&skip);
     parameters.check_complete(&mut errors);
+    let mut unnamed_fields =
+        receiver::unnamed_fields(&function, &key, &args.skip, &skip, &mut errors);
+    if in_doubt {
+        unnamed_fields.clear();
+    }
+    let (sig, options) = (&function.sig, &mut args.options);
+    defaults::take(&mut args.cache, cache, sig, options, &mut errors);
+    defaults::take(&mut args.ttl, ttl, sig, options, &mut errors);
+    if !skipped.is_empty() {
+        options.push(format!("skip({})", skipped.join(", ")));
+    }
     let detach = args.detach.map(|span| {
         let ttl = match &args.ttl {
             Some(Ttl::OfValue(ttl)) => Some(Expr::Closure(ttl.clone())),
@@ -126,6 +151,7 @@ pub(crate) fn cached(
         codec: args.codec,
         key,
         tags,
+        unnamed_fields,
         options: args.options,
         function,
     })
@@ -133,12 +159,19 @@ pub(crate) fn cached(
 
 /// `errors` has the mistakes in the arguments.
 pub(crate) fn cache_invalidate(
-    args: InvalidateArgs,
+    mut args: InvalidateArgs,
     function: Function,
     mut errors: Errors,
 ) -> syn::Result<InvalidateFn> {
     let output = Output::of(&function.sig, &mut errors);
     check_alone(&function, &["cached"], &mut errors);
+    defaults::take(
+        &mut args.cache,
+        args.defaults.cache,
+        &function.sig,
+        &mut args.options,
+        &mut errors,
+    );
 
     let names =
         Parameters::of(&function.sig).lower_all(Place::Invalidated, args.names, &mut errors);

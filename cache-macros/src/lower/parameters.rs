@@ -8,7 +8,7 @@ use syn::{Expr, ExprPath, FnArg, GenericParam, LitStr, Macro, Pat, PatIdent, Sig
 use super::output::ungrouped;
 use super::template::{LoweredTemplate, Root, lower_parts, parse_template};
 use super::{Tag, TypedTag};
-use crate::attr::TagArgument;
+use crate::attr::{Skip, TagArgument};
 use crate::errors::{Errors, nearest, suggest};
 use crate::template::Placeholder;
 
@@ -309,11 +309,14 @@ impl<'f> Parameters<'f> {
         None
     }
 
-    pub(super) fn skip(&mut self, names: &[Ident], errors: &mut Errors) {
-        for name in names {
+    pub(super) fn skip(&mut self, skip: &[Skip], errors: &mut Errors) {
+        for name in skip {
+            // What is said of the receiver is checked in `receiver`.
+            let Skip::Name(name) = name else { continue };
             let text = name.to_string();
             if let Some(parameter) = self.find(&text) {
-                if parameter.named_in.contains(&Place::Key) {
+                let is_in_key = parameter.named_in.contains(&Place::Key);
+                if is_in_key && parameter.kind != Kind::Receiver {
                     errors.push(
                         name.span(),
                         format_args!("`{name}` is skipped, and it is in the cache key"),
@@ -333,6 +336,22 @@ impl<'f> Parameters<'f> {
                 self.count_nearest(&text, Place::Skip);
             }
         }
+    }
+
+    /// Skips the parameters among these names that the key does not name, and returns those.
+    pub(super) fn skip_defaults(&mut self, skip: &[Skip]) -> Vec<String> {
+        let mut skipped = Vec::new();
+        for name in skip {
+            if let Skip::Name(name) = name
+                && let Some(parameter) = self.find(&name.to_string())
+                && !parameter.named_in.contains(&Place::Key)
+                && !parameter.named_in.contains(&Place::Skip)
+            {
+                parameter.named_in.push(Place::Skip);
+                skipped.push(name.to_string());
+            }
+        }
+        skipped
     }
 
     /// Refuses a function with a parameter that is neither in the key nor skipped.

@@ -423,3 +423,151 @@ fn the_body_of_a_detached_load_has_another_name_for_its_receiver_only() {
         statements.to_string()
     );
 }
+
+/// The fields that the compiler is asked about, with how many places around each are asked about too.
+#[track_caller]
+fn asked(args: TokenStream, body: TokenStream) -> Vec<String> {
+    let function = quote! { async fn f(&self, id: u64) { #body } };
+    let cached = cached(quote!(#args, skip(id)), function).unwrap_or_else(|e| panic!("{e}"));
+    let fields = cached.unnamed_fields.iter();
+    fields
+        .map(|field| format!("self{} {}", field.path, field.outer.len()))
+        .collect()
+}
+
+#[test]
+fn each_place_that_leads_to_a_field_is_asked_about_once() {
+    let body = quote! {
+        let all = self.a.clone() + self.b.c.d + self.b.c.e.await;
+        println!("{}", self.0.1);
+        self.pool().fetch::<u8>(|x| x + self.a, (self.f)(1), self.g.map::<u8>());
+        self.h = 5;
+        self.h == self.i[0].j && self.k..self.l => 1
+    };
+    let expected = [
+        "self.a 0",
+        "self.b 0",
+        "self.b.c 1",
+        "self.b.c.d 2",
+        "self.b.c.e 2",
+        "self.0 0",
+        "self.0.1 1",
+        "self.f 0",
+        "self.g 0",
+        "self.h 0",
+        "self.i 0",
+        "self.k 0",
+        "self.l 0",
+    ];
+    assert_eq!(asked(quote!(key = "x"), body), expected);
+}
+
+#[test]
+fn a_field_in_the_key_is_not_asked_about() {
+    let body = quote!(self.a.b.c + self.a.d + self.e);
+    for (args, expected) in [
+        (quote!(key = "<self>"), &[][..]),
+        (quote!(key = "<self.a>"), &["self.e 0"]),
+        (quote!(key = "<self.a.b>"), &["self.a.d 0", "self.e 0"]),
+        (quote!(key = "<self.a.b.c.f>"), &["self.a.d 0", "self.e 0"]),
+        (
+            quote!(key = "<self.a().f()>"),
+            &["self.a.b 0", "self.a.b.c 1", "self.a.d 0", "self.e 0"],
+        ),
+        (
+            quote!(key = "<self.e.f()>:<self.a.to_vec()>"),
+            &["self.a.b 0", "self.a.b.c 1", "self.a.d 0"],
+        ),
+    ] {
+        assert_eq!(asked(args.clone(), body.clone()), expected, "{args}");
+    }
+}
+
+#[test]
+fn what_is_skipped_is_not_asked_about() {
+    let function = quote! {
+        async fn f(&self) { self.a.b.c + self.a.d }
+    };
+    for (args, expected) in [
+        (quote!(skip(self)), &[][..]),
+        (quote!(skip(self.a)), &[]),
+        (quote!(skip(self.a.b)), &[".a", ".a.d"]),
+        (quote!(skip(self.a.b, self.a.d)), &[]),
+        (
+            quote!(__cache_defaults(skip(self.a.b, self.x, y))),
+            &[".a", ".a.d"],
+        ),
+        (quote!(__cache_defaults(in_doubt)), &[]),
+    ] {
+        let cached = cached(quote!(key = "x", #args), function.clone()).unwrap();
+        let fields = cached.unnamed_fields.iter();
+        let asked: Vec<_> = fields.map(|field| field.path.to_string()).collect();
+        assert_eq!(asked, expected, "{args}");
+    }
+    for (skip, error) in [
+        (quote!(self.pool), "which the body of `f` does not read"),
+        (quote!(self.a.x), "did you mean `self.a.d`?"),
+        (quote!(self.a.b.c.d), "did you mean `self.a.b.c`?"),
+    ] {
+        assert_errors(
+            cached(quote!(key = "x", skip(#skip)), function.clone()),
+            &[error],
+        );
+    }
+}
+
+#[test]
+fn what_may_not_exist_is_not_asked_about() {
+    let body = quote! {
+        fn inner(&self) { self.a }
+        macro_rules! read { ($self:ident) => { $self.a } }
+        quote!(self.a);
+        #[cfg(x)]
+        let a = S { s: 1 }.t::<A, B>(self.a) + self.a;
+        #[allow(y)] self.b;
+        #[cfg(x)] #[allow(y)] { self.a }
+        self.c;
+        #[cfg(x)] if self.a { self.a } else { self.a }
+        match self.d { #[cfg(x)] K { k } => self.a, #[cfg(x)] 2 => { self.a } _ => self.e }
+        self::f.a;
+        #![cfg(x)]
+    };
+    let expected = ["self.b 0", "self.c 0", "self.d 0", "self.e 0"];
+    assert_eq!(asked(quote!(key = "x"), body), expected);
+}
+
+#[test]
+fn a_function_takes_the_defaults_that_fit_it() {
+    let defaults = quote!(__cache_defaults(cache = self.cache, ttl = 60, skip(b, c)));
+    let function = quote! {
+        async fn f(&self, a: u64, b: u64) {}
+    };
+    let options = |args| {
+        let cached = cached(args, function.clone()).unwrap_or_else(|e| panic!("{e}"));
+        assert!(cached.cache.is_some());
+        cached.options
+    };
+    assert_eq!(
+        options(quote!(key = "<a>", #defaults)),
+        ["cache = self.cache", "ttl = 60", "skip(b)"]
+    );
+    assert_eq!(
+        options(quote!(key = "<b>", skip(a), ttl = 5, cache = OTHER, #defaults)),
+        ["skip(a)", "ttl = 5", "cache = OTHER"]
+    );
+    let invalidate = cache_invalidate(quote!("<a>", #defaults), function).unwrap();
+    assert_eq!(invalidate.options, ["cache = self.cache"]);
+
+    let function = quote! {
+        async fn f(b: u64) {}
+    };
+    let no_receiver = "`f` has no receiver, which the `cache = self.cache`";
+    assert_errors(
+        cached(quote!(key = "x", #defaults), function.clone()),
+        &[no_receiver],
+    );
+    assert_errors(
+        cache_invalidate(quote!("x", #defaults), function),
+        &[no_receiver],
+    );
+}

@@ -5,7 +5,7 @@ struct Users {
 }
 
 impl Users {
-    #[cached(key = "user:<id>", detach)]
+    #[cached(key = "user:<self.offset>:<id>", detach)]
     async fn find(&self, id: u64) -> u64 {
         self.offset + id
     }

@@ -82,7 +82,7 @@ impl Users {
     }
 
     /// Not `Send`.
-    #[cached(key = "local:<id>")]
+    #[cached(key = "local:<self.tenant>:<id>")]
     pub fn local(&self, id: Rc<u64>) -> LocalBoxFuture<'_, u64> {
         Box::pin(async move { *id + self.tenant })
     }

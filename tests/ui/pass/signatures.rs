@@ -21,19 +21,19 @@ impl Repository {
         self.tenant + id
     }
 
-    #[cached(key = "mut:<self.tenant>:<id>", cache = self.cache)]
+    #[cached(key = "mut:<self.tenant>:<id>", cache = self.cache, skip(self.log))]
     async fn by_mut(&mut self, id: u64) -> u64 {
         self.log.push(id);
         id
     }
 
-    #[cached(key = "value:<self.tenant>", cache = self.cache)]
+    #[cached(key = "value:<self.tenant>:<self.log>", cache = self.cache)]
     async fn by_value(self) -> usize {
         let log = self.log;
         log.len()
     }
 
-    #[cached(key = "mut-value:<self.tenant>", cache = &self.cache)]
+    #[cached(key = "mut-value:<self.tenant>:<self.log>", cache = &self.cache)]
     async fn by_mut_value(mut self) -> usize {
         self.log.push(1);
         self.log.len()

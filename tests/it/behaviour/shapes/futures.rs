@@ -71,22 +71,22 @@ impl Users {
         Box::pin(async move { id })
     }
 
-    #[cached(key = "alias:<id>", cache = self.cache)]
+    #[cached(key = "alias:<self.tenant>:<id>", cache = self.cache)]
     fn by_alias(&self, id: u64) -> BoxFuture<'_, Option<u64>> {
         Box::pin(async move { id.checked_mul(self.tenant) })
     }
 
-    #[cache_invalidate("alias:<id>", on = ok, cache = self.cache)]
+    #[cache_invalidate("alias:<self.tenant>:<id>", on = ok, cache = self.cache)]
     fn change_by_alias(&self, id: u64) -> BoxFuture<'_, Result<u64, String>> {
         Box::pin(async move { Ok(id + self.tenant) })
     }
 
-    #[cached(key = "local:<id>", cache = self.cache)]
+    #[cached(key = "local:<self.tenant>:<id>", cache = self.cache)]
     fn local(&self, id: Rc<u64>) -> LocalBoxFuture<'_, u64> {
         Box::pin(async move { *id * self.tenant })
     }
 
-    #[cache_invalidate("local:<id>", cache = self.cache)]
+    #[cache_invalidate("local:<self.tenant>:<id>", cache = self.cache)]
     fn change_local(&self, id: Rc<u64>) -> LocalBoxFuture<'_, Rc<u64>> {
         Box::pin(async move { id })
     }
@@ -102,7 +102,7 @@ impl Users {
         async { id }
     }
 
-    #[cached(key = "early:<id>", cache = self.cache)]
+    #[cached(key = "early:<self.tenant>:<id>", cache = self.cache)]
     fn early(&self, id: u64) -> BoxFuture<'_, Result<u64, Box<dyn std::error::Error + Send>>> {
         if id == 0 {
             return Box::pin(std::future::ready(Ok(self.tenant)));
@@ -187,7 +187,7 @@ async fn a_future_may_outlive_its_receiver(cache: Cache) {
 async fn an_early_return_returns_from_the_body(cache: Cache) {
     let users = Users::new(cache.clone());
     for (id, value) in [(0, 7), (1, 12)] {
-        let key = format!("early:{id}");
+        let key = format!("early:7:{id}");
         miss_hit_invalidate!(
             cache,
             async { users.early(id).await.unwrap() },
@@ -252,7 +252,7 @@ async fn an_update_that_is_never_polled_invalidates(cache: Cache) {
     drop(users.change_owned("Ada".to_owned()));
     until(async || !cache.exists("static:7:'Ada'").await.unwrap()).await;
     assert!(
-        cache.exists("alias:6").await.unwrap(),
+        cache.exists("alias:7:6").await.unwrap(),
         "`on = ok` invalidates after success only"
     );
 }

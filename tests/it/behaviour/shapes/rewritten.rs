@@ -88,13 +88,13 @@ trait Local {
 
 #[async_trait(?Send)]
 impl Local for Users {
-    #[cached(key = "local:<id>", cache = self.cache)]
+    #[cached(key = "local:<self.tenant>:<id>", cache = self.cache)]
     async fn find_local(&self, id: Rc<u64>) -> u64 {
         tokio::task::yield_now().await;
         *id * self.tenant
     }
 
-    #[cache_invalidate("local:<id>", cache = self.cache)]
+    #[cache_invalidate("local:<self.tenant>:<id>", cache = self.cache)]
     async fn change_local(&self, id: Rc<u64>) -> Rc<u64> {
         id
     }

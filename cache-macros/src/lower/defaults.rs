@@ -1,0 +1,59 @@
+//! What a function takes from the `#[cache_defaults]` of its block: the options that it leaves out.
+
+use syn::{Expr, Signature};
+
+use super::parameters::variables;
+use super::receiver::has_receiver;
+use crate::attr::{DefaultOf, Ttl};
+use crate::errors::Errors;
+
+/// Takes the default of an option that the function has not, and writes it among its options.
+pub(super) fn take<T: Value>(
+    option: &mut Option<T>,
+    default: Option<DefaultOf<T>>,
+    sig: &Signature,
+    options: &mut Vec<String>,
+    errors: &mut Errors,
+) {
+    let Some(default) = default.filter(|_| option.is_none()) else {
+        return;
+    };
+    let name = &sig.ident;
+    if default.value.reads_receiver() && !has_receiver(sig) {
+        let option = default.option;
+        errors.push(
+            name.span(),
+            format_args!(
+                "`{name}` has no receiver, which the `{}` of `#[cache_defaults]` reads",
+                default.text
+            ),
+            format_args!(
+                "give `{name}` a `{option} = …` of its own, or move it to another `impl` block"
+            ),
+        );
+        return;
+    }
+    options.push(default.text);
+    *option = Some(default.value);
+}
+
+/// The value of an option.
+pub(super) trait Value {
+    fn reads_receiver(&self) -> bool;
+}
+
+impl Value for Expr {
+    fn reads_receiver(&self) -> bool {
+        variables(self).iter().any(|name| name == "self")
+    }
+}
+
+impl Value for Ttl {
+    fn reads_receiver(&self) -> bool {
+        match self {
+            Ttl::Fixed(_) => false,
+            Ttl::Computed(ttl) => ttl.reads_receiver(),
+            Ttl::OfValue(ttl) => ttl.body.reads_receiver(),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+use cache_runtime::{cache_defaults, cached};
+
+struct Users;
+
+#[cache_defaults]
+impl Users {
+    #[cached(key = "user:<id>")]
+    async fn get(&self, id: u64) -> u64 {
+        id
+    }
+}
+
+fn main() {}
