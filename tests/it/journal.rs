@@ -10,6 +10,7 @@ use std::time::Duration;
 use cache_runtime::{Cache, CacheBuilder, Key, Options, Status, cache_invalidate, cached};
 use cache_tests::{EventLog, LIMIT, Proxy, RedisServer, poll_once, until, until_blocking};
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::behaviour::{Recorded, on_every_backend};
@@ -249,9 +250,14 @@ fn what_a_runtime_leaves_behind_is_replayed_by_any_use_of_another_connection() {
         cache.ping().await.unwrap();
         row.set(2);
         let cache = cache.clone();
-        let update = tokio::spawn(async move { cache.invalidate(["row"]).await });
-        tokio::task::yield_now().await;
-        drop(update);
+        let (begun, has_begun) = oneshot::channel();
+        tokio::spawn(async move {
+            let mut update = pin!(cache.invalidate(["row"]));
+            assert!(poll_once(update.as_mut()).is_pending());
+            begun.send(()).unwrap();
+            update.await
+        });
+        has_begun.await.unwrap();
     });
     drop(short);
     until_blocking(|| {
