@@ -25,11 +25,19 @@
 //! linker may leave out a library that is not used.
 
 mod check;
+mod finding;
+mod form;
 pub(crate) mod function;
 mod link;
+mod placeholder;
+#[cfg(test)]
+mod tests;
 
-pub use self::check::{Finding, Findings, check};
+pub use self::check::check;
+pub use self::finding::{Finding, Findings};
 pub use self::function::{Function, Role, Template};
+#[doc(hidden)]
+pub use self::function::{NamedType, Unresolved};
 #[doc(hidden)]
 pub use self::link::Node;
 use crate::call::site::CallSite;
@@ -43,7 +51,7 @@ pub enum Registered {
     /// A type that derives `CacheTag`, and its template.
     Tag(&'static str, Template),
     /// A type that derives `KeyPart` around one value, and the type of that value.
-    Newtype(&'static str, &'static str),
+    Newtype(NamedType, NamedType),
     /// A template in `key!`.
     ByHand(Template),
 }
