@@ -84,8 +84,16 @@ impl NamedType {
         }
         let aliases = in_module.iter().map(|(name, arity)| {
             let name = Ident::new(name, Span::mixed_site());
-            let parameters = (0..*arity).map(|at| format_ident!("T{at}"));
-            quote!(type #name<#(#parameters = ()),*> = #path::registry::Unresolved;)
+            let parameters = || (0..*arity).map(|at| format_ident!("T{at}"));
+            let unresolved = parameters().rfold(
+                quote!(#path::registry::Unresolved),
+                |others, first| quote!(#path::registry::Unresolved<#first, #others>),
+            );
+            let parameters = (*arity > 0).then(|| {
+                let parameters = parameters();
+                quote!(<#(#parameters = ()),*>)
+            });
+            quote!(type #name #parameters = #unresolved;)
         });
         quote! {{
             #(#aliases)*

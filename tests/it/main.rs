@@ -20,6 +20,7 @@ mod mistakes;
 mod outage;
 mod races;
 mod real_code;
+mod registry;
 mod restart;
 mod runtimes;
 mod shutdown;
