@@ -159,6 +159,14 @@ impl VisitMut for Search {
         self.visit_type_mut(&mut reference.elem);
     }
 
+    /// As the macro's own tokens, they get no lints, such as the one about elided lifetimes.
+    fn visit_ident_mut(&mut self, ident: &mut Ident) {
+        // Its span says which crate it is.
+        if ident != "$crate" {
+            ident.set_span(ident.span().resolved_at(Span::mixed_site()));
+        }
+    }
+
     fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
         *lifetime = parse_quote!('_);
     }

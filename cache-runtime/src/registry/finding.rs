@@ -47,11 +47,8 @@ impl Findings {
     /// ```standalone_crate
     /// use cache_runtime::{cached, registry};
     ///
-    /// mod users {
-    /// #   use super::cached;
-    ///     #[cached(key = "user:<id>", ttl = 60, invalidate_on = "users")]
-    ///     pub async fn find(id: u64) -> String { format!("user {id}") }
-    /// }
+    /// #[cached(key = "user:<id>", ttl = 60, invalidate_on = "users")]
+    /// async fn find(id: u64) -> String { format!("user {id}") }
     ///
     /// registry::check().or_else(|findings| findings.except(&["unused tag users"]))?;
     /// # Ok::<_, registry::Findings>(())

@@ -22,7 +22,15 @@
 //! ```
 //!
 //! The test has to be in the program, or in a crate that uses every library it links: the
-//! linker may leave out a library that is not used.
+//! linker may leave out a library that is not used. A test in `tests/` of the library `my_crate`
+//! begins with this line:
+//!
+//! ```ignore
+//! use my_crate as _;
+//! ```
+//!
+//! A program without any annotated function is a finding. A second library that is left out is
+//! not noticed, so write the line for each.
 
 mod check;
 mod finding;
