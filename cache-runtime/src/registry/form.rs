@@ -71,6 +71,8 @@ impl Newtypes {
         for name in [around.resolved(), Some(around.text())] {
             // By its text, it may be any of several types. Then it is not known what it is.
             let name = name.unwrap_or(around.text());
+            // Without its lifetimes: it has no other arguments.
+            let name = name.split('<').next().unwrap_or(name);
             let known = self.0.entry(name).or_insert(Some(inside));
             if *known != Some(inside) {
                 *known = None;
@@ -265,6 +267,7 @@ mod tests {
     fn an_alias_and_a_newtype_are_what_they_stand_for() {
         type Alias = i64;
         struct Id;
+        struct Title<'a>(#[expect(dead_code, reason = "only its name matters")] &'a ());
         let mut newtypes = Newtypes::default();
         newtypes.add(NamedType::of::<Id>("Id"), NamedType::of::<Alias>("Alias"));
         assert_eq!(newtypes.form(&NamedType::of::<Id>("Id")), Form::Integer);
@@ -273,6 +276,10 @@ mod tests {
             newtypes.form(&NamedType::of::<Alias>("Alias")),
             Form::Integer
         );
+
+        let title = NamedType::of::<Title<'_>>("Title");
+        newtypes.add(title, NamedType::written("str"));
+        assert_eq!(newtypes.form(&title), Form::Text);
 
         // By its text, it may be either of two types.
         newtypes.add(NamedType::written("Id"), NamedType::written("str"));
