@@ -20,11 +20,11 @@ pub(crate) fn cached(cached: &CachedFn) -> TokenStream {
     let text = value.text();
     let role = quote!(caches(#key, #text, &[#(#tags),*]));
     let function = function(&names, &role, cached.cache.as_ref(), &cached.options);
-    let named = value.is_nameable().then(|| {
-        let named = value.tokens(&cached.runtime);
-        quote!(.value(#named))
+    let value = value.is_nameable().then(|| {
+        let value = value.tokens(&cached.runtime);
+        quote!(.value(#value))
     });
-    quote!(#function #named)
+    quote!(#function #value)
 }
 
 /// A function that invalidates.

@@ -370,12 +370,12 @@ fn the_functions_that_differ_from_most_are_named() {
 }
 
 mod one {
-    pub(super) struct Id;
+    pub(super) enum Id {}
     pub(super) type Alias = i64;
 }
 
 mod other {
-    pub(super) struct Id;
+    pub(super) enum Id {}
 }
 
 #[test]
