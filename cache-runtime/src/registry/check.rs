@@ -265,23 +265,7 @@ impl Program {
                     ));
                 }
             }
-            self.check_types(&names, findings);
-        }
-    }
-
-    fn check_types(&self, names: &[&Name<'_>], findings: &mut Vec<Finding>) {
-        for contrast in CONTRASTS {
-            let differ = |one: &Name<'_>, other: &Name<'_>| {
-                let mut forms = one.parts.iter().zip(&other.parts);
-                forms.any(|(one, other)| contrast_of(&one.form, &other.form) == Some(contrast.kind))
-            };
-            if let Some(disagreement) = Disagreement::new(names, differ, Name::forms) {
-                findings.push(disagreement.finding(
-                    contrast.id,
-                    &|name| format!("`{name}` is used with {}", contrast.what),
-                    contrast.help,
-                ));
-            }
+            check_types(&names, findings);
         }
     }
 
@@ -441,6 +425,22 @@ impl Program {
     fn reaches(&self, used: &Use) -> bool {
         let reads = self.that_meet(used);
         reads.iter().any(|read| read.cache.may_be(used.cache))
+    }
+}
+
+fn check_types(names: &[&Name<'_>], findings: &mut Vec<Finding>) {
+    for contrast in CONTRASTS {
+        let differ = |one: &Name<'_>, other: &Name<'_>| {
+            let mut forms = one.parts.iter().zip(&other.parts);
+            forms.any(|(one, other)| contrast_of(&one.form, &other.form) == Some(contrast.kind))
+        };
+        if let Some(disagreement) = Disagreement::new(names, differ, Name::forms) {
+            findings.push(disagreement.finding(
+                contrast.id,
+                &|name| format!("`{name}` is used with {}", contrast.what),
+                contrast.help,
+            ));
+        }
     }
 }
 

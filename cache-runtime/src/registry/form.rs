@@ -112,7 +112,8 @@ impl Newtypes {
             last(path).trim_start_matches("NonZero"),
             arguments.as_slice(),
         ) {
-            ("Box" | "Arc" | "Rc" | "Cow", [inside]) => form(inside),
+            // Without a name: `NonZero<u8>`.
+            ("Box" | "Arc" | "Rc" | "Cow" | "", [inside]) => form(inside),
             ("Vec", [element]) => Form::List(Box::new(form(element))),
             ("Option", [inside]) => optional(form(inside)),
             ("str" | "String", []) => Form::Text,
@@ -122,8 +123,6 @@ impl Newtypes {
                 | "I32" | "I64" | "I128" | "Isize",
                 [],
             ) => Form::Integer,
-            // `NonZeroU8` by the compiler's name.
-            ("", [inside]) => form(inside),
             _ => match self.derived(path, !arguments.is_empty()) {
                 Some(Some(inside)) if depth > 0 => self.form_within(inside, depth - 1),
                 Some(_) => Form::Any,
