@@ -3,11 +3,12 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
-use syn::{Expr, FnArg, Generics, LitStr, Pat, Signature, Type};
+use syn::{Expr, FnArg, Generics, LitStr, Pat, Signature, Type, parse_quote};
 
 use crate::lower::{CachedFn, InvalidateFn, LoweredTemplate, Part, Root, Tag};
 use crate::runtime::Runtime;
 use crate::source;
+use crate::type_name::{NamedType, Place};
 use crate::type_text::{plain, type_of_tag, value_of};
 
 /// A cached function.
@@ -15,9 +16,15 @@ pub(crate) fn cached(cached: &CachedFn) -> TokenStream {
     let names = Names::new(&cached.runtime, &cached.function.sig);
     let key = names.template(&cached.key);
     let tags = cached.tags.iter().map(|tag| names.tag(tag));
-    let value = &names.value;
-    let role = quote!(caches(#key, #value, &[#(#tags),*]));
-    function(&names, &role, cached.cache.as_ref(), &cached.options)
+    let value = names.named(Some(&names.value));
+    let text = value.text();
+    let role = quote!(caches(#key, #text, &[#(#tags),*]));
+    let function = function(&names, &role, cached.cache.as_ref(), &cached.options);
+    let value = value.is_nameable().then(|| {
+        let value = value.tokens(&cached.runtime);
+        quote!(.value(#value))
+    });
+    quote!(#function #value)
 }
 
 /// A function that invalidates.
@@ -50,10 +57,11 @@ pub(crate) fn tag(
 ) -> TokenStream {
     let path = runtime.path(Span::call_site());
     let tag = tag.unraw().to_string();
-    let types = types
-        .iter()
-        .map(|ty| ty.map_or("_".to_owned(), |ty| plain(ty, generics)));
-    let template = quote!(#path::registry::Template::new(#template, &[#(#types),*]));
+    let types = types.iter().map(|ty| in_module(*ty, generics));
+    let types = types.collect::<Vec<_>>();
+    let variables = variables(runtime, &types, &[]);
+    let types = types.iter().map(NamedType::text);
+    let template = quote!(#path::registry::Template::new(#template, &[#(#types),*]) #variables);
     registered(runtime, &quote!(Tag(#tag, #template)))
 }
 
@@ -64,9 +72,29 @@ pub(crate) fn newtype(
     inside: &Type,
     generics: &Generics,
 ) -> TokenStream {
-    let around = around.unraw().to_string();
-    let inside = plain(inside, generics);
+    let around = in_module(Some(&parse_quote!(#around)), generics).tokens(runtime);
+    let inside = in_module(Some(inside), generics).tokens(runtime);
     registered(runtime, &quote!(Newtype(#around, #inside)))
+}
+
+/// A type in a derive, beside the type that derives.
+fn in_module(ty: Option<&Type>, generics: &Generics) -> NamedType {
+    let text = ty.map_or("_".to_owned(), |ty| plain(ty, generics));
+    let is_generic =
+        generics.type_params().next().is_some() || generics.const_params().next().is_some();
+    NamedType::new(text, ty.filter(|_| !is_generic), Place::Module)
+}
+
+/// What the compiler knows of the variables in a template, if it is more than their text.
+/// `parts` are empty where each variable is a placeholder of its own.
+fn variables(runtime: &Runtime, types: &[NamedType], parts: &[Part]) -> Option<TokenStream> {
+    let is_hidden = |(part, ty): (&Part, &NamedType)| !part.accesses.is_empty() && ty.text() != "_";
+    let is_more =
+        types.iter().any(NamedType::is_nameable) || parts.iter().zip(types).any(is_hidden);
+    is_more.then(|| {
+        let types = types.iter().map(|ty| ty.tokens(runtime));
+        quote!(.variables(&[#(#types),*]))
+    })
 }
 
 /// The item that puts something into the registry.
@@ -108,14 +136,16 @@ fn function(
 struct Names<'s> {
     path: TokenStream,
     sig: &'s Signature,
+    runtime: &'s Runtime,
     /// The type of what is cached.
-    value: String,
+    value: Type,
 }
 
 impl<'s> Names<'s> {
-    fn new(runtime: &Runtime, sig: &'s Signature) -> Self {
+    fn new(runtime: &'s Runtime, sig: &'s Signature) -> Self {
         Self {
             path: runtime.path(Span::call_site()),
+            runtime,
             sig,
             value: value_of(sig),
         }
@@ -125,7 +155,16 @@ impl<'s> Names<'s> {
         let path = &self.path;
         let source = &template.source;
         let types = template.parts.iter().map(|part| self.type_of(part));
-        quote!(#path::registry::Template::new(#source, &[#(#types),*]))
+        let types = types.collect::<Vec<_>>();
+        let variables = variables(self.runtime, &types, &template.parts);
+        let types = types.iter().zip(&template.parts).map(|(ty, part)| {
+            if part.accesses.is_empty() {
+                ty.text()
+            } else {
+                "_"
+            }
+        });
+        quote!(#path::registry::Template::new(#source, &[#(#types),*]) #variables)
     }
 
     fn tag(&self, tag: &Tag) -> TokenStream {
@@ -139,17 +178,18 @@ impl<'s> Names<'s> {
         }
     }
 
-    fn type_of(&self, part: &Part) -> String {
-        if !part.accesses.is_empty() {
-            return "_".to_owned();
-        }
+    /// The type of the variable that a placeholder begins with.
+    fn type_of(&self, part: &Part) -> NamedType {
         match &part.root {
-            Root::Result => self.value.clone(),
-            Root::Type(_) => "type".to_owned(),
-            Root::Value(ident) => self
-                .declared(ident)
-                .map_or("_".to_owned(), |ty| plain(ty, &self.sig.generics)),
+            Root::Result => self.named(Some(&self.value)),
+            Root::Type(_) => NamedType::new("type".to_owned(), None, Place::Function),
+            Root::Value(ident) => self.named(self.declared(ident)),
         }
+    }
+
+    fn named(&self, ty: Option<&Type>) -> NamedType {
+        let text = ty.map_or("_".to_owned(), |ty| plain(ty, &self.sig.generics));
+        NamedType::new(text, ty, Place::Function)
     }
 
     fn declared(&self, name: &Ident) -> Option<&'s Type> {

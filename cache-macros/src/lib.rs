@@ -26,6 +26,7 @@ mod lower;
 mod runtime;
 mod source;
 mod template;
+mod type_name;
 mod type_text;
 
 use proc_macro::TokenStream;

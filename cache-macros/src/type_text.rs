@@ -95,10 +95,10 @@ impl VisitMut for Plain<'_> {
 
 /// The value that a function caches: the `T` of `Result<Option<T>, E>`, inside of what a
 /// future yields.
-pub(crate) fn value_of(sig: &Signature) -> String {
+pub(crate) fn value_of(sig: &Signature) -> Type {
     match &sig.output {
-        ReturnType::Default => "()".to_owned(),
-        ReturnType::Type(_, output) => plain(&value_inside(output), &sig.generics),
+        ReturnType::Default => parse_quote!(()),
+        ReturnType::Type(_, output) => value_inside(output),
     }
 }
 

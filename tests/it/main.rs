@@ -23,6 +23,7 @@ mod outage;
 mod races;
 mod real_code;
 mod refusals;
+mod registry;
 mod restart;
 mod runtimes;
 mod shutdown;

@@ -19,6 +19,18 @@ fn assert_expansion(expanded: TokenStream, expected: TokenStream) {
     assert_eq!(pretty(expanded), pretty(expected));
 }
 
+/// A type that is looked up in its module.
+fn named(ty: &TokenStream) -> TokenStream {
+    let text = ty.to_string();
+    quote! {{
+        type #ty = ::cache_runtime::registry::Unresolved;
+        {
+            use self::*;
+            ::cache_runtime::registry::NamedType::of::<#ty>(#text)
+        }
+    }}
+}
+
 #[test]
 #[allow(clippy::too_many_lines, reason = "an expansion is shown whole")]
 fn a_cached_function_is_one_call() {
@@ -157,6 +169,7 @@ fn arguments_in_names_of_the_result_are_rendered_before_the_body() {
     let function = quote!(
         async fn rename(tenant: Tenant, id: u64) -> User {}
     );
+    let (tenant, user) = (named(&quote!(Tenant)), named(&quote!(User)));
     assert_expansion(
         cache_invalidate(args, function),
         quote! {
@@ -175,7 +188,8 @@ fn arguments_in_names_of_the_result_are_rendered_before_the_body() {
                                 ::cache_runtime::registry::Template::new(
                                     "tenant:<tenant>:user:<result.id>",
                                     &["Tenant", "_"],
-                                ),
+                                )
+                                .variables(&[#tenant, #user]),
                             ]),
                         );
                     ::cache_runtime::__private::register! {
@@ -280,7 +294,7 @@ fn closures_over_the_value_decide_what_is_kept() {
         "codec = codec_of(id)"
     };
     let shape = shape(&quote!(Token), &quote!(error_sharing_shape));
-    let site = site("token", "token:<id>", "Token", &options);
+    let site = site("token", "token:<id>", &quote!(Token), &options);
     assert_expansion(
         cached(args, function),
         quote! {
@@ -409,7 +423,7 @@ fn a_returned_future_contains_the_one_of_the_body() {
     };
     let options = quote!("unless = User::is_guest");
     let shape = shape(&quote!(User), &quote!(error_sharing_shape));
-    let site = site("get", "<id>", "User", &options);
+    let site = site("get", "<id>", &quote!(User), &options);
     assert_expansion(
         cached(quote!(key = "<id>", unless = User::is_guest), function),
         quote! {
@@ -529,7 +543,8 @@ fn shape(output: &TokenStream, answers: &TokenStream) -> TokenStream {
 }
 
 /// What a function knows at compile time.
-fn site(name: &str, template: &str, value: &str, options: &TokenStream) -> TokenStream {
+fn site(name: &str, template: &str, value: &TokenStream, options: &TokenStream) -> TokenStream {
+    let (text, value) = (value.to_string(), named(value));
     quote! {
         {
             static SITE: ::cache_runtime::__private::CallSite =
@@ -540,11 +555,12 @@ fn site(name: &str, template: &str, value: &str, options: &TokenStream) -> Token
                         ::core::line!(),
                         ::cache_runtime::registry::Role::caches(
                             ::cache_runtime::registry::Template::new(#template, &["u64"]),
-                            #value,
+                            #text,
                             &[],
                         ),
                     )
-                    .options(&[#options]),
+                    .options(&[#options])
+                    .value(#value),
                 );
             ::cache_runtime::__private::register! {
                 ::cache_runtime::__private::Registered::Cached(&SITE)

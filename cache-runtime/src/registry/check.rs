@@ -1,10 +1,12 @@
 //! Whether the annotated functions of a program agree with each other.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::error::Error;
 use std::fmt;
 
-use super::{Function, Registered, Role, Template, link};
+use super::finding::{Finding, Findings};
+use super::form::{self, Form, Newtypes};
+use super::placeholder::{Placeholder, placeholders, shape};
+use super::{Function, NamedType, Registered, Role, Template, link};
 
 /// Checks the annotated functions of the program against each other.
 ///
@@ -13,137 +15,50 @@ use super::{Function, Registered, Role, Template, link};
 /// * functions that share a key template, but differ in the type of what they cache, in their
 ///   tags or in their schema version (`version = N`): each takes the entries of the others
 ///   for misses;
-/// * one template with parameters of different types, which make different keys;
-/// * an invalidation that reaches no cached function;
-/// * a tag that nothing invalidates.
+/// * one template with values that are written differently: of another type, `Option<u64>` and
+///   `u64`, a list and one value, `<name.to_lowercase()>` and `<name>`, `<user>` and `<user.id>`
+///   of one type;
+/// * one template with its placeholders in another order: `<tenant>:<id>` and `<id>:<tenant>`;
+/// * an invalidation that reaches no cached function, or none in its cache;
+/// * a tag that nothing invalidates, or nothing in its cache;
+/// * a program without annotated functions, which has most likely not linked them.
 ///
-/// Types are compared as they are written: two types with one name count as one, and two
-/// names of one type as two. A template in [`key!`](crate::key) counts as cached and as
-/// invalidated, by hand. [`Findings::except`] leaves out anything else that is done by hand.
+/// A template in [`key!`](crate::key) counts as cached and as invalidated, by hand.
+/// [`Findings::except`] leaves out anything else that is done by hand.
+///
+/// # Types
+///
+/// The compiler is asked which type is meant, so a `type` alias is the type that it stands for,
+/// and two types with one name are two. Of some types only the text is compared:
+///
+/// * those that are declared in the body of a function;
+/// * those with `Self`, `impl Trait`, a `dyn` type, a macro or a `<T as Trait>` in them.
+///
+/// A type parameter, the type of a field or of what a method returns is not known, and passes
+/// for any type.
+///
+/// # Caches
+///
+/// The expressions in `cache = …` are compared. Two statics with different names are two caches,
+/// and a function without `cache` uses another one than a function with it. Any other expression,
+/// such as `self.cache`, may mean any cache but the global one.
 ///
 /// # Errors
 ///
 /// The findings, each with all of its places.
 ///
 /// ```standalone_crate
+/// # #[cache_runtime::cached(key = "user:<id>", ttl = 60)]
+/// # async fn find(id: u64) -> String { format!("user {id}") }
 /// cache_runtime::registry::check()?;
 /// # Ok::<_, cache_runtime::registry::Findings>(())
 /// ```
 pub fn check() -> Result<(), Findings> {
-    let program = Program::new(link::all());
-    Findings::or_nothing(program.findings())
-}
-
-/// What [`check`] found. Its `Display` is a report, and so is its `Debug`, for `unwrap`.
-///
-/// ```
-/// if let Err(findings) = cache_runtime::registry::check() {
-///     for finding in findings.iter() {
-///         eprintln!("{finding}");
-///     }
-/// }
-/// ```
-pub struct Findings(Vec<Finding>);
-
-impl Findings {
-    fn or_nothing(found: Vec<Finding>) -> Result<(), Self> {
-        if found.is_empty() {
-            Ok(())
-        } else {
-            Err(Self(found))
-        }
-    }
-
-    /// Each of them.
-    ///
-    /// ```standalone_crate
-    /// # let result = cache_runtime::registry::check();
-    /// let count = result.map_or_else(|findings| findings.iter().count(), |()| 0);
-    /// assert_eq!(count, 0);
-    /// ```
-    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
-        self.0.iter()
-    }
-
-    /// Leaves out the findings about these templates or tag types, such as a tag that is
-    /// invalidated by hand.
-    ///
-    /// # Errors
-    ///
-    /// The other findings, if there are any.
-    ///
-    /// ```standalone_crate
-    /// use cache_runtime::registry;
-    ///
-    /// registry::check().or_else(|findings| findings.except(&["users", "TenantUsers"]))?;
-    /// # Ok::<_, registry::Findings>(())
-    /// ```
-    pub fn except(self, names: &[&str]) -> Result<(), Self> {
-        let is_left = |finding: &Finding| !names.contains(&finding.name);
-        Self::or_nothing(self.0.into_iter().filter(is_left).collect())
-    }
-}
-
-impl fmt::Display for Findings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, finding) in self.0.iter().enumerate() {
-            let gap = if i == 0 { "" } else { "\n\n" };
-            write!(f, "{gap}{finding}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Findings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\n\n{self}\n")
-    }
-}
-
-impl Error for Findings {}
-
-/// A disagreement between annotations. Its `Display` says what it is, where, and how to mend it.
-///
-/// ```
-/// # fn show(findings: cache_runtime::registry::Findings) {
-/// for finding in findings.iter() {
-///     println!("about `{}`: {finding}", finding.name());
-/// }
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    name: &'static str,
-    what: String,
-    places: Vec<String>,
-    help: String,
-}
-
-impl Finding {
-    /// The template or the tag type of this finding.
-    ///
-    /// ```
-    /// # fn show(finding: cache_runtime::registry::Finding) {
-    /// println!("{}", finding.name());
-    /// # }
-    /// ```
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        for place in &self.places {
-            write!(f, "\n  --> {place}")?;
-        }
-        write!(f, "\n  help: {}", self.help)
-    }
+    Findings::or_nothing(Program::new(link::all()).findings())
 }
 
 /// The annotations of a program.
-struct Program {
+pub(super) struct Program {
     uses: Vec<Use>,
     /// The shapes of the templates in `key!`.
     by_hand: HashSet<String>,
@@ -160,6 +75,7 @@ struct Use {
     written: Template,
     /// The templates that it may stand for. Several, if the attribute does not show which.
     templates: Vec<Template>,
+    cache: Cache,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -174,6 +90,10 @@ impl Use {
         self.templates.iter().map(|template| shape(template.text))
     }
 
+    fn is_read(&self) -> bool {
+        self.part != Part::Invalidated
+    }
+
     fn place(&self, does: impl fmt::Display) -> String {
         let Function {
             path, file, line, ..
@@ -182,8 +102,51 @@ impl Use {
     }
 }
 
+/// Which cache a function uses, as far as its `cache = …` shows.
+#[derive(Clone, Copy, PartialEq)]
+enum Cache {
+    Global,
+    /// A static, by its name without a path.
+    Static(&'static str),
+    /// Any other expression.
+    Expression,
+}
+
+impl Cache {
+    fn of(function: &Function) -> Self {
+        let Some(expression) = function.cache else {
+            return Self::Global;
+        };
+        // `MINE` of `&crate::MINE`, `*MINE` and `MINE.get()`.
+        let path = expression.trim_start_matches(['&', '*', ' ', '(']);
+        let path = path.split(['.', '(', ')', ' ']).next().unwrap_or(path);
+        let name = path.rsplit("::").next().unwrap_or(path);
+        if name.starts_with(char::is_uppercase) && !name.contains(char::is_lowercase) {
+            Self::Static(name)
+        } else {
+            Self::Expression
+        }
+    }
+
+    fn may_be(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Global, other) | (other, Self::Global) => other == Self::Global,
+            (Self::Static(one), Self::Static(other)) => one == other,
+            (Self::Expression, _) | (_, Self::Expression) => true,
+        }
+    }
+}
+
+/// `the global cache`, or `MINE`
+fn cache_of(function: &Function) -> String {
+    match function.cache {
+        None => "the global cache".to_owned(),
+        Some(cache) => format!("`{cache}`"),
+    }
+}
+
 impl Program {
-    fn new(registered: impl IntoIterator<Item = &'static Registered>) -> Self {
+    pub(super) fn new(registered: impl IntoIterator<Item = &'static Registered>) -> Self {
         let mut functions = Vec::new();
         let mut tags = HashMap::<_, Vec<_>>::new();
         let mut by_hand = HashSet::new();
@@ -193,7 +156,7 @@ impl Program {
                 Registered::Cached(site) => functions.push((&site.function, site.schema)),
                 Registered::Function(function) => functions.push((*function, 0)),
                 Registered::Tag(ty, template) => tags.entry(*ty).or_default().push(*template),
-                Registered::Newtype(around, inside) => newtypes.add(around, inside),
+                Registered::Newtype(around, inside) => newtypes.add(*around, *inside),
                 Registered::ByHand(name) => {
                     by_hand.insert(shape(name.text));
                 }
@@ -215,6 +178,7 @@ impl Program {
                     part,
                     written,
                     templates: templates_of(written),
+                    cache: Cache::of(function),
                 }));
             };
             match function.role {
@@ -232,10 +196,13 @@ impl Program {
         }
     }
 
-    fn findings(&self) -> Vec<Finding> {
+    pub(super) fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
+        if self.uses.is_empty() {
+            findings.push(no_functions());
+        }
         self.check_shared_keys(&mut findings);
-        self.check_parameters(&mut findings);
+        self.check_placeholders(&mut findings);
         self.check_invalidations(&mut findings);
         self.check_tags(&mut findings);
         findings
@@ -253,72 +220,169 @@ impl Program {
         }
     }
 
-    /// Values of different types are written differently, so they make different keys.
-    fn check_parameters(&self, findings: &mut Vec<Finding>) {
-        let mut by_shape = BTreeMap::<_, Vec<_>>::new();
-        for used in &self.uses {
-            if let [template] = used.templates[..] {
-                by_shape
-                    .entry(shape(template.text))
-                    .or_default()
-                    .push((used, template));
+    /// A value that is written in two ways makes two names, which do not meet.
+    fn check_placeholders(&self, findings: &mut Vec<Finding>) {
+        for names in self.names_that_could_meet() {
+            let one_way = names.iter().filter(|name| !is_both_ways(name, &names));
+            let one_way: Vec<_> = one_way.collect();
+            let out_of_order = Disagreement::new(&one_way, Name::is_reordered, Name::order);
+            let mut others = Vec::new();
+            if let Some(disagreement) = out_of_order {
+                findings.push(disagreement.finding(
+                    "order",
+                    &|name| {
+                        format!(
+                            "`{name}` is used with its placeholders in another order, so what is \
+                             meant to be one name is two"
+                        )
+                    },
+                    "write the placeholders in one order",
+                ));
+                others = disagreement.others();
             }
-        }
-        for uses in by_shape.values() {
-            let (first, rest) = (uses[0].1, &uses[1..]);
-            let differ = |(_, other): &(_, Template)| {
-                let mut types = first.types.iter().zip(other.types);
-                types.any(|(one, other)| !self.newtypes.alike(one, other))
+            let is_in_order = |name: &&Name<'_>| {
+                !others
+                    .iter()
+                    .any(|other| std::ptr::eq(other.used, name.used))
             };
-            if !rest.iter().any(differ) {
-                continue;
+            let names: Vec<_> = names.iter().filter(is_in_order).collect();
+            for at in 0..names.iter().map(|name| name.parts.len()).max().unwrap_or(0) {
+                let spelled = Disagreement::new(
+                    &names,
+                    |one, other| self.is_other_spelling(one, other, at),
+                    |name| name.parts[at].placeholder.accesses(),
+                );
+                if let Some(disagreement) = spelled {
+                    findings.push(disagreement.finding(
+                        "spelling",
+                        &|name| {
+                            format!(
+                                "`{name}` is used with one value that is written in different \
+                                 ways, so what is meant to be one name is two"
+                            )
+                        },
+                        "use the same fields and methods in each of the placeholders",
+                    ));
+                }
             }
-            let name = first.text;
-            let places = uses.iter().map(|(used, template)| {
-                let types = template.types.join("`, `");
-                used.place(format_args!("has `{template}` of `{types}`"))
-            });
-            findings.push(Finding {
-                name,
-                what: format!(
-                    "`{name}` is used with parameters of different types, \
-                     which may write the same value differently"
-                ),
-                places: places.collect(),
-                help: "give the parameters one type, or the templates different text".to_owned(),
-            });
+            check_types(&names, findings);
         }
     }
 
-    fn check_invalidations(&self, findings: &mut Vec<Finding>) {
-        let cached = self.shapes_of(|part| part != Part::Invalidated);
+    /// The templates of one shape, in each of the caches. Those whose cache is not known count
+    /// with all that are not the global one.
+    fn names_that_could_meet(&self) -> Vec<Vec<Name<'_>>> {
+        let mut by_shape = BTreeMap::<_, Vec<_>>::new();
         for used in &self.uses {
-            if used.part == Part::Invalidated && !used.shapes().any(|name| cached.contains(&name)) {
-                let name = used.written.text;
+            if let [template] = used.templates[..] {
+                let name = Name::new(used, template, &self.newtypes);
+                by_shape.entry(shape(template.text)).or_default().push(name);
+            }
+        }
+        let mut groups = Vec::new();
+        for names in by_shape.into_values() {
+            let mut in_caches: Vec<Vec<Name<'_>>> = Vec::new();
+            for name in names {
+                let (mut same, others): (Vec<_>, Vec<_>) =
+                    in_caches.into_iter().partition(|group| {
+                        group
+                            .iter()
+                            .any(|other| other.used.cache.may_be(name.used.cache))
+                    });
+                same.push(vec![name]);
+                in_caches = others;
+                in_caches.push(same.into_iter().flatten().collect());
+            }
+            groups.extend(in_caches);
+        }
+        groups
+    }
+
+    /// Whether one value is taken for both names, by another path or with another method.
+    fn is_other_spelling(&self, one: &Name<'_>, other: &Name<'_>, at: usize) -> bool {
+        let (Some(one), Some(other)) = (one.parts.get(at), other.parts.get(at)) else {
+            return false;
+        };
+        let (first, second) = (&one.placeholder, &other.placeholder);
+        let is_one_variable = match (&one.variable, &other.variable) {
+            (Some(one), Some(other)) => {
+                let (one, other) = (self.newtypes.form(one), self.newtypes.form(other));
+                one != Form::Any && other != Form::Any && one.is_like(&other)
+            }
+            _ => false,
+        };
+        if first.methods != second.methods {
+            let only_spelled = |one: &Placeholder<'_>, other: &Placeholder<'_>| {
+                one.has_other_spelling() && (other.methods.is_empty() || other.has_other_spelling())
+            };
+            return first.noun() == second.noun()
+                && (only_spelled(first, second)
+                    || only_spelled(second, first)
+                    || is_one_variable && first.fields == second.fields);
+        }
+        // The whole and a field of it. What a newtype is around is written like the newtype.
+        let longer = first.fields.len().max(second.fields.len());
+        let shared = first.fields.iter().zip(&second.fields);
+        let shared = shared.take_while(|(one, other)| one == other).count();
+        let rest = first.fields.iter().chain(&second.fields).skip(shared);
+        is_one_variable
+            && first.fields != second.fields
+            && shared == first.fields.len().min(second.fields.len())
+            && longer - shared > 0
+            && !rest.into_iter().any(|field| *field == "0")
+    }
+
+    fn check_invalidations(&self, findings: &mut Vec<Finding>) {
+        for used in self.uses.iter().filter(|used| !used.is_read()) {
+            if self.is_by_hand(used) {
+                continue;
+            }
+            let name = used.written.text;
+            let read = self.that_meet(used);
+            if read.is_empty() {
                 findings.push(Finding {
                     name,
+                    id: format!("unused invalidation {name} {}", used.function.path),
                     what: format!("invalidating `{name}` reaches no cached function"),
                     places: vec![used.place("invalidates it")],
                     help: self.suggest(name),
                 });
+            } else if !read.iter().any(|read| read.cache.may_be(used.cache)) {
+                findings.push(other_cache(used, &read));
             }
         }
     }
 
-    /// The shapes that are named in these parts of attributes, or by hand.
-    fn shapes_of(&self, is_part: impl Fn(Part) -> bool) -> HashSet<String> {
-        let uses = self.uses.iter().filter(|used| is_part(used.part));
-        uses.flat_map(Use::shapes)
-            .chain(self.by_hand.iter().cloned())
+    fn is_by_hand(&self, used: &Use) -> bool {
+        used.shapes().any(|shape| self.by_hand.contains(&shape))
+    }
+
+    /// The reads of a name that is invalidated, or the invalidations of a name that is read.
+    fn that_meet(&self, used: &Use) -> Vec<&Use> {
+        let shapes: HashSet<_> = used.shapes().collect();
+        self.uses
+            .iter()
+            .filter(|other| other.is_read() != used.is_read())
+            .filter(|other| other.shapes().any(|shape| shapes.contains(&shape)))
             .collect()
     }
 
     fn suggest(&self, name: &str) -> String {
+        let words = |text: &str| {
+            let shape = shape(text);
+            let words = shape.split([':', '<', '>', '/', '-', '.']);
+            let mut words: Vec<_> = words
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect();
+            words.sort();
+            words
+        };
         let start = |text: &str| text.split([':', '<']).next().map(str::to_owned);
-        let similar = self
-            .uses
-            .iter()
-            .find(|used| used.part != Part::Invalidated && start(used.written.text) == start(name));
+        let reads = || self.uses.iter().filter(|used| used.is_read());
+        let similar = reads()
+            .find(|used| words(used.written.text) == words(name))
+            .or_else(|| reads().find(|used| start(used.written.text) == start(name)));
         match similar {
             Some(similar) => format!("did you mean `{}`?", similar.written),
             None => "write it as in a `key` or an `invalidate_on`; if it is cached by hand, \
@@ -328,16 +392,26 @@ impl Program {
     }
 
     fn check_tags(&self, findings: &mut Vec<Finding>) {
-        let invalidated = self.shapes_of(|part| part == Part::Invalidated);
         let mut never = BTreeMap::<_, Vec<_>>::new();
-        for used in &self.uses {
-            if used.part == Part::Tag && !used.shapes().any(|name| invalidated.contains(&name)) {
+        for used in self.uses.iter().filter(|used| used.part == Part::Tag) {
+            if self.is_by_hand(used) {
+                continue;
+            }
+            let invalidations = self.that_meet(used);
+            if invalidations.is_empty() {
                 never.entry(used.written.text).or_default().push(used);
+            } else if !invalidations
+                .iter()
+                .any(|other| other.cache.may_be(used.cache))
+                && invalidations.iter().all(|other| self.reaches(other))
+            {
+                findings.push(other_cache(used, &invalidations));
             }
         }
         for (name, uses) in never {
             findings.push(Finding {
                 name,
+                id: format!("unused tag {name}"),
                 what: format!("nothing invalidates the tag `{name}`"),
                 places: uses.iter().map(|used| used.place("has it")).collect(),
                 help: "annotate what changes the data with `#[cache_invalidate]`, or remove the \
@@ -346,6 +420,324 @@ impl Program {
             });
         }
     }
+
+    /// Whether an invalidation reaches a cached function. One that does not is a finding already.
+    fn reaches(&self, used: &Use) -> bool {
+        let reads = self.that_meet(used);
+        reads.iter().any(|read| read.cache.may_be(used.cache))
+    }
+}
+
+fn check_types(names: &[&Name<'_>], findings: &mut Vec<Finding>) {
+    for contrast in CONTRASTS {
+        let differ = |one: &Name<'_>, other: &Name<'_>| {
+            let mut forms = one.parts.iter().zip(&other.parts);
+            forms.any(|(one, other)| contrast_of(&one.form, &other.form) == Some(contrast.kind))
+        };
+        if let Some(disagreement) = Disagreement::new(names, differ, Name::forms) {
+            findings.push(disagreement.finding(
+                contrast.id,
+                &|name| format!("`{name}` is used with {}", contrast.what),
+                contrast.help,
+            ));
+        }
+    }
+}
+
+fn no_functions() -> Finding {
+    let help = if cfg!(target_family = "wasm") {
+        "on WebAssembly nothing is registered: run the check on another target"
+    } else {
+        "the linker leaves out a library that is not used: write `use my_crate as _;` in the \
+         file of the test, for each crate with annotations"
+    };
+    Finding {
+        name: "",
+        id: "no functions".to_owned(),
+        what: "the program has no annotated function, so there is nothing to check".to_owned(),
+        places: Vec::new(),
+        help: help.to_owned(),
+    }
+}
+
+fn other_cache(used: &Use, others: &[&Use]) -> Finding {
+    let name = used.written.text;
+    let does = |used: &Use| {
+        let does = if used.is_read() {
+            "caches"
+        } else {
+            "invalidates"
+        };
+        used.place(format_args!("{does} it in {}", cache_of(used.function)))
+    };
+    let what = if used.is_read() {
+        "nothing invalidates the tag"
+    } else {
+        "no function caches"
+    };
+    let cache = cache_of(used.function);
+    Finding {
+        name,
+        id: format!("other cache {name} {}", used.function.path),
+        what: format!("{what} `{name}` in {cache}, but in another cache"),
+        places: std::iter::once(used)
+            .chain(others.iter().copied())
+            .map(does)
+            .collect(),
+        help: "give all of them the same `cache = …`".to_owned(),
+    }
+}
+
+/// A template as it is used, with what is known of its placeholders.
+struct Name<'p> {
+    used: &'p Use,
+    template: Template,
+    parts: Vec<NamePart>,
+}
+
+struct NamePart {
+    placeholder: Placeholder<'static>,
+    /// The type of the variable that it begins with.
+    variable: Option<NamedType>,
+    form: Form,
+    ty: NamedType,
+}
+
+impl<'p> Name<'p> {
+    fn new(used: &'p Use, template: Template, newtypes: &Newtypes) -> Self {
+        let placeholders = placeholders(template.text);
+        let parts = placeholders
+            .into_iter()
+            .enumerate()
+            .map(|(at, placeholder)| {
+                let written = template.types.get(at).copied().unwrap_or("_");
+                let variable = template.variables.get(at).copied();
+                let is_variable = placeholder.text == placeholder.variable;
+                let own = variable.filter(|_| is_variable);
+                let ty = own.unwrap_or(NamedType::written(written));
+                NamePart {
+                    variable: if is_variable { Some(ty) } else { variable },
+                    form: newtypes.form(&ty),
+                    ty,
+                    placeholder,
+                }
+            });
+        Self {
+            used,
+            template,
+            parts: parts.collect(),
+        }
+    }
+
+    /// What its placeholders are, in order. Two placeholders with one noun count as they are
+    /// written.
+    fn nouns(&self) -> Vec<&'static str> {
+        let noun = |part: &NamePart| part.placeholder.noun();
+        let is_twice = |name| self.parts.iter().filter(|part| noun(part) == name).count() > 1;
+        let name = |part: &NamePart| match noun(part) {
+            noun if is_twice(noun) => part.placeholder.text,
+            noun => noun,
+        };
+        self.parts.iter().map(name).collect()
+    }
+
+    fn order(&self) -> String {
+        self.nouns().join(" ")
+    }
+
+    fn types(&self, text: impl Fn(&NamedType) -> String) -> String {
+        let types: Vec<_> = self.parts.iter().map(|part| text(&part.ty)).collect();
+        types.join("`, `")
+    }
+
+    fn forms(&self) -> String {
+        let forms = self.parts.iter().map(|part| &part.form);
+        format!("{:?}", forms.collect::<Vec<_>>())
+    }
+
+    /// Whether two names have the same nouns in another order.
+    fn is_reordered(&self, other: &Self) -> bool {
+        let (one, other) = (self.nouns(), other.nouns());
+        let is_swap =
+            |i: usize, j: usize| one[i] != one[j] && one[i] == other[j] && one[j] == other[i];
+        let swapped = || (0..one.len()).any(|i| (0..i).any(|j| is_swap(i, j)));
+        let sorted = |nouns: &[&'static str]| {
+            let mut nouns = nouns.to_vec();
+            nouns.sort_unstable();
+            nouns
+        };
+        one.len() == other.len() && (swapped() || one != other && sorted(&one) == sorted(&other))
+    }
+}
+
+/// Whether the function of this name invalidates it in several orders, as it does where a value
+/// belongs to both of two others.
+fn is_both_ways(name: &Name<'_>, names: &[Name<'_>]) -> bool {
+    let is_own = |other: &&Name<'_>| std::ptr::eq(other.used.function, name.used.function);
+    let mut own = names.iter().filter(is_own);
+    !name.used.is_read() && own.any(|other| name.is_reordered(other))
+}
+
+/// A type as it is written, and what an alias stands for.
+fn readable(ty: &NamedType) -> String {
+    let text = ty.text();
+    let name = |resolved: &str| resolved.split('<').next().map(str::to_owned);
+    match ty.resolved() {
+        Some(resolved) => {
+            let end = |path: &str| path.rsplit("::").next().map(str::to_owned);
+            let is_same = name(resolved).and_then(|name| end(&name))
+                == name(text).and_then(|name| end(&name));
+            if is_same {
+                text.to_owned()
+            } else {
+                format!("{text} = {resolved}")
+            }
+        }
+        None => text.to_owned(),
+    }
+}
+
+/// A type as the compiler names it.
+fn with_path(ty: &NamedType) -> String {
+    ty.resolved().unwrap_or(ty.text()).to_owned()
+}
+
+/// Names of one template that disagree.
+struct Disagreement<'n, 'p> {
+    /// By what they have in common, the largest part first.
+    sides: Vec<Vec<&'n Name<'p>>>,
+}
+
+impl<'n, 'p> Disagreement<'n, 'p> {
+    /// Those of the names that disagree with another. The same label is the same side.
+    fn new(
+        names: &[&'n Name<'p>],
+        disagree: impl Fn(&Name<'p>, &Name<'p>) -> bool,
+        label: impl Fn(&Name<'p>) -> String,
+    ) -> Option<Self> {
+        let mut sides = Vec::<(String, Vec<_>)>::new();
+        for &name in names {
+            if !names.iter().any(|other| disagree(name, other)) {
+                continue;
+            }
+            let label = label(name);
+            match sides.iter_mut().find(|(other, _)| *other == label) {
+                Some((_, side)) => side.push(name),
+                None => sides.push((label, vec![name])),
+            }
+        }
+        // What comes first in the program is first among sides of one size.
+        sides.sort_by_key(|(_, side)| std::cmp::Reverse(side.len()));
+        let sides: Vec<_> = sides.into_iter().map(|(_, side)| side).collect();
+        (!sides.is_empty()).then_some(Self { sides })
+    }
+
+    /// Those that are not as most are.
+    fn others(&self) -> Vec<&'n Name<'p>> {
+        self.sides.iter().skip(1).flatten().copied().collect()
+    }
+
+    /// Names one that is as most are, and all others.
+    fn finding(&self, kind: &str, what: &dyn Fn(&str) -> String, help: &str) -> Finding {
+        let usual = self.sides[0][0];
+        let name = usual.template.text;
+        let mut places: Vec<_> = std::iter::once(usual).chain(self.others()).collect();
+        places.sort_by_key(|name| (name.used.function.file, name.used.function.line));
+        let texts: HashSet<_> = self
+            .sides
+            .iter()
+            .map(|side| side[0].types(readable))
+            .collect();
+        let is_told_apart = texts.len() == self.sides.len();
+        let place = |name: &&Name<'_>| {
+            let template = name.template;
+            let types = name.types(if is_told_apart { readable } else { with_path });
+            if types.is_empty() {
+                name.used.place(format_args!("has `{template}`"))
+            } else {
+                name.used
+                    .place(format_args!("has `{template}` of `{types}`"))
+            }
+        };
+        Finding {
+            name,
+            id: format!("{kind} {name} {}", self.functions()),
+            what: what(name),
+            places: places.iter().map(place).collect(),
+            help: help.to_owned(),
+        }
+    }
+
+    /// Those that are not as most are; all of them, if there is no most.
+    fn functions(&self) -> String {
+        let is_tie = self
+            .sides
+            .get(1)
+            .is_some_and(|side| side.len() == self.sides[0].len());
+        let names = self.sides.iter().skip(usize::from(!is_tie)).flatten();
+        functions(names.map(|name| name.used))
+    }
+}
+
+/// The paths of functions, sorted, each of them once.
+fn functions<'u>(uses: impl Iterator<Item = &'u Use>) -> String {
+    let mut functions: Vec<_> = uses.map(|used| used.function.path).collect();
+    functions.sort_unstable();
+    functions.dedup();
+    functions.join(", ")
+}
+
+/// In what the types of two values differ.
+#[derive(Clone, Copy, PartialEq)]
+enum ContrastKind {
+    Option,
+    List,
+    Other,
+}
+
+struct Contrast {
+    kind: ContrastKind,
+    id: &'static str,
+    what: &'static str,
+    help: &'static str,
+}
+
+const CONTRASTS: &[Contrast] = &[
+    Contrast {
+        kind: ContrastKind::Option,
+        id: "option",
+        what: "an `Option` in one place and its value in another: `Some(7)` is written `(7)`, and \
+               `7` is written `7`, so the two do not meet",
+        help: "use an `Option` in all of them, or in none",
+    },
+    Contrast {
+        kind: ContrastKind::List,
+        id: "list",
+        what: "a list in one place and one value in another: the list `[1, 2]` is written `(1,2)`, \
+               which is the name of neither value",
+        help: "invalidate each value by itself, or a tag that all of them carry",
+    },
+    Contrast {
+        kind: ContrastKind::Other,
+        id: "parameter types",
+        what: "parameters of different types, which may write the same value differently",
+        help: "give the parameters one type, or the templates different text",
+    },
+];
+
+fn contrast_of(one: &Form, other: &Form) -> Option<ContrastKind> {
+    if one.is_like(other) {
+        return None;
+    }
+    Some(match (one, other) {
+        (Form::Option(inside), other) | (other, Form::Option(inside)) if inside.is_like(other) => {
+            ContrastKind::Option
+        }
+        (Form::List(element), other) | (other, Form::List(element)) if element.is_like(other) => {
+            ContrastKind::List
+        }
+        _ => ContrastKind::Other,
+    })
 }
 
 /// Something that functions with one key must have in common.
@@ -353,6 +745,7 @@ struct Aspect {
     noun: &'static str,
     verb: &'static str,
     of: fn(&Use) -> String,
+    agree: fn(&Use, &Use) -> bool,
     help: &'static str,
 }
 
@@ -360,51 +753,65 @@ const ASPECTS: &[Aspect] = &[
     Aspect {
         noun: "types",
         verb: "caches",
-        of: value,
+        of: |used| readable(&value(used)),
+        agree: |one, other| form::value(&value(one)).is_like(&form::value(&value(other))),
         help: "give each type a template of its own",
     },
     Aspect {
         noun: "tags",
         verb: "has the tags",
         of: tags,
+        agree: |one, other| {
+            is_open(&tags(one)) || is_open(&tags(other)) || tags(one) == tags(other)
+        },
         help: "give them the same tags, or templates of their own",
     },
     Aspect {
         noun: "schema versions",
         verb: "has the schema version",
         of: |used| used.schema.to_string(),
+        agree: |one, other| one.schema == other.schema,
         help: "give them the same `version`, or templates of their own",
     },
 ];
 
 impl Aspect {
     fn check(&self, uses: &[&Use]) -> Option<Finding> {
-        let of_each: Vec<_> = uses.iter().map(|used| (self.of)(used)).collect();
-        let agrees = |one: &String| of_each.iter().all(|other| alike(one, other));
-        if of_each.iter().all(agrees) {
+        let agrees = |one: &&Use| uses.iter().all(|other| (self.agree)(one, other));
+        if uses.iter().all(agrees) {
             return None;
         }
         let name = uses.first()?.written.text;
-        let places = uses.iter().zip(&of_each);
+        let of_each: HashSet<_> = uses.iter().map(|used| (self.of)(used)).collect();
+        let place = |used: &&Use| {
+            let aspect = match of_each.len() {
+                // Types with one name.
+                1 => with_path(&value(used)),
+                _ => (self.of)(used),
+            };
+            used.place(format_args!("{} `{aspect}`", self.verb))
+        };
         Some(Finding {
             name,
+            id: format!("{} {name} {}", self.noun, functions(uses.iter().copied())),
             what: format!(
                 "functions share the key `{name}`, but not their {}: \
                  each takes the entries of the others for misses",
                 self.noun
             ),
-            places: places
-                .map(|(used, aspect)| used.place(format_args!("{} `{aspect}`", self.verb)))
-                .collect(),
+            places: uses.iter().map(place).collect(),
             help: self.help.to_owned(),
         })
     }
 }
 
-fn value(used: &Use) -> String {
+/// The type of what a function caches.
+fn value(used: &Use) -> NamedType {
     match used.function.role {
-        Role::Caches { value, .. } => value.to_owned(),
-        Role::Invalidates { .. } => String::new(),
+        Role::Caches { value, .. } if used.function.value.text() == "_" => {
+            NamedType::written(value)
+        }
+        _ => used.function.value,
     }
 }
 
@@ -418,260 +825,8 @@ fn tags(used: &Use) -> String {
     }
 }
 
-/// A template without the names of its placeholders, which may differ between functions.
-fn shape(template: &str) -> String {
-    let mut shape = String::new();
-    let mut rest = template;
-    while let Some(at) = rest.find('<') {
-        shape.push_str(&rest[..=at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('<') {
-            shape.push('<');
-            rest = after;
-        } else if let Some((_, after)) = rest.split_once('>') {
-            shape.push('>');
-            rest = after;
-        }
-    }
-    shape + rest
-}
-
-/// Whether two types may be one, as far as they are written out.
-fn alike(one: &str, other: &str) -> bool {
-    let open = |ty: &str| {
-        ty.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-            .any(|word| word == "_")
-    };
-    one == other || open(one) || open(other)
-}
-
-/// The types that derive `KeyPart` around one value: a key has them written like that value.
-#[derive(Default)]
-struct Newtypes(HashMap<&'static str, &'static str>);
-
-impl Newtypes {
-    fn add(&mut self, around: &'static str, inside: &'static str) {
-        // Two types have this name, and it is not known which is meant.
-        let known = self.0.entry(around).or_insert(inside);
-        if *known != inside {
-            *known = "_";
-        }
-    }
-
-    /// Whether the same value is written alike in both types.
-    fn alike(&self, one: &str, other: &str) -> bool {
-        alike(&self.written(one), &self.written(other))
-    }
-
-    /// The simplest type whose values are written like those of this type.
-    fn written(&self, ty: &str) -> String {
-        // Bounded: two types with one name can contain each other.
-        let mut ty = ty;
-        for _ in 0..8 {
-            let inside = ["Box<", "Arc<", "Rc<", "Cow<"]
-                .iter()
-                .find_map(|pointer| ty.strip_prefix(pointer)?.strip_suffix('>'));
-            match inside.or_else(|| self.0.get(ty).copied()) {
-                Some(inside) => ty = inside,
-                None => break,
-            }
-        }
-        let element = ty.strip_prefix("Vec<").and_then(|ty| ty.strip_suffix('>'));
-        let element = element.or_else(|| {
-            let inside = ty.strip_prefix('[')?.strip_suffix(']')?;
-            Some(inside.split(';').next().unwrap_or(inside))
-        });
-        if let Some(element) = element {
-            return format!("[{}]", self.written(element));
-        }
-        if let Some(inside) = ty
-            .strip_prefix("Option<")
-            .and_then(|ty| ty.strip_suffix('>'))
-        {
-            return format!("Option<{}>", self.written(inside));
-        }
-        let number = ty.trim_start_matches("NonZero").to_lowercase();
-        match number.as_str() {
-            "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8" | "i16" | "i32" | "i64"
-            | "i128" | "isize" => "integer".to_owned(),
-            "str" | "string" => "text".to_owned(),
-            _ => ty.to_owned(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::call::site::CallSite;
-
-    /// A function of `src/users.rs`: its name, its line, what it does and its settings.
-    macro_rules! function {
-        ($path:literal, $line:literal, $role:expr $(, $setting:ident($value:expr))* $(,)?) => {
-            Registered::Function(
-                &Function::new($path, "src/users.rs", $line, $role)$(.$setting($value))*
-            )
-        };
-    }
-
-    const fn user(id: &'static str, types: &'static [&'static str]) -> Template {
-        Template::new(id, types)
-    }
-
-    #[track_caller]
-    fn assert_report(registered: &'static [Registered], expected: &str) {
-        let found = Findings(Program::new(registered).findings());
-        assert_eq!(found.to_string(), expected);
-    }
-
-    #[test]
-    fn functions_that_agree_are_not_reported() {
-        static PROGRAM: &[Registered] = &[
-            function!(
-                "find",
-                1,
-                Role::caches(
-                    user("user:<id>", &["UserId"]),
-                    "User",
-                    &[Template::new("users", &[]), Template::typed("Team")],
-                ),
-            ),
-            function!(
-                "rename",
-                2,
-                Role::invalidates(&[user("user:<result.id>", &["_"]), user("user:<n>", &["i32"])]),
-            ),
-            function!(
-                "clear",
-                3,
-                Role::invalidates(&[Template::new("team:<t>", &["String"])]),
-            ),
-            Registered::Newtype("UserId", "u64"),
-            Registered::Tag("Team", Template::new("team:<0>", &["Box<str>"])),
-            Registered::ByHand(Template::new("users", &[])),
-        ];
-        assert_report(PROGRAM, "");
-    }
-
-    #[test]
-    fn functions_that_share_a_key_must_share_types_tags_and_schema_versions() {
-        static GENERIC: CallSite = CallSite::new(
-            Function::new(
-                "generic",
-                "src/users.rs",
-                3,
-                Role::caches(user("user:<id>", &["u64"]), "_", &[Template::typed("_")]),
-            )
-            // The number counts, whatever the text says.
-            .options(&["version = 7"]),
-        )
-        .schema(2);
-        static PROGRAM: &[Registered] = &[
-            function!(
-                "find",
-                1,
-                Role::caches(user("user:<id>", &["u64"]), "User", &[]),
-            ),
-            function!(
-                "member",
-                2,
-                Role::caches(
-                    user("user:<member>", &["u64"]),
-                    "Member",
-                    &[Template::typed("_")],
-                ),
-            ),
-            Registered::Cached(&GENERIC),
-            function!(
-                "elsewhere",
-                4,
-                Role::caches(user("user:<id>", &["u64"]), "Elsewhere", &[]),
-                cache("OTHER")
-            ),
-            function!("clear", 9, Role::invalidates(&[Template::typed("_")])),
-            Registered::Tag("Team", Template::new("team:<0>", &["u64"])),
-        ];
-        assert_report(
-            PROGRAM,
-            "functions share the key `user:<id>`, but not their types: \
-             each takes the entries of the others for misses\n  \
-               --> src/users.rs:1: `find` caches `User`\n  \
-               --> src/users.rs:2: `member` caches `Member`\n  \
-               --> src/users.rs:3: `generic` caches `_`\n  \
-               help: give each type a template of its own\n\n\
-             functions share the key `user:<id>`, but not their schema versions: \
-             each takes the entries of the others for misses\n  \
-               --> src/users.rs:1: `find` has the schema version `0`\n  \
-               --> src/users.rs:2: `member` has the schema version `0`\n  \
-               --> src/users.rs:3: `generic` has the schema version `2`\n  \
-               help: give them the same `version`, or templates of their own",
-        );
-    }
-
-    #[test]
-    fn parameters_of_different_types_are_reported() {
-        static PROGRAM: &[Registered] = &[
-            function!(
-                "find",
-                1,
-                Role::caches(user("user:<id>", &["u64"]), "User", &[]),
-            ),
-            function!(
-                "rename",
-                2,
-                Role::invalidates(&[user("user:<id>", &["str"])]),
-            ),
-        ];
-        assert_report(
-            PROGRAM,
-            "`user:<id>` is used with parameters of different types, \
-             which may write the same value differently\n  \
-               --> src/users.rs:1: `find` has `user:<id>` of `u64`\n  \
-               --> src/users.rs:2: `rename` has `user:<id>` of `str`\n  \
-               help: give the parameters one type, or the templates different text",
-        );
-    }
-
-    #[test]
-    fn an_invalidation_of_nothing_and_a_tag_without_invalidation_are_reported() {
-        static PROGRAM: &[Registered] = &[
-            function!(
-                "find",
-                1,
-                Role::caches(
-                    user("user:<id>", &["u64"]),
-                    "User",
-                    &[Template::new("users", &[])],
-                ),
-            ),
-            function!(
-                "rename",
-                2,
-                Role::invalidates(&[user("user:<id>:name", &["u64"]), Template::new("x", &[])]),
-            ),
-        ];
-        assert_report(
-            PROGRAM,
-            "invalidating `user:<id>:name` reaches no cached function\n  \
-               --> src/users.rs:2: `rename` invalidates it\n  \
-               help: did you mean `user:<id>`?\n\n\
-             invalidating `x` reaches no cached function\n  \
-               --> src/users.rs:2: `rename` invalidates it\n  \
-               help: write it as in a `key` or an `invalidate_on`; \
-               if it is cached by hand, leave it out with `except`\n\n\
-             nothing invalidates the tag `users`\n  \
-               --> src/users.rs:1: `find` has it\n  \
-               help: annotate what changes the data with `#[cache_invalidate]`, \
-               or remove the tag; if it is invalidated by hand, leave it out with `except`",
-        );
-        let findings = Findings(Program::new(PROGRAM).findings());
-        assert!(findings.except(&["x", "users", "user:<id>:name"]).is_ok());
-    }
-
-    #[test]
-    fn a_shape_leaves_out_the_names_of_placeholders_only() {
-        assert_eq!(shape("user:<id>:<self.x>"), "user:<>:<>");
-        assert_eq!(shape("a<<b>>:<c>"), "a<<b>>:<>");
-        assert_ne!(shape("user:<id>"), shape("users:<id>"));
-    }
+/// Whether the text of types or tags leaves one open.
+fn is_open(text: &str) -> bool {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .any(|word| word == "_")
 }

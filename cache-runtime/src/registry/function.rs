@@ -34,6 +34,8 @@ pub struct Function {
     /// The arguments of the attribute other than keys and tags, as they are written, such as
     /// `ttl = 60`.
     pub options: &'static [&'static str],
+    /// The type of what is cached.
+    pub(crate) value: NamedType,
 }
 
 impl Function {
@@ -46,7 +48,15 @@ impl Function {
             role,
             cache: None,
             options: &[],
+            value: NamedType::written("_"),
         }
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn value(mut self, value: NamedType) -> Self {
+        self.value = value;
+        self
     }
 
     #[doc(hidden)]
@@ -133,6 +143,9 @@ pub struct Template {
     pub types: &'static [&'static str],
     /// Whether `text` is a type that implements `CacheTag`.
     pub typed: bool,
+    /// The types of the variables that the placeholders begin with. Empty, if `types` says all
+    /// that is known.
+    pub(crate) variables: &'static [NamedType],
 }
 
 impl Template {
@@ -142,6 +155,7 @@ impl Template {
             text,
             types,
             typed: false,
+            variables: &[],
         }
     }
 
@@ -151,7 +165,15 @@ impl Template {
             text,
             types: &[],
             typed: true,
+            variables: &[],
         }
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn variables(mut self, variables: &'static [NamedType]) -> Self {
+        self.variables = variables;
+        self
     }
 }
 
@@ -160,3 +182,67 @@ impl std::fmt::Display for Template {
         f.write_str(self.text)
     }
 }
+
+/// A type as it is written and, where the macro can ask, as the compiler names it. So an alias
+/// is the type that it stands for, and two types with one name are two.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct NamedType {
+    written: &'static str,
+    resolve: Option<fn() -> &'static str>,
+}
+
+/// What an expansion takes for a type that it finds in no module: a type parameter of an
+/// `impl` block, or a type that is declared in the body of a function. It has the arguments of
+/// that type, the first and the others.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Unresolved<First: ?Sized = (), Others: ?Sized = ()>(
+    std::marker::PhantomData<First>,
+    std::marker::PhantomData<Others>,
+);
+
+impl NamedType {
+    /// A type of which only the text is known.
+    pub const fn written(written: &'static str) -> Self {
+        Self {
+            written,
+            resolve: None,
+        }
+    }
+
+    /// A type that the compiler knows.
+    pub const fn of<T: ?Sized>(written: &'static str) -> Self {
+        Self {
+            written,
+            resolve: Some(std::any::type_name::<T>),
+        }
+    }
+
+    /// The type as it is written.
+    pub(crate) fn text(&self) -> &'static str {
+        self.written
+    }
+
+    /// The compiler's name for it, with its path.
+    pub(crate) fn resolved(&self) -> Option<&'static str> {
+        let name = self.resolve?();
+        let unresolved = std::any::type_name::<Unresolved>();
+        let unresolved = unresolved.split('<').next().unwrap_or(unresolved);
+        (!name.contains(unresolved)).then_some(name)
+    }
+}
+
+impl std::fmt::Debug for NamedType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.resolved().unwrap_or(self.written))
+    }
+}
+
+impl PartialEq for NamedType {
+    fn eq(&self, other: &Self) -> bool {
+        (self.written, self.resolved()) == (other.written, other.resolved())
+    }
+}
+
+impl Eq for NamedType {}

@@ -22,14 +22,30 @@
 //! ```
 //!
 //! The test has to be in the program, or in a crate that uses every library it links: the
-//! linker may leave out a library that is not used.
+//! linker may leave out a library that is not used. A test in `tests/` of the library `my_crate`
+//! begins with this line:
+//!
+//! ```ignore
+//! use my_crate as _;
+//! ```
+//!
+//! A program without any annotated function is a finding. A second library that is left out is
+//! not noticed, so write the line for each.
 
 mod check;
+mod finding;
+mod form;
 pub(crate) mod function;
 mod link;
+mod placeholder;
+#[cfg(test)]
+mod tests;
 
-pub use self::check::{Finding, Findings, check};
+pub use self::check::check;
+pub use self::finding::{Finding, Findings};
 pub use self::function::{Function, Role, Template};
+#[doc(hidden)]
+pub use self::function::{NamedType, Unresolved};
 #[doc(hidden)]
 pub use self::link::Node;
 use crate::call::site::CallSite;
@@ -43,7 +59,7 @@ pub enum Registered {
     /// A type that derives `CacheTag`, and its template.
     Tag(&'static str, Template),
     /// A type that derives `KeyPart` around one value, and the type of that value.
-    Newtype(&'static str, &'static str),
+    Newtype(NamedType, NamedType),
     /// A template in `key!`.
     ByHand(Template),
 }

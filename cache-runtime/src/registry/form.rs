@@ -1,0 +1,295 @@
+//! How the values of a type are written in a name, as far as the text of the type shows.
+
+use std::collections::HashMap;
+
+use super::NamedType;
+
+/// How the values of a type are written. Two types with one form write the same value alike.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Form {
+    /// It is not known how: the type is a parameter, or its text is not there.
+    Any,
+    Integer,
+    Text,
+    Option(Box<Form>),
+    List(Box<Form>),
+    Tuple(Vec<Form>),
+    /// As this type writes it. Its name has a path if the compiler gave it.
+    Type(String, Vec<Form>),
+}
+
+impl Form {
+    /// Whether a value is written alike in both, as far as it is known.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => true,
+            (Self::Option(one), Self::Option(other)) | (Self::List(one), Self::List(other)) => {
+                one.is_like(other)
+            }
+            (Self::List(element), Self::Tuple(fields))
+            | (Self::Tuple(fields), Self::List(element)) => {
+                fields.iter().all(|field| field.is_like(element))
+            }
+            (Self::Tuple(one), Self::Tuple(other)) => all_alike(one, other),
+            (Self::Type(one, of_one), Self::Type(other, of_other)) => {
+                is_one_name(one, other) && all_alike(of_one, of_other)
+            }
+            _ => self == other,
+        }
+    }
+}
+
+fn all_alike(one: &[Form], other: &[Form]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.is_like(other))
+}
+
+/// Names are compared with their paths where both have one.
+fn is_one_name(one: &str, other: &str) -> bool {
+    if one.contains("::") && other.contains("::") {
+        one == other
+    } else {
+        last(one) == last(other)
+    }
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit("::").next().unwrap_or(path)
+}
+
+/// How an `Option` is written. `Some(7)` is `(7)`, and `7` is `7`, so the two do not meet. This
+/// function is the only place here that knows.
+fn optional(inside: Form) -> Form {
+    Form::Option(Box::new(inside))
+}
+
+/// The types that derive `KeyPart` around one value: a name has them written like that value.
+#[derive(Default)]
+pub(super) struct Newtypes(HashMap<&'static str, Option<NamedType>>);
+
+impl Newtypes {
+    pub(super) fn add(&mut self, around: NamedType, inside: NamedType) {
+        for name in [around.resolved(), Some(around.text())] {
+            // By its text, it may be any of several types. Then it is not known what it is.
+            let name = name.unwrap_or(around.text());
+            // Without its lifetimes: it has no other arguments.
+            let name = name.split('<').next().unwrap_or(name);
+            let known = self.0.entry(name).or_insert(Some(inside));
+            if *known != Some(inside) {
+                *known = None;
+            }
+        }
+    }
+
+    /// The value in a type of this name. A generic type derives by its text only.
+    fn derived(&self, name: &str, is_generic: bool) -> Option<&Option<NamedType>> {
+        let by_text = || self.0.get(last(name)).filter(|_| is_generic);
+        self.0.get(name).or_else(by_text)
+    }
+
+    /// How the values of a type are written.
+    pub(super) fn form(&self, ty: &NamedType) -> Form {
+        self.form_within(ty, 8)
+    }
+
+    /// `depth` bounds it: by their texts, two types can contain each other.
+    fn form_within(&self, ty: &NamedType, depth: usize) -> Form {
+        let of = |text| self.written(&Type::parse(text), depth);
+        match ty.resolved() {
+            Some(name) => of(name),
+            None => of(ty.text()),
+        }
+    }
+
+    fn written(&self, ty: &Type<'_>, depth: usize) -> Form {
+        let form = |ty: &Type<'_>| self.written(ty, depth);
+        let (path, arguments) = match ty {
+            Type::Open => return Form::Any,
+            Type::Slice(element) => return Form::List(Box::new(form(element))),
+            Type::Tuple(fields) => return Form::Tuple(fields.iter().map(form).collect()),
+            Type::Path(path, arguments) => (*path, arguments),
+        };
+        match (
+            last(path).trim_start_matches("NonZero"),
+            arguments.as_slice(),
+        ) {
+            // Without a name: `NonZero<u8>`.
+            ("Box" | "Arc" | "Rc" | "Cow" | "", [inside]) => form(inside),
+            ("Vec", [element]) => Form::List(Box::new(form(element))),
+            ("Option", [inside]) => optional(form(inside)),
+            ("str" | "String", []) => Form::Text,
+            (
+                "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8" | "i16" | "i32" | "i64"
+                | "i128" | "isize" | "U8" | "U16" | "U32" | "U64" | "U128" | "Usize" | "I8" | "I16"
+                | "I32" | "I64" | "I128" | "Isize",
+                [],
+            ) => Form::Integer,
+            _ => match self.derived(path, !arguments.is_empty()) {
+                Some(Some(inside)) if depth > 0 => self.form_within(inside, depth - 1),
+                Some(_) => Form::Any,
+                None => Form::Type(path.to_owned(), arguments.iter().map(form).collect()),
+            },
+        }
+    }
+}
+
+/// What is cached, without `Result` and `Option` around it. As a value, a type is no other one.
+pub(super) fn value(ty: &NamedType) -> Form {
+    let text = ty.resolved().unwrap_or(ty.text());
+    let mut ty = Type::parse(text);
+    for around in ["Result", "Option"] {
+        ty = match ty {
+            Type::Path(path, mut arguments) if last(path) == around && !arguments.is_empty() => {
+                arguments.swap_remove(0)
+            }
+            ty => ty,
+        };
+    }
+    ty.as_it_is()
+}
+
+/// A type, from its text.
+#[derive(Debug)]
+enum Type<'t> {
+    /// `_`
+    Open,
+    Path(&'t str, Vec<Type<'t>>),
+    Tuple(Vec<Type<'t>>),
+    Slice(Box<Type<'t>>),
+}
+
+impl<'t> Type<'t> {
+    fn parse(text: &'t str) -> Self {
+        let text = text.trim();
+        let inside = |open: char, close: char| text.strip_prefix(open)?.strip_suffix(close);
+        if let Some(referent) = text.strip_prefix('&') {
+            return Self::parse(referent.strip_prefix("mut ").unwrap_or(referent));
+        }
+        if let Some(fields) = inside('(', ')') {
+            return Self::Tuple(parse_all(fields));
+        }
+        if let Some(element) = inside('[', ']') {
+            let element = element.split(';').next().unwrap_or(element);
+            return Self::Slice(Box::new(Self::parse(element)));
+        }
+        match text.split_once('<') {
+            _ if text == "_" => Self::Open,
+            Some((path, rest)) if rest.ends_with('>') && !path.contains(' ') => Self::Path(
+                path.trim_end_matches("::"),
+                parse_all(&rest[..rest.len() - 1]),
+            ),
+            _ => Self::Path(text, Vec::new()),
+        }
+    }
+
+    fn as_it_is(&self) -> Form {
+        let all = |types: &[Self]| types.iter().map(Self::as_it_is).collect();
+        match self {
+            Self::Open => Form::Any,
+            Self::Path(path, arguments) => Form::Type((*path).to_owned(), all(arguments)),
+            Self::Tuple(fields) => Form::Tuple(all(fields)),
+            Self::Slice(element) => Form::List(Box::new(element.as_it_is())),
+        }
+    }
+}
+
+/// The types in a list that commas separate, without lifetimes.
+fn parse_all(list: &str) -> Vec<Type<'_>> {
+    let mut depth = 0_i32;
+    let is_between = |c: char| {
+        match c {
+            '<' | '(' | '[' => depth += 1,
+            '>' | ')' | ']' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth == 0
+    };
+    list.split(is_between)
+        .map(str::trim)
+        .filter(|ty| !ty.is_empty() && !ty.starts_with('\''))
+        .map(Type::parse)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(ty: &'static str) -> Form {
+        Newtypes::default().form(&NamedType::written(ty))
+    }
+
+    #[test]
+    fn types_that_write_a_value_alike_have_one_form() {
+        for alike in [
+            &[
+                "u64",
+                "i64",
+                "NonZeroU32",
+                "core::num::nonzero::NonZero<u32>",
+                "Box<u8>",
+            ][..],
+            &[
+                "str",
+                "String",
+                "alloc::borrow::Cow<'_, str>",
+                "Arc<str>",
+                "&&str",
+            ],
+            &[
+                "[u64]",
+                "Vec<u8>",
+                "[u16; 4]",
+                "(u8, u64)",
+                "alloc::vec::Vec<i64>",
+            ],
+            &["Option<u64>", "core::option::Option<alloc::boxed::Box<i8>>"],
+            &["Uuid", "uuid::Uuid"],
+        ] {
+            for other in alike {
+                assert!(form(alike[0]).is_like(&form(other)), "{} {other}", alike[0]);
+            }
+        }
+        for (one, other) in [
+            ("u64", "str"),
+            ("u64", "Option<u64>"),
+            ("u64", "[u64]"),
+            ("a::Id", "b::Id"),
+            ("Page<u8>", "Page<str>"),
+            ("(u8, str)", "(str, u8)"),
+        ] {
+            assert!(!form(one).is_like(&form(other)), "{one} {other}");
+        }
+        assert!(form("Page<_>").is_like(&form("Page<str>")));
+    }
+
+    #[test]
+    fn an_alias_and_a_newtype_are_what_they_stand_for() {
+        type Alias = i64;
+        enum Id {}
+        let mut newtypes = Newtypes::default();
+        newtypes.add(NamedType::of::<Id>("Id"), NamedType::of::<Alias>("Alias"));
+        assert_eq!(newtypes.form(&NamedType::of::<Id>("Id")), Form::Integer);
+        assert_eq!(newtypes.form(&NamedType::written("Id")), Form::Integer);
+        assert_eq!(
+            newtypes.form(&NamedType::of::<Alias>("Alias")),
+            Form::Integer
+        );
+
+        let title = NamedType::of::<std::str::Chars<'_>>("Chars");
+        newtypes.add(title, NamedType::written("str"));
+        assert_eq!(newtypes.form(&title), Form::Text);
+
+        // By its text, it may be either of two types.
+        newtypes.add(NamedType::written("Id"), NamedType::written("str"));
+        assert_eq!(newtypes.form(&NamedType::written("Id")), Form::Any);
+        assert_eq!(newtypes.form(&NamedType::of::<Id>("Id")), Form::Integer);
+    }
+
+    #[test]
+    fn a_value_is_of_the_type_that_an_alias_stands_for() {
+        type Loaded = Result<Option<Vec<String>>, std::fmt::Error>;
+        let loaded = value(&NamedType::of::<Loaded>("Loaded"));
+        assert!(loaded.is_like(&value(&NamedType::written("Vec<String>"))));
+        assert!(!loaded.is_like(&value(&NamedType::written("Vec<str>"))));
+    }
+}

@@ -1,0 +1,472 @@
+//! Programs that agree, and programs that do not.
+
+use super::check::Program;
+use super::{Finding, Findings, Function, NamedType, Registered, Role, Template};
+use crate::call::site::CallSite;
+
+/// A function of `src/users.rs`: its name, its line, what it does and its settings.
+macro_rules! function {
+    ($path:literal, $line:literal, $role:expr $(, $setting:ident($value:expr))* $(,)?) => {
+        Registered::Function(
+            &Function::new($path, "src/users.rs", $line, $role)$(.$setting($value))*
+        )
+    };
+}
+
+const fn user(id: &'static str, types: &'static [&'static str]) -> Template {
+    Template::new(id, types)
+}
+
+fn findings(registered: &'static [Registered]) -> Vec<Finding> {
+    Program::new(registered).findings()
+}
+
+fn report(registered: &'static [Registered]) -> String {
+    Findings::or_nothing(findings(registered))
+        .map_or_else(|findings| findings.to_string(), |()| String::new())
+}
+
+/// The ids of what is found in a program that reads by the first template and invalidates by the
+/// second.
+fn ids(read: Template, invalidated: Template) -> Vec<String> {
+    let read = Function::new("find", "src/a.rs", 1, caches(read));
+    let names: &'static [Template] = Box::leak(Box::new([invalidated]));
+    let write = Function::new("change", "src/a.rs", 2, Role::invalidates(names));
+    ids_of([read, write])
+}
+
+fn ids_of(functions: impl IntoIterator<Item = Function>) -> Vec<String> {
+    let functions = functions.into_iter();
+    let registered: Vec<_> = functions
+        .map(|function| Registered::Function(Box::leak(Box::new(function))))
+        .collect();
+    let findings = findings(registered.leak());
+    findings
+        .iter()
+        .map(|finding| finding.id().to_owned())
+        .collect()
+}
+
+fn caches(key: Template) -> Role {
+    Role::caches(key, "User", &[])
+}
+
+#[track_caller]
+fn assert_report(registered: &'static [Registered], expected: &str) {
+    assert_eq!(report(registered), expected);
+}
+
+#[test]
+fn functions_that_agree_are_not_reported() {
+    static PROGRAM: &[Registered] = &[
+        function!(
+            "find",
+            1,
+            Role::caches(
+                user("user:<id>", &["UserId"]),
+                "User",
+                &[Template::new("users", &[]), Template::typed("Team")],
+            ),
+        ),
+        function!(
+            "rename",
+            2,
+            Role::invalidates(&[user("user:<result.id>", &["_"]), user("user:<n>", &["i32"])]),
+        ),
+        function!(
+            "clear",
+            3,
+            Role::invalidates(&[Template::new("team:<t>", &["String"])]),
+        ),
+        Registered::Newtype(NamedType::written("UserId"), NamedType::written("u64")),
+        Registered::Tag("Team", Template::new("team:<0>", &["Box<str>"])),
+        Registered::ByHand(Template::new("users", &[])),
+    ];
+    assert_report(PROGRAM, "");
+}
+
+#[test]
+fn functions_that_share_a_key_must_share_types_tags_and_schema_versions() {
+    static GENERIC: CallSite = CallSite::new(
+        Function::new(
+            "generic",
+            "src/users.rs",
+            3,
+            Role::caches(user("user:<id>", &["u64"]), "_", &[Template::typed("_")]),
+        )
+        // The number counts, whatever the text says.
+        .options(&["version = 7"]),
+    )
+    .schema(2);
+    static PROGRAM: &[Registered] = &[
+        function!(
+            "find",
+            1,
+            Role::caches(user("user:<id>", &["u64"]), "User", &[]),
+        ),
+        function!(
+            "member",
+            2,
+            Role::caches(
+                user("user:<member>", &["u64"]),
+                "Member",
+                &[Template::typed("_")],
+            ),
+        ),
+        Registered::Cached(&GENERIC),
+        function!(
+            "elsewhere",
+            4,
+            Role::caches(user("user:<id>", &["u64"]), "Elsewhere", &[]),
+            cache("OTHER")
+        ),
+        function!("clear", 9, Role::invalidates(&[Template::typed("_")])),
+        Registered::Tag("Team", Template::new("team:<0>", &["u64"])),
+    ];
+    assert_report(
+        PROGRAM,
+        "functions share the key `user:<id>`, but not their types: \
+         each takes the entries of the others for misses\n  \
+           --> src/users.rs:1: `find` caches `User`\n  \
+           --> src/users.rs:2: `member` caches `Member`\n  \
+           --> src/users.rs:3: `generic` caches `_`\n  \
+           help: give each type a template of its own\n  \
+           id: types user:<id> find, generic, member\n\n\
+         functions share the key `user:<id>`, but not their schema versions: \
+         each takes the entries of the others for misses\n  \
+           --> src/users.rs:1: `find` has the schema version `0`\n  \
+           --> src/users.rs:2: `member` has the schema version `0`\n  \
+           --> src/users.rs:3: `generic` has the schema version `2`\n  \
+           help: give them the same `version`, or templates of their own\n  \
+           id: schema versions user:<id> find, generic, member",
+    );
+}
+
+#[test]
+fn parameters_of_different_types_are_reported() {
+    static PROGRAM: &[Registered] = &[
+        function!(
+            "find",
+            1,
+            Role::caches(user("user:<id>", &["u64"]), "User", &[]),
+        ),
+        function!(
+            "rename",
+            2,
+            Role::invalidates(&[user("user:<id>", &["str"])]),
+        ),
+    ];
+    assert_report(
+        PROGRAM,
+        "`user:<id>` is used with parameters of different types, \
+         which may write the same value differently\n  \
+           --> src/users.rs:1: `find` has `user:<id>` of `u64`\n  \
+           --> src/users.rs:2: `rename` has `user:<id>` of `str`\n  \
+           help: give the parameters one type, or the templates different text\n  \
+           id: parameter types user:<id> find, rename",
+    );
+}
+
+#[test]
+fn an_invalidation_of_nothing_and_a_tag_without_invalidation_are_reported() {
+    static PROGRAM: &[Registered] = &[
+        function!(
+            "find",
+            1,
+            Role::caches(
+                user("user:<id>", &["u64"]),
+                "User",
+                &[Template::new("users", &[])],
+            ),
+        ),
+        function!(
+            "rename",
+            2,
+            Role::invalidates(&[user("user:<id>:name", &["u64"]), Template::new("x", &[])]),
+        ),
+    ];
+    assert_report(
+        PROGRAM,
+        "invalidating `user:<id>:name` reaches no cached function\n  \
+           --> src/users.rs:2: `rename` invalidates it\n  \
+           help: did you mean `user:<id>`?\n  \
+           id: unused invalidation user:<id>:name rename\n\n\
+         invalidating `x` reaches no cached function\n  \
+           --> src/users.rs:2: `rename` invalidates it\n  \
+           help: write it as in a `key` or an `invalidate_on`; \
+           if it is cached by hand, leave it out with `except`\n  \
+           id: unused invalidation x rename\n\n\
+         nothing invalidates the tag `users`\n  \
+           --> src/users.rs:1: `find` has it\n  \
+           help: annotate what changes the data with `#[cache_invalidate]`, \
+           or remove the tag; if it is invalidated by hand, leave it out with `except`\n  \
+           id: unused tag users",
+    );
+    let all = Findings::or_nothing(findings(PROGRAM)).unwrap_err();
+    let ids = ["unused invalidation x rename", "unused tag users"];
+    let left = all.except(&ids).unwrap_err();
+    let left: Vec<_> = left.iter().map(Finding::name).collect();
+    assert_eq!(left, ["user:<id>:name"]);
+}
+
+#[test]
+fn an_exception_is_for_one_finding_about_a_template() {
+    static PROGRAM: &[Registered] = &[
+        function!(
+            "find",
+            1,
+            Role::caches(user("user:<id>", &["u64"]), "User", &[])
+        ),
+        function!(
+            "member",
+            2,
+            Role::caches(user("user:<id>", &["str"]), "Member", &[])
+        ),
+    ];
+    let all = Findings::or_nothing(findings(PROGRAM)).unwrap_err();
+    let left = all.except(&["types user:<id> find, member", "user:<id>"]);
+    let left = left.unwrap_err().to_string();
+    assert!(
+        left.ends_with("id: parameter types user:<id> find, member"),
+        "{left}"
+    );
+}
+
+#[test]
+fn a_program_without_annotations_is_reported() {
+    let report = report(&[]);
+    assert!(report.contains("no annotated function"), "{report}");
+    assert!(report.contains("use my_crate as _;"), "{report}");
+    assert!(report.ends_with("id: no functions"), "{report}");
+}
+
+#[test]
+fn placeholders_in_another_order_are_reported() {
+    static PROGRAM: &[Registered] = &[
+        function!(
+            "find",
+            1,
+            Role::caches(user("f:<self.tenant>:<id>", &["_", "u64"]), "File", &[]),
+        ),
+        function!(
+            "remove",
+            2,
+            Role::invalidates(&[user("f:<tenant>:<result.id>", &["u64", "_"])]),
+        ),
+        function!(
+            "rename",
+            3,
+            Role::invalidates(&[user("f:<id>:<tenant>", &["u64", "str"])]),
+        ),
+    ];
+    assert_report(
+        PROGRAM,
+        "`f:<self.tenant>:<id>` is used with its placeholders in another order, \
+         so what is meant to be one name is two\n  \
+           --> src/users.rs:1: `find` has `f:<self.tenant>:<id>` of `_`, `u64`\n  \
+           --> src/users.rs:3: `rename` has `f:<id>:<tenant>` of `u64`, `str`\n  \
+           help: write the placeholders in one order\n  \
+           id: order f:<self.tenant>:<id> rename",
+    );
+
+    let swapped = ids(
+        user("follows:<a.id>:<b.id>", &["_", "_"]),
+        user("follows:<b.id>:<a.id>", &["_", "_"]),
+    );
+    assert_eq!(swapped, ["order follows:<a.id>:<b.id> change, find"]);
+}
+
+#[test]
+fn placeholders_with_other_names_are_in_no_order() {
+    let renamed = ids(
+        user("member:<team>:<id>", &["u64", "u64"]),
+        user("member:<id>:<user>", &["u64", "u64"]),
+    );
+    assert_eq!(renamed, [""; 0]);
+
+    // A friendship belongs to both.
+    static BOTH: &[Template] = &[
+        user("friends:<a>:<b>", &["u64", "u64"]),
+        user("friends:<b>:<a>", &["u64", "u64"]),
+    ];
+    let both = ids_of([
+        Function::new(
+            "find",
+            "a.rs",
+            1,
+            caches(user("friends:<a>:<b>", &["u64", "u64"])),
+        ),
+        Function::new("unfriend", "a.rs", 2, Role::invalidates(BOTH)),
+    ]);
+    assert_eq!(both, [""; 0]);
+}
+
+#[test]
+fn one_value_that_is_spelled_in_two_ways_is_reported() {
+    assert_eq!(
+        ids(
+            user("u:<name.to_lowercase()>", &["_"]),
+            user("u:<result.name>", &["_"])
+        ),
+        ["spelling u:<name.to_lowercase()> change, find"]
+    );
+    let of = |template, variables| Template::new(template, &["_"]).variables(variables);
+    static USER: &[NamedType] = &[NamedType::written("User")];
+    static OTHER: &[NamedType] = &[NamedType::written("UserId")];
+    assert_eq!(
+        ids(of("at:<user.day()>", USER), of("at:<user>", USER)),
+        ["spelling at:<user.day()> change, find"]
+    );
+    assert_eq!(
+        ids(of("user:<user>", USER), of("user:<user.id>", USER)),
+        ["spelling user:<user> change, find"]
+    );
+
+    // Another thing, another way to it, or the same value.
+    for (one, other) in [
+        (of("user:<user>", OTHER), of("user:<user.id>", USER)),
+        (
+            of("user:<user.author>", USER),
+            of("user:<user.reviewer>", USER),
+        ),
+        (of("user:<user.id()>", USER), of("user:<id>", OTHER)),
+        (of("user:<user.id>", USER), of("user:<self.id>", &[])),
+        (of("user:<id.0>", OTHER), of("user:<id>", OTHER)),
+        (
+            of("user:<name.as_str()>", USER),
+            of("user:<name.clone()>", USER),
+        ),
+        (of("user:<name.trim()>", USER), of("user:<login>", USER)),
+    ] {
+        assert_eq!(ids(one, other), [""; 0], "{one} {other}");
+    }
+}
+
+#[test]
+fn an_option_and_a_list_are_told_apart_from_one_value() {
+    for (read, written, id) in [
+        ("Option<u64>", "u64", "option p:<id> change, find"),
+        ("u64", "[u64]", "list p:<id> change, find"),
+        ("u64", "Option<str>", "parameter types p:<id> change, find"),
+    ] {
+        let of = |ty: &'static str| user("p:<id>", Box::leak(Box::new([ty])));
+        assert_eq!(ids(of(read), of(written)), [id]);
+    }
+}
+
+#[test]
+fn the_functions_that_differ_from_most_are_named() {
+    let find = |path, line, ty: &'static [&'static str]| {
+        Function::new(path, "a.rs", line, caches(user("user:<id>", ty)))
+    };
+    let program = [
+        find("first", 1, &["u64"]),
+        find("open", 2, &["_"]),
+        find("odd", 3, &["str"]),
+        find("third", 4, &["i32"]),
+        find("fourth", 5, &["i32"]),
+    ];
+    assert_eq!(ids_of(program), ["parameter types user:<id> odd"]);
+}
+
+mod one {
+    pub(super) enum Id {}
+    pub(super) type Alias = i64;
+}
+
+mod other {
+    pub(super) enum Id {}
+}
+
+#[test]
+fn an_alias_is_its_type_and_two_types_with_one_name_are_two() {
+    let of = |ty: NamedType| {
+        let ty: &'static [NamedType] = Box::leak(Box::new([ty]));
+        user("p:<id>", &["Id"]).variables(ty)
+    };
+    let (alias, integer) = (
+        NamedType::of::<one::Alias>("Alias"),
+        NamedType::written("i64"),
+    );
+    assert_eq!(ids(of(alias), of(integer)), [""; 0]);
+
+    let (one, other) = (
+        NamedType::of::<one::Id>("Id"),
+        NamedType::of::<other::Id>("Id"),
+    );
+    assert_eq!(
+        ids(of(one), of(other)),
+        ["parameter types p:<id> change, find"]
+    );
+
+    // Of the second, only the text is known.
+    assert_eq!(ids(of(one), of(NamedType::written("Id"))), [""; 0]);
+}
+
+#[test]
+fn an_invalidation_in_another_cache_is_reported() {
+    static PROGRAM: &[Registered] = &[
+        function!(
+            "find",
+            1,
+            Role::caches(user("user:<id>", &["u64"]), "User", &[]),
+            cache("MINE")
+        ),
+        function!(
+            "rename",
+            2,
+            Role::invalidates(&[user("user:<id>", &["u64"])])
+        ),
+    ];
+    assert_report(
+        PROGRAM,
+        "no function caches `user:<id>` in the global cache, but in another cache\n  \
+           --> src/users.rs:2: `rename` invalidates it in the global cache\n  \
+           --> src/users.rs:1: `find` caches it in `MINE`\n  \
+           help: give all of them the same `cache = …`\n  \
+           id: other cache user:<id> rename",
+    );
+
+    for (read, written, is_reported) in [
+        (Some("MINE"), Some("&crate::MINE"), false),
+        (Some("MINE"), Some("OTHER"), true),
+        (Some("self.cache"), Some("state.cache()"), false),
+        (Some("self.cache"), Some("MINE"), false),
+        (Some("self.cache"), None, true),
+        (None, Some("self.cache"), true),
+    ] {
+        let with = |mut function: Function, cache| {
+            function.cache = cache;
+            function
+        };
+        static NAMES: &[Template] = &[user("user:<id>", &["u64"])];
+        let ids = ids_of([
+            with(Function::new("find", "a.rs", 1, caches(NAMES[0])), read),
+            with(
+                Function::new("change", "a.rs", 2, Role::invalidates(NAMES)),
+                written,
+            ),
+        ]);
+        assert_eq!(
+            !ids.is_empty(),
+            is_reported,
+            "{read:?} {written:?}: {ids:?}"
+        );
+    }
+}
+
+#[test]
+fn a_tag_that_is_invalidated_in_another_cache_only_is_reported() {
+    static TAG: &[Template] = &[Template::new("users", &[])];
+    let find = |path, line| {
+        Function::new(
+            path,
+            "a.rs",
+            line,
+            Role::caches(user(path, &[]), "User", TAG),
+        )
+    };
+    let clear = Function::new("clear", "a.rs", 9, Role::invalidates(TAG));
+    let program = [find("one", 1), find("two", 2).cache("MINE"), clear];
+    assert_eq!(ids_of(program), ["other cache users two"]);
+}
