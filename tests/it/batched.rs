@@ -421,7 +421,8 @@ async fn large_values_are_read_side_by_side_at_a_distance() {
     };
     until(async || under_way() >= 4).await;
     proxy.release(Way::ToClient);
-    assert_eq!(readers.join_all().await, [BYTES; VALUES as usize]);
+    let lengths = readers.join_all().await;
+    assert!(lengths.iter().all(|&length| length == BYTES));
     let stats = rows.cache.stats();
     assert_eq!((stats.hits, stats.errors), (VALUES + 1, 0), "{stats:?}");
     proxy.cut().await;
