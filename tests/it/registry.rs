@@ -45,7 +45,7 @@ struct Of(IssueId);
 struct Repository<IssueIds, const N: usize>(IssueIds);
 
 impl<IssueIds: KeyPart + Sync, const N: usize> Repository<IssueIds, N> {
-    #[cached(key = "registry:generic:<id>", ttl = 60, skip(buffer))]
+    #[cached(key = "registry:generic:<id>", ttl = 60, skip(buffer, self.0))]
     async fn find(&self, id: &IssueIds, buffer: [u8; N]) -> Loaded<Titles> {
         let _ = (id, buffer, &self.0);
         Ok(Vec::new())
