@@ -80,6 +80,7 @@ mod core;
 
 mod backlog;
 mod call;
+mod context;
 mod flight;
 mod unsettled;
 
@@ -123,7 +124,9 @@ pub mod mistakes {}
 
 pub use cache_macros::{CacheTag, KeyPart, cache_defaults, cache_invalidate, cached, key};
 
-pub use crate::cache::{AsCache, Cache, CacheBuilder, Options, SiteStats, Stats, global, install};
+pub use crate::cache::{
+    AsCache, Cache, CacheBuilder, Options, SiteStats, Stats, global, install, with_cache,
+};
 pub use crate::call::after_commit::after_commit;
 pub use crate::call::future::BoxedFuture;
 pub use crate::call::invalidate::RequiresFence;
@@ -140,6 +143,7 @@ pub mod __private {
     use std::sync::Arc;
 
     pub use crate::__register as register;
+    pub use crate::cache::{DefaultCache, default_cache};
     pub use crate::call::cached::{Answer, CachedCall, ask};
     pub use crate::call::detach::{Argument, argument_copy, owned_by_task};
     pub use crate::call::future::{Returned, future_of, returned_future};
@@ -160,11 +164,6 @@ pub mod __private {
 
     use crate::AsCache;
     use crate::key::Key;
-
-    /// The cache of functions without `cache = …`.
-    pub fn global_cache() -> &'static Arc<Core> {
-        crate::cache::global_or_off().core()
-    }
 
     /// The cache of functions with it.
     pub fn as_cache<C: AsCache + ?Sized>(cache: &C) -> &Arc<Core> {

@@ -33,3 +33,4 @@ mod stampede;
 mod two_runtimes;
 mod ui;
 mod versions;
+mod with_cache;

@@ -43,7 +43,7 @@ fn cache(runtime: &Runtime, cache: Option<Expr>) -> TokenStream {
     let span = cache.as_ref().map_or_else(Span::call_site, Spanned::span);
     let private = runtime.private(span);
     cache.map_or_else(
-        || quote!(#private::global_cache()),
+        || quote!(&#private::default_cache()),
         |cache| quote_spanned!(span=> #private::as_cache(&(#cache))),
     )
 }

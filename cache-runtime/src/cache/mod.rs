@@ -5,6 +5,7 @@ mod builder;
 mod global;
 mod options;
 mod stats;
+mod with_cache;
 
 use std::fmt;
 use std::pin::pin;
@@ -17,6 +18,7 @@ pub(crate) use self::global::global_or_off;
 pub use self::global::{global, install};
 pub use self::options::Options;
 pub use self::stats::{SiteStats, Stats};
+pub use self::with_cache::{DefaultCache, default_cache, with_cache};
 use crate::call::load::{Keep, Request};
 use crate::call::repeat;
 use crate::call::scope;
@@ -208,9 +210,8 @@ impl Cache {
     async fn look_up(&self, key: &Key) -> Result<Option<Found>, Error> {
         key.check()?;
         let found = self.core.tier.get(key).await?;
-        let is_committed = |found: &Found| {
-            !scope::is_open() || !scope::distrusts(&self.core, found.tags().iter().chain([key]))
-        };
+        let is_committed =
+            |found: &Found| !scope::distrusts(&self.core, found.tags().iter().chain([key]));
         Ok(found.filter(is_committed))
     }
 

@@ -10,6 +10,7 @@ use super::scope;
 use super::shape::Shape;
 use super::site::CallSite;
 use crate::codec::Codec;
+use crate::context;
 use crate::core::Core;
 use crate::key::{Name, Names, Parts};
 use crate::tier::Query;
@@ -50,7 +51,7 @@ impl<S: Shape> CachedCall<S> {
         if let Some(local) = core.tier.as_local()
             && let Some(entry) = local.find(&key)
             && entry.basis.suits(&tags, site.schema)
-            && !(scope::is_open() && Self::is_distrusted(core, &key, &tags))
+            && !(context::is_open() && Self::is_distrusted(core, &key, &tags))
             && let Some(value) = S::check(entry.value)
         {
             core.observer.hit(Some(site), || key.render());

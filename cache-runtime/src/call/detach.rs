@@ -26,6 +26,7 @@ use tracing::{Instrument as _, Span};
 use super::load::{BeforeLoad, Keep, Request};
 use super::scope;
 use super::shape::Shape;
+use crate::context::default_cache;
 use crate::flight::Leader;
 use crate::observe::NotFilledReason;
 use crate::sabotage::{self, Rule};
@@ -43,7 +44,7 @@ where
     L: FnOnce() -> F,
     F: Future<Output = S::Return> + Send + 'static,
 {
-    if scope::is_open() && scope::is_within() || !sabotage::keeps(Rule::Detach) {
+    if scope::is_within() || !sabotage::keeps(Rule::Detach) {
         let load = async move { load().await };
         return request.get_or_load::<S, _>(keep, load).await;
     }
@@ -91,7 +92,8 @@ where
             returned
         }
     };
-    match runtime.spawn(task.instrument(Span::current())).await {
+    let task = default_cache::carried(task.instrument(Span::current()));
+    match runtime.spawn(task).await {
         Ok(returned) => returned,
         Err(error) => {
             if let Ok(panic) = error.try_into_panic() {

@@ -542,8 +542,7 @@ impl Request {
     /// Whether this call is in a scope of `after_commit` that changes what the call reads.
     #[inline]
     fn is_uncommitted(&self) -> bool {
-        scope::is_open()
-            && scope::distrusts(&self.core, self.query.tags.iter().chain([&self.query.key]))
+        scope::distrusts(&self.core, self.query.tags.iter().chain([&self.query.key]))
     }
 
     /// How long this call waits for another caller's load.
@@ -613,7 +612,7 @@ impl<S: Shape<Value: CacheValue>> Storable for Loaded<'_, S> {
 /// Whether this call is within a scope of `after_commit`. Another caller's load may wait for what the
 /// scope's transaction holds: a row's lock, or the only connection of a pool.
 fn must_not_wait() -> bool {
-    scope::is_open() && scope::is_within() && sabotage::keeps(Rule::WaitInScope)
+    scope::is_within() && sabotage::keeps(Rule::WaitInScope)
 }
 
 /// A copy of an outcome for other callers.

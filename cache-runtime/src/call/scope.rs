@@ -3,36 +3,34 @@
 //! Within the scope, changes are visible, and the entries that they replace are not true. So from the
 //! moment that a function begins its body, its names are *distrusted* here: calls within the
 //! scope load, and neither store nor share what they loaded, which may be rolled back.
-//!
-//! The scope is known to a thread while that thread polls the scope's future, and at no other
-//! time. So the future may move between threads, on any executor, and no other task is taken to be
-//! in the scope.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fence::Fence;
+use crate::context::{self, Entered, Open, Slot};
 use crate::core::Core;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
-
-/// How many scopes there are in the process. While there is none, calls look no further.
-static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// The outermost scope of what this thread polls.
     static CURRENT: RefCell<Option<Arc<CommitScope>>> = const { RefCell::new(None) };
 }
 
+const SLOT: &Slot<Arc<CommitScope>> = &CURRENT;
+
 /// The names and fences that are held until a commit.
 #[derive(Debug, Default)]
-struct CommitScope(Mutex<Vec<Held>>);
+pub(super) struct CommitScope(Mutex<Vec<Held>>);
 
 /// A scope, for as long as its future lives.
-pub(super) struct OpenScope(Arc<CommitScope>);
+pub(super) struct OpenScope {
+    scope: Arc<CommitScope>,
+    open: Open,
+}
 
 /// What is held of one cache. A scope rarely has more than one.
 #[derive(Debug)]
@@ -46,13 +44,6 @@ pub(super) struct Held {
     /// transaction, so they are repeated whatever the scope returns.
     pub(super) unsettled: HashSet<Key>,
     pub(super) fences: Vec<Fence>,
-}
-
-/// Whether there is a scope anywhere in the process: a cheap check before the precise one.
-#[inline]
-pub(crate) fn is_open() -> bool {
-    // A future that is polled within a scope sees it: it was counted before the first poll.
-    OPEN.load(Ordering::Relaxed) != 0
 }
 
 /// Whether a call with these names is in a scope that changes one of them.
@@ -119,14 +110,7 @@ pub(super) fn repeat_what_is_held() {
 }
 
 fn current() -> Option<Arc<CommitScope>> {
-    if !is_open() || !sabotage::keeps(Rule::AfterCommit) {
-        return None;
-    }
-    // A thread that is ending has no thread-local values any more, and polls no scope.
-    CURRENT
-        .try_with(|current| current.borrow().clone())
-        .ok()
-        .flatten()
+    context::current(SLOT).filter(|_| sabotage::keeps(Rule::AfterCommit))
 }
 
 fn of<'a>(held: &'a mut Vec<Held>, core: &Arc<Core>) -> &'a mut Held {
@@ -146,48 +130,27 @@ fn of<'a>(held: &'a mut Vec<Held>, core: &Arc<Core>) -> &'a mut Held {
 
 impl OpenScope {
     pub(super) fn new() -> Self {
-        OPEN.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::default())
+        Self {
+            scope: Arc::default(),
+            open: Open::new(),
+        }
     }
 
     /// Takes out what is held.
     pub(super) fn take(&self) -> Vec<Held> {
-        mem::take(&mut self.0.lock())
+        mem::take(&mut self.scope.lock())
     }
 
-    /// Makes the scope known on this thread until the guard is dropped, by a panic as well. A scope
-    /// around it stays the one that is known.
-    pub(super) fn enter(&self) -> Entered {
-        Entered(CURRENT.with(|current| {
-            let mut current = current.borrow_mut();
-            let is_outermost = current.is_none();
-            if is_outermost {
-                *current = Some(self.0.clone());
-            }
-            is_outermost
-        }))
-    }
-}
-
-impl Drop for OpenScope {
-    fn drop(&mut self) {
-        OPEN.fetch_sub(1, Ordering::Relaxed);
+    /// Makes the scope known on this thread until the guard is dropped. A scope around it stays the
+    /// one that is known.
+    pub(super) fn enter(&self) -> Entered<Arc<CommitScope>> {
+        let outermost = context::current(SLOT).unwrap_or_else(|| self.scope.clone());
+        self.open.enter(SLOT, outermost)
     }
 }
 
 impl CommitScope {
     fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether the scope is known on this thread because of this guard.
-pub(super) struct Entered(bool);
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        if self.0 {
-            let _ = CURRENT.try_with(RefCell::take);
-        }
     }
 }
