@@ -1,5 +1,10 @@
 //! The state of a cache.
 
+use std::fmt;
+
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
 use crate::error::Error;
 
 /// The state of a cache, from [`Cache::health`](crate::Cache::health). It is what the last
@@ -13,7 +18,20 @@ use crate::error::Error;
 /// assert_eq!(health.waiting, 0);
 /// # Ok::<_, cache_runtime::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+///
+/// It can be serialized, as the answer of a health check:
+///
+/// ```
+/// # let cache = cache_runtime::Cache::builder().url("memory:").build().unwrap();
+/// let json = serde_json::to_value(cache.health()).unwrap();
+/// let expected = serde_json::json!({
+///     "status": { "state": "working" },
+///     "waiting": 0,
+///     "overflowed": false,
+/// });
+/// assert_eq!(json, expected);
+/// ```
+#[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Health {
     /// Whether the cache's store can be used, and if not, the reason.
@@ -39,16 +57,25 @@ pub struct Health {
 /// let cache = Cache::builder().url("redis://127.0.0.1:1").build().unwrap();
 /// assert!(matches!(cache.health().status, Status::Unknown));
 /// assert!(cache.exists("user:42").await.is_err());
-/// assert!(matches!(cache.health().status, Status::Unreachable(_)));
+/// let status = cache.health().status;
+/// assert!(matches!(status, Status::Unreachable(_)));
+/// println!("the cache's server is {status}");
 /// # }
 /// # }
 /// ```
+///
+/// It is shown with the reason, if there is one: `unreachable: …`. It is serialized as a `state`
+/// (`working`, `unknown`, `unreachable`, `denied` or `writes_refused`) and, if there is one, an
+/// `error`, as text. Neither shows a password.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Status {
     /// The store works. That of a cache without a server always does.
     Working,
-    /// There is no connection: none was needed yet, or the last one has just been lost.
+    /// There is no connection, and the last request found no fault: nothing was asked yet, the
+    /// runtime that had the connection has ended, or the connection was just lost, and no request
+    /// has found out why. It stays so until something is asked; [`Cache::ping`](crate::Cache::ping)
+    /// asks.
     Unknown,
     /// The server cannot be reached, or does not answer in time. Calls are misses, and a
     /// background task tries to connect again.
@@ -68,6 +95,17 @@ impl Status {
             Self::Denied(error.clone())
         } else {
             Self::Unreachable(error.clone())
+        }
+    }
+
+    /// What it is called where it is shown, and where it is serialized.
+    fn names(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Working => ("working", "working"),
+            Self::Unknown => ("unknown", "unknown"),
+            Self::Unreachable(_) => ("unreachable", "unreachable"),
+            Self::Denied(_) => ("denied", "denied"),
+            Self::WritesRefused(_) => ("writes refused", "writes_refused"),
         }
     }
 
@@ -98,5 +136,29 @@ impl Status {
                 Some(error)
             }
         }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (shown, _) = self.names();
+        match self.error() {
+            None => f.write_str(shown),
+            Some(error) => write!(f, "{shown}: {error}"),
+        }
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (_, state) = self.names();
+        let error = self.error().map(ToString::to_string);
+        let mut status = serializer.serialize_struct("Status", 2)?;
+        status.serialize_field("state", state)?;
+        match &error {
+            None => status.skip_field("error")?,
+            Some(error) => status.serialize_field("error", error)?,
+        }
+        status.end()
     }
 }

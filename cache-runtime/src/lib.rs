@@ -32,10 +32,11 @@
 //!   runs as if it were not annotated, after one bounded delay.
 //! * Concurrent callers of one key share one load, in a process and in all
 //!   processes on one server.
-//! * Two different argument lists never share a key, nor do two different templates.
+//! * Two different argument lists never share a key, nor do templates whose text differs.
 //! * A mistake in a template does not compile: [what the compiler says](mistakes).
 //!
-//! [Guarantees](guarantees) has the bounds of each promise, and the tests that show it.
+//! [Guarantees](guarantees) has the bounds of each promise, and the tests that show it;
+//! [operation](operation) what a server must permit, and how to look at it.
 //! The most important limits:
 //!
 //! * A load that reads from an older state of the database (an open `REPEATABLE READ`
@@ -118,6 +119,10 @@ mod sabotage;
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/guarantees.md")]
 pub mod guarantees {}
+
+#[cfg(doc)]
+#[doc = include_str!("../docs/operation.md")]
+pub mod operation {}
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/mistakes.md")]
 pub mod mistakes {}

@@ -19,6 +19,7 @@ mod late;
 mod leases;
 mod listener;
 mod mistakes;
+mod operation;
 mod outage;
 mod races;
 mod real_code;

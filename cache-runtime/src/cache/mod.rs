@@ -492,7 +492,20 @@ impl Cache {
     /// [`settle`](CacheBuilder::settle) is repeated now.
     ///
     /// Invalidations that are still kept when the program ends are lost: other processes may serve
-    /// the old data until its ttl ends. A cache that is dropped while it keeps some logs that.
+    /// the old data until its ttl ends. A cache that is dropped while it keeps some logs that. The
+    /// [global](crate::global) cache is never dropped, so nothing is logged for it: flush it.
+    ///
+    /// ```no_run
+    /// # async fn shut_down() {
+    /// # use std::time::Duration;
+    /// let limit = Duration::from_secs(5);
+    /// if let Ok(cache) = cache_runtime::global()
+    ///     && let Err(error) = cache.flush(limit).await
+    /// {
+    ///     eprintln!("{} names may be stale elsewhere: {error}", cache.health().waiting);
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -1,5 +1,7 @@
 //! What a cache has done: in all, and for each annotated function.
 
+use serde::Serialize;
+
 use crate::call::site;
 use crate::counters::Counts;
 use crate::observe::Observer;
@@ -27,9 +29,12 @@ use crate::registry::function::Function;
 /// let stats = cache.stats();
 /// assert_eq!((stats.hits, stats.misses, stats.loads), (1, 1, 1));
 /// assert_eq!(stats.sites[0].template, "square:<n>");
+///
+/// // As JSON, for a dashboard or a log.
+/// println!("{}", serde_json::to_string(&stats).unwrap());
 /// # }
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// Look-ups that were answered from the cache.
@@ -94,7 +99,7 @@ impl Stats {
 /// }
 /// # }
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SiteStats {
     /// The function's path.
