@@ -19,18 +19,6 @@ fn assert_expansion(expanded: TokenStream, expected: TokenStream) {
     assert_eq!(pretty(expanded), pretty(expected));
 }
 
-/// A type that is looked up in its module.
-fn named(ty: &TokenStream) -> TokenStream {
-    let text = ty.to_string();
-    quote! {{
-        type #ty = ::cache_runtime::registry::Unresolved;
-        {
-            use self::*;
-            ::cache_runtime::registry::NamedType::of::<#ty>(#text)
-        }
-    }}
-}
-
 #[test]
 #[allow(clippy::too_many_lines, reason = "an expansion is shown whole")]
 fn a_cached_function_is_one_call() {
@@ -167,13 +155,12 @@ fn arguments_in_names_of_the_result_are_rendered_before_the_body() {
     assert!(refused.contains("async fn rename"), "{refused}");
 
     let function = quote!(
-        async fn rename(tenant: Tenant, id: u64) -> User {}
+        async fn rename(tenant: ids::Tenant, id: u64) -> User {}
     );
-    let (tenant, user) = (named(&quote!(Tenant)), named(&quote!(User)));
     assert_expansion(
         cache_invalidate(args, function),
         quote! {
-            async fn rename(tenant: Tenant, id: u64) -> User {
+            async fn rename(tenant: ids::Tenant, id: u64) -> User {
                 const _: () = {
                     static SITE: ::cache_runtime::registry::Function =
                         ::cache_runtime::registry::Function::new(
@@ -189,7 +176,10 @@ fn arguments_in_names_of_the_result_are_rendered_before_the_body() {
                                     "tenant:<tenant>:user:<result.id>",
                                     &["Tenant", "_"],
                                 )
-                                .variables(&[#tenant, #user]),
+                                .variables(&[
+                                    ::cache_runtime::registry::NamedType::of::<ids::Tenant>("Tenant"),
+                                    ::cache_runtime::registry::NamedType::written("User"),
+                                ]),
                             ]),
                         );
                     ::cache_runtime::__private::register! {
@@ -544,7 +534,7 @@ fn shape(output: &TokenStream, answers: &TokenStream) -> TokenStream {
 
 /// What a function knows at compile time.
 fn site(name: &str, template: &str, value: &TokenStream, options: &TokenStream) -> TokenStream {
-    let (text, value) = (value.to_string(), named(value));
+    let text = value.to_string();
     quote! {
         {
             static SITE: ::cache_runtime::__private::CallSite =
@@ -559,8 +549,7 @@ fn site(name: &str, template: &str, value: &TokenStream, options: &TokenStream) 
                             &[],
                         ),
                     )
-                    .options(&[#options])
-                    .value(#value),
+                    .options(&[#options]),
                 );
             ::cache_runtime::__private::register! {
                 ::cache_runtime::__private::Registered::Cached(&SITE)

@@ -28,11 +28,21 @@ use super::{Function, NamedType, Registered, Role, Template, link};
 ///
 /// # Types
 ///
-/// The compiler is asked which type is meant, so a `type` alias is the type that it stands for,
-/// and two types with one name are two. Of some types only the text is compared:
+/// A type with a path of modules in it, such as `ids::IssueId`, is the type that the compiler finds
+/// there: a `type` alias is the type that it stands for, and two types with one name are two. So are
+/// the types in a derive.
 ///
-/// * those that are declared in the body of a function;
-/// * those with `Self`, `impl Trait`, a `dyn` type, a macro or a `<T as Trait>` in them.
+/// An attribute cannot tell an alias from a type parameter of the `impl` block around it. So of a
+/// name without a path, such as `IssueId`, only the text is known:
+///
+/// * In a placeholder, it may stand for any type, unless a type of this name derives
+///   [`KeyPart`](crate::KeyPart) around one value. `IssueId` against `i64` is no finding, and
+///   neither is `Status` against another type of that name; `&[IssueId]` against `IssueId` is one.
+/// * As what is cached, it is compared by its text: an alias and its type are two. Write one of
+///   the two in all of the functions that share a template, or a path in each of them.
+///
+/// The text is all that is compared of types with `Self`, `impl Trait`, a `dyn` type, a macro or a
+/// `<T as Trait>` in them, too.
 ///
 /// A type parameter, the type of a field or of what a method returns is not known, and passes
 /// for any type.
@@ -726,14 +736,18 @@ const CONTRASTS: &[Contrast] = &[
 ];
 
 fn contrast_of(one: &Form, other: &Form) -> Option<ContrastKind> {
-    if one.is_like(other) {
+    if one.may_be_like(other) {
         return None;
     }
     Some(match (one, other) {
-        (Form::Option(inside), other) | (other, Form::Option(inside)) if inside.is_like(other) => {
+        (Form::Option(inside), other) | (other, Form::Option(inside))
+            if inside.may_be_like(other) =>
+        {
             ContrastKind::Option
         }
-        (Form::List(element), other) | (other, Form::List(element)) if element.is_like(other) => {
+        (Form::List(element), other) | (other, Form::List(element))
+            if element.may_be_like(other) =>
+        {
             ContrastKind::List
         }
         _ => ContrastKind::Other,
@@ -754,7 +768,7 @@ const ASPECTS: &[Aspect] = &[
         noun: "types",
         verb: "caches",
         of: |used| readable(&value(used)),
-        agree: |one, other| form::value(&value(one)).is_like(&form::value(&value(other))),
+        agree: |one, other| form::is_one_value(&value(one), &value(other)),
         help: "give each type a template of its own",
     },
     Aspect {

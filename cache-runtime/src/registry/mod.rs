@@ -43,9 +43,9 @@ mod tests;
 
 pub use self::check::check;
 pub use self::finding::{Finding, Findings};
-pub use self::function::{Function, Role, Template};
 #[doc(hidden)]
-pub use self::function::{NamedType, Unresolved};
+pub use self::function::NamedType;
+pub use self::function::{Function, Role, Template};
 #[doc(hidden)]
 pub use self::link::Node;
 use crate::call::site::CallSite;

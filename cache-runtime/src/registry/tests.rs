@@ -278,6 +278,11 @@ fn placeholders_in_another_order_are_reported() {
 
 #[test]
 fn placeholders_with_other_names_are_in_no_order() {
+    static BOTH: &[Template] = &[
+        user("friends:<a>:<b>", &["u64", "u64"]),
+        user("friends:<b>:<a>", &["u64", "u64"]),
+    ];
+
     let renamed = ids(
         user("member:<team>:<id>", &["u64", "u64"]),
         user("member:<id>:<user>", &["u64", "u64"]),
@@ -285,10 +290,6 @@ fn placeholders_with_other_names_are_in_no_order() {
     assert_eq!(renamed, [""; 0]);
 
     // A friendship belongs to both.
-    static BOTH: &[Template] = &[
-        user("friends:<a>:<b>", &["u64", "u64"]),
-        user("friends:<b>:<a>", &["u64", "u64"]),
-    ];
     let both = ids_of([
         Function::new(
             "find",
@@ -303,6 +304,9 @@ fn placeholders_with_other_names_are_in_no_order() {
 
 #[test]
 fn one_value_that_is_spelled_in_two_ways_is_reported() {
+    static USER: &[NamedType] = &[NamedType::written("User")];
+    static OTHER: &[NamedType] = &[NamedType::written("UserId")];
+
     assert_eq!(
         ids(
             user("u:<name.to_lowercase()>", &["_"]),
@@ -311,8 +315,6 @@ fn one_value_that_is_spelled_in_two_ways_is_reported() {
         ["spelling u:<name.to_lowercase()> change, find"]
     );
     let of = |template, variables| Template::new(template, &["_"]).variables(variables);
-    static USER: &[NamedType] = &[NamedType::written("User")];
-    static OTHER: &[NamedType] = &[NamedType::written("UserId")];
     assert_eq!(
         ids(of("at:<user.day()>", USER), of("at:<user>", USER)),
         ["spelling at:<user.day()> change, find"]
@@ -405,6 +407,8 @@ fn an_alias_is_its_type_and_two_types_with_one_name_are_two() {
 
 #[test]
 fn an_invalidation_in_another_cache_is_reported() {
+    static NAMES: &[Template] = &[user("user:<id>", &["u64"])];
+
     static PROGRAM: &[Registered] = &[
         function!(
             "find",
@@ -439,7 +443,6 @@ fn an_invalidation_in_another_cache_is_reported() {
             function.cache = cache;
             function
         };
-        static NAMES: &[Template] = &[user("user:<id>", &["u64"])];
         let ids = ids_of([
             with(Function::new("find", "a.rs", 1, caches(NAMES[0])), read),
             with(
