@@ -12,6 +12,7 @@ mod calendar;
 pub mod checked_part;
 mod hash;
 mod name;
+mod optional;
 mod part;
 mod receiver;
 mod rendered;

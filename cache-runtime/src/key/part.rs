@@ -6,6 +6,7 @@ use std::any;
 use std::fmt;
 use std::marker::PhantomData;
 
+use super::optional::Output;
 use super::sink::Sink;
 
 /// A type that can stand in a key or tag template, as in `"user:<id>"`.
@@ -91,7 +92,7 @@ pub trait KeyPart {
 /// assert_eq!(key!("users:<sort>").as_str(), "users:('name')");
 /// ```
 pub struct KeyWriter<'a> {
-    sink: Sink<'a>,
+    output: Output<'a>,
 }
 
 /// The proof that a [`KeyPart`] wrote one value; only a [`KeyWriter`] makes it.
@@ -116,25 +117,29 @@ pub struct Written(());
 /// }
 /// ```
 pub struct ListWriter<'a> {
-    sink: Sink<'a>,
+    output: Output<'a>,
     empty: bool,
 }
 
 impl<'a> KeyWriter<'a> {
     #[inline(always)]
     pub(super) fn new(sink: Sink<'a>) -> Self {
-        Self { sink }
+        Self {
+            output: Output::new(sink),
+        }
     }
 
     #[inline(always)]
     pub(super) fn reborrow(&mut self) -> KeyWriter<'_> {
-        KeyWriter::new(self.sink.reborrow())
+        KeyWriter {
+            output: self.output.reborrow(),
+        }
     }
 
     /// Literal text of a template.
     #[inline(always)]
     pub(super) fn literal(&mut self, text: &str) {
-        self.sink.literal(text);
+        self.output.sink().literal(text);
     }
 
     /// Writes a number: `42`, and negative ones quoted: `'-5'`, since a hyphen is also a separator.
@@ -144,7 +149,7 @@ impl<'a> KeyWriter<'a> {
         if let Ok(value) = u128::try_from(value) {
             self.unsigned(value)
         } else {
-            self.sink.display(&value);
+            self.output.sink().display(&value);
             Written(())
         }
     }
@@ -152,9 +157,9 @@ impl<'a> KeyWriter<'a> {
     #[inline(always)]
     pub(super) fn unsigned(mut self, value: u128) -> Written {
         if let Ok(value) = u64::try_from(value) {
-            self.sink.number(value);
+            self.output.sink().number(value);
         } else {
-            self.sink.wide_number(value);
+            self.output.sink().wide_number(value);
         }
         Written(())
     }
@@ -165,29 +170,35 @@ impl<'a> KeyWriter<'a> {
     /// text can end its quotes, form a Redis Cluster hash tag or confuse a terminal.
     #[inline(always)]
     pub fn text(mut self, value: &str) -> Written {
-        self.sink.text(value);
+        self.output.sink().text(value);
         Written(())
     }
 
     /// Writes a value that displays as text, in quotes, without making a `String` of it.
     pub(super) fn display(mut self, value: &dyn fmt::Display) -> Written {
-        self.sink.display(value);
+        self.output.sink().display(value);
         Written(())
     }
 
     /// Writes values that were rendered before.
     #[inline(always)]
     pub(super) fn rendered(mut self, values: &str) -> Written {
-        self.sink.rendered(values);
+        self.output.rendered(values);
         Written(())
+    }
+
+    /// Writes the value in a `Some`.
+    #[inline(always)]
+    pub(super) fn some<K: KeyPart>(mut self, value: &K) -> Written {
+        self.output.some(|output| value.write(KeyWriter { output }))
     }
 
     /// Writes several values as one, in parentheses: `(1,'a')`.
     #[inline(always)]
     pub fn list(mut self) -> ListWriter<'a> {
-        self.sink.punctuation(b'(');
+        self.output.open();
         ListWriter {
-            sink: self.sink,
+            output: self.output,
             empty: true,
         }
     }
@@ -199,17 +210,19 @@ impl ListWriter<'_> {
     #[inline]
     pub fn part<K: KeyPart + ?Sized>(mut self, part: &K) -> Self {
         if !self.empty {
-            self.sink.punctuation(b',');
+            self.output.sink().punctuation(b',');
         }
         self.empty = false;
-        let _: Written = part.write(KeyWriter::new(self.sink.reborrow()));
+        let _: Written = part.write(KeyWriter {
+            output: self.output.reborrow(),
+        });
         self
     }
 
     /// Closes the list.
     #[inline]
     pub fn end(mut self) -> Written {
-        self.sink.punctuation(b')');
+        self.output.close();
         Written(())
     }
 }

@@ -15,9 +15,9 @@ use super::{Function, NamedType, Registered, Role, Template, link};
 /// * functions that share a key template, but differ in the type of what they cache, in their
 ///   tags or in their schema version (`version = N`): each takes the entries of the others
 ///   for misses;
-/// * one template with values that are written differently: of another type, `Option<u64>` and
-///   `u64`, a list and one value, `<name.to_lowercase()>` and `<name>`, `<user>` and `<user.id>`
-///   of one type;
+/// * one template with values that are written differently: of another type, a list and one
+///   value, a list and a set, `Option<Vec<u64>>` and `Vec<u64>`, `<name.to_lowercase()>` and
+///   `<name>`, `<user>` and `<user.id>` of one type;
 /// * one template with its placeholders in another order: `<tenant>:<id>` and `<id>:<tenant>`;
 /// * an invalidation that reaches no cached function, or none in its cache;
 /// * a tag that nothing invalidates, or nothing in its cache;
@@ -561,7 +561,7 @@ impl<'p> Name<'p> {
     }
 
     fn forms(&self) -> String {
-        let forms = self.parts.iter().map(|part| &part.form);
+        let forms = self.parts.iter().map(|part| part.form.without_option());
         format!("{:?}", forms.collect::<Vec<_>>())
     }
 
@@ -702,6 +702,7 @@ fn functions<'u>(uses: impl Iterator<Item = &'u Use>) -> String {
 enum ContrastKind {
     Option,
     List,
+    Set,
     Other,
 }
 
@@ -716,9 +717,10 @@ const CONTRASTS: &[Contrast] = &[
     Contrast {
         kind: ContrastKind::Option,
         id: "option",
-        what: "an `Option` in one place and its value in another: `Some(7)` is written `(7)`, and \
-               `7` is written `7`, so the two do not meet",
-        help: "use an `Option` in all of them, or in none",
+        what: "an `Option` of a list, or of an `Option`, in one place and what is in it in another: \
+               `Some` of an empty list or of `None` is written `(())`, and what is in it `()`, so \
+               the two do not meet",
+        help: "use the same number of `Option`s in all of them",
     },
     Contrast {
         kind: ContrastKind::List,
@@ -726,6 +728,13 @@ const CONTRASTS: &[Contrast] = &[
         what: "a list in one place and one value in another: the list `[1, 2]` is written `(1,2)`, \
                which is the name of neither value",
         help: "invalidate each value by itself, or a tag that all of them carry",
+    },
+    Contrast {
+        kind: ContrastKind::Set,
+        id: "set",
+        what: "a set in one place and a list in another: a set is written in the order of its \
+               elements' texts, each once, and a list as it is, so the two do not always meet",
+        help: "use a set in all of them, or a list",
     },
     Contrast {
         kind: ContrastKind::Other,
@@ -740,12 +749,17 @@ fn contrast_of(one: &Form, other: &Form) -> Option<ContrastKind> {
         return None;
     }
     Some(match (one, other) {
-        (Form::Option(inside), other) | (other, Form::Option(inside))
-            if inside.may_be_like(other) =>
-        {
-            ContrastKind::Option
+        (Form::Option(inside), other) | (other, Form::Option(inside)) => {
+            // The two differ by an `Option`, or in what is in it.
+            contrast_of(inside, other).unwrap_or(ContrastKind::Option)
         }
-        (Form::List(element), other) | (other, Form::List(element))
+        (Form::List(one), Form::Set(other)) | (Form::Set(one), Form::List(other))
+            if one.may_be_like(other) =>
+        {
+            ContrastKind::Set
+        }
+        (Form::List(element) | Form::Set(element), other)
+        | (other, Form::List(element) | Form::Set(element))
             if element.may_be_like(other) =>
         {
             ContrastKind::List

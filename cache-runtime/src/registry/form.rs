@@ -11,8 +11,11 @@ pub(super) enum Form {
     Any,
     Integer,
     Text,
+    /// `Some(x)` as `x`, but for a [`x` of parentheses](Self::may_be_parentheses).
     Option(Box<Form>),
     List(Box<Form>),
+    /// A list whose order is that of its texts.
+    Set(Box<Form>),
     Tuple(Vec<Form>),
     /// As this type writes it. Its name has a path if the compiler gave it.
     Type(String, Vec<Form>),
@@ -49,7 +52,7 @@ impl Form {
         let is_or_has = |form: &Self| form.is_named(name) || form.has_inside(name);
         match self {
             Self::Any | Self::Integer | Self::Text => false,
-            Self::Option(inside) | Self::List(inside) => is_or_has(inside),
+            Self::Option(inside) | Self::List(inside) | Self::Set(inside) => is_or_has(inside),
             Self::Tuple(inside) | Self::Type(_, inside) => inside.iter().any(is_or_has),
         }
     }
@@ -62,7 +65,17 @@ impl Form {
         };
         let is_like = match (self, other) {
             (Self::Any, _) | (_, Self::Any) => true,
-            (Self::Option(one), Self::Option(other)) | (Self::List(one), Self::List(other)) => {
+            (Self::Option(one), Self::Option(other)) => {
+                // If one is an `Option` of an `Option`, its `Some(None)` is not the other's `None`.
+                let is_option = |form: &Self| matches!(form, Self::Option(_));
+                let is_known = **one != Self::Any && **other != Self::Any;
+                one.is_like_where(other, may_be)
+                    && !(is_known && is_option(one) != is_option(other))
+            }
+            (Self::Option(inside), plain) | (plain, Self::Option(inside)) => {
+                inside.is_like_where(plain, may_be) && !inside.may_be_parentheses()
+            }
+            (Self::List(one), Self::List(other)) | (Self::Set(one), Self::Set(other)) => {
                 one.is_like_where(other, may_be)
             }
             (Self::List(element), Self::Tuple(fields))
@@ -77,6 +90,26 @@ impl Form {
         };
         is_like || may_be(self, other)
     }
+
+    /// Whether a value may be nothing but parentheses. Then a `Some` of it has one pair more.
+    fn may_be_parentheses(&self) -> bool {
+        match self {
+            Self::Option(_) | Self::List(_) | Self::Set(_) => true,
+            Self::Tuple(fields) => match fields.as_slice() {
+                [only] => only.may_be_parentheses(),
+                fields => fields.is_empty(),
+            },
+            Self::Any | Self::Integer | Self::Text | Self::Type(..) => false,
+        }
+    }
+
+    /// This form without an `Option` that makes no difference.
+    pub(super) fn without_option(&self) -> &Self {
+        match self {
+            Self::Option(inside) if !inside.may_be_parentheses() => inside,
+            form => form,
+        }
+    }
 }
 
 /// Names are compared with their paths where both have one.
@@ -90,12 +123,6 @@ fn is_one_name(one: &str, other: &str) -> bool {
 
 fn last(path: &str) -> &str {
     path.rsplit("::").next().unwrap_or(path)
-}
-
-/// How an `Option` is written. `Some(7)` is `(7)`, and `7` is `7`, so the two do not meet. This
-/// function is the only place here that knows.
-fn optional(inside: Form) -> Form {
-    Form::Option(Box::new(inside))
 }
 
 /// The types that derive `KeyPart` around one value: a name has them written like that value.
@@ -151,7 +178,10 @@ impl Newtypes {
             // Without a name: `NonZero<u8>`.
             ("Box" | "Arc" | "Rc" | "Cow" | "", [inside]) => form(inside),
             ("Vec", [element]) => Form::List(Box::new(form(element))),
-            ("Option", [inside]) => optional(form(inside)),
+            ("HashSet", [element] | [element, _]) | ("BTreeSet", [element]) => {
+                Form::Set(Box::new(form(element)))
+            }
+            ("Option", [inside]) => Form::Option(Box::new(form(inside))),
             ("str" | "String", []) => Form::Text,
             (
                 "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8" | "i16" | "i32" | "i64"
@@ -286,8 +316,20 @@ mod tests {
                 "(u8, u64)",
                 "alloc::vec::Vec<i64>",
             ],
-            &["Option<u64>", "core::option::Option<alloc::boxed::Box<i8>>"],
-            &["Uuid", "uuid::Uuid"],
+            &[
+                "Option<u64>",
+                "core::option::Option<alloc::boxed::Box<i8>>",
+                "Box<Option<u8>>",
+                "i32",
+            ],
+            &["Option<[str]>", "Option<(Option<str>, String)>"],
+            &["Option<Option<u8>>", "Option<Option<i64>>", "Option<_>"],
+            &["Uuid", "uuid::Uuid", "Option<Uuid>"],
+            &[
+                "HashSet<u8>",
+                "std::collections::hash::set::HashSet<u64, ahash::RandomState>",
+                "&BTreeSet<Option<u8>>",
+            ],
         ] {
             for other in alike {
                 assert!(form(alike[0]).is_like(&form(other)), "{} {other}", alike[0]);
@@ -295,8 +337,15 @@ mod tests {
         }
         for (one, other) in [
             ("u64", "str"),
-            ("u64", "Option<u64>"),
+            ("u64", "Option<str>"),
             ("u64", "[u64]"),
+            ("HashSet<u64>", "[u64]"),
+            ("HashSet<u64>", "u64"),
+            ("Option<u64>", "Option<[u64]>"),
+            ("[u64]", "Option<[u64]>"),
+            ("([u64],)", "Option<([u64],)>"),
+            ("Option<u64>", "Option<Option<u64>>"),
+            ("u64", "Option<Option<u64>>"),
             ("a::Id", "b::Id"),
             ("Page<u8>", "Page<str>"),
             ("(u8, str)", "(str, u8)"),

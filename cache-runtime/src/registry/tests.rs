@@ -345,15 +345,53 @@ fn one_value_that_is_spelled_in_two_ways_is_reported() {
 }
 
 #[test]
-fn an_option_and_a_list_are_told_apart_from_one_value() {
+fn an_option_meets_its_value_but_for_a_list_and_another_option() {
     for (read, written, id) in [
-        ("Option<u64>", "u64", "option p:<id> change, find"),
-        ("u64", "[u64]", "list p:<id> change, find"),
-        ("u64", "Option<str>", "parameter types p:<id> change, find"),
+        ("Option<u64>", "u64", None),
+        ("u64", "Option<u64>", None),
+        ("Option<Id>", "Id", None),
+        ("Option<_>", "u64", None),
+        ("Option<u64>", "_", None),
+        ("(u64, Option<str>)", "(u64, String)", None),
+        ("Option<Vec<u64>>", "Vec<u64>", Some("option")),
+        ("Option<HashSet<u64>>", "HashSet<u64>", Some("option")),
+        ("Option<u64>", "Option<Option<u64>>", Some("option")),
+        ("u64", "Option<Option<u64>>", Some("option")),
+        ("u64", "Option<str>", Some("parameter types")),
+        (
+            "Option<Vec<u64>>",
+            "Option<Vec<str>>",
+            Some("parameter types"),
+        ),
     ] {
-        let of = |ty: &'static str| user("p:<id>", Box::leak(Box::new([ty])));
-        assert_eq!(ids(of(read), of(written)), [id]);
+        assert_contrast(read, written, id);
     }
+}
+
+#[test]
+fn a_list_a_set_and_one_value_are_told_apart() {
+    for (read, written, id) in [
+        ("[u64]", "Vec<u64>", None),
+        ("HashSet<u64>", "&BTreeSet<u64>", None),
+        ("u64", "[u64]", Some("list")),
+        ("Option<u64>", "[u64]", Some("list")),
+        ("u64", "Option<Vec<u64>>", Some("list")),
+        ("BTreeSet<u64>", "u64", Some("list")),
+        ("HashSet<u64>", "Vec<u64>", Some("set")),
+        ("HashSet<u64>", "Vec<str>", Some("parameter types")),
+    ] {
+        assert_contrast(read, written, id);
+    }
+}
+
+/// Between a read of the one type and an invalidation of the other.
+fn assert_contrast(read: &'static str, written: &'static str, id: Option<&str>) {
+    let of = |ty: &'static str| user("p:<id>", Box::leak(Box::new([ty])));
+    let expected: Vec<_> = id
+        .map(|id| format!("{id} p:<id> change, find"))
+        .into_iter()
+        .collect();
+    assert_eq!(ids(of(read), of(written)), expected, "{read} {written}");
 }
 
 #[test]
@@ -362,7 +400,7 @@ fn the_functions_that_differ_from_most_are_named() {
         Function::new(path, "a.rs", line, caches(user("user:<id>", ty)))
     };
     let program = [
-        find("first", 1, &["u64"]),
+        find("first", 1, &["Option<u64>"]),
         find("open", 2, &["_"]),
         find("odd", 3, &["str"]),
         find("third", 4, &["i32"]),
