@@ -65,8 +65,9 @@ pub enum Rule {
     Hedge,
     /// A call does not wait for a load that waits for this call.
     Circle,
-    /// A call within `after_commit` does not wait for another caller's load.
-    WaitInScope,
+    /// Within `after_commit`, calls neither read from nor store in a cache, nor wait for another
+    /// caller's load.
+    Uncommitted,
     /// After a load that fails, waiters load in waves that grow.
     Waves,
     /// A lease that no load of this cache holds any more, or of another server, is replaced at once.
@@ -130,7 +131,7 @@ impl Rule {
         Self::SetAside,
         Self::Hedge,
         Self::Circle,
-        Self::WaitInScope,
+        Self::Uncommitted,
         Self::Waves,
         Self::DeadLease,
         Self::TurnEnds,

@@ -9,6 +9,7 @@ mod with_cache;
 
 use std::fmt;
 use std::pin::pin;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,7 +108,8 @@ impl Cache {
     /// returns it: what an annotated function does, by hand.
     ///
     /// If `load` is not needed, it is dropped without being polled. Nothing is cached if the ttl
-    /// is zero, or if `key` or a tag is invalid.
+    /// is zero, or if `key` or a tag is invalid. Within [`after_commit`](crate::after_commit), `load`
+    /// runs, and the cache is neither asked nor filled.
     ///
     /// # Errors
     ///
@@ -168,7 +170,8 @@ impl Cache {
             .await
     }
 
-    /// Returns the value under `key`; `None` if there is no entry, or if the entry holds a `None`.
+    /// Returns the value under `key`; `None` if there is no entry, or if the entry holds a `None`, and
+    /// within [`after_commit`](crate::after_commit).
     ///
     /// # Errors
     ///
@@ -205,14 +208,13 @@ impl Cache {
         found.outcome(key, share).map(Outcome::into_value)
     }
 
-    /// The entry of a key, if it may be served: within `after_commit`, only if the scope changes
-    /// neither the key nor one of the entry's tags.
+    /// The entry of a key, if it may be served; none within a scope of `after_commit`.
     async fn look_up(&self, key: &Key) -> Result<Option<Found>, Error> {
         key.check()?;
-        let found = self.core.tier.get(key).await?;
-        let is_committed =
-            |found: &Found| !scope::distrusts(&self.core, found.tags().iter().chain([key]));
-        Ok(found.filter(is_committed))
+        if scope::is_uncommitted() {
+            return Ok(None);
+        }
+        self.core.tier.get(key).await
     }
 
     /// Stores a value under `key`, in the place of any other.
@@ -225,9 +227,9 @@ impl Cache {
     /// Three cases are no error, though the value is not stored. If a
     /// [fence](macro@crate::cache_invalidate#fence) stands around `key` or a tag, the entry that
     /// was there is removed. If an invalidation, a load or another `set` of `key` comes meanwhile,
-    /// on a server, that one may prevail; so may an earlier `set` that gave up. If this is within
-    /// [`after_commit`](crate::after_commit), and the scope changes `key` or a tag, `key` is
-    /// invalidated when the scope ends.
+    /// on a server, that one may prevail; so may an earlier `set` that gave up. Within
+    /// [`after_commit`](crate::after_commit), nothing is stored, and `key` is invalidated when the
+    /// scope ends.
     ///
     /// # Errors
     ///
@@ -259,10 +261,9 @@ impl Cache {
         let core = &self.core;
         let ttl = options.ttl.unwrap_or(core.settings.default_ttl);
         let ttl = clock::jittered(ttl, core.settings.jitter);
-        // A scope of `after_commit` changes one of these names: nothing is stored, and the key is
-        // invalidated when the scope ends.
-        if scope::distrusts(core, options.tags.iter().chain([&key])) {
-            scope::hold_names(core, std::slice::from_ref(&key));
+        // The value may be rolled back. If it is committed, the entry that is there is the old one.
+        if scope::is_uncommitted() {
+            scope::hold_names(core, slice::from_ref(&key));
             let why = NotFilledReason::Uncommitted;
             core.observer
                 .observe(None, Event::NotFilled { key: &key, why });
@@ -290,7 +291,8 @@ impl Cache {
     ///
     /// On the shared tier, an entry that is not served any more counts too, as does a load that is
     /// under way: both are something on the server. Within [`after_commit`](crate::after_commit),
-    /// the entry is removed at once.
+    /// the entry is removed at once, and `key` is invalidated when the scope ends: until then, another
+    /// caller may store what is about to be replaced.
     ///
     /// # Errors
     ///
@@ -313,6 +315,7 @@ impl Cache {
     pub async fn delete(&self, key: impl Into<Key>) -> Result<bool, Error> {
         let key = key.into();
         key.check()?;
+        scope::hold_names(&self.core, slice::from_ref(&key));
         let deleted = self.core.failed(self.core.tier.delete(&key).await)?;
         self.core.observer.observe(
             None,
@@ -325,7 +328,7 @@ impl Cache {
     }
 
     /// Returns whether there is an entry under `key` that may be served. It counts as neither a hit
-    /// nor a miss.
+    /// nor a miss. Within [`after_commit`](crate::after_commit), no entry may be served.
     ///
     /// # Errors
     ///
@@ -345,7 +348,8 @@ impl Cache {
     }
 
     /// Returns the longest that the entry under `key` may still be served, to the millisecond;
-    /// `None` if there is no entry that may be served.
+    /// `None` if there is no entry that may be served, and within
+    /// [`after_commit`](crate::after_commit).
     ///
     /// # Errors
     ///
@@ -420,8 +424,11 @@ impl Cache {
     }
 
     /// Removes every entry of this cache's namespace, as if each had been invalidated; on the
-    /// shared tier, for all processes. [Fences](macro@crate::cache_invalidate#fence) stay. Within
-    /// [`after_commit`](crate::after_commit), the entries are removed at once.
+    /// shared tier, for all processes. [Fences](macro@crate::cache_invalidate#fence) stay.
+    ///
+    /// Within [`after_commit`](crate::after_commit), the entries are removed at once. What other
+    /// callers store after that and before the commit stays, unless the scope invalidates it: clear
+    /// the cache after the scope.
     ///
     /// On the shared tier, this scans all keys of the server's database, those of other
     /// applications too.
@@ -489,7 +496,8 @@ impl Cache {
 
     /// Waits, at most for `limit`, until every invalidation has been carried out. Call it before
     /// the program ends. An invalidation that is to be repeated after
-    /// [`settle`](CacheBuilder::settle) is repeated now.
+    /// [`settle`](CacheBuilder::settle) is repeated now. What a scope of
+    /// [`after_commit`](crate::after_commit) holds is not waited for.
     ///
     /// Invalidations that are still kept when the program ends are lost: other processes may serve
     /// the old data until its ttl ends. A cache that is dropped while it keeps some logs that. The

@@ -48,10 +48,14 @@ impl<S: Shape> CachedCall<S> {
     where
         S::Value: 'static,
     {
+        if context::is_open()
+            && let Some(started) = Self::start_in_context(site, core, &key, &tags)
+        {
+            return started;
+        }
         if let Some(local) = core.tier.as_local()
             && let Some(entry) = local.find(&key)
             && entry.basis.suits(&tags, site.schema)
-            && !(context::is_open() && Self::is_distrusted(core, &key, &tags))
             && let Some(value) = S::check(entry.value)
         {
             core.observer.hit(Some(site), || key.render());
@@ -95,12 +99,16 @@ impl<S: Shape> CachedCall<S> {
         self
     }
 
-    /// Whether this call is in a scope of `after_commit` that changes what the call reads.
+    /// The call, if what the thread knows of the future that it polls keeps it from an answer of the
+    /// local tier.
     #[cold]
-    fn is_distrusted<P: Parts, N: Names>(core: &Arc<Core>, key: &Name<P>, tags: &N) -> bool {
-        let mut names = vec![key.render()];
-        tags.render_into(&mut names);
-        scope::distrusts(core, names.iter())
+    fn start_in_context<P: Parts, N: Names>(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        key: &Name<P>,
+        tags: &N,
+    ) -> Option<Self> {
+        scope::is_uncommitted().then(|| Self::miss(site, core, key, tags))
     }
 
     #[cold]

@@ -24,7 +24,6 @@ use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
 
 use super::load::{BeforeLoad, Keep, Request};
-use super::scope;
 use super::shape::Shape;
 use crate::context::default_cache;
 use crate::flight::Leader;
@@ -44,7 +43,7 @@ where
     L: FnOnce() -> F,
     F: Future<Output = S::Return> + Send + 'static,
 {
-    if scope::is_within() || !sabotage::keeps(Rule::Detach) {
+    if !sabotage::keeps(Rule::Detach) {
         let load = async move { load().await };
         return request.get_or_load::<S, _>(keep, load).await;
     }

@@ -26,7 +26,6 @@ use std::time::Duration;
 
 use super::due::Due;
 use super::fence::Fence;
-use super::scope;
 use super::shape::{Shape, View};
 use crate::core::Core;
 use crate::error::Error;
@@ -115,7 +114,6 @@ impl InvalidateCall {
     /// Runs the body, then invalidates.
     pub async fn run<F: Future>(self, is_failure: fn(&F::Output) -> bool, body: F) -> F::Output {
         let due = self.due;
-        scope::distrust(&due.core, &due.names);
         let returned = body.await;
         if is_failure(&returned) {
             due.repeat();
@@ -165,7 +163,6 @@ where
 
     /// Runs the body, then invalidates, the names of its value too if it returned one.
     pub async fn run<F: Future<Output = S::Return>>(self, body: F) -> F::Output {
-        scope::distrust(&self.due.core, self.names_from_arguments());
         let mut due = self.due;
         if !self.is_wanted {
             return body.await;

@@ -32,7 +32,6 @@ use crate::error::Error;
 use crate::flight::{Claim, Landing, Leader, LoadEnd, Patience, Seat, Waiter};
 use crate::key::Key;
 use crate::observe::{Event, NotFilledReason};
-use crate::sabotage::{self, Rule};
 use crate::tier::{
     Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Renewal, Storable,
     Store as _,
@@ -211,9 +210,6 @@ impl Request {
                     boarding.await
                 }
             };
-            if matches!(boarded, Boarded::Watch(_) | Boarded::Wait(_)) && must_not_wait() {
-                return Step::Alone;
-            }
             // Only a caller that waits needs the clock.
             let mut since = || *waiting_since.get_or_insert_with(Instant::now);
             let step = match boarded {
@@ -315,9 +311,6 @@ impl Request {
     /// a load runs, the next leader waits a moment for it to end, and callers that come meanwhile
     /// board the next load.
     async fn load_unstored(&self) -> Step {
-        if must_not_wait() {
-            return Step::Alone;
-        }
         let started = Instant::now();
         let _wait = self.time_wait();
         while started.elapsed() < self.core.settings.load_limit {
@@ -427,9 +420,9 @@ impl Request {
             }
         };
         let cost = started.map_or(Duration::ZERO, |started| started.elapsed());
-        if self.is_uncommitted() {
-            // While this load ran, a function in the scope began to change one of these names. So
-            // the value may never be committed.
+        if scope::is_uncommitted() {
+            // The call began outside of the scope in which it is polled now, so the load may have read
+            // what the scope changes.
             leader.fail(None);
             self.not_filled(NotFilledReason::Uncommitted);
             return returned;
@@ -525,24 +518,16 @@ impl Request {
 
     /// Why this call leaves the cache alone, if it does.
     pub(super) fn reason_to_bypass(&self) -> Option<NotFilledReason<'static>> {
+        // What is loaded here may not be committed yet, so it is neither stored nor shared.
+        if scope::is_uncommitted() {
+            return Some(NotFilledReason::Uncommitted);
+        }
         let names = || self.query.tags.iter().chain([&self.query.key]);
         if let Err(error) = names().try_for_each(Key::check) {
             self.degrade(&error);
             return Some(NotFilledReason::Unstorable);
         }
-        // What is loaded here may not be committed yet, so it is neither stored nor shared.
-        self.is_uncommitted().then(|| {
-            self.observe(Event::Distrust {
-                key: &self.query.key,
-            });
-            NotFilledReason::Uncommitted
-        })
-    }
-
-    /// Whether this call is in a scope of `after_commit` that changes what the call reads.
-    #[inline]
-    fn is_uncommitted(&self) -> bool {
-        scope::distrusts(&self.core, self.query.tags.iter().chain([&self.query.key]))
+        None
     }
 
     /// How long this call waits for another caller's load.
@@ -607,12 +592,6 @@ impl<S: Shape<Value: CacheValue>> Storable for Loaded<'_, S> {
             Outcome::None => Ok(Encoded::None),
         }
     }
-}
-
-/// Whether this call is within a scope of `after_commit`. Another caller's load may wait for what the
-/// scope's transaction holds: a row's lock, or the only connection of a pool.
-fn must_not_wait() -> bool {
-    scope::is_within() && sabotage::keeps(Rule::WaitInScope)
 }
 
 /// A copy of an outcome for other callers.

@@ -112,8 +112,8 @@ pub enum Event<'a> {
         /// Why it was not stored.
         why: NotFilledReason<'a>,
     },
-    /// A call does not use what is stored, because an invalidation of one of its names is still
-    /// due: it failed on the server, or is held by [`after_commit`](crate::after_commit).
+    /// A call does not use what is stored, because an invalidation of one of its names failed on the
+    /// server, and is still due.
     #[non_exhaustive]
     Distrust {
         /// The key that is loaded instead.

@@ -339,14 +339,6 @@ impl Miss {
 }
 
 impl Found {
-    /// The tags that the entry carries.
-    pub(crate) fn tags(&self) -> Vec<Key> {
-        match self {
-            Self::Value(entry) => entry.basis.tags().cloned().collect(),
-            Self::Encoded(entry) => entry.tags().map(|(tag, _)| Key::from(tag)).collect(),
-        }
-    }
-
     /// The mark by which an entry that cannot be decoded is replaced. `None` in the local tier:
     /// there it is the value of another function, which is left alone.
     pub(crate) fn mark(&self) -> Option<Mark> {

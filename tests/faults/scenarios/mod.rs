@@ -206,6 +206,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         |size| Box::pin(transaction::after_commit(size)),
     ),
     Scenario::new(
+        "a transaction that is rolled back, `after_commit`",
+        &[(&[Rule::Uncommitted], &[transaction::GHOSTS])],
+        |size| Box::pin(transaction::rolled_back(size)),
+    ),
+    Scenario::new(
         "one of two processes cut off",
         &[(&[Rule::Journal], &[outage::LOST])],
         |size| Box::pin(partition::writer_cut_off(size)),
@@ -404,7 +409,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "a load waits for a transaction that reads",
         &[(
-            &[Rule::WaitInScope],
+            &[Rule::Uncommitted],
             &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
         )],
         |size| Box::pin(liveness::in_a_transaction(size)),
