@@ -48,6 +48,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Registered> {
 #[macro_export]
 macro_rules! __register {
     ($registered:expr) => {
+        #[allow(deprecated)]
         const _: () = {
             static NODE: $crate::__private::Node = $crate::__private::Node::new($registered);
 
