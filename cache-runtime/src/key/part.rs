@@ -190,7 +190,12 @@ impl<'a> KeyWriter<'a> {
     /// Writes the value in a `Some`.
     #[inline(always)]
     pub(super) fn some<K: KeyPart>(mut self, value: &K) -> Written {
-        self.output.some(|output| value.write(KeyWriter { output }))
+        let mut parentheses = self.output.begin_some();
+        let written = value.write(KeyWriter {
+            output: self.output.in_some(parentheses.as_mut()),
+        });
+        self.output.end_some(parentheses);
+        written
     }
 
     /// Writes several values as one, in parentheses: `(1,'a')`.
