@@ -35,15 +35,21 @@ impl Parentheses {
 
     #[inline(always)]
     fn pass_on(&mut self, sink: &mut Sink<'_>) {
-        if !self.passed_on {
-            self.passed_on = true;
-            for _ in 0..self.opened {
-                sink.punctuation(b'(');
-            }
-            for _ in 0..self.closed {
-                sink.punctuation(b')');
-            }
+        if self.opened > 0 && !self.passed_on {
+            write(self.opened, self.closed, sink.reborrow());
         }
+        self.passed_on = true;
+    }
+}
+
+// Not inlined, so that a `Some` of a number or a text stays as small as that value.
+#[cold]
+fn write(opened: usize, closed: usize, mut sink: Sink<'_>) {
+    for _ in 0..opened {
+        sink.punctuation(b'(');
+    }
+    for _ in 0..closed {
+        sink.punctuation(b')');
     }
 }
 
@@ -107,27 +113,37 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Writes the value in a `Some`.
+    /// What a `Some` that begins here holds back; `None` in another `Some` that still holds back:
+    /// its parentheses are around those of this one, and a pair more may be anywhere in them.
     #[inline(always)]
-    pub(super) fn some<T>(&mut self, write: impl FnOnce(Output<'_>) -> T) -> T {
-        // The parentheses around it are held back already, and the pair may be anywhere in them.
-        if self.holding().is_some() {
-            let written = write(self.reborrow());
-            if let Some(held) = self.holding() {
-                held.add_pair();
-            }
-            return written;
-        }
-        let mut held = Parentheses::default();
-        let written = write(Output {
+    pub(super) fn begin_some(&mut self) -> Option<Parentheses> {
+        self.holding().is_none().then(Parentheses::default)
+    }
+
+    /// Where the value in a `Some` is written.
+    #[inline(always)]
+    pub(super) fn in_some<'o>(&'o mut self, own: Option<&'o mut Parentheses>) -> Output<'o> {
+        Output {
             sink: self.sink.reborrow(),
-            held: Some(&mut held),
-        });
-        if !held.passed_on {
-            held.add_pair();
-            held.pass_on(&mut self.sink);
+            held: own.or(self.held.as_deref_mut()),
         }
-        written
+    }
+
+    #[inline(always)]
+    pub(super) fn end_some(&mut self, own: Option<Parentheses>) {
+        match own {
+            Some(mut own) => {
+                if !own.passed_on {
+                    own.add_pair();
+                    own.pass_on(&mut self.sink);
+                }
+            }
+            None => {
+                if let Some(held) = self.holding() {
+                    held.add_pair();
+                }
+            }
+        }
     }
 
     /// The parentheses that are still held back.

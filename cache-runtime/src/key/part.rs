@@ -11,9 +11,9 @@ use super::sink::Sink;
 
 /// A type that can stand in a key or tag template, as in `"user:<id>"`.
 ///
-/// Implemented for integers, `bool`, `char`, strings, IP addresses, `Option`,
-/// tuples, slices and references to them. Not for floats: two that print alike
-/// can differ, and two that are equal can print differently.
+/// Implemented for integers, `bool`, `char`, strings, IP addresses, `Option`, tuples, slices,
+/// `HashSet`, `BTreeSet`, and references to them. Not for floats: two that print alike can
+/// differ, and two that are equal can print differently.
 ///
 /// The returned [`Written`] proves that exactly one value was written, so no
 /// implementation can run two values together.
@@ -31,6 +31,40 @@ use super::sink::Sink;
 ///
 /// let id = UserId(42);
 /// assert_eq!(key!("user:<id>").as_str(), "user:42");
+/// ```
+///
+/// # Options
+///
+/// `Some(x)` is written as `x`, and `None` as an empty list. So a name that has an optional column
+/// meets one that has its value. Two values of one type still never have one name: if `x` is
+/// nothing but parentheses, as `None` and an empty list are, `Some(x)` has one pair more. So an
+/// `Option` of an `Option`, of a list or of a set does not always meet what is in it.
+/// [`registry::check`](crate::registry::check) finds where that could happen.
+///
+/// ```
+/// use cache_runtime::key;
+///
+/// let (id, some, none) = (7, Some(7), None::<u64>);
+/// assert_eq!(key!("assignee:<some>"), key!("assignee:<id>"));
+/// assert_eq!(key!("assignee:<none>").as_str(), "assignee:()");
+/// let (some_none, some_empty) = (Some(none), Some([0; 0]));
+/// assert_eq!(key!("<some_none>:<some_empty>").as_str(), "(()):(())");
+/// ```
+///
+/// # Sets
+///
+/// A set is the list of its elements, in the order of their texts: neither the hasher nor the
+/// kind of set matters. To sort them, their texts are made each time that the set is written, on
+/// a hit too. That is one allocation for each element, and one more.
+///
+/// ```
+/// use std::collections::{BTreeSet, HashSet};
+///
+/// use cache_runtime::key;
+///
+/// let (hashed, ordered) = (HashSet::from([9, 10]), BTreeSet::from([9, 10]));
+/// assert_eq!(key!("<hashed>").as_str(), "(10,9)");
+/// assert_eq!(key!("<hashed>"), key!("<ordered>"));
 /// ```
 ///
 /// # Derived
@@ -61,7 +95,7 @@ use super::sink::Sink;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a cache key",
     label = "not a `KeyPart`",
-    note = "integers, `bool`, `char`, strings, `Option`, tuples and slices of them can; floats cannot",
+    note = "integers, `bool`, `char`, strings, `Option`, tuples, slices and sets of them can; floats cannot",
     note = "for a type of your own, `#[derive(KeyPart)]`, or name a field or method in the placeholder: `<id.0>`"
 )]
 pub trait KeyPart {
@@ -190,7 +224,12 @@ impl<'a> KeyWriter<'a> {
     /// Writes the value in a `Some`.
     #[inline(always)]
     pub(super) fn some<K: KeyPart>(mut self, value: &K) -> Written {
-        self.output.some(|output| value.write(KeyWriter { output }))
+        let mut parentheses = self.output.begin_some();
+        let written = value.write(KeyWriter {
+            output: self.output.in_some(parentheses.as_mut()),
+        });
+        self.output.end_some(parentheses);
+        written
     }
 
     /// Writes several values as one, in parentheses: `(1,'a')`.
