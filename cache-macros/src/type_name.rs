@@ -60,10 +60,11 @@ impl NamedType {
     pub(crate) fn tokens(&self, runtime: &Runtime) -> TokenStream {
         let path = runtime.path(Span::mixed_site());
         let text = &self.text;
-        match &self.ty {
-            Some(ty) => quote!(#path::registry::NamedType::of::<#ty>(#text)),
-            None => quote!(#path::registry::NamedType::written(#text)),
-        }
+        let asked = self
+            .ty
+            .as_ref()
+            .map(|ty| quote!(#path::registry::NamedType::of::<#ty>(#text)));
+        asked.unwrap_or_else(|| quote!(#path::registry::NamedType::written(#text)))
     }
 }
 
