@@ -1,5 +1,7 @@
 //! Which types can stand in a key: those of std, and ids of other crates behind features.
 
+#![expect(clippy::inline_always, reason = "as in `sink`")]
+
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
