@@ -188,7 +188,7 @@ fn arguments_in_names_of_the_result_are_rendered_before_the_body() {
                 };
                 #[allow(clippy::used_underscore_binding)]
                 let call = ::cache_runtime::__private::InvalidateCall::start(
-                    ::cache_runtime::__private::default_cache(),
+                    &::cache_runtime::__private::default_cache(),
                     (
                         ::cache_runtime::__private::Name::new(
                             &["user:", ""],
@@ -293,7 +293,7 @@ fn closures_over_the_value_decide_what_is_kept() {
                 let call = if id > 0 {
                     ::cache_runtime::__private::CachedCall::start(
                         #site,
-                        ::cache_runtime::__private::default_cache(),
+                        &::cache_runtime::__private::default_cache(),
                         #shape,
                         ::cache_runtime::__private::Name::new(
                             &["token:", ""],
@@ -421,7 +421,7 @@ fn a_returned_future_contains_the_one_of_the_body() {
                 #[allow(clippy::used_underscore_binding)]
                 let call = ::cache_runtime::__private::CachedCall::defer(
                     #site,
-                    ::cache_runtime::__private::default_cache(),
+                    &::cache_runtime::__private::default_cache(),
                     #shape,
                     ::cache_runtime::__private::Name::new(
                         &["", ""],
@@ -483,7 +483,7 @@ fn a_boxed_future_is_found_by_trait_and_the_runtime_by_path() {
                 };
                 #[allow(clippy::used_underscore_binding)]
                 let call = framework::cache::__private::InvalidateCall::start(
-                    framework::cache::__private::default_cache(),
+                    &framework::cache::__private::default_cache(),
                     (
                         framework::cache::__private::Name::new(
                             &["", ""],

@@ -31,7 +31,7 @@ async fn by_labels(labels: Arc<Hashed>, of: Option<Box<u64>>) -> usize {
 
 #[cache_invalidate(Labels(labels), "by-labels:<labels>:<of>")]
 async fn relabel(labels: &HashSet<Label>, of: u64) -> usize {
-    labels.len() + of as usize
+    labels.len() + usize::from(of > 0)
 }
 
 #[tokio::main(flavor = "current_thread")]
