@@ -101,6 +101,7 @@ mod error;
 mod fallback;
 mod health;
 mod sync;
+mod type_name;
 mod unique;
 
 #[cfg(feature = "test-util")]
@@ -121,7 +122,9 @@ pub mod guarantees {}
 #[doc = include_str!("../docs/mistakes.md")]
 pub mod mistakes {}
 
-pub use cache_macros::{CacheTag, KeyPart, cache_defaults, cache_invalidate, cached, key};
+pub use cache_macros::{
+    CacheTag, KeyPart, cache_defaults, cache_invalidate, cached, key, key_name,
+};
 
 pub use crate::cache::{AsCache, Cache, CacheBuilder, Options, SiteStats, Stats, global, install};
 pub use crate::call::after_commit::after_commit;

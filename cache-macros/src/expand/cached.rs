@@ -9,7 +9,7 @@ use super::{body, cache, detach, name, receiver, setter, shape};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::function::Function;
-use crate::lower::{CachedFn, Detach, Output};
+use crate::lower::{CachedFn, Detach, Output, Part, Root};
 use crate::runtime::Runtime;
 
 pub(crate) fn cached(cached: CachedFn) -> TokenStream {
@@ -47,6 +47,9 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     };
     let cache = self::cache(&runtime, cache);
     let shape = shape::cacheable(&runtime, &output, may_share_errors);
+    let is_type = |part: &Part| matches!(part.root, Root::Type(_));
+    let names_type = key.parts.iter().any(is_type);
+    let names_type = names_type.then(|| quote!(.names_type()));
     let key = name::template(&runtime, &key);
     let tags = name::tags(&runtime, &tags);
     let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
@@ -64,7 +67,8 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
                         #fixed_ttl
                         #none_ttl
                         #hedge
-                        #schema;
+                        #schema
+                        #names_type;
                 #registered
                 &SITE
             },

@@ -15,6 +15,7 @@
 //! [`Request::get_or_load`] is the call. [`Request::next_step`] decides what the call does after a
 //! miss, without knowing the value's type. [`tier`](crate::tier) says what the words mean.
 
+use std::any;
 use std::marker::PhantomData;
 use std::mem;
 use std::pin::pin;
@@ -117,7 +118,7 @@ impl Request {
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
     {
-        if let Some(why) = self.reason_to_bypass() {
+        if let Some(why) = self.reason_to_bypass::<S::Value>() {
             return self.load_alone::<S, F>(why, load).await;
         }
         let mut look = self.core.tier.look(&self.query, None, None).await;
@@ -178,7 +179,10 @@ impl Request {
                         Err(error) => error,
                     };
                     // In the local tier, it is another function's value, and is left alone.
-                    let Some(mark) = mark else { break };
+                    let Some(mark) = mark else {
+                        self.tell_other_type(any::type_name::<S::Value>(), None);
+                        break;
+                    };
                     self.degrade(&error);
                     // The caller that gets the lease replaces the entry, if it is still this one.
                     if undecodable.replace(mark).is_some() {
@@ -524,11 +528,17 @@ impl Request {
     }
 
     /// Why this call leaves the cache alone, if it does.
-    pub(super) fn reason_to_bypass(&self) -> Option<NotFilledReason<'static>> {
+    pub(super) fn reason_to_bypass<V: 'static>(&self) -> Option<NotFilledReason<'static>> {
         let names = || self.query.tags.iter().chain([&self.query.key]);
         if let Err(error) = names().try_for_each(Key::check) {
             self.degrade(&error);
             return Some(NotFilledReason::Unstorable);
+        }
+        if let Some(other) = self.query.site.and_then(CallSite::other_type::<V>)
+            && sabotage::keeps(Rule::FirstType)
+        {
+            self.tell_other_type(any::type_name::<V>(), Some(other));
+            return Some(NotFilledReason::OtherType);
         }
         // What is loaded here may not be committed yet, so it is neither stored nor shared.
         self.is_uncommitted().then(|| {
@@ -537,6 +547,12 @@ impl Request {
             });
             NotFilledReason::Uncommitted
         })
+    }
+
+    #[cold]
+    fn tell_other_type(&self, value: &str, cached: Option<&str>) {
+        let Query { site, key, .. } = &self.query;
+        self.core.observer.other_type(*site, key, value, cached);
     }
 
     /// Whether this call is in a scope of `after_commit` that changes what the call reads.

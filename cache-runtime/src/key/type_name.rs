@@ -1,9 +1,9 @@
-//! The placeholder `<T>`: the name of a type.
+//! The placeholder `<T>`: what a type is called.
 
-use std::any;
 use std::marker::PhantomData;
 
 use super::part::{KeyPart, KeyWriter, Written};
+use crate::type_name;
 
 /// The placeholder `<T>` of a type parameter, or `<Self>`.
 #[derive(Debug)]
@@ -17,6 +17,6 @@ impl<T: ?Sized> TypeName<T> {
 #[diagnostic::do_not_recommend]
 impl<T: ?Sized> KeyPart for TypeName<T> {
     fn write(&self, out: KeyWriter<'_>) -> Written {
-        out.text(any::type_name::<T>())
+        out.text(type_name::written::<T>())
     }
 }
