@@ -31,5 +31,6 @@ mod sized;
 mod slow_link;
 mod stampede;
 mod two_runtimes;
+mod types;
 mod ui;
 mod versions;
