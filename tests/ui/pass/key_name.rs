@@ -1,9 +1,9 @@
 //! Types with names of their own, in code with all lints.
-#![deny(warnings, clippy::pedantic, clippy::nursery, unused)]
+#![deny(warnings, clippy::pedantic, unused)]
 
 use cache_runtime::key_name;
 
-pub mod reexport {
+mod reexport {
     pub use cache_runtime;
 }
 
@@ -11,33 +11,33 @@ pub mod reexport {
 #[key_name("ui.user")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
-pub struct User {
-    pub id: u64,
+struct User {
+    id: u64,
 }
 
 #[derive(Debug)]
 #[key_name("ui.page")]
-pub struct Page<'a, T: ?Sized, const N: usize = 3>(pub &'a [u8; N], pub Box<T>)
+struct Page<'a, T: ?Sized, const N: usize = 3>(&'a [u8; N], Box<T>)
 where
     T: Send;
 
 #[key_name("ui.sort", crate = reexport::cache_runtime)]
-pub(crate) enum Sort {
+enum Sort {
     Newest,
 }
 
 #[key_name("ui.bytes-2")]
 #[repr(C)]
-pub union Bytes {
-    pub number: u8,
-    pub letter: u8,
+union Bytes {
+    number: u8,
+    letter: u8,
 }
 
 macro_rules! row {
     ($(#[$attr:meta])* $name:ident) => {
         #[key_name("ui.row")]
         $(#[$attr])*
-        pub struct $name;
+        struct $name;
     };
 }
 row!(
@@ -50,7 +50,7 @@ mod other {
     use cache_runtime::key_name;
 
     #[key_name("ui.other-user")]
-    pub struct User;
+    pub(super) struct User;
 }
 
 fn main() {
@@ -58,7 +58,8 @@ fn main() {
     struct Local(u8);
 
     let _ = (User { id: 1 }, Page(&[1, 2, 3], Box::new(1)), Sort::Newest, Row);
-    let (_, local, _) = (Bytes { number: 1 }, Local(1), other::User);
+    let (bytes, local, _) = (Bytes { number: 1 }, Local(1), other::User);
+    let (Bytes { number: _ }, Bytes { letter: _ }) = (&bytes, &bytes);
     assert_eq!(local.0, 1);
     // No two types claim one name.
     let findings = cache_runtime::registry::check().unwrap_err();
