@@ -4,7 +4,7 @@
 use cache_runtime::key_name;
 
 mod reexport {
-    pub use cache_runtime;
+    pub(super) use cache_runtime;
 }
 
 /// A type.
@@ -27,6 +27,7 @@ enum Sort {
 }
 
 #[key_name("ui.bytes-2")]
+#[allow(dead_code)]
 #[repr(C)]
 union Bytes {
     number: u8,
@@ -45,7 +46,7 @@ row!(
     Row
 );
 
-// Two names, as a type has in two versions of a program.
+/// A type of the same identifier.
 mod other {
     use cache_runtime::key_name;
 
@@ -57,9 +58,9 @@ fn main() {
     #[key_name("ui.local")]
     struct Local(u8);
 
-    let _ = (User { id: 1 }, Page(&[1, 2, 3], Box::new(1)), Sort::Newest, Row);
-    let (bytes, local, _) = (Bytes { number: 1 }, Local(1), other::User);
-    let (Bytes { number: _ }, Bytes { letter: _ }) = (&bytes, &bytes);
+    let (user, page, sort) = (User { id: 1 }, Page(&[1, 2, 3], Box::new(1)), Sort::Newest);
+    assert!(matches!((user.id, page.0, *page.1, sort, Row), (1, _, 1, Sort::Newest, Row)));
+    let (_, local, _) = (Bytes { number: 1 }, Local(1), other::User);
     assert_eq!(local.0, 1);
     // No two types claim one name.
     let findings = cache_runtime::registry::check().unwrap_err();
