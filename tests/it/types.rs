@@ -3,6 +3,7 @@
 //! Each of these fails without the rule `FirstType` or, if it is about a server, `TypeInEntry`.
 
 use std::future::pending;
+use std::marker::PhantomData;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ fn told(events: &EventLog) -> Vec<String> {
 
 async fn a_function_whose_key_names_no_type_caches_one_type(recorded: Recorded) {
     // Each test has a function of its own, of which this is the first type.
-    struct Rows<T>(Cache, std::marker::PhantomData<T>);
+    struct Rows<T>(Cache, PhantomData<T>);
     impl<T: Pet> Rows<T> {
         #[cached(key = "row:<id>", ttl = 60, cache = self.0)]
         async fn get(&self, id: u64) -> Option<T> {
@@ -52,7 +53,7 @@ async fn a_function_whose_key_names_no_type_caches_one_type(recorded: Recorded) 
     }
     impl<T> Rows<T> {
         fn new(cache: &Cache) -> Self {
-            Self(cache.clone(), std::marker::PhantomData)
+            Self(cache.clone(), PhantomData)
         }
     }
     let Recorded { cache, events } = recorded;
@@ -313,7 +314,7 @@ async fn entries_by_hand_do_not_say_their_type() {
 
 async fn an_invalidation_by_an_own_name_meets_the_read(cache: Cache) {
     #[key_name("tests.rows")]
-    struct Rows<T>(Cache, std::marker::PhantomData<T>);
+    struct Rows<T>(Cache, PhantomData<T>);
     impl<T: Send + Sync> Rows<T> {
         #[cached(key = "row:<Self>:<id>", ttl = 60, cache = self.0)]
         async fn get(&self, id: u64) -> u64 {
@@ -331,7 +332,7 @@ async fn an_invalidation_by_an_own_name_meets_the_read(cache: Cache) {
         let _ = (cache, id);
     }
 
-    let rows = Rows::<Hamster<Dog>>(cache.clone(), std::marker::PhantomData);
+    let rows = Rows::<Hamster<Dog>>(cache.clone(), PhantomData);
     let key = format!("row:'tests.rows<tests.hamster<{DOG}>>':1");
     rows.get(1).await;
     assert!(cache.exists(key.as_str()).await.unwrap());
@@ -354,7 +355,7 @@ async fn own_names_stand_in_the_place_of_paths() {
     #[allow(non_camel_case_types)]
     enum r#type {}
     #[key_name("tests.generic")]
-    struct Generic<'a, T: ?Sized, const N: usize>(&'a [u8; N], std::marker::PhantomData<T>)
+    struct Generic<'a, T: ?Sized, const N: usize>(PhantomData<(&'a [u8; N], Box<T>)>)
     where
         T: Send;
     trait Method {

@@ -9,7 +9,7 @@ use super::{body, cache, detach, name, receiver, setter, shape};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::function::Function;
-use crate::lower::{CachedFn, Detach, Output, Part, Root};
+use crate::lower::{CachedFn, Detach, Output};
 use crate::runtime::Runtime;
 
 pub(crate) fn cached(cached: CachedFn) -> TokenStream {
@@ -47,9 +47,8 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     };
     let cache = self::cache(&runtime, cache);
     let shape = shape::cacheable(&runtime, &output, may_share_errors);
-    let is_type = |part: &Part| matches!(part.root, Root::Type(_));
-    let names_type = key.parts.iter().any(is_type);
-    let names_type = names_type.then(|| quote!(.names_type()));
+    let setters = [fixed_ttl, none_ttl, hedge, schema, name::names_type(&key)];
+    let setters = setters.into_iter().flatten();
     let key = name::template(&runtime, &key);
     let tags = name::tags(&runtime, &tags);
     let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
@@ -63,12 +62,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         #private::CachedCall::#start(
             {
                 static SITE: #private::CallSite =
-                    #private::CallSite::new(#description)
-                        #fixed_ttl
-                        #none_ttl
-                        #hedge
-                        #schema
-                        #names_type;
+                    #private::CallSite::new(#description) #(#setters)*;
                 #registered
                 &SITE
             },

@@ -4,7 +4,7 @@
 use cache_runtime::key_name;
 
 mod reexport {
-    pub(super) use cache_runtime;
+    pub(super) use ::cache_runtime as runtime;
 }
 
 /// A type.
@@ -21,7 +21,7 @@ struct Page<'a, T: ?Sized, const N: usize = 3>(&'a [u8; N], Box<T>)
 where
     T: Send;
 
-#[key_name("ui.sort", crate = reexport::cache_runtime)]
+#[key_name("ui.sort", crate = reexport::runtime)]
 enum Sort {
     Newest,
 }
