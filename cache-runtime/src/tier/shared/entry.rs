@@ -354,18 +354,21 @@ pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
 
 fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
     let mut rest = bytes.get(size_of::<Mark>()..)?;
-    let form = Form::from_bytes(take(&mut rest)?)?;
-    let [flags] = take(&mut rest)?;
+    // Of this length: the compiler checks the bounds of none of the fields in it.
+    let fields: [u8; TAGS_AT - size_of::<Mark>()] = take(&mut rest)?;
+    let mut fields = fields.as_slice();
+    let form = Form::from_bytes(take(&mut fields)?)?;
+    let [flags] = take(&mut fields)?;
     if flags & !NONE != 0 {
         return None;
     }
-    let schema = u32::from_le_bytes(take(&mut rest)?);
-    let value_type = u32::from_le_bytes(take(&mut rest)?);
-    let _created = u64::from_le_bytes(take(&mut rest)?);
-    let _ttl = u64::from_le_bytes(take(&mut rest)?);
-    let _cost = u32::from_le_bytes(take(&mut rest)?);
-    let epoch = u64::from_le_bytes(take(&mut rest)?);
-    let tags = u16::from_le_bytes(take(&mut rest)?);
+    let schema = u32::from_le_bytes(take(&mut fields)?);
+    let value_type = u32::from_le_bytes(take(&mut fields)?);
+    let _created = u64::from_le_bytes(take(&mut fields)?);
+    let _ttl = u64::from_le_bytes(take(&mut fields)?);
+    let _cost = u32::from_le_bytes(take(&mut fields)?);
+    let epoch = u64::from_le_bytes(take(&mut fields)?);
+    let tags = u16::from_le_bytes(take(&mut fields)?);
     for _ in 0..tags {
         take_tag(&mut rest)?;
     }
