@@ -1,6 +1,7 @@
 //! No function serves a value of another type, and what a type is called in keys.
 //!
-//! Each of these fails without the rule `FirstType` or, if it is about a server, `TypeInEntry`.
+//! Without the rule `FirstType`, those about one function of several types fail. Without
+//! `TypeInEntry`, those about another process do.
 
 use std::future::pending;
 use std::marker::PhantomData;
@@ -84,7 +85,7 @@ async fn a_function_whose_key_names_no_type_caches_one_type(recorded: Recorded) 
     );
 }
 
-async fn a_load_is_not_shared_with_a_caller_of_another_type(cache: Cache) {
+async fn a_load_is_not_shared_with_a_caller_of_another_type(recorded: Recorded) {
     #[cached(key = "slow", ttl = 60, cache = cache, skip(cache, go, T))]
     async fn slow<T: Pet>(cache: &Cache, go: Option<&Notify>) -> T {
         if let Some(go) = go {
@@ -92,6 +93,7 @@ async fn a_load_is_not_shared_with_a_caller_of_another_type(cache: Cache) {
         }
         T::make(1)
     }
+    let Recorded { cache, events } = recorded;
     let go = Notify::new();
     let mut dog = std::pin::pin!(slow::<Dog>(&cache, Some(&go)));
     while cache.stats().loads == 0 {
@@ -105,9 +107,11 @@ async fn a_load_is_not_shared_with_a_caller_of_another_type(cache: Cache) {
     assert_eq!(slow::<Cat>(&cache, None).await, Cat::make(1));
     assert_eq!(slow::<Dog>(&cache, None).await, Dog::make(1));
     assert_eq!(cache.stats().loads, 3);
+    let waits = |line: &String| line.starts_with("wait ");
+    assert!(!events.take().iter().any(waits));
 }
 
-async fn a_detached_load_is_not_shared_with_a_caller_of_another_type(cache: Cache) {
+async fn a_detached_load_is_not_shared_with_a_caller_of_another_type(recorded: Recorded) {
     #[cached(key = "detached", detach, ttl = 60, cache = cache, skip(cache, go, T))]
     async fn slow<T: Pet>(cache: Cache, go: Option<Arc<Notify>>) -> T {
         if let Some(go) = go {
@@ -115,6 +119,7 @@ async fn a_detached_load_is_not_shared_with_a_caller_of_another_type(cache: Cach
         }
         T::make(1)
     }
+    let Recorded { cache, events } = recorded;
     let go = Arc::new(Notify::new());
     let dog = tokio::spawn(slow::<Dog>(cache.clone(), Some(go.clone())));
     until(async || cache.stats().loads == 1).await;
@@ -125,6 +130,8 @@ async fn a_detached_load_is_not_shared_with_a_caller_of_another_type(cache: Cach
     assert_eq!(slow::<Cat>(cache.clone(), None).await, Cat::make(1));
     assert_eq!(slow::<Dog>(cache.clone(), None).await, Dog::make(1));
     assert_eq!(cache.stats().loads, 3);
+    let waits = |line: &String| line.starts_with("wait ");
+    assert!(!events.take().iter().any(waits));
 }
 
 /// Two functions with one key have a call site each, so a caller of the one may wait for a load of
