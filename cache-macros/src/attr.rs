@@ -166,6 +166,12 @@ pub(crate) fn parse_key(input: ParseStream<'_>) -> syn::Result<(LitStr, Runtime)
     parse_template(input, "`key!`", usage)
 }
 
+/// The arguments of `#[key_name]`.
+pub(crate) fn parse_key_name(input: ParseStream<'_>) -> syn::Result<(LitStr, Runtime)> {
+    let usage = "write the name of the type: `#[key_name(\"user\")]`";
+    parse_template(input, "`#[key_name]`", usage)
+}
+
 /// `crate = path`, where it is the only option.
 pub(crate) fn parse_runtime(input: ParseStream<'_>) -> syn::Result<Runtime> {
     KnownOptions::new(&[CRATE], "").next(input)?.runtime(input)

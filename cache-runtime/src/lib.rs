@@ -103,6 +103,7 @@ mod error;
 mod fallback;
 mod health;
 mod sync;
+mod type_name;
 mod unique;
 
 #[cfg(feature = "test-util")]
@@ -127,7 +128,9 @@ pub mod operation {}
 #[doc = include_str!("../docs/mistakes.md")]
 pub mod mistakes {}
 
-pub use cache_macros::{CacheTag, KeyPart, cache_defaults, cache_invalidate, cached, key};
+pub use cache_macros::{
+    CacheTag, KeyPart, cache_defaults, cache_invalidate, cached, key, key_name,
+};
 
 pub use crate::cache::{
     AsCache, Cache, CacheBuilder, Options, SiteStats, Stats, global, install, with_cache,

@@ -102,6 +102,10 @@ pub enum Rule {
     AnnounceOnce,
     /// A process that could invalidate what was announced says so.
     Acknowledge,
+    /// A function whose key names no type caches the values of one type only.
+    FirstType,
+    /// An entry on a server says of which type its value is, and is not served as another one.
+    TypeInEntry,
 }
 
 impl Rule {
@@ -149,6 +153,8 @@ impl Rule {
         Self::OkIsSettled,
         Self::AnnounceOnce,
         Self::Acknowledge,
+        Self::FirstType,
+        Self::TypeInEntry,
     ];
 }
 

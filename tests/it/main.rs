@@ -32,6 +32,7 @@ mod sized;
 mod slow_link;
 mod stampede;
 mod two_runtimes;
+mod types;
 mod ui;
 mod versions;
 mod with_cache;

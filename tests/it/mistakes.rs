@@ -48,8 +48,9 @@ const CHAPTERS: &[Chapter] = &[
     },
     Chapter {
         title: "Types in keys",
-        idea: "The type of a value in a key implements `KeyPart`.",
-        cases: &["key_part_"],
+        idea: "The type of a value in a key implements `KeyPart`. A type can have a name of its own, \
+               which stands in keys among the paths of other types.",
+        cases: &["key_part_", "key_name_"],
     },
     Chapter {
         title: "Options",

@@ -47,6 +47,8 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     };
     let cache = self::cache(&runtime, cache);
     let shape = shape::cacheable(&runtime, &output, may_share_errors);
+    let setters = [fixed_ttl, none_ttl, hedge, schema, name::names_type(&key)];
+    let setters = setters.into_iter().flatten();
     let key = name::template(&runtime, &key);
     let tags = name::tags(&runtime, &tags);
     let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
@@ -60,11 +62,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         #private::CachedCall::#start(
             {
                 static SITE: #private::CallSite =
-                    #private::CallSite::new(#description)
-                        #fixed_ttl
-                        #none_ttl
-                        #hedge
-                        #schema;
+                    #private::CallSite::new(#description) #(#setters)*;
                 #registered
                 &SITE
             },

@@ -159,6 +159,7 @@ impl Cache {
                 key: key.into(),
                 tags: options.tags,
                 schema: 0,
+                value_type: None,
                 ttl: options.ttl.unwrap_or(self.core.settings.default_ttl),
                 none_ttl: None,
                 site: None,

@@ -14,6 +14,7 @@ use crate::context;
 use crate::core::Core;
 use crate::key::{Name, Names, Parts};
 use crate::tier::Query;
+use crate::type_name;
 use crate::value::CacheValue;
 
 /// A call of a `#[cached]` function, before its body runs.
@@ -126,6 +127,7 @@ impl<S: Shape> CachedCall<S> {
                 key: key.render(),
                 tags: names,
                 schema: site.schema,
+                value_type: (core.tier.as_local().is_none()).then(type_name::of::<S::Value>),
                 ttl: site.ttl.unwrap_or(core.settings.default_ttl),
                 none_ttl: site.none_ttl,
                 site: Some(site),

@@ -47,7 +47,7 @@ where
         let load = async move { load().await };
         return request.get_or_load::<S, _>(keep, load).await;
     }
-    if let Some(why) = request.reason_to_bypass() {
+    if let Some(why) = request.reason_to_bypass::<S::Value>() {
         return request.load_alone::<S, _>(why, load()).await;
     }
     let mut look = request.core.tier.look(&request.query, None, None).await;

@@ -15,6 +15,7 @@
 //! [`Request::get_or_load`] is the call. [`Request::next_step`] decides what the call does after a
 //! miss, without knowing the value's type. [`tier`](crate::tier) says what the words mean.
 
+use std::any;
 use std::marker::PhantomData;
 use std::mem;
 use std::pin::pin;
@@ -116,7 +117,7 @@ impl Request {
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
     {
-        if let Some(why) = self.reason_to_bypass() {
+        if let Some(why) = self.reason_to_bypass::<S::Value>() {
             return self.load_alone::<S, F>(why, load).await;
         }
         let mut look = self.core.tier.look(&self.query, None, None).await;
@@ -177,7 +178,10 @@ impl Request {
                         Err(error) => error,
                     };
                     // In the local tier, it is another function's value, and is left alone.
-                    let Some(mark) = mark else { break };
+                    let Some(mark) = mark else {
+                        self.tell_other_type(any::type_name::<S::Value>(), None);
+                        break;
+                    };
                     self.degrade(&error);
                     // The caller that gets the lease replaces the entry, if it is still this one.
                     if undecodable.replace(mark).is_some() {
@@ -517,7 +521,7 @@ impl Request {
     }
 
     /// Why this call leaves the cache alone, if it does.
-    pub(super) fn reason_to_bypass(&self) -> Option<NotFilledReason<'static>> {
+    pub(super) fn reason_to_bypass<V: 'static>(&self) -> Option<NotFilledReason<'static>> {
         // What is loaded here may not be committed yet, so it is neither stored nor shared.
         if scope::is_uncommitted() {
             return Some(NotFilledReason::Uncommitted);
@@ -527,7 +531,19 @@ impl Request {
             self.degrade(&error);
             return Some(NotFilledReason::Unstorable);
         }
+        if let Some(other) = self.query.site.and_then(CallSite::other_type::<V>)
+            && sabotage::keeps(Rule::FirstType)
+        {
+            self.tell_other_type(any::type_name::<V>(), Some(other));
+            return Some(NotFilledReason::OtherType);
+        }
         None
+    }
+
+    #[cold]
+    fn tell_other_type(&self, value: &str, cached: Option<&str>) {
+        let Query { site, key, .. } = &self.query;
+        self.core.observer.other_type(*site, key, value, cached);
     }
 
     /// How long this call waits for another caller's load.

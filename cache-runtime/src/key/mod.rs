@@ -20,6 +20,7 @@ mod receiver;
 mod rendered;
 mod sink;
 mod tag;
+mod type_name;
 mod types;
 
 use std::borrow::Cow;
@@ -28,10 +29,11 @@ use std::fmt;
 pub(crate) use self::hash::NameHashes;
 pub(crate) use self::name::Names;
 pub use self::name::{Name, Parts};
-pub use self::part::{KeyPart, KeyWriter, ListWriter, TypeName, Written, part};
+pub use self::part::{KeyPart, KeyWriter, ListWriter, Written, part};
 pub use self::receiver::{OtherField, ReceiverField, receiver_field};
 pub use self::rendered::RenderedPart;
 pub use self::tag::{CacheTag, tag};
+pub use self::type_name::TypeName;
 use crate::error::Error;
 
 /// The finished name of an entry or a tag.

@@ -2,9 +2,7 @@
 
 #![expect(clippy::inline_always, reason = "as in `sink`")]
 
-use std::any;
 use std::fmt;
-use std::marker::PhantomData;
 
 use super::optional::Output;
 use super::sink::Sink;
@@ -281,20 +279,4 @@ impl fmt::Debug for ListWriter<'_> {
 /// Carries the `KeyPart` bound, so that the compiler blames the placeholder.
 pub fn part<K: KeyPart + ?Sized>(part: &K) -> &K {
     part
-}
-
-/// The placeholder `<T>` of a generic type parameter.
-#[derive(Debug)]
-pub struct TypeName<T: ?Sized>(PhantomData<T>);
-
-impl<T: ?Sized> TypeName<T> {
-    /// The name of `T`.
-    pub const NEW: Self = Self(PhantomData);
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: ?Sized> KeyPart for TypeName<T> {
-    fn write(&self, out: KeyWriter<'_>) -> Written {
-        out.text(any::type_name::<T>())
-    }
 }

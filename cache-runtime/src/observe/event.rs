@@ -119,6 +119,24 @@ pub enum Event<'a> {
         /// The key that is loaded instead.
         key: &'a Key,
     },
+    /// A call does not use what is stored under its key, because it is of another type. Told once a
+    /// function.
+    ///
+    /// The function is called for several types, and its key [names none](macro@crate::cached#types):
+    /// values of the first type are cached, and no others. Or another function has stored under the
+    /// key, or another version of the program, where the type has another
+    /// [name](macro@crate::key_name).
+    #[non_exhaustive]
+    OtherType {
+        /// The key of the call.
+        key: &'a Key,
+        /// The function.
+        function: &'static str,
+        /// The type of the value that the call returns.
+        value: &'a str,
+        /// The type that is cached; `None` if it is only known to be another.
+        cached: Option<&'a str>,
+    },
     /// A call went on without the cache, or without a part of it, since that failed.
     #[non_exhaustive]
     Degrade {
@@ -306,6 +324,8 @@ pub enum NotFilledReason<'a> {
     Unwanted,
     /// It was loaded within [`after_commit`](crate::after_commit), and may be rolled back.
     Uncommitted,
+    /// Its function caches values of another type, and its key names no type.
+    OtherType,
     /// It could not be encoded or written.
     Failed(&'a Error),
 }
@@ -323,6 +343,13 @@ impl fmt::Display for Event<'_> {
             Self::Fill { key, ttl } => write!(f, "fill {key} ttl={ttl:?}"),
             Self::NotFilled { key, why } => write!(f, "not filled {key}: {why}"),
             Self::Distrust { key } => write!(f, "distrust {key}"),
+            Self::OtherType {
+                key,
+                value,
+                cached: Some(cached),
+                ..
+            } => write!(f, "other type {key}: {value}, not {cached}"),
+            Self::OtherType { key, value, .. } => write!(f, "other type {key}: not {value}"),
             Self::Degrade { key, error } => write!(f, "degrade {key}: {error}"),
             Self::Delete { key, existed: true } => write!(f, "delete {key}"),
             Self::Delete { key, .. } => write!(f, "delete {key}: absent"),
@@ -364,6 +391,7 @@ impl fmt::Display for NotFilledReason<'_> {
             Self::Superseded => f.write_str("superseded"),
             Self::Unwanted => f.write_str("unwanted"),
             Self::Uncommitted => f.write_str("uncommitted"),
+            Self::OtherType => f.write_str("other type"),
             Self::Failed(error) => error.fmt(f),
         }
     }

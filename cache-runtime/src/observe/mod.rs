@@ -52,6 +52,8 @@ enum Report {
     NotDecoded,
     /// A value cannot be encoded, or is too large.
     NotStored,
+    /// What is stored is of another type.
+    OtherType,
     SlowWait,
 }
 
@@ -175,6 +177,33 @@ impl Observer {
                 key,
                 why: NotFilledReason::Failed(error),
             } => self.log_failure(site, Report::NotStored, key, error),
+            Event::OtherType {
+                key,
+                function,
+                value,
+                cached: Some(cached),
+            } => tracing::error!(
+                %key,
+                function,
+                value,
+                cached,
+                "the function returns values of several types under one key, and caches those of \
+                 the first: put `<Self>`, or its own `<T>`, into the key, and into the keys that \
+                 invalidate it"
+            ),
+            Event::OtherType {
+                key,
+                function,
+                value,
+                cached: None,
+            } => tracing::warn!(
+                %key,
+                function,
+                value,
+                "not served, since it is of another type: another function has stored it \
+                 (`registry::check` finds which), or another version of the program, where the \
+                 type has another name (`#[key_name]` keeps a name)"
+            ),
             Event::NotInvalidated { names, error } => {
                 let names = Spaced(names);
                 tracing::debug!(%error, %names, "not invalidated yet: kept, and not served here until it is");
@@ -273,6 +302,26 @@ impl Observer {
                 function,
                 "not served from the cache: logged once a function; `errors` in `Cache::stats` counts on"
             ),
+        }
+    }
+
+    /// A call does not use what is stored under its key, since that is of another type.
+    #[cold]
+    pub(crate) fn other_type(
+        &self,
+        site: Option<&'static CallSite>,
+        key: &Key,
+        value: &str,
+        cached: Option<&str>,
+    ) {
+        if self.is_first(site, Report::OtherType) {
+            let event = Event::OtherType {
+                key,
+                function: path_of(site),
+                value,
+                cached,
+            };
+            self.observe(site, event);
         }
     }
 

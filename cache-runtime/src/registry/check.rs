@@ -6,7 +6,7 @@ use std::fmt;
 use super::finding::{Finding, Findings};
 use super::form::{self, Form, Newtypes};
 use super::placeholder::{Placeholder, placeholders, shape};
-use super::{Function, NamedType, Registered, Role, Template, link};
+use super::{Function, NamedType, OwnName, Registered, Role, Template, link};
 
 /// Checks the annotated functions of the program against each other.
 ///
@@ -73,6 +73,7 @@ pub(super) struct Program {
     /// The shapes of the templates in `key!`.
     by_hand: HashSet<String>,
     newtypes: Newtypes,
+    own_names: Vec<OwnName>,
 }
 
 /// A key or a tag in the attribute of a function.
@@ -161,6 +162,7 @@ impl Program {
         let mut tags = HashMap::<_, Vec<_>>::new();
         let mut by_hand = HashSet::new();
         let mut newtypes = Newtypes::default();
+        let mut own_names = Vec::new();
         for item in registered {
             match item {
                 Registered::Cached(site) => functions.push((&site.function, site.schema)),
@@ -170,6 +172,7 @@ impl Program {
                 Registered::ByHand(name) => {
                     by_hand.insert(shape(name.text));
                 }
+                Registered::OwnName(own) => own_names.push(*own),
             }
         }
         // The order of linking varies.
@@ -203,6 +206,7 @@ impl Program {
             uses,
             by_hand,
             newtypes,
+            own_names,
         }
     }
 
@@ -215,6 +219,7 @@ impl Program {
         self.check_placeholders(&mut findings);
         self.check_invalidations(&mut findings);
         self.check_tags(&mut findings);
+        self.check_own_names(&mut findings);
         findings
     }
 
@@ -427,6 +432,50 @@ impl Program {
                 help: "annotate what changes the data with `#[cache_invalidate]`, or remove the \
                        tag; if it is invalidated by hand, leave it out with `except`"
                     .to_owned(),
+            });
+        }
+    }
+
+    /// A name that two types claim is used for neither, and so is each name of a type with two.
+    fn check_own_names(&self, findings: &mut Vec<Finding>) {
+        let mut paths = BTreeMap::<_, BTreeMap<_, _>>::new();
+        let mut names = BTreeMap::<_, BTreeMap<_, _>>::new();
+        for own in &self.own_names {
+            let path = own.path();
+            let place = format!(
+                "{}:{}: `{path}` has the name `{}`",
+                own.file, own.line, own.name
+            );
+            paths
+                .entry(own.name)
+                .or_default()
+                .insert(path.clone(), place.clone());
+            names.entry(path).or_default().insert(own.name, place);
+        }
+        let places = |places: Vec<&String>| places.into_iter().cloned().collect();
+        for (name, claims) in paths.iter().filter(|(_, claims)| claims.len() > 1) {
+            let types: Vec<_> = claims.keys().map(String::as_str).collect();
+            findings.push(Finding {
+                name,
+                id: format!("type name {name} {}", types.join(", ")),
+                what: format!(
+                    "several types have the name `{name}`, so keys name each of them by its path"
+                ),
+                places: places(claims.values().collect()),
+                help: "give each type a name of its own in `#[key_name]`".to_owned(),
+            });
+        }
+        for (path, claims) in names.iter().filter(|(_, claims)| claims.len() > 1) {
+            let claimed: Vec<_> = claims.keys().copied().collect();
+            findings.push(Finding {
+                name: claimed[0],
+                id: format!("type names {path} {}", claimed.join(", ")),
+                what: format!(
+                    "`{path}` has several names, so keys name it by its path: two types have \
+                     this path, as in two versions of a crate, or it has two attributes"
+                ),
+                places: places(claims.values().collect()),
+                help: "give it one `#[key_name]`".to_owned(),
             });
         }
     }

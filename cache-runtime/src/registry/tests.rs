@@ -1,7 +1,7 @@
 //! Programs that agree, and programs that do not.
 
 use super::check::Program;
-use super::{Finding, Findings, Function, NamedType, Registered, Role, Template};
+use super::{Finding, Findings, Function, NamedType, OwnName, Registered, Role, Template};
 use crate::call::site::CallSite;
 
 /// A function of `src/users.rs`: its name, its line, what it does and its settings.
@@ -510,4 +510,40 @@ fn a_tag_that_is_invalidated_in_another_cache_only_is_reported() {
     let clear = Function::new("clear", "a.rs", 9, Role::invalidates(TAG));
     let program = [find("one", 1), find("two", 2).cache("MINE"), clear];
     assert_eq!(ids_of(program), ["other cache users two"]);
+}
+
+#[test]
+fn a_name_that_two_types_claim_and_a_type_with_two_names_are_reported() {
+    static PROGRAM: &[Registered] = &[
+        function!(
+            "find",
+            1,
+            Role::caches(user("user:<id>", &["u64"]), "User", &[])
+        ),
+        Registered::OwnName(OwnName::new(|| "app::one::_::Id", "id", "src/one.rs", 2)),
+        Registered::OwnName(OwnName::new(
+            || "app::other::_::Id",
+            "id",
+            "src/other.rs",
+            3,
+        )),
+        Registered::OwnName(OwnName::new(|| "app::_::Twice", "once", "src/lib.rs", 4)),
+        Registered::OwnName(OwnName::new(|| "app::_::Twice", "twice", "src/lib.rs", 5)),
+        Registered::OwnName(OwnName::new(|| "app::_::Same", "same", "src/lib.rs", 6)),
+        Registered::OwnName(OwnName::new(|| "app::_::Same", "same", "src/lib.rs", 6)),
+    ];
+    assert_report(
+        PROGRAM,
+        "several types have the name `id`, so keys name each of them by its path\n  \
+           --> src/one.rs:2: `app::one::Id` has the name `id`\n  \
+           --> src/other.rs:3: `app::other::Id` has the name `id`\n  \
+           help: give each type a name of its own in `#[key_name]`\n  \
+           id: type name id app::one::Id, app::other::Id\n\n\
+         `app::Twice` has several names, so keys name it by its path: two types have this path, \
+         as in two versions of a crate, or it has two attributes\n  \
+           --> src/lib.rs:4: `app::Twice` has the name `once`\n  \
+           --> src/lib.rs:5: `app::Twice` has the name `twice`\n  \
+           help: give it one `#[key_name]`\n  \
+           id: type names app::Twice once, twice",
+    );
 }

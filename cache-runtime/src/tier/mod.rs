@@ -41,6 +41,7 @@ use crate::error::Error;
 use crate::flight::{Leader, Seat, Waiter};
 use crate::health::Status;
 use crate::key::Key;
+use crate::type_name::KnownType;
 use crate::value::{CacheValue, Outcome, SharedValue, outcome};
 
 /// Where one cache keeps its entries.
@@ -58,6 +59,9 @@ pub(crate) struct Query {
     pub(crate) tags: Vec<Key>,
     /// Entries of another schema version are not served.
     pub(crate) schema: u32,
+    /// The type of the value: an entry of another type is not served. `None` by hand, and in the
+    /// local tier, where each reader checks the value itself.
+    pub(crate) value_type: Option<&'static KnownType>,
     /// How long a value is cached, if it does not say otherwise itself.
     pub(crate) ttl: Duration,
     /// How long a `None` is cached; without it, a `None` is not cached.

@@ -20,6 +20,7 @@ mod many_failures;
 mod many_scopes;
 mod mixed;
 mod no_memory;
+mod other_types;
 mod outage;
 mod partition;
 mod races;
@@ -209,6 +210,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "a transaction that is rolled back, `after_commit`",
         &[(&[Rule::Uncommitted], &[transaction::GHOSTS])],
         |size| Box::pin(transaction::rolled_back(size)),
+    ),
+    Scenario::new(
+        "values of two types under one key",
+        &[
+            (&[Rule::TypeInEntry], &[other_types::OTHER]),
+            (&[Rule::FirstType], &[other_types::LOADS]),
+        ],
+        |size| Box::pin(other_types::on_the_server(size)),
     ),
     Scenario::new(
         "one of two processes cut off",

@@ -357,6 +357,7 @@ mod tests {
             key: key.clone(),
             tags: tags.to_vec(),
             schema: 0,
+            value_type: None,
             ttl: LONG,
             none_ttl: None,
             site: None,

@@ -86,12 +86,14 @@ impl Lease {
         value: &Encoded,
         ttl: Duration,
         schema: u32,
+        value_type: u32,
         cost: Duration,
     ) -> Result<bool, Error> {
         let entry = value.after(&Header {
             form: value.form(),
             none: value.is_none(),
             schema,
+            value_type,
             ttl,
             cost,
             epoch: self.witness.epoch(),

@@ -33,8 +33,8 @@ use std::time::{Duration, Instant};
 use self::batch::BatchedReads;
 pub(crate) use self::breaker::Limits;
 use self::connector::{Connector, Witness};
+use self::entry::{ANY_TYPE, Header, LeaseToken, Slot, Version};
 pub(crate) use self::entry::{Encoded, Entry, Mark};
-use self::entry::{Header, LeaseToken, Slot, Version};
 pub use self::entry::{decode_entry, encode_entry};
 use self::journal::Heard;
 #[cfg(all(test, shuttle))]
@@ -455,6 +455,7 @@ impl Shared {
             form: value.form(),
             none: value.is_none(),
             schema: 0,
+            value_type: ANY_TYPE,
             ttl,
             cost: Duration::ZERO,
             epoch: witness.epoch(),
@@ -573,6 +574,12 @@ impl Store for Shared {
             }
             slot => {
                 look.slot = slot;
+                if let Some(value_type) = query.value_type
+                    && look.shows_other_type(query)
+                {
+                    let name = value_type.name;
+                    self.observer.other_type(query.site, &query.key, name, None);
+                }
                 Look::Miss(Miss::AtServer(Box::new(look)))
             }
         }
@@ -747,7 +754,8 @@ async fn fill(
             Err(reason) => Filled::Failed(Error::codec(query.key.as_str(), "encoded", &reason)),
         };
     };
-    match lease.fill(extend, value, ttl, query.schema, cost).await {
+    let filled = lease.fill(extend, value, ttl, query.schema, value_type(query), cost);
+    match filled.await {
         Ok(true) => Filled::Stored(ttl),
         Ok(false) => Filled::Overtaken,
         Err(error) => Filled::Failed(error),
@@ -766,7 +774,19 @@ impl Evidence {
 impl ServerLook {
     /// Whether an entry may be served to this call.
     fn serves_to(&self, query: &Query, entry: &Entry) -> bool {
-        entry.header.schema == query.schema && self.serves(entry)
+        entry.header.schema == query.schema && self.serves(entry) && is_of_type(query, entry)
+    }
+
+    /// Whether only its type keeps the entry from being served to this call.
+    fn shows_other_type(&self, query: &Query) -> bool {
+        match &self.slot {
+            Slot::Entry(entry) => {
+                !is_of_type(query, entry)
+                    && entry.header.schema == query.schema
+                    && self.serves(entry)
+            }
+            _ => false,
+        }
     }
 
     /// Whether an entry may be served. The version of every tag must be there, and be the one from
@@ -813,6 +833,19 @@ impl ServerLook {
             _ => false,
         }
     }
+}
+
+/// Whether an entry holds a value of the type that this call asks for, as far as both say.
+fn is_of_type(query: &Query, entry: &Entry) -> bool {
+    let (one, other) = (value_type(query), entry.header.value_type);
+    one == other || one == ANY_TYPE || other == ANY_TYPE || !sabotage::keeps(Rule::TypeInEntry)
+}
+
+/// The type that a call says in its entry.
+fn value_type(query: &Query) -> u32 {
+    query
+        .value_type
+        .map_or(ANY_TYPE, |value_type| value_type.hash)
 }
 
 /// When dropped, starts a keeper for what an invalidation left in the journal.
