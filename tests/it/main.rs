@@ -30,6 +30,7 @@ mod shutdown;
 mod sized;
 mod slow_link;
 mod stampede;
+mod transactions;
 mod two_runtimes;
 mod ui;
 mod versions;
