@@ -12,13 +12,6 @@ struct Tx<'c, Db>(&'c mut Db);
 
 impl<Db> Transaction for Tx<'_, Db> {}
 
-// A trait of this name does not get in the way.
-trait IsTransaction {
-    fn described(&self) {}
-}
-
-impl<T> IsTransaction for T {}
-
 struct Repo<T>(T);
 
 impl<T: Debug> Repo<T> {
@@ -96,5 +89,4 @@ async fn main() {
     assert_eq!(later(7, &mut tx).await, 7);
     boxed(7, &tx).await;
     assert_eq!(names(7, &mut tx).await, 10);
-    7.described();
 }
