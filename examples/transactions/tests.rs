@@ -149,9 +149,9 @@ async fn a_transaction_is_found_wherever_its_type_shows_it() {
     let tx = pool.begin().await.unwrap();
     let mut tx = pass_on(cache, tx, 1).await.unwrap();
     assert_eq!(bank.reports_of("::pass_on"), 1);
-    for (seven, entries) in [(7, 0), (7, 0)] {
-        assert_eq!(read(cache, Some(&mut tx), seven).await, 7);
-        assert_eq!(cache.stats().entries, entries);
+    for _ in 0..2 {
+        assert_eq!(read(cache, Some(&mut tx), 7).await, 7);
+        assert_eq!(cache.stats().entries, 0);
     }
     assert_eq!(bank.reports_of("::read"), 1);
     read(cache, Some(&mut pool.clone()), 7).await;
