@@ -280,6 +280,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::needless_borrow, reason = "as in an expansion")]
     fn types_without_a_transaction_are_looked_at_once() {
         struct Work;
         impl Transaction for Work {}
