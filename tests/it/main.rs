@@ -31,6 +31,7 @@ mod shutdown;
 mod sized;
 mod slow_link;
 mod stampede;
+mod transactions;
 mod two_runtimes;
 mod types;
 mod ui;

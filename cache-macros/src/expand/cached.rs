@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprClosure};
 
-use super::{body, cache, detach, name, receiver, setter, shape};
+use super::{body, cache, detach, name, receiver, setter, shape, transaction};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::function::Function;
@@ -31,6 +31,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         key,
         tags,
         unnamed_fields,
+        transactions,
         options: _,
     } = cached;
     let private = runtime.private(Span::mixed_site());
@@ -52,12 +53,8 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     let key = name::template(&runtime, &key);
     let tags = name::tags(&runtime, &tags);
     let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
-    // A future that is returned looks at the cache when it is polled, which may be after an
-    // invalidation. An `async fn` is not called before it is polled.
-    let start = match output {
-        Output::Value(_) => quote_spanned!(Span::mixed_site()=> start),
-        Output::Future(_) | Output::Boxed(_) => quote_spanned!(Span::mixed_site()=> defer),
-    };
+    let given = transaction::given(&runtime, &transactions);
+    let start = start(&output, given.is_some());
     let start = quote_spanned! {Span::mixed_site()=>
         #private::CachedCall::#start(
             {
@@ -70,6 +67,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
             #shape,
             #key,
             #tags,
+            #given
         )
         #computed_ttl
         #codec
@@ -114,6 +112,18 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         #resolve
     };
     body::function(&function, &statements)
+}
+
+/// The function that begins the call. A future that is returned looks at the cache when it is polled,
+/// which may be after an invalidation. An `async fn` is not called before it is polled.
+fn start(output: &Output, is_given: bool) -> Ident {
+    let name = match (output, is_given) {
+        (Output::Value(_), false) => "start",
+        (Output::Value(_), true) => "start_given",
+        (Output::Future(_) | Output::Boxed(_), false) => "defer",
+        (Output::Future(_) | Output::Boxed(_), true) => "defer_given",
+    };
+    Ident::new(name, Span::mixed_site())
 }
 
 /// The rest of the call, with the body as its load.

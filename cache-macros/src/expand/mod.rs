@@ -13,6 +13,7 @@ mod receiver;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::time::Duration;
 

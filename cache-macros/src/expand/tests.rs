@@ -19,6 +19,19 @@ fn assert_expansion(expanded: TokenStream, expected: TokenStream) {
     assert_eq!(pretty(expanded), pretty(expected));
 }
 
+/// The question whether the receiver is a transaction.
+fn given_self() -> TokenStream {
+    quote! {{
+        use ::cache_runtime::__private::argument_transaction::*;
+        static ASKED: ::cache_runtime::__private::AskedTypes =
+            ::cache_runtime::__private::AskedTypes::new();
+        ASKED.given(
+            &(&self,),
+            || [(&&::cache_runtime::__private::Argument::of(&self)).described()],
+        )
+    }}
+}
+
 #[test]
 #[allow(clippy::too_many_lines, reason = "an expansion is shown whole")]
 fn a_cached_function_is_one_call() {
@@ -36,6 +49,7 @@ fn a_cached_function_is_one_call() {
         }
     };
     let shape = shape(&quote!(Result<T, Error>), &quote!(error_sharing_shape));
+    let given = given_self();
     assert_expansion(
         cached(args, function),
         quote! {
@@ -47,7 +61,7 @@ fn a_cached_function_is_one_call() {
                     &::cache_runtime::__private::ReturnType::<Result<T, Error>>::NEW,
                 );
                 #[allow(clippy::used_underscore_binding)]
-                let call = ::cache_runtime::__private::CachedCall::start(
+                let call = ::cache_runtime::__private::CachedCall::start_given(
                     {
                         static SITE: ::cache_runtime::__private::CallSite =
                             ::cache_runtime::__private::CallSite::new(
@@ -114,6 +128,7 @@ fn a_cached_function_is_one_call() {
                             (),
                         ),
                     ),
+                    #given,
                 );
                 let call = match ::cache_runtime::__private::CachedCall::answer(call) {
                     ::core::result::Result::Ok(answer) => {
@@ -235,6 +250,27 @@ fn arguments_in_names_of_the_result_are_rendered_before_the_body() {
             }
         },
     );
+}
+
+#[test]
+fn arguments_that_may_be_transactions_are_asked_about() {
+    let expanded = |function| {
+        let expanded = pretty(cache_invalidate(quote!("<id>:<team.id>"), function));
+        expanded.split_whitespace().collect::<String>()
+    };
+    let asked = expanded(quote! {
+        async fn f(&self, id: Id, team: &Team, tx: &mut Tx, name: &str, #[cfg(a)] b: B) {}
+    });
+    assert!(asked.contains(".given({staticSITE"), "{asked}");
+    assert!(asked.contains("&(&self,&team,&tx),"), "{asked}");
+    let unasked = expanded(quote!(
+        async fn f(id: Id, team: Team, other: Option<u64>) {}
+    ));
+    assert!(unasked.contains("&(&team,&other),"), "{unasked}");
+    let unasked = expanded(quote!(
+        async fn f(id: Id, team: u64) {}
+    ));
+    assert!(!unasked.contains("given"), "{unasked}");
 }
 
 #[test]
@@ -413,13 +449,14 @@ fn a_returned_future_contains_the_one_of_the_body() {
     };
     let options = quote!("unless = User::is_guest");
     let shape = shape(&quote!(User), &quote!(error_sharing_shape));
+    let given = given_self();
     let site = site("get", "<id>", &quote!(User), &options);
     assert_expansion(
         cached(quote!(key = "<id>", unless = User::is_guest), function),
         quote! {
             fn get(&self, id: u64) -> impl Future<Output = User> + Send {
                 #[allow(clippy::used_underscore_binding)]
-                let call = ::cache_runtime::__private::CachedCall::defer(
+                let call = ::cache_runtime::__private::CachedCall::defer_given(
                     #site,
                     &::cache_runtime::__private::default_cache(),
                     #shape,
@@ -428,6 +465,7 @@ fn a_returned_future_contains_the_one_of_the_body() {
                         (::cache_runtime::__private::part(&id), ()),
                     ),
                     (),
+                    #given,
                 );
                 let load = ::cache_runtime::__private::future_of(move || { self.load(id) });
                 async move {

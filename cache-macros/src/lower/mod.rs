@@ -10,6 +10,7 @@ mod receiver;
 mod template;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub(crate) struct CachedFn {
     pub(crate) tags: Vec<Tag>,
     /// Fields of `self` that the compiler asks about: see `expand::receiver`.
     pub(crate) unnamed_fields: Vec<UnnamedField>,
+    /// Arguments that may be a transaction.
+    pub(crate) transactions: Vec<Ident>,
     /// The other arguments, as text.
     pub(crate) options: Vec<String>,
 }
@@ -65,6 +68,8 @@ pub(crate) struct InvalidateFn {
     pub(crate) fence: Option<Fence>,
     pub(crate) from_arguments: Vec<Tag>,
     pub(crate) from_result: Vec<Tag>,
+    /// Arguments that may be a transaction.
+    pub(crate) transactions: Vec<Ident>,
     /// The other arguments, as text.
     pub(crate) options: Vec<String>,
 }
@@ -136,6 +141,9 @@ pub(crate) fn cached(
         detach::lower(span, &mut function, &output, &closures, &mut errors)
     });
 
+    let templates = tags.iter().filter_map(Tag::template).chain([&key]);
+    let transactions = transaction::candidates(&function.sig, templates);
+
     errors.finish(CachedFn {
         runtime: args.runtime,
         may_share_errors: output.may_share_errors(&function.sig.generics),
@@ -152,6 +160,7 @@ pub(crate) fn cached(
         key,
         tags,
         unnamed_fields,
+        transactions,
         options: args.options,
         function,
     })
@@ -197,6 +206,10 @@ pub(crate) fn cache_invalidate(
         output.check_nameable(&mut errors);
     }
 
+    let tags = from_arguments.iter().chain(&from_result);
+    let templates = tags.filter_map(Tag::template);
+    let transactions = transaction::candidates(&function.sig, templates);
+
     errors.finish(InvalidateFn {
         runtime: args.runtime,
         output,
@@ -207,6 +220,7 @@ pub(crate) fn cache_invalidate(
         fence,
         from_arguments,
         from_result,
+        transactions,
         options: args.options,
         function,
     })
@@ -287,6 +301,13 @@ fn check_alone(function: &Function, others: &[&str], errors: &mut Errors) {
 }
 
 impl Tag {
+    fn template(&self) -> Option<&LoweredTemplate> {
+        match self {
+            Tag::Template(template) => Some(template),
+            Tag::Typed(_) => None,
+        }
+    }
+
     fn reads_result(&self) -> bool {
         match self {
             Tag::Template(template) => template.reads_result(),

@@ -165,6 +165,7 @@ impl Cache {
                 site: None,
             },
             codec: options.codec,
+            in_transaction: false,
         };
         request
             .get_or_load::<ResultOf<T, E>, _>(|_| Keep::Default, pin!(load))

@@ -9,6 +9,7 @@ use super::load::{Keep, Request};
 use super::scope;
 use super::shape::Shape;
 use super::site::CallSite;
+use super::transaction::Given;
 use crate::codec::Codec;
 use crate::context;
 use crate::core::Core;
@@ -82,6 +83,44 @@ impl<S: Shape> CachedCall<S> {
         Self::miss(site, core, &key, &tags)
     }
 
+    /// The same as [`start`](Self::start), of a function with arguments that may be transactions. If one
+    /// is, the call leaves the cache alone.
+    #[expect(clippy::inline_always, reason = "as `start`")]
+    #[inline(always)]
+    pub fn start_given<P: Parts, N: Names>(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        shape: S,
+        key: Name<P>,
+        tags: N,
+        given: Given,
+    ) -> Self
+    where
+        S::Value: 'static,
+    {
+        if given != Given::None {
+            return Self::defer_given(site, core, shape, key, tags, given);
+        }
+        Self::start(site, core, shape, key, tags)
+    }
+
+    /// The same for [`defer`](Self::defer).
+    #[cold]
+    pub fn defer_given<P: Parts, N: Names>(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        _shape: S,
+        key: Name<P>,
+        tags: N,
+        given: Given,
+    ) -> Self {
+        let mut call = Self::miss(site, core, &key, &tags);
+        if let Started::Miss(request) = &mut call.0 {
+            request.in_transaction = given != Given::None;
+        }
+        call
+    }
+
     /// Sets how long this call's value is cached, if it is going to be.
     #[must_use]
     pub fn ttl(mut self, ttl: impl FnOnce() -> Duration) -> Self {
@@ -133,6 +172,7 @@ impl<S: Shape> CachedCall<S> {
                 site: Some(site),
             },
             codec: None,
+            in_transaction: false,
         })))
     }
 

@@ -33,6 +33,7 @@ use crate::error::Error;
 use crate::flight::{Claim, Landing, Leader, LoadEnd, Patience, Seat, Waiter};
 use crate::key::Key;
 use crate::observe::{Event, NotFilledReason};
+use crate::sabotage::{self, Rule};
 use crate::tier::{
     Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Renewal, Storable,
     Store as _,
@@ -55,6 +56,8 @@ pub(crate) struct Request {
     pub(crate) query: Query,
     /// How its value is written on a server; without it, as the cache says.
     pub(crate) codec: Option<Codec>,
+    /// Whether a transaction is among its arguments.
+    pub(crate) in_transaction: bool,
 }
 
 /// How long one value is cached.
@@ -524,6 +527,12 @@ impl Request {
     pub(super) fn reason_to_bypass<V: 'static>(&self) -> Option<NotFilledReason<'static>> {
         // What is loaded here may not be committed yet, so it is neither stored nor shared.
         if scope::is_uncommitted() {
+            return Some(NotFilledReason::Uncommitted);
+        }
+        if self.in_transaction && sabotage::keeps(Rule::Uncommitted) {
+            if let Some(site) = self.query.site {
+                self.core.observer.outside_of_commit(&site.function);
+            }
             return Some(NotFilledReason::Uncommitted);
         }
         let names = || self.query.tags.iter().chain([&self.query.key]);

@@ -44,9 +44,14 @@ pub(super) struct Held {
     pub(super) fences: Vec<Fence>,
 }
 
+/// Whether the caller is polled within a scope.
+pub(super) fn is_within() -> bool {
+    current().is_some()
+}
+
 /// Whether the caller is polled within a scope, so that what it reads may not be committed.
 pub(crate) fn is_uncommitted() -> bool {
-    current().is_some() && sabotage::keeps(Rule::Uncommitted)
+    is_within() && sabotage::keeps(Rule::Uncommitted)
 }
 
 /// Holds names, and the fences around them, until the scope ends; false if there is no scope.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::key::Key;
+use crate::registry::Function;
 
 /// Something that a cache did, as the listener of [`CacheBuilder::on_event`](crate::CacheBuilder::on_event)
 /// hears it.
@@ -168,6 +169,16 @@ pub enum Event<'a> {
         /// What failed.
         error: &'a Error,
     },
+    /// An annotated function with a transaction among its arguments was called outside of
+    /// [`after_commit`](crate::after_commit). It is told once a function. What it would invalidate is
+    /// invalidated before the commit, and once more after
+    /// [`settle`](crate::CacheBuilder::settle); what it loads is not stored. See
+    /// [Transactions](crate::transactions).
+    #[non_exhaustive]
+    OutsideOfCommit {
+        /// The function, with its place.
+        function: &'a Function,
+    },
     /// Names are kept in the journal, since the caller cannot wait for their invalidation.
     #[non_exhaustive]
     InvalidateLater {
@@ -322,7 +333,8 @@ pub enum NotFilledReason<'a> {
     Superseded,
     /// The function says so: by a ttl of zero, `unless`, or a `None` without `none_ttl`.
     Unwanted,
-    /// It was loaded within [`after_commit`](crate::after_commit), and may be rolled back.
+    /// It was loaded within [`after_commit`](crate::after_commit), or by a function that was given a
+    /// transaction, and may be rolled back.
     Uncommitted,
     /// Its function caches values of another type, and its key names no type.
     OtherType,
@@ -358,6 +370,9 @@ impl fmt::Display for Event<'_> {
                 write!(f, "not invalidated {}: {error}", Spaced(names))
             }
             Self::InvalidateLater { names } => write!(f, "invalidate later {}", Spaced(names)),
+            Self::OutsideOfCommit { function } => {
+                write!(f, "outside of commit {}", function.path)
+            }
             Self::Clear => f.write_str("clear"),
             Self::Fence { names } => write!(f, "fence {}", Spaced(names)),
             Self::Unfence { names } => write!(f, "unfence {}", Spaced(names)),

@@ -21,6 +21,7 @@ use crate::codec;
 use crate::counters::{CounterTable, Counters};
 use crate::error::Error;
 use crate::key::Key;
+use crate::registry::{Function, Role};
 use crate::sabotage;
 
 /// Gets each event of a cache.
@@ -55,6 +56,8 @@ enum Report {
     /// What is stored is of another type.
     OtherType,
     SlowWait,
+    /// A transaction is among its arguments, and no scope waits for the commit.
+    OutsideOfCommit,
 }
 
 /// A longer wait for another caller's load is logged.
@@ -208,6 +211,7 @@ impl Observer {
                 let names = Spaced(names);
                 tracing::debug!(%error, %names, "not invalidated yet: kept, and not served here until it is");
             }
+            Event::OutsideOfCommit { function } => log_outside_of_commit(function),
             Event::NotFenced { names, error } => {
                 let names = Spaced(names);
                 tracing::debug!(%error, %names, "no fence: should this process die now, old data may be served");
@@ -343,9 +347,22 @@ impl Observer {
         }
     }
 
+    /// A function with a transaction among its arguments was called outside of `after_commit`.
+    #[cold]
+    pub(crate) fn outside_of_commit(&self, function: &'static Function) {
+        let address = ptr::from_ref(function).addr();
+        if self.is_first_at(address, Report::OutsideOfCommit) {
+            self.observe(None, Event::OutsideOfCommit { function });
+        }
+    }
+
     /// Whether this cache has not reported the same of this site before.
     fn is_first(&self, site: Option<&'static CallSite>, report: Report) -> bool {
-        let site = site.map_or(0, |site| ptr::from_ref(site).addr());
+        let address = site.map_or(0, |site| ptr::from_ref(site).addr());
+        self.is_first_at(address, report)
+    }
+
+    fn is_first_at(&self, site: usize, report: Report) -> bool {
         let reported = &self.incidents.reported;
         let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
         reported.insert((site, report))
@@ -365,6 +382,27 @@ impl Observer {
 
     pub(crate) fn overflows(&self) -> u64 {
         self.incidents.overflows.load(Relaxed)
+    }
+}
+
+/// A transaction is among the arguments of a function that is called outside of `after_commit`.
+#[cold]
+fn log_outside_of_commit(function: &Function) {
+    let (path, file, line) = (function.path, function.file, function.line);
+    if let Role::Invalidates { .. } = function.role {
+        tracing::warn!(
+            function = path,
+            "{file}:{line}: called with a transaction outside of `after_commit`, so its names are \
+             invalidated before the commit, and a read in between caches the old data. Run the whole \
+             transaction, with its commit, within `cache_runtime::after_commit`. Logged once a function"
+        );
+    } else {
+        tracing::warn!(
+            function = path,
+            "{file}:{line}: called with a transaction outside of `after_commit`, so what it reads may \
+             be rolled back, and is not cached. Give it a pool, or run the whole transaction, with its \
+             commit, within `cache_runtime::after_commit`. Logged once a function"
+        );
     }
 }
 
