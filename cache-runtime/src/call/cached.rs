@@ -1,11 +1,13 @@
 //! What `#[cached]` expands to: the arguments, borrowed; a local hit, answered at once.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::detach::{self, ReturnedByTask};
 use super::load::{Keep, Request};
+use super::order::{self, Begin};
 use super::scope;
 use super::shape::Shape;
 use super::site::CallSite;
@@ -48,10 +50,14 @@ impl<S: Shape> CachedCall<S> {
     where
         S::Value: 'static,
     {
+        if context::is_open()
+            && let Some(started) = Self::start_in_context(site, core, &key, &tags)
+        {
+            return started;
+        }
         if let Some(local) = core.tier.as_local()
             && let Some(entry) = local.find(&key)
             && entry.basis.suits(&tags, site.schema)
-            && !(context::is_open() && Self::is_distrusted(core, &key, &tags))
             && let Some(value) = S::check(entry.value)
         {
             core.observer.hit(Some(site), || key.render());
@@ -95,12 +101,19 @@ impl<S: Shape> CachedCall<S> {
         self
     }
 
-    /// Whether this call is in a scope of `after_commit` that changes what the call reads.
+    /// The call, if what the thread knows of the future that it polls keeps it from an answer of the
+    /// local tier.
     #[cold]
-    fn is_distrusted<P: Parts, N: Names>(core: &Arc<Core>, key: &Name<P>, tags: &N) -> bool {
+    fn start_in_context<P: Parts, N: Names>(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        key: &Name<P>,
+        tags: &N,
+    ) -> Option<Self> {
         let mut names = vec![key.render()];
         tags.render_into(&mut names);
-        scope::distrusts(core, names.iter())
+        let is_uncommitted = scope::distrusts(core, names.iter());
+        (is_uncommitted || order::is_given()).then(|| Self::miss(site, core, key, tags))
     }
 
     #[cold]
@@ -123,6 +136,7 @@ impl<S: Shape> CachedCall<S> {
                 site: Some(site),
             },
             codec: None,
+            is_refresh: false,
         })))
     }
 
@@ -158,11 +172,28 @@ impl<S: Shape> CachedCall<S> {
         K: Fn(&S::Value) -> Keep,
         F: Future<Output = S::Return>,
     {
-        match self.0 {
+        match self.begin(&keep) {
             // Pinned once, and passed on by reference: the body's state is often large.
-            Started::Miss(request) => request.get_or_load::<S, _>(keep, pin!(load)).await,
+            Begin::On(Some(request)) => request.get_or_load::<S, _>(keep, pin!(load)).await,
+            Begin::On(None) => load.await,
+            Begin::Stay => pending().await,
+        }
+    }
+
+    /// What the call does. It is asked when the call is first polled.
+    fn begin(self, keep: &impl Fn(&S::Value) -> Keep) -> Begin
+    where
+        S::Value: CacheValue,
+    {
+        let request = match self.0 {
+            Started::Miss(request) => Some(request),
             // A local hit whose answer was not taken, or a call that leaves the cache alone.
-            Started::Answered(_) | Started::Bypass => load.await,
+            Started::Answered(_) | Started::Bypass => None,
+        };
+        if context::is_open() {
+            order::obey::<S>(request, keep)
+        } else {
+            Begin::On(request)
         }
     }
 
@@ -177,12 +208,13 @@ impl<S: Shape> CachedCall<S> {
         L: FnOnce() -> F,
         F: Future<Output = S::Return> + Send + 'static,
     {
-        match self.0 {
-            Started::Miss(request) => {
+        match self.begin(&keep) {
+            Begin::On(Some(request)) => {
                 let request = Arc::from(request);
                 detach::get_or_load::<S, _, _, _>(request, keep, load).await
             }
-            Started::Answered(_) | Started::Bypass => load().await,
+            Begin::On(None) => load().await,
+            Begin::Stay => pending().await,
         }
     }
 }
