@@ -125,8 +125,8 @@ pub mod mistakes {}
 pub use cache_macros::{CacheTag, KeyPart, cache_defaults, cache_invalidate, cached, key};
 
 pub use crate::cache::{
-    AsCache, Cache, CacheBuilder, CachedEntry, Options, SiteStats, Stats, Yields, global, install,
-    prime, refresh, with_cache,
+    AsCache, Cache, CacheBuilder, CachedEntry, InvalidateOnDrop, Options, SiteStats, Stats, Yields,
+    global, install, prime, refresh, with_cache,
 };
 pub use crate::call::after_commit::after_commit;
 pub use crate::call::future::BoxedFuture;

@@ -16,7 +16,7 @@
 pub(crate) mod after_commit;
 pub(crate) mod cached;
 pub(crate) mod detach;
-mod due;
+pub(crate) mod due;
 mod fence;
 pub(crate) mod future;
 pub(crate) mod invalidate;
