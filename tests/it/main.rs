@@ -22,6 +22,7 @@ mod mistakes;
 mod outage;
 mod races;
 mod real_code;
+mod refresh;
 mod refusals;
 mod registry;
 mod restart;
