@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprClosure};
 
-use super::{body, cache, detach, name, receiver, setter, shape};
+use super::{body, cache, detach, handle, name, receiver, setter, shape};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::function::Function;
@@ -23,6 +23,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         none_ttl,
         hedge,
         detach: detached,
+        handle: by_hand,
         cache,
         condition,
         unless,
@@ -47,6 +48,8 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     };
     let cache = self::cache(&runtime, cache);
     let shape = shape::cacheable(&runtime, &output, may_share_errors);
+    let by_hand =
+        by_hand.map(|by_hand| handle::handle(&runtime, &function, &output, &key, &by_hand));
     let key = name::template(&runtime, &key);
     let tags = name::tags(&runtime, &tags);
     let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
@@ -115,7 +118,8 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         #answer
         #resolve
     };
-    body::function(&function, &statements)
+    let function = body::function(&function, &statements);
+    quote!(#function #by_hand)
 }
 
 /// The rest of the call, with the body as its load.
