@@ -1,12 +1,12 @@
 //! The entry of one call of an annotated function, without repeating the function's template.
 
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::fmt;
 use std::time::Duration;
 
 use super::Cache;
 use crate::call::load::Request;
-use crate::call::order::{self, Given, Left, NoCall};
+use crate::call::order::{self, AnyValue, Given, Left, NoCall};
 use crate::error::Error;
 use crate::key::Key;
 use crate::tier::{Found, Store as _};
@@ -78,7 +78,7 @@ impl CachedEntry {
 
     fn left<F: Future>(
         future: F,
-        value: Option<Box<dyn Any>>,
+        value: Option<AnyValue>,
         asked_by: &str,
     ) -> Result<(Self, Option<Given>), Error> {
         let why = match order::leave(future, value) {

@@ -10,12 +10,12 @@
 //!   no body has run.
 
 use std::any::{Any, type_name};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
+use std::mem;
 use std::pin::pin;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -38,16 +38,19 @@ const SLOT: &Slot<Order> = &CURRENT;
 enum Order {
     /// Load, whatever is stored. It is true until a call has taken it.
     Refresh(Arc<AtomicBool>),
-    Leave(Rc<Leave>),
+    Leave(Arc<Mutex<Leave>>),
 }
 
 #[derive(Default)]
 struct Leave {
-    is_taken: Cell<bool>,
+    is_taken: bool,
     /// The value that is to be stored, of a type that only the call knows.
-    value: RefCell<Option<Box<dyn Any>>>,
-    left: RefCell<Option<Left>>,
+    value: Option<AnyValue>,
+    left: Option<Left>,
 }
+
+/// A value that a caller gives.
+pub(crate) type AnyValue = Box<dyn Any + Send>;
 
 /// What a call leaves.
 pub(crate) enum Left {
@@ -114,12 +117,12 @@ where
             let left = match request {
                 None => Left::Bypass,
                 Some(request) => {
-                    let value = leave.value.take();
+                    let value = lock(&leave).value.take();
                     let given = value.map(|value| given(value, &request));
                     Left::Call(request, given)
                 }
             };
-            leave.left.replace(Some(left));
+            lock(&leave).left = Some(left);
             Begin::Stay
         }
     }
@@ -142,11 +145,11 @@ pub(crate) async fn refresh<F: Future>(future: F) -> (F::Output, bool) {
 
 /// What the first annotated call of a future leaves, with what it makes of a value. The future is
 /// polled once, and dropped.
-pub(crate) fn leave<F: Future>(future: F, value: Option<Box<dyn Any>>) -> Result<Left, NoCall> {
-    let leave = Rc::new(Leave {
-        value: RefCell::new(value),
+pub(crate) fn leave<F: Future>(future: F, value: Option<AnyValue>) -> Result<Left, NoCall> {
+    let leave = Arc::new(Mutex::new(Leave {
+        value,
         ..Leave::default()
-    });
+    }));
     let mut future = pin!(future);
     let polled = {
         let open = Open::new();
@@ -160,14 +163,16 @@ pub(crate) fn leave<F: Future>(future: F, value: Option<Box<dyn Any>>) -> Result
     } else {
         NoCall::Waits
     };
-    leave.left.take().ok_or(no_call)
+    // Taken in a statement of its own: a lock in the last expression would outlive `leave`.
+    let left = lock(&leave).left.take();
+    left.ok_or(no_call)
 }
 
 impl Order {
     fn is_taken(&self) -> bool {
         match self {
             Self::Refresh(is_given) => !is_given.load(Relaxed),
-            Self::Leave(leave) => leave.is_taken.get(),
+            Self::Leave(leave) => lock(leave).is_taken,
         }
     }
 
@@ -175,13 +180,18 @@ impl Order {
     fn take(&self) -> bool {
         match self {
             Self::Refresh(is_given) => is_given.swap(false, Relaxed),
-            Self::Leave(leave) => !leave.is_taken.replace(true),
+            Self::Leave(leave) => !mem::replace(&mut lock(leave).is_taken, true),
         }
     }
 }
 
+/// No code of the user's runs under this lock.
+fn lock(leave: &Mutex<Leave>) -> MutexGuard<'_, Leave> {
+    leave.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A value as it is cached, or an `Option` of it.
-fn outcome_of<V: CacheValue>(value: Box<dyn Any>) -> Option<Outcome<V>> {
+fn outcome_of<V: CacheValue>(value: AnyValue) -> Option<Outcome<V>> {
     let value = match value.downcast::<V>() {
         Ok(value) => return Some(Outcome::Value(*value)),
         Err(value) => value,

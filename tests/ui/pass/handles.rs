@@ -7,7 +7,7 @@ use std::pin::Pin;
 use cache_runtime::{Cache, cached};
 
 mod renamed {
-    pub use cache_runtime as cache;
+    pub(crate) use cache_runtime as cache;
 }
 
 /// Documented.
@@ -28,11 +28,11 @@ pub(crate) async fn pattern((a, b): (u64, &str), _cache: &Cache) -> u64 {
 }
 
 #[cached(key = "lifetimes:<name>:<N>", handle, skip(T))]
-fn lifetimes<'a, T: Sync + Send, const N: usize>(
+fn lifetimes<'a, T, const N: usize>(
     name: &'a str,
 ) -> Pin<Box<dyn Future<Output = Result<usize, String>> + Send + 'a>>
 where
-    T: 'a,
+    T: Sync + Send + 'a,
 {
     Box::pin(async move { Ok(name.len() + N) })
 }
