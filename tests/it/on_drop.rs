@@ -75,6 +75,7 @@ impl Team {
 
     async fn panicking_update(&self) {
         let _due = self.cache.invalidate_on_drop(Self::names());
+        tokio::task::yield_now().await;
         self.version.store(2, SeqCst);
         panic!("as it should");
     }

@@ -228,10 +228,13 @@ async fn behind_a_fence_nothing_is_primed(cache: Cache) {
         body.await;
     }
     prime(user(&cache, 1), name("Ada")).await.unwrap();
-    fenced(&cache, async {
-        prime(user(&cache, 1), name("Grace")).await.unwrap();
-        assert!(!cache.exists("user:1").await.unwrap());
-    })
+    fenced(
+        &cache,
+        Box::pin(async {
+            prime(user(&cache, 1), name("Grace")).await.unwrap();
+            assert!(!cache.exists("user:1").await.unwrap());
+        }),
+    )
     .await;
 }
 
@@ -392,7 +395,7 @@ async fn the_call_may_borrow_and_be_of_any_kind(cache: Cache) {
 #[tokio::test]
 async fn what_is_no_cached_call_is_an_error() {
     async fn not_cached() -> u64 {
-        1
+        std::future::ready(1).await
     }
     #[cached(key = "some:<n>", condition = n < 10)]
     async fn some(n: u64) -> u64 {

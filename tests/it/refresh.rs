@@ -370,11 +370,11 @@ async fn what_is_not_cached_leaves_what_was_set_meanwhile(cache: Cache) {
 async fn a_refresh_behind_a_fence_is_not_stored(cache: Cache) {
     let row = Row::new(&cache);
     row.read().await.unwrap();
-    row.write_behind_a_fence(async {
+    row.write_behind_a_fence(Box::pin(async {
         row.change(2);
         assert_eq!(refresh(row.read()).await, Ok(Some(2)));
         assert_eq!(row.stored().await, None);
-    })
+    }))
     .await;
     assert_eq!(row.stored().await, None);
 }
@@ -667,32 +667,32 @@ async fn a_refresh_without_a_server_loads() {
 async fn a_refresh_does_not_wait_for_a_load_in_another_process() {
     let server = RedisServer::start();
     let [here, there] = [(); 2].map(|()| builder(&server.url()).build().unwrap());
-    let (row_here, row_there) = (Row::gated(&here), Row::gated(&there));
-    let loading = row_there.reader();
-    row_there.began.passed().await;
-    row_here.change(2);
-    row_here.may_end[0].open();
-    assert_eq!(refresh(row_here.read()).await, Ok(Some(2)));
-    row_there.may_end[0].open();
+    let (row, elsewhere) = (Row::gated(&here), Row::gated(&there));
+    let loading = elsewhere.reader();
+    elsewhere.began.passed().await;
+    row.change(2);
+    row.may_end[0].open();
+    assert_eq!(refresh(row.read()).await, Ok(Some(2)));
+    elsewhere.may_end[0].open();
     assert_eq!(answer(loading).await, Ok(Some(1)));
     // The older load has not replaced it.
-    assert_eq!(row_there.read().await, Ok(Some(2)));
+    assert_eq!(elsewhere.read().await, Ok(Some(2)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_refreshes_in_two_processes_the_later_is_stored() {
     let server = RedisServer::start();
     let [here, there] = [(); 2].map(|()| builder(&server.url()).build().unwrap());
-    let row_here = Row::cached(&here).await;
-    let row_there = Row::gated(&there);
-    let earlier = row_here.refreshing().await;
-    row_there.change(2);
-    let later = row_there.refreshing().await;
-    row_here.may_end[1].open();
+    let row = Row::cached(&here).await;
+    let elsewhere = Row::gated(&there);
+    let earlier = row.refreshing().await;
+    elsewhere.change(2);
+    let later = elsewhere.refreshing().await;
+    row.may_end[1].open();
     assert_eq!(answer(earlier).await, Ok(Some(1)));
-    row_there.may_end[0].open();
+    elsewhere.may_end[0].open();
     assert_eq!(answer(later).await, Ok(Some(2)));
-    assert_eq!(row_here.stored().await, Some(2));
+    assert_eq!(row.stored().await, Some(2));
 }
 
 /// An entry that would end while the body runs is replaced by a lease.

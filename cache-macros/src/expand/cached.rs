@@ -13,6 +13,22 @@ use crate::lower::{CachedFn, Detach, Output};
 use crate::runtime::Runtime;
 
 pub(crate) fn cached(cached: CachedFn) -> TokenStream {
+    let by_hand = cached.handle.as_ref().map(|by_hand| {
+        let CachedFn {
+            runtime,
+            function,
+            output,
+            key,
+            ..
+        } = &cached;
+        handle::handle(runtime, function, output, key, by_hand)
+    });
+    let function = function(cached);
+    quote!(#function #by_hand)
+}
+
+/// The function, with its body as the load of a call.
+fn function(cached: CachedFn) -> TokenStream {
     let description = describe::cached(&cached);
     let CachedFn {
         runtime,
@@ -23,7 +39,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         none_ttl,
         hedge,
         detach: detached,
-        handle: by_hand,
+        handle: _,
         cache,
         condition,
         unless,
@@ -48,8 +64,6 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     };
     let cache = self::cache(&runtime, cache);
     let shape = shape::cacheable(&runtime, &output, may_share_errors);
-    let by_hand =
-        by_hand.map(|by_hand| handle::handle(&runtime, &function, &output, &key, &by_hand));
     let key = name::template(&runtime, &key);
     let tags = name::tags(&runtime, &tags);
     let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
@@ -118,8 +132,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         #answer
         #resolve
     };
-    let function = body::function(&function, &statements);
-    quote!(#function #by_hand)
+    body::function(&function, &statements)
 }
 
 /// The rest of the call, with the body as its load.

@@ -302,7 +302,8 @@ impl Cache {
             return Ok(());
         }
         let Some(ttl) = ttl else {
-            core.failed(core.tier.delete(key).await)?;
+            // Rare, and large: the future of each `set` has room for it.
+            core.failed(Box::pin(core.tier.delete(key)).await)?;
             not_filled(NotFilledReason::Unwanted);
             return Ok(());
         };

@@ -62,6 +62,8 @@ use crate::call::order;
 #[track_caller]
 pub fn refresh<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let caller = Location::caller();
+    // Without a box, the future would take its room three times. A box is cheap beside a load.
+    let future = Box::pin(future);
     async move {
         let (output, has_call) = order::refresh(future).await;
         if !has_call {

@@ -422,11 +422,11 @@ impl Shared {
         let slot = self.keyspace.slot(&query.key);
         let mark = entry::new_mark_of(entry);
         let usual = query.site.map_or(Duration::ZERO, CallSite::usual_load);
-        let least = LEAST_LEFT.max(usual.saturating_mul(USUAL_LOADS_LEFT));
+        let enough = LEAST_LEFT.max(usual.saturating_mul(USUAL_LOADS_LEFT));
         let hold = Operation::script(HOLD, slot.clone()).with([
             entry.as_slice().into(),
             mark.as_slice().into(),
-            clock::millis(least).into(),
+            clock::millis(enough).into(),
         ]);
         let versions = self.read_versions(&query.tags, query.longest_ttl());
         let operations: Vec<_> = std::iter::once(hold).chain(versions).collect();
@@ -435,8 +435,8 @@ impl Shared {
             .run_over_until(&look.witness, &operations, until)
             .await?;
         let mut replies = replies.into_iter();
-        let held = replies.next().and_then(Reply::bytes);
-        match held.as_deref() {
+        let answer = replies.next().and_then(Reply::bytes);
+        match answer.as_deref() {
             Some(b"held") => {}
             Some(b"ends") => return Ok(Held::Ends),
             _ => return Ok(Held::Changed),
