@@ -10,5 +10,6 @@ end
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
   return 'ends'
 end
-redis.call('SETRANGE', KEYS[1], 0, ARGV[2])
+local entry = redis.call('GET', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[2] .. string.sub(entry, #ARGV[2] + 1), 'KEEPTTL')
 return 'held'
