@@ -138,7 +138,8 @@ pub use cache_macros::{
 };
 
 pub use crate::cache::{
-    AsCache, Cache, CacheBuilder, Options, SiteStats, Stats, global, install, with_cache,
+    AsCache, Cache, CacheBuilder, CachedEntry, InvalidateOnDrop, Options, SiteStats, Stats, Yields,
+    global, install, prime, refresh, with_cache,
 };
 pub use crate::call::after_commit::after_commit;
 pub use crate::call::future::BoxedFuture;

@@ -65,6 +65,7 @@ const CHAPTERS: &[Chapter] = &[
             "none_ttl_",
             "hedge_",
             "detach_",
+            "handle_",
             "condition_",
             "unless_",
             "version_",
@@ -112,6 +113,12 @@ const CHAPTERS: &[Chapter] = &[
             "invalidate_on_something_else",
             "no_such_field",
         ],
+    },
+    Chapter {
+        title: "By hand",
+        idea: "`prime`, `refresh` and `CachedEntry` take the call itself, without `.await`; `prime` takes \
+               what the function caches.",
+        cases: &["prime_"],
     },
 ];
 

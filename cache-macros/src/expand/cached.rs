@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprClosure};
 
-use super::{body, cache, detach, name, receiver, setter, shape, transaction};
+use super::{body, cache, detach, handle, name, receiver, setter, shape, transaction};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::function::Function;
@@ -13,6 +13,22 @@ use crate::lower::{CachedFn, Detach, Output};
 use crate::runtime::Runtime;
 
 pub(crate) fn cached(cached: CachedFn) -> TokenStream {
+    let by_hand = cached.handle.as_ref().map(|by_hand| {
+        let CachedFn {
+            runtime,
+            function,
+            output,
+            key,
+            ..
+        } = &cached;
+        handle::handle(runtime, function, output, key, by_hand)
+    });
+    let function = function(cached);
+    quote!(#function #by_hand)
+}
+
+/// The function, with its body as the load of a call.
+fn function(cached: CachedFn) -> TokenStream {
     let description = describe::cached(&cached);
     let CachedFn {
         runtime,
@@ -23,6 +39,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         none_ttl,
         hedge,
         detach: detached,
+        handle: _,
         cache,
         condition,
         unless,

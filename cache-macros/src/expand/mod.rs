@@ -7,6 +7,7 @@
 mod body;
 mod cached;
 mod detach;
+mod handle;
 mod invalidate;
 mod name;
 mod receiver;

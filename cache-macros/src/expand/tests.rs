@@ -673,3 +673,96 @@ fn the_compiler_is_asked_whether_a_field_could_be_in_the_key() {
     let skipped = pretty(cached(quote!(key = "url", skip(self)), function));
     assert!(!skipped.contains("ReceiverField"), "{skipped}");
 }
+
+#[test]
+fn a_handle_stands_beside_the_function() {
+    let args = quote!(key = "page:<user.id>:<number>", handle, skip(U));
+    let function = quote! {
+        #[cfg(feature = "pages")]
+        #[inline]
+        pub(crate) async fn page<U: Id>(user @ User { .. }: User<U>, mut number: u8) -> Option<Page>
+        where
+            U: Copy,
+        {
+            number += 1;
+            user.page(number).await
+        }
+    };
+    let expanded = cached(args, function);
+    let file: syn::File = syn::parse2(expanded).unwrap();
+    let [_, handle, functions] = &file.items[..] else {
+        eprintln!("{}", prettyplease::unparse(&file));
+        panic!("three items");
+    };
+    assert_expansion(
+        quote!(#handle #functions),
+        quote! {
+            #[cfg(feature = "pages")]
+            #[doc = "The entries of [`page`](fn@page), by hand: each function takes the arguments of a call."]
+            #[allow(dead_code, non_camel_case_types)]
+            pub(crate) enum page {}
+            #[cfg(feature = "pages")]
+            #[allow(dead_code, unused_mut, unused_variables, clippy::all, clippy::pedantic)]
+            impl page {
+                /// The key of the entry.
+                pub(crate) fn key<U: Id>(
+                    user @ User { .. }: User<U>,
+                    mut number: u8,
+                ) -> ::cache_runtime::Key
+                where
+                    U: Copy,
+                {
+                    ::cache_runtime::__private::key(
+                        ::cache_runtime::__private::Name::new(
+                            &["page:", ":", ""],
+                            (
+                                ::cache_runtime::__private::part(&user.id),
+                                (::cache_runtime::__private::part(&number), ()),
+                            ),
+                        ),
+                    )
+                }
+                /// The entry, as `CachedEntry::of` makes it of the call.
+                pub(crate) fn entry<U: Id>(
+                    argument0: User<U>,
+                    number: u8,
+                ) -> ::core::result::Result<::cache_runtime::CachedEntry, ::cache_runtime::Error>
+                where
+                    U: Copy,
+                {
+                    ::cache_runtime::CachedEntry::of(page::<U>(argument0, number))
+                }
+                /// Runs the body whatever is cached, stores what it yields, and returns it, as `refresh`.
+                pub(crate) async fn refresh<U: Id>(argument0: User<U>, number: u8) -> Option<Page>
+                where
+                    U: Copy,
+                {
+                    ::cache_runtime::refresh(page::<U>(argument0, number)).await
+                }
+                /// Stores a value as the function would, as `prime`.
+                pub(crate) async fn prime<U: Id, __Value: ::cache_runtime::CacheValue>(
+                    argument0: User<U>,
+                    number: u8,
+                    value: __Value,
+                ) -> ::core::result::Result<(), ::cache_runtime::Error>
+                where
+                    U: Copy,
+                    Option<Page>: ::cache_runtime::Yields<__Value>,
+                {
+                    ::cache_runtime::prime(page::<U>(argument0, number), value).await
+                }
+                /// Invalidates the key, as `CachedEntry::invalidate`.
+                pub(crate) async fn invalidate<U: Id>(
+                    argument0: User<U>,
+                    number: u8,
+                ) -> ::core::result::Result<(), ::cache_runtime::Error>
+                where
+                    U: Copy,
+                {
+                    let entry = ::cache_runtime::CachedEntry::of(page::<U>(argument0, number))?;
+                    entry.invalidate().await
+                }
+            }
+        },
+    );
+}

@@ -4,6 +4,7 @@
 mod borrows;
 mod defaults;
 mod detach;
+mod handle;
 mod output;
 mod parameters;
 mod receiver;
@@ -19,6 +20,7 @@ use syn::spanned::Spanned;
 use syn::{Expr, LitStr};
 
 pub(crate) use self::detach::{Copied, Detach};
+pub(crate) use self::handle::Handle;
 pub(crate) use self::output::Output;
 use self::parameters::{Parameters, Place};
 pub(crate) use self::receiver::UnnamedField;
@@ -41,6 +43,7 @@ pub(crate) struct CachedFn {
     pub(crate) none_ttl: Option<NoneTtl>,
     pub(crate) hedge: Option<Duration>,
     pub(crate) detach: Option<Detach>,
+    pub(crate) handle: Option<Handle>,
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     pub(crate) unless: Option<Expr>,
@@ -132,6 +135,9 @@ pub(crate) fn cached(
     if !skipped.is_empty() {
         options.push(format!("skip({})", skipped.join(", ")));
     }
+    let handle = args
+        .handle
+        .map(|span| handle::lower(span, &function, &output, &mut errors));
     let detach = args.detach.map(|span| {
         let ttl = match &args.ttl {
             Some(Ttl::OfValue(ttl)) => Some(Expr::Closure(ttl.clone())),
@@ -152,6 +158,7 @@ pub(crate) fn cached(
         none_ttl: args.none_ttl,
         hedge: args.hedge,
         detach,
+        handle,
         cache: args.cache,
         condition: args.condition,
         unless: args.unless,

@@ -2,8 +2,11 @@
 
 mod as_cache;
 mod builder;
+mod entry;
 mod global;
+mod on_drop;
 mod options;
+mod refresh;
 mod stats;
 mod with_cache;
 
@@ -15,9 +18,12 @@ use std::time::Duration;
 
 pub use self::as_cache::AsCache;
 pub use self::builder::CacheBuilder;
+pub use self::entry::{CachedEntry, Yields, prime};
 pub(crate) use self::global::global_or_off;
 pub use self::global::{global, install};
+pub use self::on_drop::InvalidateOnDrop;
 pub use self::options::Options;
+pub use self::refresh::refresh;
 pub use self::stats::{SiteStats, Stats};
 pub use self::with_cache::{DefaultCache, default_cache, with_cache};
 use crate::call::load::{Keep, Request};
@@ -166,6 +172,7 @@ impl Cache {
             },
             codec: options.codec,
             in_transaction: false,
+            is_refresh: false,
         };
         request
             .get_or_load::<ResultOf<T, E>, _>(|_| Keep::Default, pin!(load))
@@ -188,26 +195,30 @@ impl Cache {
     /// ```
     pub async fn get<T: CacheValue>(&self, key: impl Into<Key>) -> Result<Option<T>, Error> {
         let key = key.into();
-        let found = self.find::<T>(&key).await;
+        let found = self.look_up(&key).await;
+        self.read(&key, found)
+    }
+
+    /// The value of an entry that was looked up, or `None`. It counts.
+    fn read<T: CacheValue>(
+        &self,
+        key: &Key,
+        found: Result<Option<Found>, Error>,
+    ) -> Result<Option<T>, Error> {
+        // The copy for the other readers of the same bytes, if this read shared a batch with them.
+        let share = |outcome: &Outcome<T>| Arc::new(outcome.clone()) as SharedValue;
+        let decode = |mut found: Found| found.outcome(key, share).map(Outcome::into_value);
+        let read = found.and_then(|found| found.map_or(Ok(None), decode));
         let observer = &self.core.observer;
-        match &found {
-            Ok(Some(_)) => observer.hit(None, || key),
-            Ok(None) => observer.observe(None, Event::Miss { key: &key }),
+        match &read {
+            Ok(Some(_)) => observer.hit(None, || key.clone()),
+            Ok(None) => observer.observe(None, Event::Miss { key }),
             Err(error) => {
-                observer.observe(None, Event::Miss { key: &key });
+                observer.observe(None, Event::Miss { key });
                 observer.observe(None, Event::Fail { error });
             }
         }
-        found
-    }
-
-    async fn find<T: CacheValue>(&self, key: &Key) -> Result<Option<T>, Error> {
-        let Some(mut found) = self.look_up(key).await? else {
-            return Ok(None);
-        };
-        // The copy for the other readers of the same bytes, if this read shared a batch with them.
-        let share = |outcome: &Outcome<T>| Arc::new(outcome.clone()) as SharedValue;
-        found.outcome(key, share).map(Outcome::into_value)
+        read
     }
 
     /// The entry of a key, if it may be served; none within a scope of `after_commit`.
@@ -260,30 +271,56 @@ impl Cache {
         let key = key.into();
         key.check()?;
         options.check()?;
-        let core = &self.core;
-        let ttl = options.ttl.unwrap_or(core.settings.default_ttl);
-        let ttl = clock::jittered(ttl, core.settings.jitter);
+        let settings = &self.core.settings;
+        let ttl = options.ttl.unwrap_or(settings.default_ttl);
+        let query = Query {
+            key,
+            tags: options.tags,
+            schema: 0,
+            value_type: None,
+            ttl,
+            none_ttl: None,
+            site: None,
+        };
+        let ttl = clock::jittered(ttl, settings.jitter);
+        let codec = options.codec.unwrap_or(settings.codec);
+        self.store(&query, &SetValue(value), codec, Some(ttl)).await
+    }
+
+    /// Stores a value that no load yielded, for `ttl`. Without that, it is not to be stored; the entry
+    /// that is there is older, and is removed.
+    async fn store(
+        &self,
+        query: &Query,
+        value: &dyn Storable,
+        codec: Codec,
+        ttl: Option<Duration>,
+    ) -> Result<(), Error> {
+        let (core, key) = (&self.core, &query.key);
+        let observe = |event| core.observer.observe(query.site, event);
+        let not_filled = |why| observe(Event::NotFilled { key, why });
         // The value may be rolled back. If it is committed, the entry that is there is the old one.
         if scope::is_uncommitted() {
-            scope::hold_names(core, slice::from_ref(&key));
-            let why = NotFilledReason::Uncommitted;
-            core.observer
-                .observe(None, Event::NotFilled { key: &key, why });
+            scope::hold_names(core, slice::from_ref(key));
+            not_filled(NotFilledReason::Uncommitted);
             return Ok(());
         }
-        let filling = Filling {
-            value: &SetValue(value),
-            cost: Duration::ZERO,
-            codec: options.codec.unwrap_or(core.settings.codec),
+        let Some(ttl) = ttl else {
+            // Rare, and large: the future of each `set` has room for it.
+            core.failed(Box::pin(core.tier.delete(key)).await)?;
+            not_filled(NotFilledReason::Unwanted);
+            return Ok(());
         };
-        let set = core.tier.set(&key, &options.tags, &filling, ttl).await;
-        let not_filled = |why| Event::NotFilled { key: &key, why };
-        let event = match core.failed(set)? {
-            Filled::Stored(ttl) => Event::Fill { key: &key, ttl },
+        let filling = Filling {
+            value,
+            cost: Duration::ZERO,
+            codec,
+        };
+        match core.failed(core.tier.set(query, &filling, ttl).await)? {
+            Filled::Stored(ttl) => observe(Event::Fill { key, ttl }),
             Filled::Overtaken => not_filled(NotFilledReason::Overtaken),
             _ => not_filled(NotFilledReason::Unstorable),
-        };
-        core.observer.observe(None, event);
+        }
         Ok(())
     }
 

@@ -1,11 +1,13 @@
 //! What `#[cached]` expands to: the arguments, borrowed; a local hit, answered at once.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::detach::{self, ReturnedByTask};
 use super::load::{Keep, Request};
+use super::order::{self, Begin};
 use super::scope;
 use super::shape::Shape;
 use super::site::CallSite;
@@ -148,7 +150,7 @@ impl<S: Shape> CachedCall<S> {
         key: &Name<P>,
         tags: &N,
     ) -> Option<Self> {
-        scope::is_uncommitted().then(|| Self::miss(site, core, key, tags))
+        (scope::is_uncommitted() || order::is_given()).then(|| Self::miss(site, core, key, tags))
     }
 
     #[cold]
@@ -173,6 +175,7 @@ impl<S: Shape> CachedCall<S> {
             },
             codec: None,
             in_transaction: false,
+            is_refresh: false,
         })))
     }
 
@@ -208,11 +211,28 @@ impl<S: Shape> CachedCall<S> {
         K: Fn(&S::Value) -> Keep,
         F: Future<Output = S::Return>,
     {
-        match self.0 {
+        match self.begin(&keep) {
             // Pinned once, and passed on by reference: the body's state is often large.
-            Started::Miss(request) => request.get_or_load::<S, _>(keep, pin!(load)).await,
+            Begin::On(Some(request)) => request.get_or_load::<S, _>(keep, pin!(load)).await,
+            Begin::On(None) => load.await,
+            Begin::Stay => pending().await,
+        }
+    }
+
+    /// What the call does. It is asked when the call is first polled.
+    fn begin(self, keep: &impl Fn(&S::Value) -> Keep) -> Begin
+    where
+        S::Value: CacheValue,
+    {
+        let request = match self.0 {
+            Started::Miss(request) => Some(request),
             // A local hit whose answer was not taken, or a call that leaves the cache alone.
-            Started::Answered(_) | Started::Bypass => load.await,
+            Started::Answered(_) | Started::Bypass => None,
+        };
+        if context::is_open() {
+            order::obey::<S>(request, keep)
+        } else {
+            Begin::On(request)
         }
     }
 
@@ -227,12 +247,13 @@ impl<S: Shape> CachedCall<S> {
         L: FnOnce() -> F,
         F: Future<Output = S::Return> + Send + 'static,
     {
-        match self.0 {
-            Started::Miss(request) => {
+        match self.begin(&keep) {
+            Begin::On(Some(request)) => {
                 let request = Arc::from(request);
                 detach::get_or_load::<S, _, _, _>(request, keep, load).await
             }
-            Started::Answered(_) | Started::Bypass => load().await,
+            Begin::On(None) => load().await,
+            Begin::Stay => pending().await,
         }
     }
 }

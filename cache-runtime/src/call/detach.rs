@@ -50,13 +50,18 @@ where
     if let Some(why) = request.reason_to_bypass::<S::Value>() {
         return request.load_alone::<S, _>(why, load()).await;
     }
-    let mut look = request.core.tier.look(&request.query, None, None).await;
-    if let Look::Hit(found) = &mut look
-        && let Ok(returned) = request.serve::<S>(found, None)
-    {
-        return returned;
-    }
-    match request.before_load::<S>(&mut look).await {
+    let before = if request.is_refresh {
+        Box::pin(request.before_refresh::<S>()).await
+    } else {
+        let mut look = request.core.tier.look(&request.query, None, None).await;
+        if let Look::Hit(found) = &mut look
+            && let Ok(returned) = request.serve::<S>(found, None)
+        {
+            return returned;
+        }
+        request.before_load::<S>(&mut look).await
+    };
+    match before {
         BeforeLoad::Return(returned) => returned,
         BeforeLoad::Lead(leader) => lead::<S, _, _>(request, leader, keep, load()).await,
         BeforeLoad::Alone => {

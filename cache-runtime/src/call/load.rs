@@ -58,6 +58,8 @@ pub(crate) struct Request {
     pub(crate) codec: Option<Codec>,
     /// Whether a transaction is among its arguments.
     pub(crate) in_transaction: bool,
+    /// Whether it loads, whatever is stored.
+    pub(crate) is_refresh: bool,
 }
 
 /// How long one value is cached.
@@ -123,6 +125,9 @@ impl Request {
         if let Some(why) = self.reason_to_bypass::<S::Value>() {
             return self.load_alone::<S, F>(why, load).await;
         }
+        if self.is_refresh {
+            return Box::pin(self.refresh::<S, F>(keep, load)).await;
+        }
         let mut look = self.core.tier.look(&self.query, None, None).await;
         if let Look::Hit(found) = &mut look
             && let Ok(returned) = self.serve::<S>(found, None)
@@ -146,6 +151,64 @@ impl Request {
                 self.load_alone::<S, F>(NotFilledReason::Unstorable, load)
                     .await
             }
+        }
+    }
+
+    /// Loads, whatever is stored. What another caller's load yields is returned only if that load begins
+    /// after this call.
+    async fn refresh<S, F>(&self, keep: impl Fn(&S::Value) -> Keep, load: F) -> S::Return
+    where
+        S: Shape<Value: CacheValue>,
+        F: Future<Output = S::Return>,
+    {
+        let leader = match self.before_refresh::<S>().await {
+            BeforeLoad::Return(returned) => return returned,
+            BeforeLoad::Lead(leader) => Some(leader),
+            BeforeLoad::Alone => None,
+        };
+        match leader {
+            Some(leader) => self.lead::<S, F>(leader, keep, load).await,
+            None => {
+                self.load_alone::<S, F>(NotFilledReason::Unstorable, load)
+                    .await
+            }
+        }
+    }
+
+    /// Boards a load that begins after this call.
+    pub(super) async fn before_refresh<S>(&self) -> BeforeLoad<S::Return>
+    where
+        S: Shape<Value: CacheValue>,
+    {
+        let began = Instant::now();
+        let step = loop {
+            let step = match self.core.tier.board_refresh(&self.query).await {
+                Boarded::Lead(leader) => Some(Step::Lead(leader)),
+                Boarded::Wait(waiter) => self.wait(waiter, &mut None).await,
+                Boarded::Unstored => break self.load_unstored().await,
+                Boarded::Alone => Some(Step::Alone),
+                // There is nothing to watch: what another process loads began before.
+                Boarded::Watch(_) | Boarded::LookAgain => None,
+            };
+            match step {
+                Some(step) => break step,
+                None if began.elapsed() < self.core.settings.lease_wait => {}
+                None => break self.load_unstored().await,
+            }
+        };
+        match step {
+            Step::Lead(leader) => BeforeLoad::Lead(leader),
+            Step::Share(value) => self
+                .share::<S>(&value)
+                .map_or(BeforeLoad::Alone, BeforeLoad::Return),
+            Step::ShareError(error) => match S::from_error(&error) {
+                Some(returned) => {
+                    self.observe_shared();
+                    BeforeLoad::Return(returned)
+                }
+                None => BeforeLoad::Alone,
+            },
+            Step::Serve(..) | Step::Alone => BeforeLoad::Alone,
         }
     }
 
@@ -507,7 +570,11 @@ impl Request {
     }
 
     /// How long an outcome is cached, jitter included; `None` for not at all.
-    fn lifetime<V>(&self, outcome: &Outcome<V>, keep: &impl Fn(&V) -> Keep) -> Option<Duration> {
+    pub(super) fn lifetime<V>(
+        &self,
+        outcome: &Outcome<V>,
+        keep: &impl Fn(&V) -> Keep,
+    ) -> Option<Duration> {
         let ttl = match outcome {
             Outcome::Value(value) => match keep(value) {
                 Keep::Default => self.query.ttl,
@@ -519,7 +586,7 @@ impl Request {
         (!ttl.is_zero()).then(|| clock::jittered(ttl, self.core.settings.jitter))
     }
 
-    fn codec(&self) -> Codec {
+    pub(crate) fn codec(&self) -> Codec {
         self.codec.unwrap_or(self.core.settings.codec)
     }
 
@@ -612,15 +679,23 @@ impl<S: Shape<Value: CacheValue>> Storable for Loaded<'_, S> {
     }
 
     fn encode(&self, codec: Codec) -> Result<Encoded, Reason> {
-        match self.0 {
-            Outcome::Value(value) => codec.encode(value).map(Encoded::Value),
-            Outcome::None => Ok(Encoded::None),
+        self.0.encode(codec)
+    }
+}
+
+impl<V: CacheValue> Outcome<V> {
+    pub(super) fn encode(&self, codec: Codec) -> Result<Encoded, Reason> {
+        match self {
+            Self::Value(value) => codec.encode(value).map(Encoded::Value),
+            Self::None => Ok(Encoded::None),
         }
     }
 }
 
 /// A copy of an outcome for other callers.
-fn share_outcome<S: Shape<Value: CacheValue>>(outcome: &Outcome<S::Value>) -> SharedValue {
+pub(super) fn share_outcome<S: Shape<Value: CacheValue>>(
+    outcome: &Outcome<S::Value>,
+) -> SharedValue {
     match outcome {
         Outcome::Value(value) => S::share(value),
         Outcome::None => Arc::new(Outcome::<S::Value>::None),

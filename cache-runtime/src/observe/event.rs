@@ -97,7 +97,8 @@ pub enum Event<'a> {
         /// The key that was loaded.
         key: &'a Key,
     },
-    /// A value was stored: by the load of its key, or by [`Cache::set`](crate::Cache::set).
+    /// A value was stored: by the load of its key, or by [`Cache::set`](crate::Cache::set) or
+    /// [`prime`](crate::prime).
     #[non_exhaustive]
     Fill {
         /// The key of the entry.

@@ -203,7 +203,7 @@ pub(crate) enum MaybeReady<'a, T> {
 
 /// A place for entries, with the verbs of the protocol.
 ///
-/// An annotated call uses `look`, `board` or `board_unstored`, `renew` and `fill`. The API by hand
+/// An annotated call uses `look`, `board`, `board_refresh` or `board_unstored`, `renew` and `fill`. The API by hand
 /// uses `get`, `remaining`, `set`, `delete` and `clear`. Invalidations use `invalidate`, `fence`
 /// and their variants: those that end in `_now` do it only if that takes no waiting, those that end
 /// in `_later` do it in the background.
@@ -232,6 +232,11 @@ pub(crate) trait Store {
         miss: Miss,
         asking_since: Option<Instant>,
     ) -> MaybeReady<'a, Boarded>;
+
+    /// Boards for a call that loads whatever is stored: its load, or the one that it waits for, begins
+    /// after this was called. An entry that may be served is served meanwhile, and stays if the load
+    /// fails.
+    fn board_refresh<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Boarded>;
 
     /// For a load that is not stored: boards the current flight if its load has not begun, or else
     /// starts one. `None` if this store shares no loads.
@@ -266,8 +271,7 @@ pub(crate) trait Store {
     /// this has ended, also with an error, removes the value.
     fn set(
         &self,
-        key: &Key,
-        tags: &[Key],
+        query: &Query,
         filling: &Filling<'_>,
         ttl: Duration,
     ) -> impl Future<Output = Result<Filled, Error>> + Send;
@@ -349,6 +353,21 @@ impl Found {
         match self {
             Self::Value(_) => None,
             Self::Encoded(entry) => Some(entry.mark),
+        }
+    }
+
+    /// Whether a call with this query stores such an entry: with its tags and its schema version.
+    pub(crate) fn suits(&self, query: &Query) -> bool {
+        match self {
+            Self::Value(entry) => {
+                entry.basis.schema() == query.schema && entry.basis.tags().eq(&query.tags)
+            }
+            Self::Encoded(entry) => {
+                let tags = query.tags.iter().map(Key::as_str);
+                entry.header.schema == query.schema
+                    && shared::is_of_type(query, entry)
+                    && entry.tags().map(|(tag, _)| tag).eq(tags)
+            }
         }
     }
 
@@ -442,6 +461,10 @@ impl Store for Tier {
         on!(self, store => store.board(query, miss, asking_since))
     }
 
+    fn board_refresh<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Boarded> {
+        on!(self, store => store.board_refresh(query))
+    }
+
     fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {
         on!(self, store => store.board_unstored(key))
     }
@@ -470,12 +493,11 @@ impl Store for Tier {
 
     async fn set(
         &self,
-        key: &Key,
-        tags: &[Key],
+        query: &Query,
         filling: &Filling<'_>,
         ttl: Duration,
     ) -> Result<Filled, Error> {
-        on!(self, store => store.set(key, tags, filling, ttl).await)
+        on!(self, store => store.set(query, filling, ttl).await)
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {

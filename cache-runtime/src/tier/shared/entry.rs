@@ -50,6 +50,13 @@ fn new_mark(kind_and_format: [u8; 2]) -> Mark {
     mark
 }
 
+/// Another mark for the entry with this one.
+pub(crate) fn new_mark_of(entry: Mark) -> Mark {
+    let mut mark = entry;
+    mark[2..].copy_from_slice(&unique::number().to_le_bytes());
+    mark
+}
+
 /// What a slot holds while a caller loads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct LeaseToken {
