@@ -36,7 +36,7 @@
 //! * A mistake in a template does not compile: [what the compiler says](mistakes).
 //!
 //! [Guarantees](guarantees) has the bounds of each promise, and the tests that show it;
-//! [operation](operation) what a server must permit, and how to look at it.
+//! [operation] what a server must permit, and how to look at it.
 //! The most important limits:
 //!
 //! * A load that reads from an older state of the database (an open `REPEATABLE READ`

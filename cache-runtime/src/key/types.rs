@@ -53,7 +53,7 @@ macro_rules! key_part_by_deref {
 
 key_part_by_deref!(&K, &mut K, Box<K>, Rc<K>, Arc<K>);
 
-/// `Some(x)` as `x`, and `None` as `()`: see [`optional`](super::optional).
+/// `Some(x)` as `x`, and `None` as `()`; [where two values would be alike](KeyPart#options), with parentheses around it.
 #[diagnostic::do_not_recommend]
 impl<K: KeyPart> KeyPart for Option<K> {
     #[inline(always)]
