@@ -164,12 +164,13 @@ pub mod __private {
     pub use crate::call::future::{Returned, future_of, returned_future};
     pub use crate::call::invalidate::{InvalidateCall, ReturnsError};
     pub use crate::call::load::Keep;
+    pub use crate::call::receiver::Receiver;
     pub use crate::call::return_type::{
         ReturnType, ReturnsNone, cacheable_shape, error_sharing_shape, return_failure,
         return_shape, returns_none,
     };
     pub use crate::call::site::CallSite;
-    pub use crate::call::transaction::{AskedTypes, Given, argument_transaction};
+    pub use crate::call::transaction::{AskedTypes, GivenTransaction, argument_transaction};
     use crate::core::Core;
     pub use crate::key::{
         Name, OtherField, Parts, ReceiverField, RenderedPart, TypeName, checked_part, part,

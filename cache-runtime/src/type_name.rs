@@ -17,8 +17,18 @@ pub(crate) struct KnownType {
     text: &'static str,
     pub(crate) name: &'static str,
     /// Of the name without lifetimes; never 0.
-    pub(crate) hash: u32,
+    hash: u32,
+    /// Of what stands in angle brackets in that; 0 if there is nothing.
+    arguments: u32,
     next: OnceLock<&'static KnownType>,
+}
+
+/// The type of what a call caches, as entries on a server tell it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ValueType {
+    pub(crate) name: &'static str,
+    /// Never 0.
+    pub(crate) hash: u32,
 }
 
 /// Every type that was asked for, in lists by the address of the compiler's text. Nothing is ever
@@ -37,9 +47,16 @@ pub(crate) fn written<T: ?Sized>() -> &'static str {
     }
 }
 
-/// The type of a value, for the entry that holds it.
-pub(crate) fn of<T: ?Sized>() -> &'static KnownType {
-    known(any::type_name::<T>())
+/// The type of a value, for the entry that holds it. What a method of a generic type returns is told
+/// apart by the arguments of that type, too: `count` of a `Repo<User>` is not that of a `Repo<Order>`.
+/// `receiver` is the compiler's name of it.
+pub(crate) fn of<V: ?Sized>(receiver: Option<&'static str>) -> ValueType {
+    let value = known(any::type_name::<V>());
+    let arguments = receiver.map_or(0, |text| known(text).arguments);
+    ValueType {
+        name: value.name,
+        hash: (value.hash ^ arguments.rotate_left(16)).max(1),
+    }
 }
 
 fn known(text: &'static str) -> &'static KnownType {
@@ -63,10 +80,13 @@ fn learn(text: &'static str) -> &'static KnownType {
         None => text,
         Some(name) => name.leak(),
     };
+    let stable = without_lifetimes(name);
+    let arguments = stable.find('<').map(|at| hash(&stable[at..]));
     Box::leak(Box::new(KnownType {
         text,
         name,
-        hash: hash(&without_lifetimes(name)),
+        hash: hash(&stable),
+        arguments: arguments.unwrap_or(0),
         next: OnceLock::new(),
     }))
 }
@@ -206,12 +226,24 @@ mod tests {
     fn a_type_is_known_once_for_all_threads() {
         let known: Vec<_> = std::thread::scope(|scope| {
             let threads =
-                [(); 4].map(|()| scope.spawn(|| std::ptr::from_ref(of::<[u128; 97]>()).addr()));
+                [(); 4].map(|()| scope.spawn(|| of::<[u128; 97]>(None).name.as_ptr().addr()));
             threads.map(|thread| thread.join().unwrap()).into()
         });
         assert_eq!(known.iter().collect::<HashSet<_>>().len(), 1);
-        assert_eq!(of::<[u128; 97]>().name, "[u128; 97]");
-        assert_ne!(of::<u8>().hash, of::<u16>().hash);
+        assert_eq!(of::<[u128; 97]>(None).name, "[u128; 97]");
+        assert_ne!(of::<u8>(None).hash, of::<u16>(None).hash);
+    }
+
+    #[test]
+    fn the_arguments_of_a_receiver_tell_values_of_one_type_apart() {
+        let of = |receiver| of::<u8>(receiver).hash;
+        let plain = of(None);
+        assert_eq!(of(Some("app::Repo")), plain);
+        assert_eq!(of(Some("app::Repo<'_>")), plain);
+        let users = of(Some("app::Repo<app::User>"));
+        assert_ne!(users, plain);
+        assert_ne!(users, of(Some("app::Repo<app::Order>")));
+        assert_eq!(users, of(Some("app::moved::Repo<'_, app::User>")));
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::marker::PhantomData;
 use std::process::Command;
 use std::sync::Arc;
 
-use cache_runtime::{Cache, Options, cache_invalidate, cached, key_name};
+use cache_runtime::{
+    Cache, CachedEntry, Options, cache_invalidate, cached, key_name, prime, refresh,
+};
 use cache_tests::{Cat, Dog, EventLog, Hamster, Peer, Pet, Pets, RedisServer, poll_once, until};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -19,6 +21,9 @@ on_every_backend! {
     a_function_whose_key_names_no_type_caches_one_type
     a_load_is_not_shared_with_a_caller_of_another_type
     a_detached_load_is_not_shared_with_a_caller_of_another_type
+    a_method_whose_key_names_no_type_caches_for_one_receiver
+    a_receiver_that_is_skipped_may_be_of_any_type
+    entries_by_hand_of_a_call_leave_another_receiver_alone
     an_error_is_not_shared_with_a_caller_of_another_type
     a_function_whose_key_names_its_type_caches_all_types
     an_invalidation_by_an_own_name_meets_the_read
@@ -134,6 +139,95 @@ async fn a_detached_load_is_not_shared_with_a_caller_of_another_type(recorded: R
     assert!(!events.take().iter().any(waits));
 }
 
+/// Values of one type, that are another for each type of `T`.
+struct Sounds<T>(Cache, PhantomData<T>);
+
+impl<T> Sounds<T> {
+    fn new(cache: &Cache) -> Self {
+        Self(cache.clone(), PhantomData)
+    }
+}
+
+impl<T: Pet> Sounds<T> {
+    #[cached(key = "sound:<id>", ttl = 60, cache = self.0)]
+    async fn get(&self, id: u64) -> String {
+        T::make(id).sound().to_owned()
+    }
+
+    #[cached(key = "slow-sound:<id>", ttl = 60, cache = self.0, skip(go))]
+    async fn wait(&self, id: u64, go: Option<&Notify>) -> String {
+        if let Some(go) = go {
+            go.notified().await;
+        }
+        T::make(id).sound().to_owned()
+    }
+
+    #[cached(key = "same:<id>", ttl = 60, cache = self.0, skip(Self))]
+    async fn same(&self, id: u64) -> String {
+        format!("rows {id}")
+    }
+
+    #[cached(key = "by-hand-sound:<id>", ttl = 60, cache = self.0)]
+    async fn of(&self, id: u64) -> String {
+        T::make(id).sound().to_owned()
+    }
+}
+
+async fn a_method_whose_key_names_no_type_caches_for_one_receiver(recorded: Recorded) {
+    let Recorded { cache, events } = recorded;
+    let (dogs, cats) = (Sounds::<Dog>::new(&cache), Sounds::<Cat>::new(&cache));
+    for _ in 0..2 {
+        assert_eq!(dogs.get(1).await, "woof 1");
+        assert_eq!(cats.get(1).await, "meow 1");
+    }
+    let sounds = |row| format!("it::types::Sounds<{row}>");
+    assert_eq!(
+        told(&events),
+        [format!(
+            "other type sound:1: {}, not {}",
+            sounds(CAT),
+            sounds(DOG)
+        )]
+    );
+    assert_eq!((cache.stats().hits, cache.stats().loads), (1, 3));
+
+    // While a dog is asked, a cat waits for nothing.
+    let go = Notify::new();
+    let mut dog = std::pin::pin!(dogs.wait(1, Some(&go)));
+    while cache.stats().loads == 3 {
+        assert!(poll_once(dog.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(cats.wait(1, None).await, "meow 1");
+    go.notify_one();
+    assert_eq!(dog.await, "woof 1");
+    assert_eq!(cats.wait(1, None).await, "meow 1");
+    assert_eq!(dogs.wait(1, None).await, "woof 1");
+}
+
+async fn a_receiver_that_is_skipped_may_be_of_any_type(recorded: Recorded) {
+    let Recorded { cache, events } = recorded;
+    assert_eq!(Sounds::<Dog>::new(&cache).same(1).await, "rows 1");
+    assert_eq!(Sounds::<Cat>::new(&cache).same(1).await, "rows 1");
+    assert_eq!((cache.stats().hits, cache.stats().loads), (1, 1));
+    assert_eq!(told(&events), [""; 0]);
+}
+
+async fn entries_by_hand_of_a_call_leave_another_receiver_alone(recorded: Recorded) {
+    let Recorded { cache, .. } = recorded;
+    let (dogs, cats) = (Sounds::<Dog>::new(&cache), Sounds::<Cat>::new(&cache));
+    assert_eq!(dogs.of(1).await, "woof 1");
+    prime(cats.of(1), "a lie".to_owned()).await.unwrap();
+    let cat = CachedEntry::of(cats.of(1)).unwrap();
+    assert_eq!(cat.get::<String>().await.unwrap(), None);
+    assert_eq!(refresh(cats.of(1)).await, "meow 1");
+    let dog = CachedEntry::of(dogs.of(1)).unwrap();
+    let found = dog.get::<String>().await.unwrap();
+    assert_eq!(found.as_deref(), Some("woof 1"));
+    prime(dogs.of(1), "wuff".to_owned()).await.unwrap();
+    assert_eq!(dogs.of(1).await, "wuff");
+}
+
 /// Two functions with one key have a call site each, so a caller of the one may wait for a load of
 /// the other. This fails if an error does not say of which type its load was.
 async fn an_error_is_not_shared_with_a_caller_of_another_type(recorded: Recorded) {
@@ -216,6 +310,25 @@ async fn another_process_is_not_served_another_type() {
     assert_eq!(ask(&mut peer, "cat"), "meow 1");
     assert_eq!((cache.stats().hits, cache.stats().loads), (1, 2));
     assert_eq!(told(&events), [""; 0]);
+}
+
+#[tokio::test]
+async fn another_process_is_not_served_what_another_receiver_returned() {
+    let server = RedisServer::start();
+    let mut peer = peer(&server);
+    assert_eq!(ask(&mut peer, "sound of dogs"), "woof 1");
+    // Nothing is known of dogs in this process.
+    let Recorded { cache, events } = recorded(&server);
+    let cats = Pets::<Cat>::new(&cache);
+    for _ in 0..2 {
+        assert_eq!(cats.sound().await, "meow 1");
+    }
+    assert_eq!(
+        told(&events),
+        ["other type pets:sound: not alloc::string::String"]
+    );
+    assert_eq!(ask(&mut peer, "sound of dogs"), "woof 1");
+    assert_eq!((cache.stats().hits, cache.stats().loads), (1, 1));
 }
 
 #[tokio::test]

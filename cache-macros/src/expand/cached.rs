@@ -49,6 +49,7 @@ fn function(cached: CachedFn) -> TokenStream {
         tags,
         unnamed_fields,
         transactions,
+        asks_receiver,
         options: _,
     } = cached;
     let private = runtime.private(Span::mixed_site());
@@ -70,6 +71,11 @@ fn function(cached: CachedFn) -> TokenStream {
     let key = name::template(&runtime, &key);
     let tags = name::tags(&runtime, &tags);
     let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
+    let receiver = if asks_receiver {
+        quote_spanned!(Span::mixed_site()=> #private::Receiver::of::<Self>())
+    } else {
+        quote_spanned!(Span::mixed_site()=> #private::Receiver::UNASKED)
+    };
     let given = transaction::given(&runtime, &transactions);
     let start = start(&output, given.is_some());
     let start = quote_spanned! {Span::mixed_site()=>
@@ -84,6 +90,7 @@ fn function(cached: CachedFn) -> TokenStream {
             #shape,
             #key,
             #tags,
+            #receiver,
             #given
         )
         #computed_ttl

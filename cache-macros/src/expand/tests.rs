@@ -128,6 +128,7 @@ fn a_cached_function_is_one_call() {
                             (),
                         ),
                     ),
+                    ::cache_runtime::__private::Receiver::of::<Self>(),
                     #given,
                 );
                 let call = match ::cache_runtime::__private::CachedCall::answer(call) {
@@ -253,6 +254,32 @@ fn arguments_in_names_of_the_result_are_rendered_before_the_body() {
 }
 
 #[test]
+fn a_receiver_that_nothing_names_is_asked_for_its_type() {
+    let asks = |args, function| {
+        let expanded = pretty(cached(args, function));
+        expanded.contains("Receiver::of::<Self>()")
+    };
+    let method = || {
+        quote!(
+            async fn f(&self) -> u64 {
+                0
+            }
+        )
+    };
+    assert!(asks(quote!(key = "a:<self.tenant>"), method()));
+    assert!(!asks(quote!(key = "a:<Self>"), method()));
+    assert!(!asks(quote!(key = "a", skip(Self)), method()));
+    assert!(!asks(
+        quote!(key = "a"),
+        quote!(
+            async fn f() -> u64 {
+                0
+            }
+        )
+    ));
+}
+
+#[test]
 fn arguments_that_may_be_transactions_are_asked_about() {
     let expanded = |function| {
         let expanded = pretty(cache_invalidate(quote!("<id>:<team.id>"), function));
@@ -336,6 +363,7 @@ fn closures_over_the_value_decide_what_is_kept() {
                             (::cache_runtime::__private::part(&id), ()),
                         ),
                         (),
+                        ::cache_runtime::__private::Receiver::UNASKED,
                     )
                     .codec(|| codec_of(id))
                 } else {
@@ -465,6 +493,7 @@ fn a_returned_future_contains_the_one_of_the_body() {
                         (::cache_runtime::__private::part(&id), ()),
                     ),
                     (),
+                    ::cache_runtime::__private::Receiver::of::<Self>(),
                     #given,
                 );
                 let load = ::cache_runtime::__private::future_of(move || { self.load(id) });

@@ -55,6 +55,8 @@ pub(crate) struct CachedFn {
     pub(crate) unnamed_fields: Vec<UnnamedField>,
     /// Arguments that may be a transaction.
     pub(crate) transactions: Vec<Ident>,
+    /// Whether the receiver's type matters, and the key does not name it.
+    pub(crate) asks_receiver: bool,
     /// The other arguments, as text.
     pub(crate) options: Vec<String>,
 }
@@ -124,6 +126,7 @@ pub(crate) fn cached(
     } = args.defaults;
     let skipped = parameters.skip_defaults(&skip);
     parameters.check_complete(&mut errors);
+    let asks_receiver = parameters.asks_receiver();
     let mut unnamed_fields =
         receiver::unnamed_fields(&function, &key, &args.skip, &skip, &mut errors);
     if in_doubt {
@@ -168,6 +171,7 @@ pub(crate) fn cached(
         tags,
         unnamed_fields,
         transactions,
+        asks_receiver,
         options: args.options,
         function,
     })

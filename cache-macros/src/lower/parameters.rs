@@ -335,7 +335,16 @@ impl<'f> Parameters<'f> {
             // What is said of the receiver is checked in `receiver`.
             let Skip::Name(name) = name else { continue };
             let text = name.to_string();
-            if let Some(parameter) = self.find(&text) {
+            if text == "Self" && !self.has_receiver() {
+                errors.push(
+                    name.span(),
+                    format_args!(
+                        "`skip` names `Self`, and `{}` has no receiver",
+                        self.function
+                    ),
+                    "remove it from `skip`",
+                );
+            } else if let Some(parameter) = self.find(&text) {
                 let is_in_key = parameter.named_in.contains(&Place::Key);
                 if is_in_key && parameter.kind != Kind::Receiver {
                     errors.push(
@@ -373,6 +382,22 @@ impl<'f> Parameters<'f> {
             }
         }
         skipped
+    }
+
+    /// Whether there is a receiver whose type neither the key nor `skip` names.
+    pub(super) fn asks_receiver(&self) -> bool {
+        let is_named = |parameter: &Parameter| {
+            let places = &parameter.named_in;
+            places.contains(&Place::Key) || places.contains(&Place::Skip)
+        };
+        let mut known = self.known.iter();
+        self.has_receiver()
+            && known.any(|parameter| parameter.kind == Kind::SelfType && !is_named(parameter))
+    }
+
+    fn has_receiver(&self) -> bool {
+        let mut known = self.known.iter();
+        known.any(|parameter| parameter.kind == Kind::Receiver)
     }
 
     /// Refuses a function with a parameter that is neither in the key nor skipped.

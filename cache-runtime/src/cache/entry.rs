@@ -9,6 +9,7 @@ use crate::call::load::Request;
 use crate::call::order::{self, AnyValue, Given, Left, NoCall};
 use crate::error::Error;
 use crate::key::Key;
+use crate::observe::{Event, NotFilledReason};
 use crate::tier::{Found, Store as _};
 use crate::value::CacheValue;
 
@@ -50,6 +51,8 @@ use crate::value::CacheValue;
 pub struct CachedEntry {
     request: Box<Request>,
     cache: Cache,
+    /// Whether the call is of the type of which its function caches values.
+    is_cached: bool,
 }
 
 impl CachedEntry {
@@ -82,11 +85,16 @@ impl CachedEntry {
         asked_by: &str,
     ) -> Result<(Self, Option<Given>), Error> {
         let why = match order::leave(future, value) {
-            Ok(Left::Call(request, given)) => {
+            Ok(Left::Call {
+                request,
+                given,
+                is_cached,
+            }) => {
                 let core = request.core.clone();
                 let entry = Self {
                     request,
                     cache: Cache { core },
+                    is_cached,
                 };
                 entry.key().check()?;
                 entry.tags().iter().try_for_each(Key::check)?;
@@ -255,7 +263,8 @@ impl CachedEntry {
     /// The entry, if the call would be served it.
     async fn find(&self) -> Result<Option<Found>, Error> {
         let found = self.cache.look_up(self.key()).await?;
-        Ok(found.filter(|found| found.suits(&self.request.query)))
+        let is_served = |found: &Found| self.is_cached && found.suits(&self.request.query);
+        Ok(found.filter(is_served))
     }
 }
 
@@ -299,7 +308,8 @@ impl fmt::Debug for CachedEntry {
 /// value, and so may one that comes meanwhile. To load, store and be safe from that, call the function.
 ///
 /// A value that the function does not cache (`unless`, a ttl of zero, a `None` without `none_ttl`) is
-/// not stored here either, and removes the entry that is there: it is older. Behind a
+/// not stored here either, and removes the entry that is there: it is older. Nor is one of
+/// [another type](macro@crate::cached#types) than the first, which leaves the entry alone. Behind a
 /// [fence](macro@crate::cache_invalidate#fence) and within [`after_commit`](crate::after_commit), this
 /// does what [`Cache::set`] does.
 ///
@@ -324,7 +334,7 @@ where
     let (entry, given) = CachedEntry::left(future, Some(Box::new(value)), "prime")?;
     match given {
         Some(Given::Value(value, ttl)) => {
-            let CachedEntry { request, cache } = &entry;
+            let CachedEntry { request, cache, .. } = &entry;
             let codec = request.codec();
             cache.store(&request.query, &*value, codec, ttl).await
         }
@@ -334,6 +344,12 @@ where
             type_name::<T>(),
             entry.key().as_str(),
         ))),
+        Some(Given::Nothing) => {
+            let why = NotFilledReason::OtherType;
+            let (key, observer) = (entry.key(), &entry.cache.core.observer);
+            observer.observe(entry.request.query.site, Event::NotFilled { key, why });
+            Ok(())
+        }
         None => unreachable!("the call was given a value"),
     }
 }

@@ -27,6 +27,7 @@ pub use self::refresh::refresh;
 pub use self::stats::{SiteStats, Stats};
 pub use self::with_cache::{DefaultCache, default_cache, with_cache};
 use crate::call::load::{Keep, Request};
+use crate::call::receiver::Receiver;
 use crate::call::repeat;
 use crate::call::scope;
 use crate::call::shape::ResultOf;
@@ -171,6 +172,7 @@ impl Cache {
                 site: None,
             },
             codec: options.codec,
+            receiver: Receiver::UNASKED,
             in_transaction: false,
             is_refresh: false,
         };

@@ -8,10 +8,11 @@ use std::time::Duration;
 use super::detach::{self, ReturnedByTask};
 use super::load::{Keep, Request};
 use super::order::{self, Begin};
+use super::receiver::Receiver;
 use super::scope;
 use super::shape::Shape;
 use super::site::CallSite;
-use super::transaction::Given;
+use super::transaction::GivenTransaction;
 use crate::codec::Codec;
 use crate::context;
 use crate::core::Core;
@@ -48,16 +49,18 @@ impl<S: Shape> CachedCall<S> {
         _shape: S,
         key: Name<P>,
         tags: N,
+        receiver: Receiver,
     ) -> Self
     where
         S::Value: 'static,
     {
         if context::is_open()
-            && let Some(started) = Self::start_in_context(site, core, &key, &tags)
+            && let Some(started) = Self::start_in_context(site, core, &key, &tags, receiver)
         {
             return started;
         }
         if let Some(local) = core.tier.as_local()
+            && site.other_receiver(receiver).is_none()
             && let Some(entry) = local.find(&key)
             && entry.basis.suits(&tags, site.schema)
             && let Some(value) = S::check(entry.value)
@@ -65,7 +68,7 @@ impl<S: Shape> CachedCall<S> {
             core.observer.hit(Some(site), || key.render());
             return Self(Started::Answered(value));
         }
-        Self::miss(site, core, &key, &tags)
+        Self::miss(site, core, &key, &tags, receiver)
     }
 
     /// A call that leaves the cache alone.
@@ -81,8 +84,9 @@ impl<S: Shape> CachedCall<S> {
         _shape: S,
         key: Name<P>,
         tags: N,
+        receiver: Receiver,
     ) -> Self {
-        Self::miss(site, core, &key, &tags)
+        Self::miss(site, core, &key, &tags, receiver)
     }
 
     /// The same as [`start`](Self::start), of a function with arguments that may be transactions. If one
@@ -95,15 +99,16 @@ impl<S: Shape> CachedCall<S> {
         shape: S,
         key: Name<P>,
         tags: N,
-        given: Given,
+        receiver: Receiver,
+        given: GivenTransaction,
     ) -> Self
     where
         S::Value: 'static,
     {
-        if given != Given::None {
-            return Self::defer_given(site, core, shape, key, tags, given);
+        if given != GivenTransaction::None {
+            return Self::defer_given(site, core, shape, key, tags, receiver, given);
         }
-        Self::start(site, core, shape, key, tags)
+        Self::start(site, core, shape, key, tags, receiver)
     }
 
     /// The same for [`defer`](Self::defer).
@@ -114,11 +119,12 @@ impl<S: Shape> CachedCall<S> {
         _shape: S,
         key: Name<P>,
         tags: N,
-        given: Given,
+        receiver: Receiver,
+        given: GivenTransaction,
     ) -> Self {
-        let mut call = Self::miss(site, core, &key, &tags);
+        let mut call = Self::miss(site, core, &key, &tags, receiver);
         if let Started::Miss(request) = &mut call.0 {
-            request.in_transaction = given != Given::None;
+            request.in_transaction = given != GivenTransaction::None;
         }
         call
     }
@@ -149,8 +155,10 @@ impl<S: Shape> CachedCall<S> {
         core: &Arc<Core>,
         key: &Name<P>,
         tags: &N,
+        receiver: Receiver,
     ) -> Option<Self> {
-        (scope::is_uncommitted() || order::is_given()).then(|| Self::miss(site, core, key, tags))
+        let is_kept = scope::is_uncommitted() || order::is_given();
+        is_kept.then(|| Self::miss(site, core, key, tags, receiver))
     }
 
     #[cold]
@@ -159,7 +167,9 @@ impl<S: Shape> CachedCall<S> {
         core: &Arc<Core>,
         key: &Name<P>,
         tags: &N,
+        receiver: Receiver,
     ) -> Self {
+        let is_local = core.tier.as_local().is_some();
         let mut names = Vec::new();
         tags.render_into(&mut names);
         Self(Started::Miss(Box::new(Request {
@@ -168,12 +178,13 @@ impl<S: Shape> CachedCall<S> {
                 key: key.render(),
                 tags: names,
                 schema: site.schema,
-                value_type: (core.tier.as_local().is_none()).then(type_name::of::<S::Value>),
+                value_type: (!is_local).then(|| type_name::of::<S::Value>(receiver.name())),
                 ttl: site.ttl.unwrap_or(core.settings.default_ttl),
                 none_ttl: site.none_ttl,
                 site: Some(site),
             },
             codec: None,
+            receiver,
             in_transaction: false,
             is_refresh: false,
         })))

@@ -27,7 +27,7 @@ use std::time::Duration;
 use super::due::Due;
 use super::fence::Fence;
 use super::shape::{Shape, View};
-use super::transaction::{Called, Given};
+use super::transaction::{Called, GivenTransaction};
 use crate::core::Core;
 use crate::error::Error;
 use crate::key::{CacheTag, Key, Name, Names, Parts};
@@ -90,8 +90,8 @@ impl InvalidateCall {
 
     /// Says which transactions are among the arguments of this call of `function`.
     #[must_use]
-    pub fn given(mut self, function: &'static Function, given: Given) -> Self {
-        self.called = (given != Given::None).then_some(Called { function, given });
+    pub fn given(mut self, function: &'static Function, given: GivenTransaction) -> Self {
+        self.called = (given != GivenTransaction::None).then_some(Called { function, given });
         self
     }
 

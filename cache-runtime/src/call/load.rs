@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::receiver::Receiver;
 use super::scope;
 use super::shape::{Shape, View, to_return};
 use super::site::CallSite;
@@ -56,6 +57,7 @@ pub(crate) struct Request {
     pub(crate) query: Query,
     /// How its value is written on a server; without it, as the cache says.
     pub(crate) codec: Option<Codec>,
+    pub(crate) receiver: Receiver,
     /// Whether a transaction is among its arguments.
     pub(crate) in_transaction: bool,
     /// Whether it loads, whatever is stored.
@@ -607,13 +609,22 @@ impl Request {
             self.degrade(&error);
             return Some(NotFilledReason::Unstorable);
         }
-        if let Some(other) = self.query.site.and_then(CallSite::other_type::<V>)
-            && sabotage::keeps(Rule::FirstType)
-        {
-            self.tell_other_type(any::type_name::<V>(), Some(other));
-            return Some(NotFilledReason::OtherType);
+        let (this, first) = self.other_type::<V>()?;
+        self.tell_other_type(this, Some(first));
+        Some(NotFilledReason::OtherType)
+    }
+
+    /// The type of this call and that of its site's first call, if they differ and the key names none:
+    /// of the value, or of the receiver.
+    pub(super) fn other_type<V: 'static>(&self) -> Option<(&'static str, &'static str)> {
+        let site = self
+            .query
+            .site
+            .filter(|_| sabotage::keeps(Rule::FirstType))?;
+        if let Some(first) = site.other_type::<V>() {
+            return Some((any::type_name::<V>(), first));
         }
-        None
+        Some((self.receiver.name()?, site.other_receiver(self.receiver)?))
     }
 
     #[cold]

@@ -7,12 +7,13 @@
 //! at once: then the body's future is not even made. Else the body is the
 //! call's *load*, and [`load`] says what becomes of it.
 //!
-//! In reading order: [`cached`] and [`load`] are a cached call; with [`detach`], its load is a task. [`invalidate`] is an invalidation,
-//! with its [`fence`], the names that are [`due`], and the second invalidation of those
-//! ([`repeat`]). [`after_commit`] holds what is due in a [`scope`], and [`transaction`] finds
+//! In reading order: [`cached`] and [`load`] are a cached call; with [`detach`], its load is a task.
+//! [`invalidate`] is an invalidation, with its [`fence`], the names that are [`due`], and the second
+//! invalidation of those ([`repeat`]). [`after_commit`] holds what is due in a [`scope`], and [`transaction`] finds
 //! calls that should be in one. An [`order`] has a call refresh its entry, or leave what is known of
-//! it. What is known of a function at
-//! compile time is its [`site`], and, by trait, its [`return_type`] and the [`shape`] of that.
+//! it. What is known of a function at compile time is its [`site`], and, by trait, its [`return_type`]
+//! and the [`shape`] of that. A site caches values of one type, and for one type of [`receiver`],
+//! unless its key names the type.
 
 pub(crate) mod after_commit;
 pub(crate) mod cached;
@@ -23,6 +24,7 @@ pub(crate) mod future;
 pub(crate) mod invalidate;
 pub(crate) mod load;
 pub(crate) mod order;
+pub(crate) mod receiver;
 pub(crate) mod repeat;
 pub(crate) mod return_type;
 pub(crate) mod scope;

@@ -55,7 +55,12 @@ pub(crate) type AnyValue = Box<dyn Any + Send>;
 /// What a call leaves.
 pub(crate) enum Left {
     /// A call that uses the cache, and the value that it was given.
-    Call(Box<Request>, Option<Given>),
+    Call {
+        request: Box<Request>,
+        given: Option<Given>,
+        /// Whether it is of the type of which its site caches values.
+        is_cached: bool,
+    },
     /// A call that leaves the cache alone: its `condition` is false.
     Bypass,
 }
@@ -66,6 +71,8 @@ pub(crate) enum Given {
     Value(Box<dyn Storable>, Option<Duration>),
     /// The call caches values of this type, and that is another one.
     OtherType(&'static str),
+    /// Nothing: the call leaves the cache alone, since it is of another type than its site's first.
+    Nothing,
 }
 
 /// Why nothing was left.
@@ -107,6 +114,7 @@ where
         })),
         Order::Leave(leave) => {
             let given = |value, request: &Request| match outcome_of::<S::Value>(value) {
+                Some(_) if request.other_type::<S::Value>().is_some() => Given::Nothing,
                 Some(outcome) => {
                     let ttl = request.lifetime(&outcome, keep);
                     let share = share_outcome::<S>;
@@ -119,7 +127,11 @@ where
                 Some(request) => {
                     let value = lock(&leave).value.take();
                     let given = value.map(|value| given(value, &request));
-                    Left::Call(request, given)
+                    Left::Call {
+                        is_cached: request.other_type::<S::Value>().is_none(),
+                        request,
+                        given,
+                    }
                 }
             };
             lock(&leave).left = Some(left);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use super::receiver::{FirstReceiver, Receiver};
 use crate::clock;
 use crate::registry::function::Function;
 
@@ -23,6 +24,7 @@ pub struct CallSite {
     /// The type of the first value, and its name. A function of a generic `impl` has one call site
     /// for all types.
     first_type: OnceLock<(TypeId, &'static str)>,
+    first_receiver: FirstReceiver,
     /// How long its loads usually take, in milliseconds.
     usual_load: AtomicU32,
     /// The function's [`Place`]; 0 until the first call.
@@ -40,6 +42,7 @@ impl CallSite {
             hedge: None,
             names_type: false,
             first_type: OnceLock::new(),
+            first_receiver: FirstReceiver::new(),
             usual_load: AtomicU32::new(0),
             place: AtomicU32::new(0),
         }
@@ -90,6 +93,12 @@ impl CallSite {
         let first = || (TypeId::of::<V>(), any::type_name::<V>());
         let (first, name) = self.first_type.get_or_init(first);
         (*first != TypeId::of::<V>()).then_some(name)
+    }
+
+    /// The name of the type that the first call's receiver had, if this one is of another.
+    #[inline]
+    pub(crate) fn other_receiver(&self, receiver: Receiver) -> Option<&'static str> {
+        self.first_receiver.other_than(receiver)
     }
 
     /// How long its loads usually take: an average in which later loads count more.

@@ -86,7 +86,7 @@ const KNOWN: &[(&str, &str)] = &[
 
 /// What a call has of transactions among its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Given {
+pub enum GivenTransaction {
     /// None.
     None,
     /// One by value: this type. The function ends it, unless it returns it.
@@ -109,15 +109,15 @@ impl fmt::Debug for DescribedArgument {
 }
 
 impl DescribedArgument {
-    fn given(self) -> Given {
+    fn given(self) -> GivenTransaction {
         if !self.is_declared && !names_transaction(self.name) {
-            return Given::None;
+            return GivenTransaction::None;
         }
         let is_shared = ["&", "Arc<", "Rc<"];
         if is_shared.iter().any(|part| self.name.contains(part)) {
-            Given::Borrowed
+            GivenTransaction::Borrowed
         } else {
-            Given::Owned(self.name)
+            GivenTransaction::Owned(self.name)
         }
     }
 }
@@ -140,24 +140,26 @@ impl AskedTypes {
         &self,
         _all: &T,
         each: impl FnOnce() -> [DescribedArgument; N],
-    ) -> Given {
+    ) -> GivenTransaction {
         // The address of a type's name costs a hit less than to look at the name.
         let types = type_name::<T>().as_ptr().addr();
         if self.0.load(Relaxed) == types {
-            return Given::None;
+            return GivenTransaction::None;
         }
         self.look(types, &each())
     }
 
     #[cold]
-    fn look(&self, types: usize, each: &[DescribedArgument]) -> Given {
+    fn look(&self, types: usize, each: &[DescribedArgument]) -> GivenTransaction {
         let given = each.iter().map(|argument| argument.given());
-        let given = given.fold(Given::None, |one, other| match (one, other) {
-            (Given::None, given) | (given, Given::None) => given,
-            (Given::Owned(name), Given::Owned(_)) => Given::Owned(name),
-            _ => Given::Borrowed,
+        let given = given.fold(GivenTransaction::None, |one, other| match (one, other) {
+            (GivenTransaction::None, given) | (given, GivenTransaction::None) => given,
+            (GivenTransaction::Owned(name), GivenTransaction::Owned(_)) => {
+                GivenTransaction::Owned(name)
+            }
+            _ => GivenTransaction::Borrowed,
         });
-        if given == Given::None {
+        if given == GivenTransaction::None {
             self.0.store(types, Relaxed);
         }
         given
@@ -168,7 +170,7 @@ impl AskedTypes {
 #[derive(Debug)]
 pub(super) struct Called {
     pub(super) function: &'static Function,
-    pub(super) given: Given,
+    pub(super) given: GivenTransaction,
 }
 
 impl Called {
@@ -176,9 +178,9 @@ impl Called {
     /// that. The first such call of a function is reported.
     pub(super) fn commits_too_late<R>(&self, core: &Core) -> bool {
         let outlives_call = match self.given {
-            Given::None => false,
-            Given::Owned(name) => type_name::<R>().contains(name),
-            Given::Borrowed => true,
+            GivenTransaction::None => false,
+            GivenTransaction::Owned(name) => type_name::<R>().contains(name),
+            GivenTransaction::Borrowed => true,
         };
         let is_too_late = outlives_call && !scope::is_within();
         if is_too_late {
@@ -267,16 +269,16 @@ mod tests {
             DescribedArgument { name, is_declared }.given()
         };
         let owned = "sqlx_core::transaction::Transaction<Db>";
-        assert_eq!(given(owned), Given::Owned(owned));
+        assert_eq!(given(owned), GivenTransaction::Owned(owned));
         assert_eq!(
             given("&mut sqlx_core::transaction::Transaction<Db>"),
-            Given::Borrowed
+            GivenTransaction::Borrowed
         );
         assert_eq!(
             given("alloc::sync::Arc<sea_orm::DatabaseTransaction>"),
-            Given::Borrowed
+            GivenTransaction::Borrowed
         );
-        assert_eq!(given("app::Pool"), Given::None);
+        assert_eq!(given("app::Pool"), GivenTransaction::None);
     }
 
     #[test]
@@ -289,7 +291,7 @@ mod tests {
             argument: &T,
             described: DescribedArgument,
             looks: &mut u32,
-        ) -> Given {
+        ) -> GivenTransaction {
             asked.given(&(argument,), || {
                 *looks += 1;
                 [described]
@@ -301,11 +303,17 @@ mod tests {
         let number_type = (&&Argument::of(&number)).described();
         let work_type = (&&Argument::of(&&work)).described();
         for _ in 0..3 {
-            assert_eq!(ask(&asked, &number, number_type, &mut looks), Given::None);
+            assert_eq!(
+                ask(&asked, &number, number_type, &mut looks),
+                GivenTransaction::None
+            );
         }
         assert_eq!(looks, 1);
         for _ in 0..3 {
-            assert_eq!(ask(&asked, &&work, work_type, &mut looks), Given::Borrowed);
+            assert_eq!(
+                ask(&asked, &&work, work_type, &mut looks),
+                GivenTransaction::Borrowed
+            );
         }
         assert_eq!(looks, 4);
     }

@@ -134,9 +134,10 @@ pub enum Event<'a> {
         key: &'a Key,
         /// The function.
         function: &'static str,
-        /// The type of the value that the call returns.
+        /// The type of the value that the call returns; of its receiver, where the values of both are
+        /// of one type.
         value: &'a str,
-        /// The type that is cached; `None` if it is only known to be another.
+        /// The type that is cached, likewise; `None` if it is only known to be another.
         cached: Option<&'a str>,
     },
     /// A call went on without the cache, or without a part of it, since that failed.
@@ -337,7 +338,7 @@ pub enum NotFilledReason<'a> {
     /// It was loaded within [`after_commit`](crate::after_commit), or by a function that was given a
     /// transaction, and may be rolled back.
     Uncommitted,
-    /// Its function caches values of another type, and its key names no type.
+    /// Its function caches values for another type, and its key does not name it.
     OtherType,
     /// It could not be encoded or written.
     Failed(&'a Error),

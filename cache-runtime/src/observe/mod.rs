@@ -190,9 +190,10 @@ impl Observer {
                 function,
                 value,
                 cached,
-                "the function returns values of several types under one key, and caches those of \
-                 the first: put `<Self>`, or its own `<T>`, into the key, and into the keys that \
-                 invalidate it"
+                "the function is called for several types under one key, and caches what it returns \
+                 for the first: put `<Self>`, or its own `<T>`, into the key, and into the keys that \
+                 invalidate it. (Where only the type of `self` differs, and it does not select the \
+                 data: `skip(Self)`)"
             ),
             Event::OtherType {
                 key,

@@ -41,7 +41,7 @@ use crate::error::Error;
 use crate::flight::{Leader, Seat, Waiter};
 use crate::health::Status;
 use crate::key::Key;
-use crate::type_name::KnownType;
+use crate::type_name::ValueType;
 use crate::value::{CacheValue, Outcome, SharedValue, outcome};
 
 /// Where one cache keeps its entries.
@@ -61,7 +61,7 @@ pub(crate) struct Query {
     pub(crate) schema: u32,
     /// The type of the value: an entry of another type is not served. `None` by hand, and in the
     /// local tier, where each reader checks the value itself.
-    pub(crate) value_type: Option<&'static KnownType>,
+    pub(crate) value_type: Option<ValueType>,
     /// How long a value is cached, if it does not say otherwise itself.
     pub(crate) ttl: Duration,
     /// How long a `None` is cached; without it, a `None` is not cached.

@@ -215,6 +215,7 @@ async fn in_process_a_value_of_another_type_is_left_alone() {
     assert_eq!(cache.get("a").await.unwrap(), Some(1));
     let expected = [
         "fill a ttl=300s",
+        "other type a: not alloc::string::String",
         "miss a",
         "load a",
         "not filled a: unstorable",

@@ -86,6 +86,7 @@ async fn types(arguments: &Arguments) {
                 .get(1)
                 .await
                 .map(|cat| cat.sound().to_owned()),
+            "sound of dogs" => Some(Pets::<Dog>::new(&cache).sound().await),
             "moved" => Some(moved(&cache, 1).await.0),
             "key" => Some(moved_by_type::<Vec<Moved>>(&cache, 1).await),
             other => panic!("no such order: {other}"),
