@@ -8,6 +8,7 @@ mod behaviour;
 mod codecs;
 mod connecting;
 mod fences;
+mod findings;
 mod fixture_works;
 mod gated;
 mod health;

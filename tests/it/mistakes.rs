@@ -1,17 +1,45 @@
-//! The page of mistakes in the documentation is made from `ui/fail`.
+//! The page of mistakes in the documentation is made from `ui/fail` and `it/findings`.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use cache_runtime::registry;
+
 const PAGE: &str = "../cache-runtime/docs/mistakes.md";
 
 const HEAD: &str = "\
-<!-- Made from tests/ui/fail: see tests/it/mistakes.rs -->
+<!-- Made from tests/ui/fail and tests/it/findings: see tests/it/mistakes.rs -->
 
-Mistakes that do not compile, with the compiler's message for each.
+Mistakes that are caught. Most of them [do not compile](#templates). Those that only two functions
+together show are [found by one test](#between-functions). The rest is
+[reported by the running program](#while-the-program-runs).
 
 Each of these is a test, so you will see exactly this message.
+";
+
+const BETWEEN_FUNCTIONS: &str = "
+# Between functions
+
+An attribute sees one function. [`registry::check`](crate::registry::check()), in one test of yours, sees
+all of them. Of a program without annotated functions it says that too, with the line of code that links
+the crate which has them.
+";
+
+const WHILE_RUNNING: &str = "
+# While the program runs
+
+These are reported once a function: as an event, and in the log with the function's path and what to write
+instead. No caller is served a wrong value.
+
+| mistake | what happens | reported as |
+|---|---|---|
+| A function is called for several types, and its key [names none](macro@crate::cached#types). | The first type is cached. Calls for another one run uncached. | [`Event::OtherType`](crate::Event::OtherType), an error in the log |
+| Two functions, or two versions of the program, store values of two types under one key. | An entry of another type is a miss, and is replaced. | [`Event::OtherType`](crate::Event::OtherType), a warning |
+| A function that is given a transaction is called [outside of `after_commit`](crate::transactions#a-transaction-outside-of-a-scope). | What it would invalidate is invalidated once more later. What it reads is not cached. | [`Event::OutsideOfCommit`](crate::Event::OutsideOfCommit), a warning |
+| A value cannot be encoded, or what is stored cannot be decoded. | The value is returned, and not stored; the entry is a miss. | [`Event::NotFilled`](crate::Event::NotFilled), [`Event::Degrade`](crate::Event::Degrade), an error or a warning |
+| [`refresh`](crate::refresh()) is given a future that calls no cached function. | The future is awaited, and nothing is refreshed. | a warning |
+| [`prime`](crate::prime) or [`CachedEntry::of`](crate::CachedEntry::of) is given such a future. | Nothing is stored. | [`Error::is_call`](crate::Error::is_call) |
 ";
 
 struct Chapter {
@@ -125,7 +153,7 @@ const CHAPTERS: &[Chapter] = &[
 #[test]
 fn the_page_of_mistakes_is_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = page(&root.join("ui/fail"));
+    let page = page(root);
     let path = root.join(PAGE);
     if std::env::var_os("UPDATE").is_some() {
         fs::write(path, page).unwrap();
@@ -138,7 +166,8 @@ fn the_page_of_mistakes_is_up_to_date() {
     );
 }
 
-fn page(folder: &Path) -> String {
+/// The names of the Rust files in a folder, without their ends.
+fn files(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = folder
         .read_dir()
         .unwrap()
@@ -147,6 +176,12 @@ fn page(folder: &Path) -> String {
         .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
     names.sort();
+    names
+}
+
+fn page(root: &Path) -> String {
+    let folder = &root.join("ui/fail");
+    let names = files(folder);
     let mut page = HEAD.to_owned();
     for chapter in CHAPTERS {
         let Chapter { title, idea, .. } = chapter;
@@ -157,6 +192,12 @@ fn page(folder: &Path) -> String {
             }
         }
     }
+    page.push_str(BETWEEN_FUNCTIONS);
+    let folder = root.join("it/findings");
+    for name in files(&folder).iter().filter(|name| *name != "mod") {
+        page.push_str(&finding(&folder, name));
+    }
+    page.push_str(WHILE_RUNNING);
     page
 }
 
@@ -183,8 +224,27 @@ fn case(folder: &Path, name: &str) -> String {
     let says = fs::read_to_string(folder.join(name).with_extension("stderr")).unwrap();
     let says = says.replace(&format!("ui/fail/{name}.rs"), "src/lib.rs");
     let says = says.trim_end();
+    section(name, "rust,compile_fail", source, says)
+}
+
+fn finding(folder: &Path, name: &str) -> String {
+    let file = format!("{name}.rs");
+    let source = fs::read_to_string(folder.join(&file)).unwrap();
+    let path = format!("tests/it/findings/{file}");
+    let findings = registry::check().expect_err("this program has mistakes on purpose");
+    let mut findings = findings.iter().map(ToString::to_string);
+    let says = findings.find(|finding| finding.contains(&path));
+    let says = says.unwrap_or_else(|| panic!("nothing is found in {path}"));
+    let others = findings.filter(|finding| finding.contains(&path)).count();
+    assert_eq!(others, 0, "one mistake is in {path}");
+    let says = says.replace(&path, "src/lib.rs");
+    let says = says.replace(&format!("it::findings::{name}::"), "app::");
+    section(name, "rust,no_run", source.trim_end(), &says)
+}
+
+fn section(name: &str, language: &str, source: &str, says: &str) -> String {
     let title = name.replace('_', " ");
     let (first, rest) = title.split_at(1);
     let first = first.to_uppercase();
-    format!("\n## {first}{rest}\n\n```rust,compile_fail\n{source}\n```\n\n```text\n{says}\n```\n")
+    format!("\n## {first}{rest}\n\n```{language}\n{source}\n```\n\n```text\n{says}\n```\n")
 }

@@ -71,11 +71,7 @@ fn function(cached: CachedFn) -> TokenStream {
     let key = name::template(&runtime, &key);
     let tags = name::tags(&runtime, &tags);
     let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
-    let receiver = if asks_receiver {
-        quote_spanned!(Span::mixed_site()=> #private::Receiver::of::<Self>())
-    } else {
-        quote_spanned!(Span::mixed_site()=> #private::Receiver::UNASKED)
-    };
+    let receiver = receiver::of_call(&runtime, asks_receiver);
     let given = transaction::given(&runtime, &transactions);
     let start = start(&output, given.is_some());
     let start = quote_spanned! {Span::mixed_site()=>
@@ -108,20 +104,10 @@ fn function(cached: CachedFn) -> TokenStream {
     };
     let blame = output.ty().span().resolved_at(Span::mixed_site());
     let call = Ident::new("call", blame);
-    let private = runtime.private(blame);
     let is_owned = detached.is_some() || !matches!(output, Output::Value(_));
     let keep = keep(&runtime, is_owned, unless, ttl_of_value);
     let resolve = resolve(&runtime, &function, &output, detached.as_ref(), keep);
-    let answer = matches!(output, Output::Value(_)).then(|| {
-        quote_spanned! {blame=>
-            let #call = match #private::CachedCall::answer(#call) {
-                ::core::result::Result::Ok(answer) => {
-                    return #private::Answer::into_return(answer);
-                }
-                ::core::result::Result::Err(#call) => #call,
-            };
-        }
-    });
+    let answer = answer(&runtime, &output, &call);
     let returned = body::returned(&runtime, &output);
     let unnamed_fields = receiver::check(&runtime, &unnamed_fields);
     // A statement of its own drops the temporaries of the placeholders, such as a guard,
@@ -136,6 +122,23 @@ fn function(cached: CachedFn) -> TokenStream {
         #resolve
     };
     body::function(&function, &statements)
+}
+
+/// The statement that returns a hit of the local tier.
+fn answer(runtime: &Runtime, output: &Output, call: &Ident) -> Option<TokenStream> {
+    if !matches!(output, Output::Value(_)) {
+        return None;
+    }
+    let blame = call.span();
+    let private = runtime.private(blame);
+    Some(quote_spanned! {blame=>
+        let #call = match #private::CachedCall::answer(#call) {
+            ::core::result::Result::Ok(answer) => {
+                return #private::Answer::into_return(answer);
+            }
+            ::core::result::Result::Err(#call) => #call,
+        };
+    })
 }
 
 /// The function that begins the call. A future that is returned looks at the cache when it is polled,

@@ -60,3 +60,13 @@ fn field(runtime: &Runtime, field: &UnnamedField) -> TokenStream {
         }
     }
 }
+
+/// What the call says of the type of its receiver.
+pub(super) fn of_call(runtime: &Runtime, is_asked: bool) -> TokenStream {
+    let private = runtime.private(Span::mixed_site());
+    if is_asked {
+        quote_spanned!(Span::mixed_site()=> #private::Receiver::of::<Self>())
+    } else {
+        quote_spanned!(Span::mixed_site()=> #private::Receiver::UNASKED)
+    }
+}
