@@ -1,7 +1,7 @@
 //! Passwords, users, databases and sockets.
 
 use cache_runtime::{Cache, Options};
-use cache_tests::RedisServer;
+use cache_tests::{Proxy, RedisServer};
 
 /// Checks that a cache at `url` loads, serves and invalidates.
 async fn check_serves(url: &str) {
@@ -47,6 +47,64 @@ async fn a_user_may_lack_the_right_to_choose_the_protocol() {
 #[tokio::test]
 async fn a_user_may_lack_the_right_to_ask_which_server_it_is() {
     check_serves_user("-info").await;
+}
+
+#[tokio::test]
+async fn a_user_may_lack_the_right_to_ask_for_any_answer() {
+    check_serves_user("-ping").await;
+    let server = RedisServer::start();
+    server.set_user(
+        "ann",
+        &["on", ">secret", "~test:*", "+@all", "-ping", "-hello"],
+    );
+    let url = format!("redis://ann:secret@127.0.0.1:{}", server.port());
+    let cache = Cache::builder().url(url).namespace("test").build().unwrap();
+    cache.ping().await.unwrap();
+    cache.clear().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_right_without_which_nothing_is_cached_is_named() {
+    let server = RedisServer::start();
+    server.set_user("ann", &["on", ">secret", "~test:*", "+@all", "-eval"]);
+    let url = format!("redis://ann:secret@127.0.0.1:{}", server.port());
+    let cache = Cache::builder().url(url).namespace("test").build().unwrap();
+    let load = async { Ok::<_, ()>(7) };
+    assert_eq!(
+        cache.get_or_load("seven", Options::new(), load).await,
+        Ok(7)
+    );
+    let error = cache.ping().await.unwrap_err().to_string();
+    assert!(error.contains("'eval'"), "{error}");
+}
+
+/// Each of these takes the place of `HELLO` on its way to the server.
+#[tokio::test]
+async fn a_server_may_refuse_to_choose_the_protocol_in_any_way() {
+    // An unknown command; one that the server answers by hanging up, without a word.
+    for refused in [b"HULLO", b"Host:"] {
+        let server = RedisServer::start();
+        let proxy = Proxy::start(server.port()).await;
+        proxy.rewrite(b"HELLO", refused);
+        check_serves(&proxy.url()).await;
+        assert!(proxy.rewrites() > 0);
+    }
+    // An argument that ends the connection with an error of the protocol.
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.port()).await;
+    proxy.rewrite(b"HELLO\r\n$1", b"HELLO\r\n$x");
+    check_serves(&proxy.url()).await;
+    assert!(proxy.rewrites() > 0);
+}
+
+/// A cache on such a server cannot tell that it was restarted from an old snapshot.
+#[tokio::test]
+async fn a_server_may_leave_out_which_one_it_is() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.port()).await;
+    proxy.rewrite(b"INFO\r\n$6\r\nserver", b"INFO\r\n$6\r\nmemory");
+    check_serves(&proxy.url()).await;
+    assert!(proxy.rewrites() > 0);
 }
 
 #[tokio::test]

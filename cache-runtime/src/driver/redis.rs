@@ -123,7 +123,7 @@ impl Driver {
             .listening
             .get_multiplexed_async_connection_with_config(&listening)
             .await;
-        if opened.as_ref().is_err_and(wants_older_protocol) {
+        if opened.as_ref().is_err_and(may_want_older_protocol) {
             is_listening = false;
             opened = self
                 .plain
@@ -205,7 +205,15 @@ impl Connection {
         }
         let mut redis = self.redis.clone();
         let values: Result<Vec<Value>, _> = pipeline.query_async(&mut redis).await;
-        let replies = values.and_then(|values| values.into_iter().map(reply).collect());
+        let replies = values.and_then(|values| {
+            let answered = operations.iter().zip(values);
+            answered
+                .map(|(operation, value)| match operation {
+                    Operation::Ping => pong(value),
+                    _ => reply(value),
+                })
+                .collect()
+        });
         replies.map_err(|error| self.failure(&error))
     }
 
@@ -284,6 +292,14 @@ fn reply(value: Value) -> Result<Reply, RedisError> {
     })
 }
 
+/// A user that may not send `PING` has its answer all the same.
+fn pong(value: Value) -> Result<Reply, RedisError> {
+    match reply(value) {
+        Err(error) if error.code() == Some("NOPERM") => Ok(Reply::Nil),
+        answer => answer,
+    }
+}
+
 fn bytes(value: Value) -> Option<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
@@ -292,17 +308,36 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
     }
 }
 
-/// Whether `HELLO` failed, because it is unknown or not allowed.
-fn wants_older_protocol(error: &RedisError) -> bool {
-    let is_unknown = |error: &RedisError| error.to_string().contains("unknown command");
-    error.kind() == ErrorKind::RESP3NotSupported
-        || matches!(error.code(), Some("NOPROTO" | "NOPERM"))
-        || error.code() == Some("ERR") && is_unknown(error)
+/// Whether the connection may be made without `HELLO`, which proxies and old servers refuse in many
+/// words, and some by hanging up. Another attempt with the same outcome does no harm.
+fn may_want_older_protocol(error: &RedisError) -> bool {
+    if let Some(code) = error.code() {
+        // Each of these says what is wrong, and it is not `HELLO`.
+        return !matches!(
+            code,
+            "WRONGPASS" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY"
+        );
+    }
+    let is_refused = error.is_connection_refusal();
+    error.kind() == ErrorKind::RESP3NotSupported || error.is_connection_dropped() && !is_refused
+}
+
+/// The code of a server's error. Redis before 7 puts an error inside of a script into another one:
+/// `ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -READONLY You can't …`.
+fn code(error: &RedisError) -> Option<&str> {
+    let code = error.code()?;
+    let detail = error.detail().unwrap_or_default();
+    let is_of_script = code == "ERR" && detail.starts_with("Error running script");
+    let inner = is_of_script.then(|| detail.rsplit_once(": ")?.1.split(' ').next());
+    let inner = inner.flatten().map(|word| word.trim_start_matches('-'));
+    let is_code =
+        |word: &&str| word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    Some(inner.filter(is_code).unwrap_or(code))
 }
 
 /// What an error of the server, or of the connection to it, means for a cache.
 fn explain(address: &str, error: &RedisError) -> Error {
-    match error.code() {
+    match code(error) {
         // These pass by themselves.
         Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" | "TRYAGAIN") => {
             Error::unavailable(address, error)
@@ -316,7 +351,7 @@ fn explain(address: &str, error: &RedisError) -> Error {
     }
 }
 
-/// Which server this is. Where `INFO` is denied, a restart from an old snapshot goes
+/// Which server this is. Where `INFO` is denied, or does not say, a restart from an old snapshot goes
 /// unnoticed, and only the ttl bounds what such a snapshot brings back.
 async fn identity(redis: &mut MultiplexedConnection, address: &str) -> Result<u64, Error> {
     let mut ask = Pipeline::new();
@@ -330,9 +365,11 @@ async fn identity(redis: &mut MultiplexedConnection, address: &str) -> Result<u6
         .await
         .map_err(|error| explain(address, &error))?;
     let mut info = String::new();
-    for reply in replies {
+    for (nth, reply) in replies.into_iter().enumerate() {
         match reply.extract_error() {
             Ok(reply) => info += &String::from_redis_value(reply).unwrap_or_default(),
+            // The `PING`.
+            Err(error) if nth == 0 && error.code() == Some("NOPERM") => continue,
             Err(error)
                 if explain(address, &error).is_write_refused()
                     && sabotage::keeps(Rule::ReadsWhileRefused) =>
@@ -340,7 +377,7 @@ async fn identity(redis: &mut MultiplexedConnection, address: &str) -> Result<u6
                 continue;
             }
             Err(error) if matches!(error.code(), Some("NOPERM" | "ERR")) => {
-                tracing::warn!(%error, "the cache server does not tell its `run_id`");
+                warn_of_no_epoch(address, &error);
                 return Ok(0);
             }
             // It may be told later.
@@ -357,7 +394,20 @@ async fn identity(redis: &mut MultiplexedConnection, address: &str) -> Result<u6
     if !sabotage::keeps(Rule::Epoch) {
         return Ok(0);
     }
-    Ok(epoch(&info))
+    let epoch = epoch(&info);
+    if epoch == 0 {
+        warn_of_no_epoch(address, &"its `INFO` has no `run_id`");
+    }
+    Ok(epoch)
+}
+
+fn warn_of_no_epoch(address: &str, why: &dyn fmt::Display) {
+    tracing::warn!(
+        server = address,
+        %why,
+        "the cache server does not say which server it is: if it restarts from an old snapshot, old \
+         entries may be served until their ttl ends"
+    );
 }
 
 /// The epoch of a server: its `run_id`, and the replication history that it had when it was

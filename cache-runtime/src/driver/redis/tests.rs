@@ -61,6 +61,27 @@ fn each_error_of_a_server_has_a_meaning() {
             "denied",
         ),
         ("ERR unknown command 'EVAL'", "denied"),
+        // Redis before 7, where the error is a script's.
+        (
+            "ERR Error running script (call to f_89): @user_script:1: @user_script: 1: -READONLY You \
+             can't write against a read only replica.",
+            "replica",
+        ),
+        (
+            "ERR Error running script (call to f_89): @user_script:12: @user_script: 12: -OOM command \
+             not allowed when used memory > 'maxmemory'.",
+            "writes refused",
+        ),
+        (
+            "ERR Error running script (call to f_d3): @user_script:1: WRONGTYPE Operation against a \
+             key holding the wrong kind of value",
+            "foreign",
+        ),
+        (
+            "ERR Error running script (call to f_89): @user_script:1: @user_script: 1: The user \
+             executing the script can't run this command or subcommand",
+            "denied",
+        ),
     ] {
         assert_eq!(meaning(&answer(text)), expected, "{text}");
     }
@@ -79,26 +100,30 @@ fn an_error_names_the_server_and_its_answer() {
 }
 
 #[test]
-fn the_older_protocol_is_tried_only_where_hello_failed() {
+fn the_older_protocol_is_tried_unless_hello_is_not_what_failed() {
     for text in [
         "NOPROTO unsupported protocol version",
         "NOPERM User x has no permissions to run the 'hello' command",
         "ERR unknown command 'HELLO'",
         "ERR unknown command `HELLO`, with args beginning with: `3`, ",
+        "ERR syntax error",
+        "ERR Protocol error: unauthenticated multibulk length",
+        "DENIED this proxy has no such command",
     ] {
-        assert!(wants_older_protocol(&answer(text)), "{text}");
+        assert!(may_want_older_protocol(&answer(text)), "{text}");
     }
     for text in [
-        "ERR max number of clients reached",
         "WRONGPASS invalid username-password pair or user is disabled.",
         "LOADING Redis is loading the dataset in memory",
     ] {
-        assert!(!wants_older_protocol(&answer(text)), "{text}");
+        assert!(!may_want_older_protocol(&answer(text)), "{text}");
     }
-    let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-    assert!(!wants_older_protocol(&refused.into()));
+    let failed = |kind| may_want_older_protocol(&io::Error::from(kind).into());
+    assert!(!failed(io::ErrorKind::ConnectionRefused));
+    assert!(!failed(io::ErrorKind::TimedOut));
+    assert!(failed(io::ErrorKind::UnexpectedEof), "it has hung up");
     let resp3 = (ErrorKind::RESP3NotSupported, "no version 3");
-    assert!(wants_older_protocol(&resp3.into()));
+    assert!(may_want_older_protocol(&resp3.into()));
 }
 
 #[test]
