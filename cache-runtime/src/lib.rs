@@ -70,6 +70,7 @@
 //! # Features
 //!
 //! * `redis` (default): the shared tier. Without it, entries live in the process only.
+//! * `tls`: `rediss://`, by rustls and aws-lc-rs. `tls-ring`: the same by ring. See [`CacheBuilder::url`].
 //! * `postcard`, `msgpack`: these formats of values on the server, beside JSON.
 //! * `lz4`, `zstd`: compression of them. `zstd` is built by a C compiler.
 //! * `uuid`, `chrono`, `time`, `jiff`: the types of these crates in keys.
@@ -146,6 +147,8 @@ pub use crate::call::future::BoxedFuture;
 pub use crate::call::invalidate::RequiresFence;
 pub use crate::call::transaction::Transaction;
 pub use crate::codec::Codec;
+#[cfg(feature = "__tls")]
+pub use crate::driver::Tls;
 pub use crate::error::Error;
 pub use crate::health::{Health, Status};
 pub use crate::key::{CacheTag, Key, KeyPart, KeyWriter, ListWriter, Written};

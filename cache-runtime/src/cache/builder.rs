@@ -8,7 +8,7 @@ use super::Cache;
 use crate::clock::{Clock, FOREVER};
 use crate::codec::Codec;
 use crate::core::{Core, Settings};
-use crate::driver::Driver;
+use crate::driver::{Driver, Tls};
 use crate::duration;
 use crate::error::Error;
 use crate::observe::{Event, Listener, Observer};
@@ -40,6 +40,7 @@ use crate::unsettled::Unsettled;
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct CacheBuilder {
     url: String,
+    tls: Tls,
     namespace: String,
     default_ttl: Duration,
     codec: Codec,
@@ -61,6 +62,7 @@ impl Default for CacheBuilder {
     fn default() -> Self {
         Self {
             url: "memory:".to_owned(),
+            tls: Tls::default(),
             namespace: "cache".to_owned(),
             default_ttl: Duration::from_secs(300),
             codec: Codec::JSON,
@@ -138,9 +140,16 @@ impl CacheBuilder {
     /// | `memory:` | the local tier: in this process |
     /// | `off:` | no cache: every read is a miss, every write does nothing |
     /// | `redis://[user][:password@]host[:port][/database]` | the shared tier, over TCP |
+    /// | `rediss://…[?ca=/path]` | the same, over TLS; with the feature `tls` or `tls-ring` |
     /// | `redis+unix:///path[?db=1&user=…&pass=…]` | the shared tier, over a unix socket |
     ///
-    /// `valkey://` and `valkey+unix://` mean the same as `redis://` and `redis+unix://`.
+    /// `valkey://`, `valkeys://` and `valkey+unix://` mean the same as `redis://`, `rediss://` and
+    /// `redis+unix://`.
+    ///
+    /// With TLS, the server needs a certificate for the host of the URL, by an authority that the system
+    /// trusts, or by one in the PEM file `?ca=/path`. `?cert=/path&key=/path` names the certificate of
+    /// this process, for servers that ask for one. These files can also be named in the program, by
+    /// `CacheBuilder::tls`.
     ///
     /// ```
     /// # #[cfg(feature = "redis")] {
@@ -152,6 +161,24 @@ impl CacheBuilder {
     /// ```
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = url.into();
+        self
+    }
+
+    /// Sets whom to trust and what to show where the URL asks for TLS (`rediss://`). What the URL says
+    /// itself takes precedence. Default: [`Tls::new`].
+    ///
+    /// ```
+    /// use cache_runtime::{Cache, Tls};
+    ///
+    /// // In this program, the URL of production is `rediss://…`. This one is not encrypted.
+    /// let builder = Cache::builder().url("redis://localhost");
+    /// let cache = builder.tls(Tls::new().ca_file("/etc/redis/ca.pem")).build()?;
+    /// # let _ = cache;
+    /// # Ok::<_, cache_runtime::Error>(())
+    /// ```
+    #[cfg(feature = "__tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
         self
     }
 
@@ -501,7 +528,9 @@ impl CacheBuilder {
         match scheme {
             "off" if url == "off:" => Ok(Tier::OFF),
             "memory" if url == "memory:" => Ok(Tier::Local(self.local())),
-            "redis" | "valkey" | "redis+unix" | "valkey+unix" | "unix" => self.shared(observer),
+            "redis" | "valkey" | "rediss" | "valkeys" | "redis+unix" | "valkey+unix" | "unix" => {
+                self.shared(observer)
+            }
             _ => Err(Error::config(format!(
                 "the cache URL is `{}`; write `memory:`, `off:`, `redis://host:port/database`, \
                  or `redis+unix:///path`",
@@ -515,7 +544,7 @@ impl CacheBuilder {
     }
 
     fn shared(&self, observer: &Observer) -> Result<Tier, Error> {
-        let driver = Driver::new(&self.url).map_err(|error| {
+        let driver = Driver::new(&self.url, &self.tls).map_err(|error| {
             Error::config(format!("the cache URL is `{}`: {error}", redact(&self.url)))
         })?;
         let limits = Limits {

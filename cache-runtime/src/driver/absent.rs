@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::tls::{self, Tls};
 use super::{Failure, Home, Operation, ReadKeys, Reply};
 use crate::error::Error;
 
@@ -16,7 +17,10 @@ pub(crate) enum Driver {}
 pub(crate) enum Connection {}
 
 impl Driver {
-    pub(crate) fn new(_url: &str) -> Result<Self, Error> {
+    pub(crate) fn new(url: &str, _tls: &Tls) -> Result<Self, Error> {
+        if url.starts_with("rediss:") || url.starts_with("valkeys:") {
+            return Err(tls::missing());
+        }
         Err(Error::config(
             "cache-runtime was built without its feature `redis`",
         ))

@@ -8,7 +8,8 @@
 //! processes publish. It is never remade behind the protocol's back. And it has a [`Home`], the
 //! runtime that drives it: only calls on that runtime can rely on it.
 //!
-//! Without the feature `redis` there is no driver: `absent` has the same types, of which no
+//! Without the features `tls` and `tls-ring`, `without_tls` takes the place of `tls`, and without
+//! the feature `redis` there is no driver: `absent` has the same types, of which no
 //! value exists.
 
 mod home;
@@ -21,6 +22,16 @@ mod home;
 )]
 mod operation;
 mod read_keys;
+
+#[cfg(feature = "__tls")]
+mod tls;
+#[cfg(not(feature = "__tls"))]
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "without a driver, nothing is encrypted")
+)]
+#[path = "without_tls.rs"]
+mod tls;
 
 #[cfg(not(feature = "redis"))]
 mod absent;
@@ -37,6 +48,7 @@ pub(crate) use self::operation::{Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;
 #[cfg(feature = "redis")]
 pub(crate) use self::redis::{Connection, Driver};
+pub use self::tls::Tls;
 use crate::clock;
 use crate::error::Error;
 

@@ -1,6 +1,4 @@
-use std::io;
-
-use redis::parse_redis_value;
+use redis::{Value, parse_redis_value};
 
 use super::*;
 
@@ -124,57 +122,4 @@ fn the_older_protocol_is_tried_unless_hello_is_not_what_failed() {
     assert!(failed(io::ErrorKind::UnexpectedEof), "it has hung up");
     let resp3 = (ErrorKind::RESP3NotSupported, "no version 3");
     assert!(may_want_older_protocol(&resp3.into()));
-}
-
-#[test]
-fn an_epoch_tells_servers_and_their_histories_apart() {
-    let info = |run_id: &str, replid2: &str, offset: &str| {
-        format!(
-            "# Server\r\nrun_id:{run_id}\r\n# Replication\r\nrole:master\r\n\
-             master_replid2:{replid2}\r\nsecond_repl_offset:{offset}\r\n"
-        )
-    };
-    let first = epoch(&info("a", "0", "-1"));
-    assert_eq!(first, epoch(&info("a", "0", "-1")));
-    assert_ne!(first, 0);
-    assert_ne!(first, epoch(&info("b", "0", "-1")), "another server");
-    assert_ne!(first, epoch(&info("a", "c", "-1")), "promoted");
-    assert_ne!(first, epoch(&info("a", "0", "77")), "promoted later");
-    // Its first replica came: the epoch stays.
-    let with_replica = info("a", "0", "-1") + "master_replid:d\r\nconnected_slaves:1\r\n";
-    assert_eq!(first, epoch(&with_replica));
-    assert_eq!(epoch("# Server\r\n"), 0, "not told");
-}
-
-#[test]
-fn operations_become_commands() {
-    let packed = |operation: Operation| {
-        let packed = command(&operation).get_packed_command();
-        String::from_utf8(packed).unwrap().replace("\r\n", " ")
-    };
-    let script = Operation::script("return 1", "k".to_owned());
-    assert_eq!(
-        packed(script.with([7_u64.into(), vec![b'x'].into()])),
-        "*6 $4 EVAL $8 return 1 $1 1 $1 k $1 7 $1 x "
-    );
-    let keys = vec![b"a".to_vec(), b"b".to_vec()];
-    let text = "return 1";
-    assert_eq!(
-        packed(Operation::ScriptOnListed { text, keys }),
-        "*5 $4 EVAL $8 return 1 $1 2 $1 a $1 b "
-    );
-    let key = "k".to_owned();
-    assert_eq!(packed(Operation::Read { key }), "*2 $4 MGET $1 k ");
-    assert_eq!(packed(Operation::Ping), "*1 $4 PING ");
-}
-
-#[test]
-fn replies_are_neutral_and_an_error_in_one_is_an_error() {
-    let list = Value::Array(vec![Value::Int(1), Value::BulkString(b"x".to_vec())]);
-    let expected = Reply::List(vec![Reply::Number(1), Reply::Bytes(b"x".to_vec())]);
-    assert_eq!(reply(list).unwrap(), expected);
-    assert_eq!(reply(Value::Nil).unwrap(), Reply::Nil);
-    assert_eq!(reply(Value::Double(0.5)).unwrap(), Reply::Unexpected);
-    let error = parse_redis_value(b"-OOM no memory\r\n").unwrap();
-    assert!(reply(Value::Array(vec![Value::Okay, error])).is_err());
 }

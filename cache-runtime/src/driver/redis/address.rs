@@ -1,0 +1,194 @@
+//! Where a server is, and how it is spoken to, from a URL.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use redis::{ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion, RedisConnectionInfo};
+
+use crate::driver::tls::{Files, Tls, TlsClient};
+use crate::error::Error;
+
+/// The address of one server.
+pub(super) struct Address {
+    pub(super) place: Place,
+    /// How to encrypt; `None` where the URL does not ask for it.
+    pub(super) tls: Option<TlsClient>,
+    settings: RedisConnectionInfo,
+    /// For messages: without credentials.
+    shown: Arc<str>,
+}
+
+/// What the system connects to.
+pub(super) enum Place {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Reads a URL, and the files that it or `tls` names. Touches no network.
+    pub(super) fn parse(url: &str, tls: &Tls) -> Result<Self, Error> {
+        let scheme = url.split(':').next().unwrap_or_default();
+        let is_encrypted = matches!(scheme, "rediss" | "valkeys");
+        let files = check_parameters(url, scheme)?;
+        // redis-rs knows these schemes only with its own TLS, which is not used.
+        let plain = if is_encrypted {
+            Cow::Owned(format!("redis{}", &url[scheme.len()..]))
+        } else {
+            Cow::Borrowed(url)
+        };
+        let info = plain.as_ref().into_connection_info().map_err(|error| {
+            Error::config(format!(
+                "{error}; write `redis://host:port/database`, with `user:password@` before the \
+                 host if need be, or `redis+unix:///path`"
+            ))
+        })?;
+        let (place, shown) = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => {
+                let (host, port) = (host.clone(), *port);
+                let shown = format!("{host}:{port}");
+                (Place::Tcp { host, port }, shown)
+            }
+            ConnectionAddr::Unix(path) => (Place::Unix(path.clone()), info.addr().to_string()),
+            other => {
+                return Err(Error::config(format!(
+                    "`{other}` is no address of a server"
+                )));
+            }
+        };
+        let tls = match &place {
+            Place::Tcp { host, .. } if is_encrypted => Some(TlsClient::new(tls, files, host)?),
+            _ => None,
+        };
+        Ok(Self {
+            place,
+            tls,
+            settings: info.redis_settings().clone(),
+            shown: shown.into(),
+        })
+    }
+
+    /// For messages: without credentials.
+    pub(super) fn shown(&self) -> &Arc<str> {
+        &self.shown
+    }
+
+    /// The number of the database on the server.
+    pub(super) fn database(&self) -> i64 {
+        self.settings.db()
+    }
+
+    /// What is said to the server first, in this version of the protocol.
+    pub(super) fn settings(&self, protocol: ProtocolVersion) -> RedisConnectionInfo {
+        self.settings.clone().set_protocol(protocol)
+    }
+}
+
+/// The files that a URL names. A parameter that is not known is an error: one that is misspelt would
+/// leave its connection without what it asks for.
+fn check_parameters(url: &str, scheme: &str) -> Result<Files, Error> {
+    let known: &[&str] = match scheme {
+        "rediss" | "valkeys" => &["ca", "cert", "key", "protocol"],
+        "redis" | "valkey" => &["protocol"],
+        _ => &["db", "user", "pass", "protocol"],
+    };
+    let mut files = Files::default();
+    let Some(parsed) = redis::parse_redis_url(url) else {
+        return Ok(files);
+    };
+    if known.contains(&"ca") && parsed.fragment().is_some() {
+        return Err(Error::config(
+            "a URL has nothing behind a `#`; to accept a server's certificate unchecked, in tests, \
+             there is `Tls::insecure_accept_any_certificate`",
+        ));
+    }
+    for (name, value) in parsed.query_pairs() {
+        let file = match &*name {
+            name if !known.contains(&name) => return Err(unknown(name, url, known)),
+            "ca" => &mut files.ca,
+            "cert" => &mut files.certificate,
+            "key" => &mut files.key,
+            _ => continue,
+        };
+        if value.is_empty() {
+            return Err(Error::config(format!(
+                "`{name}` is empty; write the path of a file: `?{name}=/path/to/{name}.pem`"
+            )));
+        }
+        *file = Some(PathBuf::from(&*value));
+    }
+    Ok(files)
+}
+
+fn unknown(name: &str, url: &str, known: &[&str]) -> Error {
+    if matches!(name, "ca" | "cert" | "key") {
+        return Error::config(format!(
+            "`{name}` is for TLS, and this URL is for a connection that is not encrypted; write \
+             `rediss://`"
+        ));
+    }
+    // What follows a `?` may be the rest of a password.
+    let is_password = url.rfind('@') > url.find('?');
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let name = if !is_password && name.chars().all(is_word) {
+        format!("`{name}` is no parameter of this URL")
+    } else {
+        "what follows the `?` is no parameter of this URL".to_owned()
+    };
+    let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    Error::config(format!("{name}; it may have {}", known.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(url: &str) -> String {
+        match Address::parse(url, &Tls::default()) {
+            Ok(_) => panic!("{url} is accepted"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_credentials() {
+        let shown = |url| {
+            let address = Address::parse(url, &Tls::default()).unwrap();
+            address.shown().to_string()
+        };
+        assert_eq!(shown("redis://ann:secret@host/3"), "host:6379");
+        assert_eq!(shown("valkey://host:1?protocol=resp2"), "host:1");
+        assert_eq!(shown("redis+unix:///tmp/s?pass=secret"), "/tmp/s");
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_known_is_refused() {
+        let error = refusal("redis://host?timeout=5");
+        assert!(error.contains("`timeout` is no parameter"), "{error}");
+        let error = refusal("rediss://host?cacert=/ca.pem");
+        assert!(error.contains("it may have `ca`, `cert`, `key`"), "{error}");
+        let error = refusal("redis://host?ca=/ca.pem");
+        assert!(error.contains("write `rediss://`"), "{error}");
+        let error = refusal("redis+unix:///tmp/s?password=x");
+        assert!(error.contains("`db`, `user`, `pass`"), "{error}");
+        let error = refusal("rediss://host?ca=");
+        assert!(error.contains("`ca` is empty"), "{error}");
+        let error = refusal("rediss://host#insecure");
+        assert!(error.contains("insecure_accept_any"), "{error}");
+    }
+
+    #[test]
+    fn a_parameter_that_may_be_a_password_is_not_shown() {
+        let error = refusal("redis://ann:12?secret=more@host");
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[cfg(not(feature = "__tls"))]
+    #[test]
+    fn tls_without_its_feature_says_which_feature_to_turn_on() {
+        for url in ["rediss://host", "valkeys://host"] {
+            let error = refusal(url);
+            assert!(error.contains("feature `tls`"), "{error}");
+        }
+    }
+}

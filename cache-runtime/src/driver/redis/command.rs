@@ -1,0 +1,129 @@
+//! Operations as commands, and answers as replies.
+
+use redis::{Cmd, RedisError, Value};
+
+use crate::driver::operation::Argument;
+use crate::driver::{Operation, ReadKeys, Reply};
+
+pub(super) fn mget(keys: &ReadKeys) -> Cmd {
+    let mut mget = Cmd::with_capacity(1 + keys.len(), "MGET".len() + keys.packed_len());
+    mget.arg("MGET");
+    for key in keys.iter() {
+        mget.arg(key);
+    }
+    mget
+}
+
+pub(super) fn command(operation: &Operation) -> Cmd {
+    let mut command = Cmd::new();
+    match operation {
+        // With its text each time: a restart or a failover can lose no script.
+        Operation::Script {
+            text,
+            key,
+            arguments,
+        } => {
+            command.arg("EVAL").arg(text).arg(1).arg(key);
+            for argument in arguments {
+                match argument {
+                    Argument::Bytes(bytes) => command.arg(bytes),
+                    Argument::Number(number) => command.arg(number),
+                };
+            }
+        }
+        Operation::ScriptOnListed { text, keys } => {
+            command.arg("EVAL").arg(text).arg(keys.len()).arg(keys);
+        }
+        Operation::Read { key } => {
+            command.arg("MGET").arg(key);
+        }
+        Operation::Remaining { key } => {
+            command.arg("PTTL").arg(key);
+        }
+        Operation::Scan {
+            pattern,
+            cursor,
+            count,
+        } => {
+            command.arg("SCAN").arg(cursor).arg("MATCH").arg(pattern);
+            command.arg("COUNT").arg(count);
+        }
+        Operation::Publish { channel, message } => {
+            command.arg("PUBLISH").arg(channel).arg(message);
+        }
+        Operation::Ping => {
+            command.arg("PING");
+        }
+    }
+    command
+}
+
+pub(super) fn reply(value: Value) -> Result<Reply, RedisError> {
+    Ok(match value {
+        Value::ServerError(error) => return Err(error.into()),
+        Value::Nil => Reply::Nil,
+        Value::Int(number) => Reply::Number(number),
+        Value::Okay => Reply::Bytes(b"OK".to_vec()),
+        Value::Array(values) => {
+            let replies: Result<_, _> = values.into_iter().map(reply).collect();
+            Reply::List(replies?)
+        }
+        other => bytes(other).map_or(Reply::Unexpected, Reply::Bytes),
+    })
+}
+
+/// A user that may not send `PING` has its answer all the same.
+pub(super) fn pong(value: Value) -> Result<Reply, RedisError> {
+    match reply(value) {
+        Err(error) if error.code() == Some("NOPERM") => Ok(Reply::Nil),
+        answer => answer,
+    }
+}
+
+pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.into_bytes()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::parse_redis_value;
+
+    use super::*;
+
+    #[test]
+    fn operations_become_commands() {
+        let packed = |operation: Operation| {
+            let packed = command(&operation).get_packed_command();
+            String::from_utf8(packed).unwrap().replace("\r\n", " ")
+        };
+        let script = Operation::script("return 1", "k".to_owned());
+        assert_eq!(
+            packed(script.with([7_u64.into(), vec![b'x'].into()])),
+            "*6 $4 EVAL $8 return 1 $1 1 $1 k $1 7 $1 x "
+        );
+        let keys = vec![b"a".to_vec(), b"b".to_vec()];
+        let text = "return 1";
+        assert_eq!(
+            packed(Operation::ScriptOnListed { text, keys }),
+            "*5 $4 EVAL $8 return 1 $1 2 $1 a $1 b "
+        );
+        let key = "k".to_owned();
+        assert_eq!(packed(Operation::Read { key }), "*2 $4 MGET $1 k ");
+        assert_eq!(packed(Operation::Ping), "*1 $4 PING ");
+    }
+
+    #[test]
+    fn replies_are_neutral_and_an_error_in_one_is_an_error() {
+        let list = Value::Array(vec![Value::Int(1), Value::BulkString(b"x".to_vec())]);
+        let expected = Reply::List(vec![Reply::Number(1), Reply::Bytes(b"x".to_vec())]);
+        assert_eq!(reply(list).unwrap(), expected);
+        assert_eq!(reply(Value::Nil).unwrap(), Reply::Nil);
+        assert_eq!(reply(Value::Double(0.5)).unwrap(), Reply::Unexpected);
+        let error = parse_redis_value(b"-OOM no memory\r\n").unwrap();
+        assert!(reply(Value::Array(vec![Value::Okay, error])).is_err());
+    }
+}

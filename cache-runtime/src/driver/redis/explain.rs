@@ -1,0 +1,90 @@
+//! What errors mean for a cache.
+
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
+
+use redis::{ErrorKind, RedisError};
+
+use super::address::{Address, Place};
+use crate::error::Error;
+
+/// Whether the connection may be made without `HELLO`, which proxies and old servers refuse in many
+/// words, and some by hanging up. Another attempt with the same outcome does no harm.
+pub(super) fn may_want_older_protocol(error: &RedisError) -> bool {
+    if let Some(code) = error.code() {
+        // Each of these says what is wrong, and it is not `HELLO`.
+        return !matches!(
+            code,
+            "WRONGPASS" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY"
+        );
+    }
+    let is_refused = error.is_connection_refusal();
+    error.kind() == ErrorKind::RESP3NotSupported || error.is_connection_dropped() && !is_refused
+}
+
+/// The code of a server's error. Redis before 7 puts an error inside of a script into another one:
+/// `ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -READONLY You can't …`.
+fn code(error: &RedisError) -> Option<&str> {
+    let code = error.code()?;
+    let detail = error.detail().unwrap_or_default();
+    let is_of_script = code == "ERR" && detail.starts_with("Error running script");
+    let inner = is_of_script.then(|| detail.rsplit_once(": ")?.1.split(' ').next());
+    let inner = inner.flatten().map(|word| word.trim_start_matches('-'));
+    let is_code =
+        |word: &&str| word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    Some(inner.filter(is_code).unwrap_or(code))
+}
+
+/// What an error of the server, or of the connection to it, means for a cache.
+pub(super) fn explain(address: &str, error: &RedisError) -> Error {
+    match code(error) {
+        // These pass by themselves.
+        Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" | "TRYAGAIN") => {
+            Error::unavailable(address, error)
+        }
+        Some("READONLY") => Error::is_replica(address, error),
+        Some("NOREPLICAS" | "OOM" | "MISCONF") => Error::refuses_writes(address, error),
+        Some("WRONGTYPE") => Error::foreign(address),
+        Some(_) => Error::denied(address, error),
+        None if error.kind() == ErrorKind::AuthenticationFailed => Error::denied(address, error),
+        None => Error::unavailable(address, error),
+    }
+}
+
+/// What an error means that came instead of the first answer. An answer that is none of Redis may be
+/// one of TLS, and a server that hangs up may have waited for a TLS handshake.
+pub(super) fn explain_greeting(address: &Address, error: &RedisError) -> Error {
+    let shown = address.shown();
+    let no_answer = error.kind() == ErrorKind::Parse || error.is_connection_dropped();
+    if error.code().is_some() {
+        return explain(shown, error);
+    }
+    let advice = match &address.tls {
+        None if no_answer && matches!(address.place, Place::Tcp { .. }) => {
+            "if it expects TLS, write `rediss://`"
+        }
+        None => return explain(shown, error),
+        Some(tls) => match io_error(error).and_then(|error| tls.explain(shown, error)) {
+            Some(explained) => return explained,
+            None if no_answer => {
+                "if it requires a client certificate, name its files by \
+                 `?cert=/path/to/cert.pem&key=/path/to/key.pem` in the URL"
+            }
+            None => return explain(shown, error),
+        },
+    };
+    Error::unavailable(
+        shown,
+        &format!("it did not answer as Redis does ({error}); {advice}"),
+    )
+}
+
+/// The error of the connection that an error of redis-rs wraps.
+fn io_error(error: &RedisError) -> Option<&io::Error> {
+    type Shared = Arc<dyn std::error::Error + Send + Sync>;
+    error.source()?.downcast_ref::<Shared>()?.downcast_ref()
+}
+
+#[cfg(test)]
+mod tests;
