@@ -35,6 +35,7 @@ mod shutdown;
 mod sized;
 mod slow_link;
 mod stampede;
+mod tls;
 mod transactions;
 mod two_runtimes;
 mod types;

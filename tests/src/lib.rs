@@ -2,6 +2,7 @@
 //! between the cache and the server that a test can cut; a second process; a record of what a
 //! cache did; and a way to wait for a condition.
 
+mod certificates;
 mod events;
 mod patient;
 mod peer;
@@ -14,6 +15,7 @@ mod server;
 mod stampede;
 mod until;
 
+pub use certificates::{Authority, Certificate, Validity};
 pub use events::EventLog;
 pub use patient::patient;
 pub use peer::Peer;

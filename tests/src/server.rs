@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
+use crate::certificates::{Authority, Certificate};
 use crate::port;
 
 /// A server on the loopback address that belongs to one test. It is killed when this is dropped.
@@ -27,6 +28,7 @@ pub struct RedisServer {
 pub struct RedisServerBuilder {
     password: Option<String>,
     args: Vec<String>,
+    certificate: Option<Certificate>,
 }
 
 impl RedisServerBuilder {
@@ -35,6 +37,15 @@ impl RedisServerBuilder {
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Speaks TLS, with this certificate, and nothing else on its port. The server accepts clients with a
+    /// certificate of the same authority and clients without one;
+    /// `args(&["--tls-auth-clients", "yes"])` requires one.
+    #[must_use]
+    pub fn tls(mut self, certificate: Certificate) -> Self {
+        self.certificate = Some(certificate);
         self
     }
 
@@ -56,7 +67,7 @@ impl RedisServerBuilder {
         for _ in 0..5 {
             let port = port::free();
             let mut process = self.spawn(port, &dir);
-            if became_ready(&mut process, &self.url(port), &dir) {
+            if became_ready(&mut process, &self.own_url(port, &dir), &dir) {
                 return RedisServer {
                     watchdog: Watchdog::start(&process),
                     process,
@@ -66,7 +77,14 @@ impl RedisServerBuilder {
                 };
             }
         }
-        panic!("found no port for the server:\n{}", log(&dir));
+        let log = log(&dir);
+        let lacks_tls = self.certificate.is_some() && log.contains("tls-");
+        assert!(
+            !lacks_tls,
+            "this test needs a server that was built with TLS, and {} was not:\n{log}",
+            program().display()
+        );
+        panic!("found no port for the server:\n{log}");
     }
 
     fn spawn(&self, port: u16, dir: &TempDir) -> Child {
@@ -75,23 +93,63 @@ impl RedisServerBuilder {
         let mut command = Command::new(program());
         command
             .current_dir(dir.path())
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--bind", "127.0.0.1"])
             .args(["--unixsocket", "redis.sock"])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
-            .args(&self.args)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
         if let Some(password) = &self.password {
             command.args(["--requirepass", password]);
         }
+        match &self.certificate {
+            None => {
+                command.args(["--port", &port.to_string()]);
+            }
+            Some(certificate) => {
+                command.args(["--port", "0", "--tls-port", &port.to_string()]);
+                command.args(["--tls-auth-clients", "optional"]);
+                for (setting, path) in [
+                    ("--tls-cert-file", certificate.file()),
+                    ("--tls-key-file", certificate.key_file()),
+                    ("--tls-ca-cert-file", certificate.authority_file()),
+                ] {
+                    command.arg(setting).arg(path);
+                }
+            }
+        }
+        command.args(&self.args);
         command.spawn().expect("the server program starts")
     }
 
     fn url(&self, port: u16) -> String {
-        match &self.password {
-            Some(password) => format!("redis://:{password}@127.0.0.1:{port}"),
-            None => format!("redis://127.0.0.1:{port}"),
+        let credentials = match &self.password {
+            Some(password) => format!(":{password}@"),
+            None => String::new(),
+        };
+        match &self.certificate {
+            None => format!("redis://{credentials}127.0.0.1:{port}"),
+            Some(certificate) => format!(
+                "rediss://{credentials}127.0.0.1:{port}?ca={}",
+                certificate.authority_file().display()
+            ),
+        }
+    }
+
+    fn unix_url(&self, dir: &TempDir) -> String {
+        let socket = dir.path().join("redis.sock");
+        let password = match &self.password {
+            Some(password) => format!("?pass={password}"),
+            None => String::new(),
+        };
+        format!("redis+unix://{}{password}", socket.display())
+    }
+
+    /// The URL for what the test asks itself, which is never encrypted.
+    fn own_url(&self, port: u16, dir: &TempDir) -> String {
+        match &self.certificate {
+            None => self.url(port),
+            Some(_) => self.unix_url(dir),
         }
     }
 }
@@ -106,24 +164,33 @@ impl RedisServer {
         Self::builder().start()
     }
 
+    /// Starts a server that speaks TLS, with a certificate of an authority of its own.
+    ///
+    /// # Panics
+    ///
+    /// As [`RedisServerBuilder::start`].
+    pub fn start_with_tls() -> Self {
+        let certificate = Authority::new().sign_local();
+        Self::builder().tls(certificate).start()
+    }
+
     /// A server with settings of its own.
     pub fn builder() -> RedisServerBuilder {
         RedisServerBuilder::default()
     }
 
-    /// The server's URL, with its password.
+    /// The server's URL, with its password, and with TLS with the authority to trust.
     pub fn url(&self) -> String {
         self.settings.url(self.port)
     }
 
     /// The URL of the server's Unix socket, with its password.
     pub fn unix_url(&self) -> String {
-        let socket = self.dir.path().join("redis.sock");
-        let password = match &self.settings.password {
-            Some(password) => format!("?pass={password}"),
-            None => String::new(),
-        };
-        format!("redis+unix://{}{password}", socket.display())
+        self.settings.unix_url(&self.dir)
+    }
+
+    fn own_url(&self) -> String {
+        self.settings.own_url(self.port, &self.dir)
     }
 
     /// The TCP port on the loopback address, the same after a restart.
@@ -193,7 +260,7 @@ impl RedisServer {
         self.kill();
         self.process = self.settings.spawn(self.port, &self.dir);
         self.watchdog = Watchdog::start(&self.process);
-        let url = self.url();
+        let url = self.own_url();
         assert!(
             became_ready(&mut self.process, &url, &self.dir),
             "the server did not come back:\n{}",
@@ -207,7 +274,12 @@ impl RedisServer {
     ///
     /// If the server does not answer.
     pub fn connection(&self) -> redis::Connection {
-        connect(&self.url(), Duration::from_secs(5)).expect("the server answers")
+        connect(&self.own_url(), Duration::from_secs(5)).expect("the server answers")
+    }
+
+    /// Gives the server another certificate, from the next [restart](Self::restart) on.
+    pub fn set_certificate(&mut self, certificate: Certificate) {
+        self.settings.certificate = Some(certificate);
     }
 
     /// Runs one command: `server.query::<u64>(&["DBSIZE"])`.

@@ -48,7 +48,10 @@ pub(crate) use self::operation::{Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;
 #[cfg(feature = "redis")]
 pub(crate) use self::redis::{Connection, Driver};
+#[cfg(feature = "__tls")]
 pub use self::tls::Tls;
+#[cfg(not(feature = "__tls"))]
+pub(crate) use self::tls::Tls;
 use crate::clock;
 use crate::error::Error;
 

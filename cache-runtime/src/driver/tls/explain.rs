@@ -84,7 +84,8 @@ fn alerted(address: &str, alert: AlertDescription, described: &Described) -> Err
 /// What is wrong with the server's certificate.
 fn certificate(error: &CertificateError, described: &Described) -> String {
     match error {
-        CertificateError::UnknownIssuer => format!(
+        // The second: an authority of that name is trusted, and it is another one.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "its certificate is not signed by an authority that is trusted here ({}); name the \
              authority that signed it by `?ca=/path/to/ca.pem` in the URL, or by `Tls::ca_file`",
             described.trusted
