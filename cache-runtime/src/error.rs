@@ -44,6 +44,15 @@ enum Kind {
         address: String,
         limit: std::time::Duration,
     },
+    #[error(
+        "the cache server at {address} did not answer the TLS handshake within {limit:?}; if it does \
+         not speak TLS on this port, write the port on which it does, or `redis://` for a connection \
+         that is not encrypted"
+    )]
+    NoHandshake {
+        address: String,
+        limit: std::time::Duration,
+    },
     #[error("the cache server at {address} cannot be reached: {reason}")]
     Unavailable { address: String, reason: String },
     #[error("the cache server at {address} refused: {reason}")]
@@ -166,7 +175,7 @@ impl Error {
     /// # }
     /// ```
     pub fn is_timeout(&self) -> bool {
-        matches!(*self.0, Kind::Timeout { .. })
+        matches!(*self.0, Kind::Timeout { .. } | Kind::NoHandshake { .. })
     }
 
     /// The server cannot be reached, or it did not answer in time.
@@ -183,7 +192,10 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         matches!(
             *self.0,
-            Kind::Unavailable { .. } | Kind::Timeout { .. } | Kind::Kept { .. }
+            Kind::Unavailable { .. }
+                | Kind::Timeout { .. }
+                | Kind::NoHandshake { .. }
+                | Kind::Kept { .. }
         )
     }
 
@@ -290,6 +302,13 @@ impl Error {
             refusal,
         }
         .into()
+    }
+
+    /// The server took the connection, and sent no byte of TLS. A Redis server without TLS does so: it
+    /// waits for the end of a command.
+    pub(crate) fn no_handshake(address: &str, limit: std::time::Duration) -> Self {
+        let address = address.to_owned();
+        Kind::NoHandshake { address, limit }.into()
     }
 
     /// The server holds something that is not a string where a slot or a version belongs.

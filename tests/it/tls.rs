@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use cache_runtime::{Cache, CacheBuilder, Error, Options, Status, Tls};
 use cache_tests::{Authority, Certificate, RedisServer, Validity, until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 
@@ -142,12 +144,39 @@ async fn a_certificate_without_a_host_is_told() {
     check_complaint(builder(&server.url()), &parts).await;
 }
 
+/// Redis waits for the end of what it takes for a command. A server of another kind may hang up, or
+/// answer something else.
 #[tokio::test]
 async fn a_server_without_tls_is_told() {
+    let authority = Authority::new();
+    let parts = ["not speak TLS on this port", "`redis://`"];
     let server = RedisServer::start();
-    let parts = ["does not speak TLS on this port", "`redis://`"];
-    let tls = trusting(&Authority::new());
-    check_complaint(builder(&bare_url(&server)).tls(tls), &parts).await;
+    let port = server.port();
+    let limit = Duration::from_millis(300);
+    let short = Cache::builder()
+        .url(format!("rediss://127.0.0.1:{port}"))
+        .tls(trusting(&authority))
+        .op_timeout(2 * limit)
+        .connect_timeout(limit);
+    let error = complaint(short).await;
+    assert!(error.is_timeout(), "{error}");
+    for part in parts {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    for answer in ["", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answers = tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let _ = client.read(&mut [0; 1024]).await;
+                let _ = client.write_all(answer.as_bytes()).await;
+            }
+        });
+        let url = format!("rediss://127.0.0.1:{port}");
+        check_complaint(builder(&url).tls(trusting(&authority)), &parts).await;
+        answers.abort();
+    }
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ use self::address::Address;
 use self::command::{bytes, command, mget, pong, reply};
 use self::explain::{explain, explain_greeting, may_want_older_protocol};
 use self::identity::identity;
+use self::stream::Stage;
 use super::{Failure, Home, Operation, ReadKeys, Reply, Tls};
 use crate::clock;
 use crate::error::Error;
@@ -92,13 +93,21 @@ impl Driver {
         limit: Duration,
         heard: impl Fn(&[u8]) + Send + Sync + 'static,
     ) -> Result<Connection, Error> {
-        let opened = clock::within(limit, pin!(self.open(heard))).await;
-        opened.unwrap_or_else(|| Err(Error::timeout(self.address(), limit)))
+        let stage = Stage::default();
+        let opened = clock::within(limit, pin!(self.open(heard, &stage))).await;
+        opened.unwrap_or_else(|| {
+            if stage.is_handshake() {
+                Err(Error::no_handshake(self.address(), limit))
+            } else {
+                Err(Error::timeout(self.address(), limit))
+            }
+        })
     }
 
     async fn open(
         &self,
         heard: impl Fn(&[u8]) + Send + Sync + 'static,
+        stage: &Stage,
     ) -> Result<Connection, Error> {
         // Each request has a deadline of its own. redis-rs sets none, so it needs none of Tokio's
         // timers, which its runtime may not have enabled.
@@ -115,10 +124,10 @@ impl Driver {
             Ok::<(), ()>(())
         });
         let mut is_listening = true;
-        let mut greeted = self.greet(ProtocolVersion::RESP3, listening).await?;
+        let mut greeted = self.greet(ProtocolVersion::RESP3, listening, stage).await?;
         if greeted.as_ref().is_err_and(may_want_older_protocol) {
             is_listening = false;
-            greeted = self.greet(ProtocolVersion::RESP2, config).await?;
+            greeted = self.greet(ProtocolVersion::RESP2, config, stage).await?;
         }
         let (mut redis, pump) = greeted.map_err(|error| explain_greeting(&self.address, &error))?;
         let epoch = identity(&mut redis, self.address()).await?;
@@ -138,8 +147,9 @@ impl Driver {
         &self,
         protocol: ProtocolVersion,
         config: AsyncConnectionConfig,
+        stage: &Stage,
     ) -> Result<Result<(MultiplexedConnection, Pump), RedisError>, Error> {
-        let stream = stream::open(&self.address).await?;
+        let stream = stream::open(&self.address, stage).await?;
         let settings = self.address.settings(protocol);
         let made = MultiplexedConnection::new_with_config(&settings, stream, config).await;
         Ok(made.map(|(redis, pump)| (redis, Pump(tokio::spawn(pump).abort_handle()))))

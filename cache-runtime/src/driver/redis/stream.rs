@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,15 +16,35 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
+/// How far a connection has come, for when there is no more time.
+#[derive(Debug, Default)]
+pub(super) struct Stage(AtomicBool);
+
+impl Stage {
+    /// Whether the server has been asked to agree on an encryption, and has not.
+    pub(super) fn is_handshake(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set_handshake(&self, is_handshake: bool) {
+        self.0.store(is_handshake, Ordering::Relaxed);
+    }
+}
+
 /// Connects, and agrees on the encryption, if there is to be one.
-pub(super) async fn open(address: &Address) -> Result<Box<dyn Stream>, Error> {
+pub(super) async fn open(address: &Address, stage: &Stage) -> Result<Box<dyn Stream>, Error> {
     let unavailable = |error: io::Error| Error::unavailable(address.shown(), &error);
     match &address.place {
         Place::Tcp { host, port } => {
             let tcp = connect(host, *port).await.map_err(unavailable)?;
             match &address.tls {
                 None => Ok(Box::new(tcp)),
-                Some(tls) => Ok(Box::new(tls.encrypt(tcp, address.shown()).await?)),
+                Some(tls) => {
+                    stage.set_handshake(true);
+                    let encrypted = tls.encrypt(tcp, address.shown()).await?;
+                    stage.set_handshake(false);
+                    Ok(Box::new(encrypted))
+                }
             }
         }
         #[cfg(unix)]

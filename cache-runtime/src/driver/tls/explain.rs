@@ -83,6 +83,7 @@ fn alerted(address: &str, alert: AlertDescription, described: &Described) -> Err
 
 /// What is wrong with the server's certificate.
 fn certificate(error: &CertificateError, described: &Described) -> String {
+    let by_its_name = "connect by a name that it has, or set that name by `Tls::server_name`";
     match error {
         // The second: an authority of that name is trusted, and it is another one.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
@@ -114,19 +115,20 @@ fn certificate(error: &CertificateError, described: &Described) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             let expected = expected.to_str();
             let names: Vec<String> = presented.iter().map(|name| shown(name)).collect();
-            let names = match names.as_slice() {
-                [] => "names no host (a common name does not count, a `subjectAltName` does)".to_owned(),
-                names => format!("is for {}", names.join(", ")),
+            let mismatch = match names.as_slice() {
+                [] => format!(
+                    "its certificate names no host, so it is not for `{expected}` either (a common name \
+                     does not count, a `subjectAltName` does)"
+                ),
+                names => {
+                    let names = names.join(", ");
+                    format!("its certificate is for {names}, and not for `{expected}`")
+                }
             };
-            format!(
-                "its certificate {names}, and not for `{expected}`; connect by a name that it has, or \
-                 set that name by `Tls::server_name`"
-            )
+            format!("{mismatch}; {by_its_name}")
         }
         CertificateError::NotValidForName => {
-            "its certificate is for another host; connect by a name that it has, or set that name by \
-             `Tls::server_name`"
-                .to_owned()
+            format!("its certificate is for another host; {by_its_name}")
         }
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "its certificate is that of an authority (`CA:TRUE`), which a server's must not be; sign \
