@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::panic;
+use std::process::Command;
 use std::time::Duration;
 
 use cache_runtime::{Cache, CacheBuilder, Error, Options, Status, Tls};
-use cache_tests::{Authority, Certificate, RedisServer, Validity, until};
+use cache_tests::{Authority, Certificate, Peer, RedisServer, Validity, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::rustls::ClientConfig;
@@ -85,6 +86,22 @@ async fn a_cache_works_over_tls() {
     check_serves(builder(&by_name.replace("rediss:", "valkeys:"))).await;
     let bare = format!("rediss://:secret@127.0.0.1:{}/3", server.port());
     check_serves(builder(&bare).tls(trusting(&authority))).await;
+}
+
+/// The environment variable takes the place of the system's files, in a process of its own.
+#[tokio::test]
+async fn an_authority_that_the_system_trusts_needs_no_setting() {
+    let authority = Authority::new();
+    let server = server(authority.sign_local());
+    let ping = |trusted: &Authority| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peer"));
+        command.args(["ping", "--namespace", "test", "--url", &bare_url(&server)]);
+        command.env("SSL_CERT_FILE", trusted.file());
+        Peer::start(&mut command).answer()
+    };
+    assert_eq!(ping(&authority), "ok");
+    let error = ping(&Authority::new());
+    assert!(error.contains("(what the system trusts)"), "{error}");
 }
 
 /// In version 3, a connection hears what other processes announce.

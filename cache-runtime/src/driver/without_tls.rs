@@ -8,7 +8,7 @@ use crate::error::Error;
 
 /// How to encrypt: without the features there is nothing to set.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Tls;
+pub(crate) struct Tls {}
 
 /// The files that a URL names.
 #[derive(Debug, Default)]

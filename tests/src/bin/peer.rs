@@ -18,6 +18,7 @@ async fn main() {
         "load" => load(&arguments).await,
         "write" => write(&arguments).await,
         "types" => types(&arguments).await,
+        "ping" => ping(&arguments).await,
         other => panic!("no such command: {other}"),
     }
 }
@@ -55,6 +56,14 @@ async fn write(arguments: &Arguments) {
 async fn commit(cache: &Cache, fence: Duration) {
     say("committed");
     std::future::pending().await
+}
+
+/// Asks the server for any answer, and says `ok`, or the error.
+async fn ping(arguments: &Arguments) {
+    match cache(arguments).ping().await {
+        Ok(()) => say("ok"),
+        Err(error) => say(&error.to_string()),
+    }
 }
 
 /// The type `types::moved::Moved` of the tests, where another version of the program has it.
