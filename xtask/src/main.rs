@@ -111,6 +111,8 @@ fn interleavings() -> Result<(), String> {
 fn lint() -> Result<(), String> {
     step::cargo("fmt --all --check").run()?;
     step::cargo("clippy --workspace --all-targets --all-features -- -D warnings").run()?;
+    // With a server, and without TLS.
+    step::cargo("clippy -p cache-runtime --all-targets -- -D warnings").run()?;
     step::cargo("clippy -p cache-runtime --all-targets --no-default-features -- -D warnings")
         .run()?;
     step::cargo("doc --workspace --no-deps --all-features")

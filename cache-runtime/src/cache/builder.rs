@@ -690,6 +690,16 @@ mod tests {
         }
     }
 
+    #[cfg(not(feature = "__tls"))]
+    #[test]
+    fn a_url_with_tls_says_which_feature_it_needs() {
+        for url in ["rediss://:secret@host", "valkeys://:secret@host"] {
+            let error = Cache::builder().url(url).build().unwrap_err().to_string();
+            assert!(error.contains("turn on its feature `tls`"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
     #[test]
     fn invalid_settings_are_refused() {
         let zero = Duration::ZERO;

@@ -182,13 +182,4 @@ mod tests {
         let error = refusal("redis://ann:12?secret=more@host");
         assert!(!error.contains("secret"), "{error}");
     }
-
-    #[cfg(not(feature = "__tls"))]
-    #[test]
-    fn tls_without_its_feature_says_which_feature_to_turn_on() {
-        for url in ["rediss://host", "valkeys://host"] {
-            let error = refusal(url);
-            assert!(error.contains("feature `tls`"), "{error}");
-        }
-    }
 }
