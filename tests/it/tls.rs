@@ -161,6 +161,14 @@ async fn a_certificate_without_a_host_is_told() {
     check_complaint(builder(&server.url()), &parts).await;
 }
 
+/// OpenSSL accepts such a certificate, and makes one when it is not told otherwise.
+#[tokio::test]
+async fn a_certificate_of_an_authority_as_that_of_a_server_is_told() {
+    let server = server(Authority::new().own());
+    let parts = ["that of an authority (`CA:TRUE`)", "sign another one"];
+    check_complaint(builder(&server.url()), &parts).await;
+}
+
 /// Redis waits for the end of what it takes for a command. A server of another kind may hang up, or
 /// answer something else.
 #[tokio::test]
@@ -322,7 +330,7 @@ fn files_that_cannot_be_used_are_refused_when_the_cache_is_built() {
         ),
         (
             Tls::new().ca_file(&ca).insecure_accept_any_certificate(),
-            ["whom to trust", "leave one of them out"],
+            ["names the authority to trust", "leave one of them out"],
         ),
         (
             Tls::new().server_name("not a name"),

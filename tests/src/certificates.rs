@@ -37,7 +37,7 @@ pub enum Validity {
 #[derive(Debug, Clone)]
 pub struct Certificate {
     authority: Authority,
-    number: usize,
+    name: String,
 }
 
 impl Authority {
@@ -57,8 +57,17 @@ impl Authority {
         let own = params.self_signed(&key).expect("a certificate of its own");
         let dir = tempfile::tempdir().expect("a directory for certificates");
         fs::write(dir.path().join("ca.pem"), own.pem()).expect("a file");
+        fs::write(dir.path().join("ca-key.pem"), key.serialize_pem()).expect("a file");
         let issuer = Issuer::new(params, key);
         Self(Arc::new(Signer { dir, issuer }))
+    }
+
+    /// Its own certificate, as that of a server.
+    pub fn own(&self) -> Certificate {
+        Certificate {
+            authority: self.clone(),
+            name: "ca".to_owned(),
+        }
     }
 
     /// The file with its own certificate.
@@ -88,7 +97,7 @@ impl Authority {
         let number = fs::read_dir(self.0.dir.path()).expect("its files").count();
         let certificate = Certificate {
             authority: self.clone(),
-            number,
+            name: number.to_string(),
         };
         fs::write(certificate.file(), signed.pem()).expect("a file");
         fs::write(certificate.key_file(), key.serialize_pem()).expect("a file");
@@ -118,12 +127,12 @@ impl Default for Authority {
 impl Certificate {
     /// The file with the certificate.
     pub fn file(&self) -> PathBuf {
-        self.authority.path(&format!("{}.pem", self.number))
+        self.authority.path(&format!("{}.pem", self.name))
     }
 
     /// The file with its key.
     pub fn key_file(&self) -> PathBuf {
-        self.authority.path(&format!("{}-key.pem", self.number))
+        self.authority.path(&format!("{}-key.pem", self.name))
     }
 
     /// The file with the certificate of the authority that has signed it.

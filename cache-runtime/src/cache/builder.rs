@@ -164,7 +164,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets whom to trust and what to show where the URL asks for TLS (`rediss://`). What the URL says
+    /// Sets which certificates are accepted and shown where the URL asks for TLS (`rediss://`). What the URL says
     /// itself takes precedence. Default: [`Tls::new`].
     ///
     /// ```

@@ -1,4 +1,5 @@
-//! What rustls is told: the provider of cryptography, whom to trust, and who this process is.
+//! What rustls is told: the provider of cryptography, the authorities to trust, and the client
+//! certificate.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -32,7 +33,7 @@ struct Current {
 
 /// For messages: what a configuration is made of.
 pub(super) struct Described {
-    /// Whom it trusts.
+    /// The authorities that it trusts.
     pub(super) trusted: String,
     pub(super) has_client_certificate: bool,
 }

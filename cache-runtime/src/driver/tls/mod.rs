@@ -1,4 +1,4 @@
-//! TLS: what is trusted, by what this process proves who it is, and how a connection is encrypted.
+//! TLS: which certificates are accepted and shown, and how a connection is encrypted.
 //!
 //! Not by redis-rs, whose TLS takes the provider of cryptography that is the process's default: where a
 //! program has two providers, or none, that panics. And its errors do not say what is wrong with a
@@ -23,9 +23,10 @@ use crate::error::Error;
 /// How connections with TLS are made, for [`CacheBuilder::tls`](crate::CacheBuilder::tls). With the
 /// feature `tls` or `tls-ring`.
 ///
-/// It says whom to trust and who this process is. *Whether* a connection is encrypted is said by the
-/// URL: it is if that is `rediss://` or `valkeys://`. For any other URL these settings do nothing, so a
-/// program can have them and use `redis://localhost` where it is developed.
+/// It says which certificate the server must show, and which one this process shows. *Whether* a
+/// connection is encrypted is said by the URL: it is if that is `rediss://` or `valkeys://`. For any
+/// other URL these settings do nothing, so a program can have them and use `redis://localhost` where
+/// it is developed.
 ///
 /// Without any setting, a server needs a certificate for the host of the URL, by an authority that
 /// the system trusts. All files are in the form PEM. They are read when the cache is built, and
@@ -62,7 +63,8 @@ pub(super) struct Files {
 }
 
 impl Tls {
-    /// The settings that most servers need: to trust whom the system trusts.
+    /// The settings that most servers need: the authorities that the system trusts, and no client
+    /// certificate.
     ///
     /// ```
     /// let cache = cache_runtime::Cache::builder()
@@ -88,9 +90,9 @@ impl Tls {
         self
     }
 
-    /// Sets the files by which this process proves who it is, for servers that ask for it: its
-    /// certificate, with those of the authorities between it and the one that the server trusts;
-    /// and its private key, not encrypted. `?cert=/path&key=/path` in the URL takes their place.
+    /// Sets the certificate that this process shows to servers that ask for one, and its private key. The
+    /// first file may also hold the certificates of the authorities between this one and the one that
+    /// the server trusts. The key must not be encrypted. `?cert=/path&key=/path` in the URL takes their place.
     ///
     /// ```
     /// let tls = cache_runtime::Tls::new().client_files("/etc/app/cert.pem", "/etc/app/key.pem");
@@ -121,9 +123,9 @@ impl Tls {
         self
     }
 
-    /// Accepts any certificate, of anyone and for any name. What is sent is encrypted, and whoever is in
-    /// the network's path can still read and change it, the password too. For tests; a warning in the
-    /// log says that it is on. It cannot be had together with a file of authorities.
+    /// Accepts any certificate, by any authority and for any name. Then an attacker in the network's path
+    /// can read and change what is sent, the password too, although it is encrypted. For tests; a
+    /// warning in the log says that it is on. It cannot be had together with a file of authorities.
     ///
     /// ```
     /// let tls = cache_runtime::Tls::new().insecure_accept_any_certificate();
@@ -160,8 +162,8 @@ impl TlsClient {
         let ca = files.ca.or_else(|| settings.files.ca.clone());
         if settings.accepts_any && ca.is_some() {
             return Err(Error::config(
-                "one setting says whom to trust, and `insecure_accept_any_certificate` to trust \
-                 anyone; leave one of them out",
+                "one setting names the authority to trust, and `insecure_accept_any_certificate` \
+                 accepts any; leave one of them out",
             ));
         }
         let name = settings.server_name.as_deref().unwrap_or(host);
@@ -174,7 +176,7 @@ impl TlsClient {
         if settings.accepts_any {
             tracing::warn!(
                 host,
-                "the cache's server is not asked who it is: any certificate is accepted"
+                "the certificate of the cache's server is not checked: any is accepted"
             );
         }
         let configs = Configs::new(ca, client, settings.accepts_any).map_err(Error::config)?;
@@ -184,7 +186,7 @@ impl TlsClient {
         })
     }
 
-    /// Agrees with the server on an encryption, and checks who it is.
+    /// Agrees with the server on an encryption, and checks its certificate.
     pub(super) async fn encrypt(
         &self,
         tcp: TcpStream,
