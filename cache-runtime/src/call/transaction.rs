@@ -73,6 +73,7 @@ impl<T: Transaction + ?Sized> Transaction for &T {}
 impl<T: Transaction + ?Sized> Transaction for &mut T {}
 impl<T: Transaction + ?Sized> Transaction for Box<T> {}
 impl<T: Transaction + ?Sized> Transaction for Arc<T> {}
+impl<T: Transaction> Transaction for Option<T> {}
 
 /// The transactions of libraries: the crate that defines the type, and the type. The module between
 /// them may change with a release.
@@ -279,6 +280,17 @@ mod tests {
             GivenTransaction::Borrowed
         );
         assert_eq!(given("app::Pool"), GivenTransaction::None);
+    }
+
+    #[test]
+    #[allow(clippy::needless_borrow, reason = "as in an expansion")]
+    fn an_optional_transaction_of_the_users_outlives_the_call() {
+        struct Work;
+        impl Transaction for Work {}
+        use argument_transaction::*;
+        let work = Some(&Work);
+        let described = (&&Argument::of(&work)).described();
+        assert_eq!(described.given(), GivenTransaction::Borrowed);
     }
 
     #[test]
