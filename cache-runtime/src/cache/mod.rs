@@ -175,6 +175,8 @@ impl Cache {
             receiver: Receiver::UNASKED,
             in_transaction: false,
             is_refresh: false,
+            is_default: false,
+            has_default_ttl: options.ttl.is_none(),
         };
         request
             .get_or_load::<ResultOf<T, E>, _>(|_| Keep::Default, pin!(load))

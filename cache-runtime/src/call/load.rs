@@ -62,6 +62,11 @@ pub(crate) struct Request {
     pub(crate) in_transaction: bool,
     /// Whether it loads, whatever is stored.
     pub(crate) is_refresh: bool,
+    /// Whether the call began before its future was polled, in the cache of a function that names none.
+    /// The first poll decides which cache that is.
+    pub(crate) is_default: bool,
+    /// Whether its ttl is that of its cache.
+    pub(crate) has_default_ttl: bool,
 }
 
 /// How long one value is cached.
@@ -114,6 +119,14 @@ impl Drop for TimedWait<'_> {
 }
 
 impl Request {
+    /// Has the call use another cache than the one in which it began.
+    pub(super) fn move_to(&mut self, core: Arc<Core>) {
+        if self.has_default_ttl {
+            self.query.ttl = core.settings.default_ttl;
+        }
+        self.core = core;
+    }
+
     /// The value under this key, or what `load` yields.
     pub(crate) async fn get_or_load<S, F>(
         &self,
