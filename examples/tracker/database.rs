@@ -1,4 +1,4 @@
-//! The database: one SQLite file, with three tenants.
+//! The database: one `SQLite` file, with three tenants.
 
 use std::path::Path;
 

@@ -16,7 +16,7 @@ use std::error::Error;
 
 use cache_runtime::{Cache, after_commit};
 
-use crate::entities::{Issue, IssueId, Project, ProjectId, TenantId, UserId};
+use crate::entities::{Comment, Issue, IssueId, Project, ProjectId, TenantId, UserId};
 use crate::repository::Repository;
 
 #[tokio::main]
@@ -64,5 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         issues.of(Some(UserId(7))).await?.len(),
         cache.stats().loads
     );
+    let comments = Repository::<Comment>::new(issues.tenant, &pool, &cache);
+    println!("{} comments", comments.count().await?);
     Ok(())
 }
