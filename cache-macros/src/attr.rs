@@ -31,6 +31,8 @@ pub(crate) struct CachedArgs {
     pub(crate) hedge: Option<Duration>,
     /// The place of `detach`.
     pub(crate) detach: Option<Span>,
+    /// The place of `handle`.
+    pub(crate) handle: Option<Span>,
     pub(crate) tags: Vec<TagArgument>,
     pub(crate) skip: Vec<Skip>,
     pub(crate) cache: Option<Expr>,
@@ -166,6 +168,12 @@ pub(crate) fn parse_key(input: ParseStream<'_>) -> syn::Result<(LitStr, Runtime)
     parse_template(input, "`key!`", usage)
 }
 
+/// The arguments of `#[key_name]`.
+pub(crate) fn parse_key_name(input: ParseStream<'_>) -> syn::Result<(LitStr, Runtime)> {
+    let usage = "write the name of the type: `#[key_name(\"user\")]`";
+    parse_template(input, "`#[key_name]`", usage)
+}
+
 /// `crate = path`, where it is the only option.
 pub(crate) fn parse_runtime(input: ParseStream<'_>) -> syn::Result<Runtime> {
     KnownOptions::new(&[CRATE], "").next(input)?.runtime(input)
@@ -195,6 +203,7 @@ const CACHED: &[Usage] = &[
          of `d`, `h`, `m`, `s`, `ms`: `hedge = \"500ms\"`",
     ),
     ("detach", "write it alone: `key = \"user:<id>\", detach`"),
+    ("handle", "write it alone: `key = \"user:<id>\", handle`"),
     (
         "invalidate_on",
         "write a template, `invalidate_on = \"users\"`, a value of a `CacheTag` type, or several: \
@@ -292,6 +301,7 @@ impl CachedArgs {
                 "none_ttl" => args.none_ttl = Some(option.none_ttl(input)?),
                 "hedge" => args.hedge = Some(option.fixed(&option.value(input)?)?),
                 "detach" => args.detach = Some(option.alone(input)?),
+                "handle" => args.handle = Some(option.alone(input)?),
                 "invalidate_on" => args.tags = option.tags(input)?,
                 "skip" => args.skip = option.skip(input)?,
                 "condition" => args.condition = Some(option.value(input)?),

@@ -93,6 +93,7 @@ fn expand(mut input: DeriveInput, lowered: LoweredTag) -> TokenStream {
     };
     quote! {
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #parameters #path::CacheTag for #ident #arguments #clause {
             const TEMPLATE: &'static str = #literal;
 

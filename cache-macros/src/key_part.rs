@@ -88,6 +88,7 @@ fn expand(mut input: DeriveInput, runtime: &Runtime) -> TokenStream {
     let (parameters, arguments, clause) = input.generics.split_for_impl();
     quote_spanned! {mixed=>
         #[automatically_derived]
+        #[allow(deprecated)]
         #[diagnostic::do_not_recommend]
         impl #parameters #path::KeyPart for #ident #arguments #clause {
             #[inline]

@@ -8,8 +8,8 @@
 //! 2. **lower**: `lower` checks the arguments against the function, and collects every mistake;
 //! 3. **expand**: `expand` writes the function, and `describe` what the registry records of it.
 //!
-//! Each phase knows only those before it. `cache_tag`, `key_part` and `cache_defaults` are small:
-//! each holds all three phases.
+//! Each phase knows only those before it. `cache_tag`, `key_part`, `key_name` and `cache_defaults`
+//! are small: each holds all three phases.
 
 mod attr;
 mod cache_defaults;
@@ -21,6 +21,7 @@ mod expand;
 mod field_path;
 mod function;
 mod generics;
+mod key_name;
 mod key_part;
 mod lower;
 mod runtime;
@@ -77,6 +78,14 @@ pub fn cache_tag(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(KeyPart, attributes(key_part))]
 pub fn key_part(input: TokenStream) -> TokenStream {
     or_error(key_part::derive(input.into())).into()
+}
+
+/// A name for a type, which keys and entries have in the place of its path.
+///
+#[doc = include_str!("../docs/key_name.md")]
+#[proc_macro_attribute]
+pub fn key_name(args: TokenStream, item: TokenStream) -> TokenStream {
+    key_name::expand(args.into(), item.into()).into()
 }
 
 /// The key that a template makes of the variables in scope.

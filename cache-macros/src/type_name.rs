@@ -1,25 +1,12 @@
 //! Types that the registry asks the compiler about.
 //!
 //! A static in a function can't name the type parameters around it, and an attribute on a
-//! method does not see those of its `impl` block: naming one would not compile. So a type is
-//! looked up in its module, where type parameters are not, and what is not there is `Unresolved`:
-//!
-//! ```ignore
-//! {
-//!     type IssueId = Unresolved;
-//!     {
-//!         use self::*;
-//!         NamedType::of::<IssueId>("IssueId")
-//!     }
-//! }
-//! ```
-//!
-//! The import hides the alias, and the alias hides a type parameter.
-
-use std::collections::BTreeMap;
+//! method does not see those of its `impl` block: naming one would not compile. So in a function,
+//! only a type with a path of modules is asked about, such as `ids::IssueId`: a type parameter has
+//! none. A name by itself may be a parameter, and stays text.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::quote;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     Expr, ExprLit, GenericArgument, Lifetime, Path, PathArguments, PathSegment, Type,
@@ -40,7 +27,7 @@ const PRELUDE: &[&str] = &["Box", "Option", "Result", "Vec"];
 /// What the registry is told of a type with this text.
 pub(crate) struct NamedType {
     text: String,
-    ty: Option<NameableType>,
+    ty: Option<Type>,
 }
 
 /// Where a type is named.
@@ -57,9 +44,7 @@ impl NamedType {
     pub(crate) fn new(text: String, ty: Option<&Type>, place: Place) -> Self {
         let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
         let is_known = BUILT_IN.contains(&&*text) || words.any(|word| word == "_");
-        let ty = ty
-            .filter(|_| !is_known)
-            .and_then(|ty| NameableType::new(ty, place));
+        let ty = ty.filter(|_| !is_known).and_then(|ty| nameable(ty, place));
         Self { text, ty }
     }
 
@@ -75,64 +60,28 @@ impl NamedType {
     pub(crate) fn tokens(&self, runtime: &Runtime) -> TokenStream {
         let path = runtime.path(Span::mixed_site());
         let text = &self.text;
-        let Some(NameableType { ty, in_module }) = &self.ty else {
-            return quote!(#path::registry::NamedType::written(#text));
-        };
-        let named = quote!(#path::registry::NamedType::of::<#ty>(#text));
-        if in_module.is_empty() {
-            return named;
-        }
-        let aliases = in_module.iter().map(|(name, arity)| {
-            let name = Ident::new(name, Span::mixed_site());
-            let parameters = || (0..*arity).map(|at| format_ident!("T{at}"));
-            let unresolved = parameters().rfold(
-                quote!(#path::registry::Unresolved),
-                |others, first| quote!(#path::registry::Unresolved<#first, #others>),
-            );
-            let parameters = (*arity > 0).then(|| {
-                let parameters = parameters();
-                quote!(<#(#parameters = ()),*>)
-            });
-            quote!(type #name #parameters = #unresolved;)
-        });
-        quote! {{
-            #(#aliases)*
-            {
-                use self::*;
-                #named
-            }
-        }}
+        let asked = self
+            .ty
+            .as_ref()
+            .map(|ty| quote!(#path::registry::NamedType::of::<#ty>(#text)));
+        asked.unwrap_or_else(|| quote!(#path::registry::NamedType::written(#text)))
     }
 }
 
-/// A type that can be named in an expression.
-struct NameableType {
-    ty: Type,
-    /// The names in it that may be of a type parameter or of a type in the body of a function,
-    /// each with the number of its arguments.
-    in_module: BTreeMap<String, usize>,
-}
-
-impl NameableType {
-    fn new(ty: &Type, place: Place) -> Option<Self> {
-        let mut ty = ty.clone();
-        let mut search = Search {
-            place,
-            refused: false,
-            in_module: BTreeMap::new(),
-        };
-        search.visit_type_mut(&mut ty);
-        (!search.refused).then_some(Self {
-            ty,
-            in_module: search.in_module,
-        })
-    }
+/// A type as it can be named in an expression.
+fn nameable(ty: &Type, place: Place) -> Option<Type> {
+    let mut ty = ty.clone();
+    let mut search = Search {
+        place,
+        refused: false,
+    };
+    search.visit_type_mut(&mut ty);
+    (!search.refused).then_some(ty)
 }
 
 struct Search {
     place: Place,
     refused: bool,
-    in_module: BTreeMap<String, usize>,
 }
 
 impl VisitMut for Search {
@@ -177,19 +126,11 @@ impl VisitMut for Search {
             return;
         };
         let name = first.ident.to_string();
-        let is_type = name.starts_with(char::is_uppercase);
-        if path.leading_colon.is_some() || self.place == Place::Module {
-        } else if path.segments.len() > 1 {
-            // A type that is associated with a parameter, or with anything else.
-            self.refused |= is_type;
-        } else if !PRELUDE.contains(&&*name) && !BUILT_IN.contains(&&*name) {
-            let arity = match &first.arguments {
-                PathArguments::AngleBracketed(arguments) => arguments.args.len(),
-                _ => 0,
-            };
-            let known = self.in_module.entry(name).or_default();
-            *known = arity.max(*known);
-        }
+        let is_path_of_modules = path.leading_colon.is_some()
+            || path.segments.len() > 1 && !name.starts_with(char::is_uppercase);
+        let is_found_everywhere = PRELUDE.contains(&&*name) || BUILT_IN.contains(&&*name);
+        self.refused |=
+            self.place == Place::Function && !is_path_of_modules && !is_found_everywhere;
     }
 
     fn visit_path_segment_mut(&mut self, segment: &mut PathSegment) {

@@ -59,7 +59,12 @@ impl Core {
     /// The same for an annotated function, whose caller does not see the cache's errors. Returns
     /// whether the invalidation was carried out.
     pub(crate) async fn invalidate_or_report(&self, names: &[Key]) -> bool {
-        self.invalidate(&valid(names)).await.is_ok()
+        self.invalidate_valid(names).await.is_ok()
+    }
+
+    /// Invalidates those of the names that are valid.
+    pub(crate) async fn invalidate_valid(&self, names: &[Key]) -> Result<(), Error> {
+        self.invalidate(&valid(names)).await
     }
 
     /// Invalidates names if that takes no waiting; whether it did.

@@ -32,6 +32,8 @@ enum Kind {
     Key(String),
     #[error("{0}")]
     Codec(String),
+    #[error("{0}")]
+    Call(String),
     #[error("{message}")]
     Lacks {
         feature: &'static str,
@@ -93,6 +95,10 @@ impl Error {
         Kind::Key(message).into()
     }
 
+    pub(crate) fn call(message: impl Into<String>) -> Self {
+        Kind::Call(message.into()).into()
+    }
+
     pub(crate) fn codec(key: &str, doing: &str, reason: &dyn fmt::Display) -> Self {
         Kind::Codec(format!("the value of `{key}` cannot be {doing}: {reason}")).into()
     }
@@ -135,6 +141,19 @@ impl Error {
     /// ```
     pub fn is_codec(&self) -> bool {
         matches!(*self.0, Kind::Codec(_) | Kind::Lacks { .. })
+    }
+
+    /// A future is not the call of a `#[cached]` function, or not one that caches the value which
+    /// [`prime`](crate::prime) was given.
+    ///
+    /// ```
+    /// use cache_runtime::CachedEntry;
+    ///
+    /// let error = CachedEntry::of(async { 42 }).unwrap_err();
+    /// assert!(error.is_call());
+    /// ```
+    pub fn is_call(&self) -> bool {
+        matches!(*self.0, Kind::Call(_))
     }
 
     /// The server did not answer in time. It may or may not have carried out the command.

@@ -43,7 +43,8 @@
 //!   transaction, a replica that lags) caches what it read.
 //! * A process that dies between its commit and its invalidation leaves old data until its
 //!   ttl ends, unless the function has a [fence](macro@cache_invalidate#fence).
-//! * A transaction that commits after the function has ended must run within [`after_commit`].
+//! * A transaction that commits after the function has ended must run within [`after_commit`]:
+//!   see [Transactions](transactions).
 //! * A load that hangs, or whose caller stops polling it without dropping it, makes the
 //!   other callers of its key wait for up to [`load_limit`](CacheBuilder::load_limit) (30 s).
 //!
@@ -103,6 +104,7 @@ mod error;
 mod fallback;
 mod health;
 mod sync;
+mod type_name;
 mod unique;
 
 #[cfg(feature = "test-util")]
@@ -126,15 +128,23 @@ pub mod operation {}
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/mistakes.md")]
 pub mod mistakes {}
+// Its code is compiled in `examples`, where the database is.
+#[cfg(all(doc, not(doctest)))]
+#[doc = include_str!("../docs/transactions.md")]
+pub mod transactions {}
 
-pub use cache_macros::{CacheTag, KeyPart, cache_defaults, cache_invalidate, cached, key};
+pub use cache_macros::{
+    CacheTag, KeyPart, cache_defaults, cache_invalidate, cached, key, key_name,
+};
 
 pub use crate::cache::{
-    AsCache, Cache, CacheBuilder, Options, SiteStats, Stats, global, install, with_cache,
+    AsCache, Cache, CacheBuilder, CachedEntry, InvalidateOnDrop, Options, SiteStats, Stats, Yields,
+    global, install, prime, refresh, with_cache,
 };
 pub use crate::call::after_commit::after_commit;
 pub use crate::call::future::BoxedFuture;
 pub use crate::call::invalidate::RequiresFence;
+pub use crate::call::transaction::Transaction;
 pub use crate::codec::Codec;
 pub use crate::error::Error;
 pub use crate::health::{Health, Status};
@@ -159,6 +169,7 @@ pub mod __private {
         return_shape, returns_none,
     };
     pub use crate::call::site::CallSite;
+    pub use crate::call::transaction::{AskedTypes, Given, argument_transaction};
     use crate::core::Core;
     pub use crate::key::{
         Name, OtherField, Parts, ReceiverField, RenderedPart, TypeName, checked_part, part,

@@ -65,8 +65,9 @@ pub enum Rule {
     Hedge,
     /// A call does not wait for a load that waits for this call.
     Circle,
-    /// A call within `after_commit` does not wait for another caller's load.
-    WaitInScope,
+    /// Within `after_commit`, calls neither read from nor store in a cache, nor wait for another
+    /// caller's load.
+    Uncommitted,
     /// After a load that fails, waiters load in waves that grow.
     Waves,
     /// A lease that no load of this cache holds any more, or of another server, is replaced at once.
@@ -101,6 +102,10 @@ pub enum Rule {
     AnnounceOnce,
     /// A process that could invalidate what was announced says so.
     Acknowledge,
+    /// A function whose key names no type caches the values of one type only.
+    FirstType,
+    /// An entry on a server says of which type its value is, and is not served as another one.
+    TypeInEntry,
 }
 
 impl Rule {
@@ -130,7 +135,7 @@ impl Rule {
         Self::SetAside,
         Self::Hedge,
         Self::Circle,
-        Self::WaitInScope,
+        Self::Uncommitted,
         Self::Waves,
         Self::DeadLease,
         Self::TurnEnds,
@@ -148,6 +153,8 @@ impl Rule {
         Self::OkIsSettled,
         Self::AnnounceOnce,
         Self::Acknowledge,
+        Self::FirstType,
+        Self::TypeInEntry,
     ];
 }
 

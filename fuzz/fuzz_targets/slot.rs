@@ -10,8 +10,9 @@ use libfuzzer_sys::fuzz_target;
 const FORM: usize = 10;
 const FLAGS: usize = FORM + 2;
 const SCHEMA: usize = FLAGS + 1;
+const VALUE_TYPE: usize = SCHEMA + 4;
 /// Everything in a header but its tags.
-const FIXED: usize = SCHEMA + 4 + 8 + 8 + 4 + 8 + 2;
+const FIXED: usize = VALUE_TYPE + 4 + 8 + 8 + 4 + 8 + 2;
 
 fuzz_target!(|bytes: &[u8]| {
     check(bytes);
@@ -72,10 +73,13 @@ fn near_valid(bytes: &[u8]) {
     let length = written.len() - payload.len();
     written[FORM..FLAGS].copy_from_slice(&form);
     written[FLAGS] = u8::from(none);
-    written[SCHEMA..SCHEMA + 4].copy_from_slice(&schema.to_le_bytes());
+    let value_type = schema << 16;
+    written[SCHEMA..VALUE_TYPE].copy_from_slice(&schema.to_le_bytes());
+    written[VALUE_TYPE..VALUE_TYPE + 4].copy_from_slice(&value_type.to_le_bytes());
 
     let read = check(&written).expect("what was written is an entry");
     assert_eq!((read.form, read.none, read.schema), (form, none, schema));
+    assert_eq!(read.value_type, value_type);
     assert_eq!(read.payload, payload.as_bytes());
     let names = tags.iter().map(|tag| tag.as_str().to_owned());
     assert!(read.tags.into_iter().eq(names.zip(versions)));

@@ -1,5 +1,4 @@
-//! `after_commit`: a scope invalidates after its commit. Within it, calls are not served what it
-//! has replaced, and do not store what it may roll back.
+//! `after_commit`: a scope invalidates after its commit. Within it, calls leave the cache alone.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -17,13 +16,17 @@ use crate::gated::Gate;
 on_every_backend! {
     a_change_within_the_scope_is_invalidated_after_the_commit
     callers_outside_of_the_scope_are_served_until_the_commit
-    reads_within_are_neither_served_what_was_replaced_nor_stored
+    reads_within_are_neither_served_from_the_cache_nor_stored
     a_read_in_the_body_of_an_update_is_not_stored
-    names_that_the_scope_does_not_change_are_cached_within
-    a_load_within_is_not_stored_if_its_name_changes_meanwhile
-    a_waiter_outside_of_the_scope_does_not_share_a_load_within
-    methods_of_the_cache_work_the_same_way
+    a_row_that_is_rolled_back_is_served_to_no_caller
+    names_that_the_scope_does_not_change_are_left_alone_too
+    another_cache_is_left_alone_too
+    a_load_that_begins_outside_and_ends_within_is_not_stored
+    a_caller_outside_of_the_scope_does_not_share_a_load_within
+    methods_of_the_cache_find_nothing_within
+    get_or_load_within_loads_and_stores_nothing
     a_value_that_is_set_within_is_not_stored
+    an_entry_that_is_deleted_within_is_invalidated_at_the_end_too
     a_scope_within_a_scope_hands_its_names_to_the_outer
     a_scope_that_is_dropped_invalidates
     a_scope_that_panics_invalidates
@@ -152,13 +155,8 @@ impl Row {
     }
 }
 
-/// The events of a read within a scope that changes the row.
-const UNCOMMITTED_READ: [&str; 4] = [
-    "distrust row",
-    "miss row",
-    "load row",
-    "not filled row: uncommitted",
-];
+/// The events of a read within a scope.
+const UNCOMMITTED_READ: [&str; 3] = ["miss row", "load row", "not filled row: uncommitted"];
 
 async fn a_change_within_the_scope_is_invalidated_after_the_commit(
     Recorded { cache, events }: Recorded,
@@ -216,7 +214,7 @@ async fn callers_outside_of_the_scope_are_served_until_the_commit(
     assert_eq!(row.others_read().await, 2);
 }
 
-async fn reads_within_are_neither_served_what_was_replaced_nor_stored(
+async fn reads_within_are_neither_served_from_the_cache_nor_stored(
     Recorded { cache, events }: Recorded,
 ) {
     for by_tag in [false, true] {
@@ -225,7 +223,7 @@ async fn reads_within_are_neither_served_what_was_replaced_nor_stored(
         events.take();
         committed(async {
             assert_eq!(row.read_in_tx().await, 1);
-            assert_eq!(events.take(), ["hit row"], "nothing has changed yet");
+            assert_eq!(events.take(), UNCOMMITTED_READ, "nothing has changed yet");
             if by_tag {
                 row.write_all(2).await;
             } else {
@@ -255,139 +253,178 @@ async fn a_read_in_the_body_of_an_update_is_not_stored(Recorded { cache, events 
     assert_eq!(row.others_read().await, 1);
 }
 
-async fn names_that_the_scope_does_not_change_are_cached_within(
+/// No function in the scope invalidates what it inserts: before, there was nothing under these names.
+async fn a_row_that_is_rolled_back_is_served_to_no_caller(Recorded { cache, events }: Recorded) {
+    let row = Row::new(cache);
+    let transaction = after_commit(async {
+        row.pending.store(2, Ordering::SeqCst);
+        assert_eq!(row.read_in_tx().await, 2);
+        Err::<(), _>("roll back")
+    });
+    transaction.await.unwrap_err();
+    assert_eq!(events.take(), UNCOMMITTED_READ);
+    assert_eq!(row.others_read().await, 1);
+    assert_eq!(row.read().await, 1);
+}
+
+async fn names_that_the_scope_does_not_change_are_left_alone_too(
     Recorded { cache, events }: Recorded,
 ) {
     let row = Row::new(cache);
+    assert_eq!(row.another().await, 1);
+    row.committed.store(2, Ordering::SeqCst);
+    events.take();
     committed(async {
         row.write(2).await;
-        for _ in 0..2 {
-            assert_eq!(row.another().await, 1);
-        }
+        assert_eq!(row.another().await, 2);
     })
     .await;
     assert_eq!(row.another().await, 1);
     let expected = [
         "miss another",
         "load another",
-        "fill another ttl=60s",
-        "hit another",
+        "not filled another: uncommitted",
         "invalidate row",
         "hit another",
     ];
     assert_eq!(events.take(), expected);
 }
 
-/// The load may have read what is not committed, however early it began.
-async fn a_load_within_is_not_stored_if_its_name_changes_meanwhile(
+/// The scope has changed nothing in this cache.
+async fn another_cache_is_left_alone_too(Recorded { cache, events }: Recorded) {
+    let row = Row::new(cache);
+    let other = Row::new(builder("memory:").build().unwrap());
+    committed(async {
+        other.write(2).await;
+        assert_eq!(row.read().await, 1);
+    })
+    .await;
+    assert_eq!(events.take(), UNCOMMITTED_READ);
+}
+
+/// The load may have read what is not committed.
+async fn a_load_that_begins_outside_and_ends_within_is_not_stored(
+    Recorded { cache, events }: Recorded,
+) {
+    let row = Row::new(cache);
+    let mut read = pin!(row.read_slowly());
+    tokio::select! {
+        biased;
+        _ = &mut read => unreachable!("the load may not end yet"),
+        () = row.load_began.passed() => {}
+    }
+    row.load_may_end.open();
+    assert_eq!(committed(read).await, 1);
+    assert_eq!(events.take(), UNCOMMITTED_READ);
+}
+
+async fn a_caller_outside_of_the_scope_does_not_share_a_load_within(
     Recorded { cache, events }: Recorded,
 ) {
     let row = Row::new(cache);
     row.pending.store(2, Ordering::SeqCst);
     committed(async {
-        let write = async {
+        let meanwhile = async {
             row.load_began.passed().await;
-            row.write(2).await;
+            assert_eq!(row.others_read().await, 1, "the committed value");
             row.load_may_end.open();
         };
-        let (read, ()) = tokio::join!(row.read_slowly(), write);
+        let (read, ()) = tokio::join!(row.read_slowly(), meanwhile);
         assert_eq!(read, 2);
-        assert!(!row.is_cached().await);
     })
     .await;
     let expected = [
         "miss row",
         "load row",
+        "miss row",
+        "load row",
+        "fill row ttl=60s",
         "not filled row: uncommitted",
-        "invalidate row",
     ];
     assert_eq!(events.take(), expected);
 }
 
-async fn a_waiter_outside_of_the_scope_does_not_share_a_load_within(
-    Recorded { cache, events }: Recorded,
-) {
-    let row = Row::new(cache);
-    row.pending.store(2, Ordering::SeqCst);
-    let mut other = None;
-    committed(async {
-        let write = async {
-            row.load_began.passed().await;
-            let it = row.clone();
-            other = Some(tokio::spawn(async move { it.read().await }));
-            events.until("wait row").await;
-            assert_eq!(events.take(), ["miss row", "load row", "wait row"]);
-            row.write(2).await;
-            row.load_may_end.open();
-        };
-        tokio::join!(row.read_slowly(), write);
-    })
-    .await;
-    let other = other.unwrap().await.unwrap();
-    assert_eq!(other, 1, "the committed value");
-    // The waiter stores what it loads, unless the end of the scope invalidates the row before.
-    let mut events = events.take_sorted();
-    events.retain(|event| event != "fill row ttl=60s" && event != "not filled row: overtaken");
-    let expected = [
-        "invalidate row",
-        "load row",
-        "miss row",
-        "not filled row: uncommitted",
-    ];
-    assert_eq!(events, expected);
-}
-
-async fn methods_of_the_cache_work_the_same_way(cache: Cache) {
+async fn methods_of_the_cache_find_nothing_within(cache: Cache) {
     let options = || Options::new().tag("tag");
     cache.set("key", &1, options()).await.unwrap();
     cache.set("tagged", &1, options()).await.unwrap();
     committed(async {
+        for key in ["key", "tagged"] {
+            assert_eq!(cache.get::<i32>(key).await.unwrap(), None);
+            assert!(!cache.exists(key).await.unwrap());
+            assert_eq!(cache.ttl(key).await.unwrap(), None);
+            assert!(cache.get::<i32>("").await.unwrap_err().is_key());
+        }
         cache.invalidate(["key"]).await.unwrap();
-        assert_eq!(cache.get::<i32>("key").await.unwrap(), None);
-        assert!(!cache.exists("key").await.unwrap());
-        assert_eq!(cache.ttl("key").await.unwrap(), None);
-        assert_eq!(cache.get("tagged").await.unwrap(), Some(1));
-        cache.invalidate(["tag"]).await.unwrap();
-        assert_eq!(cache.get::<i32>("tagged").await.unwrap(), None);
-        let load = async { Ok::<_, ()>(2) };
-        assert_eq!(cache.get_or_load("key", options(), load).await, Ok(2));
         let theirs = cache.clone();
         let theirs = tokio::spawn(async move { theirs.get::<i32>("key").await.unwrap() });
         assert_eq!(theirs.await.unwrap(), Some(1));
     })
     .await;
     assert_eq!(cache.get::<i32>("key").await.unwrap(), None);
-    assert_eq!(cache.get::<i32>("tagged").await.unwrap(), None);
+    assert_eq!(cache.get("tagged").await.unwrap(), Some(1));
+}
+
+async fn get_or_load_within_loads_and_stores_nothing(Recorded { cache, events }: Recorded) {
+    let load = |value| cache.get_or_load("key", Options::new(), async move { Ok::<_, ()>(value) });
+    assert_eq!(load(1).await, Ok(1));
+    events.take();
+    assert_eq!(committed(load(2)).await, Ok(2));
+    assert_eq!(load(3).await, Ok(1));
+    let expected = [
+        "miss key",
+        "load key",
+        "not filled key: uncommitted",
+        "hit key",
+    ];
+    assert_eq!(events.take(), expected);
 }
 
 async fn a_value_that_is_set_within_is_not_stored(Recorded { cache, events }: Recorded) {
     cache.set("key", &1, Options::new()).await.unwrap();
-    cache.set("page", &1, Options::new()).await.unwrap();
     committed(async {
-        cache.invalidate(["key", "tag"]).await.unwrap();
         cache.set("key", &2, Options::new()).await.unwrap();
-        let tagged = Options::new().tag("tag");
-        cache.set("page", &2, tagged).await.unwrap();
         let theirs = cache.clone();
-        let theirs = tokio::spawn(async move { theirs.get::<i32>("page").await.unwrap() });
+        let theirs = tokio::spawn(async move { theirs.get::<i32>("key").await.unwrap() });
         assert_eq!(theirs.await.unwrap(), Some(1));
     })
     .await;
     let expected = [
         "fill key ttl=300s",
-        "fill page ttl=300s",
         "not filled key: uncommitted",
-        "not filled page: uncommitted",
-        "hit page",
-        "invalidate key page tag",
+        "hit key",
+        "invalidate key",
     ];
     assert_eq!(events.take(), expected);
-    assert_eq!(cache.get::<i32>("key").await.unwrap(), None);
     assert_eq!(
-        cache.get::<i32>("page").await.unwrap(),
+        cache.get::<i32>("key").await.unwrap(),
         None,
         "it was set to something else"
     );
+}
+
+async fn an_entry_that_is_deleted_within_is_invalidated_at_the_end_too(
+    Recorded { cache, events }: Recorded,
+) {
+    let row = Row::new(cache);
+    assert_eq!(row.read().await, 1);
+    events.take();
+    committed(async {
+        row.pending.store(2, Ordering::SeqCst);
+        assert!(row.cache.delete("row").await.unwrap());
+        assert_eq!(row.others_read().await, 1, "which stores the old row again");
+        row.commit();
+    })
+    .await;
+    let expected = [
+        "delete row",
+        "miss row",
+        "load row",
+        "fill row ttl=60s",
+        "invalidate row",
+    ];
+    assert_eq!(events.take(), expected);
+    assert_eq!(row.read().await, 2);
 }
 
 async fn a_scope_within_a_scope_hands_its_names_to_the_outer(Recorded { cache, events }: Recorded) {
@@ -546,7 +583,7 @@ async fn two_scopes_of_one_task_are_apart(cache: Cache) {
     let two = async {
         committed(async {
             tokio::task::yield_now().await;
-            assert_eq!(row.read_in_tx().await, 1, "from the cache");
+            assert_eq!(row.read().await, 1);
         })
         .await;
         assert!(row.is_cached().await);

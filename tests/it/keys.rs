@@ -1,7 +1,9 @@
 //! No two argument lists share a key, nor do two templates.
 
-use cache_runtime::{Key, KeyPart, key};
-use proptest::collection::vec;
+use std::collections::{BTreeSet, HashSet};
+
+use cache_runtime::{Key, KeyPart, KeyWriter, Written, key};
+use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
 /// Text made of pieces that look like a key's own punctuation.
@@ -49,6 +51,7 @@ struct Arguments {
     nested: Option<Option<i8>>,
     pair: (String, u8),
     list: Vec<String>,
+    set: BTreeSet<Option<String>>,
 }
 
 fn arguments() -> impl Strategy<Value = Arguments> {
@@ -59,10 +62,11 @@ fn arguments() -> impl Strategy<Value = Arguments> {
         proptest::option::of(proptest::option::of(-2_i8..3)),
         (text(), 0_u8..12),
         vec(text(), 0..4),
+        btree_set(proptest::option::of(text()), 0..4),
     );
     (scalars, composites).prop_map(|(scalars, composites)| {
         let (text, other, number, flag, letter) = scalars;
-        let (perhaps, nested, pair, list) = composites;
+        let (perhaps, nested, pair, list, set) = composites;
         Arguments {
             text,
             other,
@@ -73,6 +77,7 @@ fn arguments() -> impl Strategy<Value = Arguments> {
             nested,
             pair,
             list,
+            set,
         }
     })
 }
@@ -90,6 +95,7 @@ fn keys(a: &Arguments) -> Vec<(&'static str, String, Key)> {
         nested,
         pair,
         list,
+        set,
     } = a;
     macro_rules! keys {
         ($($template:literal: $($used:ident),*;)+) => {
@@ -127,6 +133,7 @@ fn keys(a: &Arguments) -> Vec<(&'static str, String, Key)> {
         "g:<pair>": pair;
         "h:<list>": list;
         "h:<list>,<text>": list, text;
+        "i:<set>": set;
     }
 }
 
@@ -231,13 +238,189 @@ fn derived_parts_read_well() {
         after: Some(id),
         r#type: "new",
     };
-    assert_eq!(key!("<page>").as_str(), "((7),'new')");
+    assert_eq!(key!("<page>").as_str(), "(7,'new')");
     let filter = Filter::Not(Box::new(Filter::Between { low: 1, high: 2 }));
     assert_eq!(key!("<filter>").as_str(), "('Not',('Between',1,2))");
     let (none, empty) = (Filter::<u8>::None, Filter::<u8>::Empty());
     assert_eq!(key!("<none>:<empty>").as_str(), "'None':'Empty'");
     let first = Assoc::<std::ops::Range<u8>>(Some(1));
-    assert_eq!(key!("<first>").as_str(), "(1)");
+    assert_eq!(key!("<first>").as_str(), "1");
     let never = None::<Never>;
     assert_eq!(key!("<never>").as_str(), "()");
+}
+
+/// The types that a key part may be made of. A value is given as one of [`Value`].
+#[derive(Debug, Clone)]
+enum Type {
+    Number,
+    Text,
+    /// A `KeyPart` by hand with one value, which is an empty list.
+    Nothing,
+    Option(Box<Type>),
+    List(Box<Type>),
+    Set(Box<Type>),
+    Tuple(Vec<Type>),
+    /// A derived enum around another type.
+    Derived(Box<Type>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Value {
+    Number(u64),
+    Text(String),
+    Nothing,
+    Option(Option<Box<Value>>),
+    List(Vec<Value>),
+    Set(BTreeSet<Value>),
+    Tuple(Vec<Value>),
+    Derived(Wrapper<Box<Value>>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, KeyPart)]
+enum Wrapper<K> {
+    Empty,
+    Around(K),
+    Optional { value: Option<K> },
+}
+
+impl KeyPart for Value {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        match self {
+            Self::Number(number) => number.write(out),
+            Self::Text(text) => text.write(out),
+            Self::Nothing => out.list().end(),
+            Self::Option(value) => value.write(out),
+            Self::List(values) => values.write(out),
+            Self::Set(values) => values.write(out),
+            Self::Tuple(values) => match values.as_slice() {
+                [a] => (a,).write(out),
+                [a, b] => (a, b).write(out),
+                [a, b, c] => (a, b, c).write(out),
+                _ => unreachable!("no type is another tuple"),
+            },
+            Self::Derived(value) => value.write(out),
+        }
+    }
+}
+
+impl Value {
+    /// What the docs say that this value is in a key.
+    fn text(&self) -> String {
+        let list = |texts: Vec<String>| format!("({})", texts.join(","));
+        let all = |values: &[Self]| values.iter().map(Self::text).collect();
+        let some = |text: String| {
+            if text.trim_matches(['(', ')']).is_empty() {
+                format!("({text})")
+            } else {
+                text
+            }
+        };
+        match self {
+            Self::Number(number) => number.to_string(),
+            // No type's texts have anything to escape.
+            Self::Text(text) => format!("'{text}'"),
+            Self::Nothing | Self::Option(None) => "()".to_owned(),
+            Self::Option(Some(value)) => some(value.text()),
+            Self::List(values) | Self::Tuple(values) => list(all(values)),
+            Self::Set(values) => {
+                let mut texts: Vec<_> = values.iter().map(Self::text).collect();
+                texts.sort();
+                list(texts)
+            }
+            Self::Derived(Wrapper::Empty) => "'Empty'".to_owned(),
+            Self::Derived(Wrapper::Around(value)) => format!("('Around',{})", value.text()),
+            Self::Derived(Wrapper::Optional { value: None }) => "('Optional',())".to_owned(),
+            Self::Derived(Wrapper::Optional { value: Some(value) }) => {
+                format!("('Optional',{})", some(value.text()))
+            }
+        }
+    }
+}
+
+/// Types that nest deeply, and often have values of nothing but parentheses.
+fn types() -> impl Strategy<Value = Type> {
+    let leaf = prop_oneof![
+        2 => Just(Type::Nothing),
+        1 => Just(Type::Number),
+        1 => Just(Type::Text),
+    ];
+    leaf.prop_recursive(6, 12, 2, |inner| {
+        let boxed = || inner.clone().prop_map(Box::new);
+        prop_oneof![
+            4 => boxed().prop_map(Type::Option),
+            2 => boxed().prop_map(Type::List),
+            1 => boxed().prop_map(Type::Set),
+            2 => vec(inner.clone(), 1..4).prop_map(Type::Tuple),
+            1 => boxed().prop_map(Type::Derived),
+        ]
+    })
+}
+
+/// The values of a type: so few that two are often equal, or differ in one place only.
+fn values(ty: &Type) -> BoxedStrategy<Value> {
+    match ty {
+        Type::Number => prop_oneof![Just(1), Just(11)]
+            .prop_map(Value::Number)
+            .boxed(),
+        Type::Text => prop_oneof![Just(""), Just("()"), Just("1"), Just("Empty")]
+            .prop_map(|text| Value::Text(text.to_owned()))
+            .boxed(),
+        Type::Nothing => Just(Value::Nothing).boxed(),
+        Type::Option(inner) => proptest::option::weighted(0.7, values(inner))
+            .prop_map(|value| Value::Option(value.map(Box::new)))
+            .boxed(),
+        Type::List(element) => vec(values(element), 0..3).prop_map(Value::List).boxed(),
+        Type::Set(element) => btree_set(values(element), 0..3)
+            .prop_map(Value::Set)
+            .boxed(),
+        Type::Tuple(fields) => {
+            let fields: Vec<_> = fields.iter().map(values).collect();
+            fields.prop_map(Value::Tuple).boxed()
+        }
+        Type::Derived(inner) => prop_oneof![
+            Just(Wrapper::Empty),
+            values(inner).prop_map(|value| Wrapper::Around(Box::new(value))),
+            proptest::option::of(values(inner)).prop_map(|value| Wrapper::Optional {
+                value: value.map(Box::new)
+            }),
+        ]
+        .prop_map(Value::Derived)
+        .boxed(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn different_values_of_one_type_have_different_keys(
+        values in types().prop_flat_map(|ty| vec(values(&ty), 2..6)),
+    ) {
+        for one in &values {
+            let of_one = key!("a:<one>");
+            prop_assert_eq!(of_one.as_str(), format!("a:{}", one.text()));
+            for other in &values {
+                prop_assert_eq!(of_one == key!("a:<other>"), one == other, "{:?} {:?}", one, other);
+            }
+        }
+    }
+
+    #[test]
+    fn an_optional_value_has_the_key_of_the_value(
+        value in types().prop_flat_map(|ty| values(&ty)),
+    ) {
+        let some = Some(&value);
+        let same = key!("a:<some>") == key!("a:<value>");
+        let is_parentheses = value.text().chars().all(|c| matches!(c, '(' | ')'));
+        prop_assert_eq!(same, !is_parentheses);
+    }
+
+    #[test]
+    fn the_order_of_a_set_is_not_in_its_key(elements in vec(text(), 0..5)) {
+        let set: HashSet<_> = elements.iter().collect();
+        let again: HashSet<_> = elements.iter().rev().collect();
+        let sorted: BTreeSet<_> = elements.iter().map(String::as_str).collect();
+        prop_assert_eq!(key!("<set>"), key!("<again>"));
+        prop_assert_eq!(key!("<set>"), key!("<sorted>"));
+    }
 }

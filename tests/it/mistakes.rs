@@ -48,8 +48,9 @@ const CHAPTERS: &[Chapter] = &[
     },
     Chapter {
         title: "Types in keys",
-        idea: "The type of a value in a key implements `KeyPart`.",
-        cases: &["key_part_"],
+        idea: "The type of a value in a key implements `KeyPart`. A type can have a name of its own, \
+               which stands in keys among the paths of other types.",
+        cases: &["key_part_", "key_name_"],
     },
     Chapter {
         title: "Options",
@@ -64,6 +65,7 @@ const CHAPTERS: &[Chapter] = &[
             "none_ttl_",
             "hedge_",
             "detach_",
+            "handle_",
             "condition_",
             "unless_",
             "version_",
@@ -111,6 +113,12 @@ const CHAPTERS: &[Chapter] = &[
             "invalidate_on_something_else",
             "no_such_field",
         ],
+    },
+    Chapter {
+        title: "By hand",
+        idea: "`prime`, `refresh` and `CachedEntry` take the call itself, without `.await`; `prime` takes \
+               what the function caches.",
+        cases: &["prime_"],
     },
 ];
 

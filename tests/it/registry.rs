@@ -22,7 +22,7 @@ mod other {
     }
 
     #[cache_invalidate("registry:status:<status>")]
-    pub(super) async fn change(status: Status) {
+    pub(super) async fn change(status: self::Status) {
         let _ = status;
     }
 }
@@ -35,7 +35,11 @@ enum Status {
 }
 
 type Loaded<T> = Result<T, std::fmt::Error>;
-type Titles = Vec<String>;
+
+mod values {
+    pub(super) type Titles = Vec<String>;
+    pub(super) type Loaded = super::Loaded<Vec<String>>;
+}
 
 #[derive(CacheTag)]
 #[cache_tag("registry:of:<0>")]
@@ -46,7 +50,7 @@ struct Repository<IssueIds, const N: usize>(IssueIds);
 
 impl<IssueIds: KeyPart + Sync, const N: usize> Repository<IssueIds, N> {
     #[cached(key = "registry:generic:<id>", ttl = 60, skip(buffer, self.0))]
-    async fn find(&self, id: &IssueIds, buffer: [u8; N]) -> Loaded<Titles> {
+    async fn find(&self, id: &IssueIds, buffer: [u8; N]) -> Loaded<Vec<String>> {
         let _ = (id, buffer, &self.0);
         Ok(Vec::new())
     }
@@ -58,13 +62,13 @@ impl<IssueIds: KeyPart + Sync, const N: usize> Repository<IssueIds, N> {
 }
 
 #[cached(key = "registry:issue:<id>", ttl = 60, invalidate_on = Of(id))]
-async fn find(id: IssueId) -> Loaded<Titles> {
+async fn find(id: IssueId) -> values::Loaded {
     let _ = id;
     Ok(Vec::new())
 }
 
 #[cached(key = "registry:issue:<id>", ttl = 60, invalidate_on = Of(id))]
-async fn find_again(id: i64) -> Result<Vec<String>, std::fmt::Error> {
+async fn find_again(id: i64) -> Result<self::values::Titles, std::fmt::Error> {
     find(id).await
 }
 
@@ -85,7 +89,7 @@ async fn rename(name: &str, others: Option<Vec<String>>) {
 }
 
 #[cached(key = "registry:status:<status>", ttl = 60)]
-async fn with_status(status: &Status) -> u64 {
+async fn with_status(status: &self::Status) -> u64 {
     let _ = status;
     0
 }
@@ -123,26 +127,77 @@ async fn types_are_what_the_compiler_takes_them_for() {
     other::change(other::Status::Open).await;
 }
 
+/// The attribute does not see which of two types of one name is meant.
 #[test]
-fn types_in_the_body_of_a_function_are_compared_by_their_text() {
-    #[derive(Clone, serde::Serialize, serde::Deserialize)]
-    struct Local<T>(T);
-    #[derive(KeyPart)]
-    struct LocalId(u64);
+fn a_name_without_a_path_may_be_any_type() {
+    mod kinds {
+        pub(super) enum Kind {
+            Team,
+            Page,
+        }
+    }
+    use kinds::Kind::{self, Page, Team};
 
-    #[cached(key = "registry-local:<id>", ttl = 60)]
-    async fn find(id: LocalId) -> Local<u64> {
-        Local(id.0)
+    fn in_a_function() {
+        #[derive(KeyPart)]
+        struct Team(u64);
+        #[derive(Clone, serde::Serialize, serde::Deserialize)]
+        struct Page<T>(T);
+
+        #[cached(key = "registry-local:<id>", ttl = 60)]
+        async fn find(id: Team) -> Page<u64> {
+            Page(id.0)
+        }
+
+        #[cache_invalidate("registry-local:<id>")]
+        async fn change(id: Team) {
+            let _ = id;
+        }
+
+        drop(find(Team(1)));
+        drop(change(Team(1)));
     }
 
     #[cache_invalidate("registry-local:<id>")]
-    async fn change(id: LocalId) {
+    async fn change(id: IssueId) {
         let _ = id;
     }
 
-    drop(find(LocalId(1)));
-    drop(change(LocalId(1)));
+    in_a_function();
+    drop(change(1));
+    assert!(matches!((Team, Page), (Kind::Team, Kind::Page)));
     assert_eq!(about("registry-local:"), []);
+}
+
+/// The names of its type parameters are those of a trait and of another type.
+mod parameters {
+    use cache_runtime::{KeyPart, cached};
+
+    trait Store {}
+
+    #[derive(KeyPart)]
+    struct Row(u64);
+
+    struct Repository<Store, Row>(Store, Row);
+
+    impl<Store: self::Store + KeyPart + Sync, Row: KeyPart + Sync> Repository<Store, Row> {
+        #[cached(key = "registry-parameters:<store>:<row>", ttl = 60, skip(self))]
+        async fn find(&self, store: &Store, row: &Row) -> u64 {
+            let _ = (store, row, &self.0, &self.1);
+            7
+        }
+    }
+
+    #[derive(KeyPart)]
+    struct Memory(u8);
+
+    impl Store for Memory {}
+
+    #[tokio::test]
+    async fn a_type_parameter_may_have_the_name_of_a_trait_or_a_type() {
+        let repository = Repository(Memory(1), Row(2));
+        assert_eq!(repository.find(&Memory(3), &Row(4)).await, 7);
+    }
 }
 
 #[test]

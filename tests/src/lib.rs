@@ -5,6 +5,7 @@
 mod events;
 mod patient;
 mod peer;
+mod pets;
 mod poll;
 mod port;
 mod proxy;
@@ -16,6 +17,7 @@ mod until;
 pub use events::EventLog;
 pub use patient::patient;
 pub use peer::Peer;
+pub use pets::{Cat, Dog, Hamster, Pet, Pets};
 pub use poll::poll_once;
 pub use proxy::{Proxy, Way};
 pub use random::Random;

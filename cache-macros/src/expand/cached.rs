@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprClosure};
 
-use super::{body, cache, detach, name, receiver, setter, shape};
+use super::{body, cache, detach, handle, name, receiver, setter, shape, transaction};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::function::Function;
@@ -13,6 +13,22 @@ use crate::lower::{CachedFn, Detach, Output};
 use crate::runtime::Runtime;
 
 pub(crate) fn cached(cached: CachedFn) -> TokenStream {
+    let by_hand = cached.handle.as_ref().map(|by_hand| {
+        let CachedFn {
+            runtime,
+            function,
+            output,
+            key,
+            ..
+        } = &cached;
+        handle::handle(runtime, function, output, key, by_hand)
+    });
+    let function = function(cached);
+    quote!(#function #by_hand)
+}
+
+/// The function, with its body as the load of a call.
+fn function(cached: CachedFn) -> TokenStream {
     let description = describe::cached(&cached);
     let CachedFn {
         runtime,
@@ -23,6 +39,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         none_ttl,
         hedge,
         detach: detached,
+        handle: _,
         cache,
         condition,
         unless,
@@ -31,6 +48,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         key,
         tags,
         unnamed_fields,
+        transactions,
         options: _,
     } = cached;
     let private = runtime.private(Span::mixed_site());
@@ -47,24 +65,18 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
     };
     let cache = self::cache(&runtime, cache);
     let shape = shape::cacheable(&runtime, &output, may_share_errors);
+    let setters = [fixed_ttl, none_ttl, hedge, schema, name::names_type(&key)];
+    let setters = setters.into_iter().flatten();
     let key = name::template(&runtime, &key);
     let tags = name::tags(&runtime, &tags);
     let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
-    // A future that is returned looks at the cache when it is polled, which may be after an
-    // invalidation. An `async fn` is not called before it is polled.
-    let start = match output {
-        Output::Value(_) => quote_spanned!(Span::mixed_site()=> start),
-        Output::Future(_) | Output::Boxed(_) => quote_spanned!(Span::mixed_site()=> defer),
-    };
+    let given = transaction::given(&runtime, &transactions);
+    let start = start(&output, given.is_some());
     let start = quote_spanned! {Span::mixed_site()=>
         #private::CachedCall::#start(
             {
                 static SITE: #private::CallSite =
-                    #private::CallSite::new(#description)
-                        #fixed_ttl
-                        #none_ttl
-                        #hedge
-                        #schema;
+                    #private::CallSite::new(#description) #(#setters)*;
                 #registered
                 &SITE
             },
@@ -72,6 +84,7 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
             #shape,
             #key,
             #tags,
+            #given
         )
         #computed_ttl
         #codec
@@ -116,6 +129,18 @@ pub(crate) fn cached(cached: CachedFn) -> TokenStream {
         #resolve
     };
     body::function(&function, &statements)
+}
+
+/// The function that begins the call. A future that is returned looks at the cache when it is polled,
+/// which may be after an invalidation. An `async fn` is not called before it is polled.
+fn start(output: &Output, is_given: bool) -> Ident {
+    let name = match (output, is_given) {
+        (Output::Value(_), false) => "start",
+        (Output::Value(_), true) => "start_given",
+        (Output::Future(_) | Output::Boxed(_), false) => "defer",
+        (Output::Future(_) | Output::Boxed(_), true) => "defer_given",
+    };
+    Ident::new(name, Span::mixed_site())
 }
 
 /// The rest of the call, with the body as its load.

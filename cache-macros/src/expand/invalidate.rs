@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 
-use super::{body, cache, name, setter, shape};
+use super::{body, cache, name, setter, shape, transaction};
 use crate::attr::{FenceLength, OnErr};
 use crate::describe;
 use crate::lower::{Fence, InvalidateFn, Output, Root, Tag};
@@ -23,6 +23,7 @@ pub(crate) fn cache_invalidate(invalidate: InvalidateFn) -> TokenStream {
         fence,
         from_arguments,
         from_result,
+        transactions,
         options: _,
     } = invalidate;
     let path = runtime.path(Span::mixed_site());
@@ -48,14 +49,20 @@ pub(crate) fn cache_invalidate(invalidate: InvalidateFn) -> TokenStream {
         |load| quote_spanned!(Span::mixed_site()=> call.run(#is_failure #load)),
     );
     let returned = body::returned(&runtime, &output);
+    let site = quote_spanned! {Span::mixed_site()=>
+        static SITE: #path::registry::Function = #description;
+        #registered
+    };
+    let (item, given) = match transaction::given(&runtime, &transactions) {
+        None => (Some(quote!(const _: () = { #site };)), None),
+        Some(given) => (None, Some(quote!(.given({ #site &SITE }, #given)))),
+    };
     let statements = quote_spanned! {Span::mixed_site()=>
-        const _: () = {
-            static SITE: #path::registry::Function = #description;
-            #registered
-        };
+        #item
         #returned
         #[allow(clippy::used_underscore_binding)]
         let call = #private::InvalidateCall::start(#cache, #from_arguments)
+            #given
             #only_if
             #with_result
             #on_ok

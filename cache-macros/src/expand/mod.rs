@@ -7,12 +7,14 @@
 mod body;
 mod cached;
 mod detach;
+mod handle;
 mod invalidate;
 mod name;
 mod receiver;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::time::Duration;
 

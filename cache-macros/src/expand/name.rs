@@ -37,6 +37,12 @@ pub(super) fn template(runtime: &Runtime, template: &LoweredTemplate) -> TokenSt
     )
 }
 
+/// The setter of a call site whose key names a type.
+pub(super) fn names_type(key: &LoweredTemplate) -> Option<TokenStream> {
+    let is_type = |part: &Part| matches!(part.root, Root::Type(_));
+    key.parts.iter().any(is_type).then(|| quote!(.names_type()))
+}
+
 pub(super) fn typed_tag(runtime: &Runtime, tag: &TypedTag) -> TokenStream {
     let expr = &tag.expr;
     let private = runtime.private(expr.span());

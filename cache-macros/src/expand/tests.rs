@@ -19,15 +19,16 @@ fn assert_expansion(expanded: TokenStream, expected: TokenStream) {
     assert_eq!(pretty(expanded), pretty(expected));
 }
 
-/// A type that is looked up in its module.
-fn named(ty: &TokenStream) -> TokenStream {
-    let text = ty.to_string();
+/// The question whether the receiver is a transaction.
+fn given_self() -> TokenStream {
     quote! {{
-        type #ty = ::cache_runtime::registry::Unresolved;
-        {
-            use self::*;
-            ::cache_runtime::registry::NamedType::of::<#ty>(#text)
-        }
+        use ::cache_runtime::__private::argument_transaction::*;
+        static ASKED: ::cache_runtime::__private::AskedTypes =
+            ::cache_runtime::__private::AskedTypes::new();
+        ASKED.given(
+            &(&self,),
+            || [(&&::cache_runtime::__private::Argument::of(&self)).described()],
+        )
     }}
 }
 
@@ -48,6 +49,7 @@ fn a_cached_function_is_one_call() {
         }
     };
     let shape = shape(&quote!(Result<T, Error>), &quote!(error_sharing_shape));
+    let given = given_self();
     assert_expansion(
         cached(args, function),
         quote! {
@@ -59,7 +61,7 @@ fn a_cached_function_is_one_call() {
                     &::cache_runtime::__private::ReturnType::<Result<T, Error>>::NEW,
                 );
                 #[allow(clippy::used_underscore_binding)]
-                let call = ::cache_runtime::__private::CachedCall::start(
+                let call = ::cache_runtime::__private::CachedCall::start_given(
                     {
                         static SITE: ::cache_runtime::__private::CallSite =
                             ::cache_runtime::__private::CallSite::new(
@@ -126,6 +128,7 @@ fn a_cached_function_is_one_call() {
                             (),
                         ),
                     ),
+                    #given,
                 );
                 let call = match ::cache_runtime::__private::CachedCall::answer(call) {
                     ::core::result::Result::Ok(answer) => {
@@ -167,13 +170,12 @@ fn arguments_in_names_of_the_result_are_rendered_before_the_body() {
     assert!(refused.contains("async fn rename"), "{refused}");
 
     let function = quote!(
-        async fn rename(tenant: Tenant, id: u64) -> User {}
+        async fn rename(tenant: ids::Tenant, id: u64) -> User {}
     );
-    let (tenant, user) = (named(&quote!(Tenant)), named(&quote!(User)));
     assert_expansion(
         cache_invalidate(args, function),
         quote! {
-            async fn rename(tenant: Tenant, id: u64) -> User {
+            async fn rename(tenant: ids::Tenant, id: u64) -> User {
                 const _: () = {
                     static SITE: ::cache_runtime::registry::Function =
                         ::cache_runtime::registry::Function::new(
@@ -189,7 +191,10 @@ fn arguments_in_names_of_the_result_are_rendered_before_the_body() {
                                     "tenant:<tenant>:user:<result.id>",
                                     &["Tenant", "_"],
                                 )
-                                .variables(&[#tenant, #user]),
+                                .variables(&[
+                                    ::cache_runtime::registry::NamedType::of::<ids::Tenant>("Tenant"),
+                                    ::cache_runtime::registry::NamedType::written("User"),
+                                ]),
                             ]),
                         );
                     ::cache_runtime::__private::register! {
@@ -198,7 +203,7 @@ fn arguments_in_names_of_the_result_are_rendered_before_the_body() {
                 };
                 #[allow(clippy::used_underscore_binding)]
                 let call = ::cache_runtime::__private::InvalidateCall::start(
-                    ::cache_runtime::__private::default_cache(),
+                    &::cache_runtime::__private::default_cache(),
                     (
                         ::cache_runtime::__private::Name::new(
                             &["user:", ""],
@@ -245,6 +250,27 @@ fn arguments_in_names_of_the_result_are_rendered_before_the_body() {
             }
         },
     );
+}
+
+#[test]
+fn arguments_that_may_be_transactions_are_asked_about() {
+    let expanded = |function| {
+        let expanded = pretty(cache_invalidate(quote!("<id>:<team.id>"), function));
+        expanded.split_whitespace().collect::<String>()
+    };
+    let asked = expanded(quote! {
+        async fn f(&self, id: Id, team: &Team, tx: &mut Tx, name: &str, #[cfg(a)] b: B) {}
+    });
+    assert!(asked.contains(".given({staticSITE"), "{asked}");
+    assert!(asked.contains("&(&self,&team,&tx),"), "{asked}");
+    let unasked = expanded(quote!(
+        async fn f(id: Id, team: Team, other: Option<u64>) {}
+    ));
+    assert!(unasked.contains("&(&team,&other),"), "{unasked}");
+    let unasked = expanded(quote!(
+        async fn f(id: Id, team: u64) {}
+    ));
+    assert!(!unasked.contains("given"), "{unasked}");
 }
 
 #[test]
@@ -303,7 +329,7 @@ fn closures_over_the_value_decide_what_is_kept() {
                 let call = if id > 0 {
                     ::cache_runtime::__private::CachedCall::start(
                         #site,
-                        ::cache_runtime::__private::default_cache(),
+                        &::cache_runtime::__private::default_cache(),
                         #shape,
                         ::cache_runtime::__private::Name::new(
                             &["token:", ""],
@@ -423,21 +449,23 @@ fn a_returned_future_contains_the_one_of_the_body() {
     };
     let options = quote!("unless = User::is_guest");
     let shape = shape(&quote!(User), &quote!(error_sharing_shape));
+    let given = given_self();
     let site = site("get", "<id>", &quote!(User), &options);
     assert_expansion(
         cached(quote!(key = "<id>", unless = User::is_guest), function),
         quote! {
             fn get(&self, id: u64) -> impl Future<Output = User> + Send {
                 #[allow(clippy::used_underscore_binding)]
-                let call = ::cache_runtime::__private::CachedCall::defer(
+                let call = ::cache_runtime::__private::CachedCall::defer_given(
                     #site,
-                    ::cache_runtime::__private::default_cache(),
+                    &::cache_runtime::__private::default_cache(),
                     #shape,
                     ::cache_runtime::__private::Name::new(
                         &["", ""],
                         (::cache_runtime::__private::part(&id), ()),
                     ),
                     (),
+                    #given,
                 );
                 let load = ::cache_runtime::__private::future_of(move || { self.load(id) });
                 async move {
@@ -493,7 +521,7 @@ fn a_boxed_future_is_found_by_trait_and_the_runtime_by_path() {
                 };
                 #[allow(clippy::used_underscore_binding)]
                 let call = framework::cache::__private::InvalidateCall::start(
-                    framework::cache::__private::default_cache(),
+                    &framework::cache::__private::default_cache(),
                     (
                         framework::cache::__private::Name::new(
                             &["", ""],
@@ -544,7 +572,7 @@ fn shape(output: &TokenStream, answers: &TokenStream) -> TokenStream {
 
 /// What a function knows at compile time.
 fn site(name: &str, template: &str, value: &TokenStream, options: &TokenStream) -> TokenStream {
-    let (text, value) = (value.to_string(), named(value));
+    let text = value.to_string();
     quote! {
         {
             static SITE: ::cache_runtime::__private::CallSite =
@@ -559,8 +587,7 @@ fn site(name: &str, template: &str, value: &TokenStream, options: &TokenStream) 
                             &[],
                         ),
                     )
-                    .options(&[#options])
-                    .value(#value),
+                    .options(&[#options]),
                 );
             ::cache_runtime::__private::register! {
                 ::cache_runtime::__private::Registered::Cached(&SITE)
@@ -645,4 +672,97 @@ fn the_compiler_is_asked_whether_a_field_could_be_in_the_key() {
     }
     let skipped = pretty(cached(quote!(key = "url", skip(self)), function));
     assert!(!skipped.contains("ReceiverField"), "{skipped}");
+}
+
+#[test]
+fn a_handle_stands_beside_the_function() {
+    let args = quote!(key = "page:<user.id>:<number>", handle, skip(U));
+    let function = quote! {
+        #[cfg(feature = "pages")]
+        #[inline]
+        pub(crate) async fn page<U: Id>(user @ User { .. }: User<U>, mut number: u8) -> Option<Page>
+        where
+            U: Copy,
+        {
+            number += 1;
+            user.page(number).await
+        }
+    };
+    let expanded = cached(args, function);
+    let file: syn::File = syn::parse2(expanded).unwrap();
+    let [_, handle, functions] = &file.items[..] else {
+        eprintln!("{}", prettyplease::unparse(&file));
+        panic!("three items");
+    };
+    assert_expansion(
+        quote!(#handle #functions),
+        quote! {
+            #[cfg(feature = "pages")]
+            #[doc = "The entries of [`page`](fn@page), by hand: each function takes the arguments of a call."]
+            #[allow(dead_code, non_camel_case_types)]
+            pub(crate) enum page {}
+            #[cfg(feature = "pages")]
+            #[allow(dead_code, unused_mut, unused_variables, clippy::all, clippy::pedantic)]
+            impl page {
+                /// The key of the entry.
+                pub(crate) fn key<U: Id>(
+                    user @ User { .. }: User<U>,
+                    mut number: u8,
+                ) -> ::cache_runtime::Key
+                where
+                    U: Copy,
+                {
+                    ::cache_runtime::__private::key(
+                        ::cache_runtime::__private::Name::new(
+                            &["page:", ":", ""],
+                            (
+                                ::cache_runtime::__private::part(&user.id),
+                                (::cache_runtime::__private::part(&number), ()),
+                            ),
+                        ),
+                    )
+                }
+                /// The entry, as `CachedEntry::of` makes it of the call.
+                pub(crate) fn entry<U: Id>(
+                    argument0: User<U>,
+                    number: u8,
+                ) -> ::core::result::Result<::cache_runtime::CachedEntry, ::cache_runtime::Error>
+                where
+                    U: Copy,
+                {
+                    ::cache_runtime::CachedEntry::of(page::<U>(argument0, number))
+                }
+                /// Runs the body whatever is cached, stores what it yields, and returns it, as `refresh`.
+                pub(crate) async fn refresh<U: Id>(argument0: User<U>, number: u8) -> Option<Page>
+                where
+                    U: Copy,
+                {
+                    ::cache_runtime::refresh(page::<U>(argument0, number)).await
+                }
+                /// Stores a value as the function would, as `prime`.
+                pub(crate) async fn prime<U: Id, __Value: ::cache_runtime::CacheValue>(
+                    argument0: User<U>,
+                    number: u8,
+                    value: __Value,
+                ) -> ::core::result::Result<(), ::cache_runtime::Error>
+                where
+                    U: Copy,
+                    Option<Page>: ::cache_runtime::Yields<__Value>,
+                {
+                    ::cache_runtime::prime(page::<U>(argument0, number), value).await
+                }
+                /// Invalidates the key, as `CachedEntry::invalidate`.
+                pub(crate) async fn invalidate<U: Id>(
+                    argument0: User<U>,
+                    number: u8,
+                ) -> ::core::result::Result<(), ::cache_runtime::Error>
+                where
+                    U: Copy,
+                {
+                    let entry = ::cache_runtime::CachedEntry::of(page::<U>(argument0, number))?;
+                    entry.invalidate().await
+                }
+            }
+        },
+    );
 }

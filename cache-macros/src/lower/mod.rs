@@ -4,12 +4,14 @@
 mod borrows;
 mod defaults;
 mod detach;
+mod handle;
 mod output;
 mod parameters;
 mod receiver;
 mod template;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use syn::spanned::Spanned;
 use syn::{Expr, LitStr};
 
 pub(crate) use self::detach::{Copied, Detach};
+pub(crate) use self::handle::Handle;
 pub(crate) use self::output::Output;
 use self::parameters::{Parameters, Place};
 pub(crate) use self::receiver::UnnamedField;
@@ -40,6 +43,7 @@ pub(crate) struct CachedFn {
     pub(crate) none_ttl: Option<NoneTtl>,
     pub(crate) hedge: Option<Duration>,
     pub(crate) detach: Option<Detach>,
+    pub(crate) handle: Option<Handle>,
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     pub(crate) unless: Option<Expr>,
@@ -49,6 +53,8 @@ pub(crate) struct CachedFn {
     pub(crate) tags: Vec<Tag>,
     /// Fields of `self` that the compiler asks about: see `expand::receiver`.
     pub(crate) unnamed_fields: Vec<UnnamedField>,
+    /// Arguments that may be a transaction.
+    pub(crate) transactions: Vec<Ident>,
     /// The other arguments, as text.
     pub(crate) options: Vec<String>,
 }
@@ -65,6 +71,8 @@ pub(crate) struct InvalidateFn {
     pub(crate) fence: Option<Fence>,
     pub(crate) from_arguments: Vec<Tag>,
     pub(crate) from_result: Vec<Tag>,
+    /// Arguments that may be a transaction.
+    pub(crate) transactions: Vec<Ident>,
     /// The other arguments, as text.
     pub(crate) options: Vec<String>,
 }
@@ -127,6 +135,9 @@ pub(crate) fn cached(
     if !skipped.is_empty() {
         options.push(format!("skip({})", skipped.join(", ")));
     }
+    let handle = args
+        .handle
+        .map(|span| handle::lower(span, &function, &output, &mut errors));
     let detach = args.detach.map(|span| {
         let ttl = match &args.ttl {
             Some(Ttl::OfValue(ttl)) => Some(Expr::Closure(ttl.clone())),
@@ -136,6 +147,9 @@ pub(crate) fn cached(
         detach::lower(span, &mut function, &output, &closures, &mut errors)
     });
 
+    let templates = tags.iter().filter_map(Tag::template).chain([&key]);
+    let transactions = transaction::candidates(&function.sig, templates);
+
     errors.finish(CachedFn {
         runtime: args.runtime,
         may_share_errors: output.may_share_errors(&function.sig.generics),
@@ -144,6 +158,7 @@ pub(crate) fn cached(
         none_ttl: args.none_ttl,
         hedge: args.hedge,
         detach,
+        handle,
         cache: args.cache,
         condition: args.condition,
         unless: args.unless,
@@ -152,6 +167,7 @@ pub(crate) fn cached(
         key,
         tags,
         unnamed_fields,
+        transactions,
         options: args.options,
         function,
     })
@@ -197,6 +213,10 @@ pub(crate) fn cache_invalidate(
         output.check_nameable(&mut errors);
     }
 
+    let tags = from_arguments.iter().chain(&from_result);
+    let templates = tags.filter_map(Tag::template);
+    let transactions = transaction::candidates(&function.sig, templates);
+
     errors.finish(InvalidateFn {
         runtime: args.runtime,
         output,
@@ -207,6 +227,7 @@ pub(crate) fn cache_invalidate(
         fence,
         from_arguments,
         from_result,
+        transactions,
         options: args.options,
         function,
     })
@@ -287,6 +308,13 @@ fn check_alone(function: &Function, others: &[&str], errors: &mut Errors) {
 }
 
 impl Tag {
+    fn template(&self) -> Option<&LoweredTemplate> {
+        match self {
+            Tag::Template(template) => Some(template),
+            Tag::Typed(_) => None,
+        }
+    }
+
     fn reads_result(&self) -> bool {
         match self {
             Tag::Template(template) => template.reads_result(),

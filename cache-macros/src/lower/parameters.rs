@@ -294,6 +294,11 @@ impl<'f> Parameters<'f> {
             "a receiver is a parameter: `&self`".to_owned()
         } else if in_pattern {
             format!("if it is in a pattern under `#[async_trait]`, {NAME_THE_PARAMETER}")
+        } else if self.may_be_of_impl(placeholder, &known) {
+            format!(
+                "if `{root}` is a type parameter of the `impl`, write `<Self>`: the name of the \
+                 type of an `impl` has those of its parameters in it"
+            )
         } else {
             suggest(root, &known, "parameters")
         };
@@ -307,6 +312,22 @@ impl<'f> Parameters<'f> {
         );
         self.count_nearest(root, place);
         None
+    }
+
+    /// Whether a name that is not known looks like a type parameter of an `impl` block, which an
+    /// attribute on a method does not see.
+    fn may_be_of_impl(&self, placeholder: &Placeholder, known: &[String]) -> bool {
+        let root = placeholder.root.as_str();
+        let is_type = |name: &str| {
+            let mut known = self.known.iter();
+            known.any(|parameter| parameter.kind.is_type() && parameter.ident == name)
+        };
+        let is_misspelt = match nearest(root, known) {
+            // `T` is not near to `t`.
+            Some(nearest) => root.len() > 1 || is_type(nearest),
+            None => false,
+        };
+        placeholder.steps.is_empty() && root.starts_with(char::is_uppercase) && !is_misspelt
     }
 
     pub(super) fn skip(&mut self, skip: &[Skip], errors: &mut Errors) {

@@ -2,21 +2,28 @@
 
 mod as_cache;
 mod builder;
+mod entry;
 mod global;
+mod on_drop;
 mod options;
+mod refresh;
 mod stats;
 mod with_cache;
 
 use std::fmt;
 use std::pin::pin;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::as_cache::AsCache;
 pub use self::builder::CacheBuilder;
+pub use self::entry::{CachedEntry, Yields, prime};
 pub(crate) use self::global::global_or_off;
 pub use self::global::{global, install};
+pub use self::on_drop::InvalidateOnDrop;
 pub use self::options::Options;
+pub use self::refresh::refresh;
 pub use self::stats::{SiteStats, Stats};
 pub use self::with_cache::{DefaultCache, default_cache, with_cache};
 use crate::call::load::{Keep, Request};
@@ -107,7 +114,8 @@ impl Cache {
     /// returns it: what an annotated function does, by hand.
     ///
     /// If `load` is not needed, it is dropped without being polled. Nothing is cached if the ttl
-    /// is zero, or if `key` or a tag is invalid.
+    /// is zero, or if `key` or a tag is invalid. Within [`after_commit`](crate::after_commit), `load`
+    /// runs, and the cache is neither asked nor filled.
     ///
     /// # Errors
     ///
@@ -157,18 +165,22 @@ impl Cache {
                 key: key.into(),
                 tags: options.tags,
                 schema: 0,
+                value_type: None,
                 ttl: options.ttl.unwrap_or(self.core.settings.default_ttl),
                 none_ttl: None,
                 site: None,
             },
             codec: options.codec,
+            in_transaction: false,
+            is_refresh: false,
         };
         request
             .get_or_load::<ResultOf<T, E>, _>(|_| Keep::Default, pin!(load))
             .await
     }
 
-    /// Returns the value under `key`; `None` if there is no entry, or if the entry holds a `None`.
+    /// Returns the value under `key`; `None` if there is no entry, or if the entry holds a `None`, and
+    /// within [`after_commit`](crate::after_commit).
     ///
     /// # Errors
     ///
@@ -183,36 +195,39 @@ impl Cache {
     /// ```
     pub async fn get<T: CacheValue>(&self, key: impl Into<Key>) -> Result<Option<T>, Error> {
         let key = key.into();
-        let found = self.find::<T>(&key).await;
+        let found = self.look_up(&key).await;
+        self.read(&key, found)
+    }
+
+    /// The value of an entry that was looked up, or `None`. It counts.
+    fn read<T: CacheValue>(
+        &self,
+        key: &Key,
+        found: Result<Option<Found>, Error>,
+    ) -> Result<Option<T>, Error> {
+        // The copy for the other readers of the same bytes, if this read shared a batch with them.
+        let share = |outcome: &Outcome<T>| Arc::new(outcome.clone()) as SharedValue;
+        let decode = |mut found: Found| found.outcome(key, share).map(Outcome::into_value);
+        let read = found.and_then(|found| found.map_or(Ok(None), decode));
         let observer = &self.core.observer;
-        match &found {
-            Ok(Some(_)) => observer.hit(None, || key),
-            Ok(None) => observer.observe(None, Event::Miss { key: &key }),
+        match &read {
+            Ok(Some(_)) => observer.hit(None, || key.clone()),
+            Ok(None) => observer.observe(None, Event::Miss { key }),
             Err(error) => {
-                observer.observe(None, Event::Miss { key: &key });
+                observer.observe(None, Event::Miss { key });
                 observer.observe(None, Event::Fail { error });
             }
         }
-        found
+        read
     }
 
-    async fn find<T: CacheValue>(&self, key: &Key) -> Result<Option<T>, Error> {
-        let Some(mut found) = self.look_up(key).await? else {
-            return Ok(None);
-        };
-        // The copy for the other readers of the same bytes, if this read shared a batch with them.
-        let share = |outcome: &Outcome<T>| Arc::new(outcome.clone()) as SharedValue;
-        found.outcome(key, share).map(Outcome::into_value)
-    }
-
-    /// The entry of a key, if it may be served: within `after_commit`, only if the scope changes
-    /// neither the key nor one of the entry's tags.
+    /// The entry of a key, if it may be served; none within a scope of `after_commit`.
     async fn look_up(&self, key: &Key) -> Result<Option<Found>, Error> {
         key.check()?;
-        let found = self.core.tier.get(key).await?;
-        let is_committed =
-            |found: &Found| !scope::distrusts(&self.core, found.tags().iter().chain([key]));
-        Ok(found.filter(is_committed))
+        if scope::is_uncommitted() {
+            return Ok(None);
+        }
+        self.core.tier.get(key).await
     }
 
     /// Stores a value under `key`, in the place of any other.
@@ -225,9 +240,9 @@ impl Cache {
     /// Three cases are no error, though the value is not stored. If a
     /// [fence](macro@crate::cache_invalidate#fence) stands around `key` or a tag, the entry that
     /// was there is removed. If an invalidation, a load or another `set` of `key` comes meanwhile,
-    /// on a server, that one may prevail; so may an earlier `set` that gave up. If this is within
-    /// [`after_commit`](crate::after_commit), and the scope changes `key` or a tag, `key` is
-    /// invalidated when the scope ends.
+    /// on a server, that one may prevail; so may an earlier `set` that gave up. Within
+    /// [`after_commit`](crate::after_commit), nothing is stored, and `key` is invalidated when the
+    /// scope ends.
     ///
     /// # Errors
     ///
@@ -256,31 +271,56 @@ impl Cache {
         let key = key.into();
         key.check()?;
         options.check()?;
-        let core = &self.core;
-        let ttl = options.ttl.unwrap_or(core.settings.default_ttl);
-        let ttl = clock::jittered(ttl, core.settings.jitter);
-        // A scope of `after_commit` changes one of these names: nothing is stored, and the key is
-        // invalidated when the scope ends.
-        if scope::distrusts(core, options.tags.iter().chain([&key])) {
-            scope::hold_names(core, std::slice::from_ref(&key));
-            let why = NotFilledReason::Uncommitted;
-            core.observer
-                .observe(None, Event::NotFilled { key: &key, why });
+        let settings = &self.core.settings;
+        let ttl = options.ttl.unwrap_or(settings.default_ttl);
+        let query = Query {
+            key,
+            tags: options.tags,
+            schema: 0,
+            value_type: None,
+            ttl,
+            none_ttl: None,
+            site: None,
+        };
+        let ttl = clock::jittered(ttl, settings.jitter);
+        let codec = options.codec.unwrap_or(settings.codec);
+        self.store(&query, &SetValue(value), codec, Some(ttl)).await
+    }
+
+    /// Stores a value that no load yielded, for `ttl`. Without that, it is not to be stored; the entry
+    /// that is there is older, and is removed.
+    async fn store(
+        &self,
+        query: &Query,
+        value: &dyn Storable,
+        codec: Codec,
+        ttl: Option<Duration>,
+    ) -> Result<(), Error> {
+        let (core, key) = (&self.core, &query.key);
+        let observe = |event| core.observer.observe(query.site, event);
+        let not_filled = |why| observe(Event::NotFilled { key, why });
+        // The value may be rolled back. If it is committed, the entry that is there is the old one.
+        if scope::is_uncommitted() {
+            scope::hold_names(core, slice::from_ref(key));
+            not_filled(NotFilledReason::Uncommitted);
             return Ok(());
         }
-        let filling = Filling {
-            value: &SetValue(value),
-            cost: Duration::ZERO,
-            codec: options.codec.unwrap_or(core.settings.codec),
+        let Some(ttl) = ttl else {
+            // Rare, and large: the future of each `set` has room for it.
+            core.failed(Box::pin(core.tier.delete(key)).await)?;
+            not_filled(NotFilledReason::Unwanted);
+            return Ok(());
         };
-        let set = core.tier.set(&key, &options.tags, &filling, ttl).await;
-        let not_filled = |why| Event::NotFilled { key: &key, why };
-        let event = match core.failed(set)? {
-            Filled::Stored(ttl) => Event::Fill { key: &key, ttl },
+        let filling = Filling {
+            value,
+            cost: Duration::ZERO,
+            codec,
+        };
+        match core.failed(core.tier.set(query, &filling, ttl).await)? {
+            Filled::Stored(ttl) => observe(Event::Fill { key, ttl }),
             Filled::Overtaken => not_filled(NotFilledReason::Overtaken),
             _ => not_filled(NotFilledReason::Unstorable),
-        };
-        core.observer.observe(None, event);
+        }
         Ok(())
     }
 
@@ -290,7 +330,8 @@ impl Cache {
     ///
     /// On the shared tier, an entry that is not served any more counts too, as does a load that is
     /// under way: both are something on the server. Within [`after_commit`](crate::after_commit),
-    /// the entry is removed at once.
+    /// the entry is removed at once, and `key` is invalidated when the scope ends: until then, another
+    /// caller may store what is about to be replaced.
     ///
     /// # Errors
     ///
@@ -313,6 +354,7 @@ impl Cache {
     pub async fn delete(&self, key: impl Into<Key>) -> Result<bool, Error> {
         let key = key.into();
         key.check()?;
+        scope::hold_names(&self.core, slice::from_ref(&key));
         let deleted = self.core.failed(self.core.tier.delete(&key).await)?;
         self.core.observer.observe(
             None,
@@ -325,7 +367,7 @@ impl Cache {
     }
 
     /// Returns whether there is an entry under `key` that may be served. It counts as neither a hit
-    /// nor a miss.
+    /// nor a miss. Within [`after_commit`](crate::after_commit), no entry may be served.
     ///
     /// # Errors
     ///
@@ -345,7 +387,8 @@ impl Cache {
     }
 
     /// Returns the longest that the entry under `key` may still be served, to the millisecond;
-    /// `None` if there is no entry that may be served.
+    /// `None` if there is no entry that may be served, and within
+    /// [`after_commit`](crate::after_commit).
     ///
     /// # Errors
     ///
@@ -420,8 +463,11 @@ impl Cache {
     }
 
     /// Removes every entry of this cache's namespace, as if each had been invalidated; on the
-    /// shared tier, for all processes. [Fences](macro@crate::cache_invalidate#fence) stay. Within
-    /// [`after_commit`](crate::after_commit), the entries are removed at once.
+    /// shared tier, for all processes. [Fences](macro@crate::cache_invalidate#fence) stay.
+    ///
+    /// Within [`after_commit`](crate::after_commit), the entries are removed at once. What other
+    /// callers store after that and before the commit stays, unless the scope invalidates it: clear
+    /// the cache after the scope.
     ///
     /// On the shared tier, this scans all keys of the server's database, those of other
     /// applications too.
@@ -489,7 +535,8 @@ impl Cache {
 
     /// Waits, at most for `limit`, until every invalidation has been carried out. Call it before
     /// the program ends. An invalidation that is to be repeated after
-    /// [`settle`](CacheBuilder::settle) is repeated now.
+    /// [`settle`](CacheBuilder::settle) is repeated now. What a scope of
+    /// [`after_commit`](crate::after_commit) holds is not waited for.
     ///
     /// Invalidations that are still kept when the program ends are lost: other processes may serve
     /// the old data until its ttl ends. A cache that is dropped while it keeps some logs that. The

@@ -18,7 +18,8 @@ use crate::sabotage::{self, Rule};
 ///
 /// An update inside a transaction becomes visible to others when the transaction commits. If its
 /// names were invalidated before that, at the end of the function, a caller that reads in between
-/// would cache the old rows, for as long as the ttl.
+/// would cache the old rows, for as long as the ttl. [Transactions](crate::transactions) has the pattern
+/// for `sqlx`, `sea-orm` and `diesel-async`.
 ///
 /// ```
 /// use cache_runtime::{after_commit, cache_invalidate, cached};
@@ -64,10 +65,9 @@ use crate::sabotage::{self, Rule};
 ///   update that failed within the scope is invalidated once more even after `Ok`: it may not be
 ///   part of the transaction.
 ///   Names that a function leaves out, by `on = ok` or `condition`, are left out here too.
-/// * Within the scope, from the moment that the body of an update begins until the scope ends, calls
-///   that read its names load. They are not served the entries that it replaced, and do not store
-///   data that is not committed yet. ([Names of the result](macro@crate::cache_invalidate#names)
-///   are known only when the body has ended.)
+/// * Within the scope, calls leave the cache alone, whatever their names: they load, and neither share
+///   nor store what they loaded, which may be rolled back. So no caller is ever served a row of a
+///   transaction that was rolled back.
 /// * In a scope within a scope, the names are held until the outermost scope ends.
 /// * A [fence](macro@crate::cache_invalidate#fence) is left when the scope has ended with `Ok` and its
 ///   names are invalidated. After an error it is left to expire.
@@ -82,11 +82,10 @@ use crate::sabotage::{self, Rule};
 /// An executor that is driven within the scope, such as a `LocalSet`, polls its tasks within it,
 /// tasks that were spawned outside too. Drive it outside.
 ///
-/// `Cache::delete` and `Cache::clear` act at once.
+/// `Cache::delete` removes its entry at once, and once more when the scope ends. `Cache::clear` acts at
+/// once only.
 ///
-/// A load within the scope that reads through the transaction is stored if no function in the scope
-/// changes its names. Do not cache such a load at an isolation level that shows an older state of
-/// the database (`REPEATABLE READ`).
+/// Each call within the scope loads. If a transaction needs a row often, keep it in a variable.
 ///
 /// # Cancellation
 ///

@@ -1,19 +1,23 @@
 //! What `#[cached]` expands to: the arguments, borrowed; a local hit, answered at once.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::detach::{self, ReturnedByTask};
 use super::load::{Keep, Request};
+use super::order::{self, Begin};
 use super::scope;
 use super::shape::Shape;
 use super::site::CallSite;
+use super::transaction::Given;
 use crate::codec::Codec;
 use crate::context;
 use crate::core::Core;
 use crate::key::{Name, Names, Parts};
 use crate::tier::Query;
+use crate::type_name;
 use crate::value::CacheValue;
 
 /// A call of a `#[cached]` function, before its body runs.
@@ -48,10 +52,14 @@ impl<S: Shape> CachedCall<S> {
     where
         S::Value: 'static,
     {
+        if context::is_open()
+            && let Some(started) = Self::start_in_context(site, core, &key, &tags)
+        {
+            return started;
+        }
         if let Some(local) = core.tier.as_local()
             && let Some(entry) = local.find(&key)
             && entry.basis.suits(&tags, site.schema)
-            && !(context::is_open() && Self::is_distrusted(core, &key, &tags))
             && let Some(value) = S::check(entry.value)
         {
             core.observer.hit(Some(site), || key.render());
@@ -77,6 +85,44 @@ impl<S: Shape> CachedCall<S> {
         Self::miss(site, core, &key, &tags)
     }
 
+    /// The same as [`start`](Self::start), of a function with arguments that may be transactions. If one
+    /// is, the call leaves the cache alone.
+    #[expect(clippy::inline_always, reason = "as `start`")]
+    #[inline(always)]
+    pub fn start_given<P: Parts, N: Names>(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        shape: S,
+        key: Name<P>,
+        tags: N,
+        given: Given,
+    ) -> Self
+    where
+        S::Value: 'static,
+    {
+        if given != Given::None {
+            return Self::defer_given(site, core, shape, key, tags, given);
+        }
+        Self::start(site, core, shape, key, tags)
+    }
+
+    /// The same for [`defer`](Self::defer).
+    #[cold]
+    pub fn defer_given<P: Parts, N: Names>(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        _shape: S,
+        key: Name<P>,
+        tags: N,
+        given: Given,
+    ) -> Self {
+        let mut call = Self::miss(site, core, &key, &tags);
+        if let Started::Miss(request) = &mut call.0 {
+            request.in_transaction = given != Given::None;
+        }
+        call
+    }
+
     /// Sets how long this call's value is cached, if it is going to be.
     #[must_use]
     pub fn ttl(mut self, ttl: impl FnOnce() -> Duration) -> Self {
@@ -95,12 +141,16 @@ impl<S: Shape> CachedCall<S> {
         self
     }
 
-    /// Whether this call is in a scope of `after_commit` that changes what the call reads.
+    /// The call, if what the thread knows of the future that it polls keeps it from an answer of the
+    /// local tier.
     #[cold]
-    fn is_distrusted<P: Parts, N: Names>(core: &Arc<Core>, key: &Name<P>, tags: &N) -> bool {
-        let mut names = vec![key.render()];
-        tags.render_into(&mut names);
-        scope::distrusts(core, names.iter())
+    fn start_in_context<P: Parts, N: Names>(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        key: &Name<P>,
+        tags: &N,
+    ) -> Option<Self> {
+        (scope::is_uncommitted() || order::is_given()).then(|| Self::miss(site, core, key, tags))
     }
 
     #[cold]
@@ -118,11 +168,14 @@ impl<S: Shape> CachedCall<S> {
                 key: key.render(),
                 tags: names,
                 schema: site.schema,
+                value_type: (core.tier.as_local().is_none()).then(type_name::of::<S::Value>),
                 ttl: site.ttl.unwrap_or(core.settings.default_ttl),
                 none_ttl: site.none_ttl,
                 site: Some(site),
             },
             codec: None,
+            in_transaction: false,
+            is_refresh: false,
         })))
     }
 
@@ -158,11 +211,28 @@ impl<S: Shape> CachedCall<S> {
         K: Fn(&S::Value) -> Keep,
         F: Future<Output = S::Return>,
     {
-        match self.0 {
+        match self.begin(&keep) {
             // Pinned once, and passed on by reference: the body's state is often large.
-            Started::Miss(request) => request.get_or_load::<S, _>(keep, pin!(load)).await,
+            Begin::On(Some(request)) => request.get_or_load::<S, _>(keep, pin!(load)).await,
+            Begin::On(None) => load.await,
+            Begin::Stay => pending().await,
+        }
+    }
+
+    /// What the call does. It is asked when the call is first polled.
+    fn begin(self, keep: &impl Fn(&S::Value) -> Keep) -> Begin
+    where
+        S::Value: CacheValue,
+    {
+        let request = match self.0 {
+            Started::Miss(request) => Some(request),
             // A local hit whose answer was not taken, or a call that leaves the cache alone.
-            Started::Answered(_) | Started::Bypass => load.await,
+            Started::Answered(_) | Started::Bypass => None,
+        };
+        if context::is_open() {
+            order::obey::<S>(request, keep)
+        } else {
+            Begin::On(request)
         }
     }
 
@@ -177,12 +247,13 @@ impl<S: Shape> CachedCall<S> {
         L: FnOnce() -> F,
         F: Future<Output = S::Return> + Send + 'static,
     {
-        match self.0 {
-            Started::Miss(request) => {
+        match self.begin(&keep) {
+            Begin::On(Some(request)) => {
                 let request = Arc::from(request);
                 detach::get_or_load::<S, _, _, _>(request, keep, load).await
             }
-            Started::Answered(_) | Started::Bypass => load().await,
+            Begin::On(None) => load().await,
+            Begin::Stay => pending().await,
         }
     }
 }

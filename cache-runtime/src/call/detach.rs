@@ -24,7 +24,6 @@ use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
 
 use super::load::{BeforeLoad, Keep, Request};
-use super::scope;
 use super::shape::Shape;
 use crate::context::default_cache;
 use crate::flight::Leader;
@@ -44,20 +43,25 @@ where
     L: FnOnce() -> F,
     F: Future<Output = S::Return> + Send + 'static,
 {
-    if scope::is_within() || !sabotage::keeps(Rule::Detach) {
+    if !sabotage::keeps(Rule::Detach) {
         let load = async move { load().await };
         return request.get_or_load::<S, _>(keep, load).await;
     }
-    if let Some(why) = request.reason_to_bypass() {
+    if let Some(why) = request.reason_to_bypass::<S::Value>() {
         return request.load_alone::<S, _>(why, load()).await;
     }
-    let mut look = request.core.tier.look(&request.query, None, None).await;
-    if let Look::Hit(found) = &mut look
-        && let Ok(returned) = request.serve::<S>(found, None)
-    {
-        return returned;
-    }
-    match request.before_load::<S>(&mut look).await {
+    let before = if request.is_refresh {
+        Box::pin(request.before_refresh::<S>()).await
+    } else {
+        let mut look = request.core.tier.look(&request.query, None, None).await;
+        if let Look::Hit(found) = &mut look
+            && let Ok(returned) = request.serve::<S>(found, None)
+        {
+            return returned;
+        }
+        request.before_load::<S>(&mut look).await
+    };
+    match before {
         BeforeLoad::Return(returned) => returned,
         BeforeLoad::Lead(leader) => lead::<S, _, _>(request, leader, keep, load()).await,
         BeforeLoad::Alone => {

@@ -7,15 +7,16 @@ use tokio::runtime::Handle;
 use super::fence::Fence;
 use super::{repeat, scope};
 use crate::core::Core;
+use crate::error::Error;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
 
 /// Names that are to be invalidated. If it is dropped before they were, because the caller gave up
 /// or panicked, they are invalidated in the background.
 #[derive(Debug)]
-pub(super) struct Due {
+pub(crate) struct Due {
     pub(super) core: Arc<Core>,
-    pub(super) names: Vec<Key>,
+    pub(crate) names: Vec<Key>,
     /// Left once the names are invalidated. If they are dropped before, they stand until their
     /// deadline.
     pub(super) fences: Vec<Fence>,
@@ -24,6 +25,10 @@ pub(super) struct Due {
 }
 
 impl Due {
+    pub(crate) fn unfenced(core: &Arc<Core>, names: Vec<Key>) -> Self {
+        Self::new(core, names, Vec::new())
+    }
+
     pub(super) fn new(core: &Arc<Core>, names: Vec<Key>, fences: Vec<Fence>) -> Self {
         Self {
             core: core.clone(),
@@ -34,19 +39,26 @@ impl Due {
     }
 
     /// Invalidates, or, within a scope of `after_commit`, leaves that to the end of the scope.
-    pub(super) async fn invalidate(mut self) {
+    pub(super) async fn invalidate(self) {
+        // An error was reported, and the names are kept.
+        drop(self.try_invalidate().await);
+    }
+
+    /// The same, for a caller that is told of an error.
+    pub(crate) async fn try_invalidate(mut self) -> Result<(), Error> {
         if scope::hold(&self.core, &self.names, &mut self.fences) {
             self.names.clear();
-            return;
+            return Ok(());
         }
         // The names stay here until they are invalidated: this future may be dropped, too.
-        let invalidated = self.core.invalidate_or_report(&self.names).await;
+        let invalidated = self.core.invalidate_valid(&self.names).await;
         self.names.clear();
-        if invalidated {
+        if invalidated.is_ok() {
             for fence in std::mem::take(&mut self.fences) {
                 fence.leave().await;
             }
         }
+        invalidated
     }
 
     /// Invalidates once more, later: the commit may still be under way.
@@ -77,7 +89,7 @@ impl Drop for Due {
         let names = std::mem::take(&mut self.names);
         match Handle::try_current() {
             Ok(runtime) if !self.in_background => {
-                let mut due = Due::new(&self.core, names, Vec::new());
+                let mut due = Due::unfenced(&self.core, names);
                 due.in_background = true;
                 // If the runtime is shutting down, this drops `due` again, which keeps the names.
                 runtime.spawn(due.invalidate());

@@ -26,11 +26,12 @@ use std::time::Duration;
 
 use super::due::Due;
 use super::fence::Fence;
-use super::scope;
 use super::shape::{Shape, View};
+use super::transaction::{Called, Given};
 use crate::core::Core;
 use crate::error::Error;
 use crate::key::{CacheTag, Key, Name, Names, Parts};
+use crate::registry::Function;
 
 /// A call of a `#[cache_invalidate]` function, before its body runs.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub struct InvalidateCall {
     due: Due,
     /// Whether `condition` holds, so that anything is invalidated at all.
     is_wanted: bool,
+    called: Option<Called>,
 }
 
 /// The same, where what the body returns decides: with names that are read from it, or an error
@@ -46,6 +48,7 @@ pub struct InvalidateCall {
 pub struct InvalidateCallWithResult<S, N, C> {
     due: Due,
     is_wanted: bool,
+    called: Option<Called>,
     shape: PhantomData<S>,
     names: N,
     /// Whether something may have been committed before this was returned.
@@ -81,7 +84,15 @@ impl InvalidateCall {
         Self {
             due: Due::new(core, rendered, Vec::new()),
             is_wanted: true,
+            called: None,
         }
+    }
+
+    /// Says which transactions are among the arguments of this call of `function`.
+    #[must_use]
+    pub fn given(mut self, function: &'static Function, given: Given) -> Self {
+        self.called = (given != Given::None).then_some(Called { function, given });
+        self
     }
 
     /// Invalidates nothing if `condition` is false.
@@ -105,6 +116,7 @@ impl InvalidateCall {
         InvalidateCallWithResult {
             due: self.due,
             is_wanted: self.is_wanted,
+            called: self.called,
             shape: PhantomData,
             names,
             may_have_committed: |_| true,
@@ -115,9 +127,10 @@ impl InvalidateCall {
     /// Runs the body, then invalidates.
     pub async fn run<F: Future>(self, is_failure: fn(&F::Output) -> bool, body: F) -> F::Output {
         let due = self.due;
-        scope::distrust(&due.core, &due.names);
+        let called = self.called.filter(|_| self.is_wanted);
+        let commits_late = called.is_some_and(|it| it.commits_too_late::<F::Output>(&due.core));
         let returned = body.await;
-        if is_failure(&returned) {
+        if commits_late || is_failure(&returned) {
             due.repeat();
         }
         due.invalidate().await;
@@ -140,6 +153,7 @@ where
         InvalidateCallWithResult {
             due: self.due,
             is_wanted: self.is_wanted,
+            called: self.called,
             shape: self.shape,
             names: self.names,
             may_have_committed: move |returned: &S::Return| {
@@ -165,11 +179,12 @@ where
 
     /// Runs the body, then invalidates, the names of its value too if it returned one.
     pub async fn run<F: Future<Output = S::Return>>(self, body: F) -> F::Output {
-        scope::distrust(&self.due.core, self.names_from_arguments());
         let mut due = self.due;
         if !self.is_wanted {
             return body.await;
         }
+        let called = self.called;
+        let commits_late = called.is_some_and(|it| it.commits_too_late::<F::Output>(&due.core));
         let returned = body.await;
         if !(self.may_have_committed)(&returned) {
             due.names.clear();
@@ -185,16 +200,16 @@ where
             }
             due.names = held;
         }
-        if let View::Error = outcome {
-            // The change may yet be committed, so the fences stand until their deadline.
-            due.fences.clear();
-            due.repeat();
-        }
         if let View::Value(value) = outcome {
             // In a list of their own: a panic in here leaves the names from the arguments due.
             let mut names = ResultNames(Vec::new());
             (self.names)(value, &mut names);
             due.names.append(&mut names.0);
+        }
+        if commits_late || matches!(outcome, View::Error) {
+            // The change may yet be committed, so the fences stand until their deadline.
+            due.fences.clear();
+            due.repeat();
         }
         due.invalidate().await;
         returned

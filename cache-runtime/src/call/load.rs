@@ -15,6 +15,7 @@
 //! [`Request::get_or_load`] is the call. [`Request::next_step`] decides what the call does after a
 //! miss, without knowing the value's type. [`tier`](crate::tier) says what the words mean.
 
+use std::any;
 use std::marker::PhantomData;
 use std::mem;
 use std::pin::pin;
@@ -55,6 +56,10 @@ pub(crate) struct Request {
     pub(crate) query: Query,
     /// How its value is written on a server; without it, as the cache says.
     pub(crate) codec: Option<Codec>,
+    /// Whether a transaction is among its arguments.
+    pub(crate) in_transaction: bool,
+    /// Whether it loads, whatever is stored.
+    pub(crate) is_refresh: bool,
 }
 
 /// How long one value is cached.
@@ -117,8 +122,11 @@ impl Request {
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
     {
-        if let Some(why) = self.reason_to_bypass() {
+        if let Some(why) = self.reason_to_bypass::<S::Value>() {
             return self.load_alone::<S, F>(why, load).await;
+        }
+        if self.is_refresh {
+            return Box::pin(self.refresh::<S, F>(keep, load)).await;
         }
         let mut look = self.core.tier.look(&self.query, None, None).await;
         if let Look::Hit(found) = &mut look
@@ -143,6 +151,64 @@ impl Request {
                 self.load_alone::<S, F>(NotFilledReason::Unstorable, load)
                     .await
             }
+        }
+    }
+
+    /// Loads, whatever is stored. What another caller's load yields is returned only if that load begins
+    /// after this call.
+    async fn refresh<S, F>(&self, keep: impl Fn(&S::Value) -> Keep, load: F) -> S::Return
+    where
+        S: Shape<Value: CacheValue>,
+        F: Future<Output = S::Return>,
+    {
+        let leader = match self.before_refresh::<S>().await {
+            BeforeLoad::Return(returned) => return returned,
+            BeforeLoad::Lead(leader) => Some(leader),
+            BeforeLoad::Alone => None,
+        };
+        match leader {
+            Some(leader) => self.lead::<S, F>(leader, keep, load).await,
+            None => {
+                self.load_alone::<S, F>(NotFilledReason::Unstorable, load)
+                    .await
+            }
+        }
+    }
+
+    /// Boards a load that begins after this call.
+    pub(super) async fn before_refresh<S>(&self) -> BeforeLoad<S::Return>
+    where
+        S: Shape<Value: CacheValue>,
+    {
+        let began = Instant::now();
+        let step = loop {
+            let step = match self.core.tier.board_refresh(&self.query).await {
+                Boarded::Lead(leader) => Some(Step::Lead(leader)),
+                Boarded::Wait(waiter) => self.wait(waiter, &mut None).await,
+                Boarded::Unstored => break self.load_unstored().await,
+                Boarded::Alone => Some(Step::Alone),
+                // There is nothing to watch: what another process loads began before.
+                Boarded::Watch(_) | Boarded::LookAgain => None,
+            };
+            match step {
+                Some(step) => break step,
+                None if began.elapsed() < self.core.settings.lease_wait => {}
+                None => break self.load_unstored().await,
+            }
+        };
+        match step {
+            Step::Lead(leader) => BeforeLoad::Lead(leader),
+            Step::Share(value) => self
+                .share::<S>(&value)
+                .map_or(BeforeLoad::Alone, BeforeLoad::Return),
+            Step::ShareError(error) => match S::from_error(&error) {
+                Some(returned) => {
+                    self.observe_shared();
+                    BeforeLoad::Return(returned)
+                }
+                None => BeforeLoad::Alone,
+            },
+            Step::Serve(..) | Step::Alone => BeforeLoad::Alone,
         }
     }
 
@@ -178,7 +244,10 @@ impl Request {
                         Err(error) => error,
                     };
                     // In the local tier, it is another function's value, and is left alone.
-                    let Some(mark) = mark else { break };
+                    let Some(mark) = mark else {
+                        self.tell_other_type(any::type_name::<S::Value>(), None);
+                        break;
+                    };
                     self.degrade(&error);
                     // The caller that gets the lease replaces the entry, if it is still this one.
                     if undecodable.replace(mark).is_some() {
@@ -211,9 +280,6 @@ impl Request {
                     boarding.await
                 }
             };
-            if matches!(boarded, Boarded::Watch(_) | Boarded::Wait(_)) && must_not_wait() {
-                return Step::Alone;
-            }
             // Only a caller that waits needs the clock.
             let mut since = || *waiting_since.get_or_insert_with(Instant::now);
             let step = match boarded {
@@ -315,9 +381,6 @@ impl Request {
     /// a load runs, the next leader waits a moment for it to end, and callers that come meanwhile
     /// board the next load.
     async fn load_unstored(&self) -> Step {
-        if must_not_wait() {
-            return Step::Alone;
-        }
         let started = Instant::now();
         let _wait = self.time_wait();
         while started.elapsed() < self.core.settings.load_limit {
@@ -427,9 +490,9 @@ impl Request {
             }
         };
         let cost = started.map_or(Duration::ZERO, |started| started.elapsed());
-        if self.is_uncommitted() {
-            // While this load ran, a function in the scope began to change one of these names. So
-            // the value may never be committed.
+        if scope::is_uncommitted() {
+            // The call began outside of the scope in which it is polled now, so the load may have read
+            // what the scope changes.
             leader.fail(None);
             self.not_filled(NotFilledReason::Uncommitted);
             return returned;
@@ -507,7 +570,11 @@ impl Request {
     }
 
     /// How long an outcome is cached, jitter included; `None` for not at all.
-    fn lifetime<V>(&self, outcome: &Outcome<V>, keep: &impl Fn(&V) -> Keep) -> Option<Duration> {
+    pub(super) fn lifetime<V>(
+        &self,
+        outcome: &Outcome<V>,
+        keep: &impl Fn(&V) -> Keep,
+    ) -> Option<Duration> {
         let ttl = match outcome {
             Outcome::Value(value) => match keep(value) {
                 Keep::Default => self.query.ttl,
@@ -519,30 +586,40 @@ impl Request {
         (!ttl.is_zero()).then(|| clock::jittered(ttl, self.core.settings.jitter))
     }
 
-    fn codec(&self) -> Codec {
+    pub(crate) fn codec(&self) -> Codec {
         self.codec.unwrap_or(self.core.settings.codec)
     }
 
     /// Why this call leaves the cache alone, if it does.
-    pub(super) fn reason_to_bypass(&self) -> Option<NotFilledReason<'static>> {
+    pub(super) fn reason_to_bypass<V: 'static>(&self) -> Option<NotFilledReason<'static>> {
+        // What is loaded here may not be committed yet, so it is neither stored nor shared.
+        if scope::is_uncommitted() {
+            return Some(NotFilledReason::Uncommitted);
+        }
+        if self.in_transaction && sabotage::keeps(Rule::Uncommitted) {
+            if let Some(site) = self.query.site {
+                self.core.observer.outside_of_commit(&site.function);
+            }
+            return Some(NotFilledReason::Uncommitted);
+        }
         let names = || self.query.tags.iter().chain([&self.query.key]);
         if let Err(error) = names().try_for_each(Key::check) {
             self.degrade(&error);
             return Some(NotFilledReason::Unstorable);
         }
-        // What is loaded here may not be committed yet, so it is neither stored nor shared.
-        self.is_uncommitted().then(|| {
-            self.observe(Event::Distrust {
-                key: &self.query.key,
-            });
-            NotFilledReason::Uncommitted
-        })
+        if let Some(other) = self.query.site.and_then(CallSite::other_type::<V>)
+            && sabotage::keeps(Rule::FirstType)
+        {
+            self.tell_other_type(any::type_name::<V>(), Some(other));
+            return Some(NotFilledReason::OtherType);
+        }
+        None
     }
 
-    /// Whether this call is in a scope of `after_commit` that changes what the call reads.
-    #[inline]
-    fn is_uncommitted(&self) -> bool {
-        scope::distrusts(&self.core, self.query.tags.iter().chain([&self.query.key]))
+    #[cold]
+    fn tell_other_type(&self, value: &str, cached: Option<&str>) {
+        let Query { site, key, .. } = &self.query;
+        self.core.observer.other_type(*site, key, value, cached);
     }
 
     /// How long this call waits for another caller's load.
@@ -602,21 +679,23 @@ impl<S: Shape<Value: CacheValue>> Storable for Loaded<'_, S> {
     }
 
     fn encode(&self, codec: Codec) -> Result<Encoded, Reason> {
-        match self.0 {
-            Outcome::Value(value) => codec.encode(value).map(Encoded::Value),
-            Outcome::None => Ok(Encoded::None),
+        self.0.encode(codec)
+    }
+}
+
+impl<V: CacheValue> Outcome<V> {
+    pub(super) fn encode(&self, codec: Codec) -> Result<Encoded, Reason> {
+        match self {
+            Self::Value(value) => codec.encode(value).map(Encoded::Value),
+            Self::None => Ok(Encoded::None),
         }
     }
 }
 
-/// Whether this call is within a scope of `after_commit`. Another caller's load may wait for what the
-/// scope's transaction holds: a row's lock, or the only connection of a pool.
-fn must_not_wait() -> bool {
-    scope::is_within() && sabotage::keeps(Rule::WaitInScope)
-}
-
 /// A copy of an outcome for other callers.
-fn share_outcome<S: Shape<Value: CacheValue>>(outcome: &Outcome<S::Value>) -> SharedValue {
+pub(super) fn share_outcome<S: Shape<Value: CacheValue>>(
+    outcome: &Outcome<S::Value>,
+) -> SharedValue {
     match outcome {
         Outcome::Value(value) => S::share(value),
         Outcome::None => Arc::new(Outcome::<S::Value>::None),

@@ -9,19 +9,23 @@
 //!
 //! In reading order: [`cached`] and [`load`] are a cached call; with [`detach`], its load is a task. [`invalidate`] is an invalidation,
 //! with its [`fence`], the names that are [`due`], and the second invalidation of those
-//! ([`repeat`]). [`after_commit`] holds what is due in a [`scope`]. What is known of a function at
+//! ([`repeat`]). [`after_commit`] holds what is due in a [`scope`], and [`transaction`] finds
+//! calls that should be in one. An [`order`] has a call refresh its entry, or leave what is known of
+//! it. What is known of a function at
 //! compile time is its [`site`], and, by trait, its [`return_type`] and the [`shape`] of that.
 
 pub(crate) mod after_commit;
 pub(crate) mod cached;
 pub(crate) mod detach;
-mod due;
+pub(crate) mod due;
 mod fence;
 pub(crate) mod future;
 pub(crate) mod invalidate;
 pub(crate) mod load;
+pub(crate) mod order;
 pub(crate) mod repeat;
 pub(crate) mod return_type;
 pub(crate) mod scope;
 pub(crate) mod shape;
 pub(crate) mod site;
+pub(crate) mod transaction;

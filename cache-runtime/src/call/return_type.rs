@@ -264,7 +264,7 @@ mod tests {
         }};
     }
 
-    fn shared_by<S: Shape>(_: S, returned: S::Return) -> Option<S::Return> {
+    fn shared_by<S: Shape<Value: 'static>>(_: S, returned: S::Return) -> Option<S::Return> {
         S::from_error(&S::share_error(&returned)?)
     }
 
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn an_error_of_another_type_is_not_served() {
-        fn from_error<S: Shape>(_: S, error: &SharedError) -> Option<S::Return> {
+        fn from_error<S: Shape<Value: 'static>>(_: S, error: &SharedError) -> Option<S::Return> {
             S::from_error(error)
         }
         let error: SharedError = Arc::new(1_u8);

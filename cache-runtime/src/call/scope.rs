@@ -1,8 +1,8 @@
 //! What is held until a commit: the names and fences of a scope of `after_commit`.
 //!
-//! Within the scope, changes are visible, and the entries that they replace are not true. So from the
-//! moment that a function begins its body, its names are *distrusted* here: calls within the
-//! scope load, and neither store nor share what they loaded, which may be rolled back.
+//! Within the scope, what a call loads may be rolled back, and what the cache holds may not show the
+//! changes of the scope. So a call within it leaves the cache alone, whatever its names: a scope does
+//! not know which rows a body reads.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -36,8 +36,6 @@ pub(super) struct OpenScope {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) core: Arc<Core>,
-    /// Names that a body within the scope changes.
-    distrusted: HashSet<Key>,
     /// Names to invalidate when the scope ends.
     pub(super) due: HashSet<Key>,
     /// Names of updates within the scope whose outcome is not known. They may not be part of the
@@ -46,28 +44,14 @@ pub(super) struct Held {
     pub(super) fences: Vec<Fence>,
 }
 
-/// Whether a call with these names is in a scope that changes one of them.
-pub(crate) fn distrusts<'a>(core: &Arc<Core>, mut names: impl Iterator<Item = &'a Key>) -> bool {
-    let Some(scope) = current() else {
-        return false;
-    };
-    let mut held = scope.lock();
-    let distrusted = &of(&mut held, core).distrusted;
-    names.any(|name| distrusted.contains(name))
-}
-
 /// Whether the caller is polled within a scope.
-pub(crate) fn is_within() -> bool {
+pub(super) fn is_within() -> bool {
     current().is_some()
 }
 
-/// A body begins to change these names.
-pub(super) fn distrust(core: &Arc<Core>, names: &[Key]) {
-    if let Some(scope) = current() {
-        let mut held = scope.lock();
-        let distrusted = &mut of(&mut held, core).distrusted;
-        distrusted.extend(names.iter().cloned());
-    }
+/// Whether the caller is polled within a scope, so that what it reads may not be committed.
+pub(crate) fn is_uncommitted() -> bool {
+    is_within() && sabotage::keeps(Rule::Uncommitted)
 }
 
 /// Holds names, and the fences around them, until the scope ends; false if there is no scope.
@@ -77,7 +61,6 @@ pub(super) fn hold(core: &Arc<Core>, names: &[Key], fences: &mut Vec<Fence>) -> 
     };
     let mut held = scope.lock();
     let held = of(&mut held, core);
-    held.distrusted.extend(names.iter().cloned());
     held.due.extend(names.iter().cloned());
     held.fences.append(fences);
     true
@@ -118,7 +101,6 @@ fn of<'a>(held: &'a mut Vec<Held>, core: &Arc<Core>) -> &'a mut Held {
     let at = known.unwrap_or_else(|| {
         held.push(Held {
             core: core.clone(),
-            distrusted: HashSet::new(),
             due: HashSet::new(),
             unsettled: HashSet::new(),
             fences: Vec::new(),

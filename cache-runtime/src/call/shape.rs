@@ -42,11 +42,18 @@ pub trait Shape: Sized {
     fn from_none() -> Option<Self::Return>;
 
     /// A copy of a returned error for the callers that wait, if it is an error that can be cloned.
-    fn share_error(_returned: &Self::Return) -> Option<SharedError> {
+    fn share_error(_returned: &Self::Return) -> Option<SharedError>
+    where
+        Self::Value: 'static,
+    {
         None
     }
-    /// The return value that holds this error, if it is of this type.
-    fn from_error(_error: &SharedError) -> Option<Self::Return> {
+    /// The return value that holds this error, if it is of this type, and of a load of this type's
+    /// values.
+    fn from_error(_error: &SharedError) -> Option<Self::Return>
+    where
+        Self::Value: 'static,
+    {
         None
     }
 
@@ -205,6 +212,10 @@ where
 #[derive(Debug)]
 pub struct SharesErrors<S>(pub(super) PhantomData<fn() -> S>);
 
+/// The error of a load of `V`s. Callers that wait for values of another type do not share it: two
+/// types of errors are often one type.
+struct ErrorOf<V, E>(E, PhantomData<fn() -> V>);
+
 impl<S, T, E> Shape for SharesErrors<S>
 where
     S: Shape<Return = Result<T, E>>,
@@ -233,13 +244,20 @@ where
         S::from_none()
     }
 
-    fn share_error(returned: &Result<T, E>) -> Option<SharedError> {
+    fn share_error(returned: &Result<T, E>) -> Option<SharedError>
+    where
+        S::Value: 'static,
+    {
         let error = returned.as_ref().err()?;
-        Some(Arc::new(error.clone()))
+        Some(Arc::new(ErrorOf::<S::Value, E>(error.clone(), PhantomData)))
     }
 
-    fn from_error(error: &SharedError) -> Option<Result<T, E>> {
-        error.downcast_ref::<E>().cloned().map(Err)
+    fn from_error(error: &SharedError) -> Option<Result<T, E>>
+    where
+        S::Value: 'static,
+    {
+        let ErrorOf(error, _) = error.downcast_ref::<ErrorOf<S::Value, E>>()?;
+        Some(Err(error.clone()))
     }
 
     fn share(value: &S::Value) -> SharedValue

@@ -1,7 +1,8 @@
 //! Call sites: what is known of a `#[cached]` function at compile time.
 
+use std::any::{self, TypeId};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::clock;
@@ -17,6 +18,11 @@ pub struct CallSite {
     pub(crate) schema: u32,
     /// For how long callers wait for a load that is not woken.
     pub(crate) hedge: Option<Duration>,
+    /// Whether its key names a type. Then values of several types have several keys.
+    names_type: bool,
+    /// The type of the first value, and its name. A function of a generic `impl` has one call site
+    /// for all types.
+    first_type: OnceLock<(TypeId, &'static str)>,
     /// How long its loads usually take, in milliseconds.
     usual_load: AtomicU32,
     /// The function's [`Place`]; 0 until the first call.
@@ -32,6 +38,8 @@ impl CallSite {
             none_ttl: None,
             schema: 0,
             hedge: None,
+            names_type: false,
+            first_type: OnceLock::new(),
             usual_load: AtomicU32::new(0),
             place: AtomicU32::new(0),
         }
@@ -63,6 +71,25 @@ impl CallSite {
     pub const fn schema(mut self, schema: u32) -> Self {
         self.schema = schema;
         self
+    }
+
+    /// Says that its key names a type, by `<T>` or `<Self>`.
+    #[must_use]
+    pub const fn names_type(mut self) -> Self {
+        self.names_type = true;
+        self
+    }
+
+    /// The name of the type that the first value had, if that is not this type and the key names
+    /// none.
+    #[inline]
+    pub(crate) fn other_type<V: 'static>(&self) -> Option<&'static str> {
+        if self.names_type {
+            return None;
+        }
+        let first = || (TypeId::of::<V>(), any::type_name::<V>());
+        let (first, name) = self.first_type.get_or_init(first);
+        (*first != TypeId::of::<V>()).then_some(name)
     }
 
     /// How long its loads usually take: an average in which later loads count more.

@@ -199,6 +199,8 @@ mod tests {
             quoted in "['%{}(),0-9a-z é\n]{0,80}",
             c: char,
             list: Vec<(Option<String>, i16, bool)>,
+            optional: Option<Vec<Option<(Option<u64>,)>>>,
+            set: std::collections::HashSet<Option<u8>>,
         ) {
             check(&number);
             check(&small);
@@ -209,6 +211,9 @@ mod tests {
             check(&quoted);
             check(&c);
             check(&list);
+            check(&optional);
+            check(&Some(&optional));
+            check(&(&set, Some(&set)));
             check(&(number, (small, text), quoted, list));
         }
 

@@ -2,21 +2,25 @@
 //!
 //! A name is literal text with values in it. A value is a run of digits that
 //! stands alone (`user:42`), or it starts with a quote (`login:'octocat'`) or
-//! with a parenthesis (`page:(7)`). The literal text of a template has no quote,
+//! with a parenthesis (`page:(1,2)`). The literal text of a template has no quote,
 //! no parenthesis and no number that stands alone, and a separator stands between
 //! it and a placeholder. The macros check this at compile time. So every name can
-//! be read back in exactly one way: into its template and its arguments.
+//! be read back in exactly one way: into its template and its values. Two arguments
+//! of one type are two values. Those of different types may be one: `7` and `Some(7)`
+//! are, since they are meant to meet.
 
 #[cfg(any(feature = "chrono", feature = "jiff", feature = "time"))]
 mod calendar;
 pub mod checked_part;
 mod hash;
 mod name;
+mod optional;
 mod part;
 mod receiver;
 mod rendered;
 mod sink;
 mod tag;
+mod type_name;
 mod types;
 
 use std::borrow::Cow;
@@ -25,10 +29,11 @@ use std::fmt;
 pub(crate) use self::hash::NameHashes;
 pub(crate) use self::name::Names;
 pub use self::name::{Name, Parts};
-pub use self::part::{KeyPart, KeyWriter, ListWriter, TypeName, Written, part};
+pub use self::part::{KeyPart, KeyWriter, ListWriter, Written, part};
 pub use self::receiver::{OtherField, ReceiverField, receiver_field};
 pub use self::rendered::RenderedPart;
 pub use self::tag::{CacheTag, tag};
+pub use self::type_name::TypeName;
 use crate::error::Error;
 
 /// The finished name of an entry or a tag.

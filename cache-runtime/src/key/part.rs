@@ -2,17 +2,16 @@
 
 #![expect(clippy::inline_always, reason = "as in `sink`")]
 
-use std::any;
 use std::fmt;
-use std::marker::PhantomData;
 
+use super::optional::Output;
 use super::sink::Sink;
 
 /// A type that can stand in a key or tag template, as in `"user:<id>"`.
 ///
-/// Implemented for integers, `bool`, `char`, strings, IP addresses, `Option`,
-/// tuples, slices and references to them. Not for floats: two that print alike
-/// can differ, and two that are equal can print differently.
+/// Implemented for integers, `bool`, `char`, strings, IP addresses, `Option`, tuples, slices,
+/// `HashSet`, `BTreeSet`, and references to them. Not for floats: two that print alike can
+/// differ, and two that are equal can print differently.
 ///
 /// The returned [`Written`] proves that exactly one value was written, so no
 /// implementation can run two values together.
@@ -30,6 +29,40 @@ use super::sink::Sink;
 ///
 /// let id = UserId(42);
 /// assert_eq!(key!("user:<id>").as_str(), "user:42");
+/// ```
+///
+/// # Options
+///
+/// `Some(x)` is written as `x`, and `None` as an empty list. So a name that has an optional column
+/// meets one that has its value. Two values of one type still never have one name: if `x` is
+/// nothing but parentheses, as `None` and an empty list are, `Some(x)` has one pair more. So an
+/// `Option` of an `Option`, of a list or of a set does not always meet what is in it.
+/// [`registry::check`](crate::registry::check) finds where that could happen.
+///
+/// ```
+/// use cache_runtime::key;
+///
+/// let (id, some, none) = (7, Some(7), None::<u64>);
+/// assert_eq!(key!("assignee:<some>"), key!("assignee:<id>"));
+/// assert_eq!(key!("assignee:<none>").as_str(), "assignee:()");
+/// let (some_none, some_empty) = (Some(none), Some([0; 0]));
+/// assert_eq!(key!("<some_none>:<some_empty>").as_str(), "(()):(())");
+/// ```
+///
+/// # Sets
+///
+/// A set is the list of its elements, in the order of their texts: neither the hasher nor the
+/// kind of set matters. To sort them, their texts are made each time that the set is written, on
+/// a hit too. That is one allocation for each element, and one more.
+///
+/// ```
+/// use std::collections::{BTreeSet, HashSet};
+///
+/// use cache_runtime::key;
+///
+/// let (hashed, ordered) = (HashSet::from([9, 10]), BTreeSet::from([9, 10]));
+/// assert_eq!(key!("<hashed>").as_str(), "(10,9)");
+/// assert_eq!(key!("<hashed>"), key!("<ordered>"));
 /// ```
 ///
 /// # Derived
@@ -60,7 +93,7 @@ use super::sink::Sink;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a cache key",
     label = "not a `KeyPart`",
-    note = "integers, `bool`, `char`, strings, `Option`, tuples and slices of them can; floats cannot",
+    note = "integers, `bool`, `char`, strings, `Option`, tuples, slices and sets of them can; floats cannot",
     note = "for a type of your own, `#[derive(KeyPart)]`, or name a field or method in the placeholder: `<id.0>`"
 )]
 pub trait KeyPart {
@@ -91,7 +124,7 @@ pub trait KeyPart {
 /// assert_eq!(key!("users:<sort>").as_str(), "users:('name')");
 /// ```
 pub struct KeyWriter<'a> {
-    sink: Sink<'a>,
+    output: Output<'a>,
 }
 
 /// The proof that a [`KeyPart`] wrote one value; only a [`KeyWriter`] makes it.
@@ -116,25 +149,29 @@ pub struct Written(());
 /// }
 /// ```
 pub struct ListWriter<'a> {
-    sink: Sink<'a>,
+    output: Output<'a>,
     empty: bool,
 }
 
 impl<'a> KeyWriter<'a> {
     #[inline(always)]
     pub(super) fn new(sink: Sink<'a>) -> Self {
-        Self { sink }
+        Self {
+            output: Output::new(sink),
+        }
     }
 
     #[inline(always)]
     pub(super) fn reborrow(&mut self) -> KeyWriter<'_> {
-        KeyWriter::new(self.sink.reborrow())
+        KeyWriter {
+            output: self.output.reborrow(),
+        }
     }
 
     /// Literal text of a template.
     #[inline(always)]
     pub(super) fn literal(&mut self, text: &str) {
-        self.sink.literal(text);
+        self.output.sink().literal(text);
     }
 
     /// Writes a number: `42`, and negative ones quoted: `'-5'`, since a hyphen is also a separator.
@@ -144,7 +181,7 @@ impl<'a> KeyWriter<'a> {
         if let Ok(value) = u128::try_from(value) {
             self.unsigned(value)
         } else {
-            self.sink.display(&value);
+            self.output.sink().display(&value);
             Written(())
         }
     }
@@ -152,9 +189,9 @@ impl<'a> KeyWriter<'a> {
     #[inline(always)]
     pub(super) fn unsigned(mut self, value: u128) -> Written {
         if let Ok(value) = u64::try_from(value) {
-            self.sink.number(value);
+            self.output.sink().number(value);
         } else {
-            self.sink.wide_number(value);
+            self.output.sink().wide_number(value);
         }
         Written(())
     }
@@ -165,29 +202,40 @@ impl<'a> KeyWriter<'a> {
     /// text can end its quotes, form a Redis Cluster hash tag or confuse a terminal.
     #[inline(always)]
     pub fn text(mut self, value: &str) -> Written {
-        self.sink.text(value);
+        self.output.sink().text(value);
         Written(())
     }
 
     /// Writes a value that displays as text, in quotes, without making a `String` of it.
     pub(super) fn display(mut self, value: &dyn fmt::Display) -> Written {
-        self.sink.display(value);
+        self.output.sink().display(value);
         Written(())
     }
 
     /// Writes values that were rendered before.
     #[inline(always)]
     pub(super) fn rendered(mut self, values: &str) -> Written {
-        self.sink.rendered(values);
+        self.output.rendered(values);
         Written(())
+    }
+
+    /// Writes the value in a `Some`.
+    #[inline(always)]
+    pub(super) fn some<K: KeyPart>(mut self, value: &K) -> Written {
+        let mut parentheses = self.output.begin_some();
+        let written = value.write(KeyWriter {
+            output: self.output.in_some(parentheses.as_mut()),
+        });
+        self.output.end_some(parentheses);
+        written
     }
 
     /// Writes several values as one, in parentheses: `(1,'a')`.
     #[inline(always)]
     pub fn list(mut self) -> ListWriter<'a> {
-        self.sink.punctuation(b'(');
+        self.output.open();
         ListWriter {
-            sink: self.sink,
+            output: self.output,
             empty: true,
         }
     }
@@ -199,17 +247,19 @@ impl ListWriter<'_> {
     #[inline]
     pub fn part<K: KeyPart + ?Sized>(mut self, part: &K) -> Self {
         if !self.empty {
-            self.sink.punctuation(b',');
+            self.output.sink().punctuation(b',');
         }
         self.empty = false;
-        let _: Written = part.write(KeyWriter::new(self.sink.reborrow()));
+        let _: Written = part.write(KeyWriter {
+            output: self.output.reborrow(),
+        });
         self
     }
 
     /// Closes the list.
     #[inline]
     pub fn end(mut self) -> Written {
-        self.sink.punctuation(b')');
+        self.output.close();
         Written(())
     }
 }
@@ -229,20 +279,4 @@ impl fmt::Debug for ListWriter<'_> {
 /// Carries the `KeyPart` bound, so that the compiler blames the placeholder.
 pub fn part<K: KeyPart + ?Sized>(part: &K) -> &K {
     part
-}
-
-/// The placeholder `<T>` of a generic type parameter.
-#[derive(Debug)]
-pub struct TypeName<T: ?Sized>(PhantomData<T>);
-
-impl<T: ?Sized> TypeName<T> {
-    /// The name of `T`.
-    pub const NEW: Self = Self(PhantomData);
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: ?Sized> KeyPart for TypeName<T> {
-    fn write(&self, out: KeyWriter<'_>) -> Written {
-        out.text(any::type_name::<T>())
-    }
 }

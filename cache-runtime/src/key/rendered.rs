@@ -1,10 +1,11 @@
-//! An argument that the function's body takes before its key is needed.
+//! A value that is rendered before its name is written.
 
 use super::name::Name;
 use super::part::{KeyPart, KeyWriter, Written};
 
-/// An argument rendered before the function's body takes it.
-#[derive(Debug)]
+/// The text of one value: of an argument that the function's body takes before its key is needed,
+/// or of a set's element.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RenderedPart(String);
 
 impl RenderedPart {

@@ -1,10 +1,14 @@
 //! Which types can stand in a key: those of std, and ids of other crates behind features.
 
+#![expect(clippy::inline_always, reason = "as in `sink`")]
+
 use std::borrow::Cow;
+use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::part::{KeyPart, KeyWriter, ListWriter, Written};
+use super::rendered::RenderedPart;
 
 macro_rules! key_part {
     ($($form:ident: $($type:ty),+;)+) => { $($(
@@ -49,14 +53,14 @@ macro_rules! key_part_by_deref {
 
 key_part_by_deref!(&K, &mut K, Box<K>, Rc<K>, Arc<K>);
 
-/// `()` for `None` and `(x)` for `Some`, so that no `x` can be mistaken for `None`.
+/// `Some(x)` as `x`, and `None` as `()`: see [`optional`](super::optional).
 #[diagnostic::do_not_recommend]
 impl<K: KeyPart> KeyPart for Option<K> {
-    #[inline]
+    #[inline(always)]
     fn write(&self, out: KeyWriter<'_>) -> Written {
         match self {
             None => out.list().end(),
-            Some(value) => out.list().part(value).end(),
+            Some(value) => out.some(value),
         }
     }
 }
@@ -82,6 +86,31 @@ impl<K: KeyPart> KeyPart for Vec<K> {
     #[inline]
     fn write(&self, out: KeyWriter<'_>) -> Written {
         self.as_slice().write(out)
+    }
+}
+
+/// Writes elements as a list, sorted by their texts.
+fn write_sorted<'k, K: KeyPart + 'k>(
+    elements: impl Iterator<Item = &'k K>,
+    out: KeyWriter<'_>,
+) -> Written {
+    let mut elements: Vec<_> = elements.map(RenderedPart::new).collect();
+    elements.sort_unstable();
+    elements.as_slice().write(out)
+}
+
+#[diagnostic::do_not_recommend]
+impl<K: KeyPart, S> KeyPart for HashSet<K, S> {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        write_sorted(self.iter(), out)
+    }
+}
+
+/// Not in the order of the elements: it is meant to meet a `HashSet` of the same ones.
+#[diagnostic::do_not_recommend]
+impl<K: KeyPart> KeyPart for BTreeSet<K> {
+    fn write(&self, out: KeyWriter<'_>) -> Written {
+        write_sorted(self.iter(), out)
     }
 }
 
@@ -122,9 +151,12 @@ impl KeyPart for uuid::Uuid {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeSet, HashSet};
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
-    use crate::key::{KeyPart, Name, NameHashes};
+    use crate::key::{KeyPart, Name, NameHashes, RenderedPart};
 
     /// The text of a value. Checks that the value hashes and compares as this text.
     fn text<K: KeyPart + ?Sized>(part: &K) -> String {
@@ -148,9 +180,55 @@ mod tests {
         assert_eq!(text(&true), "'true'");
         assert_eq!(text(&'\''), "'%27'");
         assert_eq!(text(&None::<u8>), "()");
+        assert_eq!(text(&Some(7)), "7");
         assert_eq!(text(&Some(None::<u8>)), "(())");
-        assert_eq!(text(&(1, "a", Some(2))), "(1,'a',(2))");
+        assert_eq!(text(&(1, "a", Some(2))), "(1,'a',2)");
         assert_eq!(text([1, 2].as_slice()), "(1,2)");
+    }
+
+    #[test]
+    fn a_set_is_its_elements_in_the_order_of_their_texts() {
+        let (numbers, texts) = ([9, 10, 100, 0], ["b", "", "a'", "aa"]);
+        let sorted = "(0,10,100,9)";
+        assert_eq!(text(&BTreeSet::from(numbers)), sorted);
+        assert_eq!(text(&HashSet::from(numbers)), sorted);
+        // Another order of the same elements, which each hasher gives.
+        for _ in 0..8 {
+            let set: HashSet<_> = texts.into_iter().collect();
+            assert_eq!(text(&set), "('','a%27','aa','b')");
+        }
+        assert_eq!(text(&BTreeSet::<u8>::new()), "()");
+        assert_eq!(text(&BTreeSet::from([Some(2), None])), "((),2)");
+        assert_eq!(text(&Arc::new(Some(&BTreeSet::from([7])))), "(7)");
+    }
+
+    #[test]
+    fn a_some_has_a_pair_of_parentheses_more_only_if_there_is_nothing_else() {
+        type No = [u8; 0];
+        let no: No = [];
+        assert_eq!(text(&no), "()");
+        assert_eq!(text(&Some(no)), "(())");
+        assert_eq!(text(&Some(Some(no))), "((()))");
+        assert_eq!(text(&Some(Some(None::<No>))), "((()))");
+        assert_eq!(text(&Some([no])), "((()))");
+        assert_eq!(text(&Some([Some(no)])), "(((())))");
+        assert_eq!(text(&Some((no,))), "((()))");
+        assert_eq!(text(&Some(BTreeSet::from([no]))), "((()))");
+        assert_eq!(text(&Some(RenderedPart::new(&no))), "(())");
+
+        assert_eq!(text(&Some([no, no])), "((),())");
+        assert_eq!(text(&Some([Some(no), None])), "((()),())");
+        assert_eq!(text(&Some((no, 7))), "((),7)");
+        assert_eq!(text(&Some((Some((no, "")), no))), "(((),''),())");
+        assert_eq!(text(&Some((7, Some(no)))), "(7,(()))");
+        assert_eq!(
+            text(&Some(((Some(no), true), Some([no])))),
+            "(((()),'true'),((())))"
+        );
+        assert_eq!(text(&Some("()")), "'()'");
+        assert_eq!(text(&Some(Some(u128::MAX))), u128::MAX.to_string());
+        assert_eq!(text(&Some(Some(-1))), "'-1'");
+        assert_eq!(text(&Some(RenderedPart::new(&(1, "a")))), "(1,'a')");
     }
 
     #[test]

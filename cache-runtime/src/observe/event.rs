@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::key::Key;
+use crate::registry::Function;
 
 /// Something that a cache did, as the listener of [`CacheBuilder::on_event`](crate::CacheBuilder::on_event)
 /// hears it.
@@ -96,7 +97,8 @@ pub enum Event<'a> {
         /// The key that was loaded.
         key: &'a Key,
     },
-    /// A value was stored: by the load of its key, or by [`Cache::set`](crate::Cache::set).
+    /// A value was stored: by the load of its key, or by [`Cache::set`](crate::Cache::set) or
+    /// [`prime`](crate::prime).
     #[non_exhaustive]
     Fill {
         /// The key of the entry.
@@ -112,12 +114,30 @@ pub enum Event<'a> {
         /// Why it was not stored.
         why: NotFilledReason<'a>,
     },
-    /// A call does not use what is stored, because an invalidation of one of its names is still
-    /// due: it failed on the server, or is held by [`after_commit`](crate::after_commit).
+    /// A call does not use what is stored, because an invalidation of one of its names failed on the
+    /// server, and is still due.
     #[non_exhaustive]
     Distrust {
         /// The key that is loaded instead.
         key: &'a Key,
+    },
+    /// A call does not use what is stored under its key, because it is of another type. Told once a
+    /// function.
+    ///
+    /// The function is called for several types, and its key [names none](macro@crate::cached#types):
+    /// values of the first type are cached, and no others. Or another function has stored under the
+    /// key, or another version of the program, where the type has another
+    /// [name](macro@crate::key_name).
+    #[non_exhaustive]
+    OtherType {
+        /// The key of the call.
+        key: &'a Key,
+        /// The function.
+        function: &'static str,
+        /// The type of the value that the call returns.
+        value: &'a str,
+        /// The type that is cached; `None` if it is only known to be another.
+        cached: Option<&'a str>,
     },
     /// A call went on without the cache, or without a part of it, since that failed.
     #[non_exhaustive]
@@ -149,6 +169,16 @@ pub enum Event<'a> {
         names: &'a [Key],
         /// What failed.
         error: &'a Error,
+    },
+    /// An annotated function with a transaction among its arguments was called outside of
+    /// [`after_commit`](crate::after_commit). It is told once a function. What it would invalidate is
+    /// invalidated before the commit, and once more after
+    /// [`settle`](crate::CacheBuilder::settle); what it loads is not stored. See
+    /// [Transactions](crate::transactions).
+    #[non_exhaustive]
+    OutsideOfCommit {
+        /// The function, with its place.
+        function: &'a Function,
     },
     /// Names are kept in the journal, since the caller cannot wait for their invalidation.
     #[non_exhaustive]
@@ -304,8 +334,11 @@ pub enum NotFilledReason<'a> {
     Superseded,
     /// The function says so: by a ttl of zero, `unless`, or a `None` without `none_ttl`.
     Unwanted,
-    /// It was loaded within [`after_commit`](crate::after_commit), and may be rolled back.
+    /// It was loaded within [`after_commit`](crate::after_commit), or by a function that was given a
+    /// transaction, and may be rolled back.
     Uncommitted,
+    /// Its function caches values of another type, and its key names no type.
+    OtherType,
     /// It could not be encoded or written.
     Failed(&'a Error),
 }
@@ -323,6 +356,13 @@ impl fmt::Display for Event<'_> {
             Self::Fill { key, ttl } => write!(f, "fill {key} ttl={ttl:?}"),
             Self::NotFilled { key, why } => write!(f, "not filled {key}: {why}"),
             Self::Distrust { key } => write!(f, "distrust {key}"),
+            Self::OtherType {
+                key,
+                value,
+                cached: Some(cached),
+                ..
+            } => write!(f, "other type {key}: {value}, not {cached}"),
+            Self::OtherType { key, value, .. } => write!(f, "other type {key}: not {value}"),
             Self::Degrade { key, error } => write!(f, "degrade {key}: {error}"),
             Self::Delete { key, existed: true } => write!(f, "delete {key}"),
             Self::Delete { key, .. } => write!(f, "delete {key}: absent"),
@@ -331,6 +371,9 @@ impl fmt::Display for Event<'_> {
                 write!(f, "not invalidated {}: {error}", Spaced(names))
             }
             Self::InvalidateLater { names } => write!(f, "invalidate later {}", Spaced(names)),
+            Self::OutsideOfCommit { function } => {
+                write!(f, "outside of commit {}", function.path)
+            }
             Self::Clear => f.write_str("clear"),
             Self::Fence { names } => write!(f, "fence {}", Spaced(names)),
             Self::Unfence { names } => write!(f, "unfence {}", Spaced(names)),
@@ -364,6 +407,7 @@ impl fmt::Display for NotFilledReason<'_> {
             Self::Superseded => f.write_str("superseded"),
             Self::Unwanted => f.write_str("unwanted"),
             Self::Uncommitted => f.write_str("uncommitted"),
+            Self::OtherType => f.write_str("other type"),
             Self::Failed(error) => error.fmt(f),
         }
     }

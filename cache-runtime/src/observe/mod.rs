@@ -21,6 +21,7 @@ use crate::codec;
 use crate::counters::{CounterTable, Counters};
 use crate::error::Error;
 use crate::key::Key;
+use crate::registry::{Function, Role};
 use crate::sabotage;
 
 /// Gets each event of a cache.
@@ -52,7 +53,11 @@ enum Report {
     NotDecoded,
     /// A value cannot be encoded, or is too large.
     NotStored,
+    /// What is stored is of another type.
+    OtherType,
     SlowWait,
+    /// A transaction is among its arguments, and no scope waits for the commit.
+    OutsideOfCommit,
 }
 
 /// A longer wait for another caller's load is logged.
@@ -175,10 +180,38 @@ impl Observer {
                 key,
                 why: NotFilledReason::Failed(error),
             } => self.log_failure(site, Report::NotStored, key, error),
+            Event::OtherType {
+                key,
+                function,
+                value,
+                cached: Some(cached),
+            } => tracing::error!(
+                %key,
+                function,
+                value,
+                cached,
+                "the function returns values of several types under one key, and caches those of \
+                 the first: put `<Self>`, or its own `<T>`, into the key, and into the keys that \
+                 invalidate it"
+            ),
+            Event::OtherType {
+                key,
+                function,
+                value,
+                cached: None,
+            } => tracing::warn!(
+                %key,
+                function,
+                value,
+                "not served, since it is of another type: another function has stored it \
+                 (`registry::check` finds which), or another version of the program, where the \
+                 type has another name (`#[key_name]` keeps a name)"
+            ),
             Event::NotInvalidated { names, error } => {
                 let names = Spaced(names);
                 tracing::debug!(%error, %names, "not invalidated yet: kept, and not served here until it is");
             }
+            Event::OutsideOfCommit { function } => log_outside_of_commit(function),
             Event::NotFenced { names, error } => {
                 let names = Spaced(names);
                 tracing::debug!(%error, %names, "no fence: should this process die now, old data may be served");
@@ -276,6 +309,26 @@ impl Observer {
         }
     }
 
+    /// A call does not use what is stored under its key, since that is of another type.
+    #[cold]
+    pub(crate) fn other_type(
+        &self,
+        site: Option<&'static CallSite>,
+        key: &Key,
+        value: &str,
+        cached: Option<&str>,
+    ) {
+        if self.is_first(site, Report::OtherType) {
+            let event = Event::OtherType {
+                key,
+                function: path_of(site),
+                value,
+                cached,
+            };
+            self.observe(site, event);
+        }
+    }
+
     /// A call has waited for another caller's load, here or in another process.
     pub(crate) fn waited(&self, site: Option<&'static CallSite>, key: &Key, length: Duration) {
         if length < SLOW_WAIT {
@@ -294,9 +347,22 @@ impl Observer {
         }
     }
 
+    /// A function with a transaction among its arguments was called outside of `after_commit`.
+    #[cold]
+    pub(crate) fn outside_of_commit(&self, function: &'static Function) {
+        let address = ptr::from_ref(function).addr();
+        if self.is_first_at(address, Report::OutsideOfCommit) {
+            self.observe(None, Event::OutsideOfCommit { function });
+        }
+    }
+
     /// Whether this cache has not reported the same of this site before.
     fn is_first(&self, site: Option<&'static CallSite>, report: Report) -> bool {
-        let site = site.map_or(0, |site| ptr::from_ref(site).addr());
+        let address = site.map_or(0, |site| ptr::from_ref(site).addr());
+        self.is_first_at(address, report)
+    }
+
+    fn is_first_at(&self, site: usize, report: Report) -> bool {
         let reported = &self.incidents.reported;
         let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
         reported.insert((site, report))
@@ -316,6 +382,27 @@ impl Observer {
 
     pub(crate) fn overflows(&self) -> u64 {
         self.incidents.overflows.load(Relaxed)
+    }
+}
+
+/// A transaction is among the arguments of a function that is called outside of `after_commit`.
+#[cold]
+fn log_outside_of_commit(function: &Function) {
+    let (path, file, line) = (function.path, function.file, function.line);
+    if let Role::Invalidates { .. } = function.role {
+        tracing::warn!(
+            function = path,
+            "{file}:{line}: called with a transaction outside of `after_commit`, so its names are \
+             invalidated before the commit, and a read in between caches the old data. Run the whole \
+             transaction, with its commit, within `cache_runtime::after_commit`. Logged once a function"
+        );
+    } else {
+        tracing::warn!(
+            function = path,
+            "{file}:{line}: called with a transaction outside of `after_commit`, so what it reads may \
+             be rolled back, and is not cached. Give it a pool, or run the whole transaction, with its \
+             commit, within `cache_runtime::after_commit`. Logged once a function"
+        );
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use super::finding::{Finding, Findings};
 use super::form::{self, Form, Newtypes};
 use super::placeholder::{Placeholder, placeholders, shape};
-use super::{Function, NamedType, Registered, Role, Template, link};
+use super::{Function, NamedType, OwnName, Registered, Role, Template, link};
 
 /// Checks the annotated functions of the program against each other.
 ///
@@ -15,9 +15,9 @@ use super::{Function, NamedType, Registered, Role, Template, link};
 /// * functions that share a key template, but differ in the type of what they cache, in their
 ///   tags or in their schema version (`version = N`): each takes the entries of the others
 ///   for misses;
-/// * one template with values that are written differently: of another type, `Option<u64>` and
-///   `u64`, a list and one value, `<name.to_lowercase()>` and `<name>`, `<user>` and `<user.id>`
-///   of one type;
+/// * one template with values that are written differently: of another type, a list and one
+///   value, a list and a set, `Option<Vec<u64>>` and `Vec<u64>`, `<name.to_lowercase()>` and
+///   `<name>`, `<user>` and `<user.id>` of one type;
 /// * one template with its placeholders in another order: `<tenant>:<id>` and `<id>:<tenant>`;
 /// * an invalidation that reaches no cached function, or none in its cache;
 /// * a tag that nothing invalidates, or nothing in its cache;
@@ -28,11 +28,21 @@ use super::{Function, NamedType, Registered, Role, Template, link};
 ///
 /// # Types
 ///
-/// The compiler is asked which type is meant, so a `type` alias is the type that it stands for,
-/// and two types with one name are two. Of some types only the text is compared:
+/// A type with a path of modules in it, such as `ids::IssueId`, is the type that the compiler finds
+/// there: a `type` alias is the type that it stands for, and two types with one name are two. So are
+/// the types in a derive.
 ///
-/// * those that are declared in the body of a function;
-/// * those with `Self`, `impl Trait`, a `dyn` type, a macro or a `<T as Trait>` in them.
+/// An attribute cannot tell an alias from a type parameter of the `impl` block around it. So of a
+/// name without a path, such as `IssueId`, only the text is known:
+///
+/// * In a placeholder, it may stand for any type, unless a type of this name derives
+///   [`KeyPart`](crate::KeyPart) around one value. `IssueId` against `i64` is no finding, and
+///   neither is `Status` against another type of that name; `&[IssueId]` against `IssueId` is one.
+/// * As what is cached, it is compared by its text: an alias and its type are two. Write one of
+///   the two in all of the functions that share a template, or a path in each of them.
+///
+/// The text is all that is compared of types with `Self`, `impl Trait`, a `dyn` type, a macro or a
+/// `<T as Trait>` in them, too.
 ///
 /// A type parameter, the type of a field or of what a method returns is not known, and passes
 /// for any type.
@@ -63,6 +73,7 @@ pub(super) struct Program {
     /// The shapes of the templates in `key!`.
     by_hand: HashSet<String>,
     newtypes: Newtypes,
+    own_names: Vec<OwnName>,
 }
 
 /// A key or a tag in the attribute of a function.
@@ -151,6 +162,7 @@ impl Program {
         let mut tags = HashMap::<_, Vec<_>>::new();
         let mut by_hand = HashSet::new();
         let mut newtypes = Newtypes::default();
+        let mut own_names = Vec::new();
         for item in registered {
             match item {
                 Registered::Cached(site) => functions.push((&site.function, site.schema)),
@@ -160,6 +172,7 @@ impl Program {
                 Registered::ByHand(name) => {
                     by_hand.insert(shape(name.text));
                 }
+                Registered::OwnName(own) => own_names.push(*own),
             }
         }
         // The order of linking varies.
@@ -193,6 +206,7 @@ impl Program {
             uses,
             by_hand,
             newtypes,
+            own_names,
         }
     }
 
@@ -205,6 +219,7 @@ impl Program {
         self.check_placeholders(&mut findings);
         self.check_invalidations(&mut findings);
         self.check_tags(&mut findings);
+        self.check_own_names(&mut findings);
         findings
     }
 
@@ -421,6 +436,50 @@ impl Program {
         }
     }
 
+    /// A name that two types claim is used for neither, and so is each name of a type with two.
+    fn check_own_names(&self, findings: &mut Vec<Finding>) {
+        let mut paths = BTreeMap::<_, BTreeMap<_, _>>::new();
+        let mut names = BTreeMap::<_, BTreeMap<_, _>>::new();
+        for own in &self.own_names {
+            let path = own.path();
+            let place = format!(
+                "{}:{}: `{path}` has the name `{}`",
+                own.file, own.line, own.name
+            );
+            paths
+                .entry(own.name)
+                .or_default()
+                .insert(path.clone(), place.clone());
+            names.entry(path).or_default().insert(own.name, place);
+        }
+        let places = |places: Vec<&String>| places.into_iter().cloned().collect();
+        for (name, claims) in paths.iter().filter(|(_, claims)| claims.len() > 1) {
+            let types: Vec<_> = claims.keys().map(String::as_str).collect();
+            findings.push(Finding {
+                name,
+                id: format!("type name {name} {}", types.join(", ")),
+                what: format!(
+                    "several types have the name `{name}`, so keys name each of them by its path"
+                ),
+                places: places(claims.values().collect()),
+                help: "give each type a name of its own in `#[key_name]`".to_owned(),
+            });
+        }
+        for (path, claims) in names.iter().filter(|(_, claims)| claims.len() > 1) {
+            let claimed: Vec<_> = claims.keys().copied().collect();
+            findings.push(Finding {
+                name: claimed[0],
+                id: format!("type names {path} {}", claimed.join(", ")),
+                what: format!(
+                    "`{path}` has several names, so keys name it by its path: two types have \
+                     this path, as in two versions of a crate, or it has two attributes"
+                ),
+                places: places(claims.values().collect()),
+                help: "give it one `#[key_name]`".to_owned(),
+            });
+        }
+    }
+
     /// Whether an invalidation reaches a cached function. One that does not is a finding already.
     fn reaches(&self, used: &Use) -> bool {
         let reads = self.that_meet(used);
@@ -551,7 +610,7 @@ impl<'p> Name<'p> {
     }
 
     fn forms(&self) -> String {
-        let forms = self.parts.iter().map(|part| &part.form);
+        let forms = self.parts.iter().map(|part| part.form.without_option());
         format!("{:?}", forms.collect::<Vec<_>>())
     }
 
@@ -692,6 +751,7 @@ fn functions<'u>(uses: impl Iterator<Item = &'u Use>) -> String {
 enum ContrastKind {
     Option,
     List,
+    Set,
     Other,
 }
 
@@ -706,9 +766,10 @@ const CONTRASTS: &[Contrast] = &[
     Contrast {
         kind: ContrastKind::Option,
         id: "option",
-        what: "an `Option` in one place and its value in another: `Some(7)` is written `(7)`, and \
-               `7` is written `7`, so the two do not meet",
-        help: "use an `Option` in all of them, or in none",
+        what: "an `Option` of a list, or of an `Option`, in one place and what is in it in another: \
+               `Some` of an empty list or of `None` is written `(())`, and what is in it `()`, so \
+               the two do not meet",
+        help: "use the same number of `Option`s in all of them",
     },
     Contrast {
         kind: ContrastKind::List,
@@ -716,6 +777,13 @@ const CONTRASTS: &[Contrast] = &[
         what: "a list in one place and one value in another: the list `[1, 2]` is written `(1,2)`, \
                which is the name of neither value",
         help: "invalidate each value by itself, or a tag that all of them carry",
+    },
+    Contrast {
+        kind: ContrastKind::Set,
+        id: "set",
+        what: "a set in one place and a list in another: a set is written in the order of its \
+               elements' texts, each once, and a list as it is, so the two do not always meet",
+        help: "use a set in all of them, or a list",
     },
     Contrast {
         kind: ContrastKind::Other,
@@ -726,14 +794,23 @@ const CONTRASTS: &[Contrast] = &[
 ];
 
 fn contrast_of(one: &Form, other: &Form) -> Option<ContrastKind> {
-    if one.is_like(other) {
+    if one.may_be_like(other) {
         return None;
     }
     Some(match (one, other) {
-        (Form::Option(inside), other) | (other, Form::Option(inside)) if inside.is_like(other) => {
-            ContrastKind::Option
+        (Form::Option(inside), other) | (other, Form::Option(inside)) => {
+            // The two differ by an `Option`, or in what is in it.
+            contrast_of(inside, other).unwrap_or(ContrastKind::Option)
         }
-        (Form::List(element), other) | (other, Form::List(element)) if element.is_like(other) => {
+        (Form::List(one), Form::Set(other)) | (Form::Set(one), Form::List(other))
+            if one.may_be_like(other) =>
+        {
+            ContrastKind::Set
+        }
+        (Form::List(element) | Form::Set(element), other)
+        | (other, Form::List(element) | Form::Set(element))
+            if element.may_be_like(other) =>
+        {
             ContrastKind::List
         }
         _ => ContrastKind::Other,
@@ -754,7 +831,7 @@ const ASPECTS: &[Aspect] = &[
         noun: "types",
         verb: "caches",
         of: |used| readable(&value(used)),
-        agree: |one, other| form::value(&value(one)).is_like(&form::value(&value(other))),
+        agree: |one, other| form::is_one_value(&value(one), &value(other)),
         help: "give each type a template of its own",
     },
     Aspect {

@@ -11,36 +11,105 @@ pub(super) enum Form {
     Any,
     Integer,
     Text,
+    /// `Some(x)` as `x`, but for a [`x` of parentheses](Self::may_be_parentheses).
     Option(Box<Form>),
     List(Box<Form>),
+    /// A list whose order is that of its texts.
+    Set(Box<Form>),
     Tuple(Vec<Form>),
     /// As this type writes it. Its name has a path if the compiler gave it.
     Type(String, Vec<Form>),
 }
 
 impl Form {
-    /// Whether a value is written alike in both, as far as it is known.
+    /// Whether a value is written alike in both, where two names are two types.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        match (self, other) {
+        self.is_like_where(other, &|_, _| false)
+    }
+
+    /// Whether a value may be written alike in both. A name that has no path may be an alias.
+    pub(super) fn may_be_like(&self, other: &Self) -> bool {
+        self.is_like_where(other, &|one, other| {
+            one.may_stand_for(other) || other.may_stand_for(one)
+        })
+    }
+
+    /// No type is in itself, so a name does not stand for a list of values of that name.
+    fn may_stand_for(&self, other: &Self) -> bool {
+        match self {
+            Self::Type(name, _) => {
+                !name.contains("::") && (other.is_named(name) || !other.has_inside(name))
+            }
+            _ => false,
+        }
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        matches!(self, Self::Type(own, _) if is_one_name(own, name))
+    }
+
+    fn has_inside(&self, name: &str) -> bool {
+        let is_or_has = |form: &Self| form.is_named(name) || form.has_inside(name);
+        match self {
+            Self::Any | Self::Integer | Self::Text => false,
+            Self::Option(inside) | Self::List(inside) | Self::Set(inside) => is_or_has(inside),
+            Self::Tuple(inside) | Self::Type(_, inside) => inside.iter().any(is_or_has),
+        }
+    }
+
+    /// `may_be` is asked about two forms that are not alike.
+    fn is_like_where(&self, other: &Self, may_be: &dyn Fn(&Self, &Self) -> bool) -> bool {
+        let all_alike = |one: &[Self], other: &[Self]| {
+            let mut pairs = one.iter().zip(other);
+            one.len() == other.len() && pairs.all(|(one, other)| one.is_like_where(other, may_be))
+        };
+        let is_like = match (self, other) {
             (Self::Any, _) | (_, Self::Any) => true,
-            (Self::Option(one), Self::Option(other)) | (Self::List(one), Self::List(other)) => {
-                one.is_like(other)
+            (Self::Option(one), Self::Option(other)) => {
+                // If one is an `Option` of an `Option`, its `Some(None)` is not the other's `None`.
+                let is_option = |form: &Self| matches!(form, Self::Option(_));
+                let is_known = **one != Self::Any && **other != Self::Any;
+                one.is_like_where(other, may_be)
+                    && !(is_known && is_option(one) != is_option(other))
+            }
+            (Self::Option(inside), plain) | (plain, Self::Option(inside)) => {
+                inside.is_like_where(plain, may_be) && !inside.may_be_parentheses()
+            }
+            (Self::List(one), Self::List(other)) | (Self::Set(one), Self::Set(other)) => {
+                one.is_like_where(other, may_be)
             }
             (Self::List(element), Self::Tuple(fields))
-            | (Self::Tuple(fields), Self::List(element)) => {
-                fields.iter().all(|field| field.is_like(element))
-            }
+            | (Self::Tuple(fields), Self::List(element)) => fields
+                .iter()
+                .all(|field| field.is_like_where(element, may_be)),
             (Self::Tuple(one), Self::Tuple(other)) => all_alike(one, other),
             (Self::Type(one, of_one), Self::Type(other, of_other)) => {
                 is_one_name(one, other) && all_alike(of_one, of_other)
             }
             _ => self == other,
+        };
+        is_like || may_be(self, other)
+    }
+
+    /// Whether a value may be nothing but parentheses. Then a `Some` of it has one pair more.
+    fn may_be_parentheses(&self) -> bool {
+        match self {
+            Self::Option(_) | Self::List(_) | Self::Set(_) => true,
+            Self::Tuple(fields) => match fields.as_slice() {
+                [only] => only.may_be_parentheses(),
+                fields => fields.is_empty(),
+            },
+            Self::Any | Self::Integer | Self::Text | Self::Type(..) => false,
         }
     }
-}
 
-fn all_alike(one: &[Form], other: &[Form]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.is_like(other))
+    /// This form without an `Option` that makes no difference.
+    pub(super) fn without_option(&self) -> &Self {
+        match self {
+            Self::Option(inside) if !inside.may_be_parentheses() => inside,
+            form => form,
+        }
+    }
 }
 
 /// Names are compared with their paths where both have one.
@@ -54,12 +123,6 @@ fn is_one_name(one: &str, other: &str) -> bool {
 
 fn last(path: &str) -> &str {
     path.rsplit("::").next().unwrap_or(path)
-}
-
-/// How an `Option` is written. `Some(7)` is `(7)`, and `7` is `7`, so the two do not meet. This
-/// function is the only place here that knows.
-fn optional(inside: Form) -> Form {
-    Form::Option(Box::new(inside))
 }
 
 /// The types that derive `KeyPart` around one value: a name has them written like that value.
@@ -115,7 +178,10 @@ impl Newtypes {
             // Without a name: `NonZero<u8>`.
             ("Box" | "Arc" | "Rc" | "Cow" | "", [inside]) => form(inside),
             ("Vec", [element]) => Form::List(Box::new(form(element))),
-            ("Option", [inside]) => optional(form(inside)),
+            ("HashSet", [element] | [element, _]) | ("BTreeSet", [element]) => {
+                Form::Set(Box::new(form(element)))
+            }
+            ("Option", [inside]) => Form::Option(Box::new(form(inside))),
             ("str" | "String", []) => Form::Text,
             (
                 "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8" | "i16" | "i32" | "i64"
@@ -132,9 +198,17 @@ impl Newtypes {
     }
 }
 
-/// What is cached, without `Result` and `Option` around it. As a value, a type is no other one.
-pub(super) fn value(ty: &NamedType) -> Form {
-    let text = ty.resolved().unwrap_or(ty.text());
+/// Whether both are one type of what is cached, apart from `Result` and `Option` around it. A type
+/// that the compiler was not asked about is compared by its text.
+pub(super) fn is_one_value(one: &NamedType, other: &NamedType) -> bool {
+    let (one, other) = match (one.resolved(), other.resolved()) {
+        (Some(one), Some(other)) => (one, other),
+        _ => (one.text(), other.text()),
+    };
+    value(one).is_like(&value(other))
+}
+
+fn value(text: &str) -> Form {
     let mut ty = Type::parse(text);
     for around in ["Result", "Option"] {
         ty = match ty {
@@ -242,8 +316,20 @@ mod tests {
                 "(u8, u64)",
                 "alloc::vec::Vec<i64>",
             ],
-            &["Option<u64>", "core::option::Option<alloc::boxed::Box<i8>>"],
-            &["Uuid", "uuid::Uuid"],
+            &[
+                "Option<u64>",
+                "core::option::Option<alloc::boxed::Box<i8>>",
+                "Box<Option<u8>>",
+                "i32",
+            ],
+            &["Option<[str]>", "Option<(Option<str>, String)>"],
+            &["Option<Option<u8>>", "Option<Option<i64>>", "Option<_>"],
+            &["Uuid", "uuid::Uuid", "Option<Uuid>"],
+            &[
+                "HashSet<u8>",
+                "std::collections::hash::set::HashSet<u64, ahash::RandomState>",
+                "&BTreeSet<Option<u8>>",
+            ],
         ] {
             for other in alike {
                 assert!(form(alike[0]).is_like(&form(other)), "{} {other}", alike[0]);
@@ -251,8 +337,15 @@ mod tests {
         }
         for (one, other) in [
             ("u64", "str"),
-            ("u64", "Option<u64>"),
+            ("u64", "Option<str>"),
             ("u64", "[u64]"),
+            ("HashSet<u64>", "[u64]"),
+            ("HashSet<u64>", "u64"),
+            ("Option<u64>", "Option<[u64]>"),
+            ("[u64]", "Option<[u64]>"),
+            ("([u64],)", "Option<([u64],)>"),
+            ("Option<u64>", "Option<Option<u64>>"),
+            ("u64", "Option<Option<u64>>"),
             ("a::Id", "b::Id"),
             ("Page<u8>", "Page<str>"),
             ("(u8, str)", "(str, u8)"),
@@ -286,10 +379,40 @@ mod tests {
     }
 
     #[test]
+    fn a_name_without_a_path_may_be_an_alias() {
+        for (one, other) in [
+            ("IssueId", "u64"),
+            ("IssueId", "Id"),
+            ("IssueId", "[u64]"),
+            ("(IssueId, str)", "(u64, Name)"),
+            ("IssueId", "other::IssueId"),
+            ("Uuid", "Option<uuid::Uuid>"),
+            ("Page<str>", "[str]"),
+        ] {
+            assert!(form(one).may_be_like(&form(other)), "{one} {other}");
+            assert!(form(other).may_be_like(&form(one)), "{other} {one}");
+        }
+        for (one, other) in [
+            ("Uuid", "[Uuid]"),
+            ("IssueId", "(IssueId, u64)"),
+            ("uuid::Uuid", "u64"),
+            ("(IssueId, str)", "(u64, u64)"),
+        ] {
+            assert!(!form(one).may_be_like(&form(other)), "{one} {other}");
+            assert!(!form(other).may_be_like(&form(one)), "{other} {one}");
+        }
+    }
+
+    #[test]
     fn a_value_is_of_the_type_that_an_alias_stands_for() {
         type Loaded = Result<Option<Vec<String>>, std::fmt::Error>;
-        let loaded = value(&NamedType::of::<Loaded>("Loaded"));
-        assert!(loaded.is_like(&value(&NamedType::written("Vec<String>"))));
-        assert!(!loaded.is_like(&value(&NamedType::written("Vec<str>"))));
+        type Titles = Vec<String>;
+        let loaded = NamedType::of::<Loaded>("Loaded");
+        assert!(is_one_value(&loaded, &NamedType::of::<Titles>("Titles")));
+        assert!(!is_one_value(&loaded, &NamedType::of::<Vec<u8>>("Vec<u8>")));
+
+        // Of one of them, only the text is known.
+        assert!(is_one_value(&loaded, &NamedType::written("Loaded")));
+        assert!(!is_one_value(&loaded, &NamedType::written("Vec<String>")));
     }
 }

@@ -192,16 +192,6 @@ pub struct NamedType {
     resolve: Option<fn() -> &'static str>,
 }
 
-/// What an expansion takes for a type that it finds in no module: a type parameter of an
-/// `impl` block, or a type that is declared in the body of a function. It has the arguments of
-/// that type, the first and the others.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Unresolved<First: ?Sized = (), Others: ?Sized = ()>(
-    std::marker::PhantomData<First>,
-    std::marker::PhantomData<Others>,
-);
-
 impl NamedType {
     /// A type of which only the text is known.
     pub const fn written(written: &'static str) -> Self {
@@ -226,10 +216,7 @@ impl NamedType {
 
     /// The compiler's name for it, with its path.
     pub(crate) fn resolved(&self) -> Option<&'static str> {
-        let name = self.resolve?();
-        let unresolved = std::any::type_name::<Unresolved>();
-        let unresolved = unresolved.split('<').next().unwrap_or(unresolved);
-        (!name.contains(unresolved)).then_some(name)
+        self.resolve.map(|resolve| resolve())
     }
 }
 

@@ -4,6 +4,7 @@
 //! counts those as the type's own (`unsafe_derive_deserialize`). This expansion has none: it
 //! puts a pointer to a safe function among those that are called when the program is loaded.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::Registered;
@@ -16,6 +17,9 @@ pub struct Node {
 }
 
 static LAST: Mutex<Option<&'static Node>> = Mutex::new(None);
+
+/// Whether a type with a name of its own is in the list.
+static HAS_OWN_NAMES: AtomicBool = AtomicBool::new(false);
 
 impl Node {
     /// An annotation that is not in the list yet.
@@ -31,8 +35,17 @@ impl Node {
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         if self.next.set(*last).is_ok() {
             *last = Some(self);
+            if let Registered::OwnName(_) = self.registered {
+                HAS_OWN_NAMES.store(true, Relaxed);
+            }
         }
     }
+}
+
+/// Whether the program has a type with a name of its own.
+#[inline]
+pub(crate) fn has_own_names() -> bool {
+    HAS_OWN_NAMES.load(Relaxed)
 }
 
 /// Every annotation in the list.
@@ -48,6 +61,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Registered> {
 #[macro_export]
 macro_rules! __register {
     ($registered:expr) => {
+        #[allow(deprecated)]
         const _: () = {
             static NODE: $crate::__private::Node = $crate::__private::Node::new($registered);
 

@@ -37,17 +37,21 @@ mod finding;
 mod form;
 pub(crate) mod function;
 mod link;
+mod own_name;
 mod placeholder;
 #[cfg(test)]
 mod tests;
 
 pub use self::check::check;
 pub use self::finding::{Finding, Findings};
+#[doc(hidden)]
+pub use self::function::NamedType;
 pub use self::function::{Function, Role, Template};
 #[doc(hidden)]
-pub use self::function::{NamedType, Unresolved};
-#[doc(hidden)]
 pub use self::link::Node;
+pub(crate) use self::link::has_own_names;
+#[doc(hidden)]
+pub use self::own_name::OwnName;
 use crate::call::site::CallSite;
 
 /// What an attribute, a derive or `key!` records.
@@ -62,6 +66,8 @@ pub enum Registered {
     Newtype(NamedType, NamedType),
     /// A template in `key!`.
     ByHand(Template),
+    /// A type with a name of its own.
+    OwnName(OwnName),
 }
 
 impl Registered {
@@ -83,4 +89,12 @@ impl Registered {
 /// ```
 pub fn all() -> impl Iterator<Item = &'static Function> {
     link::all().filter_map(Registered::function)
+}
+
+/// Every type with a name of its own.
+pub(crate) fn own_names() -> impl Iterator<Item = &'static OwnName> {
+    link::all().filter_map(|registered| match registered {
+        Registered::OwnName(own) => Some(own),
+        _ => None,
+    })
 }

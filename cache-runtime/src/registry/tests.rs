@@ -1,7 +1,7 @@
 //! Programs that agree, and programs that do not.
 
 use super::check::Program;
-use super::{Finding, Findings, Function, NamedType, Registered, Role, Template};
+use super::{Finding, Findings, Function, NamedType, OwnName, Registered, Role, Template};
 use crate::call::site::CallSite;
 
 /// A function of `src/users.rs`: its name, its line, what it does and its settings.
@@ -278,6 +278,11 @@ fn placeholders_in_another_order_are_reported() {
 
 #[test]
 fn placeholders_with_other_names_are_in_no_order() {
+    static BOTH: &[Template] = &[
+        user("friends:<a>:<b>", &["u64", "u64"]),
+        user("friends:<b>:<a>", &["u64", "u64"]),
+    ];
+
     let renamed = ids(
         user("member:<team>:<id>", &["u64", "u64"]),
         user("member:<id>:<user>", &["u64", "u64"]),
@@ -285,10 +290,6 @@ fn placeholders_with_other_names_are_in_no_order() {
     assert_eq!(renamed, [""; 0]);
 
     // A friendship belongs to both.
-    static BOTH: &[Template] = &[
-        user("friends:<a>:<b>", &["u64", "u64"]),
-        user("friends:<b>:<a>", &["u64", "u64"]),
-    ];
     let both = ids_of([
         Function::new(
             "find",
@@ -303,6 +304,9 @@ fn placeholders_with_other_names_are_in_no_order() {
 
 #[test]
 fn one_value_that_is_spelled_in_two_ways_is_reported() {
+    static USER: &[NamedType] = &[NamedType::written("User")];
+    static OTHER: &[NamedType] = &[NamedType::written("UserId")];
+
     assert_eq!(
         ids(
             user("u:<name.to_lowercase()>", &["_"]),
@@ -311,8 +315,6 @@ fn one_value_that_is_spelled_in_two_ways_is_reported() {
         ["spelling u:<name.to_lowercase()> change, find"]
     );
     let of = |template, variables| Template::new(template, &["_"]).variables(variables);
-    static USER: &[NamedType] = &[NamedType::written("User")];
-    static OTHER: &[NamedType] = &[NamedType::written("UserId")];
     assert_eq!(
         ids(of("at:<user.day()>", USER), of("at:<user>", USER)),
         ["spelling at:<user.day()> change, find"]
@@ -343,15 +345,53 @@ fn one_value_that_is_spelled_in_two_ways_is_reported() {
 }
 
 #[test]
-fn an_option_and_a_list_are_told_apart_from_one_value() {
+fn an_option_meets_its_value_but_for_a_list_and_another_option() {
     for (read, written, id) in [
-        ("Option<u64>", "u64", "option p:<id> change, find"),
-        ("u64", "[u64]", "list p:<id> change, find"),
-        ("u64", "Option<str>", "parameter types p:<id> change, find"),
+        ("Option<u64>", "u64", None),
+        ("u64", "Option<u64>", None),
+        ("Option<Id>", "Id", None),
+        ("Option<_>", "u64", None),
+        ("Option<u64>", "_", None),
+        ("(u64, Option<str>)", "(u64, String)", None),
+        ("Option<Vec<u64>>", "Vec<u64>", Some("option")),
+        ("Option<HashSet<u64>>", "HashSet<u64>", Some("option")),
+        ("Option<u64>", "Option<Option<u64>>", Some("option")),
+        ("u64", "Option<Option<u64>>", Some("option")),
+        ("u64", "Option<str>", Some("parameter types")),
+        (
+            "Option<Vec<u64>>",
+            "Option<Vec<str>>",
+            Some("parameter types"),
+        ),
     ] {
-        let of = |ty: &'static str| user("p:<id>", Box::leak(Box::new([ty])));
-        assert_eq!(ids(of(read), of(written)), [id]);
+        assert_contrast(read, written, id);
     }
+}
+
+#[test]
+fn a_list_a_set_and_one_value_are_told_apart() {
+    for (read, written, id) in [
+        ("[u64]", "Vec<u64>", None),
+        ("HashSet<u64>", "&BTreeSet<u64>", None),
+        ("u64", "[u64]", Some("list")),
+        ("Option<u64>", "[u64]", Some("list")),
+        ("u64", "Option<Vec<u64>>", Some("list")),
+        ("BTreeSet<u64>", "u64", Some("list")),
+        ("HashSet<u64>", "Vec<u64>", Some("set")),
+        ("HashSet<u64>", "Vec<str>", Some("parameter types")),
+    ] {
+        assert_contrast(read, written, id);
+    }
+}
+
+/// Between a read of the one type and an invalidation of the other.
+fn assert_contrast(read: &'static str, written: &'static str, id: Option<&str>) {
+    let of = |ty: &'static str| user("p:<id>", Box::leak(Box::new([ty])));
+    let expected: Vec<_> = id
+        .map(|id| format!("{id} p:<id> change, find"))
+        .into_iter()
+        .collect();
+    assert_eq!(ids(of(read), of(written)), expected, "{read} {written}");
 }
 
 #[test]
@@ -360,7 +400,7 @@ fn the_functions_that_differ_from_most_are_named() {
         Function::new(path, "a.rs", line, caches(user("user:<id>", ty)))
     };
     let program = [
-        find("first", 1, &["u64"]),
+        find("first", 1, &["Option<u64>"]),
         find("open", 2, &["_"]),
         find("odd", 3, &["str"]),
         find("third", 4, &["i32"]),
@@ -405,6 +445,8 @@ fn an_alias_is_its_type_and_two_types_with_one_name_are_two() {
 
 #[test]
 fn an_invalidation_in_another_cache_is_reported() {
+    static NAMES: &[Template] = &[user("user:<id>", &["u64"])];
+
     static PROGRAM: &[Registered] = &[
         function!(
             "find",
@@ -439,7 +481,6 @@ fn an_invalidation_in_another_cache_is_reported() {
             function.cache = cache;
             function
         };
-        static NAMES: &[Template] = &[user("user:<id>", &["u64"])];
         let ids = ids_of([
             with(Function::new("find", "a.rs", 1, caches(NAMES[0])), read),
             with(
@@ -469,4 +510,40 @@ fn a_tag_that_is_invalidated_in_another_cache_only_is_reported() {
     let clear = Function::new("clear", "a.rs", 9, Role::invalidates(TAG));
     let program = [find("one", 1), find("two", 2).cache("MINE"), clear];
     assert_eq!(ids_of(program), ["other cache users two"]);
+}
+
+#[test]
+fn a_name_that_two_types_claim_and_a_type_with_two_names_are_reported() {
+    static PROGRAM: &[Registered] = &[
+        function!(
+            "find",
+            1,
+            Role::caches(user("user:<id>", &["u64"]), "User", &[])
+        ),
+        Registered::OwnName(OwnName::new(|| "app::one::_::Id", "id", "src/one.rs", 2)),
+        Registered::OwnName(OwnName::new(
+            || "app::other::_::Id",
+            "id",
+            "src/other.rs",
+            3,
+        )),
+        Registered::OwnName(OwnName::new(|| "app::_::Twice", "once", "src/lib.rs", 4)),
+        Registered::OwnName(OwnName::new(|| "app::_::Twice", "twice", "src/lib.rs", 5)),
+        Registered::OwnName(OwnName::new(|| "app::_::Same", "same", "src/lib.rs", 6)),
+        Registered::OwnName(OwnName::new(|| "app::_::Same", "same", "src/lib.rs", 6)),
+    ];
+    assert_report(
+        PROGRAM,
+        "several types have the name `id`, so keys name each of them by its path\n  \
+           --> src/one.rs:2: `app::one::Id` has the name `id`\n  \
+           --> src/other.rs:3: `app::other::Id` has the name `id`\n  \
+           help: give each type a name of its own in `#[key_name]`\n  \
+           id: type name id app::one::Id, app::other::Id\n\n\
+         `app::Twice` has several names, so keys name it by its path: two types have this path, \
+         as in two versions of a crate, or it has two attributes\n  \
+           --> src/lib.rs:4: `app::Twice` has the name `once`\n  \
+           --> src/lib.rs:5: `app::Twice` has the name `twice`\n  \
+           help: give it one `#[key_name]`\n  \
+           id: type names app::Twice once, twice",
+    );
 }

@@ -41,6 +41,7 @@ use crate::error::Error;
 use crate::flight::{Leader, Seat, Waiter};
 use crate::health::Status;
 use crate::key::Key;
+use crate::type_name::KnownType;
 use crate::value::{CacheValue, Outcome, SharedValue, outcome};
 
 /// Where one cache keeps its entries.
@@ -58,6 +59,9 @@ pub(crate) struct Query {
     pub(crate) tags: Vec<Key>,
     /// Entries of another schema version are not served.
     pub(crate) schema: u32,
+    /// The type of the value: an entry of another type is not served. `None` by hand, and in the
+    /// local tier, where each reader checks the value itself.
+    pub(crate) value_type: Option<&'static KnownType>,
     /// How long a value is cached, if it does not say otherwise itself.
     pub(crate) ttl: Duration,
     /// How long a `None` is cached; without it, a `None` is not cached.
@@ -199,7 +203,7 @@ pub(crate) enum MaybeReady<'a, T> {
 
 /// A place for entries, with the verbs of the protocol.
 ///
-/// An annotated call uses `look`, `board` or `board_unstored`, `renew` and `fill`. The API by hand
+/// An annotated call uses `look`, `board`, `board_refresh` or `board_unstored`, `renew` and `fill`. The API by hand
 /// uses `get`, `remaining`, `set`, `delete` and `clear`. Invalidations use `invalidate`, `fence`
 /// and their variants: those that end in `_now` do it only if that takes no waiting, those that end
 /// in `_later` do it in the background.
@@ -228,6 +232,11 @@ pub(crate) trait Store {
         miss: Miss,
         asking_since: Option<Instant>,
     ) -> MaybeReady<'a, Boarded>;
+
+    /// Boards for a call that loads whatever is stored: its load, or the one that it waits for, begins
+    /// after this was called. An entry that may be served is served meanwhile, and stays if the load
+    /// fails.
+    fn board_refresh<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Boarded>;
 
     /// For a load that is not stored: boards the current flight if its load has not begun, or else
     /// starts one. `None` if this store shares no loads.
@@ -262,8 +271,7 @@ pub(crate) trait Store {
     /// this has ended, also with an error, removes the value.
     fn set(
         &self,
-        key: &Key,
-        tags: &[Key],
+        query: &Query,
         filling: &Filling<'_>,
         ttl: Duration,
     ) -> impl Future<Output = Result<Filled, Error>> + Send;
@@ -339,20 +347,27 @@ impl Miss {
 }
 
 impl Found {
-    /// The tags that the entry carries.
-    pub(crate) fn tags(&self) -> Vec<Key> {
-        match self {
-            Self::Value(entry) => entry.basis.tags().cloned().collect(),
-            Self::Encoded(entry) => entry.tags().map(|(tag, _)| Key::from(tag)).collect(),
-        }
-    }
-
     /// The mark by which an entry that cannot be decoded is replaced. `None` in the local tier:
     /// there it is the value of another function, which is left alone.
     pub(crate) fn mark(&self) -> Option<Mark> {
         match self {
             Self::Value(_) => None,
             Self::Encoded(entry) => Some(entry.mark),
+        }
+    }
+
+    /// Whether a call with this query stores such an entry: with its tags and its schema version.
+    pub(crate) fn suits(&self, query: &Query) -> bool {
+        match self {
+            Self::Value(entry) => {
+                entry.basis.schema() == query.schema && entry.basis.tags().eq(&query.tags)
+            }
+            Self::Encoded(entry) => {
+                let tags = query.tags.iter().map(Key::as_str);
+                entry.header.schema == query.schema
+                    && shared::is_of_type(query, entry)
+                    && entry.tags().map(|(tag, _)| tag).eq(tags)
+            }
         }
     }
 
@@ -446,6 +461,10 @@ impl Store for Tier {
         on!(self, store => store.board(query, miss, asking_since))
     }
 
+    fn board_refresh<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Boarded> {
+        on!(self, store => store.board_refresh(query))
+    }
+
     fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {
         on!(self, store => store.board_unstored(key))
     }
@@ -474,12 +493,11 @@ impl Store for Tier {
 
     async fn set(
         &self,
-        key: &Key,
-        tags: &[Key],
+        query: &Query,
         filling: &Filling<'_>,
         ttl: Duration,
     ) -> Result<Filled, Error> {
-        on!(self, store => store.set(key, tags, filling, ttl).await)
+        on!(self, store => store.set(query, filling, ttl).await)
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {

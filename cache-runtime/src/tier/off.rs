@@ -36,6 +36,10 @@ impl Store for Off {
         MaybeReady::Ready(Some(Boarded::Alone))
     }
 
+    fn board_refresh<'a>(&'a self, _query: &'a Query) -> MaybeReady<'a, Boarded> {
+        MaybeReady::Ready(Some(Boarded::Alone))
+    }
+
     fn board_unstored(&self, _key: &Key) -> Option<Seat<Evidence>> {
         None
     }
@@ -61,8 +65,7 @@ impl Store for Off {
 
     async fn set(
         &self,
-        _key: &Key,
-        _tags: &[Key],
+        _query: &Query,
         _filling: &Filling<'_>,
         _ttl: Duration,
     ) -> Result<Filled, Error> {

@@ -101,9 +101,6 @@ impl Nested {
     fn look(&self, state: &mut State, it: usize) {
         let config = &self.config.tasks[it];
         let key = self.key(state, it);
-        if state.stored[key] {
-            return self.end_call(state, it);
-        }
         let call = state.tasks[it].depth - 1;
         let in_transaction = config
             .transaction
@@ -111,6 +108,9 @@ impl Nested {
         if in_transaction && !self.lacks(Without::NoTransactionWaits) {
             innermost(state, it).at = At::Alone;
             return;
+        }
+        if state.stored[key] {
+            return self.end_call(state, it);
         }
         match state.flights[config.process][key] {
             Flight::Loading { wanted: true } => self.begin_attempt(state, it),

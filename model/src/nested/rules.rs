@@ -13,7 +13,8 @@ rules! {
     OuterLoadsWaitToo => |it| it.task(&[0, 1, 2]).task(&[2, 0]),
     /// A circle closes at any of the loads that the call is inside of.
     CircleClosesAtAnyLoad => |it| it.task(&[0, 1, 2]).task(&[2, 0]),
-    /// A call inside of a transaction does not wait for a load, which may wait for the transaction.
+    /// A call inside of a transaction leaves the cache alone. So it does not wait for a load, which may
+    /// wait for the transaction.
     NoTransactionWaits => |it| it.task(&[0]).task(&[0]).in_transaction(0),
     /// A task that is set aside sets aside all loads that it is inside of.
     OuterLoadsAreSetAsideToo => |it| it.task(&[0, 1]).task(&[0]).faults(|f| f.stops = 1),

@@ -20,6 +20,7 @@ mod many_failures;
 mod many_scopes;
 mod mixed;
 mod no_memory;
+mod other_types;
 mod outage;
 mod partition;
 mod races;
@@ -204,6 +205,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "invalidation in a transaction, `after_commit`",
         &[(&[Rule::AfterCommit], &[restored::STALE])],
         |size| Box::pin(transaction::after_commit(size)),
+    ),
+    Scenario::new(
+        "a transaction that is rolled back, `after_commit`",
+        &[(&[Rule::Uncommitted], &[transaction::GHOSTS])],
+        |size| Box::pin(transaction::rolled_back(size)),
+    ),
+    Scenario::new(
+        "values of two types under one key",
+        &[
+            (&[Rule::TypeInEntry], &[other_types::OTHER]),
+            (&[Rule::FirstType], &[other_types::LOADS]),
+        ],
+        |size| Box::pin(other_types::on_the_server(size)),
     ),
     Scenario::new(
         "one of two processes cut off",
@@ -404,7 +418,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "a load waits for a transaction that reads",
         &[(
-            &[Rule::WaitInScope],
+            &[Rule::Uncommitted],
             &[liveness::IN_PROCESS, liveness::ON_THE_SERVER],
         )],
         |size| Box::pin(liveness::in_a_transaction(size)),

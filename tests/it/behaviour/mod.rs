@@ -6,6 +6,7 @@ mod invalidation;
 mod liveness;
 mod manual;
 mod on_err;
+mod optional;
 mod options;
 mod shapes;
 mod tags;

@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_runtime::{Cache, cache_invalidate};
-use cache_tests::{SlowDatabase, patient, stampede};
+use cache_runtime::{Cache, cache_invalidate, cached, key_name};
+use cache_tests::{Cat, Dog, Pet as _, Pets, SlowDatabase, patient, stampede};
+use serde::{Deserialize, Serialize};
 
 #[tokio::main(worker_threads = 2)]
 async fn main() {
@@ -16,6 +17,7 @@ async fn main() {
     match command.as_str() {
         "load" => load(&arguments).await,
         "write" => write(&arguments).await,
+        "types" => types(&arguments).await,
         other => panic!("no such command: {other}"),
     }
 }
@@ -53,6 +55,43 @@ async fn write(arguments: &Arguments) {
 async fn commit(cache: &Cache, fence: Duration) {
     say("committed");
     std::future::pending().await
+}
+
+/// The type `types::moved::Moved` of the tests, where another version of the program has it.
+#[key_name("tests.moved")]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Moved(String);
+
+#[cached(key = "moved:<id>", ttl = 60, cache = cache, skip(cache))]
+async fn moved(cache: &Cache, id: u64) -> Moved {
+    Moved(format!("peer {id}"))
+}
+
+#[cached(key = "moved:<T>:<id>", ttl = 60, cache = cache, skip(cache))]
+async fn moved_by_type<T>(cache: &Cache, id: u64) -> String {
+    format!("peer {id}")
+}
+
+/// Answers each line, `dog`, `cat`, `moved` or `key`, with what a cached function returned.
+async fn types(arguments: &Arguments) {
+    let cache = cache(arguments);
+    say("ready");
+    for line in std::io::stdin().lines() {
+        let answer = match line.expect("an order").as_str() {
+            "dog" => Pets::<Dog>::new(&cache)
+                .get(1)
+                .await
+                .map(|dog| dog.sound().to_owned()),
+            "cat" => Pets::<Cat>::new(&cache)
+                .get(1)
+                .await
+                .map(|cat| cat.sound().to_owned()),
+            "moved" => Some(moved(&cache, 1).await.0),
+            "key" => Some(moved_by_type::<Vec<Moved>>(&cache, 1).await),
+            other => panic!("no such order: {other}"),
+        };
+        say(&answer.expect("each of them is there"));
+    }
 }
 
 fn say(line: &str) {

@@ -1,4 +1,5 @@
 //! Every annotated function is known at link time, called or not.
+#![deny(deprecated)]
 
 use std::time::Duration;
 
@@ -56,11 +57,24 @@ fn function(name: &str) -> &'static Function {
     functions.find(|function| function.path.ends_with(name)).unwrap()
 }
 
+#[allow(dead_code)]
+#[deprecated]
+#[derive(KeyPart)]
+struct OldId(u64);
+
+#[allow(dead_code)]
+#[deprecated]
+#[derive(CacheTag)]
+#[cache_tag("old:<id>")]
+struct OldTag {
+    id: u64,
+}
+
 fn main() {
     assert_eq!(registry::all().count(), 4);
 
     let find = function("::find");
-    assert_eq!((find.line, find.cache), (23, None));
+    assert_eq!((find.line, find.cache), (24, None));
     assert!(find.file.ends_with("registry.rs"), "{}", find.file);
     assert_eq!(find.options, ["ttl = 60", "none_ttl = 5", "skip(team)"]);
     let Role::Caches { key, value, tags, .. } = find.role else {

@@ -52,7 +52,7 @@ impl Basis {
     }
 
     #[inline]
-    pub(super) fn schema(&self) -> u32 {
+    pub(crate) fn schema(&self) -> u32 {
         self.0.as_ref().map_or(0, |parts| parts.schema)
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct LocalEvidence {
     basis: Basis,
     /// The key's hash, which is the same for all callers.
     hash: u64,
+    /// Whether the load began beside an entry that may be served.
+    is_refresh: bool,
 }
 
 impl PartialEq for LocalEvidence {
@@ -116,6 +118,7 @@ impl Local {
         let evidence = Evidence::Local(LocalEvidence {
             basis,
             hash: hashed.hash,
+            is_refresh: false,
         });
         let seat = shard
             .join(key, Some(&evidence))
@@ -124,6 +127,25 @@ impl Local {
             Seat::Lead(leader) => Look::Lead(leader),
             Seat::Wait(waiter) => Look::Miss(Miss::Boarded(waiter)),
         }
+    }
+
+    /// Starts a flight in the place of the current one, whose load does not store any more: of two
+    /// loads, the one that begins later is stored.
+    fn board_for_refresh(&self, query: &Query) -> Boarded {
+        let Query { key, tags, .. } = query;
+        let basis = self.tags.read(tags, query.schema);
+        let hash = self.entries.hashed(key).hash;
+        let mut shard = self.flights.lock(key);
+        // As in `look_and_board`.
+        if self.fences.stand(tags.iter().chain([key])) {
+            return Boarded::Unstored;
+        }
+        let evidence = Evidence::Local(LocalEvidence {
+            basis,
+            hash,
+            is_refresh: true,
+        });
+        Boarded::Lead(shard.start(key, Some(evidence)))
     }
 
     /// Hands the value to the callers that wait, and stores it unless an invalidation has
@@ -139,12 +161,23 @@ impl Local {
             return Filled::Superseded;
         }
         let evidence = leader.evidence();
-        let Some(Evidence::Local(LocalEvidence { basis, hash })) = evidence.as_deref() else {
+        let Some(Evidence::Local(LocalEvidence {
+            basis,
+            hash,
+            is_refresh,
+        })) = evidence.as_deref()
+        else {
             leader.finish();
             return Filled::Unstorable;
         };
         let Some(ttl) = ttl() else {
-            leader.finish();
+            if *is_refresh {
+                // The entry that is there is older than this value.
+                let remove = || self.entries.remove(key, self.clock.now());
+                drop(leader.finish_storing(remove));
+            } else {
+                leader.finish();
+            }
             return Filled::Unwanted;
         };
         let basis = sabotage::basis_of_fill(basis, || {
@@ -166,8 +199,9 @@ impl Local {
     /// Stores a value that no flight loaded, or behind a fence removes the entry. An invalidation
     /// comes before all of it or after all of it, by the lock of the key's flights or, for a tag,
     /// by the versions that are read first.
-    fn store(&self, key: &Key, tags: &[Key], value: SharedValue, ttl: Duration) -> Filled {
-        let basis = self.tags.read(tags, 0);
+    fn store(&self, query: &Query, value: SharedValue, ttl: Duration) -> Filled {
+        let Query { key, tags, .. } = query;
+        let basis = self.tags.read(tags, query.schema);
         let mut shard = self.flights.lock(key);
         shard.forget(key);
         let is_fenced = self.fences.stand(tags.iter().chain([key]));
@@ -249,6 +283,10 @@ impl Store for Local {
         }))
     }
 
+    fn board_refresh<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Boarded> {
+        MaybeReady::Ready(Some(self.board_for_refresh(query)))
+    }
+
     fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {
         Some(self.flights.board(key, None))
     }
@@ -275,12 +313,11 @@ impl Store for Local {
 
     async fn set(
         &self,
-        key: &Key,
-        tags: &[Key],
+        query: &Query,
         filling: &Filling<'_>,
         ttl: Duration,
     ) -> Result<Filled, Error> {
-        Ok(self.store(key, tags, filling.value.share(), ttl))
+        Ok(self.store(query, filling.value.share(), ttl))
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
@@ -357,6 +394,7 @@ mod tests {
             key: key.clone(),
             tags: tags.to_vec(),
             schema: 0,
+            value_type: None,
             ttl: LONG,
             none_ttl: None,
             site: None,

@@ -2,14 +2,18 @@
 //!
 //! ```text
 //! lease   'L' format stamp[8]  owner[8] epoch[8]
-//! entry   'E' format stamp[8]  codec compression flags schema[4] created[8] ttl[8] cost[4]
+//! entry   'E' format stamp[8]  codec compression flags schema[4] type[4] created[8] ttl[8] cost[4]
 //!         epoch[8] tags[2]  (version[8] length[2] name)*  payload
 //! fence   'F' format nonce[8]  writer:deadline separated by spaces
 //! ```
 //!
 //! Numbers are little-endian. The first ten bytes, the [`Mark`], differ for each lease and each
 //! entry that is ever written. So a script compares them to find out whether a slot still holds
-//! what a caller saw.
+//! what a caller saw. The format of an entry is 2, that of a lease and of a fence is 1.
+//!
+//! The type is FNV-1a, of 32 bits, of the name of the value's type as [`type_name`](crate::type_name)
+//! gives it: without lifetimes, and with the names that `#[key_name]` gives. Where the hash would
+//! be 0, it is 1. A value that was set by hand has 0, and may be read as any type.
 //!
 //! A fence stands in versions too, where all else is a decimal number. Its writers are hexadecimal
 //! numbers (`0` stands for all that it does not name), and its deadlines are milliseconds of the
@@ -28,18 +32,27 @@ use crate::key::Key;
 use crate::unique;
 use crate::value::{CacheValue, Outcome, SharedValue, into_outcome};
 
-const FORMAT: u8 = 1;
-const LEASE: u8 = b'L';
-const ENTRY: u8 = b'E';
-const FENCE: u8 = b'F';
+const LEASE: [u8; 2] = [b'L', 1];
+const ENTRY: [u8; 2] = [b'E', 2];
+const FENCE: [u8; 2] = [b'F', 1];
 /// The flag of an entry that holds a `None`.
 const NONE: u8 = 1;
+/// The type in an entry that does not say of which type its value is.
+pub(crate) const ANY_TYPE: u32 = 0;
 
 /// The first bytes of a lease, an entry or a fence. No other lease or entry has the same.
 pub(crate) type Mark = [u8; 10];
 
-fn new_mark(kind: u8) -> Mark {
-    let mut mark = [kind, FORMAT, 0, 0, 0, 0, 0, 0, 0, 0];
+fn new_mark(kind_and_format: [u8; 2]) -> Mark {
+    let mut mark = [0; 10];
+    mark[..2].copy_from_slice(&kind_and_format);
+    mark[2..].copy_from_slice(&unique::number().to_le_bytes());
+    mark
+}
+
+/// Another mark for the entry with this one.
+pub(crate) fn new_mark_of(entry: Mark) -> Mark {
+    let mut mark = entry;
     mark[2..].copy_from_slice(&unique::number().to_le_bytes());
     mark
 }
@@ -82,7 +95,7 @@ impl LeaseToken {
         let mark: Mark = take(&mut rest)?;
         let owner = u64::from_le_bytes(take(&mut rest)?);
         let epoch = u64::from_le_bytes(take(&mut rest)?);
-        let is_lease = mark[..2] == [LEASE, FORMAT] && rest.is_empty();
+        let is_lease = mark[..2] == LEASE && rest.is_empty();
         is_lease.then_some(Self { mark, owner, epoch })
     }
 }
@@ -94,7 +107,7 @@ pub(crate) fn new_fence() -> Mark {
 
 /// Whether these bytes, of a slot or a version, are a fence.
 fn is_fence(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[FENCE, FORMAT])
+    bytes.starts_with(&FENCE)
 }
 
 /// What the server holds as the version of a tag.
@@ -165,6 +178,8 @@ pub(crate) struct DecodedHeader {
     pub(crate) none: bool,
     /// The schema version of the value.
     pub(crate) schema: u32,
+    /// The hash of the name of the value's type, or [`ANY_TYPE`].
+    pub(crate) value_type: u32,
     /// The epoch of the server that gave the lease.
     pub(crate) epoch: u64,
     /// How many tags follow.
@@ -174,7 +189,7 @@ pub(crate) struct DecodedHeader {
 }
 
 /// Where the first tag of an entry begins.
-const TAGS_AT: usize = size_of::<Mark>() + 37;
+const TAGS_AT: usize = size_of::<Mark>() + 41;
 
 impl Entry {
     /// The tags, each with the version that it had before the load began. The names are not copied:
@@ -278,6 +293,7 @@ pub(crate) struct Header<'a> {
     pub(crate) form: Form,
     pub(crate) none: bool,
     pub(crate) schema: u32,
+    pub(crate) value_type: u32,
     pub(crate) ttl: Duration,
     /// How long the load took.
     pub(crate) cost: Duration,
@@ -297,6 +313,7 @@ impl Header<'_> {
         out.extend(self.form.to_bytes());
         out.push(if self.none { NONE } else { 0 });
         out.extend(self.schema.to_le_bytes());
+        out.extend(self.value_type.to_le_bytes());
         out.extend(millis(created).to_le_bytes());
         out.extend(millis(self.ttl).to_le_bytes());
         let cost = u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX);
@@ -325,7 +342,7 @@ pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
         return Slot::Lease(token);
     }
     match bytes.first_chunk::<10>() {
-        Some(&mark) if mark[..2] == [ENTRY, FORMAT] => {
+        Some(&mark) if mark[..2] == ENTRY => {
             if let Some(header) = decode_header(&bytes) {
                 return Slot::Entry(Entry {
                     mark,
@@ -344,17 +361,21 @@ pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
 
 fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
     let mut rest = bytes.get(size_of::<Mark>()..)?;
-    let form = Form::from_bytes(take(&mut rest)?)?;
-    let [flags] = take(&mut rest)?;
+    // Of this length: the compiler checks the bounds of none of the fields in it.
+    let fields: [u8; TAGS_AT - size_of::<Mark>()] = take(&mut rest)?;
+    let mut fields = fields.as_slice();
+    let form = Form::from_bytes(take(&mut fields)?)?;
+    let [flags] = take(&mut fields)?;
     if flags & !NONE != 0 {
         return None;
     }
-    let schema = u32::from_le_bytes(take(&mut rest)?);
-    let _created = u64::from_le_bytes(take(&mut rest)?);
-    let _ttl = u64::from_le_bytes(take(&mut rest)?);
-    let _cost = u32::from_le_bytes(take(&mut rest)?);
-    let epoch = u64::from_le_bytes(take(&mut rest)?);
-    let tags = u16::from_le_bytes(take(&mut rest)?);
+    let schema = u32::from_le_bytes(take(&mut fields)?);
+    let value_type = u32::from_le_bytes(take(&mut fields)?);
+    let _created = u64::from_le_bytes(take(&mut fields)?);
+    let _ttl = u64::from_le_bytes(take(&mut fields)?);
+    let _cost = u32::from_le_bytes(take(&mut fields)?);
+    let epoch = u64::from_le_bytes(take(&mut fields)?);
+    let tags = u16::from_le_bytes(take(&mut fields)?);
     for _ in 0..tags {
         take_tag(&mut rest)?;
     }
@@ -362,6 +383,7 @@ fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
         form,
         none: flags & NONE != 0,
         schema,
+        value_type,
         epoch,
         tags,
         payload_at: bytes.len() - rest.len(),
@@ -382,6 +404,7 @@ pub fn encode_entry(tags: &[Key], versions: &[u64], payload: &[u8]) -> Vec<u8> {
         form: Form::NONE,
         none: false,
         schema: 0,
+        value_type: ANY_TYPE,
         ttl: Duration::from_secs(60),
         cost: Duration::from_millis(3),
         epoch: 7,
@@ -414,6 +437,7 @@ mod tests {
             form: Form::NONE,
             none: false,
             schema: 2,
+            value_type: 5,
             ttl: Duration::from_secs(60),
             cost: Duration::from_millis(3),
             epoch: 7,
@@ -433,6 +457,7 @@ mod tests {
         };
         let header = &entry.header;
         assert_eq!((header.none, header.schema, header.epoch), (false, 2, 7));
+        assert_eq!(header.value_type, 5);
         let tags: Vec<_> = entry.tags().collect();
         assert_eq!(tags, [("users", 1), ("größe", 2)]);
         assert_eq!(entry.payload(), b"{}");
@@ -481,7 +506,7 @@ mod tests {
         fn decoding_any_bytes_does_not_panic(bytes: Vec<u8>, entry_like: bool) {
             let mut bytes = bytes;
             if entry_like {
-                bytes.splice(0..0, [ENTRY, FORMAT]);
+                bytes.splice(0..0, ENTRY);
             }
             let _ = decode(Some(bytes));
         }

@@ -1,4 +1,5 @@
-//! The right to fill one slot, once.
+//! The right to fill one slot, once: by replacing a lease or, for a refresh, the entry that is served
+//! until then.
 
 use std::convert::Infallible;
 use std::mem;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::connector::{Connector, Witness};
-use super::entry::{Encoded, Header, LeaseToken};
+use super::entry::{Encoded, Header, LeaseToken, Mark};
 use crate::clock;
 use crate::driver::{Operation, Reply};
 use crate::error::Error;
@@ -66,7 +67,10 @@ pub(crate) struct Lease {
 pub(super) struct Hold {
     connector: Arc<Connector>,
     slot: String,
-    token: LeaseToken,
+    /// With which bytes the slot begins: those of the lease, or the mark of an entry.
+    start: Vec<u8>,
+    /// Whether this is an entry: it is not renewed, and stays unless it is replaced.
+    is_entry: bool,
     /// How long it lives without being renewed.
     duration: Duration,
     /// Whether it was used, given back, or never taken. Then `Drop` does nothing.
@@ -86,20 +90,21 @@ impl Lease {
         value: &Encoded,
         ttl: Duration,
         schema: u32,
+        value_type: u32,
         cost: Duration,
     ) -> Result<bool, Error> {
         let entry = value.after(&Header {
             form: value.form(),
             none: value.is_none(),
             schema,
+            value_type,
             ttl,
             cost,
             epoch: self.witness.epoch(),
             tags: &self.tags,
             versions: &self.versions,
         });
-        let seen = self.hold.token.to_bytes();
-        let fill = fill(self.hold.slot.clone(), &seen, entry, ttl);
+        let fill = fill(self.hold.slot.clone(), &self.hold.start, entry, ttl);
         let connector = &self.hold.connector;
         let mut operations = first;
         operations.push(fill);
@@ -113,20 +118,19 @@ impl Lease {
         let Hold {
             connector,
             slot,
-            token,
+            start,
+            is_entry,
             duration,
             ..
         } = &self.hold;
         let pause = (*duration / 3).max(Duration::from_millis(1));
         let mut renewed = Duration::ZERO;
         // Without a runtime there is no server.
-        while renewed < limit && Handle::try_current().is_ok() {
+        while !is_entry && renewed < limit && Handle::try_current().is_ok() {
             clock::pause(pause).await;
             renewed += pause;
-            let renew = Operation::script(RENEW, slot.clone()).with([
-                token.to_bytes().as_slice().into(),
-                server_ttl(*duration).into(),
-            ]);
+            let renew = Operation::script(RENEW, slot.clone())
+                .with([start.as_slice().into(), server_ttl(*duration).into()]);
             // A renewal that fails is followed by another, or the lease expires.
             let _ = connector.run_over(&self.witness, &[renew]).await;
         }
@@ -155,15 +159,29 @@ impl Hold {
         Self {
             connector: connector.clone(),
             slot,
-            token,
+            start: token.to_bytes().into(),
+            is_entry: false,
             duration,
             is_settled: AtomicBool::new(false),
         }
     }
 
-    /// Gives the lease back. If that fails, `Drop` tries again.
+    /// An entry that a refresh is to replace. If the load fails, it stays.
+    pub(super) fn of_entry(connector: &Arc<Connector>, slot: String, mark: Mark) -> Self {
+        Self {
+            connector: connector.clone(),
+            slot,
+            start: mark.into(),
+            is_entry: true,
+            duration: Duration::ZERO,
+            is_settled: AtomicBool::new(true),
+        }
+    }
+
+    /// Gives the lease back, or removes the entry: the value that was to replace it is not stored. If
+    /// that fails, `Drop` tries again to give a lease back.
     pub(super) async fn release(&self) {
-        if give_back(&self.connector, &self.slot, self.token).await {
+        if give_back(&self.connector, &self.slot, &self.start).await {
             self.settle();
         }
     }
@@ -176,9 +194,8 @@ impl Hold {
 
 /// Over any connection: no other lease on any server has this mark, and the connection that it
 /// was taken over may be what failed. Returns whether the lease went back.
-async fn give_back(connector: &Arc<Connector>, slot: &str, token: LeaseToken) -> bool {
-    let token = token.to_bytes();
-    let release = Operation::script(RELEASE, slot.to_owned()).with([token.as_slice().into()]);
+async fn give_back(connector: &Arc<Connector>, slot: &str, start: &[u8]) -> bool {
+    let release = Operation::script(RELEASE, slot.to_owned()).with([start.into()]);
     connector.run(&[release]).await.is_ok()
 }
 
@@ -187,7 +204,8 @@ async fn give_back(connector: &Arc<Connector>, slot: &str, token: LeaseToken) ->
 struct Abandoned {
     connector: Arc<Connector>,
     slot: String,
-    token: LeaseToken,
+    /// The bytes of the lease.
+    start: Vec<u8>,
     /// After this time it has expired.
     duration: Duration,
     /// Whether it went back or has expired, or another try has taken its place.
@@ -209,7 +227,7 @@ impl Abandoned {
     }
 
     async fn give_back(&self) -> bool {
-        give_back(&self.connector, &self.slot, self.token).await
+        give_back(&self.connector, &self.slot, &self.start).await
     }
 
     /// Goes on on a thread, with a connection of its own. If there is no thread to be had, the lease
@@ -230,6 +248,7 @@ impl Drop for Abandoned {
         let abandoned = Self {
             connector: self.connector.clone(),
             slot: mem::take(&mut self.slot),
+            start: mem::take(&mut self.start),
             ..*self
         };
         abandoned.keep_giving_back_on_a_thread();
@@ -246,7 +265,7 @@ impl Drop for Hold {
         let abandoned = Abandoned {
             connector: self.connector.clone(),
             slot: mem::take(&mut self.slot),
-            token: self.token,
+            start: mem::take(&mut self.start),
             duration: self.duration,
             is_done: false,
         };

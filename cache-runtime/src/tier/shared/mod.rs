@@ -33,8 +33,8 @@ use std::time::{Duration, Instant};
 use self::batch::BatchedReads;
 pub(crate) use self::breaker::Limits;
 use self::connector::{Connector, Witness};
+use self::entry::{ANY_TYPE, Header, LeaseToken, Slot, Version};
 pub(crate) use self::entry::{Encoded, Entry, Mark};
-use self::entry::{Header, LeaseToken, Slot, Version};
 pub use self::entry::{decode_entry, encode_entry};
 use self::journal::Heard;
 #[cfg(all(test, shuttle))]
@@ -48,6 +48,7 @@ use super::{
     Waiting,
 };
 use crate::backlog::Buckets;
+use crate::call::site::CallSite;
 use crate::clock;
 use crate::codec::Reason;
 use crate::driver::{Driver, Operation, Reply};
@@ -63,6 +64,12 @@ const LEASE: &str = include_str!("scripts/lease.lua");
 const VERSION: &str = include_str!("scripts/version.lua");
 const EXTEND: &str = include_str!("scripts/extend.lua");
 const SEIZE: &str = include_str!("scripts/seize.lua");
+const HOLD: &str = include_str!("scripts/hold.lua");
+
+/// A refresh leaves an entry in its slot if it is served for at least this long, or for so many times
+/// as long as the loads of its function usually take. Else it takes a lease.
+const LEAST_LEFT: Duration = Duration::from_secs(1);
+const USUAL_LOADS_LEFT: u32 = 2;
 
 /// How much longer than its entries a version lives. The load comes between the two: the version is
 /// drawn before it, and the entry is stored after it.
@@ -123,6 +130,18 @@ enum Acquired {
     Lease(Evidence),
     /// The slot has changed since the look.
     Taken,
+    /// A tag has a fence: what is loaded now is not to be stored.
+    Fenced,
+}
+
+/// How a refresh finds the entry that is there.
+enum Held {
+    /// It stays, and a load may replace it.
+    Entry(Evidence),
+    /// It ends too soon.
+    Ends,
+    /// The slot has changed since the look.
+    Changed,
     /// A tag has a fence: what is loaded now is not to be stored.
     Fenced,
 }
@@ -346,6 +365,100 @@ impl Shared {
         Ok(Acquired::Lease(Evidence::Shared(Box::new(evidence))))
     }
 
+    /// Boards for a call that loads whatever the slot holds. An entry that may be served stays in its
+    /// slot, so that other callers are served, and a load that fails leaves it there.
+    async fn board_refresh_at_server(&self, query: &Query, until: Instant) -> Boarded {
+        let heard = self.connector.journal.heard();
+        if self.distrusts(&query.key, &query.tags) {
+            self.distrusted(query);
+            return Boarded::Unstored;
+        }
+        let looked = self.look_at_server(&query.key, &query.tags, Some(until));
+        let look = match looked.await {
+            Ok(look) => look,
+            Err(error) => {
+                self.degrade(query, &error);
+                return Boarded::Unstored;
+            }
+        };
+        if self.distrusts_since(heard, &query.key, &query.tags) {
+            self.distrusted(query);
+            return Boarded::Unstored;
+        }
+        if matches!(look.slot, Slot::Fence) || look.is_fenced() {
+            return Boarded::Unstored;
+        }
+        if let Slot::Entry(entry) = &look.slot
+            && look.serves_to(query, entry)
+        {
+            match self.hold_entry(query, entry.mark, &look, until).await {
+                Ok(Held::Entry(evidence)) => {
+                    let mut shard = self.flights.lock(&query.key);
+                    return Boarded::Lead(shard.start(&query.key, Some(evidence)));
+                }
+                Ok(Held::Ends) => {}
+                Ok(Held::Changed) => return Boarded::LookAgain,
+                Ok(Held::Fenced) => return Boarded::Unstored,
+                Err(error) => {
+                    self.degrade(query, &error);
+                    return Boarded::Unstored;
+                }
+            }
+        }
+        // A load that holds the lease may have begun before this call: its lease is replaced.
+        let seat = self.flights.board(&query.key, None);
+        self.take_seat(query, seat, &look, until).await
+    }
+
+    /// Makes a valid entry the one that a load is to replace, and then reads the tags' versions, in one
+    /// round trip: both before the load begins.
+    async fn hold_entry(
+        &self,
+        query: &Query,
+        entry: Mark,
+        look: &ServerLook,
+        until: Instant,
+    ) -> Result<Held, Error> {
+        let slot = self.keyspace.slot(&query.key);
+        let mark = entry::new_mark_of(entry);
+        let usual = query.site.map_or(Duration::ZERO, CallSite::usual_load);
+        let enough = LEAST_LEFT.max(usual.saturating_mul(USUAL_LOADS_LEFT));
+        let hold = Operation::script(HOLD, slot.clone()).with([
+            entry.as_slice().into(),
+            mark.as_slice().into(),
+            clock::millis(enough).into(),
+        ]);
+        let versions = self.read_versions(&query.tags, query.longest_ttl());
+        let operations: Vec<_> = std::iter::once(hold).chain(versions).collect();
+        let replies = self
+            .connector
+            .run_over_until(&look.witness, &operations, until)
+            .await?;
+        let mut replies = replies.into_iter();
+        let answer = replies.next().and_then(Reply::bytes);
+        match answer.as_deref() {
+            Some(b"held") => {}
+            Some(b"ends") => return Ok(Held::Ends),
+            _ => return Ok(Held::Changed),
+        }
+        let Some(versions) = numbers(replies, &query.key)? else {
+            return Ok(Held::Fenced);
+        };
+        let seen = LeaseSeen {
+            mark,
+            epoch: look.witness.epoch(),
+            versions: versions.clone(),
+        };
+        let lease = Some(Lease {
+            hold: Hold::of_entry(&self.connector, slot, mark),
+            witness: look.witness.clone(),
+            tags: query.tags.clone(),
+            versions,
+        });
+        let evidence = LeaseEvidence { seen, lease };
+        Ok(Held::Entry(Evidence::Shared(Box::new(evidence))))
+    }
+
     /// Callers that saw an absent version share nothing that an invalidation would have
     /// changed. So they give each tag a version first, and look again.
     async fn draw_versions(&self, query: &Query, witness: &Witness, until: Instant) -> Boarded {
@@ -422,13 +535,8 @@ impl Shared {
     ///
     /// An entry is left in its slot, and served, until the value replaces it. In the place of
     /// anything else, the first request leaves a lease.
-    async fn write(
-        &self,
-        key: &Key,
-        tags: &[Key],
-        value: &Encoded,
-        ttl: Duration,
-    ) -> Result<Filled, Error> {
+    async fn write(&self, query: &Query, value: &Encoded, ttl: Duration) -> Result<Filled, Error> {
+        let Query { key, tags, .. } = query;
         let connector = &self.connector;
         let slot = self.keyspace.slot(key);
         let token = LeaseToken::by_hand();
@@ -454,7 +562,8 @@ impl Shared {
         let entry = value.after(&Header {
             form: value.form(),
             none: value.is_none(),
-            schema: 0,
+            schema: query.schema,
+            value_type: value_type(query),
             ttl,
             cost: Duration::ZERO,
             epoch: witness.epoch(),
@@ -573,6 +682,12 @@ impl Store for Shared {
             }
             slot => {
                 look.slot = slot;
+                if let Some(value_type) = query.value_type
+                    && look.shows_other_type(query)
+                {
+                    let name = value_type.name;
+                    self.observer.other_type(query.site, &query.key, name, None);
+                }
                 Look::Miss(Miss::AtServer(Box::new(look)))
             }
         }
@@ -594,6 +709,11 @@ impl Store for Shared {
             self.degrade(query, &Error::codec(query.key.as_str(), "read", &reason));
         }
         MaybeReady::Later(Box::pin(self.board_at_server(query, look, until)))
+    }
+
+    fn board_refresh<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Boarded> {
+        let until = self.connector.deadline_from(None);
+        MaybeReady::Later(Box::pin(self.board_refresh_at_server(query, until)))
     }
 
     fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {
@@ -663,14 +783,14 @@ impl Store for Shared {
 
     async fn set(
         &self,
-        key: &Key,
-        tags: &[Key],
+        query: &Query,
         filling: &Filling<'_>,
         ttl: Duration,
     ) -> Result<Filled, Error> {
         let encoded = filling.value.encode(filling.codec);
-        let encoded = encoded.map_err(|reason| Error::codec(key.as_str(), "encoded", &reason))?;
-        Box::pin(self.write(key, tags, &encoded, ttl)).await
+        let failed = |reason| Error::codec(query.key.as_str(), "encoded", &reason);
+        let encoded = encoded.map_err(failed)?;
+        Box::pin(self.write(query, &encoded, ttl)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
@@ -747,7 +867,8 @@ async fn fill(
             Err(reason) => Filled::Failed(Error::codec(query.key.as_str(), "encoded", &reason)),
         };
     };
-    match lease.fill(extend, value, ttl, query.schema, cost).await {
+    let filled = lease.fill(extend, value, ttl, query.schema, value_type(query), cost);
+    match filled.await {
         Ok(true) => Filled::Stored(ttl),
         Ok(false) => Filled::Overtaken,
         Err(error) => Filled::Failed(error),
@@ -766,7 +887,19 @@ impl Evidence {
 impl ServerLook {
     /// Whether an entry may be served to this call.
     fn serves_to(&self, query: &Query, entry: &Entry) -> bool {
-        entry.header.schema == query.schema && self.serves(entry)
+        entry.header.schema == query.schema && self.serves(entry) && is_of_type(query, entry)
+    }
+
+    /// Whether only its type keeps the entry from being served to this call.
+    fn shows_other_type(&self, query: &Query) -> bool {
+        match &self.slot {
+            Slot::Entry(entry) => {
+                !is_of_type(query, entry)
+                    && entry.header.schema == query.schema
+                    && self.serves(entry)
+            }
+            _ => false,
+        }
     }
 
     /// Whether an entry may be served. The version of every tag must be there, and be the one from
@@ -813,6 +946,19 @@ impl ServerLook {
             _ => false,
         }
     }
+}
+
+/// Whether an entry holds a value of the type that this call asks for, as far as both say.
+pub(super) fn is_of_type(query: &Query, entry: &Entry) -> bool {
+    let (one, other) = (value_type(query), entry.header.value_type);
+    one == other || one == ANY_TYPE || other == ANY_TYPE || !sabotage::keeps(Rule::TypeInEntry)
+}
+
+/// The type that a call says in its entry.
+fn value_type(query: &Query) -> u32 {
+    query
+        .value_type
+        .map_or(ANY_TYPE, |value_type| value_type.hash)
 }
 
 /// When dropped, starts a keeper for what an invalidation left in the journal.

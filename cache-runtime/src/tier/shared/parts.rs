@@ -26,6 +26,8 @@ pub struct EntryParts {
     pub none: bool,
     /// The schema version of its value.
     pub schema: u32,
+    /// The hash of the name of its value's type.
+    pub value_type: u32,
     /// Which server the lease was taken from.
     pub epoch: u64,
     /// The tags, each with its version.
@@ -46,6 +48,7 @@ pub fn slot_parts(bytes: Vec<u8>) -> SlotParts {
             form: entry.header.form.to_bytes(),
             none: entry.header.none,
             schema: entry.header.schema,
+            value_type: entry.header.value_type,
             epoch: entry.header.epoch,
             tags: entry
                 .tags()

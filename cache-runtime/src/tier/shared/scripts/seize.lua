@@ -8,7 +8,7 @@ if type(mark) == 'string' then
   if kind == 'F\1' then
     return false
   end
-  if kind == 'E\1' and #mark == 10 then
+  if kind == 'E\2' and #mark == 10 then
     return mark
   end
 end

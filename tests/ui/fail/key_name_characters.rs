@@ -1,0 +1,6 @@
+use cache_runtime::key_name;
+
+#[key_name("app::User")]
+struct User;
+
+fn main() {}

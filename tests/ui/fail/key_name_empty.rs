@@ -1,0 +1,6 @@
+use cache_runtime::key_name;
+
+#[key_name("")]
+struct User;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use cache_runtime::key_name;
+
+#[key_name(user)]
+struct User;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use cache_runtime::key_name;
+
+#[key_name("7up")]
+struct Drink;
+
+fn main() {}
