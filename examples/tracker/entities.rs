@@ -1,6 +1,8 @@
 //! The rows, and the types of their ids.
+//!
+//! A type with a name of its own keeps its keys when it moves to another module.
 
-use cache_runtime::KeyPart;
+use cache_runtime::{KeyPart, key_name};
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
@@ -12,14 +14,24 @@ macro_rules! ids {
     )*};
 }
 
-ids!(TenantId ProjectId IssueId UserId);
+// With a type for each, an issue's id in the place of a user's does not compile.
+ids!(TenantId UserId ProjectId IssueId CommentId);
 
+#[key_name("user")]
+#[derive(Debug, Clone, FromRow, Serialize, Deserialize)]
+pub struct User {
+    pub id: UserId,
+    pub login: String,
+}
+
+#[key_name("project")]
 #[derive(Debug, Clone, FromRow, Serialize, Deserialize)]
 pub struct Project {
     pub id: ProjectId,
     pub slug: String,
 }
 
+#[key_name("issue")]
 #[derive(Debug, Clone, FromRow, Serialize, Deserialize)]
 pub struct Issue {
     pub id: IssueId,
@@ -30,16 +42,26 @@ pub struct Issue {
     pub open: bool,
 }
 
+#[key_name("comment")]
 #[derive(Debug, Clone, FromRow, Serialize, Deserialize)]
 pub struct Comment {
-    pub id: i64,
+    pub id: CommentId,
     pub issue: IssueId,
     pub text: String,
 }
 
-/// What a list of issues is narrowed to.
+/// An issue that has no id yet.
+#[derive(Debug, Clone)]
+pub struct NewIssue {
+    pub project: ProjectId,
+    pub assignee: Option<UserId>,
+    pub parent: Option<IssueId>,
+    pub title: String,
+}
+
+/// Which issues a list has.
 #[derive(Debug, Clone, Copy, KeyPart)]
 pub struct Filter {
     pub project: Option<ProjectId>,
-    pub open: bool,
+    pub open: Option<bool>,
 }

@@ -1,20 +1,28 @@
-//! Lists of issues, and what changes them: each change names the old and the new value.
+//! Lists of issues. What changes them is in `issue_changes.rs`.
 
-#[cfg(test)]
-use cache_runtime::Cache;
-use cache_runtime::{cache_defaults, cache_invalidate, cached};
-use sqlx::SqliteConnection;
+use cache_runtime::{CacheTag, cache_defaults, cached};
 
-use crate::entities::{Filter, Issue, IssueId, ProjectId, UserId};
+use crate::entities::{Filter, Issue, IssueId, ProjectId, TenantId, UserId};
 use crate::repository::Repository;
+
+/// All lists of issues: for a change of many issues, which may be in any of them.
+#[derive(CacheTag)]
+#[cache_tag("issues:<0>")]
+pub struct IssueLists(pub TenantId);
+
+/// The lists that a filter narrows: any change of an issue may move it into one or out of one.
+#[derive(CacheTag)]
+#[cache_tag("issues:<0>:filtered")]
+pub struct FilteredIssues(pub TenantId);
 
 #[cache_defaults(cache = self.cache, ttl = "10m")]
 impl Repository<Issue> {
+    /// The issues of a user, or those of nobody.
     #[cached(
-        key = "issues:<self.tenant>:of:<assignee>",
-        invalidate_on = "tenant:<self.tenant>:assignee:<assignee>"
+        key = "issues:<self.tenant>:assignee:<assignee>",
+        invalidate_on = IssueLists(self.tenant)
     )]
-    pub async fn of(&self, assignee: Option<UserId>) -> sqlx::Result<Vec<Issue>> {
+    pub async fn assigned_to(&self, assignee: Option<UserId>) -> sqlx::Result<Vec<Issue>> {
         sqlx::query_as("SELECT * FROM issue WHERE tenant = ? AND assignee IS ? ORDER BY id")
             .bind(self.tenant)
             .bind(assignee)
@@ -22,112 +30,53 @@ impl Repository<Issue> {
             .await
     }
 
-    #[cached(key = "issues:<self.tenant>:in:<project>")]
-    pub async fn count_in(&self, project: ProjectId) -> sqlx::Result<i64> {
-        sqlx::query_scalar("SELECT count(*) FROM issue WHERE tenant = ? AND project = ?")
+    #[cached(
+        key = "issues:<self.tenant>:project:<project>",
+        invalidate_on = IssueLists(self.tenant)
+    )]
+    pub async fn in_project(&self, project: ProjectId) -> sqlx::Result<Vec<Issue>> {
+        sqlx::query_as("SELECT * FROM issue WHERE tenant = ? AND project = ? ORDER BY id")
             .bind(self.tenant)
             .bind(project)
-            .fetch_one(&self.pool)
+            .fetch_all(&self.pool)
+            .await
+    }
+
+    /// The sub-issues of an issue, or the issues that have no parent.
+    #[cached(
+        key = "issues:<self.tenant>:parent:<parent>",
+        invalidate_on = IssueLists(self.tenant)
+    )]
+    pub async fn under(&self, parent: Option<IssueId>) -> sqlx::Result<Vec<Issue>> {
+        sqlx::query_as("SELECT * FROM issue WHERE tenant = ? AND parent IS ? ORDER BY id")
+            .bind(self.tenant)
+            .bind(parent)
+            .fetch_all(&self.pool)
             .await
     }
 
     #[cached(
-        key = "issues:<self.tenant>:where:<filter>",
-        invalidate_on = "issues:<self.tenant>"
+        key = "issues:<self.tenant>:filter:<filter>",
+        invalidate_on = [IssueLists(self.tenant), FilteredIssues(self.tenant)]
     )]
     pub async fn list(&self, filter: Filter) -> sqlx::Result<Vec<Issue>> {
         sqlx::query_as(
-            "SELECT * FROM issue WHERE tenant = ?1 AND open = ?2
-             AND (?3 IS NULL OR project = ?3) ORDER BY id",
+            "SELECT * FROM issue WHERE tenant = ?1
+             AND (?2 IS NULL OR project = ?2) AND (?3 IS NULL OR open = ?3) ORDER BY id",
         )
         .bind(self.tenant)
-        .bind(filter.open)
         .bind(filter.project)
+        .bind(filter.open)
         .fetch_all(&self.pool)
         .await
     }
 
-    #[cache_invalidate(
-        "<Self>:<self.tenant>:<issue.id>",
-        "<Self>:<self.tenant>:count",
-        "issues:<self.tenant>",
-        "issues:<self.tenant>:in:<issue.project>",
-        "tenant:<self.tenant>:assignee:<issue.assignee>"
-    )]
-    pub async fn insert(&self, db: &mut SqliteConnection, issue: &Issue) -> sqlx::Result<()> {
-        sqlx::query("INSERT INTO issue VALUES (?, ?, ?, ?, ?, ?, ?)")
-            .bind(issue.id)
+    #[cached(key = "issues:<self.tenant>:open:<project>")]
+    pub async fn count_open(&self, project: ProjectId) -> sqlx::Result<i64> {
+        sqlx::query_scalar("SELECT count(*) FROM issue WHERE tenant = ? AND project = ? AND open")
             .bind(self.tenant)
-            .bind(issue.project)
-            .bind(issue.assignee)
-            .bind(issue.parent)
-            .bind(&issue.title)
-            .bind(issue.open)
-            .execute(db)
-            .await?;
-        Ok(())
-    }
-
-    /// Moves an issue to another project and assignee. `old` was read in the same transaction.
-    #[cache_invalidate(
-        "<Self>:<self.tenant>:<old.id>",
-        "issues:<self.tenant>",
-        "issues:<self.tenant>:in:<old.project>",
-        "issues:<self.tenant>:in:<result.project>",
-        "tenant:<self.tenant>:assignee:<old.assignee>",
-        "tenant:<self.tenant>:assignee:<result.assignee>"
-    )]
-    pub async fn relocate(
-        &self,
-        db: &mut SqliteConnection,
-        old: &Issue,
-        project: ProjectId,
-        assignee: Option<UserId>,
-    ) -> sqlx::Result<Issue> {
-        sqlx::query_as(
-            "UPDATE issue SET project = ?, assignee = ?, open = NOT open
-             WHERE tenant = ? AND id = ? RETURNING *",
-        )
-        .bind(project)
-        .bind(assignee)
-        .bind(self.tenant)
-        .bind(old.id)
-        .fetch_one(db)
-        .await
-    }
-
-    /// `relocate` with one mistake: the old assignee is not named.
-    #[cfg(test)]
-    #[cache_invalidate(
-        "<Self>:<self.tenant>:<old.id>",
-        "issues:<self.tenant>",
-        "issues:<self.tenant>:in:<old.project>",
-        "issues:<self.tenant>:in:<result.project>",
-        "tenant:<self.tenant>:assignee:<result.assignee>"
-    )]
-    pub async fn relocate_without_old_assignee(
-        &self,
-        db: &mut SqliteConnection,
-        old: &Issue,
-        project: ProjectId,
-        assignee: Option<UserId>,
-    ) -> sqlx::Result<Issue> {
-        let off = Cache::builder().url("off:").build().expect("a valid url");
-        Self::new(self.tenant, &self.pool, &off)
-            .relocate(db, old, project, assignee)
-            .await
-    }
-
-    /// The row as the transaction sees it: for the names of its old values.
-    pub async fn current(
-        &self,
-        db: &mut SqliteConnection,
-        id: IssueId,
-    ) -> sqlx::Result<Option<Issue>> {
-        sqlx::query_as("SELECT * FROM issue WHERE tenant = ? AND id = ?")
-            .bind(self.tenant)
-            .bind(id)
-            .fetch_optional(db)
+            .bind(project)
+            .fetch_one(&self.pool)
             .await
     }
 }

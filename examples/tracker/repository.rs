@@ -1,44 +1,46 @@
-//! What all entities have in common. `<Self>` keeps the entries of their types apart.
+//! What all tables have in common. `<Self>` in a key keeps the entries of their types apart.
 
 use std::marker::PhantomData;
 
-use cache_runtime::{Cache, cache_defaults, cached};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use cache_runtime::{
+    Cache, CacheValue, CachedEntry, InvalidateOnDrop, KeyPart, cache_defaults, cached, key_name,
+};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, SqlitePool};
+use sqlx::{Encode, FromRow, Sqlite, SqliteConnection, SqlitePool, Type};
 
-use crate::entities::{Comment, Issue, Project, TenantId};
+use crate::entities::{
+    Comment, CommentId, Issue, IssueId, Project, ProjectId, TenantId, User, UserId,
+};
+use crate::error::Error;
 
-pub trait Entity:
-    for<'r> FromRow<'r, SqliteRow>
-    + Serialize
-    + DeserializeOwned
-    + Clone
-    + Send
-    + Sync
-    + Unpin
-    + 'static
-{
+/// A row of a table.
+pub trait Entity: for<'r> FromRow<'r, SqliteRow> + CacheValue + Unpin {
+    type Id: KeyPart + for<'q> Encode<'q, Sqlite> + Type<Sqlite> + Copy + Send + Sync + 'static;
     const BY_ID: &'static str;
     const COUNT: &'static str;
 }
 
-impl Entity for Project {
-    const BY_ID: &'static str = "SELECT * FROM project WHERE tenant = ? AND id = ?";
-    const COUNT: &'static str = "SELECT count(*) FROM project WHERE tenant = ?";
+macro_rules! entities {
+    ($($entity:ident, $id:ident, $table:literal;)*) => {$(
+        impl Entity for $entity {
+            type Id = $id;
+            const BY_ID: &'static str =
+                concat!("SELECT * FROM ", $table, " WHERE tenant = ? AND id = ?");
+            const COUNT: &'static str =
+                concat!("SELECT count(*) FROM ", $table, " WHERE tenant = ?");
+        }
+    )*};
 }
 
-impl Entity for Issue {
-    const BY_ID: &'static str = "SELECT * FROM issue WHERE tenant = ? AND id = ?";
-    const COUNT: &'static str = "SELECT count(*) FROM issue WHERE tenant = ?";
+entities! {
+    User, UserId, "user";
+    Project, ProjectId, "project";
+    Issue, IssueId, "issue";
+    Comment, CommentId, "comment";
 }
 
-impl Entity for Comment {
-    const BY_ID: &'static str = "SELECT * FROM comment WHERE tenant = ? AND id = ?";
-    const COUNT: &'static str = "SELECT count(*) FROM comment WHERE tenant = ?";
-}
-
+/// The rows of one table that belong to one tenant.
+#[key_name("rows")]
 #[derive(Debug, Clone)]
 pub struct Repository<T> {
     pub tenant: TenantId,
@@ -60,14 +62,10 @@ impl<T> Repository<T> {
 
 #[cache_defaults(cache = self.cache, ttl = "10m")]
 impl<T: Entity> Repository<T> {
-    /// One row. `None` is cached too: the function that inserts a row names it.
+    /// One row. That there is none is cached too: what inserts a row names its id.
     #[cached(key = "<Self>:<self.tenant>:<id>", none_ttl = "1m")]
-    pub async fn get(&self, id: i64) -> sqlx::Result<Option<T>> {
-        sqlx::query_as(T::BY_ID)
-            .bind(self.tenant)
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await
+    pub async fn get(&self, id: T::Id) -> sqlx::Result<Option<T>> {
+        self.query(&mut *self.pool.acquire().await?, id).await
     }
 
     #[cached(key = "<Self>:<self.tenant>:count")]
@@ -76,5 +74,36 @@ impl<T: Entity> Repository<T> {
             .bind(self.tenant)
             .fetch_one(&self.pool)
             .await
+    }
+}
+
+impl<T: Entity> Repository<T> {
+    /// The row as a transaction sees it. It is not cached, and names what a change replaces.
+    pub async fn current(&self, tx: &mut SqliteConnection, id: T::Id) -> Result<T, Error> {
+        self.query(tx, id).await?.ok_or(Error::NotFound)
+    }
+
+    async fn query(
+        &self,
+        connection: &mut SqliteConnection,
+        id: T::Id,
+    ) -> sqlx::Result<Option<T>> {
+        sqlx::query_as(T::BY_ID)
+            .bind(self.tenant)
+            .bind(id)
+            .fetch_optional(connection)
+            .await
+    }
+
+    /// Takes over the invalidation of rows that only the body of a function knows.
+    pub fn invalidate_rows_on_drop(
+        &self,
+        ids: impl IntoIterator<Item = T::Id>,
+    ) -> Result<InvalidateOnDrop, cache_runtime::Error> {
+        let mut due = self.cache.invalidate_on_drop([] as [&str; 0]);
+        for id in ids {
+            due.add([CachedEntry::of(self.get(id))?.key().clone()]);
+        }
+        Ok(due)
     }
 }
