@@ -17,10 +17,19 @@ impl Repository<User> {
             .await
     }
 
+    #[cached(key = "users:<self.tenant>")]
+    pub async fn all(&self) -> sqlx::Result<Vec<User>> {
+        sqlx::query_as("SELECT * FROM user WHERE tenant = ? ORDER BY id")
+            .bind(self.tenant)
+            .fetch_all(&self.pool)
+            .await
+    }
+
     #[cache_invalidate(
         "<Self>:<self.tenant>:<result.id>",
         "<Self>:<self.tenant>:count",
-        "user:<self.tenant>:<login>"
+        "user:<self.tenant>:<login>",
+        "users:<self.tenant>"
     )]
     pub async fn insert(
         &self,
@@ -38,7 +47,8 @@ impl Repository<User> {
     #[cache_invalidate(
         "<Self>:<self.tenant>:<old.id>",
         "user:<self.tenant>:<old.login>",
-        "user:<self.tenant>:<login>"
+        "user:<self.tenant>:<login>",
+        "users:<self.tenant>"
     )]
     pub async fn rename(
         &self,
@@ -59,7 +69,8 @@ impl Repository<User> {
     #[cache_invalidate(
         "<Self>:<self.tenant>:<user.id>",
         "<Self>:<self.tenant>:count",
-        "user:<self.tenant>:<user.login>"
+        "user:<self.tenant>:<user.login>",
+        "users:<self.tenant>"
     )]
     pub async fn delete(
         &self,
