@@ -83,11 +83,7 @@ impl<T: Entity> Repository<T> {
         self.query(tx, id).await?.ok_or(Error::NotFound)
     }
 
-    async fn query(
-        &self,
-        connection: &mut SqliteConnection,
-        id: T::Id,
-    ) -> sqlx::Result<Option<T>> {
+    async fn query(&self, connection: &mut SqliteConnection, id: T::Id) -> sqlx::Result<Option<T>> {
         sqlx::query_as(T::BY_ID)
             .bind(self.tenant)
             .bind(id)

@@ -17,7 +17,7 @@ use self::run::Run;
 
 /// An invalidation of unknown outcome is repeated after this time, or when the test flushes the
 /// cache. The test always flushes first, so it does not depend on how long a commit takes.
-const SETTLE: Duration = Duration::from_secs(600);
+const SETTLE: Duration = Duration::from_mins(10);
 
 fn in_process() -> Vec<Cache> {
     vec![cache("memory:")]
@@ -29,7 +29,10 @@ fn cache(url: &str) -> Cache {
 
 #[test]
 fn annotations_have_no_contradictions() {
-    cache_runtime::registry::check().unwrap();
+    let findings = cache_runtime::registry::check();
+    // Of the crate that starts the server of a test, not of the tracker.
+    let findings = findings.or_else(|findings| findings.except(&["unused tag pets"]));
+    findings.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

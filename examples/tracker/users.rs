@@ -72,11 +72,7 @@ impl Repository<User> {
         "user:<self.tenant>:<user.login>",
         "users:<self.tenant>"
     )]
-    pub async fn delete(
-        &self,
-        tx: &mut Transaction<'_, Sqlite>,
-        user: &User,
-    ) -> sqlx::Result<()> {
+    pub async fn delete(&self, tx: &mut Transaction<'_, Sqlite>, user: &User) -> sqlx::Result<()> {
         sqlx::query("DELETE FROM user WHERE tenant = ? AND id = ?")
             .bind(self.tenant)
             .bind(user.id)

@@ -10,8 +10,9 @@ use crate::entities::{Filter, Issue, NewIssue, Project, User};
 use crate::error::Error;
 use crate::tracker::Tracker;
 
-/// With so many, none is inserted.
+/// With so many issues, or so many users or projects, one is changed in the place of being inserted.
 const MOST_ISSUES: usize = 10;
+const MOST: usize = 4;
 /// With fewer users or projects, one is inserted in the place of being deleted.
 const FEWEST: usize = 3;
 
@@ -26,7 +27,7 @@ pub struct Changes<'a> {
 impl Changes<'_> {
     /// A change within a transaction. Some violate a constraint, or find no row.
     pub async fn make(&mut self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), Error> {
-        match self.random.below(16) {
+        match self.random.below(20) {
             0 => self.insert_user(tx).await,
             1 => self.rename_user(tx).await,
             2 => self.delete_user(tx).await,
@@ -34,9 +35,9 @@ impl Changes<'_> {
             4 => self.rename_project(tx).await,
             5 => self.delete_project(tx).await,
             6 | 7 => self.insert_issue(tx).await,
-            8..=11 => self.change_issue(tx).await,
-            12 => self.delete_issue(tx).await,
-            13 => self.close_all(tx).await,
+            8..=15 => self.change_issue(tx).await,
+            16 => self.delete_issue(tx).await,
+            17 => self.close_all(tx).await,
             _ => self.insert_comment(tx).await,
         }
     }
@@ -79,6 +80,9 @@ impl Changes<'_> {
     }
 
     async fn insert_user(&mut self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), Error> {
+        if self.off.users.all().await?.len() >= MOST {
+            return self.rename_user(tx).await;
+        }
         let login = pick(self.random, &LOGINS).unwrap();
         self.tracker.users.insert(tx, login).await?;
         Ok(())
@@ -106,6 +110,9 @@ impl Changes<'_> {
     }
 
     async fn insert_project(&mut self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), Error> {
+        if self.off.projects.all().await?.len() >= MOST {
+            return self.rename_project(tx).await;
+        }
         let slug = pick(self.random, &SLUGS).unwrap();
         self.tracker.projects.insert(tx, slug).await?;
         Ok(())

@@ -10,8 +10,8 @@ use crate::entities::{CommentId, Filter, IssueId, ProjectId, UserId};
 use crate::error::Error;
 use crate::tracker::Tracker;
 
-pub const LOGINS: [&str; 5] = ["ada", "grace", "edsger", "barbara", "tony"];
-pub const SLUGS: [&str; 5] = ["website", "app", "backend", "docs", "tools"];
+pub const LOGINS: [&str; 6] = ["ada", "grace", "edsger", "barbara", "tony", "alan"];
+pub const SLUGS: [&str; 6] = ["website", "app", "backend", "docs", "tools", "blog"];
 
 #[derive(Debug, Clone, Copy)]
 pub enum Read {
