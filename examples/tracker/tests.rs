@@ -10,7 +10,7 @@ mod run;
 use std::time::Duration;
 
 use cache_runtime::Cache;
-use cache_tests::{Random, RedisServer};
+use cache_tests::RedisServer;
 
 use self::mistakes::Mistake;
 use self::run::Run;
@@ -64,7 +64,7 @@ async fn each_mistake_is_noticed() {
 async fn each_kind_of_name_is_needed() {
     let run = Run::new(in_process()).await;
     let run = run.with(Mistake::LeavesOut("no kind".to_owned()));
-    run.change(200, &mut Random::new(1)).await;
+    run.change_and_compare(200).await;
     run.assert_no_difference();
     let kinds = run.kinds_of_names();
     assert!(kinds.len() > 10, "{kinds:?}");

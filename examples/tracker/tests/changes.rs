@@ -6,7 +6,7 @@ use sqlx::{Sqlite, Transaction};
 use super::mistakes::Mistake;
 use super::reads::{LOGINS, SLUGS};
 use super::run::pick;
-use crate::entities::{Filter, Issue, NewIssue, Project, User};
+use crate::entities::{Comment, Filter, Issue, NewIssue, Project, User};
 use crate::error::Error;
 use crate::tracker::Tracker;
 
@@ -43,16 +43,23 @@ impl Changes<'_> {
     }
 
     /// A change by a single statement, which commits by itself.
-    pub async fn make_by_itself(&mut self) -> Result<(), Error> {
-        let issue = self.issue().await?;
-        let comments = self.off.comments.of(issue.id).await?;
-        let comment = pick(self.random, &comments).ok_or(Error::NotFound)?;
+    pub async fn make_by_itself(&mut self, comment: &Comment) -> Result<(), Error> {
+        let comments = &self.tracker.comments;
         let text = format!("edited {}", self.random.below(1_000));
-        match self.random.below(3) {
-            0 => self.tracker.comments.delete(comment).await?,
-            _ => self.tracker.comments.edit(comment, &text).await?,
+        if self.has(&Mistake::NamesOfResult) {
+            comments.edit_by_result(comment, &text).await?;
+        } else if self.random.below(3) == 0 {
+            comments.delete(comment).await?;
+        } else {
+            comments.edit(comment, &text).await?;
         }
         Ok(())
+    }
+
+    pub async fn comment(&mut self) -> Result<Comment, Error> {
+        let issue = self.issue().await?;
+        let comments = self.off.comments.of(issue.id).await?;
+        pick(self.random, &comments).cloned().ok_or(Error::NotFound)
     }
 
     async fn user(&mut self) -> Result<User, Error> {
