@@ -6,6 +6,7 @@ mod changes;
 mod mistakes;
 mod reads;
 mod run;
+mod work;
 
 use std::time::Duration;
 

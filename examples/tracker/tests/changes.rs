@@ -5,7 +5,7 @@ use sqlx::{Sqlite, Transaction};
 
 use super::mistakes::Mistake;
 use super::reads::{LOGINS, SLUGS};
-use super::run::pick;
+use super::work::pick;
 use crate::entities::{Comment, Filter, Issue, NewIssue, Project, User};
 use crate::error::Error;
 use crate::tracker::Tracker;

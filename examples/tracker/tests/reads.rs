@@ -5,7 +5,7 @@ use std::fmt;
 use cache_tests::Random;
 use sqlx::SqlitePool;
 
-use super::run::pick;
+use super::work::pick;
 use crate::entities::{CommentId, Filter, IssueId, ProjectId, UserId};
 use crate::error::Error;
 use crate::tracker::Tracker;
