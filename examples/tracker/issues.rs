@@ -17,7 +17,7 @@ pub struct FilteredIssues(pub TenantId);
 
 #[cache_defaults(cache = self.cache, ttl = "10m")]
 impl Repository<Issue> {
-    /// The issues of a user, or those of nobody.
+    /// The issues of a user, or those without an assignee.
     #[cached(
         key = "issues:<self.tenant>:assignee:<assignee>",
         invalidate_on = IssueLists(self.tenant)
