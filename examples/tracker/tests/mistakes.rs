@@ -22,12 +22,14 @@ pub enum Mistake {
     RowsOfUnassigned,
     /// A single statement names its result, which a caller that gives up does not get.
     NamesOfResult,
+    /// Transactions run outside of `after_commit`.
+    WithoutScope,
     /// No writer names what is of this kind.
     LeavesOut(String),
 }
 
 impl Mistake {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::OldLogin,
         Self::OldSlug,
         Self::OldAssignee,
@@ -37,6 +39,7 @@ impl Mistake {
         Self::RowsOfClosed,
         Self::RowsOfUnassigned,
         Self::NamesOfResult,
+        Self::WithoutScope,
     ];
 
     /// Whether a read can show the mistake. A difference begins with its read.
@@ -49,7 +52,7 @@ impl Mistake {
             Self::OldParent => &["Under("],
             Self::RowsOfChildren | Self::RowsOfClosed | Self::RowsOfUnassigned => &["Issue("],
             Self::NamesOfResult => &["Comment"],
-            Self::LeavesOut(_) => &[""],
+            Self::WithoutScope | Self::LeavesOut(_) => &[""],
         };
         reads.iter().any(|start| read.starts_with(start))
     }

@@ -82,7 +82,10 @@ impl Run {
             let tenant = *pick(random, work.tenants).unwrap();
             work.write(tenant, &reads, random, callers_give_up).await;
         }
-        work.settle().await;
+        // Without a scope, `settle` would mend what the mistake has done.
+        if work.mistake != Some(Mistake::WithoutScope) {
+            work.settle().await;
+        }
     }
 
     async fn round(&self, round: u64, callers_give_up: bool) {

@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use cache_runtime::Cache;
 use cache_tests::{LIMIT, Random, until};
-use sqlx::SqlitePool;
+use sqlx::{Sqlite, SqlitePool, Transaction};
 use tempfile::TempDir;
 use tokio::sync::RwLock;
 
@@ -184,19 +184,30 @@ impl Work {
             return change.transpose();
         }
         let polls = gives_up.then(|| changes.random.below(40));
-        let change = tracker.transaction(async |tx| {
+        let mut change = async |tx: &mut Transaction<'_, Sqlite>| {
             changes.make(tx).await?;
             if changes.random.below(3) == 0 {
                 changes.make(tx).await?;
             }
-            // The cache does not get what is not committed.
-            let read = Read::random(reads, changes.random);
-            read.answer(tracker).await?;
+            // The cache does not get what is read before the commit.
+            let some = [Read::random(reads, changes.random)];
+            let is_without_scope = self.mistake == Some(Mistake::WithoutScope);
+            let within = if is_without_scope { reads } else { &some };
+            for read in within {
+                read.answer(tracker).await?;
+            }
             match changes.random.below(4) {
                 0 => Err(Error::RolledBack),
                 _ => Ok(()),
             }
-        });
+        };
+        if self.mistake == Some(Mistake::WithoutScope) {
+            let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            change(&mut tx).await?;
+            tx.commit().await?;
+            return Ok(Some(()));
+        }
+        let change = tracker.transaction(change);
         give_up(polls, change).await.transpose()
     }
 
