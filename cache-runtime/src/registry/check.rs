@@ -658,17 +658,14 @@ fn readable(ty: &NamedType) -> String {
     }
 }
 
-/// The text of a type without the modules in it, and without what a reference adds.
+/// The text of a type without the modules in it, and without references.
 fn without_paths(text: &str) -> String {
     let in_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-    let mut short = String::new();
-    for part in text
-        .trim_start_matches('&')
-        .split_inclusive(|c| !in_path(c))
-    {
-        short += part.rsplit("::").next().unwrap_or(part);
-    }
-    short.replace(' ', "")
+    let parts = text.split_inclusive(|c| !in_path(c));
+    let short: String = parts
+        .map(|part| part.rsplit("::").next().unwrap_or(part))
+        .collect();
+    short.replace("&mut ", "").replace(['&', ' '], "")
 }
 
 /// A type as the compiler names it.
