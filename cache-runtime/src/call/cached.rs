@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::detach::{self, ReturnedByTask};
-use super::load::{Keep, Request};
+use super::load::{Defaults, Keep, Request};
 use super::order::{self, Begin};
 use super::receiver::Receiver;
 use super::scope;
@@ -134,7 +134,7 @@ impl<S: Shape> CachedCall<S> {
     #[must_use]
     pub fn in_default_cache(mut self) -> Self {
         if let Started::Miss(request) = &mut self.0 {
-            request.is_default = true;
+            request.defaults.cache = true;
         }
         self
     }
@@ -144,7 +144,7 @@ impl<S: Shape> CachedCall<S> {
     pub fn ttl(mut self, ttl: impl FnOnce() -> Duration) -> Self {
         if let Started::Miss(request) = &mut self.0 {
             request.query.ttl = ttl();
-            request.has_default_ttl = false;
+            request.defaults.ttl = false;
         }
         self
     }
@@ -197,8 +197,10 @@ impl<S: Shape> CachedCall<S> {
             receiver,
             in_transaction: false,
             is_refresh: false,
-            is_default: false,
-            has_default_ttl: site.ttl.is_none(),
+            defaults: Defaults {
+                cache: false,
+                ttl: site.ttl.is_none(),
+            },
         })))
     }
 
@@ -254,7 +256,7 @@ impl<S: Shape> CachedCall<S> {
         };
         if context::is_open() {
             if let Some(request) = &mut request
-                && request.is_default
+                && request.defaults.cache
                 && let Some(core) = default_cache::current()
             {
                 let receiver = request.receiver;

@@ -62,11 +62,16 @@ pub(crate) struct Request {
     pub(crate) in_transaction: bool,
     /// Whether it loads, whatever is stored.
     pub(crate) is_refresh: bool,
-    /// Whether the call began before its future was polled, in the cache of a function that names none.
-    /// The first poll decides which cache that is.
-    pub(crate) is_default: bool,
-    /// Whether its ttl is that of its cache.
-    pub(crate) has_default_ttl: bool,
+    pub(crate) defaults: Defaults,
+}
+
+/// What a call does not say.
+#[derive(Debug)]
+pub(crate) struct Defaults {
+    /// The cache, which the first poll decides: the call began before that.
+    pub(crate) cache: bool,
+    /// The ttl, which is its cache's.
+    pub(crate) ttl: bool,
 }
 
 /// How long one value is cached.
@@ -121,7 +126,7 @@ impl Drop for TimedWait<'_> {
 impl Request {
     /// Has the call use another cache than the one in which it began.
     pub(super) fn move_to(&mut self, core: Arc<Core>) {
-        if self.has_default_ttl {
+        if self.defaults.ttl {
             self.query.ttl = core.settings.default_ttl;
         }
         self.core = core;
