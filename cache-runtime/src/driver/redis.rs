@@ -118,25 +118,51 @@ impl Driver {
             }
             Ok::<(), ()>(())
         });
-        let mut is_listening = true;
-        let mut opened = self
-            .listening
-            .get_multiplexed_async_connection_with_config(&listening)
-            .await;
-        if opened.as_ref().is_err_and(may_want_older_protocol) {
-            is_listening = false;
-            opened = self
-                .plain
-                .get_multiplexed_async_connection_with_config(&config)
-                .await;
+        let listen = || {
+            self.listening
+                .get_multiplexed_async_connection_with_config(&listening)
+        };
+        let error = match listen().await {
+            Ok(redis) => return self.reached(redis, true).await,
+            Err(error) => error,
+        };
+        if wants_older_protocol(&error) {
+            return self.open_plain(&config).await;
         }
-        let mut redis = opened.map_err(|error| explain(&self.address, &error))?;
+        if !may_want_older_protocol(&error) {
+            return Err(explain(&self.address, &error));
+        }
+        let plain = self.open_plain(&config).await?;
+        // It may have been a server that failed, rather than one that hangs up at `HELLO`. Now that it
+        // answers, `HELLO` is sent once more.
+        match listen().await {
+            Ok(redis) => self.reached(redis, true).await,
+            Err(_) => Ok(plain),
+        }
+    }
+
+    /// Opens a connection that cannot listen.
+    async fn open_plain(&self, config: &AsyncConnectionConfig) -> Result<Connection, Error> {
+        let opened = self
+            .plain
+            .get_multiplexed_async_connection_with_config(config)
+            .await;
+        let redis = opened.map_err(|error| explain(&self.address, &error))?;
+        self.reached(redis, false).await
+    }
+
+    /// The connection, once the server has said which one it is.
+    async fn reached(
+        &self,
+        mut redis: MultiplexedConnection,
+        hears: bool,
+    ) -> Result<Connection, Error> {
         let epoch = identity(&mut redis, &self.address).await?;
         Ok(Connection {
             redis,
             address: self.address.clone(),
             epoch,
-            hears: is_listening,
+            hears,
             home: Home::here(),
         })
     }
@@ -308,18 +334,22 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
     }
 }
 
-/// Whether the connection may be made without `HELLO`, which proxies and old servers refuse in many
-/// words, and some by hanging up. Another attempt with the same outcome does no harm.
+/// Whether `HELLO` failed, because it is unknown or not allowed.
+fn wants_older_protocol(error: &RedisError) -> bool {
+    let is_unknown = |error: &RedisError| error.to_string().contains("unknown command");
+    error.kind() == ErrorKind::RESP3NotSupported
+        || matches!(error.code(), Some("NOPROTO" | "NOPERM"))
+        || error.code() == Some("ERR") && is_unknown(error)
+}
+
+/// Whether `HELLO` may be what failed: proxies refuse it in many words, and some by hanging up.
 fn may_want_older_protocol(error: &RedisError) -> bool {
-    if let Some(code) = error.code() {
+    match error.code() {
         // Each of these says what is wrong, and it is not `HELLO`.
-        return !matches!(
-            code,
-            "WRONGPASS" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY"
-        );
+        Some("WRONGPASS" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY") => false,
+        Some(_) => true,
+        None => error.is_connection_dropped() && !error.is_connection_refusal(),
     }
-    let is_refused = error.is_connection_refusal();
-    error.kind() == ErrorKind::RESP3NotSupported || error.is_connection_dropped() && !is_refused
 }
 
 /// The code of a server's error. Redis before 7 puts an error inside of a script into another one:
