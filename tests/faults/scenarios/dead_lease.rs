@@ -31,6 +31,9 @@ const WATCHED: [&str; 4] = ["8", "9", "10", "11"];
 /// How long a load takes that the fault interrupts.
 const LOAD: Duration = Duration::from_millis(300);
 
+/// So long that no connection is made that was begun before.
+const REFUSED: Duration = Duration::from_millis(120);
+
 /// So long that each request for giving a lease back fails once.
 const TRIES: Duration = Duration::from_millis(300);
 
@@ -49,7 +52,7 @@ pub(crate) async fn commands_held(_size: Size) -> Vec<Figure> {
     let cut_off = loads.await.expect("no panic");
     // What was sent meanwhile is lost.
     proxy.cut().await;
-    tokio::time::sleep(TRIES).await;
+    tokio::time::sleep(REFUSED).await;
     proxy.heal().await;
     after_the_hole(&server, &reads, cut_off.saturating_sub(LOAD)).await
 }
