@@ -102,6 +102,10 @@ impl Annotations {
                     let arguments = self.of_attribute(attribute.stream());
                     with_stream(&attribute, arguments).into()
                 }
+                // What a macro's variable, such as `$method:item`, stands for.
+                TokenTree::Group(group) if group.delimiter() == Delimiter::None => {
+                    with_stream(&group, self.of_functions(group.stream())).into()
+                }
                 other => other,
             };
             before = Some(token.clone());
@@ -124,6 +128,10 @@ impl Annotations {
                         _ => inside,
                     };
                     with_stream(&arguments, inside).into()
+                }
+                // What a macro's variable, `$attribute:meta`, stands for.
+                TokenTree::Group(group) if group.delimiter() == Delimiter::None => {
+                    with_stream(&group, self.of_attribute(group.stream())).into()
                 }
                 other => {
                     name = match &other {
@@ -212,6 +220,26 @@ mod tests {
                     fn d() {}
                 }
             },
+        );
+    }
+
+    #[test]
+    fn a_variable_of_a_macro_is_looked_into() {
+        let variable = |tokens| Group::new(Delimiter::None, tokens);
+        let attribute = variable(quote!(cached(key = "a")));
+        let method = variable(quote!(
+            #[cached(key = "b")]
+            async fn b(&self) {}
+        ));
+        let attribute_with = variable(quote!(cached(key = "a", __cache_defaults(ttl = 5))));
+        let method_with = variable(quote! {
+            #[cached(key = "b", __cache_defaults(ttl = 5))]
+            async fn b(&self) {}
+        });
+        assert_expansion(
+            quote!(ttl = 5),
+            quote!(impl Users { #[#attribute] async fn a(&self) {} #method }),
+            &quote!(impl Users { #[#attribute_with] async fn a(&self) {} #method_with }),
         );
     }
 

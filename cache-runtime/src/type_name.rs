@@ -117,7 +117,9 @@ fn rename(text: &str, names: &[(String, &'static str)]) -> Option<String> {
                 && !text[..at].ends_with(is_of_path)
                 && !rest[path.len()..].starts_with(is_of_path)
         };
-        if let Some((path, name)) = names.iter().find(is_own) {
+        // The path of a type in a method begins with that of the method's type.
+        let own = names.iter().filter(is_own);
+        if let Some((path, name)) = own.max_by_key(|(path, _)| path.len()) {
             renamed.push_str(name);
             at += path.len();
             is_changed = true;
@@ -175,6 +177,7 @@ mod tests {
         let names = [
             ("app::User".to_owned(), "user"),
             ("app::Repo".to_owned(), "repo"),
+            ("app::Repo<_>::get::Row".to_owned(), "row-of-repo"),
             ("<app::Repo<T> as app::Get>::get::Row".to_owned(), "row"),
         ];
         rename(text, &names).unwrap_or_else(|| format!("{text} as it is"))
@@ -189,6 +192,7 @@ mod tests {
             ("(app::User, &app::User)", "(user, &user)"),
             ("fn(app::User) -> app::Users", "fn(user) -> app::Users"),
             ("[<app::Repo<T> as app::Get>::get::Row]", "[row]"),
+            ("[app::Repo<_>::get::Row]", "[row-of-repo]"),
         ] {
             assert_eq!(renamed(text), name);
         }

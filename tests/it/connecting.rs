@@ -1,7 +1,10 @@
 //! Passwords, users, databases and sockets.
 
 use cache_runtime::{Cache, Options};
-use cache_tests::{Proxy, RedisServer};
+use cache_tests::{EventLog, Proxy, RedisServer, patient};
+use tokio::io::{AsyncReadExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// Checks that a cache at `url` loads, serves and invalidates.
 async fn check_serves(url: &str) {
@@ -95,6 +98,34 @@ async fn a_server_may_refuse_to_choose_the_protocol_in_any_way() {
     proxy.rewrite(b"HELLO\r\n$1", b"HELLO\r\n$x");
     check_serves(&proxy.url()).await;
     assert!(proxy.rewrites() > 0);
+}
+
+/// That a connection was closed once, while it was made, does not mean that `HELLO` is refused.
+#[tokio::test]
+async fn a_server_that_has_hung_up_once_is_heard_afterwards() {
+    let server = RedisServer::start();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let relay = async {
+        let (mut first, _) = listener.accept().await.unwrap();
+        first.read_u8().await.unwrap();
+        drop(first);
+        let mut connections = JoinSet::new();
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let upstream = TcpStream::connect(("127.0.0.1", server.port())).await;
+            let mut upstream = upstream.unwrap();
+            connections.spawn(async move { copy_bidirectional(&mut client, &mut upstream).await });
+        }
+    };
+    let events = EventLog::default();
+    let builder = events.record(patient(&format!("redis://{address}")));
+    let cache = builder.build().unwrap();
+    tokio::select! {
+        () = relay => {},
+        pinged = cache.ping() => pinged.unwrap(),
+    }
+    assert_eq!(events.take(), [""; 0]);
 }
 
 /// A cache on such a server cannot tell that it was restarted from an old snapshot.

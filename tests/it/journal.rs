@@ -173,7 +173,7 @@ async fn an_invalidation_that_the_server_refuses_is_served_by_no_process() {
     events.take();
     events_elsewhere.take();
 
-    server.configure("min-replicas-to-write", "1");
+    server.refuse_writes();
     row.set(2);
     assert!(here.invalidate(["rows"]).await.unwrap_err().is_refused());
     let expected = ["server refuses", "journal keeps", "not invalidated rows"];
@@ -184,7 +184,7 @@ async fn an_invalidation_that_the_server_refuses_is_served_by_no_process() {
     assert!(matches!(here.health().status, Status::WritesRefused(_)));
     assert_eq!(here.stats().refusals, 1);
 
-    server.configure("min-replicas-to-write", "0");
+    server.accept_writes();
     for cache in [&here, &elsewhere] {
         until(async || {
             let health = cache.health();

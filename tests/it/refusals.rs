@@ -31,25 +31,22 @@ async fn check_serves_hits(server: &RedisServer, refuse: impl FnOnce(), accept: 
 /// Then even `PING` is refused, with `MISCONF`.
 #[tokio::test]
 async fn hits_are_served_while_the_server_cannot_save() {
-    let settings = ["--enable-protected-configs", "yes"];
-    let server = RedisServer::builder().args(&settings).start();
-    let cannot_save = || {
-        server.configure("save", "3600 1");
-        // No file can be made there, not even by an administrator.
-        server.configure("dir", "/proc");
-        let _: String = server.query(&["BGSAVE"]);
-        cache_tests::until_blocking(|| {
-            let persistence: String = server.query(&["INFO", "persistence"]);
-            persistence.contains("rdb_last_bgsave_status:err")
-        });
-    };
-    let may_write = || server.configure("stop-writes-on-bgsave-error", "no");
-    check_serves_hits(&server, cannot_save, may_write).await;
+    let server = RedisServer::builder().protected_configs().start();
+    check_serves_hits(
+        &server,
+        || server.refuse_to_save(),
+        || server.accept_writes(),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn hits_are_served_while_the_server_lacks_replicas() {
     let server = RedisServer::start();
-    let need = |replicas: &str| server.configure("min-replicas-to-write", replicas);
-    check_serves_hits(&server, || need("1"), || need("0")).await;
+    check_serves_hits(
+        &server,
+        || server.refuse_writes(),
+        || server.accept_writes(),
+    )
+    .await;
 }

@@ -129,14 +129,14 @@ fn a_name_that_is_announced_to_both_runtimes_is_distrusted_and_then_trusted_agai
     for runtime in &runtimes {
         assert_eq!(runtime.block_on(read(&cache, 1)), 1);
     }
-    server.configure("min-replicas-to-write", "1");
+    server.refuse_writes();
     let invalidation = other_process.invalidate(["rows"]);
     let refused = runtimes[0].block_on(invalidation).unwrap_err();
     assert!(refused.is_refused());
     for runtime in &runtimes {
         assert_eq!(runtime.block_on(read(&cache, 2)), 2);
     }
-    server.configure("min-replicas-to-write", "0");
+    server.accept_writes();
     runtimes[1].block_on(until(async || {
         cache.health().waiting == 0 && other_process.health().waiting == 0
     }));

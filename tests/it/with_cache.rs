@@ -1,9 +1,11 @@
 //! Functions that name no cache use the one of `with_cache`.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
-use cache_runtime::{Cache, after_commit, cache_invalidate, cached, global, with_cache};
-use cache_tests::poll_once;
+use cache_runtime::{Cache, after_commit, cache_invalidate, cached, global, prime, with_cache};
+use cache_tests::{RedisServer, poll_once};
 use tokio::sync::Barrier;
 
 fn cache() -> Cache {
@@ -154,4 +156,46 @@ async fn it_is_known_only_while_the_future_is_polled() {
     panics.await.unwrap_err();
     elsewhere("panicked").await;
     assert_eq!(counted(&cache), (0, 1));
+}
+
+/// A function that returns a future is called outside of the scope here, and polled within.
+#[tokio::test]
+async fn the_cache_of_a_returned_future_is_the_one_that_it_is_polled_in() {
+    #[cached(key = "with_cache:returned:<id>")]
+    fn returned(id: u64) -> impl Future<Output = u64> {
+        async move { id }
+    }
+    #[cached(key = "with_cache:boxed:<id>", ttl = Duration::from_secs(id))]
+    fn boxed(id: u64) -> Pin<Box<dyn Future<Output = u64> + Send>> {
+        Box::pin(async move { id })
+    }
+    #[cache_invalidate("with_cache:returned:<id>", "with_cache:boxed:<id>")]
+    fn change(id: u64) -> impl Future<Output = ()> {
+        async move {
+            let _ = id;
+        }
+    }
+    let server = RedisServer::start();
+    let on_server = Cache::builder()
+        .url(server.url())
+        .default_ttl(Duration::from_secs(1000));
+    for cache in [cache(), on_server.build().unwrap()] {
+        for _ in 0..2 {
+            assert_eq!(with_cache(&cache, returned(100)).await, 100);
+            assert_eq!(with_cache(&cache, boxed(100)).await, 100);
+        }
+        let stats = cache.stats();
+        assert_eq!((stats.hits, stats.misses, stats.loads), (2, 2, 2));
+        let ttl = async |key: &str| cache.ttl(key).await.unwrap().unwrap().as_secs();
+        // Jitter takes up to a tenth.
+        assert!(ttl("with_cache:returned:100").await > 100);
+        assert!(ttl("with_cache:boxed:100").await <= 100);
+        with_cache(&cache, change(100)).await;
+        assert!(!cache.exists("with_cache:returned:100").await.unwrap());
+        assert!(!cache.exists("with_cache:boxed:100").await.unwrap());
+        prime(with_cache(&cache, returned(100)), 7).await.unwrap();
+        assert_eq!(with_cache(&cache, returned(100)).await, 7);
+    }
+    let global = global().unwrap();
+    assert!(!global.exists("with_cache:returned:100").await.unwrap());
 }

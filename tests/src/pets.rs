@@ -3,7 +3,7 @@
 
 use std::marker::PhantomData;
 
-use cache_runtime::{Cache, CacheValue, cached, key_name};
+use cache_runtime::{Cache, CacheValue, cache_invalidate, cached, key_name};
 use serde::{Deserialize, Serialize};
 
 /// A row of a table. Each is written alike.
@@ -74,6 +74,10 @@ impl<T: Pet> Pets<T> {
     pub async fn get(&self, id: u64) -> Option<T> {
         Some(T::make(id))
     }
+
+    /// Changes all rows.
+    #[cache_invalidate("pets", cache = self.cache)]
+    pub async fn change(&self) {}
 
     /// What the first row says: of all types of rows, a value of one type. Its key does not name the row.
     #[cached(key = "pets:sound", ttl = 60, cache = self.cache)]

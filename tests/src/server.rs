@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::certificates::{Authority, Certificate};
 use crate::port;
+use crate::until::until_blocking;
 
 /// A server on the loopback address that belongs to one test. It is killed when this is dropped.
 ///
@@ -54,6 +56,15 @@ impl RedisServerBuilder {
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(ToString::to_string));
         self
+    }
+
+    /// Lets a test change where the server saves its data, which Redis 6.2 always lets it.
+    #[must_use]
+    pub fn protected_configs(self) -> Self {
+        if is_older_than_7() {
+            return self;
+        }
+        self.args(&["--enable-protected-configs", "yes"])
     }
 
     /// Starts the server and waits until it answers.
@@ -324,6 +335,50 @@ impl RedisServer {
         let () = self.query(&["CONFIG", "SET", setting, value]);
     }
 
+    /// Has the server refuse all writes, those of scripts too, until [`accept_writes`](Self::accept_writes):
+    /// it lacks replicas. Scripts of Redis 6.2 may write without replicas, so there the server is made to
+    /// [fail to save](Self::refuse_to_save).
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    pub fn refuse_writes(&self) {
+        if is_older_than_7() {
+            self.refuse_to_save();
+        } else {
+            self.configure("min-replicas-to-write", "1");
+        }
+    }
+
+    /// Ends [`refuse_writes`](Self::refuse_writes) and [`refuse_to_save`](Self::refuse_to_save).
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    pub fn accept_writes(&self) {
+        self.configure("min-replicas-to-write", "0");
+        self.configure("stop-writes-on-bgsave-error", "no");
+    }
+
+    /// Has the server fail to save, and refuse all writes therefore. Then even `PING` is refused, with
+    /// `MISCONF`.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer, or was not started with
+    /// [`protected_configs`](RedisServerBuilder::protected_configs).
+    pub fn refuse_to_save(&self) {
+        self.configure("stop-writes-on-bgsave-error", "yes");
+        self.configure("save", "3600 1");
+        // No file can be made there, not even by an administrator.
+        self.configure("dir", "/proc");
+        let _: String = self.query(&["BGSAVE"]);
+        until_blocking(|| {
+            let persistence: String = self.query(&["INFO", "persistence"]);
+            persistence.contains("rdb_last_bgsave_status:err")
+        });
+    }
+
     /// Makes a user, or changes one, by the rules of `ACL SETUSER`.
     ///
     /// # Panics
@@ -457,6 +512,16 @@ fn connect(url: &str, limit: Duration) -> redis::RedisResult<redis::Connection> 
     connection.set_read_timeout(Some(limit))?;
     connection.set_write_timeout(Some(limit))?;
     Ok(connection)
+}
+
+/// Whether the program is Redis 6.2.
+fn is_older_than_7() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let output = Command::new(program()).arg("--version").output();
+        let output = output.expect("the server program tells its version");
+        String::from_utf8_lossy(&output.stdout).contains(" v=6.")
+    })
 }
 
 fn log(dir: &TempDir) -> String {

@@ -2,6 +2,7 @@
 
 mod build_cost;
 mod instructions;
+mod other_servers;
 mod server;
 mod step;
 
@@ -15,7 +16,9 @@ Usage: cargo xtask <COMMAND>
 Commands:
   test    Run every test and doctest of the workspace. They use a real Redis
           or Valkey server: the one that REDIS_SERVER names, or one on PATH.
-          If there is none, it is installed with the system's package manager
+          If there is none, it is installed with the system's package manager.
+          Then run the tests that need a server on each other kind of server
+          that is on PATH, and on Redis 6.2, if `pip` can install it
   lint    Check formatting, clippy, the documentation and the build without
           default features
   faults  Run the fault suite in full, and print its table. Takes some
@@ -81,8 +84,22 @@ fn test() -> Result<(), String> {
     step::cargo(
         "test --workspace --exclude cache-benches --exclude cache-instructions --all-features",
     )
-    .env(server::PATH_VARIABLE, server)
-    .run()
+    .env(server::PATH_VARIABLE, &server)
+    .run()?;
+    let mut tested = vec![server];
+    for other in other_servers::find_or_install(&tested[0]) {
+        // What a compiler says does not depend on the server.
+        step::cargo("test -p cache-tests --all-features --test it -- --skip ui:: --skip hygiene::")
+            .env(server::PATH_VARIABLE, &other)
+            .run()?;
+        tested.push(other);
+    }
+    for server in &tested {
+        let version = other_servers::version(server);
+        let version = version.as_deref().unwrap_or("a server");
+        println!("tested with {version} ({})", server.display());
+    }
+    Ok(())
 }
 
 /// Built with optimizations, since the suite also measures times.

@@ -9,7 +9,8 @@ use crate::step;
 /// The variable that the tests read before they search `PATH`.
 pub(crate) const PATH_VARIABLE: &str = "REDIS_SERVER";
 
-const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
+/// Their names on `PATH`, the likeliest first.
+pub(crate) const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 
 pub(crate) fn find_or_install() -> Result<PathBuf, String> {
     if let Some(path) = std::env::var_os(PATH_VARIABLE).map(PathBuf::from) {
@@ -74,7 +75,7 @@ fn find_or_install_any(
     ))
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())

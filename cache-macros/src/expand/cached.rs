@@ -5,7 +5,9 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprClosure};
 
-use super::{body, cache, detach, handle, name, receiver, setter, shape, transaction};
+use super::{
+    body, cache, detach, handle, in_default_cache, name, receiver, setter, shape, transaction,
+};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::function::Function;
@@ -64,6 +66,7 @@ fn function(cached: CachedFn) -> TokenStream {
         Some(Ttl::Computed(ttl)) => (None, Some(quote_spanned!(ttl.span()=> .ttl(|| #ttl))), None),
         Some(Ttl::OfValue(ttl)) => (None, None, Some(ttl)),
     };
+    let in_default_cache = in_default_cache(&output, cache.as_ref());
     let cache = self::cache(&runtime, cache);
     let shape = shape::cacheable(&runtime, &output, may_share_errors);
     let setters = [fixed_ttl, none_ttl, hedge, schema, name::names_type(&key)];
@@ -89,6 +92,7 @@ fn function(cached: CachedFn) -> TokenStream {
             #receiver,
             #given
         )
+        #in_default_cache
         #computed_ttl
         #codec
     };

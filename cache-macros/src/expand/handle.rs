@@ -55,6 +55,8 @@ pub(super) fn handle(
     let turbofish = (!types.is_empty()).then(|| quote!(::<#(#types),*>));
     let call = quote!(#ident #turbofish (#(#arguments),*));
     let key = name::template(runtime, key);
+    // A parameter of the user's may have this name.
+    let value = Ident::new("value", Span::mixed_site());
     let error = quote!(::core::result::Result<(), #path::Error>);
     let docs = format!(
         "The entries of [`{ident}`](fn@{ident}), by hand: each function takes the arguments of a call."
@@ -87,8 +89,8 @@ pub(super) fn handle(
             }
 
             /// Stores a value as the function would, as `prime`.
-            #vis async fn prime #of_prime (#(#parameters,)* value: __Value) -> #error #where_prime {
-                #path::prime(#call, value).await
+            #vis async fn prime #of_prime (#(#parameters,)* #value: __Value) -> #error #where_prime {
+                #path::prime(#call, #value).await
             }
 
             /// Invalidates the key, as `CachedEntry::invalidate`.

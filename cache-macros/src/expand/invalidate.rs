@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 
-use super::{body, cache, name, setter, shape, transaction};
+use super::{body, cache, in_default_cache, name, setter, shape, transaction};
 use crate::attr::{FenceLength, OnErr};
 use crate::describe;
 use crate::lower::{Fence, InvalidateFn, Output, Root, Tag};
@@ -29,6 +29,7 @@ pub(crate) fn cache_invalidate(invalidate: InvalidateFn) -> TokenStream {
     let path = runtime.path(Span::mixed_site());
     let private = runtime.private(Span::mixed_site());
     let registered = describe::registered(&runtime, &quote!(Function(&SITE)));
+    let in_default_cache = in_default_cache(&output, cache.as_ref());
     let cache = self::cache(&runtime, cache);
     let from_arguments = name::tags(&runtime, &from_arguments);
     let only_if =
@@ -62,6 +63,7 @@ pub(crate) fn cache_invalidate(invalidate: InvalidateFn) -> TokenStream {
         #returned
         #[allow(clippy::used_underscore_binding)]
         let call = #private::InvalidateCall::start(#cache, #from_arguments)
+            #in_default_cache
             #given
             #only_if
             #with_result

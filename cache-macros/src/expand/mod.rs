@@ -27,7 +27,7 @@ pub(crate) use self::cached::cached;
 pub(crate) use self::invalidate::cache_invalidate;
 pub(crate) use self::name::{name, part, reference};
 use crate::describe;
-use crate::lower::LoweredTemplate;
+use crate::lower::{LoweredTemplate, Output};
 use crate::runtime::Runtime;
 
 /// `key!("user:<id>")`
@@ -48,6 +48,13 @@ fn cache(runtime: &Runtime, cache: Option<Expr>) -> TokenStream {
         || quote!(&#private::default_cache()),
         |cache| quote_spanned!(span=> #private::as_cache(&(#cache))),
     )
+}
+
+/// A function that returns a future is called before that is polled. Where it names no cache, the first
+/// poll decides.
+fn in_default_cache(output: &Output, cache: Option<&Expr>) -> Option<TokenStream> {
+    let is_deferred = !matches!(output, Output::Value(_));
+    (is_deferred && cache.is_none()).then(|| quote!(.in_default_cache()))
 }
 
 fn setter(name: &str, duration: Duration) -> TokenStream {

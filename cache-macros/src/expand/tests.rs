@@ -27,7 +27,7 @@ fn given_self() -> TokenStream {
             ::cache_runtime::__private::AskedTypes::new();
         ASKED.given(
             &(&self,),
-            || [(&&::cache_runtime::__private::Argument::of(&self)).described()],
+            || [(&&&&::cache_runtime::__private::Argument::of(&self)).described()],
         )
     }}
 }
@@ -495,7 +495,8 @@ fn a_returned_future_contains_the_one_of_the_body() {
                     (),
                     ::cache_runtime::__private::Receiver::of::<Self>(),
                     #given,
-                );
+                )
+                .in_default_cache();
                 let load = ::cache_runtime::__private::future_of(move || { self.load(id) });
                 async move {
                     ::cache_runtime::__private::CachedCall::resolve_keeping(
@@ -559,6 +560,7 @@ fn a_boxed_future_is_found_by_trait_and_the_runtime_by_path() {
                         (),
                     ),
                 )
+                .in_default_cache()
                 .with_result(
                     {
                         let output = future.output();

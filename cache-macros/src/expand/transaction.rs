@@ -16,7 +16,7 @@ pub(super) fn given(runtime: &Runtime, candidates: &[Ident]) -> Option<TokenStre
         static ASKED: #private::AskedTypes = #private::AskedTypes::new();
         ASKED.given(
             &(#(&#candidates,)*),
-            || [#((&&#private::Argument::of(&#candidates)).described(),)*],
+            || [#((&&&&#private::Argument::of(&#candidates)).described(),)*],
         )
     }})
 }

@@ -1,6 +1,8 @@
 //! What a function takes from the `#[cache_defaults]` of its block: the options that it leaves out.
 
-use syn::{Expr, Signature};
+use proc_macro2::{Ident, Span};
+use syn::visit_mut::VisitMut;
+use syn::{Expr, FnArg, Signature};
 
 use super::parameters::variables;
 use super::receiver::has_receiver;
@@ -15,7 +17,7 @@ pub(super) fn take<T: Value>(
     options: &mut Vec<String>,
     errors: &mut Errors,
 ) {
-    let Some(default) = default.filter(|_| option.is_none()) else {
+    let Some(mut default) = default.filter(|_| option.is_none()) else {
         return;
     };
     let name = &sig.ident;
@@ -33,6 +35,9 @@ pub(super) fn take<T: Value>(
         );
         return;
     }
+    if let Some(FnArg::Receiver(receiver)) = sig.inputs.first() {
+        default.value.read_receiver_at(receiver.self_token.span);
+    }
     options.push(default.text);
     *option = Some(default.value);
 }
@@ -40,11 +45,19 @@ pub(super) fn take<T: Value>(
 /// The value of an option.
 pub(super) trait Value {
     fn reads_receiver(&self) -> bool;
+
+    /// Has `self` in it mean the receiver at this place. A macro may have written the block, and its
+    /// caller the function.
+    fn read_receiver_at(&mut self, receiver: Span);
 }
 
 impl Value for Expr {
     fn reads_receiver(&self) -> bool {
         variables(self).iter().any(|name| name == "self")
+    }
+
+    fn read_receiver_at(&mut self, receiver: Span) {
+        ReceiverAt(receiver).visit_expr_mut(self);
     }
 }
 
@@ -54,6 +67,24 @@ impl Value for Ttl {
             Ttl::Fixed(_) => false,
             Ttl::Computed(ttl) => ttl.reads_receiver(),
             Ttl::OfValue(ttl) => ttl.body.reads_receiver(),
+        }
+    }
+
+    fn read_receiver_at(&mut self, receiver: Span) {
+        match self {
+            Ttl::Fixed(_) => {}
+            Ttl::Computed(ttl) => ttl.read_receiver_at(receiver),
+            Ttl::OfValue(ttl) => ttl.body.read_receiver_at(receiver),
+        }
+    }
+}
+
+struct ReceiverAt(Span);
+
+impl VisitMut for ReceiverAt {
+    fn visit_ident_mut(&mut self, ident: &mut Ident) {
+        if ident == "self" {
+            ident.set_span(ident.span().resolved_at(self.0));
         }
     }
 }

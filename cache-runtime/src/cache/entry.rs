@@ -47,7 +47,8 @@ use crate::value::CacheValue;
 /// [`refresh`](crate::refresh) and [`prime`] take a call in the same way, and store a value.
 ///
 /// It works for any function that can be annotated: in traits, generic, under `#[async_trait]`, and
-/// behind wrappers that await the call at their first poll.
+/// behind wrappers that await the call at their first poll. Only that call is meant: what such a wrapper
+/// calls first is the entry, whatever it returns in the end.
 pub struct CachedEntry {
     request: Box<Request>,
     cache: Cache,
@@ -60,7 +61,8 @@ impl CachedEntry {
     ///
     /// The future is polled once, until its first annotated call begins, and is then dropped. So the
     /// arguments are evaluated, and the options that are expressions over them; the body does not run. In
-    /// a function that wraps the call, what comes before the call does run.
+    /// a function that wraps the call, what comes before the call does run, and so does what is polled
+    /// beside it, as in a `join!`.
     ///
     /// # Errors
     ///
@@ -302,6 +304,9 @@ impl fmt::Debug for CachedEntry {
 /// assert_eq!(find(3).await?, None);
 /// # Ok(()) }
 /// ```
+///
+/// Give it the call itself. Of a future that makes several calls, such as
+/// `async { find(1).await + find(2).await }`, the first is primed, with the value for the sum.
 ///
 /// The value may be older than an invalidation: one that comes between reading the data and this call has
 /// no effect on it. An invalidation that begins after this call has ended, also with an error, removes the

@@ -26,7 +26,7 @@ pub use self::options::Options;
 pub use self::refresh::refresh;
 pub use self::stats::{SiteStats, Stats};
 pub use self::with_cache::{DefaultCache, default_cache, with_cache};
-use crate::call::load::{Keep, Request};
+use crate::call::load::{Defaults, Keep, Request};
 use crate::call::receiver::Receiver;
 use crate::call::repeat;
 use crate::call::scope;
@@ -175,6 +175,10 @@ impl Cache {
             receiver: Receiver::UNASKED,
             in_transaction: false,
             is_refresh: false,
+            defaults: Defaults {
+                cache: false,
+                ttl: options.ttl.is_none(),
+            },
         };
         request
             .get_or_load::<ResultOf<T, E>, _>(|_| Keep::Default, pin!(load))

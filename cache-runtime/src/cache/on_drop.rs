@@ -43,6 +43,9 @@ impl Cache {
     /// # Ok(()) }
     /// ```
     ///
+    /// The keys of cached functions need no template here: `CachedEntry::of(users.find(id))?.key()` is one
+    /// ([`CachedEntry`](crate::CachedEntry)).
+    ///
     /// If it is dropped before [`invalidate`](InvalidateOnDrop::invalidate) has ended, the names are
     /// invalidated in the background, and once more after [`settle`](crate::CacheBuilder::settle): the
     /// change may still be under way. So end with an error before that where it is not known whether

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::detach::{self, ReturnedByTask};
-use super::load::{Keep, Request};
+use super::load::{Defaults, Keep, Request};
 use super::order::{self, Begin};
 use super::receiver::Receiver;
 use super::scope;
@@ -14,11 +14,11 @@ use super::shape::Shape;
 use super::site::CallSite;
 use super::transaction::GivenTransaction;
 use crate::codec::Codec;
-use crate::context;
+use crate::context::{self, default_cache};
 use crate::core::Core;
 use crate::key::{Name, Names, Parts};
 use crate::tier::Query;
-use crate::type_name;
+use crate::type_name::{self, ValueType};
 use crate::value::CacheValue;
 
 /// A call of a `#[cached]` function, before its body runs.
@@ -129,11 +129,22 @@ impl<S: Shape> CachedCall<S> {
         call
     }
 
+    /// Has the first poll of its future decide which cache it uses: the function names none, and returns
+    /// the future.
+    #[must_use]
+    pub fn in_default_cache(mut self) -> Self {
+        if let Started::Miss(request) = &mut self.0 {
+            request.defaults.cache = true;
+        }
+        self
+    }
+
     /// Sets how long this call's value is cached, if it is going to be.
     #[must_use]
     pub fn ttl(mut self, ttl: impl FnOnce() -> Duration) -> Self {
         if let Started::Miss(request) = &mut self.0 {
             request.query.ttl = ttl();
+            request.defaults.ttl = false;
         }
         self
     }
@@ -169,7 +180,6 @@ impl<S: Shape> CachedCall<S> {
         tags: &N,
         receiver: Receiver,
     ) -> Self {
-        let is_local = core.tier.as_local().is_some();
         let mut names = Vec::new();
         tags.render_into(&mut names);
         Self(Started::Miss(Box::new(Request {
@@ -178,7 +188,7 @@ impl<S: Shape> CachedCall<S> {
                 key: key.render(),
                 tags: names,
                 schema: site.schema,
-                value_type: (!is_local).then(|| type_name::of::<S::Value>(receiver.name())),
+                value_type: value_type::<S>(core, receiver),
                 ttl: site.ttl.unwrap_or(core.settings.default_ttl),
                 none_ttl: site.none_ttl,
                 site: Some(site),
@@ -187,6 +197,10 @@ impl<S: Shape> CachedCall<S> {
             receiver,
             in_transaction: false,
             is_refresh: false,
+            defaults: Defaults {
+                cache: false,
+                ttl: site.ttl.is_none(),
+            },
         })))
     }
 
@@ -235,12 +249,20 @@ impl<S: Shape> CachedCall<S> {
     where
         S::Value: CacheValue,
     {
-        let request = match self.0 {
+        let mut request = match self.0 {
             Started::Miss(request) => Some(request),
             // A local hit whose answer was not taken, or a call that leaves the cache alone.
             Started::Answered(_) | Started::Bypass => None,
         };
         if context::is_open() {
+            if let Some(request) = &mut request
+                && request.defaults.cache
+                && let Some(core) = default_cache::current()
+            {
+                let receiver = request.receiver;
+                request.query.value_type = value_type::<S>(&core, receiver);
+                request.move_to(core);
+            }
             order::obey::<S>(request, keep)
         } else {
             Begin::On(request)
@@ -267,6 +289,12 @@ impl<S: Shape> CachedCall<S> {
             Begin::Stay => pending().await,
         }
     }
+}
+
+/// What an entry says of the type of its value.
+fn value_type<S: Shape>(core: &Core, receiver: Receiver) -> Option<ValueType> {
+    let is_local = core.tier.as_local().is_some();
+    (!is_local).then(|| type_name::of::<S::Value>(receiver.name()))
 }
 
 /// A local hit, of the right type, whose value is not cloned yet.

@@ -173,6 +173,13 @@ impl<'a, T: ?Sized> Argument<'a, T> {
     }
 }
 
+impl<T> Argument<'_, Option<T>> {
+    /// Whether it is a `None`.
+    pub(super) fn is_absent(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 pub mod argument_copy {
     //! The traits whose method `copied` is called on an [`Argument`], the more specific one first.
     use super::{Argument, Copied, CopiedByTask};

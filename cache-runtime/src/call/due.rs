@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 
 use super::fence::Fence;
 use super::{repeat, scope};
+use crate::context::default_cache;
 use crate::core::Core;
 use crate::error::Error;
 use crate::key::Key;
@@ -20,6 +21,9 @@ pub(crate) struct Due {
     /// Left once the names are invalidated. If they are dropped before, they stand until their
     /// deadline.
     pub(super) fences: Vec<Fence>,
+    /// Whether the call began before its future was polled, in the cache of a function that names none.
+    /// The first poll decides which cache that is.
+    is_default: bool,
     /// Whether this is the task that invalidates in the background.
     in_background: bool,
 }
@@ -34,7 +38,22 @@ impl Due {
             core: core.clone(),
             names,
             fences,
+            is_default: false,
             in_background: false,
+        }
+    }
+
+    /// Has the first poll decide which cache it is, since the function names none.
+    pub(super) fn in_default_cache(&mut self) {
+        self.is_default = true;
+    }
+
+    /// Is called when the call's future is first polled.
+    pub(super) fn begin(&mut self) {
+        if self.is_default
+            && let Some(core) = default_cache::current()
+        {
+            self.core = core;
         }
     }
 

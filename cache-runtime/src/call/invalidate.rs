@@ -95,6 +95,14 @@ impl InvalidateCall {
         self
     }
 
+    /// Has the first poll of its future decide which cache it uses: the function names none, and returns
+    /// the future.
+    #[must_use]
+    pub fn in_default_cache(mut self) -> Self {
+        self.due.in_default_cache();
+        self
+    }
+
     /// Invalidates nothing if `condition` is false.
     #[must_use]
     pub fn only_if(mut self, condition: bool) -> Self {
@@ -126,7 +134,8 @@ impl InvalidateCall {
 
     /// Runs the body, then invalidates.
     pub async fn run<F: Future>(self, is_failure: fn(&F::Output) -> bool, body: F) -> F::Output {
-        let due = self.due;
+        let mut due = self.due;
+        due.begin();
         let called = self.called.filter(|_| self.is_wanted);
         let commits_late = called.is_some_and(|it| it.commits_too_late::<F::Output>(&due.core));
         let returned = body.await;
@@ -180,6 +189,7 @@ where
     /// Runs the body, then invalidates, the names of its value too if it returned one.
     pub async fn run<F: Future<Output = S::Return>>(self, body: F) -> F::Output {
         let mut due = self.due;
+        due.begin();
         if !self.is_wanted {
             return body.await;
         }
@@ -261,6 +271,7 @@ where
             length,
             refuse,
         } = self;
+        call.due.begin();
         let names = call.names_from_arguments();
         if names.is_empty() || length.is_zero() {
             return call.run(body).await;

@@ -62,6 +62,16 @@ pub(crate) struct Request {
     pub(crate) in_transaction: bool,
     /// Whether it loads, whatever is stored.
     pub(crate) is_refresh: bool,
+    pub(crate) defaults: Defaults,
+}
+
+/// What a call does not say.
+#[derive(Debug)]
+pub(crate) struct Defaults {
+    /// The cache, which the first poll decides: the call began before that.
+    pub(crate) cache: bool,
+    /// The ttl, which is its cache's.
+    pub(crate) ttl: bool,
 }
 
 /// How long one value is cached.
@@ -114,6 +124,14 @@ impl Drop for TimedWait<'_> {
 }
 
 impl Request {
+    /// Has the call use another cache than the one in which it began.
+    pub(super) fn move_to(&mut self, core: Arc<Core>) {
+        if self.defaults.ttl {
+            self.query.ttl = core.settings.default_ttl;
+        }
+        self.core = core;
+    }
+
     /// The value under this key, or what `load` yields.
     pub(crate) async fn get_or_load<S, F>(
         &self,

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! static ASKED: AskedTypes = AskedTypes::new();
-//! ASKED.given(&(&self, &tx), || [(&&Argument::of(&self)).described(), (&&Argument::of(&tx)).described()])
+//! ASKED.given(&(&self, &tx), || [(&&&&Argument::of(&self)).described(), (&&&&Argument::of(&tx)).described()])
 //! ```
 //!
 //! Whether a type implements [`Transaction`] is found by autoref, as in [`detach`](super::detach). A
@@ -73,6 +73,9 @@ impl<T: Transaction + ?Sized> Transaction for &T {}
 impl<T: Transaction + ?Sized> Transaction for &mut T {}
 impl<T: Transaction + ?Sized> Transaction for Box<T> {}
 impl<T: Transaction + ?Sized> Transaction for Arc<T> {}
+impl<T: Transaction> Transaction for Option<T> {}
+impl<T: Transaction + ?Sized> Transaction for std::sync::Mutex<T> {}
+impl<T: Transaction + ?Sized> Transaction for tokio::sync::Mutex<T> {}
 
 /// The transactions of libraries: the crate that defines the type, and the type. The module between
 /// them may change with a release.
@@ -100,6 +103,8 @@ pub enum GivenTransaction {
 pub struct DescribedArgument {
     name: &'static str,
     is_declared: bool,
+    /// Whether it is a `None`.
+    is_absent: bool,
 }
 
 impl fmt::Debug for DescribedArgument {
@@ -109,8 +114,13 @@ impl fmt::Debug for DescribedArgument {
 }
 
 impl DescribedArgument {
+    /// Whether its type is, or has, that of a transaction.
+    fn is_transaction(self) -> bool {
+        self.is_declared || names_transaction(self.name)
+    }
+
     fn given(self) -> GivenTransaction {
-        if !self.is_declared && !names_transaction(self.name) {
+        if self.is_absent || !self.is_transaction() {
             return GivenTransaction::None;
         }
         let is_shared = ["&", "Arc<", "Rc<"];
@@ -159,7 +169,7 @@ impl AskedTypes {
             }
             _ => GivenTransaction::Borrowed,
         });
-        if given == GivenTransaction::None {
+        if !each.iter().any(|argument| argument.is_transaction()) {
             self.0.store(types, Relaxed);
         }
         given
@@ -203,6 +213,38 @@ pub mod argument_transaction {
     //! The traits whose method `described` is called on an [`Argument`], the more specific one first.
     use super::{Argument, DescribedArgument, Transaction, type_name};
 
+    /// Is found for an optional argument whose type says that it is a transaction.
+    pub trait MayBeAbsentTransaction {
+        /// The argument's type.
+        fn described(&self) -> DescribedArgument;
+    }
+
+    impl<T: Transaction> MayBeAbsentTransaction for &&&Argument<'_, Option<T>> {
+        fn described(&self) -> DescribedArgument {
+            DescribedArgument {
+                name: type_name::<Option<T>>(),
+                is_declared: true,
+                is_absent: self.is_absent(),
+            }
+        }
+    }
+
+    /// Is found for any other optional argument.
+    pub trait MayBeAbsent {
+        /// The argument's type.
+        fn described(&self) -> DescribedArgument;
+    }
+
+    impl<T> MayBeAbsent for &&Argument<'_, Option<T>> {
+        fn described(&self) -> DescribedArgument {
+            DescribedArgument {
+                name: type_name::<Option<T>>(),
+                is_declared: false,
+                is_absent: self.is_absent(),
+            }
+        }
+    }
+
     /// Is found where the argument's type says that it is a transaction.
     pub trait IsTransaction {
         /// The argument's type.
@@ -214,6 +256,7 @@ pub mod argument_transaction {
             DescribedArgument {
                 name: type_name::<T>(),
                 is_declared: true,
+                is_absent: false,
             }
         }
     }
@@ -229,6 +272,7 @@ pub mod argument_transaction {
             DescribedArgument {
                 name: type_name::<T>(),
                 is_declared: false,
+                is_absent: false,
             }
         }
     }
@@ -265,8 +309,12 @@ mod tests {
     #[test]
     fn a_transaction_that_is_shared_or_borrowed_outlives_the_call() {
         let given = |name| {
-            let is_declared = false;
-            DescribedArgument { name, is_declared }.given()
+            let argument = DescribedArgument {
+                name,
+                is_declared: false,
+                is_absent: false,
+            };
+            argument.given()
         };
         let owned = "sqlx_core::transaction::Transaction<Db>";
         assert_eq!(given(owned), GivenTransaction::Owned(owned));
@@ -279,6 +327,23 @@ mod tests {
             GivenTransaction::Borrowed
         );
         assert_eq!(given("app::Pool"), GivenTransaction::None);
+    }
+
+    #[test]
+    #[allow(clippy::needless_borrow, reason = "as in an expansion")]
+    fn an_optional_transaction_is_given_if_it_is_there() {
+        struct Work;
+        impl Transaction for Work {}
+        use argument_transaction::*;
+        let work = Some(&Work);
+        let described = (&&&&Argument::of(&work)).described();
+        assert_eq!(described.given(), GivenTransaction::Borrowed);
+        let work: Option<&Work> = None;
+        let described = (&&&&Argument::of(&work)).described();
+        assert_eq!(described.given(), GivenTransaction::None);
+        assert!(described.is_transaction(), "another call may have one");
+        let other: Option<u8> = None;
+        assert!(!(&&&&Argument::of(&other)).described().is_transaction());
     }
 
     #[test]
@@ -300,8 +365,8 @@ mod tests {
         use argument_transaction::*;
         let (asked, mut looks) = (AskedTypes::new(), 0);
         let (number, work) = (7, Work);
-        let number_type = (&&Argument::of(&number)).described();
-        let work_type = (&&Argument::of(&&work)).described();
+        let number_type = (&&&&Argument::of(&number)).described();
+        let work_type = (&&&&Argument::of(&&work)).described();
         for _ in 0..3 {
             assert_eq!(
                 ask(&asked, &number, number_type, &mut looks),

@@ -20,7 +20,8 @@ use super::{Function, NamedType, OwnName, Registered, Role, Template, link};
 ///   `<name>`, `<user>` and `<user.id>` of one type;
 /// * one template with its placeholders in another order: `<tenant>:<id>` and `<id>:<tenant>`;
 /// * an invalidation that reaches no cached function, or none in its cache;
-/// * a tag that nothing invalidates, or nothing in its cache;
+/// * a tag that nothing invalidates;
+/// * a key or a tag of several caches that is not invalidated in each of them;
 /// * a program without annotated functions, which has most likely not linked them.
 ///
 /// A template in [`key!`](crate::key) counts as cached and as invalidated, by hand.
@@ -219,6 +220,7 @@ impl Program {
         self.check_placeholders(&mut findings);
         self.check_invalidations(&mut findings);
         self.check_tags(&mut findings);
+        self.check_caches(&mut findings);
         self.check_own_names(&mut findings);
         findings
     }
@@ -412,15 +414,8 @@ impl Program {
             if self.is_by_hand(used) {
                 continue;
             }
-            let invalidations = self.that_meet(used);
-            if invalidations.is_empty() {
+            if self.that_meet(used).is_empty() {
                 never.entry(used.written.text).or_default().push(used);
-            } else if !invalidations
-                .iter()
-                .any(|other| other.cache.may_be(used.cache))
-                && invalidations.iter().all(|other| self.reaches(other))
-            {
-                findings.push(other_cache(used, &invalidations));
             }
         }
         for (name, uses) in never {
@@ -433,6 +428,21 @@ impl Program {
                        tag; if it is invalidated by hand, leave it out with `except`"
                     .to_owned(),
             });
+        }
+    }
+
+    /// A name that is invalidated, but not in each cache that has it. A key that nothing invalidates
+    /// lives for its ttl.
+    fn check_caches(&self, findings: &mut Vec<Finding>) {
+        for used in self.uses.iter().filter(|used| used.is_read()) {
+            let invalidations = self.that_meet(used);
+            let mut caches = invalidations.iter().map(|other| other.cache);
+            let is_elsewhere = !invalidations.is_empty()
+                && !caches.any(|cache| cache.may_be(used.cache))
+                && invalidations.iter().all(|other| self.reaches(other));
+            if is_elsewhere && !self.is_by_hand(used) {
+                findings.push(other_cache(used, &invalidations));
+            }
         }
     }
 
@@ -529,10 +539,10 @@ fn other_cache(used: &Use, others: &[&Use]) -> Finding {
         };
         used.place(format_args!("{does} it in {}", cache_of(used.function)))
     };
-    let what = if used.is_read() {
-        "nothing invalidates the tag"
-    } else {
-        "no function caches"
+    let what = match used.part {
+        Part::Key => "nothing invalidates the key",
+        Part::Tag => "nothing invalidates the tag",
+        Part::Invalidated => "no function caches",
     };
     let cache = cache_of(used.function);
     Finding {
@@ -640,20 +650,22 @@ fn is_both_ways(name: &Name<'_>, names: &[Name<'_>]) -> bool {
 /// A type as it is written, and what an alias stands for.
 fn readable(ty: &NamedType) -> String {
     let text = ty.text();
-    let name = |resolved: &str| resolved.split('<').next().map(str::to_owned);
     match ty.resolved() {
-        Some(resolved) => {
-            let end = |path: &str| path.rsplit("::").next().map(str::to_owned);
-            let is_same = name(resolved).and_then(|name| end(&name))
-                == name(text).and_then(|name| end(&name));
-            if is_same {
-                text.to_owned()
-            } else {
-                format!("{text} = {resolved}")
-            }
+        Some(resolved) if without_paths(resolved) != without_paths(text) => {
+            format!("{text} = {resolved}")
         }
-        None => text.to_owned(),
+        _ => text.to_owned(),
     }
+}
+
+/// The text of a type without the modules in it, and without references.
+fn without_paths(text: &str) -> String {
+    let in_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let parts = text.split_inclusive(|c| !in_path(c));
+    let short: String = parts
+        .map(|part| part.rsplit("::").next().unwrap_or(part))
+        .collect();
+    short.replace("&mut ", "").replace(['&', ' '], "")
 }
 
 /// A type as the compiler names it.
@@ -866,6 +878,9 @@ impl Aspect {
                 1 => with_path(&value(used)),
                 _ => (self.of)(used),
             };
+            if aspect.is_empty() {
+                return used.place(format_args!("has no {}", self.noun));
+            }
             used.place(format_args!("{} `{aspect}`", self.verb))
         };
         Some(Finding {
@@ -898,7 +913,7 @@ fn tags(used: &Use) -> String {
             let tags: Vec<_> = tags.iter().map(|tag| shape(tag.text)).collect();
             tags.join("`, `")
         }
-        _ => "none".to_owned(),
+        _ => String::new(),
     }
 }
 

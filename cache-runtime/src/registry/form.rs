@@ -37,6 +37,7 @@ impl Form {
     /// No type is in itself, so a name does not stand for a list of values of that name.
     fn may_stand_for(&self, other: &Self) -> bool {
         match self {
+            Self::Type(name, _) if name == "bool" => false,
             Self::Type(name, _) => {
                 !name.contains("::") && (other.is_named(name) || !other.has_inside(name))
             }
@@ -182,7 +183,7 @@ impl Newtypes {
                 Form::Set(Box::new(form(element)))
             }
             ("Option", [inside]) => Form::Option(Box::new(form(inside))),
-            ("str" | "String", []) => Form::Text,
+            ("str" | "String" | "char", []) => Form::Text,
             (
                 "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8" | "i16" | "i32" | "i64"
                 | "i128" | "isize" | "U8" | "U16" | "U32" | "U64" | "U128" | "Usize" | "I8" | "I16"
@@ -308,6 +309,7 @@ mod tests {
                 "alloc::borrow::Cow<'_, str>",
                 "Arc<str>",
                 "&&str",
+                "char",
             ],
             &[
                 "[u64]",
@@ -396,6 +398,8 @@ mod tests {
             ("Uuid", "[Uuid]"),
             ("IssueId", "(IssueId, u64)"),
             ("uuid::Uuid", "u64"),
+            ("bool", "u64"),
+            ("str", "Option<bool>"),
             ("(IssueId, str)", "(u64, u64)"),
         ] {
             assert!(!form(one).may_be_like(&form(other)), "{one} {other}");

@@ -497,6 +497,17 @@ fn an_invalidation_in_another_cache_is_reported() {
 }
 
 #[test]
+fn a_key_of_two_caches_that_is_invalidated_in_one_is_reported() {
+    static KEY: &[Template] = &[user("user:<id>", &["u64"])];
+    let find = |path, line| Function::new(path, "a.rs", line, caches(KEY[0]));
+    let rename = Function::new("rename", "a.rs", 9, Role::invalidates(KEY));
+    let program = [find("one", 1), find("two", 2).cache("MINE"), rename];
+    assert_eq!(ids_of(program), ["other cache user:<id> two"]);
+    let program = [find("one", 1), find("two", 2).cache("MINE")];
+    assert_eq!(ids_of(program), [""; 0], "they live for their ttl");
+}
+
+#[test]
 fn a_tag_that_is_invalidated_in_another_cache_only_is_reported() {
     static TAG: &[Template] = &[Template::new("users", &[])];
     let find = |path, line| {

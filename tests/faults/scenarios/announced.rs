@@ -63,7 +63,7 @@ async fn messages(processes: usize, size: Size) -> u64 {
     let folder = tempfile::tempdir().expect("a folder");
     let server = RedisServer::start();
     let all = self::processes(processes, &server, folder.path()).await;
-    server.configure("min-replicas-to-write", "1");
+    server.refuse_writes();
     let before = server.calls("publish");
     let reading = read_on(&all);
     let names = (0..HOT).map(|row| format!("row:{row}"));

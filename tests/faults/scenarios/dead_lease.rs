@@ -31,6 +31,12 @@ const WATCHED: [&str; 4] = ["8", "9", "10", "11"];
 /// How long a load takes that the fault interrupts.
 const LOAD: Duration = Duration::from_millis(300);
 
+/// So long that no connection is made that was begun before.
+const REFUSED: Duration = Duration::from_millis(120);
+
+/// So long that each request for giving a lease back fails once.
+const TRIES: Duration = Duration::from_millis(300);
+
 /// How long a load takes that is still under way when others read.
 const LONG_LOAD: Duration = Duration::from_secs(5);
 
@@ -46,6 +52,7 @@ pub(crate) async fn commands_held(_size: Size) -> Vec<Figure> {
     let cut_off = loads.await.expect("no panic");
     // What was sent meanwhile is lost.
     proxy.cut().await;
+    tokio::time::sleep(REFUSED).await;
     proxy.heal().await;
     after_the_hole(&server, &reads, cut_off.saturating_sub(LOAD)).await
 }
@@ -66,8 +73,7 @@ pub(crate) async fn answers_held(_size: Size) -> Vec<Figure> {
     let () = server.query(&["CLIENT", "UNPAUSE"]);
     leases_stand(&server, rows().count()).await;
     let cut_off = loads.await.expect("no panic");
-    // So long that each request for giving a lease back fails once.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(TRIES).await;
     proxy.heal().await;
     after_the_hole(&server, &reads, cut_off).await
 }

@@ -60,14 +60,14 @@ pub(crate) async fn writes_refused(_size: Size) -> Vec<Figure> {
         peer.tally().hits > 0,
         "an entry that is not served cannot be stale"
     );
-    server.configure("min-replicas-to-write", "1");
+    server.refuse_writes();
     for row in 0..ROWS {
         rows.write(row).await;
         peer.tell(&Order::Read(row..row + 1));
         peer.tally();
         rows.read(row).await;
     }
-    server.configure("min-replicas-to-write", "0");
+    server.accept_writes();
     let (ours, theirs) = (rows.tally(), {
         peer.tell(&Order::Read(0..0));
         peer.tally()

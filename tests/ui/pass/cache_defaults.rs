@@ -137,4 +137,36 @@ macro_rules! repository {
 
 repository!(Made, Duration::from_secs(5));
 
-fn main() {}
+macro_rules! methods {
+    ($item:item $(#[$attribute:meta])* $name:ident) => {
+        #[cache_defaults(cache = self.cache)]
+        impl Made {
+            $item
+
+            $(#[$attribute])*
+            async fn $name(&self, id: u64) -> u64 {
+                id
+            }
+        }
+    };
+}
+
+methods! {
+    #[cached(key = "whole:<id>")]
+    async fn whole(&self, id: u64) -> u64 {
+        id
+    }
+
+    /// Only the attributes are given.
+    #[cached(key = "named:<id>")]
+    named
+}
+
+fn main() {
+    let made = cache_runtime::registry::all().filter(|function| {
+        let path = function.path;
+        path.ends_with("::whole") || path.ends_with("::named")
+    });
+    let caches: Vec<_> = made.map(|function| function.cache).collect();
+    assert_eq!(caches, [Some("self.cache"); 2]);
+}

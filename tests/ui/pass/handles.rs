@@ -37,6 +37,11 @@ where
     Box::pin(async move { Ok(name.len() + N) })
 }
 
+#[cached(key = "value:<value>", handle)]
+async fn of_value(value: u64) -> u64 {
+    value
+}
+
 #[cfg(any())]
 mod absent {}
 

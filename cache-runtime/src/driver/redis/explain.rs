@@ -9,18 +9,22 @@ use redis::{ErrorKind, RedisError};
 use super::address::{Address, Place};
 use crate::error::Error;
 
-/// Whether the connection may be made without `HELLO`, which proxies and old servers refuse in many
-/// words, and some by hanging up. Another attempt with the same outcome does no harm.
+/// Whether `HELLO` failed, because it is unknown or not allowed.
+pub(super) fn wants_older_protocol(error: &RedisError) -> bool {
+    let is_unknown = |error: &RedisError| error.to_string().contains("unknown command");
+    error.kind() == ErrorKind::RESP3NotSupported
+        || matches!(error.code(), Some("NOPROTO" | "NOPERM"))
+        || error.code() == Some("ERR") && is_unknown(error)
+}
+
+/// Whether `HELLO` may be what failed: proxies refuse it in many words, and some by hanging up.
 pub(super) fn may_want_older_protocol(error: &RedisError) -> bool {
-    if let Some(code) = error.code() {
+    match error.code() {
         // Each of these says what is wrong, and it is not `HELLO`.
-        return !matches!(
-            code,
-            "WRONGPASS" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY"
-        );
+        Some("WRONGPASS" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY") => false,
+        Some(_) => true,
+        None => error.is_connection_dropped() && !error.is_connection_refusal(),
     }
-    let is_refused = error.is_connection_refusal();
-    error.kind() == ErrorKind::RESP3NotSupported || error.is_connection_dropped() && !is_refused
 }
 
 /// The code of a server's error. Redis before 7 puts an error inside of a script into another one:

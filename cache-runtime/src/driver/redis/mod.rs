@@ -27,7 +27,7 @@ use tokio::task::AbortHandle;
 
 use self::address::Address;
 use self::command::{bytes, command, mget, pong, reply};
-use self::explain::{explain, explain_greeting, may_want_older_protocol};
+use self::explain::{explain, explain_greeting, may_want_older_protocol, wants_older_protocol};
 use self::identity::identity;
 use self::stream::Stage;
 use super::{Failure, Home, Operation, ReadKeys, Reply, Tls};
@@ -123,19 +123,40 @@ impl Driver {
             }
             Ok::<(), ()>(())
         });
-        let mut is_listening = true;
-        let mut greeted = self.greet(ProtocolVersion::RESP3, listening, stage).await?;
-        if greeted.as_ref().is_err_and(may_want_older_protocol) {
-            is_listening = false;
-            greeted = self.greet(ProtocolVersion::RESP2, config, stage).await?;
+        let listen = || self.greet(ProtocolVersion::RESP3, listening.clone(), stage);
+        let error = match listen().await? {
+            Ok(greeted) => return self.reached(greeted, true).await,
+            Err(error) => error,
+        };
+        if !wants_older_protocol(&error) && !may_want_older_protocol(&error) {
+            return Err(explain_greeting(&self.address, &error));
         }
-        let (mut redis, pump) = greeted.map_err(|error| explain_greeting(&self.address, &error))?;
+        let plain = self.greet(ProtocolVersion::RESP2, config, stage).await?;
+        let plain = plain.map_err(|error| explain_greeting(&self.address, &error))?;
+        let plain = self.reached(plain, false).await?;
+        if wants_older_protocol(&error) {
+            return Ok(plain);
+        }
+        // It may have been a server that failed, rather than one that hangs up at `HELLO`. Now that it
+        // answers, `HELLO` is sent once more.
+        match listen().await? {
+            Ok(greeted) => self.reached(greeted, true).await,
+            Err(_) => Ok(plain),
+        }
+    }
+
+    /// The connection, once the server has said which one it is.
+    async fn reached(
+        &self,
+        (mut redis, pump): (MultiplexedConnection, Pump),
+        hears: bool,
+    ) -> Result<Connection, Error> {
         let epoch = identity(&mut redis, self.address()).await?;
         Ok(Connection {
             redis,
             address: self.address.shown().clone(),
             epoch,
-            hears: is_listening,
+            hears,
             home: Home::here(),
             _pump: pump,
         })

@@ -26,7 +26,7 @@ const RELEASE: &str = include_str!("scripts/release.lua");
 
 /// The pause between two tries to give a lease back: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Whose leases are this cache's: a number that was drawn at random for the cache, and the process.
 #[derive(Debug)]

@@ -98,17 +98,25 @@ fn an_error_names_the_server_and_its_answer() {
 }
 
 #[test]
-fn the_older_protocol_is_tried_unless_hello_is_not_what_failed() {
+fn the_older_protocol_is_tried_where_hello_failed_or_may_have_failed() {
     for text in [
         "NOPROTO unsupported protocol version",
         "NOPERM User x has no permissions to run the 'hello' command",
         "ERR unknown command 'HELLO'",
         "ERR unknown command `HELLO`, with args beginning with: `3`, ",
+    ] {
+        assert!(wants_older_protocol(&answer(text)), "{text}");
+    }
+    for text in [
         "ERR syntax error",
         "ERR Protocol error: unauthenticated multibulk length",
+        "ERR max number of clients reached",
+        "NOAUTH Authentication required.",
         "DENIED this proxy has no such command",
     ] {
-        assert!(may_want_older_protocol(&answer(text)), "{text}");
+        let error = answer(text);
+        assert!(!wants_older_protocol(&error), "{text}");
+        assert!(may_want_older_protocol(&error), "{text}");
     }
     for text in [
         "WRONGPASS invalid username-password pair or user is disabled.",
@@ -121,5 +129,5 @@ fn the_older_protocol_is_tried_unless_hello_is_not_what_failed() {
     assert!(!failed(io::ErrorKind::TimedOut));
     assert!(failed(io::ErrorKind::UnexpectedEof), "it has hung up");
     let resp3 = (ErrorKind::RESP3NotSupported, "no version 3");
-    assert!(may_want_older_protocol(&resp3.into()));
+    assert!(wants_older_protocol(&resp3.into()));
 }
