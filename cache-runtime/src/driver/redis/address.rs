@@ -70,10 +70,6 @@ impl Address {
 
     /// The address of another host: with the same credentials and database, and encrypted in the same
     /// way. Its certificate must be for that host, unless `Tls::server_name` names one for all hosts.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for servers that are found through others")
-    )]
     pub(super) fn at(&self, host: &str, port: u16) -> Result<Self, Error> {
         let tls = self.tls.as_ref().map(|tls| tls.at(host)).transpose()?;
         Ok(Self {
@@ -85,6 +81,14 @@ impl Address {
             settings: self.settings.clone(),
             shown: shown_tcp(host, port).into(),
         })
+    }
+
+    /// The host, unless it is a unix socket.
+    pub(super) fn host(&self) -> Option<&str> {
+        match &self.place {
+            Place::Tcp { host, .. } => Some(host),
+            Place::Unix(_) => None,
+        }
     }
 
     /// For messages: without credentials.
