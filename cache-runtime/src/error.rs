@@ -55,6 +55,13 @@ enum Kind {
     },
     #[error("the cache server at {address} cannot be reached: {reason}")]
     Unavailable { address: String, reason: String },
+    /// A node of a cluster leaves a key to another one.
+    #[error("the cache server at {address} cannot be asked for this key: {reason}")]
+    Elsewhere {
+        address: String,
+        reason: String,
+        moved_to: Option<(String, u16)>,
+    },
     #[error("the cache server at {address} refused: {reason}")]
     Refused {
         address: String,
@@ -195,6 +202,7 @@ impl Error {
             Kind::Unavailable { .. }
                 | Kind::Timeout { .. }
                 | Kind::NoHandshake { .. }
+                | Kind::Elsewhere { .. }
                 | Kind::Kept { .. }
         )
     }
@@ -242,6 +250,36 @@ impl Error {
             reason: reason.to_string(),
         }
         .into()
+    }
+
+    /// A node of a cluster leaves a key to another one, for a reason. If the key's hash slot has moved,
+    /// `moved_to` is the host and the port of that node.
+    pub(crate) fn elsewhere(
+        address: &str,
+        reason: &dyn fmt::Display,
+        moved_to: Option<(String, u16)>,
+    ) -> Self {
+        Kind::Elsewhere {
+            address: address.to_owned(),
+            reason: reason.to_string(),
+            moved_to,
+        }
+        .into()
+    }
+
+    /// Whether a node of a cluster leaves a key to another one. The node itself is well.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        matches!(*self.0, Kind::Elsewhere { .. })
+    }
+
+    /// The host and the port of the node to which a key's hash slot has moved.
+    pub(crate) fn moved_to(&self) -> Option<(&str, u16)> {
+        match &*self.0 {
+            Kind::Elsewhere { moved_to, .. } => {
+                moved_to.as_ref().map(|(host, port)| (&**host, *port))
+            }
+            _ => None,
+        }
     }
 
     /// Invalidations that were not carried out in time, and are kept.

@@ -104,6 +104,7 @@ mod duration;
 mod error;
 mod fallback;
 mod health;
+mod join;
 mod sync;
 mod type_name;
 mod unique;

@@ -106,6 +106,12 @@ pub enum Rule {
     FirstType,
     /// An entry on a server says of which type its value is, and is not served as another one.
     TypeInEntry,
+    /// In a cluster, an entry names the servers of its versions too, and not only its own.
+    ClusterEpochs,
+    /// In a cluster, what has moved to another node is said there.
+    Moved,
+    /// In a cluster, what a node knows does not replace what a later epoch has shown.
+    MapEpoch,
 }
 
 impl Rule {
@@ -155,6 +161,9 @@ impl Rule {
         Self::Acknowledge,
         Self::FirstType,
         Self::TypeInEntry,
+        Self::ClusterEpochs,
+        Self::Moved,
+        Self::MapEpoch,
     ];
 }
 

@@ -8,7 +8,7 @@ use super::Cache;
 use crate::clock::{Clock, FOREVER};
 use crate::codec::Codec;
 use crate::core::{Core, Settings};
-use crate::driver::{Driver, Tls};
+use crate::driver::{Servers, Tls};
 use crate::duration;
 use crate::error::Error;
 use crate::observe::{Event, Listener, Observer};
@@ -142,6 +142,8 @@ impl CacheBuilder {
     /// | `redis://[user][:password@]host[:port][/database]` | the shared tier, over TCP |
     /// | `rediss://…[?ca=/path]` | the same, over TLS; with the feature `tls` or `tls-ring` |
     /// | `redis+unix:///path[?db=1&user=…&pass=…]` | the shared tier, over a unix socket |
+    /// | `redis-cluster://[user][:password@]host[:port],host[:port]…` | the shared tier, on the nodes of a [cluster](crate::operation#a-cluster) |
+    /// | `rediss-cluster://…` | the same over TLS |
     ///
     /// `valkey://`, `valkeys://` and `valkey+unix://` mean the same as `redis://`, `rediss://` and
     /// `redis+unix://`.
@@ -528,7 +530,8 @@ impl CacheBuilder {
         match scheme {
             "off" if url == "off:" => Ok(Tier::OFF),
             "memory" if url == "memory:" => Ok(Tier::Local(self.local())),
-            "redis" | "valkey" | "rediss" | "valkeys" | "redis+unix" | "valkey+unix" | "unix" => {
+            "redis" | "valkey" | "rediss" | "valkeys" | "redis+unix" | "valkey+unix" | "unix"
+            | "redis-cluster" | "rediss-cluster" | "valkey-cluster" | "valkeys-cluster" => {
                 self.shared(observer)
             }
             _ => Err(Error::config(format!(
@@ -544,7 +547,7 @@ impl CacheBuilder {
     }
 
     fn shared(&self, observer: &Observer) -> Result<Tier, Error> {
-        let driver = Driver::new(&self.url, &self.tls).map_err(|error| {
+        let servers = Servers::new(&self.url, &self.tls).map_err(|error| {
             Error::config(format!("the cache URL is `{}`: {error}", redact(&self.url)))
         })?;
         let limits = Limits {
@@ -552,7 +555,7 @@ impl CacheBuilder {
             connect: self.connect_timeout,
         };
         Ok(Tier::Shared(Shared::new(
-            driver,
+            servers,
             &self.namespace,
             self.lease,
             limits,

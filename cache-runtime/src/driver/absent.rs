@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::tls::{self, Tls};
-use super::{Failure, Home, Operation, ReadKeys, Reply};
+use super::{Answers, Failure, Home, NodeAddress, Operation, ReadKeys, Reply, SlotRanges};
 use crate::error::Error;
 
 /// A driver, of which no value exists.
@@ -62,11 +60,49 @@ impl Connection {
         match *self {}
     }
 
-    pub(crate) async fn read(&self, _keys: &ReadKeys) -> Result<Vec<Option<Bytes>>, Failure> {
+    pub(crate) async fn read(&self, _keys: &ReadKeys) -> Result<Answers, Failure> {
         match *self {}
     }
 
     pub(crate) async fn run(&self, _operations: &[Operation]) -> Result<Vec<Reply>, Failure> {
+        match *self {}
+    }
+
+    pub(crate) async fn run_asking(
+        &self,
+        _operations: &[Operation],
+    ) -> Result<Vec<Reply>, Failure> {
+        match *self {}
+    }
+}
+
+/// A cluster, of which no value exists.
+#[derive(Debug)]
+pub(crate) enum Cluster {}
+
+impl Cluster {
+    pub(crate) fn named_by(_url: &str, _tls: &Tls) -> Option<Result<Self, Error>> {
+        None
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        match *self {}
+    }
+
+    pub(crate) fn seeds(&self) -> &[NodeAddress] {
+        match *self {}
+    }
+
+    pub(crate) fn node(&self, _node: &NodeAddress) -> Result<Driver, Error> {
+        match *self {}
+    }
+
+    #[expect(clippy::unused_async, reason = "as that of a cluster")]
+    pub(crate) async fn ask(
+        &self,
+        _node: &NodeAddress,
+        _limit: Duration,
+    ) -> Result<SlotRanges, Error> {
         match *self {}
     }
 }

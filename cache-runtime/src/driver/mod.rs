@@ -12,6 +12,7 @@
 //! the feature `redis` there is no driver: `absent` has the same types, of which no
 //! value exists.
 
+mod cluster;
 mod home;
 #[cfg_attr(
     not(feature = "redis"),
@@ -42,18 +43,44 @@ use std::pin::pin;
 use std::time::Duration;
 
 #[cfg(not(feature = "redis"))]
-pub(crate) use self::absent::{Connection, Driver};
+pub(crate) use self::absent::{Cluster, Connection, Driver};
+pub(crate) use self::cluster::{Elsewhere, HASH_SLOTS, NodeAddress, SlotRanges, hash_slot};
 pub(crate) use self::home::Home;
-pub(crate) use self::operation::{Operation, Reply};
+pub(crate) use self::operation::{Answers, Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;
 #[cfg(feature = "redis")]
-pub(crate) use self::redis::{Connection, Driver};
+pub(crate) use self::redis::{Cluster, Connection, Driver};
 #[cfg(feature = "__tls")]
 pub use self::tls::Tls;
 #[cfg(not(feature = "__tls"))]
 pub(crate) use self::tls::Tls;
 use crate::clock;
 use crate::error::Error;
+
+/// The servers that a URL names.
+#[derive(Debug)]
+pub(crate) enum Servers {
+    One(Driver),
+    Cluster(Cluster),
+}
+
+impl Servers {
+    /// Reads a URL. Touches no network.
+    pub(crate) fn new(url: &str, tls: &Tls) -> Result<Self, Error> {
+        match Cluster::named_by(url, tls) {
+            Some(cluster) => cluster.map(Self::Cluster),
+            None => Driver::new(url, tls).map(Self::One),
+        }
+    }
+
+    /// The number of the database on each server.
+    pub(crate) fn database(&self) -> i64 {
+        match self {
+            Self::One(driver) => driver.database(),
+            Self::Cluster(_) => 0,
+        }
+    }
+}
 
 /// Why a request failed.
 #[derive(Debug)]

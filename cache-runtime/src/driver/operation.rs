@@ -1,5 +1,9 @@
 //! What the protocol says to a server, and what comes back, without a client library's types.
 
+use bytes::Bytes;
+
+use super::cluster::Elsewhere;
+
 /// One command. Each names at most one key, or keys that one server listed. So a driver for several
 /// servers knows where to send it.
 #[derive(Debug)]
@@ -40,6 +44,21 @@ pub(crate) enum Argument {
 }
 
 impl Operation {
+    /// The key that it is about, if it is one.
+    pub(crate) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Script { key, .. } | Self::Read { key } | Self::Remaining { key } => Some(key),
+            Self::ScriptOnListed { .. } | Self::Scan { .. } | Self::Publish { .. } | Self::Ping => {
+                None
+            }
+        }
+    }
+
+    /// Whether it is about keys that one server has listed.
+    pub(crate) fn is_on_listed(&self) -> bool {
+        matches!(self, Self::ScriptOnListed { .. })
+    }
+
     /// A script on one key, without arguments.
     pub(crate) fn script(text: &'static str, key: String) -> Self {
         Self::Script {
@@ -85,6 +104,8 @@ impl From<u64> for Argument {
 /// The answer to one operation.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Reply {
+    /// It was not carried out: it is up to another node of the cluster.
+    Elsewhere(Elsewhere),
     Nil,
     Number(i64),
     Bytes(Vec<u8>),
@@ -98,6 +119,56 @@ impl Reply {
         match self {
             Self::Bytes(bytes) => Some(bytes),
             _ => None,
+        }
+    }
+}
+
+/// The answer to a read.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Answers {
+    /// The values, in the order of the keys.
+    pub(crate) values: Vec<Option<Bytes>>,
+    /// The keys, by their index, that are up to another node of the cluster. They have no values.
+    elsewhere: Vec<(usize, Elsewhere)>,
+}
+
+impl Answers {
+    /// So many keys, all of them absent.
+    pub(crate) fn of(keys: usize) -> Self {
+        Self {
+            values: vec![None; keys],
+            elsewhere: Vec::new(),
+        }
+    }
+
+    /// All of these keys are elsewhere.
+    pub(crate) fn elsewhere(keys: usize, elsewhere: &Elsewhere) -> Self {
+        let mut answers = Self::of(keys);
+        answers.are_elsewhere(0..keys, elsewhere);
+        answers
+    }
+
+    pub(crate) fn are_elsewhere(
+        &mut self,
+        keys: impl Iterator<Item = usize>,
+        elsewhere: &Elsewhere,
+    ) {
+        let keys = keys.map(|index| (index, elsewhere.clone()));
+        self.elsewhere.extend(keys);
+    }
+
+    /// Where one of these keys is, if that is elsewhere.
+    pub(crate) fn where_one_is(&self, is_meant: impl Fn(usize) -> bool) -> Option<&Elsewhere> {
+        let mut elsewhere = self.elsewhere.iter();
+        elsewhere.find_map(|(index, elsewhere)| is_meant(*index).then_some(elsewhere))
+    }
+}
+
+impl FromIterator<Option<Bytes>> for Answers {
+    fn from_iter<T: IntoIterator<Item = Option<Bytes>>>(values: T) -> Self {
+        Self {
+            values: values.into_iter().collect(),
+            elsewhere: Vec::new(),
         }
     }
 }

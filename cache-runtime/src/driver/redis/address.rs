@@ -46,7 +46,7 @@ impl Address {
         let (place, shown) = match info.addr() {
             ConnectionAddr::Tcp(host, port) => {
                 let (host, port) = (host.clone(), *port);
-                let shown = format!("{host}:{port}");
+                let shown = shown_tcp(&host, port);
                 (Place::Tcp { host, port }, shown)
             }
             ConnectionAddr::Unix(path) => (Place::Unix(path.clone()), info.addr().to_string()),
@@ -68,6 +68,29 @@ impl Address {
         })
     }
 
+    /// The address of another host: with the same credentials and database, and encrypted in the same
+    /// way. Its certificate must be for that host, unless `Tls::server_name` names one for all hosts.
+    pub(super) fn at(&self, host: &str, port: u16) -> Result<Self, Error> {
+        let tls = self.tls.as_ref().map(|tls| tls.at(host)).transpose()?;
+        Ok(Self {
+            place: Place::Tcp {
+                host: host.to_owned(),
+                port,
+            },
+            tls,
+            settings: self.settings.clone(),
+            shown: shown_tcp(host, port).into(),
+        })
+    }
+
+    /// The host, unless it is a unix socket.
+    pub(super) fn host(&self) -> Option<&str> {
+        match &self.place {
+            Place::Tcp { host, .. } => Some(host),
+            Place::Unix(_) => None,
+        }
+    }
+
     /// For messages: without credentials.
     pub(super) fn shown(&self) -> &Arc<str> {
         &self.shown
@@ -81,6 +104,15 @@ impl Address {
     /// What is said to the server first, in this version of the protocol.
     pub(super) fn settings(&self, protocol: ProtocolVersion) -> RedisConnectionInfo {
         self.settings.clone().set_protocol(protocol)
+    }
+}
+
+/// A host and a port as a URL has them: an IPv6 address in brackets.
+fn shown_tcp(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
     }
 }
 
@@ -159,6 +191,36 @@ mod tests {
         assert_eq!(shown("redis://ann:secret@host/3"), "host:6379");
         assert_eq!(shown("valkey://host:1?protocol=resp2"), "host:1");
         assert_eq!(shown("redis+unix:///tmp/s?pass=secret"), "/tmp/s");
+        assert_eq!(shown("redis://[::1]:7000"), "[::1]:7000");
+    }
+
+    #[test]
+    fn the_address_of_another_host_keeps_what_is_said_to_it() {
+        let first = Address::parse("redis://ann:secret@first/3", &Tls::default()).unwrap();
+        let second = first.at("second", 7001).unwrap();
+        assert_eq!(&**second.shown(), "second:7001");
+        assert_eq!(second.database(), 3);
+        let settings = second.settings(ProtocolVersion::RESP3);
+        assert_eq!(settings.username(), Some("ann"));
+        assert_eq!(settings.password(), Some("secret"));
+        assert!(second.tls.is_none());
+        assert_eq!(&**first.at("::1", 7001).unwrap().shown(), "[::1]:7001");
+    }
+
+    #[cfg(feature = "__tls")]
+    #[test]
+    fn the_address_of_another_host_is_encrypted_for_that_host() {
+        let name = |url: &str, tls: &Tls, host| {
+            let address = Address::parse(url, tls).unwrap().at(host, 7001).unwrap();
+            address.tls.unwrap().name()
+        };
+        let tls = Tls::new();
+        assert_eq!(name("rediss://first", &tls, "second"), "second");
+        assert_eq!(name("rediss://first", &tls, "127.0.0.1"), "127.0.0.1");
+        let named = Tls::new().server_name("all");
+        assert_eq!(name("rediss://first", &named, "second"), "all");
+        let address = Address::parse("rediss://first", &tls).unwrap();
+        assert!(address.at("no name", 1).is_err());
     }
 
     #[test]

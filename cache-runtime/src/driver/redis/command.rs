@@ -3,12 +3,13 @@
 use redis::{Cmd, RedisError, Value};
 
 use crate::driver::operation::Argument;
-use crate::driver::{Operation, ReadKeys, Reply};
+use crate::driver::{Operation, Reply};
 
-pub(super) fn mget(keys: &ReadKeys) -> Cmd {
-    let mut mget = Cmd::with_capacity(1 + keys.len(), "MGET".len() + keys.packed_len());
+/// Reads so many keys, of so many bytes.
+pub(super) fn mget<'a>(keys: impl Iterator<Item = &'a [u8]>, count: usize, bytes: usize) -> Cmd {
+    let mut mget = Cmd::with_capacity(1 + count, "MGET".len() + bytes);
     mget.arg("MGET");
-    for key in keys.iter() {
+    for key in keys {
         mget.arg(key);
     }
     mget

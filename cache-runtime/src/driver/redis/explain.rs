@@ -7,6 +7,7 @@ use std::sync::Arc;
 use redis::{ErrorKind, RedisError};
 
 use super::address::{Address, Place};
+use super::identity::IS_NODE;
 use crate::error::Error;
 
 /// Whether `HELLO` failed, because it is unknown or not allowed.
@@ -50,6 +51,9 @@ pub(super) fn explain(address: &str, error: &RedisError) -> Error {
         Some("READONLY") => Error::is_replica(address, error),
         Some("NOREPLICAS" | "OOM" | "MISCONF") => Error::refuses_writes(address, error),
         Some("WRONGTYPE") => Error::foreign(address),
+        Some("CROSSSLOT" | "MOVED" | "ASK") => {
+            Error::denied(address, &format!("{error}: {IS_NODE}"))
+        }
         Some(_) => Error::denied(address, error),
         None if error.kind() == ErrorKind::AuthenticationFailed => Error::denied(address, error),
         None => Error::unavailable(address, error),

@@ -9,11 +9,16 @@ use super::explain::explain;
 use crate::error::Error;
 use crate::sabotage::{self, Rule};
 
+/// What is said of a node of a cluster that a URL names as a single server.
+pub(super) const IS_NODE: &str = "it is a node of a cluster, or leads to one, and carries out only what \
+    concerns its own keys; write `redis-cluster://` in the place of `redis://`";
+
 /// Which server this is. Where `INFO` is denied, or does not say, a restart from an old snapshot goes
 /// unnoticed, and only the ttl bounds what such a snapshot brings back.
 pub(super) async fn identity(
     redis: &mut MultiplexedConnection,
     address: &str,
+    in_cluster: bool,
 ) -> Result<u64, Error> {
     let mut ask = Pipeline::new();
     ask.ignore_errors();
@@ -45,6 +50,9 @@ pub(super) async fn identity(
             Err(error) => return Err(explain(address, &error)),
         }
         info.push('\n');
+    }
+    if !in_cluster && field(&info, "redis_mode:") == Some("cluster") {
+        return Err(Error::denied(address, &IS_NODE));
     }
     if field(&info, "role:") == Some("slave") {
         return Err(Error::is_replica(
@@ -82,7 +90,8 @@ fn epoch(info: &str) -> u64 {
     })
 }
 
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+/// A line of what a server tells of itself.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines()
         .find_map(|line| line.trim_end().strip_prefix(name))
 }

@@ -8,6 +8,7 @@
 //! made.
 
 mod address;
+mod cluster;
 mod command;
 mod explain;
 mod identity;
@@ -26,17 +27,22 @@ use redis::{
 use tokio::task::AbortHandle;
 
 use self::address::Address;
+pub(crate) use self::cluster::Cluster;
+use self::cluster::elsewhere;
 use self::command::{bytes, command, mget, pong, reply};
 use self::explain::{explain, explain_greeting, may_want_older_protocol, wants_older_protocol};
 use self::identity::identity;
 use self::stream::Stage;
-use super::{Failure, Home, Operation, ReadKeys, Reply, Tls};
+use super::cluster::hash_slot;
+use super::{Answers, Failure, Home, Operation, ReadKeys, Reply, Tls};
 use crate::clock;
 use crate::error::Error;
 
 /// Opens connections to one server.
 pub(crate) struct Driver {
     address: Address,
+    /// Whether the server is a node of a cluster.
+    in_cluster: bool,
 }
 
 /// One connection, and the server that it reached.
@@ -48,6 +54,8 @@ pub(crate) struct Connection {
     epoch: u64,
     /// Whether it hears what other processes publish.
     hears: bool,
+    /// The host of a node of a cluster.
+    node_host: Option<Arc<str>>,
     home: Home,
     _pump: Pump,
 }
@@ -72,7 +80,18 @@ impl Driver {
     /// A driver for the server that a URL names. Touches no network.
     pub(crate) fn new(url: &str, tls: &Tls) -> Result<Self, Error> {
         let address = Address::parse(url, tls)?;
-        Ok(Self { address })
+        Ok(Self {
+            address,
+            in_cluster: false,
+        })
+    }
+
+    /// A driver for a node of a cluster.
+    fn of_node(address: Address) -> Self {
+        Self {
+            address,
+            in_cluster: true,
+        }
     }
 
     /// Where the server is, for messages: without credentials.
@@ -151,12 +170,17 @@ impl Driver {
         (mut redis, pump): (MultiplexedConnection, Pump),
         hears: bool,
     ) -> Result<Connection, Error> {
-        let epoch = identity(&mut redis, self.address()).await?;
+        let epoch = identity(&mut redis, self.address(), self.in_cluster).await?;
         Ok(Connection {
             redis,
             address: self.address.shown().clone(),
             epoch,
             hears,
+            node_host: self
+                .address
+                .host()
+                .filter(|_| self.in_cluster)
+                .map(Arc::from),
             home: Home::here(),
             _pump: pump,
         })
@@ -208,10 +232,16 @@ impl Connection {
         }
     }
 
-    /// Reads keys by one `MGET`; an absent key, or one that holds no string, is `None`. On the
-    /// path of every hit: the command is neither boxed nor in a pipeline of one.
-    pub(crate) async fn read(&self, keys: &ReadKeys) -> Result<Vec<Option<Bytes>>, Failure> {
-        let mget = mget(keys);
+    /// Reads keys; an absent key, or one that holds no string, is `None`. By one `MGET`; from a node of a
+    /// cluster, by one for each hash slot, in one round trip. On the path of every hit: the command is
+    /// neither boxed nor in a pipeline of one.
+    pub(crate) async fn read(&self, keys: &ReadKeys) -> Result<Answers, Failure> {
+        if let Some(host) = &self.node_host
+            && let Some(groups) = by_hash_slot(keys)
+        {
+            return Box::pin(self.read_slot_by_slot(keys, &groups, host)).await;
+        }
+        let mget = mget(keys.iter(), keys.len(), keys.packed_len());
         // A clone is a handle to the same connection.
         let mut redis = self.redis.clone();
         match redis.send_packed_command(&mget).await {
@@ -219,18 +249,84 @@ impl Connection {
                 let values = values.into_iter();
                 Ok(values.map(|value| bytes(value).map(Bytes::from)).collect())
             }
-            Ok(Value::ServerError(error)) => Err(self.failure(&error.into())),
-            Ok(_) => Ok(Vec::new()),
-            Err(error) => Err(self.failure(&error)),
+            Ok(Value::ServerError(error)) => self.refused(keys.len(), &error.into()),
+            Ok(_) => Ok(Answers::default()),
+            Err(error) => self.refused(keys.len(), &error),
         }
     }
 
+    /// All of the keys are elsewhere, or the whole request has failed.
+    fn refused(&self, keys: usize, error: &RedisError) -> Result<Answers, Failure> {
+        let host = self.node_host.as_ref();
+        match host.and_then(|host| elsewhere(error, host)) {
+            Some(elsewhere) => Ok(Answers::elsewhere(keys, &elsewhere)),
+            None => Err(self.failure(error)),
+        }
+    }
+
+    async fn read_slot_by_slot(
+        &self,
+        keys: &ReadKeys,
+        groups: &[(u16, usize)],
+        host: &str,
+    ) -> Result<Answers, Failure> {
+        let all: Vec<&[u8]> = keys.iter().collect();
+        let mut pipeline = Pipeline::new();
+        pipeline.ignore_errors();
+        for group in groups.chunk_by(|one, other| one.0 == other.0) {
+            let keys = group.iter().map(|&(_, index)| all[index]);
+            let bytes = keys.clone().map(<[u8]>::len).sum();
+            pipeline.add_command(mget(keys, group.len(), bytes));
+        }
+        let mut redis = self.redis.clone();
+        let answers: Result<Vec<Value>, _> = pipeline.query_async(&mut redis).await;
+        let answers = answers.map_err(|error| self.failure(&error))?;
+        let mut found = Answers::of(all.len());
+        let groups = groups.chunk_by(|one, other| one.0 == other.0);
+        for (group, answer) in groups.zip(answers) {
+            match answer.extract_error() {
+                Ok(Value::Array(values)) => {
+                    for (&(_, index), value) in group.iter().zip(values) {
+                        found.values[index] = bytes(value).map(Bytes::from);
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let Some(elsewhere) = elsewhere(&error, host) else {
+                        return Err(self.failure(&error));
+                    };
+                    let indices = group.iter().map(|&(_, index)| index);
+                    found.are_elsewhere(indices, &elsewhere);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// Runs operations in order, in one round trip. Each is carried out whether or not one
-    /// before it failed; the first error is returned.
+    /// before it failed; the first error is returned. An operation that a node of a cluster leaves to
+    /// another one has [`Reply::Elsewhere`] for its answer.
     pub(crate) async fn run(&self, operations: &[Operation]) -> Result<Vec<Reply>, Failure> {
+        self.run_each(operations, false).await
+    }
+
+    /// The same at the node of a cluster to which the keys are on their way.
+    pub(crate) async fn run_asking(&self, operations: &[Operation]) -> Result<Vec<Reply>, Failure> {
+        self.run_each(operations, true).await
+    }
+
+    async fn run_each(
+        &self,
+        operations: &[Operation],
+        asking: bool,
+    ) -> Result<Vec<Reply>, Failure> {
         let mut pipeline = Pipeline::with_capacity(operations.len());
         pipeline.ignore_errors();
         for operation in operations {
+            // What is listed may have been on its way since.
+            if asking || self.node_host.is_some() && operation.is_on_listed() {
+                pipeline.cmd("ASKING").ignore();
+            }
             pipeline.add_command(command(operation));
         }
         let mut redis = self.redis.clone();
@@ -240,11 +336,18 @@ impl Connection {
             answered
                 .map(|(operation, value)| match operation {
                     Operation::Ping => pong(value),
-                    _ => reply(value),
+                    _ => self.reply(value),
                 })
                 .collect()
         });
         replies.map_err(|error| self.failure(&error))
+    }
+
+    fn reply(&self, value: Value) -> Result<Reply, RedisError> {
+        match (reply(value), &self.node_host) {
+            (Err(error), Some(host)) => elsewhere(&error, host).map(Reply::Elsewhere).ok_or(error),
+            (answer, _) => answer,
+        }
     }
 
     fn failure(&self, error: &RedisError) -> Failure {
@@ -253,6 +356,16 @@ impl Connection {
             was_disconnected: error.is_connection_dropped(),
         }
     }
+}
+
+/// The keys' indices with their hash slots, those of one hash slot side by side; `None` if all are in
+/// one.
+fn by_hash_slot(keys: &ReadKeys) -> Option<Vec<(u16, usize)>> {
+    let slots = keys.iter().map(hash_slot);
+    let mut groups: Vec<_> = slots.zip(0..).collect();
+    groups.sort_unstable();
+    let (first, last) = (groups.first()?, groups.last()?);
+    (first.0 != last.0).then_some(groups)
 }
 
 /// Without the credentials.

@@ -141,7 +141,10 @@ impl Tls {
 #[derive(Debug)]
 pub(super) struct TlsClient {
     configs: Arc<Configs>,
+    /// What the certificate must be for.
     name: ServerName<'static>,
+    /// Whether the name is set for all hosts.
+    is_set: bool,
 }
 
 impl TlsClient {
@@ -166,13 +169,7 @@ impl TlsClient {
                  accepts any; leave one of them out",
             ));
         }
-        let name = settings.server_name.as_deref().unwrap_or(host);
-        let Ok(name) = ServerName::try_from(name.to_owned()) else {
-            return Err(Error::config(format!(
-                "`{name}` cannot be the name of a server in a certificate; set one by \
-                 `Tls::server_name`"
-            )));
-        };
+        let name = server_name(settings.server_name.as_deref().unwrap_or(host))?;
         if settings.accepts_any {
             tracing::warn!(
                 host,
@@ -183,7 +180,28 @@ impl TlsClient {
         Ok(Self {
             configs: Arc::new(configs),
             name,
+            is_set: settings.server_name.is_some(),
         })
+    }
+
+    /// A client for the server at another host, with the same files.
+    pub(super) fn at(&self, host: &str) -> Result<Self, Error> {
+        let name = if self.is_set {
+            self.name.clone()
+        } else {
+            server_name(host)?
+        };
+        Ok(Self {
+            configs: self.configs.clone(),
+            name,
+            is_set: self.is_set,
+        })
+    }
+
+    /// What the certificate must be for.
+    #[cfg(all(test, feature = "redis"))]
+    pub(super) fn name(&self) -> String {
+        self.name.to_str().into_owned()
     }
 
     /// Agrees with the server on an encryption, and checks its certificate.
@@ -209,4 +227,13 @@ impl TlsClient {
         let error = error.get_ref()?.downcast_ref()?;
         Some(explain::tls(address, error, &self.configs.described()))
     }
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, Error> {
+    ServerName::try_from(name.to_owned()).map_err(|_| {
+        Error::config(format!(
+            "`{name}` cannot be the name of a server in a certificate; set one by \
+             `Tls::server_name`"
+        ))
+    })
 }

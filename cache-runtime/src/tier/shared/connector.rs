@@ -1,40 +1,35 @@
-//! Which connection requests take, and what follows from how they end.
+//! Where requests go, and how what could not be invalidated gets there later.
 //!
-//! Connections are made lazily, one attempt at a time, however many callers wait for it. A
-//! connection that failed or was too slow is dropped, and the next request makes a new one. Where
-//! that fails, or several requests in a row do, the [breaker](super::breaker) opens, and the
-//! [keeper task](super::keeper) tries to connect.
+//! A cache has one server, or the primaries of a cluster; each is a [node](super::node). Here is what
+//! they have in common: the journal, its keeper task, and what is said to all of them.
 //!
-//! Each runtime has a connection of its own. A task of the runtime drives the connection, and that
-//! task stands still while the runtime does not run: a current-thread runtime runs only inside of
-//! `block_on`. Connections of runtimes that were shut down are dropped when another is made.
-//!
-//! A new connection is used only once the journal was replayed over it. Where the server answers and
-//! refuses, requests go on: the keeper checks whether it still refuses, and what the journal holds
-//! meanwhile is announced.
+//! A new connection to the only server is used only once the journal was replayed over it. Where the
+//! server answers and refuses, requests go on: the keeper checks whether it still refuses, and what
+//! the journal holds meanwhile is announced. In a cluster a name may concern two nodes, so the
+//! keeper alone replays the journal, and its names stay distrusted until then.
 
 use std::fmt;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::runtime::{self, Handle};
-use tokio::sync::watch;
 
 use super::announcement::Message;
-use super::batch::{Source, Values};
-use super::breaker::{Advice, Breaker, Change, Failing, Limits};
+use super::batch::BatchedReads;
+use super::breaker::Limits;
+use super::cluster::{Map, Nodes, Server};
 use super::journal::{Journal, Sender, UnderWay};
 use super::keeper::{Keepers, Mend};
-use super::keyspace::{Keyspace, Pages, Scan};
+use super::keyspace::{Keyspace, Pages, Scans};
+use super::node::{Node, Owner, Prepared, Sick};
 use super::window::Window;
+use super::witness::{Looked, Witness};
 use crate::backlog::Buckets;
 use crate::clock;
-use crate::driver::{Connection, Driver, Failure, Operation, ReadKeys, Reply};
+use crate::driver::{Connection, Operation, ReadKeys, Reply, Servers};
 use crate::error::Error;
 use crate::health::Status;
+use crate::join;
 use crate::key::Key;
 use crate::observe::{Event, Observer};
 use crate::sabotage::{self, Rule};
@@ -48,174 +43,172 @@ const PAUSE_REFUSED: Duration = Duration::from_secs(1);
 /// The most names that are invalidated together.
 const MOST_NAMES: usize = 500;
 
-/// A request of at most so many operations is small: if it is not answered in time, the server is
-/// at fault, and not the size of the request.
-const SMALL: usize = 32;
-
 pub(crate) struct Connector {
-    driver: Driver,
+    place: Place,
     limits: Limits,
     /// How many names are invalidated together.
     names: Window,
     /// How many keys are listed together.
     keys: Window,
-    pub(super) journal: Journal,
+    pub(super) journal: Arc<Journal>,
     keyspace: Keyspace,
     observer: Observer,
-    link: Mutex<Link>,
-    /// Whether the breaker counts failures that the next answer forgives.
-    has_strikes: AtomicBool,
+    keepers: Mutex<Keepers>,
 }
 
-/// What one lock protects: a change of the breaker's state, and the keeper that it calls for.
-struct Link {
-    breaker: Breaker<runtime::Id, Arc<Connection>, Attempt>,
-    /// The server that the connections lead to: they all lead to one.
-    server: Option<Server>,
-    keepers: Keepers,
-}
-
-/// A server that was reached.
-#[derive(Debug, Clone, Copy)]
-struct Server {
-    epoch: u64,
-    /// When it was found to be the one that the address leads to.
-    found: Instant,
-}
-
-/// An attempt to connect, whose result its task sends.
-type Attempt = watch::Receiver<Option<Connected>>;
-
-type Connected = Result<Arc<Connection>, Error>;
-
-/// Which server answered: the connection that the answer came over. What belongs to that answer
-/// is sent to the same server.
-#[derive(Debug, Clone)]
-pub(crate) struct Witness(Arc<Connection>);
-
-impl Witness {
-    pub(super) fn of(connection: Arc<Connection>) -> Self {
-        Self(connection)
-    }
-
-    /// The epoch of the server that answered.
-    pub(super) fn epoch(&self) -> u64 {
-        self.0.epoch()
-    }
-}
-
-/// What can be sent over a connection.
-trait Request: Sync {
-    type Output: Send;
-
-    /// How many operations it has.
-    fn len(&self) -> usize;
-
-    fn send(
-        &self,
-        connection: &Connection,
-    ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
-}
-
-impl Request for ReadKeys {
-    type Output = Vec<Option<Bytes>>;
-
-    fn len(&self) -> usize {
-        1
-    }
-
-    async fn send(&self, connection: &Connection) -> Result<Self::Output, Failure> {
-        connection.read(self).await
-    }
-}
-
-impl Request for [Operation] {
-    type Output = Vec<Reply>;
-
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    async fn send(&self, connection: &Connection) -> Result<Self::Output, Failure> {
-        connection.run(self).await
-    }
-}
-
-impl Link {
-    /// Keeps the connections of all runtimes to one server. If one of them still led to the old
-    /// server after a failover, a read there would not see what was invalidated on the new one. So
-    /// connections to another server than this one are dropped. False if that server was found
-    /// after the attempt of this connection had begun: then this connection is the old one.
-    fn leads_to_the_server_of(&mut self, connection: &Connection, begun: Instant) -> bool {
-        let epoch = connection.epoch();
-        match self.server {
-            Some(server) if server.epoch == epoch => {}
-            Some(server) if begun < server.found => return false,
-            _ => {
-                self.breaker.discard(|other| other.epoch() != epoch);
-                let found = Instant::now();
-                self.server = Some(Server { epoch, found });
-            }
-        }
-        true
-    }
+/// What requests go to.
+enum Place {
+    Server(Server<Connector>),
+    Cluster(Arc<Nodes<Connector>>),
 }
 
 impl Connector {
     pub(super) fn new(
-        driver: Driver,
+        servers: Servers,
         limits: Limits,
         keyspace: Keyspace,
         backlog_room: usize,
         observer: Observer,
-    ) -> Self {
-        Self {
-            driver,
-            limits,
-            names: Window::new(32, 1, MOST_NAMES),
-            keys: Window::new(1000, 10, 1000),
-            journal: Journal::new(backlog_room, observer.clone()),
-            keyspace,
-            observer,
-            link: Mutex::new(Link {
-                breaker: Breaker::new(limits),
-                server: None,
-                keepers: Keepers::default(),
-            }),
-            has_strikes: AtomicBool::new(false),
+    ) -> Arc<Self> {
+        let journal = Arc::new(Journal::new(backlog_room, observer.clone()));
+        Arc::new_cyclic(|owner| {
+            let (owner, kept, observing) = (owner.clone(), journal.clone(), observer.clone());
+            let place = match servers {
+                Servers::One(driver) => {
+                    let node = Node::new(driver, limits, owner, kept, observing);
+                    Place::Server(Server::new(node))
+                }
+                Servers::Cluster(cluster) => {
+                    let keyspace = keyspace.clone();
+                    let nodes = Nodes::new(cluster, limits, keyspace, owner, kept, observing);
+                    Place::Cluster(Arc::new(nodes))
+                }
+            };
+            Self {
+                place,
+                limits,
+                names: Window::new(32, 1, MOST_NAMES),
+                keys: Window::new(1000, 10, 1000),
+                journal,
+                keyspace,
+                observer,
+                keepers: Mutex::default(),
+            }
+        })
+    }
+
+    /// Reads a slot and versions, in one round trip, which other callers may share. At most until
+    /// then; without a deadline, as long as a request may take.
+    pub(super) async fn look(
+        self: &Arc<Self>,
+        keys: ReadKeys,
+        until: Option<Instant>,
+    ) -> Result<Looked, Error> {
+        match &self.place {
+            Place::Server(server) => {
+                let found = server.reads.read_until(keys, until).await?;
+                Ok(Looked {
+                    slot: found.slot,
+                    shared_decode: found.shared_decode,
+                    versions: found.versions,
+                    witness: Witness::Server(found.connection),
+                })
+            }
+            // Boxed, since every call has room for what it awaits.
+            Place::Cluster(nodes) => Box::pin(nodes.look(keys, until)).await,
         }
     }
 
-    /// Runs operations over this runtime's connection, and returns which one it was.
-    ///
-    /// The operations may be sent twice: a connection that turns out to have been closed while it
-    /// was idle is replaced once.
-    pub(super) async fn run(
+    /// Reads versions from the servers of an earlier look that has answered for their entry.
+    pub(super) async fn look_further(
         self: &Arc<Self>,
-        operations: &[Operation],
-    ) -> Result<(Witness, Vec<Reply>), Error> {
-        let (connection, replies) = self.send(operations, self.deadline()).await?;
-        Ok((Witness(connection), replies))
+        witness: Witness,
+        keys: ReadKeys,
+    ) -> Result<(Witness, Vec<Option<Bytes>>), Error> {
+        let until = self.deadline_from(None);
+        match (&self.place, &witness) {
+            (Place::Server(server), Witness::Server(connection)) => {
+                let answers = server.node.send_to(connection, &keys, until).await?;
+                Ok((witness, answers.values))
+            }
+            (Place::Cluster(nodes), _) => nodes.read_further(witness, &keys, until).await,
+            (Place::Server(_), Witness::Nodes(_)) => Err(self.no_such_server()),
+        }
     }
 
-    /// Runs operations on the server of an earlier answer.
+    /// A slot is written, with so many bytes: they are what a read will be answered.
+    pub(super) fn expect(&self, slot: &str, bytes: usize) {
+        let expect = |reads: &BatchedReads<_>| reads.expect(slot.as_bytes(), bytes);
+        match &self.place {
+            Place::Server(server) => expect(&server.reads),
+            Place::Cluster(nodes) => {
+                if let Some(server) = nodes.server_of(slot) {
+                    expect(&server.reads);
+                }
+            }
+        }
+    }
+
+    /// Runs operations, each at the server that has its key, and returns which one that was.
+    ///
+    /// An operation may be sent twice: a connection that turns out to have been closed while it was
+    /// idle is replaced once.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        operations: Vec<Operation>,
+    ) -> Result<(Witness, Vec<Reply>), Error> {
+        let until = self.deadline_from(None);
+        match &self.place {
+            Place::Server(server) => {
+                let (connection, replies) = server.node.send(&*operations, until).await?;
+                Ok((Witness::Server(connection), replies))
+            }
+            Place::Cluster(nodes) => Box::pin(nodes.run(operations, until)).await,
+        }
+    }
+
+    /// The same for operations by which something is stored. In a cluster, they are not carried out for
+    /// a key that is on its way to another node: were its move given up, what was stored there
+    /// could come back with the next one.
+    pub(super) async fn run_to_store(
+        self: &Arc<Self>,
+        operations: Vec<Operation>,
+    ) -> Result<(Witness, Vec<Reply>), Error> {
+        match &self.place {
+            Place::Server(_) => self.run(operations).await,
+            Place::Cluster(nodes) => {
+                let until = self.deadline_from(None);
+                Box::pin(nodes.run_to_store(operations, until)).await
+            }
+        }
+    }
+
+    /// Runs operations on the servers of an earlier answer.
     pub(super) async fn run_over(
         self: &Arc<Self>,
         witness: &Witness,
-        operations: &[Operation],
+        operations: Vec<Operation>,
     ) -> Result<Vec<Reply>, Error> {
-        self.run_over_until(witness, operations, self.deadline())
-            .await
+        let until = self.deadline_from(None);
+        self.run_over_until(witness, operations, until).await
     }
 
     /// The same, at most until then.
     pub(super) async fn run_over_until(
         self: &Arc<Self>,
         witness: &Witness,
-        operations: &[Operation],
+        operations: Vec<Operation>,
         until: Instant,
     ) -> Result<Vec<Reply>, Error> {
-        self.send_to(witness, operations, until).await
+        match (&self.place, witness) {
+            (Place::Server(server), Witness::Server(connection)) => {
+                server.node.send_to(connection, &*operations, until).await
+            }
+            (Place::Cluster(nodes), _) => {
+                Box::pin(nodes.run_over(witness, operations, until)).await
+            }
+            (Place::Server(_), Witness::Nodes(_)) => Err(self.no_such_server()),
+        }
     }
 
     /// The deadline of a request by a call that has waited for others since then.
@@ -231,368 +224,27 @@ impl Connector {
         self.deadline_from(Some(since)).max(Instant::now() + least)
     }
 
-    /// Reads keys from the server of an earlier answer.
-    pub(super) async fn read_over(
-        self: &Arc<Self>,
-        witness: &Witness,
-        keys: &ReadKeys,
-    ) -> Result<Vec<Option<Bytes>>, Error> {
-        self.send_to(witness, keys, self.deadline()).await
-    }
-
-    async fn send<R: Request + ?Sized>(
-        self: &Arc<Self>,
-        request: &R,
-        until: Instant,
-    ) -> Result<(Arc<Connection>, R::Output), Error> {
-        let runtime = self.runtime()?;
-        let begun = Instant::now();
-        let mut used = None;
-        let result = {
-            // Pinned here: a function that takes a future by value has room for it twice.
-            let sending = pin!(self.try_send(runtime, request, &mut used));
-            self.within(until, sending).await
-        };
-        self.judge(begun, used.as_ref(), request.len(), result)
-    }
-
-    /// Sends over a runtime's current connection, and notes in `used` which one that was.
-    async fn try_send<R: Request + ?Sized>(
-        self: &Arc<Self>,
-        runtime: runtime::Id,
-        request: &R,
-        used: &mut Option<Arc<Connection>>,
-    ) -> Result<(Arc<Connection>, R::Output), Error> {
-        let mut was_replaced = false;
-        loop {
-            let connection = used.insert(self.connection(runtime).await?);
-            match request.send(connection).await {
-                Ok(answer) => return Ok((connection.clone(), answer)),
-                Err(failure) if failure.was_disconnected && !was_replaced => {
-                    self.discard(connection);
-                    was_replaced = true;
-                }
-                Err(failure) => return Err(failure.error),
-            }
-        }
-    }
-
-    async fn send_to<R: Request + ?Sized>(
-        self: &Arc<Self>,
-        witness: &Witness,
-        request: &R,
-        until: Instant,
-    ) -> Result<R::Output, Error> {
-        let connection = &self.connection_to(witness)?;
-        let begun = Instant::now();
-        let sending = pin!(async {
-            let answer = request.send(connection).await;
-            answer.map_err(|failure| failure.error)
-        });
-        let result = self.within(until, sending).await;
-        self.judge(begun, Some(connection), request.len(), result)
-    }
-
-    /// The connection of an earlier answer. If that is another runtime's, which may not run now, it
-    /// is this runtime's connection to the same server, if there is one.
-    fn connection_to(&self, witness: &Witness) -> Result<Arc<Connection>, Error> {
-        let runtime = self.runtime()?;
-        let answered = &witness.0;
-        // An epoch of 0 says nothing: see `Connection::epoch`.
-        if answered.home().runtime() == runtime || answered.epoch() == 0 {
-            return Ok(answered.clone());
-        }
-        let own = self.lock().breaker.connection(runtime);
-        let own = own.filter(|own| own.epoch() == answered.epoch());
-        Ok(own.unwrap_or_else(|| answered.clone()))
-    }
-
-    /// Awaits an answer, at most until `until`. To be called in a runtime.
-    async fn within<T>(
-        &self,
-        until: Instant,
-        sending: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        if !sabotage::keeps(Rule::Deadline) {
-            return sending.await;
-        }
-        let in_time = clock::within_until(until, sending).await;
-        in_time.unwrap_or_else(|| Err(Error::timeout(self.address(), self.limits.operation)))
-    }
-
-    /// The runtime that this task runs on.
-    fn runtime(&self) -> Result<runtime::Id, Error> {
-        match Handle::try_current() {
-            Ok(runtime) => Ok(runtime.id()),
-            Err(_) => Err(Error::unavailable(self.address(), &Error::NO_RUNTIME)),
-        }
-    }
-
-    /// Changes the breaker's state according to how a request of so many operations ended.
-    fn judge<T>(
-        self: &Arc<Self>,
-        begun: Instant,
-        connection: Option<&Arc<Connection>>,
-        operations: usize,
-        result: Result<T, Error>,
-    ) -> Result<T, Error> {
-        match &result {
-            Ok(_) => {
-                if self.has_strikes.load(Ordering::Relaxed) {
-                    self.forgive();
-                }
-            }
-            // A deadline that was near when the request was sent says nothing about the server.
-            Err(error) if error.is_timeout() && begun.elapsed() < self.limits.operation / 2 => {}
-            // A smaller request may do, and shows whether the server answers.
-            Err(error) if error.is_timeout() && operations > SMALL => {}
-            Err(error) if error.is_unavailable() => {
-                if let Some(connection) = connection {
-                    self.discard(connection);
-                    self.strike(connection.home().runtime(), begun, error);
-                }
-            }
-            Err(error) if error.is_refused() => self.note_refusal(connection, error),
-            Err(_) => {}
-        }
-        result
-    }
-
-    fn strike(self: &Arc<Self>, runtime: runtime::Id, begun: Instant, error: &Error) {
-        self.change(|link| {
-            let now = Instant::now();
-            if link.breaker.strike(runtime, begun, now, error) {
-                link.keepers.ensure(self);
-            }
-            // Under the lock, as in `forgive`: else an answer at the same time could leave a
-            // strike behind that no later answer forgives.
-            self.has_strikes.store(true, Ordering::Relaxed);
-        });
-    }
-
-    fn forgive(&self) {
-        self.change(|link| {
-            link.breaker.answered();
-            self.has_strikes.store(false, Ordering::Relaxed);
-        });
-    }
-
-    fn note_refusal(self: &Arc<Self>, connection: Option<&Arc<Connection>>, error: &Error) {
-        self.refused(error);
-        // The server has become a replica: the primary may now be where the address leads.
-        if error.is_read_only()
-            && let Some(connection) = connection
-        {
-            self.discard(connection);
-        }
-    }
-
-    fn refused(self: &Arc<Self>, error: &Error) {
-        self.change(|link| {
-            link.breaker.refused(error, Instant::now());
-            link.keepers.ensure(self);
-        });
-    }
-
-    /// The connection that this runtime has, or the one that it is making, or a new one.
-    async fn connection(self: &Arc<Self>, runtime: runtime::Id) -> Connected {
-        let attempt = {
-            let mut link = self.lock();
-            if let Some(connection) = link.breaker.connection(runtime) {
-                // The keeper may have ended with the runtime that it was spawned on.
-                if !self.journal.is_empty() {
-                    link.keepers.ensure(self);
-                }
-                return Ok(connection);
-            }
-            match link.breaker.advise(runtime, Instant::now()) {
-                Advice::Use(connection) => return Ok(connection),
-                Advice::Wait(attempt) => attempt,
-                Advice::Connect => self.begin_attempt(runtime, &mut link),
-                Advice::Fail(Failing::Open(error)) => {
-                    link.keepers.ensure(self);
-                    return Err(error);
-                }
-                Advice::Fail(Failing::TooLate) => {
-                    return Err(Error::timeout(self.address(), self.limits.operation));
-                }
-            }
-        };
-        // Boxed, since it is rare, and every call has room for what it awaits.
-        Box::pin(self.arrival(attempt)).await
-    }
-
-    fn begin_attempt(self: &Arc<Self>, runtime: runtime::Id, link: &mut Link) -> Attempt {
-        // A program may have made thousands of runtimes, one after the other.
-        link.breaker
-            .discard(|connection| connection.home().is_gone());
-        link.breaker.forget_attempt(|attempt| !is_alive(attempt));
-        let (done, attempt) = watch::channel(None);
-        let now = Instant::now();
-        link.breaker.begin_attempt(runtime, attempt.clone(), now);
-        // A task of its own: a caller that is dropped does not end the attempt of the others.
-        let connector = self.clone();
-        tokio::spawn(async move {
-            let begun = Instant::now();
-            let result = connector.connect().await;
-            let result = connector.connected(runtime, begun, result, Some(&done.subscribe()));
-            let _ = done.send(Some(result));
-        });
-        attempt
-    }
-
-    async fn arrival(&self, mut attempt: Attempt) -> Connected {
-        let result = match attempt.wait_for(Option::is_some).await {
-            Ok(done) => (*done).clone(),
-            Err(_) => None,
-        };
-        result.unwrap_or_else(|| {
-            // The runtime that ran the attempt was shut down.
-            self.change(|link| {
-                let is_it = |current: &Attempt| current.same_channel(&attempt);
-                link.breaker.forget_attempt(is_it);
-            });
-            Err(self.shut_down())
-        })
-    }
-
-    fn shut_down(&self) -> Error {
-        let reason = "the runtime on which it was asked was shut down";
-        Error::unavailable(self.address(), &reason)
-    }
-
-    /// Makes a connection that may be used: it listens, and the journal was replayed over it.
-    async fn connect(self: &Arc<Self>) -> Connected {
-        let connector = Arc::downgrade(self);
-        let heard = move |message: &[u8]| {
-            if let Some(connector) = connector.upgrade() {
-                connector.journal.hear(Message::from_bytes(message));
-                if !connector.journal.is_empty() {
-                    connector.ensure_keeper();
-                }
-            }
-        };
-        let connection = self.driver.connect(self.limits.connect, heard).await?;
-        // Before the replay: what is announced from here on is heard.
-        let channel = self.keyspace.channel();
-        let listening = connection.listen(&channel, self.limits.operation);
-        match listening.await {
-            Err(error) if !error.is_refused() => return Err(error),
-            Err(error) => {
-                let event = Event::AnnouncementsUnheard { error: &error };
-                self.observer.observe(None, event);
-            }
-            // Where this is refused, what was announced before is not heard.
-            Ok(()) => drop(self.journal.ask(&self.sender(&connection)).await),
-        }
-        let is_refused = self.lock().breaker.is_refused();
-        // What takes longer is left to the keeper: its names stay distrusted.
-        let until = Instant::now() + self.limits.operation;
-        let accepted = self.check_and_replay(&connection, is_refused, until).await;
-        match accepted {
-            Ok(()) => self.accepted(),
-            Err(error) if error.is_refused() => {
-                let _ = self.journal.announce(&self.sender(&connection)).await;
-                self.refused(&error);
-            }
-            // The window is smaller now, and the keeper goes on.
-            Err(error) if error.is_timeout() && !is_refused => {}
-            Err(error) => return Err(error),
-        }
-        Ok(Arc::new(connection))
-    }
-
-    /// Replays the journal over a connection, at most until then, after a check whether the server
-    /// accepts requests.
-    async fn check_and_replay(
-        &self,
-        connection: &Connection,
-        check: bool,
-        until: Instant,
-    ) -> Result<(), Error> {
-        if check {
-            self.check(connection).await?;
-        }
-        self.journal.replay(&self.sender(connection), until).await
-    }
-
-    /// Reads and writes, to see whether that is allowed.
-    async fn check(&self, connection: &Connection) -> Result<(), Error> {
-        let trial = self.keyspace.trial();
-        let trial = connection.run_within(&trial, self.limits.operation);
-        trial.await.map(drop)
-    }
-
-    fn sender<'a>(&'a self, connection: &'a Connection) -> JournalSender<'a> {
-        JournalSender {
-            connector: self,
-            connection,
-        }
-    }
-
-    fn pages(&self) -> Pages<'_> {
-        Pages {
-            window: &self.keys,
-            limit: self.limits.operation,
-        }
-    }
-
-    /// Takes the result of an attempt to connect, and returns what its callers get. The failure of
-    /// an attempt that was replaced is ignored. Requests do not wait for the attempt of a keeper or
-    /// a ping: there `attempt` is `None`.
-    fn connected(
-        self: &Arc<Self>,
-        runtime: runtime::Id,
-        begun: Instant,
-        result: Connected,
-        attempt: Option<&Attempt>,
-    ) -> Connected {
-        let is_it = |current: &Attempt| attempt.is_some_and(|it| current.same_channel(it));
-        self.change(|link| {
-            let connection = match result {
-                Ok(connection) => connection,
-                Err(error) => {
-                    let is_current = attempt.is_none() || link.breaker.is_attempting(is_it);
-                    if is_current && link.breaker.open(runtime, error.clone()) {
-                        link.keepers.ensure(self);
-                    }
-                    return Err(error);
-                }
-            };
-            if !link.leads_to_the_server_of(&connection, begun) {
-                link.breaker.forget_attempt(is_it);
-                let reason = "while it was connected to, its address led to another server";
-                return Err(Error::unavailable(self.address(), &reason));
-            }
-            link.breaker.connected(runtime, connection.clone());
-            if !self.journal.is_empty() {
-                link.keepers.ensure(self);
-            }
-            Ok(connection)
-        })
-    }
-
-    fn discard(&self, connection: &Arc<Connection>) {
-        if sabotage::keeps(Rule::Reconnect) {
-            let is_it = |current: &Arc<Connection>| Arc::ptr_eq(current, connection);
-            self.change(|link| link.breaker.discard(is_it));
-        }
-    }
-
-    fn accepted(&self) {
-        self.change(|link| link.breaker.accepted());
-    }
-
     /// Starts a keeper, unless one runs. To be called when something was added to the journal.
     pub(super) fn ensure_keeper(self: &Arc<Self>) {
-        self.change(|link| link.keepers.ensure(self));
+        self.keepers().ensure(self);
     }
 
     /// Invalidates names, and notes which were carried out: as many at a time as the link has
-    /// carried before in time. Some that take too long are sent once more, fewer at a time, if the
+    /// carried before in time.
+    pub(super) async fn invalidate(
+        self: &Arc<Self>,
+        under_way: &mut UnderWay<'_>,
+    ) -> Result<(), Error> {
+        match &self.place {
+            Place::Server(_) => self.invalidate_at_server(under_way).await,
+            Place::Cluster(nodes) => Box::pin(self.invalidate_at_nodes(nodes, under_way)).await,
+        }
+    }
+
+    /// Some names that take too long are sent once more, fewer at a time, if the
     /// ones before them were carried out. So where the server does not answer any more, this ends
     /// two deadlines after its last answer, and where it does not answer at all, after one.
-    pub(super) async fn invalidate(
+    async fn invalidate_at_server(
         self: &Arc<Self>,
         under_way: &mut UnderWay<'_>,
     ) -> Result<(), Error> {
@@ -601,8 +253,8 @@ impl Connector {
             let count = self.names_together().min(under_way.names().len());
             let invalidate = self.keyspace.invalidate(&under_way.names()[..count]);
             let begun = Instant::now();
-            let sent = self.run(&invalidate).await.map(drop);
-            self.measure(count, begun, &sent);
+            let sent = self.run(invalidate).await.map(drop);
+            self.measure(count, begun, sent.as_ref().err());
             match sent {
                 Ok(()) => {
                     under_way.carried_out(count);
@@ -615,6 +267,57 @@ impl Connector {
         Ok(())
     }
 
+    /// A node that is away keeps the names of others from being invalidated only if it does not answer:
+    /// then all names that are left are kept, and the keeper invalidates those of the other nodes.
+    async fn invalidate_at_nodes(
+        self: &Arc<Self>,
+        nodes: &Arc<Nodes<Self>>,
+        under_way: &mut UnderWay<'_>,
+    ) -> Result<(), Error> {
+        let mut failure = None;
+        while !under_way.names().is_empty() {
+            let count = self.names_together().min(under_way.names().len());
+            let names = &under_way.names()[..count];
+            let failed = self.invalidate_some(nodes, names).await;
+            let failed_names: Vec<Key> = failed.iter().map(|(at, _)| names[*at].clone()).collect();
+            if sabotage::keeps(Rule::Journal) {
+                under_way.keep(&failed_names);
+            }
+            under_way.carried_out(count);
+            let is_slow = failed.iter().any(|(_, error)| error.is_timeout());
+            failure = failure.or_else(|| failed.into_iter().next().map(|(_, error)| error));
+            if is_slow {
+                break;
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Invalidates names at the nodes of a cluster, and returns which were not carried out.
+    async fn invalidate_some(
+        &self,
+        nodes: &Arc<Nodes<Self>>,
+        names: &[Key],
+    ) -> Vec<(usize, Error)> {
+        let begun = Instant::now();
+        let until = self.deadline_from(None);
+        let invalidate = self.keyspace.invalidate(names);
+        let told = nodes.run_to_invalidate(invalidate, until).await;
+        // Two operations for each name.
+        let failed: Vec<(usize, Error)> = told
+            .chunks(2)
+            .enumerate()
+            .filter_map(|(at, both)| {
+                let error = both.iter().find_map(|told| told.as_ref().err())?;
+                Some((at, error.clone()))
+            })
+            .collect();
+        let error = failed.iter().map(|(_, error)| error);
+        let slow = error.clone().find(|error| error.is_timeout());
+        self.measure(names.len(), begun, slow.or(error.clone().next()));
+        failed
+    }
+
     /// How many names to invalidate together.
     fn names_together(&self) -> usize {
         if sabotage::keeps(Rule::FitsDeadline) {
@@ -625,52 +328,131 @@ impl Connector {
     }
 
     /// Fits the window for names to how long some of them took.
-    fn measure(&self, count: usize, begun: Instant, sent: &Result<(), Error>) {
-        match sent {
-            Ok(()) => self
+    fn measure(&self, count: usize, begun: Instant, failure: Option<&Error>) {
+        match failure {
+            None => self
                 .names
                 .answered(count, begun.elapsed(), self.limits.operation),
-            Err(error) if error.is_timeout() => self.names.timed_out(count),
-            Err(_) => {}
+            Some(error) if error.is_timeout() => self.names.timed_out(count),
+            Some(_) => {}
         }
     }
 
-    /// Removes everything in the namespace, over one connection.
+    /// Removes everything in the namespace.
     pub(super) async fn clear(self: &Arc<Self>) -> Result<(), Error> {
-        let begun = Instant::now();
-        let (Witness(connection), _) = self.run(&[Operation::Ping]).await?;
-        let cleared = self.keyspace.clear(&connection, &self.pages()).await;
-        self.judge(begun, Some(&connection), 1, cleared)
+        match &self.place {
+            Place::Server(server) => self.clear_one(server).await,
+            Place::Cluster(nodes) => {
+                /// How often it is begun anew because hash slots have moved meanwhile.
+                const TRIES: usize = 5;
+                for _ in 0..TRIES {
+                    let before = nodes.map(self.deadline_from(None)).await?;
+                    let primaries = before.primaries().iter();
+                    let cleared = primaries.map(|primary| self.clear_one(&primary.server));
+                    for cleared in join::all(cleared).await {
+                        cleared?;
+                    }
+                    // What has moved to a node after its keys were listed is still there.
+                    nodes.ask_again(None, self.deadline_from(None)).await;
+                    let after = nodes.map(self.deadline_from(None)).await?;
+                    if after.agrees_with(&before) {
+                        return Ok(());
+                    }
+                }
+                let reason = "hash slots are being moved; clear it again once that has ended";
+                Err(Error::unavailable(self.address(), &reason))
+            }
+        }
     }
 
-    /// Asks the server now, even if the breaker is open.
+    /// Over one connection.
+    async fn clear_one(&self, server: &Server<Self>) -> Result<(), Error> {
+        let begun = Instant::now();
+        let until = self.deadline_from(None);
+        let ping = [Operation::Ping];
+        let (connection, _) = server.node.send(&ping[..], until).await?;
+        let cleared = self.keyspace.clear(&connection, &self.pages()).await;
+        server.node.judge(begun, Some(&connection), 1, cleared)
+    }
+
+    /// Asks each server now, even if its breaker is open.
     pub(super) async fn ping(self: &Arc<Self>) -> Result<(), Error> {
-        let runtime = self.runtime()?;
-        let connection = self.lock().breaker.connection(runtime);
-        if let Some(connection) = connection {
+        match &self.place {
+            Place::Server(server) => self.ping_one(server, 0).await,
+            Place::Cluster(nodes) => {
+                nodes.ask_again(None, self.deadline_from(None)).await;
+                let map = nodes.map(self.deadline_from(None)).await?;
+                let primaries = map.primaries().iter();
+                let pings = primaries.map(|primary| self.ping_one(&primary.server, primary.trial));
+                join::all(pings).await.into_iter().collect()
+            }
+        }
+    }
+
+    async fn ping_one(&self, server: &Server<Self>, trial: u32) -> Result<(), Error> {
+        let node = &server.node;
+        if let Some(connection) = node.current(node.runtime()?) {
             let begun = Instant::now();
-            let checked = self.check(&connection).await;
-            match self.judge(begun, Some(&connection), 1, checked) {
+            let checked = self.check(&connection, trial).await;
+            match node.judge(begun, Some(&connection), 1, checked) {
                 Err(error) if error.is_unavailable() => {}
                 result => return result,
             }
         }
-        let begun = Instant::now();
-        let result = self.connect().await;
-        let connection = self.connected(runtime, begun, result, None)?;
-        self.check(&connection).await
+        let connection = node.connect().await?;
+        self.check(&connection, trial).await
     }
 
-    /// Tells other processes what the server refuses to invalidate.
-    pub(super) async fn announce(&self) {
-        let Ok(runtime) = self.runtime() else {
-            return;
+    /// Reads and writes, to see whether that is allowed.
+    async fn check(&self, connection: &Connection, trial: u32) -> Result<(), Error> {
+        let trial = self.keyspace.trial(trial);
+        let trial = connection.run_within(&trial, self.limits.operation);
+        for reply in trial.await? {
+            if let Reply::Elsewhere(elsewhere) = reply {
+                return Err(elsewhere.error(connection.address()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells other processes what a server refuses to invalidate.
+    pub(super) async fn announce(self: &Arc<Self>) {
+        let announced = match &self.place {
+            Place::Server(server) => {
+                let node = &server.node;
+                let current = node
+                    .runtime()
+                    .ok()
+                    .and_then(|runtime| node.current(runtime));
+                let Some(connection) = current else {
+                    return;
+                };
+                self.journal.announce(&self.sender(&connection)).await
+            }
+            Place::Cluster(nodes) => {
+                let sender = ClusterSender {
+                    connector: self,
+                    nodes,
+                };
+                self.journal.announce(&sender).await
+            }
         };
-        let Some(connection) = self.lock().breaker.connection(runtime) else {
-            return;
-        };
-        if let Err(error) = &self.journal.announce(&self.sender(&connection)).await {
+        if let Err(error) = &announced {
             self.observer.observe(None, Event::NotAnnounced { error });
+        }
+    }
+
+    fn sender<'a>(&'a self, connection: &'a Connection) -> ServerSender<'a> {
+        ServerSender {
+            connector: self,
+            connection,
+        }
+    }
+
+    fn pages(&self) -> Pages<'_> {
+        Pages {
+            window: &self.keys,
+            limit: self.limits.operation,
         }
     }
 
@@ -680,114 +462,55 @@ impl Connector {
     }
 
     pub(super) fn status(&self) -> Status {
-        self.lock().breaker.status()
+        match &self.place {
+            Place::Server(server) => server.node.status(),
+            Place::Cluster(nodes) => nodes.status(),
+        }
     }
 
     pub(super) fn address(&self) -> &str {
-        self.driver.address()
-    }
-
-    /// Changes the link, and reports what has changed once the lock is released: a listener may
-    /// call the cache.
-    fn change<T>(&self, change: impl FnOnce(&mut Link) -> T) -> T {
-        let mut link = self.lock();
-        let result = change(&mut link);
-        let changes = link.breaker.take_changes();
-        drop(link);
-        let address = self.address();
-        for change in &changes {
-            let event = match change {
-                Change::Opened(error) => Event::ServerAway { error },
-                Change::Closed => Event::ServerBack { address },
-                Change::Refused { error, log: true } => Event::ServerRefuses { error },
-                Change::Refused { error, log: false } => {
-                    let event = Event::ServerRefuses { error };
-                    self.observer.observe_unlogged(None, event);
-                    continue;
-                }
-                Change::Accepted => Event::ServerAccepts { address },
-            };
-            self.observer.observe(None, event);
-        }
-        result
-    }
-
-    /// Nothing panics under this lock.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Link> {
-        self.link.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Source for Connector {
-    type Connection = Connection;
-
-    async fn read(self: &Arc<Self>, keys: &ReadKeys, until: Instant) -> Values<Connection> {
-        self.send(keys, until).await
-    }
-
-    fn deadline(&self) -> Instant {
-        self.deadline_from(None)
-    }
-
-    fn limit(&self) -> Duration {
-        self.limits.operation
-    }
-
-    async fn within<T: Send>(
-        &self,
-        until: Instant,
-        future: impl Future<Output = Result<T, Error>> + Send,
-    ) -> Result<T, Error> {
-        self.within(until, future).await
-    }
-
-    fn runtime_shut_down(&self) -> Error {
-        self.shut_down()
-    }
-}
-
-impl Mend for Connector {
-    fn longest_pause(&self) -> Duration {
-        let link = self.lock();
-        if link.breaker.is_away() || !link.breaker.is_refused() {
-            PAUSE_AWAY
-        } else {
-            PAUSE_REFUSED
+        match &self.place {
+            Place::Server(server) => server.node.address(),
+            Place::Cluster(nodes) => nodes.address(),
         }
     }
 
-    fn stays(&self, keeper: u64, pause: Duration) -> bool {
-        let attempt = self.limits.connect + self.limits.operation * 4;
-        let due = Instant::now() + pause * 2 + attempt + self.slice();
-        self.lock().keepers.stays(keeper, due)
+    fn no_such_server(&self) -> Error {
+        Error::unavailable(self.address(), &"it has not answered before")
+    }
+
+    /// Whether nothing is left to mend at any server.
+    fn is_well(&self) -> bool {
+        match &self.place {
+            Place::Server(server) => server.node.is_well(),
+            Place::Cluster(nodes) => nodes.is_well(),
+        }
+    }
+
+    fn only_refuses(&self) -> bool {
+        match &self.place {
+            Place::Server(server) => server.node.only_refuses(),
+            Place::Cluster(nodes) => nodes.only_refuses(),
+        }
     }
 
     /// One attempt to get to a connection with nothing refused and an empty journal.
-    async fn mend(self: &Arc<Self>) {
-        let Ok(runtime) = self.runtime() else {
+    async fn mend_server(self: &Arc<Self>, server: &Server<Self>) {
+        let node = &server.node;
+        let Ok(runtime) = node.runtime() else {
             return;
-        };
-        let connection = {
-            let link = self.lock();
-            let attempt = link.breaker.attempt(runtime, Instant::now());
-            if attempt.is_some_and(is_alive) {
-                return;
-            }
-            if link.breaker.is_idle() && self.journal.is_empty() {
-                return;
-            }
-            // While the breaker is open, only a new connection shows that the server is back.
-            let connection = link.breaker.connection(runtime);
-            connection.filter(|_| !link.breaker.is_open())
         };
         let begun = Instant::now();
-        let Some(connection) = connection else {
-            let result = self.connect().await;
-            let _ = self.connected(runtime, begun, result, None);
-            return;
+        let connection = match node.sick(runtime, !self.journal.is_empty()) {
+            Sick::No => return,
+            Sick::Away => {
+                let _ = node.connect().await;
+                return;
+            }
+            Sick::Up(connection) => connection,
         };
         let until = begun + self.slice();
-        let checked = match self.check(&connection).await {
+        let checked = match self.check(&connection, 0).await {
             Ok(()) => self.journal.replay(&self.sender(&connection), until).await,
             Err(error) => {
                 // The trial is small, and shows as much as a replay of any size would have shown.
@@ -797,8 +520,8 @@ impl Mend for Connector {
                 Err(error)
             }
         };
-        match self.judge(begun, Some(&connection), self.names.size() * 2, checked) {
-            Ok(()) => self.accepted(),
+        match node.judge(begun, Some(&connection), self.names.size() * 2, checked) {
+            Ok(()) => node.accepted(),
             Err(error) if error.is_refused() => {
                 let _ = self.journal.announce(&self.sender(&connection)).await;
             }
@@ -806,26 +529,160 @@ impl Mend for Connector {
         }
     }
 
-    fn retires(self: &Arc<Self>, keeper: u64) -> bool {
-        let mut link = self.lock();
-        // The keeper holds the only handle: the cache was dropped.
-        let is_unused = Arc::strong_count(self) == 1;
-        self.journal.is_empty() && (link.breaker.is_well() || is_unused) && link.keepers.end(keeper)
+    /// Learns which nodes there are, mends each, and replays the journal.
+    async fn mend_nodes(self: &Arc<Self>, nodes: &Arc<Nodes<Self>>) {
+        let begun = Instant::now();
+        if !nodes.is_well() || nodes.current().is_none() {
+            let limit = begun + self.limits.connect.min(clock::FOREVER);
+            nodes.ask_again(None, limit).await;
+        }
+        let Some(map) = nodes.current() else {
+            return;
+        };
+        let primaries = map.primaries().iter();
+        let sick = primaries.filter(|primary| !primary.server.node.is_well());
+        join::all(sick.map(|primary| self.mend_node(&primary.server, primary.trial))).await;
+        let sender = ClusterSender {
+            connector: self,
+            nodes,
+        };
+        let until = Instant::now() + self.slice();
+        // It fails where no node can be named, which the next attempt finds out anew.
+        let _ = self.journal.replay(&sender, until).await;
+        if nodes.refuses() {
+            let _ = self.journal.announce(&sender).await;
+        }
+    }
+
+    async fn mend_node(self: &Arc<Self>, server: &Server<Self>, trial: u32) {
+        let node = &server.node;
+        let Ok(runtime) = node.runtime() else {
+            return;
+        };
+        let begun = Instant::now();
+        match node.sick(runtime, true) {
+            Sick::No => {}
+            Sick::Away => drop(node.connect().await),
+            Sick::Up(connection) => {
+                let checked = self.check(&connection, trial).await;
+                if node.judge(begun, Some(&connection), 2, checked).is_ok() {
+                    node.accepted();
+                }
+            }
+        }
+    }
+
+    /// Nothing panics under this lock.
+    fn keepers(&self) -> MutexGuard<'_, Keepers> {
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether the task of an attempt runs: not one whose runtime was shut down.
-fn is_alive(attempt: &Attempt) -> bool {
-    attempt.has_changed().is_ok()
+impl Owner for Connector {
+    fn hear(self: &Arc<Self>, message: &[u8]) {
+        self.journal.hear(Message::from_bytes(message));
+        if !self.journal.is_empty() {
+            self.ensure_keeper();
+        }
+    }
+
+    async fn prepare(
+        self: &Arc<Self>,
+        connection: &Connection,
+        is_refused: bool,
+    ) -> Result<Prepared, Error> {
+        // Before the replay: what is announced from here on is heard.
+        let channel = self.keyspace.channel();
+        let listening = connection.listen(&channel, self.limits.operation);
+        match listening.await {
+            Err(error) if !error.is_refused() => return Err(error),
+            Err(error) => {
+                let event = Event::AnnouncementsUnheard { error: &error };
+                self.observer.observe(None, event);
+            }
+            // Where this is refused, what was announced before is not heard.
+            Ok(()) => drop(self.journal.ask(&self.sender(connection)).await),
+        }
+        // What takes longer is left to the keeper: its names stay distrusted.
+        let until = Instant::now() + self.limits.operation;
+        let trial = match &self.place {
+            Place::Server(_) => 0,
+            Place::Cluster(nodes) => nodes.trial_of(connection.address()),
+        };
+        let accepted = async {
+            if is_refused {
+                self.check(connection, trial).await?;
+            }
+            match &self.place {
+                Place::Server(_) => {
+                    let sender = self.sender(connection);
+                    self.journal.replay(&sender, until).await
+                }
+                Place::Cluster(_) => Ok(()),
+            }
+        };
+        match accepted.await {
+            Ok(()) => Ok(Prepared::Accepted),
+            Err(error) if error.is_refused() => {
+                let _ = self.journal.announce(&self.sender(connection)).await;
+                Ok(Prepared::Refused(error))
+            }
+            // The window is smaller now, and the keeper goes on.
+            Err(error) if error.is_timeout() && !is_refused => Ok(Prepared::Unknown),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn connected(self: &Arc<Self>) {
+        self.journal.unpark();
+        if !self.journal.is_empty() {
+            self.ensure_keeper();
+        }
+    }
+
+    fn ensure_keeper(self: &Arc<Self>) {
+        self.keepers().ensure(self);
+    }
+}
+
+impl Mend for Connector {
+    fn longest_pause(&self) -> Duration {
+        if self.only_refuses() {
+            PAUSE_REFUSED
+        } else {
+            PAUSE_AWAY
+        }
+    }
+
+    fn stays(&self, keeper: u64, pause: Duration) -> bool {
+        let attempt = self.limits.connect * 2 + self.limits.operation * 4;
+        let due = Instant::now() + pause * 2 + attempt + self.slice();
+        self.keepers().stays(keeper, due)
+    }
+
+    async fn mend(self: &Arc<Self>) {
+        match &self.place {
+            Place::Server(server) => self.mend_server(server).await,
+            Place::Cluster(nodes) => self.mend_nodes(nodes).await,
+        }
+    }
+
+    fn retires(self: &Arc<Self>, keeper: u64) -> bool {
+        let mut keepers = self.keepers();
+        // The keeper holds the only handle: the cache was dropped.
+        let is_unused = Arc::strong_count(self) == 1;
+        // Under the lock: what falls ill from here on starts another keeper.
+        self.journal.is_empty() && (self.is_well() || is_unused) && keepers.end(keeper)
+    }
 }
 
 /// Sends what the journal keeps over one connection.
-struct JournalSender<'a> {
+struct ServerSender<'a> {
     connector: &'a Connector,
     connection: &'a Connection,
 }
 
-impl JournalSender<'_> {
+impl ServerSender<'_> {
     async fn run(&self, operations: &[Operation]) -> Result<(), Error> {
         let limit = self.connector.limits.operation;
         let sent = self.connection.run_within(operations, limit).await;
@@ -833,32 +690,108 @@ impl JournalSender<'_> {
     }
 }
 
-impl Sender for JournalSender<'_> {
+impl Sender for ServerSender<'_> {
     fn window(&self) -> usize {
         self.connector.names_together()
     }
 
-    async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
+    async fn invalidate(&self, names: &[Key]) -> Result<Vec<usize>, Error> {
         let begun = Instant::now();
         let sent = self.run(&self.connector.keyspace.invalidate(names)).await;
-        self.connector.measure(names.len(), begun, &sent);
-        sent
+        self.connector
+            .measure(names.len(), begun, sent.as_ref().err());
+        sent.map(|()| Vec::new())
     }
 
     async fn remove(
         &self,
         buckets: &Buckets,
-        scan: &mut Scan,
+        scans: &mut Scans,
         until: Instant,
     ) -> Result<(), Error> {
         let (keyspace, pages) = (&self.connector.keyspace, self.connector.pages());
-        keyspace
-            .remove(self.connection, &pages, buckets, scan, until)
-            .await
+        let removed = keyspace.remove(self.connection, &pages, buckets, scans, until);
+        if removed.await? {
+            scans.finish();
+        }
+        Ok(())
     }
 
     async fn publish(&self, message: &Message) -> Result<(), Error> {
         self.run(&[self.connector.keyspace.publish(message)]).await
+    }
+}
+
+/// Sends what the journal keeps to the nodes of a cluster that can be reached.
+struct ClusterSender<'a> {
+    connector: &'a Arc<Connector>,
+    nodes: &'a Arc<Nodes<Connector>>,
+}
+
+impl ClusterSender<'_> {
+    fn map(&self) -> Result<Arc<Map<Connector>>, Error> {
+        self.nodes.current().ok_or_else(|| {
+            let failure = self.nodes.failure();
+            failure.unwrap_or_else(|| self.connector.no_such_server())
+        })
+    }
+}
+
+impl Sender for ClusterSender<'_> {
+    fn window(&self) -> usize {
+        self.connector.names_together()
+    }
+
+    async fn invalidate(&self, names: &[Key]) -> Result<Vec<usize>, Error> {
+        self.map()?;
+        let failed = self.connector.invalidate_some(self.nodes, names).await;
+        Ok(failed.into_iter().map(|(at, _)| at).collect())
+    }
+
+    async fn remove(
+        &self,
+        buckets: &Buckets,
+        scans: &mut Scans,
+        until: Instant,
+    ) -> Result<(), Error> {
+        let map = self.map()?;
+        let mut is_done = true;
+        for primary in map.primaries() {
+            let node = &primary.server.node;
+            let Some(connection) = node.current(node.runtime()?) else {
+                is_done = false;
+                continue;
+            };
+            let (keyspace, pages) = (&self.connector.keyspace, self.connector.pages());
+            let begun = Instant::now();
+            let removed = keyspace.remove(&connection, &pages, buckets, scans, until);
+            let removed = removed.await;
+            is_done &= node
+                .judge(begun, Some(&connection), 1, removed)
+                .unwrap_or(false);
+        }
+        if is_done {
+            scans.finish();
+        }
+        Ok(())
+    }
+
+    /// To each node that can be reached: only what comes from a node itself comes before the node's
+    /// answers to later reads.
+    async fn publish(&self, message: &Message) -> Result<(), Error> {
+        let map = self.map()?;
+        let limit = self.connector.limits.operation;
+        let published = map.primaries().iter().map(async |primary| {
+            let node = &primary.server.node;
+            match node.current(node.runtime()?) {
+                Some(connection) => {
+                    let publish = [self.connector.keyspace.publish(message)];
+                    connection.run_within(&publish, limit).await.map(drop)
+                }
+                None => Ok(()),
+            }
+        });
+        join::all(published).await.into_iter().collect()
     }
 }
 
@@ -880,9 +813,11 @@ impl Drop for Connector {
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector")
-            .field("driver", &self.driver)
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("Connector");
+        match &self.place {
+            Place::Server(server) => shown.field("server", &server.node),
+            Place::Cluster(nodes) => shown.field("nodes", nodes),
+        };
+        shown.field("limits", &self.limits).finish_non_exhaustive()
     }
 }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::announcement::{Announced, Message, Origin};
-use super::keyspace::Scan;
+use super::keyspace::Scans;
 use crate::backlog::{self, Buckets};
 use crate::error::Error;
 use crate::key::Key;
@@ -72,14 +72,18 @@ pub(crate) struct Journal {
 #[derive(Debug, Default)]
 struct Kept {
     names: HashMap<Key, Entry>,
+    /// How many of the names are parked.
+    parked: usize,
+    /// How often all names were unparked.
+    unparked: u64,
     /// What the names take of the room.
     bytes: usize,
     /// The buckets of the names for which there was no room.
     buckets: Buckets,
     /// The buckets that a replay removes, or has begun to.
     replayed: Option<Arc<Buckets>>,
-    /// Where that replay has got to.
-    scan: Scan,
+    /// Where that replay has got to on each server.
+    scans: Scans,
     /// Each time that something is kept has a number.
     last_number: u64,
     /// How often another process has asked for what is kept here.
@@ -100,6 +104,9 @@ struct Entry {
     origin: Option<Origin>,
     /// The value of `asked` at which it was last announced or heard, and one more.
     told: u64,
+    /// Whether it waits for a server that cannot be reached, while others can. A replay leaves it out
+    /// until another server is connected to.
+    is_parked: bool,
 }
 
 /// How much was heard when a caller began its look.
@@ -137,15 +144,16 @@ pub(crate) trait Sender: Sync {
     /// How many names to send together.
     fn window(&self) -> usize;
 
-    /// Invalidates names.
-    fn invalidate(&self, names: &[Key]) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Invalidates names. Returns those, by their index, whose servers cannot be reached, while others can:
+    /// they were not all carried out.
+    fn invalidate(&self, names: &[Key]) -> impl Future<Output = Result<Vec<usize>, Error>> + Send;
 
-    /// Removes everything whose bucket is marked, from where an earlier scan has got to, at most
+    /// Removes everything whose bucket is marked, from where earlier scans have got to, at most
     /// until then.
     fn remove(
         &self,
         buckets: &Buckets,
-        scan: &mut Scan,
+        scans: &mut Scans,
         until: Instant,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
@@ -272,9 +280,17 @@ impl Journal {
                 return self.replay_buckets(sender, until).await;
             }
             let names: Vec<Key> = sent.iter().map(|sent| sent.name.clone()).collect();
-            sender.invalidate(&names).await?;
+            let unparked = self.lock().unparked;
+            let away = sender.invalidate(&names).await?;
+            let (away, sent): (Vec<_>, Vec<_>) = sent
+                .into_iter()
+                .enumerate()
+                .partition(|(index, _)| away.contains(index));
+            let [away, sent] = [away, sent].map(|some| some.into_iter().map(|(_, it)| it));
+            let sent: Vec<Sent> = sent.collect();
             self.carried_out(&sent);
             self.acknowledge(sender, &sent).await;
+            self.lock().park(away, unparked);
         }
         Ok(())
     }
@@ -282,13 +298,24 @@ impl Journal {
     /// Some of the names that were kept by then.
     pub(crate) fn next(&self, most: usize, last: u64) -> Vec<Sent> {
         let kept = self.lock();
-        let by_then = kept.names.iter().filter(|(_, entry)| entry.number <= last);
+        if kept.parked == kept.names.len() {
+            return Vec::new();
+        }
+        let is_due = |entry: &Entry| entry.number <= last && !entry.is_parked;
+        let by_then = kept.names.iter().filter(|(_, entry)| is_due(entry));
         let sent = by_then.map(|(name, entry)| Sent {
             name: name.clone(),
             number: entry.number,
             origin: entry.origin,
         });
         sent.take(most.max(1)).collect()
+    }
+
+    /// A server can be reached that could not be before: names that wait for one are tried again.
+    pub(super) fn unpark(&self) {
+        if !self.is_empty() {
+            self.lock().unpark();
+        }
     }
 
     /// Notes that names were invalidated.
@@ -301,11 +328,11 @@ impl Journal {
     }
 
     async fn replay_buckets(&self, sender: &impl Sender, until: Instant) -> Result<(), Error> {
-        let Some((buckets, mut scan)) = self.lock().begin_scan() else {
+        let Some((buckets, mut scans)) = self.lock().begin_scans() else {
             return Ok(());
         };
-        let removed = sender.remove(&buckets, &mut scan, until).await;
-        self.forget(|kept| kept.end_scan(&buckets, scan));
+        let removed = sender.remove(&buckets, &mut scans, until).await;
+        self.forget(|kept| kept.end_scans(&buckets, scans));
         removed
     }
 
@@ -445,6 +472,7 @@ impl Kept {
                 number: self.last_number,
                 origin,
                 told: origin.map_or(0, |_| self.asked + 1),
+                is_parked: false,
             };
             match self.names.get_mut(name) {
                 // What failed here stays, until it was carried out after that, or was announced
@@ -458,6 +486,7 @@ impl Kept {
                     continue;
                 }
                 Some(known) => {
+                    self.parked -= usize::from(known.is_parked);
                     *known = entry;
                     continue;
                 }
@@ -498,9 +527,34 @@ impl Kept {
     }
 
     fn remove_if(&mut self, name: &Key, is_meant: impl FnOnce(&Entry) -> bool) {
-        if self.names.get(name).is_some_and(is_meant) {
-            self.names.remove(name);
+        if self.names.get(name).is_some_and(is_meant)
+            && let Some(entry) = self.names.remove(name)
+        {
+            self.parked -= usize::from(entry.is_parked);
             self.bytes -= backlog::cost(name);
+        }
+    }
+
+    /// Parks names that were sent, unless they were kept once more, or a server was connected to, since.
+    fn park(&mut self, sent: impl Iterator<Item = Sent>, unparked: u64) {
+        for Sent { name, number, .. } in sent {
+            if self.unparked == unparked
+                && let Some(entry) = self.names.get_mut(&name)
+                && entry.number == number
+                && !entry.is_parked
+            {
+                entry.is_parked = true;
+                self.parked += 1;
+            }
+        }
+    }
+
+    fn unpark(&mut self) {
+        self.unparked += 1;
+        if mem::take(&mut self.parked) > 0 {
+            for entry in self.names.values_mut() {
+                entry.is_parked = false;
+            }
         }
     }
 
@@ -530,24 +584,24 @@ impl Kept {
 
     /// What a scan is to remove, and where it goes on. What is marked from here on waits for the
     /// next scan.
-    fn begin_scan(&mut self) -> Option<(Arc<Buckets>, Scan)> {
+    fn begin_scans(&mut self) -> Option<(Arc<Buckets>, Scans)> {
         if self.replayed.is_none() && !self.buckets.are_none() {
             self.replayed = Some(Arc::new(mem::take(&mut self.buckets)));
-            self.scan = Scan::default();
+            self.scans = Scans::default();
         }
         let replayed = self.replayed.clone()?;
-        Some((replayed, mem::take(&mut self.scan)))
+        Some((replayed, mem::take(&mut self.scans)))
     }
 
-    fn end_scan(&mut self, buckets: &Arc<Buckets>, scan: Scan) {
+    fn end_scans(&mut self, buckets: &Arc<Buckets>, scans: Scans) {
         let current = self.replayed.as_ref();
         if !current.is_some_and(|current| Arc::ptr_eq(current, buckets)) {
             return;
         }
-        if scan.is_done() {
+        if scans.is_done() {
             self.replayed = None;
         } else {
-            self.scan = scan;
+            self.scans = scans;
         }
     }
 
@@ -591,6 +645,11 @@ impl UnderWay<'_> {
     /// The first names were carried out.
     pub(crate) fn carried_out(&mut self, count: usize) {
         self.names = self.names.get(count..).unwrap_or_default();
+    }
+
+    /// Of the first names, these were carried out by some of their servers only: they are kept.
+    pub(crate) fn keep(&mut self, names: &[Key]) {
+        self.journal.keep(names);
     }
 
     /// The names that were not carried out yet.
@@ -700,21 +759,21 @@ mod tests {
             2
         }
 
-        async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
+        async fn invalidate(&self, names: &[Key]) -> Result<Vec<usize>, Error> {
             self.answer()?;
             self.invalidated.lock().unwrap().extend_from_slice(names);
-            Ok(())
+            Ok(Vec::new())
         }
 
         async fn remove(
             &self,
             buckets: &Buckets,
-            scan: &mut Scan,
+            scans: &mut Scans,
             _until: Instant,
         ) -> Result<(), Error> {
             self.answer()?;
             self.removed.lock().unwrap().push(buckets.clone());
-            scan.go_on_in_a_test(self.pages);
+            scans.go_on_in_a_test(self.pages);
             Ok(())
         }
 

@@ -62,13 +62,22 @@ impl Keyspace {
         format!("{}:{}:i", self.namespace, self.database)
     }
 
-    /// Reads and writes a slot that no entry has, since no key is empty: whether that is allowed.
-    pub(crate) fn trial(&self) -> Vec<Operation> {
-        let slot = || format!("{}:e:", self.namespace);
+    /// Reads and writes a key that no entry has: whether that is allowed.
+    pub(crate) fn trial(&self, number: u32) -> Vec<Operation> {
+        let key = || self.trial_key(number);
         vec![
-            Operation::Read { key: slot() },
-            Operation::script(WRITE_TRIAL, slot()),
+            Operation::Read { key: key() },
+            Operation::script(WRITE_TRIAL, key()),
         ]
+    }
+
+    /// A key for trials. Those of different numbers are in different parts of a cluster. No name is
+    /// empty, so the first one is no slot.
+    pub(crate) fn trial_key(&self, number: u32) -> String {
+        match number {
+            0 => format!("{}:e:", self.namespace),
+            number => format!("{}:t:{number}", self.namespace),
+        }
     }
 
     /// Removes what is in a slot, unless it is a fence.
@@ -112,29 +121,31 @@ impl Keyspace {
         Ok(())
     }
 
-    /// Removes the slots and versions of the names in some buckets, from where the scan has got to,
-    /// until it is done or it is this late.
+    /// Removes the slots and versions of the names in some buckets from one server, from where the scans
+    /// have got to there, until that is done or it is this late. Returns whether it is done.
     pub(crate) async fn remove(
         &self,
         connection: &Connection,
         pages: &Pages<'_>,
         buckets: &Buckets,
-        scan: &mut Scan,
+        scans: &mut Scans,
         until: Instant,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let is_meant = |key: &[u8]| {
             let name = self.name_in(key);
             name.is_some_and(|name| buckets.contain(name))
         };
-        loop {
+        let scan = scans.at(connection.epoch());
+        while !scan.is_done() {
             self.remove_page(connection, pages, scan, Some(until), is_meant)
                 .await?;
             // On a server that tells no epoch, a scan cannot go on later.
             let may_stop = connection.epoch() != 0 && Instant::now() >= until;
-            if scan.is_done() || may_stop {
-                return Ok(());
+            if may_stop && !scan.is_done() {
+                return Ok(false);
             }
         }
+        Ok(true)
     }
 
     /// Removes some of what one page of the scan lists. A page that takes too long is asked for
@@ -218,7 +229,52 @@ pub(crate) struct Pages<'a> {
     pub(crate) limit: Duration,
 }
 
-/// Where a scan through all keys has got to.
+/// Where the scans of all servers have got to.
+#[derive(Debug, Default)]
+pub(crate) struct Scans {
+    all: Vec<Scan>,
+    is_done: bool,
+}
+
+impl Scans {
+    /// The scan of the server with this epoch. One of a server that tells no epoch begins anew.
+    fn at(&mut self, epoch: u64) -> &mut Scan {
+        self.all.retain(|scan| scan.epoch != 0);
+        let known = self.all.iter().position(|scan| scan.epoch == epoch);
+        let at = known.unwrap_or_else(|| {
+            let epoch_only = Scan {
+                epoch,
+                ..Scan::default()
+            };
+            self.all.push(epoch_only);
+            self.all.len() - 1
+        });
+        &mut self.all[at]
+    }
+
+    /// All servers were scanned.
+    pub(crate) fn finish(&mut self) {
+        self.is_done = true;
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Takes in one page of a scan that has so many.
+    #[cfg(test)]
+    pub(super) fn go_on_in_a_test(&mut self, pages: u64) {
+        let scan = self.at(7);
+        scan.begin(7);
+        let cursor = str::from_utf8(&scan.cursor).unwrap_or_default();
+        let seen = cursor.parse::<u64>().unwrap_or_default() + 1;
+        let next = if seen == pages { 0 } else { seen };
+        scan.go_on(next.to_string().into_bytes());
+        self.is_done = self.at(7).is_done;
+    }
+}
+
+/// Where a scan through all keys of a server has got to.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     /// The server that gave the cursor. It is worth nothing to another one.
@@ -246,17 +302,6 @@ impl Scan {
 
     pub(crate) fn is_done(&self) -> bool {
         self.is_done
-    }
-
-    /// Takes in one page of a scan that has so many.
-    #[cfg(test)]
-    pub(super) fn go_on_in_a_test(&mut self, pages: u64) {
-        self.begin(7);
-        let cursor = str::from_utf8(&self.cursor).unwrap_or_default();
-        let seen = cursor.parse::<u64>().unwrap_or_default() + 1;
-        let next = if seen == pages { 0 } else { seen };
-        let next = next.to_string().into_bytes();
-        self.go_on(next);
     }
 }
 

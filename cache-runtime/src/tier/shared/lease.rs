@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::connector::{Connector, Witness};
+use super::connector::Connector;
 use super::entry::{Encoded, Header, LeaseToken, Mark};
+use super::witness::Witness;
 use crate::clock;
 use crate::driver::{Operation, Reply};
 use crate::error::Error;
@@ -108,7 +109,7 @@ impl Lease {
         let connector = &self.hold.connector;
         let mut operations = first;
         operations.push(fill);
-        let replies = connector.run_over(&self.witness, &operations).await?;
+        let replies = connector.run_over(&self.witness, operations).await?;
         self.hold.settle();
         Ok(replies.last() == Some(&Reply::Number(1)))
     }
@@ -132,7 +133,7 @@ impl Lease {
             let renew = Operation::script(RENEW, slot.clone())
                 .with([start.as_slice().into(), server_ttl(*duration).into()]);
             // A renewal that fails is followed by another, or the lease expires.
-            let _ = connector.run_over(&self.witness, &[renew]).await;
+            let _ = connector.run_over(&self.witness, vec![renew]).await;
         }
         std::future::pending().await
     }
@@ -196,7 +197,7 @@ impl Hold {
 /// was taken over may be what failed. Returns whether the lease went back.
 async fn give_back(connector: &Arc<Connector>, slot: &str, start: &[u8]) -> bool {
     let release = Operation::script(RELEASE, slot.to_owned()).with([start.into()]);
-    connector.run(&[release]).await.is_ok()
+    connector.run(vec![release]).await.is_ok()
 }
 
 /// A lease that goes back as soon as the server can be reached: until then, other processes wait

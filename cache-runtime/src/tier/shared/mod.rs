@@ -16,6 +16,7 @@
 mod announcement;
 mod batch;
 mod breaker;
+mod cluster;
 mod connector;
 mod entry;
 mod fence;
@@ -23,16 +24,17 @@ mod journal;
 mod keeper;
 mod keyspace;
 mod lease;
+mod node;
 mod parts;
 mod window;
+mod witness;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::batch::BatchedReads;
 pub(crate) use self::breaker::Limits;
-use self::connector::{Connector, Witness};
+use self::connector::Connector;
 use self::entry::{ANY_TYPE, Header, LeaseToken, Slot, Version};
 pub(crate) use self::entry::{Encoded, Entry, Mark};
 pub use self::entry::{decode_entry, encode_entry};
@@ -43,6 +45,7 @@ use self::keyspace::Keyspace;
 pub(crate) use self::lease::Lease;
 use self::lease::{Hold, Owner, server_ttl};
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
+use self::witness::{Looked, Witness};
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
     Waiting,
@@ -51,7 +54,7 @@ use crate::backlog::Buckets;
 use crate::call::site::CallSite;
 use crate::clock;
 use crate::codec::Reason;
-use crate::driver::{Driver, Operation, Reply};
+use crate::driver::{Operation, Reply, Servers};
 use crate::error::Error;
 use crate::flight::{Claim, Flights, Leader, Seat};
 use crate::health::Status;
@@ -81,7 +84,6 @@ const FLUSH_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Shared {
     connector: Arc<Connector>,
-    reads: BatchedReads<Connector>,
     keyspace: Keyspace,
     owner: Owner,
     /// How long a lease lives without being renewed.
@@ -148,24 +150,22 @@ enum Held {
 
 impl Shared {
     pub(crate) fn new(
-        driver: Driver,
+        servers: Servers,
         namespace: &str,
         lease: Duration,
         limits: Limits,
         backlog_room: usize,
         observer: &Observer,
     ) -> Self {
-        let keyspace = Keyspace::new(namespace, driver.database());
+        let keyspace = Keyspace::new(namespace, servers.database());
         let connector = Connector::new(
-            driver,
+            servers,
             limits,
             keyspace.clone(),
             backlog_room,
             observer.clone(),
         );
-        let connector = Arc::new(connector);
         Self {
-            reads: BatchedReads::new(connector.clone()),
             connector,
             keyspace,
             owner: Owner::new(),
@@ -204,18 +204,21 @@ impl Shared {
         tags: &[Key],
         until: Option<Instant>,
     ) -> Result<ServerLook, Error> {
-        let found = self
-            .reads
-            .read_until(self.keyspace.slot_and_versions(key, tags), until)
-            .await?;
-        let mut slot = entry::decode(found.slot);
+        let keys = self.keyspace.slot_and_versions(key, tags);
+        let Looked {
+            slot,
+            shared_decode,
+            versions,
+            witness,
+        } = self.connector.look(keys, until).await?;
+        let mut slot = entry::decode(slot);
         if let Slot::Entry(entry) = &mut slot {
-            entry.shared_decode = found.shared_decode;
+            entry.shared_decode = shared_decode;
         }
         Ok(ServerLook {
             slot,
-            versions: found.versions,
-            witness: Witness::of(found.connection),
+            versions,
+            witness,
         })
     }
 
@@ -327,7 +330,7 @@ impl Shared {
             Slot::Fence => return Ok(Acquired::Fenced),
         };
         let slot = self.keyspace.slot(&query.key);
-        let token = LeaseToken::new(self.owner.here(), look.witness.epoch());
+        let token = LeaseToken::new(self.owner.here(), look.witness.slot_epoch());
         let lease = Operation::script(LEASE, slot.clone()).with([
             expected.into(),
             token.to_bytes().as_slice().into(),
@@ -343,7 +346,7 @@ impl Shared {
             versions: Vec::new(),
         };
         let replies = connector
-            .run_over_until(&look.witness, &acquire, until)
+            .run_over_until(&look.witness, acquire, until)
             .await?;
         let mut replies = replies.into_iter();
         if replies.next() != Some(Reply::Number(1)) {
@@ -432,7 +435,7 @@ impl Shared {
         let operations: Vec<_> = std::iter::once(hold).chain(versions).collect();
         let replies = self
             .connector
-            .run_over_until(&look.witness, &operations, until)
+            .run_over_until(&look.witness, operations, until)
             .await?;
         let mut replies = replies.into_iter();
         let answer = replies.next().and_then(Reply::bytes);
@@ -465,7 +468,7 @@ impl Shared {
         let draw: Vec<_> = self
             .read_versions(&query.tags, query.longest_ttl())
             .collect();
-        let replies = self.connector.run_over_until(witness, &draw, until).await;
+        let replies = self.connector.run_over_until(witness, draw, until).await;
         match replies.and_then(|replies| numbers(replies.into_iter(), &query.key)) {
             Ok(_) => Boarded::LookAgain,
             Err(error) => {
@@ -519,7 +522,9 @@ impl Shared {
         }
         if !tags.is_empty() {
             let versions = self.keyspace.versions(&tags);
-            let values = self.connector.read_over(&look.witness, &versions).await?;
+            let further = self.connector.look_further(look.witness, versions);
+            let (witness, values) = further.await?;
+            look.witness = witness;
             let versions = values.iter().map(|value| Version::read(value.as_deref()));
             look.versions = versions.collect();
         }
@@ -546,7 +551,7 @@ impl Shared {
         ]);
         let read = std::iter::once(seize).chain(self.read_versions(tags, ttl));
         let hold = Hold::new(connector, slot.clone(), token, self.lease_by_hand);
-        let (witness, replies) = connector.run(&read.collect::<Vec<_>>()).await?;
+        let (witness, replies) = connector.run_to_store(read.collect()).await?;
         let mut replies = replies.into_iter();
         let seen = replies.next().and_then(Reply::bytes);
         let Some(seen) = seen else {
@@ -570,9 +575,9 @@ impl Shared {
             tags,
             versions: &versions,
         });
-        self.reads.expect(slot.as_bytes(), value.size());
+        connector.expect(&slot, value.size());
         let fill = lease::fill(slot, &seen, entry, ttl);
-        let replies = connector.run_over(&witness, &[fill]).await?;
+        let replies = connector.run_over(&witness, vec![fill]).await?;
         hold.settle();
         Ok(match replies.first() {
             Some(Reply::Number(1)) => Filled::Stored(ttl),
@@ -755,7 +760,7 @@ impl Store for Shared {
             let filled = match evidence.as_deref().and_then(Evidence::lease) {
                 Some(lease) => {
                     if let Ok(encoded) = &encoded {
-                        self.reads.expect(lease.slot().as_bytes(), encoded.size());
+                        self.connector.expect(lease.slot(), encoded.size());
                     }
                     let filled = pin!(fill(lease, query, encoded, ttl.zip(extend), cost));
                     leader.follow(filled).await
@@ -774,7 +779,10 @@ impl Store for Shared {
 
     async fn remaining(&self, key: &Key) -> Result<Option<Duration>, Error> {
         let key = self.keyspace.slot(key);
-        let (_, replies) = self.connector.run(&[Operation::Remaining { key }]).await?;
+        let (_, replies) = self
+            .connector
+            .run(vec![Operation::Remaining { key }])
+            .await?;
         match replies.first() {
             Some(&Reply::Number(left)) => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
             _ => Ok(None),
@@ -794,7 +802,7 @@ impl Store for Shared {
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
-        let (_, replies) = self.connector.run(&[self.keyspace.unlink(key)]).await?;
+        let (_, replies) = self.connector.run(vec![self.keyspace.unlink(key)]).await?;
         Ok(replies.first() == Some(&Reply::Number(1)))
     }
 
@@ -822,12 +830,12 @@ impl Store for Shared {
 
     async fn fence(&self, names: &[Key], writer: u64, length: Duration) -> Result<(), Error> {
         let join = fence::join(&self.keyspace, names, writer, length);
-        Box::pin(self.connector.run(&join)).await.map(drop)
+        Box::pin(self.connector.run(join)).await.map(drop)
     }
 
     async fn unfence(&self, names: &[Key], writer: u64) -> Result<(), Error> {
         let leave = fence::leave(&self.keyspace, names, writer);
-        Box::pin(self.connector.run(&leave)).await.map(drop)
+        Box::pin(self.connector.run(leave)).await.map(drop)
     }
 
     fn unfence_now(&self, _names: &[Key], _writer: u64) -> bool {
@@ -918,7 +926,7 @@ impl ServerLook {
     /// Whether this lease was given by another server, such as one that has failed over to this one.
     /// No load fills it any more. An epoch of zero says nothing: `INFO` was not permitted.
     fn is_of_another_server(&self, token: LeaseToken) -> bool {
-        let (then, now) = (token.epoch, self.witness.epoch());
+        let (then, now) = (token.epoch, self.witness.slot_epoch());
         then != now && then != 0 && now != 0 && sabotage::keeps(Rule::DeadLease)
     }
 

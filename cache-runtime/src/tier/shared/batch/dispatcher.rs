@@ -95,7 +95,11 @@ impl<S: Source> Reads<S> {
         let (mut batch, keys) = Batch::new(callers);
         let answer = self.read_batch(&mut batch, &keys, until);
         match self.measured(charge, answer).await {
-            Ok((connection, values)) => batch.reply(&connection, values, &self.lines.sizes),
+            Ok((connection, answers)) => {
+                let sizes = &self.lines.sizes;
+                let elsewhere = |elsewhere: &_| self.source.elsewhere(elsewhere);
+                batch.reply(&connection, answers, sizes, elsewhere);
+            }
             Err(error) => batch.fail(&error),
         }
     }

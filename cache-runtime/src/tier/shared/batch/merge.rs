@@ -11,7 +11,7 @@ use hashbrown::DefaultHashBuilder;
 use super::line::{Caller, ReplySender};
 use super::sizes::Sizes;
 use super::source::SlotRead;
-use crate::driver::ReadKeys;
+use crate::driver::{Answers, Elsewhere, ReadKeys};
 use crate::error::Error;
 use crate::tier::shared::entry::{SharedDecode, Version};
 
@@ -90,15 +90,27 @@ impl<C> Batch<C> {
         }
     }
 
-    /// Sends each caller the values of its keys.
-    pub(super) fn reply(self, connection: &Arc<C>, mut values: Vec<Option<Bytes>>, sizes: &Sizes) {
+    /// Sends each caller the values of its keys, or an error, if one of them is elsewhere.
+    pub(super) fn reply(
+        self,
+        connection: &Arc<C>,
+        mut answers: Answers,
+        sizes: &Sizes,
+        error: impl Fn(&Elsewhere) -> Error,
+    ) {
         let shared_decode = |is_shared: &bool| is_shared.then(SharedDecode::default);
         let shared_decodes: Vec<_> = self.is_shared.iter().map(shared_decode).collect();
         let mut last: (&[usize], Arc<[Version]>) = Default::default();
         for member in self.members {
-            let Some((&slot, tags)) = self.indices[member.indices].split_first() else {
+            let indices = &self.indices[member.indices];
+            if let Some(elsewhere) = answers.where_one_is(|index| indices.contains(&index)) {
+                let _ = member.reply.send(Err(error(elsewhere)));
+                continue;
+            }
+            let Some((&slot, tags)) = indices.split_first() else {
                 continue;
             };
+            let values = &mut answers.values;
             // Most callers of one function name the same tags.
             if last.0 != tags {
                 let value = |index: &usize| values.get(*index).and_then(Option::as_deref);

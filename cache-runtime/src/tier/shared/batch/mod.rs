@@ -199,8 +199,11 @@ impl<S: Source> Reads<S> {
         charge: Charge,
     ) -> Result<SlotRead<S::Connection>, Error> {
         let answer = self.measured(charge, self.source.read(&read.keys, until));
-        let (connection, values) = answer.await?;
-        let mut values = values.into_iter();
+        let (connection, answers) = answer.await?;
+        if let Some(elsewhere) = answers.where_one_is(|_| true) {
+            return Err(self.source.elsewhere(elsewhere));
+        }
+        let mut values = answers.values.into_iter();
         let slot = values.next().flatten();
         let bytes = slot.as_ref().map(Bytes::len);
         self.lines.sizes.remember(read.slot_hash, bytes);

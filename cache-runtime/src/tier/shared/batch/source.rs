@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::driver::ReadKeys;
+use crate::driver::{Answers, Elsewhere, ReadKeys};
 use crate::error::Error;
 use crate::tier::shared::entry::{SharedDecode, Version};
 
@@ -13,7 +13,7 @@ use crate::tier::shared::entry::{SharedDecode, Version};
 pub(crate) trait Source: Send + Sync + 'static {
     type Connection: Send + Sync + 'static;
 
-    /// Reads all keys by one command, at most until then; the values are in the keys' order.
+    /// Reads all keys in one round trip, at most until then; the values are in the keys' order.
     fn read(
         self: &Arc<Self>,
         keys: &ReadKeys,
@@ -33,12 +33,15 @@ pub(crate) trait Source: Send + Sync + 'static {
         future: impl Future<Output = Result<T, Error>> + Send,
     ) -> impl Future<Output = Result<T, Error>> + Send;
 
+    /// The error of a caller one of whose keys is elsewhere.
+    fn elsewhere(&self, elsewhere: &Elsewhere) -> Error;
+
     /// The error of a caller whose runtime was shut down before its answer came.
     fn runtime_shut_down(&self) -> Error;
 }
 
 /// The values of some keys, and the connection that they came over.
-pub(crate) type Values<C> = Result<(Arc<C>, Vec<Option<Bytes>>), Error>;
+pub(crate) type Values<C> = Result<(Arc<C>, Answers), Error>;
 
 /// What a slot and some versions held at one moment after the caller began.
 #[derive(Debug)]

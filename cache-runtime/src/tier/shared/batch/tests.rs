@@ -16,7 +16,7 @@ use super::line::{Line, MAX_CALLERS, MAX_SINGLE_READS};
 use super::room::Room;
 use super::sizes::{LARGE, Size, Sizes};
 use super::{BatchedReads, SlotRead, Source, Values};
-use crate::driver::ReadKeys;
+use crate::driver::{Elsewhere, ReadKeys};
 use crate::error::Error;
 use crate::tier::shared::entry::Version;
 
@@ -69,7 +69,7 @@ impl Source for Fake {
         });
         let answer = async { answer.await.unwrap_or_else(|_| Err(error("no answer"))) };
         let values = self.within(until, answer).await?;
-        Ok((Arc::new(()), values))
+        Ok((Arc::new(()), values.into_iter().collect()))
     }
 
     fn deadline(&self) -> Instant {
@@ -91,6 +91,10 @@ impl Source for Fake {
             result = future => result,
             _ = late => Err(error("too late")),
         }
+    }
+
+    fn elsewhere(&self, elsewhere: &Elsewhere) -> Error {
+        elsewhere.error("fake")
     }
 
     fn runtime_shut_down(&self) -> Error {

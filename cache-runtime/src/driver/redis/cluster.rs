@@ -1,0 +1,296 @@
+//! The nodes of a cluster, and what they say of it.
+
+use std::fmt;
+use std::pin::pin;
+use std::time::Duration;
+
+use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisError, Value};
+
+use super::address::Address;
+use super::command::bytes;
+use super::explain::explain;
+use super::identity::field;
+use super::{Driver, Tls};
+use crate::clock;
+use crate::driver::cluster::{Elsewhere, NodeAddress, SlotRanges, known_host};
+use crate::error::Error;
+
+/// Opens connections to the nodes of one cluster.
+pub(crate) struct Cluster {
+    /// How each node is spoken to: that of the first node.
+    pattern: Address,
+    seeds: Vec<NodeAddress>,
+    /// For messages: without credentials.
+    shown: String,
+}
+
+/// The schemes of a cluster, each with that of one of its nodes.
+const SCHEMES: [(&str, &str); 4] = [
+    ("redis-cluster://", "redis://"),
+    ("rediss-cluster://", "rediss://"),
+    ("valkey-cluster://", "valkey://"),
+    ("valkeys-cluster://", "valkeys://"),
+];
+
+impl Cluster {
+    /// The cluster that a URL names, if it names one. Touches no network.
+    pub(crate) fn named_by(url: &str, tls: &Tls) -> Option<Result<Self, Error>> {
+        SCHEMES.iter().find_map(|(scheme, of_node)| {
+            let rest = url.strip_prefix(scheme)?;
+            Some(Self::parse(of_node, rest, tls))
+        })
+    }
+
+    fn parse(scheme: &str, rest: &str, tls: &Tls) -> Result<Self, Error> {
+        // A password may hold any character but these two, which are escaped in it.
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (credentials, hosts) = match authority.rsplit_once('@') {
+            Some((credentials, hosts)) => (format!("{credentials}@"), hosts),
+            None => (String::new(), authority),
+        };
+        let mut seeds = Vec::new();
+        for host in hosts.split(',') {
+            seeds.push(seed(host.trim())?);
+        }
+        let url = format!("{scheme}{credentials}{}{path}", seeds[0]);
+        let pattern = Address::parse(&url, tls)?;
+        if pattern.database() != 0 {
+            return Err(Error::config(
+                "a cluster has no databases but `0`; leave the number out, and give the cache a \
+                 namespace of its own",
+            ));
+        }
+        let shown: Vec<String> = seeds.iter().map(ToString::to_string).collect();
+        Ok(Self {
+            pattern,
+            seeds,
+            shown: shown.join(","),
+        })
+    }
+
+    /// Where the cluster is, for messages: without credentials.
+    pub(crate) fn address(&self) -> &str {
+        &self.shown
+    }
+
+    /// The nodes that the URL names.
+    pub(crate) fn seeds(&self) -> &[NodeAddress] {
+        &self.seeds
+    }
+
+    /// A driver for one node.
+    pub(crate) fn node(&self, node: &NodeAddress) -> Result<Driver, Error> {
+        let address = self.pattern.at(&node.host, node.port)?;
+        Ok(Driver::of_node(address))
+    }
+
+    /// Asks a node, primary or replica, which primary has which hash slots.
+    pub(crate) async fn ask(
+        &self,
+        node: &NodeAddress,
+        limit: Duration,
+    ) -> Result<SlotRanges, Error> {
+        let driver = self.node(node)?;
+        let asked = pin!(ask(&driver, node));
+        let answered = clock::within(limit, asked).await;
+        answered.unwrap_or_else(|| Err(Error::timeout(driver.address(), limit)))
+    }
+}
+
+/// Over a connection of its own: the node may be a replica, to which no other connection leads.
+async fn ask(driver: &Driver, node: &NodeAddress) -> Result<SlotRanges, Error> {
+    let address = driver.address();
+    let failed = |error: &RedisError| explain(address, error);
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
+    let stage = super::Stage::default();
+    let greeted = driver.greet(ProtocolVersion::RESP2, config, &stage).await?;
+    let (mut redis, _pump) = greeted.map_err(|error| failed(&error))?;
+    let mut ask = Pipeline::new();
+    ask.ignore_errors();
+    ask.cmd("CLUSTER").arg("SLOTS");
+    ask.cmd("CLUSTER").arg("INFO");
+    let answers: Result<Vec<Value>, _> = ask.query_async(&mut redis).await;
+    let mut answers = answers.map_err(|error| failed(&error))?.into_iter();
+    let slots = answers.next().unwrap_or(Value::Nil);
+    let slots = slots
+        .extract_error()
+        .map_err(|error| not_told(address, &error))?;
+    let info = answers.next().and_then(bytes).unwrap_or_default();
+    let Some(ranges) = ranges(slots, &node.host) else {
+        let reason = "its answer to CLUSTER SLOTS makes no sense";
+        return Err(Error::unavailable(address, &reason));
+    };
+    if ranges.is_empty() {
+        let reason = "it knows of no node that has hash slots: it is in no cluster yet";
+        return Err(Error::unavailable(address, &reason));
+    }
+    let info = String::from_utf8_lossy(&info);
+    Ok(SlotRanges {
+        epoch: current_epoch(&info),
+        is_down: field(&info, "cluster_state:") == Some("fail"),
+        ranges,
+    })
+}
+
+fn not_told(address: &str, error: &RedisError) -> Error {
+    match error.code() {
+        Some("ERR") => Error::denied(
+            address,
+            &format!("it is no node of a cluster ({error}); write `redis://` for a single server"),
+        ),
+        _ => explain(address, error),
+    }
+}
+
+fn seed(text: &str) -> Result<NodeAddress, Error> {
+    const DEFAULT_PORT: u16 = 6379;
+    let wrong = || {
+        Error::config(format!(
+            "`{text}` is no address of a node; write `redis-cluster://host:port,host:port`"
+        ))
+    };
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
+        _ => (text, DEFAULT_PORT),
+    };
+    let inner = host.trim_start_matches('[').trim_end_matches(']');
+    if inner.is_empty() || inner.contains(':') != host.starts_with('[') {
+        return Err(wrong());
+    }
+    Ok(NodeAddress::new(inner, port))
+}
+
+/// The answer to `CLUSTER SLOTS`: for each range its ends, then its primary, then its replicas.
+fn ranges(answer: Value, answering: &str) -> Option<Vec<(u16, u16, NodeAddress)>> {
+    let Value::Array(ranges) = answer else {
+        return None;
+    };
+    ranges
+        .into_iter()
+        .map(|range| {
+            let Value::Array(range) = range else {
+                return None;
+            };
+            let mut range = range.into_iter();
+            let first = number(range.next()?)?;
+            let last = number(range.next()?)?;
+            let Value::Array(primary) = range.next()? else {
+                return None;
+            };
+            let mut primary = primary.into_iter();
+            // Nil where it does not know its own address.
+            let host = bytes(primary.next()?).unwrap_or_default();
+            let host = String::from_utf8(host).ok()?;
+            let port = number(primary.next()?)?;
+            let node = NodeAddress::new(known_host(&host, answering), port);
+            Some((first, last, node))
+        })
+        .collect()
+}
+
+fn number(value: Value) -> Option<u16> {
+    match value {
+        Value::Int(number) => u16::try_from(number).ok(),
+        _ => None,
+    }
+}
+
+fn current_epoch(info: &str) -> u64 {
+    let epoch = field(info, "cluster_current_epoch:");
+    epoch.and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
+}
+
+/// What the error of one command says of the key's place, if that is what it is about.
+pub(super) fn elsewhere(error: &RedisError, answering: &str) -> Option<Elsewhere> {
+    let node = || {
+        let (node, _) = error.redirect_node()?;
+        NodeAddress::read(node, answering)
+    };
+    match error.code()? {
+        "MOVED" => node().map(Elsewhere::Moved),
+        "ASK" => node().map(Elsewhere::Ask),
+        "TRYAGAIN" | "CLUSTERDOWN" => Some(Elsewhere::Nowhere(error.to_string())),
+        _ => None,
+    }
+}
+
+/// Without the credentials.
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cluster").field(&self.shown).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redis::parse_redis_value;
+
+    fn parse(url: &str) -> Result<Cluster, Error> {
+        Cluster::named_by(url, &Tls::default()).expect("a cluster's URL")
+    }
+
+    #[test]
+    fn a_url_names_the_nodes_to_ask() {
+        let cluster = parse("redis-cluster://ann:a%2Cb@one:7000,two,[::1]:7002?protocol=resp3");
+        let cluster = cluster.unwrap();
+        assert_eq!(cluster.address(), "one:7000,two:6379,[::1]:7002");
+        let node = cluster.node(&cluster.seeds()[2]).unwrap();
+        assert_eq!(node.address(), "[::1]:7002");
+        assert!(Cluster::named_by("redis://one", &Tls::default()).is_none());
+    }
+
+    #[test]
+    fn a_mistake_in_a_url_says_what_to_write() {
+        let refusal = |url| parse(url).expect_err("a mistake").to_string();
+        for url in [
+            "redis-cluster://",
+            "redis-cluster://one,",
+            "redis-cluster://one:x",
+            "redis-cluster://::1:7000",
+        ] {
+            assert!(refusal(url).contains("redis-cluster://host:port"), "{url}");
+        }
+        assert!(refusal("redis-cluster://one/3").contains("no databases"));
+        assert!(refusal("redis-cluster://one?time=1").contains("`time`"));
+    }
+
+    #[test]
+    fn the_answer_names_the_primary_of_each_range() {
+        let answer = b"*2\r\n*3\r\n:0\r\n:99\r\n*3\r\n$0\r\n\r\n:7000\r\n$1\r\nx\r\n\
+            *4\r\n:100\r\n:16383\r\n*3\r\n$2\r\nh2\r\n:7001\r\n$1\r\ny\r\n*3\r\n$2\r\nh3\r\n:7002\r\n$1\r\nz\r\n";
+        let answer = parse_redis_value(answer).unwrap();
+        let expected = vec![
+            (0, 99, NodeAddress::new("here", 7000)),
+            (100, 16_383, NodeAddress::new("h2", 7001)),
+        ];
+        assert_eq!(ranges(answer, "here"), Some(expected));
+        assert_eq!(ranges(Value::Okay, "here"), None);
+        assert_eq!(
+            current_epoch("cluster_state:ok\r\ncluster_current_epoch:6\r\n"),
+            6
+        );
+    }
+
+    #[test]
+    fn an_error_says_where_the_key_is() {
+        let error = |text: &[u8]| {
+            let value = parse_redis_value(text).unwrap();
+            elsewhere(&value.extract_error().unwrap_err(), "here")
+        };
+        let node = NodeAddress::new("h", 7001);
+        assert_eq!(
+            error(b"-MOVED 3 h:7001\r\n"),
+            Some(Elsewhere::Moved(node.clone()))
+        );
+        assert_eq!(error(b"-ASK 3 h:7001\r\n"), Some(Elsewhere::Ask(node)));
+        assert!(matches!(
+            error(b"-CLUSTERDOWN The cluster is down\r\n"),
+            Some(Elsewhere::Nowhere(_))
+        ));
+        assert_eq!(error(b"-OOM no memory\r\n"), None);
+    }
+}

@@ -1,0 +1,111 @@
+//! What a look has found, and which servers answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::entry::{SharedDecode, Version};
+use crate::driver::Connection;
+use crate::sabotage::{self, Rule};
+
+/// The connections that an answer came over. What belongs to that answer is sent to the same servers.
+#[derive(Debug, Clone)]
+pub(crate) enum Witness {
+    /// One server answered all of it.
+    Server(Arc<Connection>),
+    /// Nodes of a cluster: for each key, in the order in which they were asked for, its hash slot and
+    /// the connection. The first key is that of a slot, the others are those of versions.
+    Nodes(Arc<[(u16, Arc<Connection>)]>),
+}
+
+/// What a look at a slot and versions has found.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) slot: Option<Bytes>,
+    /// Set where other callers of the batch got the same slot.
+    pub(super) shared_decode: Option<SharedDecode>,
+    /// In the order in which they were asked for.
+    pub(super) versions: Arc<[Version]>,
+    pub(super) witness: Witness,
+}
+
+impl Witness {
+    /// The epoch of the server of the slot. Leases say it.
+    pub(super) fn slot_epoch(&self) -> u64 {
+        match self {
+            Self::Server(connection) => connection.epoch(),
+            Self::Nodes(nodes) => nodes.first().map_or(0, |(_, node)| node.epoch()),
+        }
+    }
+
+    /// The epoch of all servers that answered. Entries say it. If any of these servers is another
+    /// one than when the entry was written, the entry is not served: that other server may have
+    /// brought an old entry back, or an old version. Where all are one server, it is that server's.
+    pub(super) fn epoch(&self) -> u64 {
+        let slot = self.slot_epoch();
+        match self {
+            Self::Nodes(nodes) if sabotage::keeps(Rule::ClusterEpochs) => {
+                together(slot, nodes.iter().skip(1).map(|(_, node)| node.epoch()))
+            }
+            Self::Server(_) | Self::Nodes(_) => slot,
+        }
+    }
+
+    /// The connection over which a hash slot was answered.
+    pub(super) fn node(&self, hash_slot: u16) -> Option<&Arc<Connection>> {
+        match self {
+            Self::Server(connection) => Some(connection),
+            Self::Nodes(nodes) => {
+                let mut nodes = nodes.iter();
+                nodes.find_map(|(of, node)| (*of == hash_slot).then_some(node))
+            }
+        }
+    }
+
+    /// With what answered for further keys.
+    pub(super) fn and(self, further: &Self) -> Self {
+        match (self, further) {
+            (Self::Nodes(nodes), Self::Nodes(further)) => {
+                Self::Nodes(nodes.iter().chain(&**further).cloned().collect())
+            }
+            (one, _) => one,
+        }
+    }
+}
+
+/// One number for the epochs of a slot's server and of its versions' servers, in their order.
+fn together(slot: u64, mut versions: impl Iterator<Item = u64> + Clone) -> u64 {
+    /// Odd, so that no two numbers have the same product: the golden ratio.
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    if versions.clone().all(|epoch| epoch == slot) {
+        return slot;
+    }
+    versions.by_ref().fold(slot, |hash, epoch| {
+        (hash.rotate_left(5) ^ epoch).wrapping_mul(SPREAD)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_epochs_of_several_servers_tell_each_of_them_apart() {
+        let of = |epochs: [u64; 3]| together(epochs[0], epochs[1..].iter().copied());
+        assert_eq!(of([7, 7, 7]), 7);
+        let others = [
+            [7, 8, 9],
+            [7, 9, 8],
+            [8, 7, 9],
+            [9, 9, 7],
+            [7, 9, 7],
+            [7, 7, 9],
+        ];
+        for one in others {
+            assert_ne!(of(one), 7);
+            for other in others {
+                assert_eq!(of(one) == of(other), one == other, "{one:?} {other:?}");
+            }
+        }
+    }
+}
