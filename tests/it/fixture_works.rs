@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use cache_tests::{LIMIT, Proxy, RedisServer, Way, until};
+use cache_tests::{
+    Authority, LIMIT, Proxy, RedisCluster, RedisServer, Way, slot_of, until, until_blocking,
+};
 
 fn connects(port: u16) -> Result<(), ErrorKind> {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port))
@@ -192,4 +194,137 @@ async fn the_network_can_rewrite_commands() {
         "a white cat"
     );
     assert_eq!(proxy.rewrites(), 1);
+}
+
+#[test]
+fn a_cluster_has_its_keys_on_three_primaries() {
+    let shared = RedisCluster::shared();
+    let cluster = shared.cluster();
+    assert_eq!(cluster.primaries(), [0, 1, 2]);
+    for primary in 0..3 {
+        let key = cluster.name_on(primary, shared.namespace());
+        assert_eq!(cluster.primary_of(&key), primary);
+        let set = ["SET", &key, "1", "PX", "60000"];
+        let _: () = cluster.node(primary).query(&set);
+        let slot: u16 = cluster.node(0).query(&["CLUSTER", "KEYSLOT", &key]);
+        assert_eq!(slot, slot_of(&key));
+        let other = cluster.plain_url((primary + 1) % 3);
+        let moved = ask(&other, &["GET", &key], LIMIT).unwrap_err();
+        assert_eq!(moved.code(), Some("MOVED"));
+    }
+    assert_ne!(RedisCluster::shared().namespace(), shared.namespace());
+}
+
+#[test]
+fn a_slot_moves_with_its_keys_and_a_move_can_stop_in_the_middle() {
+    let cluster = RedisCluster::start();
+    let set = |node: usize, key: &str| {
+        let _: () = cluster.node(node).query(&["SET", key, "1"]);
+    };
+    let code = |node: usize, words: &[&str]| {
+        let error = ask(&cluster.plain_url(node), words, LIMIT).unwrap_err();
+        error.code().map(str::to_owned)
+    };
+    let number = cluster.numbers_on(0).next().unwrap();
+    let [one, other] = ["a", "b"].map(|stem| format!("{stem}:{{{number}}}"));
+    let slot = slot_of(&one);
+    set(0, &one);
+    set(0, &other);
+
+    let moving = cluster.begin_move(slot, 1);
+    assert_eq!(cluster.owner(slot), 0);
+    assert_eq!(cluster.move_keys(moving, 1), 1);
+    assert_eq!(
+        code(0, &["MGET", &one, &other]).as_deref(),
+        Some("TRYAGAIN")
+    );
+    assert_eq!(
+        code(0, &["GET", &format!("c:{{{number}}}")]).as_deref(),
+        Some("ASK")
+    );
+    cluster.abort_move(moving);
+    assert_eq!(cluster.keys().len(), 2);
+    assert_eq!(cluster.node(0).keys().len(), 1);
+
+    cluster.move_slot(slot, 1);
+    assert_eq!(cluster.owner(slot), 1);
+    assert_eq!(cluster.node(1).keys(), [one.clone(), other.clone()]);
+    for to in [0, 1, 2, 1, 0] {
+        cluster.move_slot(slot, to);
+    }
+    assert_eq!(cluster.node(0).keys(), [one, other]);
+}
+
+#[test]
+fn a_replica_takes_the_place_of_its_primary() {
+    let mut cluster = RedisCluster::start();
+    let key = cluster.name_on(1, "a");
+    let _: () = cluster.node(1).query(&["SET", &key, "1"]);
+    cluster.fail_over(4);
+    cluster.wait_whole();
+    assert_eq!(cluster.primary_of(&key), 4);
+    assert_eq!(cluster.node(4).query::<String>(&["GET", &key]), "1");
+    cluster.kill(4);
+    cluster.wait_promoted(1);
+    assert_eq!(cluster.primaries(), [0, 1, 2]);
+    assert_eq!(cluster.keys(), [key]);
+    cluster.restart(4);
+    cluster.wait_whole();
+    assert_eq!(cluster.primaries(), [0, 1, 2]);
+
+    cluster.freeze(0);
+    cluster.wait_promoted(3);
+    cluster.thaw(0);
+    until_blocking(|| cluster.primaries() == [1, 2, 3]);
+}
+
+#[test]
+fn a_primary_that_is_not_replaced_comes_back_with_its_slots() {
+    let mut cluster = RedisCluster::start();
+    let key = cluster.name_on(2, "a");
+    let _: () = cluster.node(2).query(&["SET", &key, "1"]);
+    cluster.node(2).save();
+    cluster.forbid_promotion();
+    cluster.kill(2);
+    cluster.restart_from_snapshot(2);
+    cluster.wait_whole();
+    assert_eq!(cluster.primaries(), [0, 1, 2]);
+    assert_eq!(cluster.keys(), [key]);
+    cluster.flush(2);
+    assert!(cluster.keys().is_empty());
+}
+
+#[test]
+fn a_cluster_can_have_a_password_and_speak_tls() {
+    let cluster = RedisCluster::builder()
+        .password("sesame")
+        .tls(Authority::new().sign_local())
+        .start();
+    let (url, port) = (cluster.url_of(&[0]), cluster.node(0).port());
+    let start = format!("rediss-cluster://:sesame@127.0.0.1:{port}?ca=/");
+    assert!(url.starts_with(&start), "{url}");
+    let key = cluster.name_on(0, "a");
+    let _: () = cluster.node(0).query(&["SET", &key, "1"]);
+    cluster.move_slot(slot_of(&key), 1);
+    assert_eq!(cluster.node(1).keys(), [key]);
+}
+
+#[tokio::test]
+async fn clients_of_a_cluster_can_be_led_through_proxies() {
+    let mut cluster = RedisCluster::builder().start_behind_proxies().await;
+    let key = cluster.name_on(1, "a");
+    let asked = |url: String, key: &str| {
+        let key = key.to_owned();
+        tokio::task::spawn_blocking(move || ask(&url, &["GET", &key], BRIEF))
+    };
+    let moved = asked(cluster.plain_url(0), &key).await.unwrap();
+    let moved = moved.unwrap_err().to_string();
+    let port = cluster.proxy(1).port();
+    assert!(moved.ends_with(&port.to_string()), "{moved}");
+    cluster.proxy(1).black_hole();
+    let there = asked(cluster.plain_url(1), &key).await.unwrap();
+    assert!(there.unwrap_err().is_timeout());
+    // Longer than the nodes take to replace one that is silent.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(cluster.primaries(), [0, 1, 2]);
 }

@@ -3,6 +3,7 @@
 //! cache did; and a way to wait for a condition.
 
 mod certificates;
+mod cluster;
 mod events;
 mod patient;
 mod peer;
@@ -16,6 +17,7 @@ mod stampede;
 mod until;
 
 pub use certificates::{Authority, Certificate, Validity};
+pub use cluster::{Move, RedisCluster, RedisClusterBuilder, SharedCluster, slot_of};
 pub use events::EventLog;
 pub use patient::patient;
 pub use peer::Peer;

@@ -147,6 +147,11 @@ impl Proxy {
         format!("redis://{}", self.address)
     }
 
+    /// The port on the loopback address.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Closes all connections and refuses new ones.
     ///
     /// # Panics

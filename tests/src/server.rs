@@ -73,19 +73,12 @@ impl RedisServerBuilder {
     ///
     /// If there is no server program, or the server does not answer within ten seconds.
     pub fn start(self) -> RedisServer {
-        let dir = tempfile::tempdir().expect("a directory for the server");
+        let mut dir = tempfile::tempdir().expect("a directory for the server");
         // Another process may take the port before the server does.
         for _ in 0..5 {
-            let port = port::free();
-            let mut process = self.spawn(port, &dir);
-            if became_ready(&mut process, &self.own_url(port, &dir), &dir) {
-                return RedisServer {
-                    watchdog: Watchdog::start(&process),
-                    process,
-                    port,
-                    dir,
-                    settings: self,
-                };
+            match self.start_at(port::free(), dir) {
+                Ok(server) => return server,
+                Err(unused) => dir = unused,
             }
         }
         let log = log(&dir);
@@ -96,6 +89,26 @@ impl RedisServerBuilder {
             program().display()
         );
         panic!("found no port for the server:\n{log}");
+    }
+
+    /// Starts the server on this port, with what is in this directory, and waits until it answers. Returns
+    /// the directory if the server ended, as it does when its port is taken.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub(crate) fn start_at(&self, port: u16, dir: TempDir) -> Result<RedisServer, TempDir> {
+        let mut process = self.spawn(port, &dir);
+        if !became_ready(&mut process, &self.own_url(port, &dir), &dir) {
+            return Err(dir);
+        }
+        Ok(RedisServer {
+            watchdog: Watchdog::start(&process, &dir),
+            process,
+            port,
+            dir,
+            settings: self.clone(),
+        })
     }
 
     fn spawn(&self, port: u16, dir: &TempDir) -> Child {
@@ -270,7 +283,7 @@ impl RedisServer {
     pub fn restart_from_snapshot(&mut self) {
         self.kill();
         self.process = self.settings.spawn(self.port, &self.dir);
-        self.watchdog = Watchdog::start(&self.process);
+        self.watchdog = Watchdog::start(&self.process, &self.dir);
         let url = self.own_url();
         assert!(
             became_ready(&mut self.process, &url, &self.dir),
@@ -462,15 +475,18 @@ impl Drop for RedisServer {
     }
 }
 
-/// A shell that kills the server when this process is killed, and so drops nothing. The shell
-/// reads from a pipe that only this process can write to: the read ends when this process does.
+/// A shell that kills the server and removes its directory, when this process ends and has not dropped the
+/// server: it is killed, or the server is in a static. The shell reads from a pipe that only this process can
+/// write to: the read ends when this process does.
 #[derive(Debug)]
 struct Watchdog(Child);
 
 impl Watchdog {
-    fn start(server: &Child) -> Self {
+    fn start(server: &Child, dir: &TempDir) -> Self {
         let watchdog = Command::new("sh")
-            .args(["-c", "read -r _; kill -9 \"$0\"", &server.id().to_string()])
+            .args(["-c", "read -r _; kill -9 \"$0\"; rm -rf \"$1\""])
+            .arg(server.id().to_string())
+            .arg(dir.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -524,7 +540,7 @@ fn is_older_than_7() -> bool {
     })
 }
 
-fn log(dir: &TempDir) -> String {
+pub(crate) fn log(dir: &TempDir) -> String {
     std::fs::read_to_string(dir.path().join("server.log")).unwrap_or_default()
 }
 

@@ -3,13 +3,18 @@
 
 use super::config::Config;
 use super::state::{
-    Evidence, Flight, READERS, Reader, Sight, Slot, State, Stored, Unique, Version,
+    Evidence, Flight, Moving, READERS, Reader, Sight, Slot, State, Stored, Unique, Version,
 };
 
 /// Renames everything in the order of its first appearance, with the readers in an order
 /// that depends on no name.
 pub(super) fn canonical(config: &Config, state: &mut State) {
     drop_unheld(state);
+    if state.budget.moves == 0 && state.moving == [Moving::No; 2] {
+        // No later step depends on these.
+        state.left = Stored::default();
+        state.budget.aborts = 0;
+    }
     let mut best: Option<State> = None;
     let mut order = [0, 1, 2];
     let anonymous = state.readers.map(without_names);
@@ -118,6 +123,7 @@ fn rename_numbers(state: &mut State) {
         *number = Unique(*name);
     };
     each_stored(&mut state.stored, &mut rename);
+    each_stored(&mut state.left, &mut rename);
     state
         .snapshot
         .iter_mut()

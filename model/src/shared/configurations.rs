@@ -124,6 +124,60 @@ pub fn small() -> Vec<Config> {
                 faults.snapshots = 1;
                 faults.restarts = 1;
             }),
+        Config::new("a value set by hand in a cluster, a snapshot")
+            .cluster()
+            .readers([0])
+            .writer(KEY | TAG)
+            .setter()
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+            }),
+        Config::new("a value set by hand in a cluster, a loss, no answers")
+            .cluster()
+            .readers([0])
+            .writer(TAG)
+            .setter()
+            .faults(|faults| {
+                faults.losses = 1;
+                faults.outages = 1;
+            }),
+        Config::new("a fence in a cluster, a death, a loss")
+            .cluster()
+            .readers([0])
+            .failing_fenced_writer(KEY | TAG)
+            .faults(|faults| {
+                faults.crashes = 1;
+                faults.losses = 1;
+            }),
+        Config::new("parts of a cluster that move back and forth")
+            .cluster()
+            .readers([0])
+            .writer(KEY | TAG)
+            .faults(|faults| faults.moves = 4),
+        Config::new("parts of a cluster that move, and a move that is given up")
+            .cluster()
+            .readers([0])
+            .writer(KEY)
+            .writer(TAG)
+            .faults(|faults| {
+                faults.moves = 2;
+                faults.aborts = 1;
+            }),
+        Config::new("parts of a cluster that move, a fence, a death")
+            .cluster()
+            .readers([0])
+            .fenced_writer(KEY | TAG)
+            .faults(|faults| {
+                faults.moves = 2;
+                faults.crashes = 1;
+            }),
+        Config::new("parts of a cluster that move, a value set by hand")
+            .cluster()
+            .readers([0])
+            .writer(KEY)
+            .setter()
+            .faults(|faults| faults.moves = 2),
         Config::new("one load, of three that do not move or fail")
             .tags(0)
             .readers([0, 0, 0])
@@ -350,6 +404,50 @@ pub fn large() -> Vec<Config> {
             .faults(|faults| {
                 faults.stops = 1;
                 faults.snapshots = 1;
+                faults.restarts = 1;
+            }),
+        Config::new("a cluster, two processes, a refresh, two writers, a snapshot, a loss")
+            .cluster()
+            .readers([0, 1])
+            .refreshing()
+            .writer(TAG)
+            .writer(KEY)
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+                faults.losses = 1;
+            }),
+        Config::new("a cluster, two tags, a value set by hand, a loss, no answers")
+            .cluster()
+            .tags(2)
+            .readers([0, 0])
+            .writer(TAG | OTHER_TAG)
+            .setter()
+            .faults(|faults| {
+                faults.losses = 1;
+                faults.outages = 1;
+            }),
+        Config::new("a cluster whose parts move back and forth, two readers, two writers")
+            .cluster()
+            .readers([0, 0])
+            .writer(KEY)
+            .writer(TAG)
+            .faults(|faults| faults.moves = 3),
+        Config::new("a cluster whose parts move, two processes, no answers")
+            .cluster()
+            .readers([0, 1])
+            .writer(KEY | TAG)
+            .faults(|faults| {
+                faults.moves = 2;
+                faults.outages = 1;
+            }),
+        Config::new("a cluster whose parts move, a reader that is set aside, a failover")
+            .cluster()
+            .readers([0, 0])
+            .writer(KEY | TAG)
+            .faults(|faults| {
+                faults.moves = 2;
+                faults.stops = 1;
                 faults.restarts = 1;
             }),
         Config::new("a reader that is set aside, fences, a death, a loss")

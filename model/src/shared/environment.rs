@@ -1,8 +1,11 @@
 //! The steps that no participant takes: time passes, and faults happen.
 
 use super::Shared;
+use super::config::{KEY, tag};
 use super::rules::Without;
-use super::state::{At, Budget, Reader, Slot, State, Stored, Unique, Version, WriterAt, Writers};
+use super::state::{
+    At, Budget, Moving, Reader, Slot, State, Stored, Unique, Version, Versions, WriterAt, Writers,
+};
 use super::writer::each;
 use crate::search::{Actor, Step, step};
 
@@ -44,7 +47,10 @@ impl Shared {
                 At::RefreshVersions | At::RefreshLoading | At::RefreshFilling
             )
         };
-        if state.stored.refreshing && !state.readers.iter().any(|reader| refreshes(reader.at)) {
+        let locks =
+            |reader: &Reader| reader.at == At::LockingRefresh && reader.sight.have & KEY != 0;
+        let mut readers = state.readers.iter();
+        if state.stored.refreshing && !readers.any(|it| refreshes(it.at) || locks(it)) {
             add("a refresh lock without a holder expires", &|state| {
                 state.stored.refreshing = false;
             });
@@ -84,6 +90,9 @@ impl Shared {
         }
         if budget.restarts > 0 {
             self.restart_steps(state, steps);
+        }
+        for part in [0, 1] {
+            self.move_steps(state, part, steps);
         }
         for it in 0..self.config.readers.len() {
             self.reader_fault_steps(state, it, steps);
@@ -178,6 +187,50 @@ impl Shared {
         }
     }
 
+    /// The slot (0) or the versions (1) move to another server, and back.
+    fn move_steps(&self, state: &State, part: usize, steps: &mut Vec<Step<State>>) {
+        if part == 1 && self.config.tags != 1 {
+            return;
+        }
+        match state.moving[part] {
+            Moving::No if state.budget.moves > 0 => {
+                let what = ["the slot begins to move", "the version begins to move"][part];
+                fault(steps, state, what, |state| {
+                    state.budget.moves -= 1;
+                    state.moving[part] = Moving::Begun;
+                });
+            }
+            Moving::No => return,
+            Moving::Begun if !self.is_referred(state, part) => {
+                let what = "a key is moved to the other server, in the place of what is there";
+                fault(steps, state, what, |state| {
+                    state.moving[part] = Moving::Moved;
+                    part_of(&mut state.left, part).clear();
+                });
+            }
+            Moving::Begun | Moving::Moved => fault(steps, state, "a move ends", |state| {
+                if state.moving[part] == Moving::Begun {
+                    let (mut left, mut stored) = (state.left, state.stored);
+                    part_of(&mut stored, part).take(part_of(&mut left, part));
+                    (state.left, state.stored) = (left, stored);
+                }
+                state.moving[part] = Moving::No;
+                std::mem::swap(&mut state.epochs[part], &mut state.others[part]);
+            }),
+        }
+        if state.moving[part] != Moving::No && state.budget.aborts > 0 {
+            fault(steps, state, "a move is given up", |state| {
+                state.budget.aborts -= 1;
+                if state.moving[part] == Moving::Moved {
+                    let (mut left, mut stored) = (state.left, state.stored);
+                    part_of(&mut left, part).take(part_of(&mut stored, part));
+                    (state.left, state.stored) = (left, stored);
+                }
+                state.moving[part] = Moving::No;
+            });
+        }
+    }
+
     fn reader_fault_steps(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
         let reader = &state.readers[it];
         let at = reader.at;
@@ -243,6 +296,7 @@ impl Shared {
                 | At::Watching
                 | At::Drawing
                 | At::Acquiring
+                | At::AskingServers
                 | At::ReadingVersions
                 | At::Filling
         );
@@ -250,6 +304,16 @@ impl Shared {
             fault(steps, state, "a reader gets no answer", |state| {
                 state.budget.outages -= 1;
                 self.unanswered(state, it);
+            });
+        }
+        if budget.outages > 0 && at == At::AskingServers && reader.sight.have & KEY == 0 {
+            let what = "a reader's request for the lease arrives, and gets no answer";
+            fault(steps, state, what, |state| {
+                state.budget.outages -= 1;
+                self.ask_for_lease(state, it);
+                if state.readers[it].at == At::AskingServers {
+                    self.ask_no_more(state, it);
+                }
             });
         }
         if budget.outages > 0 && at == At::Acquiring {
@@ -267,9 +331,35 @@ impl Shared {
         }
     }
 
+    /// The same of one of several requests: the reader acts once all are answered.
+    fn requests_arrive(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
+        let have = state.readers[it].sight.have;
+        let mut add = |after: State| {
+            if after.readers[it].at == At::AskingServers {
+                let what = "one of the requests of a reader that is set aside arrives";
+                fault(steps, state, what, |state| *state = after);
+            }
+        };
+        if have & KEY == 0 {
+            let mut after = state.clone();
+            self.ask_for_lease(&mut after, it);
+            add(after);
+        }
+        for index in self.config.tag_indices() {
+            if have & tag(index) == 0 {
+                let mut after = state.clone();
+                self.ask_for_version(&mut after, it, index);
+                add(after);
+            }
+        }
+    }
+
     /// A request was sent before its reader was set aside. The server carries it out; the reader
     /// does not act on the answer.
     fn request_arrives(&self, state: &State, it: usize, steps: &mut Vec<Step<State>>) {
+        if state.readers[it].at == At::AskingServers {
+            return self.requests_arrive(state, it, steps);
+        }
         let mut after = state.clone();
         match state.readers[it].at {
             At::Acquiring => self.acquire(&mut after, it),
@@ -371,6 +461,7 @@ impl Shared {
     fn unanswered(&self, state: &mut State, it: usize) {
         match state.readers[it].at {
             At::Acquiring => self.begin_without_store(state, it),
+            At::AskingServers => self.ask_no_more(state, it),
             At::ReadingVersions => {
                 self.release(state);
                 self.begin_without_store(state, it);
@@ -408,7 +499,8 @@ fn holds(state: &State, reader: &Reader, mark: Unique) -> bool {
         .and_then(|place| state.flights[usize::from(place)]);
     let of_flight = flight
         .is_some_and(|flight| flight.owns && flight.evidence.is_some_and(|seen| seen.mark == mark));
-    let asks = matches!(reader.at, At::ReadingVersions | At::Beginning);
+    let asks =
+        matches!(reader.at, At::ReadingVersions | At::Beginning) || reader.has_asked_for_lease();
     of_flight || asks && matches!(reader.sight.slot, Slot::Lease(lease) if lease.mark == mark)
 }
 
@@ -430,6 +522,37 @@ fn restart(state: &mut State, server: usize) {
             ..state.budget
         };
         state.snapshot = None;
+    }
+}
+
+/// What moves together: the slot (0), or the versions (1).
+enum Part<'a> {
+    Slot(&'a mut Slot),
+    Versions(&'a mut Versions),
+}
+
+fn part_of(stored: &mut Stored, part: usize) -> Part<'_> {
+    match part {
+        0 => Part::Slot(&mut stored.slot),
+        _ => Part::Versions(&mut stored.versions),
+    }
+}
+
+impl Part<'_> {
+    fn clear(self) {
+        match self {
+            Self::Slot(slot) => *slot = Slot::Absent,
+            Self::Versions(versions) => *versions = Versions::default(),
+        }
+    }
+
+    /// Takes what is in the same part of another server, and leaves nothing there.
+    fn take(self, from: Part<'_>) {
+        match (self, from) {
+            (Self::Slot(to), Part::Slot(from)) => *to = std::mem::take(from),
+            (Self::Versions(to), Part::Versions(from)) => *to = std::mem::take(from),
+            _ => unreachable!("the same part"),
+        }
     }
 }
 

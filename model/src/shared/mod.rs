@@ -18,7 +18,7 @@ mod writer;
 
 use self::config::Config;
 use self::rules::Without;
-use self::state::State;
+use self::state::{Epoch, State};
 use crate::search::{Model, Step};
 
 /// A configuration, under the protocol or without one of its rules.
@@ -29,6 +29,9 @@ pub struct Shared {
     /// The rule that is left out.
     pub without: Option<Without>,
 }
+
+/// The epoch of a server that owns nothing at first: more restarts than there are.
+const OTHER_SERVER: Epoch = 100;
 
 impl Shared {
     fn lacks(&self, rule: Without) -> bool {
@@ -42,6 +45,7 @@ impl Model for Shared {
     fn initial(&self) -> State {
         State {
             budget: self.config.faults,
+            others: [OTHER_SERVER; 2],
             ..State::default()
         }
     }

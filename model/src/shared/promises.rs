@@ -73,6 +73,9 @@ impl Shared {
         let Slot::Entry(_) = state.stored.slot else {
             return None;
         };
+        if self.slot_is_away(state) || self.is_referred(state, 1) {
+            return None;
+        }
         let mut epochs = state.epochs;
         if self.config.versions_server() == 0 {
             epochs[1] = 0;

@@ -34,7 +34,7 @@ impl Shared {
                 }
             }
             At::Drawing => add("draws the versions that are absent", &|state| {
-                if !self.lost_connection(state, it) {
+                if !self.lost_connection(state, it) && !self.is_referred(state, 1) {
                     for index in self.config.tag_indices() {
                         self.read_or_draw(state, index);
                     }
@@ -42,6 +42,7 @@ impl Shared {
                 self.look_again(state, it);
             }),
             At::Acquiring => add("asks for the lease", &|state| self.acquire(state, it)),
+            At::AskingServers => self.asking_steps(state, it, &mut add),
             At::ReadingVersions => add("reads a tag's version, or draws it", &|state| {
                 self.read_version(state, it);
             }),
@@ -161,20 +162,26 @@ impl Shared {
     }
 
     fn see_slot(&self, state: &mut State, it: usize) {
+        if self.slot_is_away(state) {
+            return self.without_store(state, it);
+        }
+        let epoch = self.slot_epoch(state);
         let sight = &mut state.readers[it].sight;
         sight.slot = state.stored.slot;
-        sight.epochs[0] = state.epochs[0];
+        sight.epochs[0] = epoch;
         sight.have |= KEY;
         self.looked(state, it);
     }
 
     fn see_version(&self, state: &mut State, it: usize, index: usize) {
         let server = self.config.versions_server();
-        let sight = &mut state.readers[it].sight;
+        let sight = &state.readers[it].sight;
         let first = server == 1 && sight.have & !KEY == 0;
-        if !first && sight.epochs[server] != state.epochs[server] {
+        let lost = !first && sight.epochs[server] != state.epochs[server];
+        if lost || self.is_referred(state, 1) {
             return self.without_store(state, it);
         }
+        let sight = &mut state.readers[it].sight;
         sight.epochs[server] = state.epochs[server];
         sight.versions[index] = state.stored.versions[index];
         sight.have |= tag(index);
@@ -255,9 +262,7 @@ impl Shared {
         };
         match seat {
             Seat::Wait => self.wait(state, it),
-            Seat::Lead if state.flight(it).phase == Phase::Boarding => {
-                state.readers[it].at = At::Acquiring;
-            }
+            Seat::Lead if state.flight(it).phase == Phase::Boarding => self.ask(state, it),
             Seat::Lead => self.take_over(state, it),
         }
     }
@@ -284,6 +289,101 @@ impl Shared {
             Some(_) if !flight.owns && !reader.degraded => At::Watching,
             _ => At::Loading,
         };
+    }
+
+    /// Goes on to ask for the lease. In a cluster, the versions are asked for at the same time.
+    fn ask(&self, state: &mut State, it: usize) {
+        let together = self.config.servers == Servers::Two
+            && !self.lacks(Without::VersionsAreReadBeforeTheLoad);
+        let reader = &mut state.readers[it];
+        if together {
+            reader.sight.versions = Default::default();
+            reader.sight.have = 0;
+        }
+        reader.at = if together {
+            At::AskingServers
+        } else {
+            At::Acquiring
+        };
+    }
+
+    fn asking_steps(
+        &self,
+        state: &State,
+        it: usize,
+        add: &mut impl FnMut(&'static str, &dyn Fn(&mut State)),
+    ) {
+        let have = state.readers[it].sight.have;
+        if have == self.config.all_names() {
+            return add("acts on what the servers answered", &|state| {
+                self.answered(state, it);
+            });
+        }
+        if have & KEY == 0 {
+            add("asks for the lease", &|state| self.ask_for_lease(state, it));
+        }
+        for index in self.config.tag_indices() {
+            if have & tag(index) == 0 {
+                add("reads a tag's version, or draws it", &|state| {
+                    self.ask_for_version(state, it, index);
+                });
+            }
+        }
+    }
+
+    /// The request for the lease, beside those for the versions. It notes what stands in the slot: the
+    /// lease, or nothing that helps.
+    pub(super) fn ask_for_lease(&self, state: &mut State, it: usize) {
+        let sight = state.readers[it].sight;
+        if !self.reaches_slot(state, sight.epochs[0]) {
+            return self.ask_no_more(state, it);
+        }
+        let process = self.config.process_of(it);
+        let lease = self.take_lease(state, process, &sight.slot);
+        let epoch = self.slot_epoch(state);
+        let sight = &mut state.readers[it].sight;
+        sight.slot = lease.map_or(Slot::Absent, Slot::Lease);
+        sight.epochs[0] = epoch;
+        sight.have |= KEY;
+    }
+
+    /// The request for a version, beside that for the lease. It notes a fence too.
+    pub(super) fn ask_for_version(&self, state: &mut State, it: usize, index: usize) {
+        let sight = state.readers[it].sight;
+        let first = sight.have & !KEY == 0;
+        let lost = !first && sight.epochs[1] != state.epochs[1];
+        if lost || self.is_referred(state, 1) {
+            return self.ask_no_more(state, it);
+        }
+        let version = self.read_or_draw(state, index);
+        let sight = &mut state.readers[it].sight;
+        sight.epochs[1] = state.epochs[1];
+        sight.versions[index] = version;
+        sight.have |= tag(index);
+    }
+
+    /// One of the requests has failed.
+    pub(super) fn ask_no_more(&self, state: &mut State, it: usize) {
+        if state.readers[it].has_asked_for_lease() {
+            self.release(state);
+        }
+        self.begin_without_store(state, it);
+    }
+
+    /// All requests were answered.
+    fn answered(&self, state: &mut State, it: usize) {
+        let sight = state.readers[it].sight;
+        let fenced = |version: &Version| matches!(version, Version::Fence(_));
+        if !matches!(sight.slot, Slot::Lease(_)) {
+            self.end_flight(state, it, Phase::Dissolved);
+            self.look_again(state, it);
+        } else if sight.versions.iter().any(fenced)
+            && !self.lacks(Without::NothingIsStoredUnderFence)
+        {
+            self.ask_no_more(state, it);
+        } else {
+            state.readers[it].at = At::Beginning;
+        }
     }
 
     fn lost_connection(&self, state: &State, it: usize) -> bool {
@@ -497,6 +597,7 @@ impl Shared {
             state.stale = Some((entry.data, reader.floor));
         }
         reader.floor = 0;
+        reader.sight.have = 0;
         reader.at = At::LockingRefresh;
     }
 
@@ -508,6 +609,9 @@ impl Shared {
     ) {
         let connected = !self.lost_connection(state, it);
         match state.readers[it].at {
+            At::LockingRefresh if self.config.servers == Servers::Two => {
+                self.refresh_asking_steps(state, it, add);
+            }
             At::LockingRefresh => add("asks for the refresh lock", &|state| {
                 if connected && !state.stored.refreshing {
                     state.stored.refreshing = true;
@@ -563,6 +667,62 @@ impl Shared {
         }
     }
 
+    /// In a cluster, the lock and the versions are asked for at the same time.
+    fn refresh_asking_steps(
+        &self,
+        state: &State,
+        it: usize,
+        add: &mut impl FnMut(&'static str, &dyn Fn(&mut State)),
+    ) {
+        let have = state.readers[it].sight.have;
+        if have == self.config.all_names() {
+            return add("begins to refresh", &|state| {
+                let versions = state.readers[it].sight.versions;
+                let fenced = |version: &Version| matches!(version, Version::Fence(_));
+                if versions.iter().any(fenced) {
+                    self.end_refresh(state, it);
+                } else {
+                    state.readers[it].at = At::RefreshLoading;
+                }
+            });
+        }
+        if have & KEY == 0 {
+            add("asks for the refresh lock", &|state| {
+                let epoch = state.readers[it].sight.epochs[0];
+                if state.stored.refreshing || !self.reaches_slot(state, epoch) {
+                    return self.end_reader(state, it);
+                }
+                state.stored.refreshing = true;
+                state.readers[it].sight.have |= KEY;
+            });
+        }
+        for index in self.config.tag_indices() {
+            if have & tag(index) == 0 {
+                add("reads a version, to refresh", &|state| {
+                    let sight = state.readers[it].sight;
+                    let lost = sight.have & !KEY != 0 && sight.epochs[1] != state.epochs[1];
+                    if lost || self.is_referred(state, 1) {
+                        return self.end_refresh(state, it);
+                    }
+                    let version = self.read_or_draw(state, index);
+                    let sight = &mut state.readers[it].sight;
+                    sight.epochs[1] = state.epochs[1];
+                    sight.versions[index] = version;
+                    sight.have |= tag(index);
+                });
+            }
+        }
+    }
+
+    /// Gives up a refresh, with its lock.
+    fn end_refresh(&self, state: &mut State, it: usize) {
+        let sight = &state.readers[it].sight;
+        if sight.have & KEY != 0 && sight.epochs[0] == state.epochs[0] {
+            state.stored.refreshing = false;
+        }
+        self.end_reader(state, it);
+    }
+
     fn count_load(&self, state: &mut State) {
         if self.config.one_load {
             state.loads = state.loads.saturating_add(1);
@@ -607,7 +767,9 @@ impl Shared {
     /// The reader is cancelled.
     pub(super) fn cancel(&self, state: &mut State, it: usize) {
         let at = state.readers[it].at;
-        if at == At::ReadingVersions || at == At::Beginning && !state.readers[it].degraded {
+        let asked = state.readers[it].has_asked_for_lease();
+        if asked || at == At::ReadingVersions || at == At::Beginning && !state.readers[it].degraded
+        {
             // Its lease is given back.
             self.release(state);
         }

@@ -39,6 +39,11 @@ rules! {
         f.snapshots = 1;
         f.restarts = 1;
     }),
+    /// A request that the owner of a moving slot refers to another server stores nothing there.
+    ReferredStoresNothing => |it| it.cluster().tags(0).readers([0]).writer(KEY).faults(|f| {
+        f.moves = 2;
+        f.aborts = 1;
+    }),
     /// A lease replaces a dead entry only if it is still the entry that was seen.
     TakeoverComparesStamp => |it| {
         it.readers([0, 0])

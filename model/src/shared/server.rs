@@ -4,7 +4,8 @@ use super::Shared;
 use super::config::{KEY, tag};
 use super::rules::Without;
 use super::state::{
-    Entry, Evidence, Lease, Names, Prepared, Sight, Slot, State, Unique, Version, Versions, Writers,
+    Entry, Epoch, Evidence, Lease, Moving, Names, Prepared, Sight, Slot, State, Unique, Version,
+    Versions, Writers,
 };
 
 /// The process of a lease for a value that is set by hand: no process takes it for its own.
@@ -24,10 +25,11 @@ impl Shared {
             _ => false,
         };
         unchanged.then(|| {
+            refer(state, KEY);
             let lease = Lease {
                 mark: state.draw(),
                 process,
-                epoch: state.epochs[0],
+                epoch: self.slot_epoch(state),
             };
             state.stored.slot = Slot::Lease(lease);
             lease
@@ -49,11 +51,10 @@ impl Shared {
 
     /// `fill.lua`: replaces a lease by the entry that was loaded under it.
     pub(super) fn fill(&self, state: &mut State, evidence: &Evidence, data: u8) {
-        let same_server = state.epochs[0] == evidence.epochs[0];
         let mut epochs = evidence.epochs;
         if self.lacks(Without::FillUsesItsConnection) {
             epochs = state.epochs;
-        } else if !same_server {
+        } else if !self.reaches_slot(state, epochs[0]) {
             return;
         }
         let stands = matches!(state.stored.slot, Slot::Lease(is) if is.mark == evidence.mark);
@@ -68,8 +69,8 @@ impl Shared {
             return;
         };
         let stands = matches!(state.stored.slot, Slot::Entry(is) if is.stamp == seen.stamp);
-        let same_server = state.epochs[0] == sight.epochs[0];
-        if same_server && (stands || self.lacks(Without::RefreshComparesStamp)) {
+        let reaches = self.reaches_slot(state, sight.epochs[0]);
+        if reaches && (stands || self.lacks(Without::RefreshComparesStamp)) {
             self.store(state, sight.versions, sight.epochs, data);
         }
     }
@@ -94,7 +95,7 @@ impl Shared {
 
     /// `fill.lua`, for a value that is set by hand.
     pub(super) fn set_by_hand(&self, state: &mut State, value: &Prepared) {
-        if state.epochs != value.epochs {
+        if !self.reaches_slot(state, value.epochs[0]) {
             return;
         }
         let stands = match state.stored.slot {
@@ -129,6 +130,7 @@ impl Shared {
     /// One name of an invalidation: `unlink.lua` for the slot, `bump.lua` for a version.
     pub(super) fn invalidate_name(&self, state: &mut State, name: Names) {
         let blunt = self.lacks(Without::InvalidationKeepsFences);
+        self.invalidate_left(state, name);
         if name == KEY {
             let fenced = matches!(state.stored.slot, Slot::Fence(_));
             if !self.lacks(Without::SlotIsUnlinked) && (blunt || !fenced) {
@@ -146,6 +148,65 @@ impl Shared {
                 Version::Absent | Version::Fence(_) => {}
             }
         }
+    }
+
+    /// What an invalidation does on the other server, to which its request is referred while the owner
+    /// does not have the key.
+    fn invalidate_left(&self, state: &mut State, name: Names) {
+        if name == KEY {
+            if self.is_referred(state, 0) && state.moving[0] == Moving::Begun {
+                state.left.slot = Slot::Absent;
+            }
+            return;
+        }
+        for index in self
+            .config
+            .tag_indices()
+            .filter(|&index| name == tag(index))
+        {
+            if self.is_referred(state, 1)
+                && state.moving[1] == Moving::Begun
+                && let Version::Number(_, incremented) = &mut state.left.versions[index]
+            {
+                *incremented += 1;
+            }
+        }
+    }
+
+    /// Whether the owner of the slot (0) or of the versions (1) refers requests to another server, to
+    /// which it moves.
+    pub(super) fn is_referred(&self, state: &State, server: usize) -> bool {
+        let has_keys = match server {
+            0 => state.stored.slot != Slot::Absent,
+            _ => state.stored.versions != Versions::default(),
+        };
+        match state.moving[server] {
+            Moving::No => false,
+            Moving::Begun => !has_keys,
+            Moving::Moved => true,
+        }
+    }
+
+    /// Whether a reader's request for the slot is referred to another server, where it goes no further.
+    pub(super) fn slot_is_away(&self, state: &State) -> bool {
+        self.is_referred(state, 0) && !self.lacks(Without::ReferredStoresNothing)
+    }
+
+    /// The epoch of the server that answers for the slot.
+    pub(super) fn slot_epoch(&self, state: &State) -> Epoch {
+        if self.is_referred(state, 0) {
+            state.others[0]
+        } else {
+            state.epochs[0]
+        }
+    }
+
+    /// Whether a request for the slot, over a connection to the server with this epoch, reaches the
+    /// slot: also if the slot has moved between this server and the other one.
+    pub(super) fn reaches_slot(&self, state: &State, epoch: Epoch) -> bool {
+        let known = [state.epochs[0], state.others[0]];
+        let has_moved = self.config.faults.moves > 0 && known.contains(&epoch);
+        !self.slot_is_away(state) && (epoch == self.slot_epoch(state) || has_moved)
     }
 
     /// Invalidates a name while the server has no memory left for an increment.
@@ -193,7 +254,22 @@ pub(super) fn fence_of(state: &State, name: Names) -> Option<Writers> {
     }
 }
 
+/// What is stored now is stored on the other server, if the owner of a moving part has nothing.
+fn refer(state: &mut State, name: Names) {
+    let no_slot = state.stored.slot == Slot::Absent;
+    if name == KEY && state.moving[0] == Moving::Begun && no_slot {
+        state.moving[0] = Moving::Moved;
+        state.left.slot = Slot::Absent;
+    }
+    let no_versions = state.stored.versions == Versions::default();
+    if name != KEY && state.moving[1] == Moving::Begun && no_versions {
+        state.moving[1] = Moving::Moved;
+        state.left.versions = Versions::default();
+    }
+}
+
 fn set_fence(state: &mut State, name: Names, writers: Writers) {
+    refer(state, name);
     if name == KEY {
         state.stored.slot = if writers.is_empty() {
             Slot::Absent

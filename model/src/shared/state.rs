@@ -93,6 +93,18 @@ pub struct Stored {
     pub refreshing: bool,
 }
 
+/// How far a part of a cluster is on its way from the server that owns it to another one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub enum Moving {
+    /// It does not move.
+    #[default]
+    No,
+    /// The owner refers requests for keys that it does not have to the other server.
+    Begun,
+    /// The keys are on the other server, and the owner refers all requests to it.
+    Moved,
+}
+
 /// What a look at the servers showed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Sight {
@@ -208,6 +220,8 @@ pub enum At {
     Drawing,
     /// Ask for the lease.
     Acquiring,
+    /// In a cluster, ask for the lease and for the versions, each on its server.
+    AskingServers,
     /// Read the versions, or draw them.
     ReadingVersions,
     /// Begin the load: from then on only readers with the same evidence board.
@@ -347,6 +361,10 @@ pub struct Budget {
     pub stops: u8,
     /// A load hangs.
     pub hangs: u8,
+    /// The slot, or the versions, begin to move to another server of a cluster.
+    pub moves: u8,
+    /// A move is given up, with the keys left where they are.
+    pub aborts: u8,
 }
 
 /// Everything that the next step may depend on.
@@ -356,6 +374,13 @@ pub struct State {
     pub stored: Stored,
     /// The servers' epochs.
     pub epochs: Epochs,
+    /// For the slot and for the versions: how far a move to another server is.
+    pub moving: [Moving; 2],
+    /// The epochs of the servers to which the slot and the versions move, and move back from.
+    pub others: Epochs,
+    /// What is left on those servers after moves that were given up. No request is sent there, until
+    /// they own the slot or the versions.
+    pub left: Stored,
     /// What a server that restarts may hold.
     pub snapshot: Option<Stored>,
     /// What the database holds.
@@ -408,6 +433,12 @@ impl Reader {
     /// Whether it takes steps: it is not set aside, and its load does not hang.
     pub fn moves(&self) -> bool {
         !self.stopped && !self.hung
+    }
+
+    /// Whether it was given the lease, and has not acted on that yet.
+    pub fn has_asked_for_lease(&self) -> bool {
+        let is_lease = matches!(self.sight.slot, Slot::Lease(_));
+        self.at == At::AskingServers && self.sight.have & 1 != 0 && is_lease
     }
 
     /// Whether it waits for the attempts of this flight.
@@ -490,6 +521,15 @@ impl fmt::Display for State {
             " | versions {first}/{second} | epoch {:?} |",
             self.epochs
         )?;
+        for (part, moving) in ["slot", "versions"].into_iter().zip(self.moving) {
+            if moving != Moving::No {
+                write!(f, " {part} moves: {moving:?} |")?;
+            }
+        }
+        if self.left != Stored::default() {
+            let [first, second] = self.left.versions;
+            write!(f, " left: {}, {first}/{second} |", self.left.slot)?;
+        }
         for reader in &self.readers {
             if reader.at == At::Idle {
                 continue;

@@ -2,7 +2,7 @@
 //! a call that sets a value by hand.
 
 use super::Shared;
-use super::config::KEY;
+use super::config::{KEY, Servers};
 use super::rules::Without;
 use super::state::{Names, Prepared, State, Version, Writer, WriterAt};
 use crate::search::{Actor, Step, step};
@@ -18,6 +18,10 @@ impl Shared {
         match writer.at {
             WriterAt::Idle => add("begins", &|state| {
                 state.writers[it].left = config.names;
+                if config.sets && self.config.servers == Servers::Two {
+                    state.writers[it].left = self.config.all_names();
+                    state.writers[it].prepared = Some(Prepared::default());
+                }
                 state.writers[it].at = if config.sets {
                     WriterAt::Preparing
                 } else if config.fenced {
@@ -37,6 +41,9 @@ impl Shared {
                 }
             }
             WriterAt::Body => self.body_steps(it, &mut add),
+            WriterAt::Preparing if self.config.servers == Servers::Two => {
+                self.preparing_steps(state, it, &mut add);
+            }
             WriterAt::Preparing => add("prepares the slot for a value", &|state| {
                 self.prepare(state, it);
             }),
@@ -104,6 +111,74 @@ impl Shared {
         writer.at = WriterAt::PreparingVersions;
         writer.left = self.config.all_names() & !KEY;
         self.prepared(state, it);
+    }
+
+    /// In a cluster, the slot is prepared and the versions are read at the same time.
+    fn preparing_steps(
+        &self,
+        state: &State,
+        it: usize,
+        add: &mut impl FnMut(&'static str, &dyn Fn(&mut State)),
+    ) {
+        let left = state.writers[it].left;
+        if left == 0 {
+            add("acts on what the servers answered", &|state| {
+                self.act_on_prepared(state, it);
+            });
+        }
+        for name in each(left) {
+            if name == KEY {
+                add("prepares the slot for a value", &|state| {
+                    self.prepare_slot(state, it);
+                });
+            } else {
+                add("reads a version for a value", &|state| {
+                    self.prepare_one_version(state, it, name);
+                });
+            }
+        }
+    }
+
+    fn act_on_prepared(&self, state: &mut State, it: usize) {
+        let prepared = state.writers[it].prepared.unwrap_or_default();
+        let fenced = |version: &Version| matches!(version, Version::Fence(_));
+        if prepared.versions.iter().any(fenced) {
+            self.invalidate_name(state, KEY);
+            end_set(state, it);
+        } else {
+            state.writers[it].at = WriterAt::Setting;
+        }
+    }
+
+    fn prepare_slot(&self, state: &mut State, it: usize) {
+        if self.slot_is_away(state) {
+            return end_set(state, it);
+        }
+        let epoch = self.slot_epoch(state);
+        let Some(seen) = self.seize(state) else {
+            return end_set(state, it);
+        };
+        now_prepared(state, it, KEY, |prepared| {
+            prepared.seen = seen;
+            prepared.epochs[0] = epoch;
+        });
+    }
+
+    fn prepare_one_version(&self, state: &mut State, it: usize, name: Names) {
+        let Writer { left, prepared, .. } = state.writers[it];
+        let before = prepared.unwrap_or_default().epochs[1];
+        let first = left & !KEY == self.config.all_names() & !KEY;
+        if !first && before != state.epochs[1] || self.is_referred(state, 1) {
+            self.invalidate_name(state, KEY);
+            return end_set(state, it);
+        }
+        let index = name.trailing_zeros() as usize - 1;
+        let version = self.read_or_draw(state, index);
+        let epoch = state.epochs[1];
+        now_prepared(state, it, name, |prepared| {
+            prepared.versions[index] = version;
+            prepared.epochs[1] = epoch;
+        });
     }
 
     fn prepare_version(&self, state: &mut State, it: usize, name: Names) {
@@ -241,6 +316,18 @@ impl Shared {
                 }
             });
         }
+    }
+}
+
+/// One of the requests that prepare a value was answered. Once all were, the value counts as read.
+fn now_prepared(state: &mut State, it: usize, name: Names, note: impl FnOnce(&mut Prepared)) {
+    let row = state.row;
+    let writer = &mut state.writers[it];
+    writer.left &= !name;
+    let prepared = writer.prepared.get_or_insert_default();
+    note(prepared);
+    if writer.left == 0 {
+        prepared.data = row;
     }
 }
 
