@@ -52,6 +52,10 @@ impl Connection {
         match *self {}
     }
 
+    pub(crate) fn is_of_cluster(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn home(&self) -> &Home {
         match *self {}
     }

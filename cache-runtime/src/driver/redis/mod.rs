@@ -211,6 +211,11 @@ impl Connection {
         self.epoch
     }
 
+    /// Whether the server is a node of a cluster.
+    pub(crate) fn is_of_cluster(&self) -> bool {
+        self.node_host.is_some()
+    }
+
     /// The runtime that it was made on, and that drives it.
     pub(crate) fn home(&self) -> &Home {
         &self.home
