@@ -16,8 +16,7 @@ use crate::driver::{Connection, Elsewhere, NodeAddress, Operation, ReadKeys, Rep
 use crate::error::Error;
 use crate::join;
 use crate::sabotage::{self, Rule};
-use crate::tier::shared::batch::SlotRead;
-use crate::tier::shared::entry::Version;
+use crate::tier::shared::entry::{SharedDecode, Version};
 use crate::tier::shared::node::{Asking, Owner};
 use crate::tier::shared::witness::{Looked, Witness};
 
@@ -47,6 +46,14 @@ struct Part<'a, O: Owner> {
     indices: Vec<usize>,
     keys: ReadKeys,
 }
+
+/// A slot, the place of its decoded value, versions, and the connection of each key.
+type Parts = (
+    Option<Bytes>,
+    Option<SharedDecode>,
+    Arc<[Version]>,
+    Vec<Arc<Connection>>,
+);
 
 /// Operations of one request for one node.
 struct Group<O: Owner> {
@@ -152,38 +159,26 @@ impl<O: Owner> Nodes<O> {
                 parts.push(part);
             }
         }
-        let (indices, reads): (Vec<_>, Vec<_>) = parts
-            .into_iter()
-            .map(|part| (part.indices, part.server.reads.read_until(part.keys, until)))
-            .unzip();
-        let found = join::all(reads).await;
-        let mut slot = None;
-        let mut shared_decode = None;
-        let mut versions = vec![Version::Absent; keys.len() - 1];
-        let mut nodes: Vec<Option<Arc<Connection>>> = vec![None; keys.len()];
-        for (indices, found) in indices.into_iter().zip(found) {
-            let SlotRead {
-                connection,
-                slot: first,
-                shared_decode: decode,
-                versions: others,
-            } = found?;
-            for &index in &indices {
-                nodes[index] = Some(connection.clone());
-            }
-            match indices[0] {
-                0 => (slot, shared_decode) = (first, decode),
-                version => versions[version - 1] = Version::read(first.as_deref()),
-            }
-            for (&index, version) in indices[1..].iter().zip(&*others) {
-                versions[index - 1] = *version;
-            }
+        if parts.len() == 1
+            && let Some(part) = parts.pop()
+        {
+            let found = part.server.reads.read_until(part.keys, until).await?;
+            let nodes = hash_slots
+                .into_iter()
+                .map(|of| (of, found.connection.clone()));
+            return Ok(Looked {
+                slot: found.slot,
+                shared_decode: found.shared_decode,
+                versions: found.versions,
+                witness: Witness::Nodes(nodes.collect()),
+            });
         }
-        let nodes = hash_slots.into_iter().zip(nodes.into_iter().flatten());
+        let (slot, shared_decode, versions, nodes) = read_parts(parts, keys.len(), until).await?;
+        let nodes = hash_slots.into_iter().zip(nodes);
         Ok(Looked {
             slot,
             shared_decode,
-            versions: versions.into(),
+            versions,
             witness: Witness::Nodes(nodes.collect()),
         })
     }
@@ -374,6 +369,38 @@ impl<O: Owner> Nodes<O> {
         let reason = format!("no node has the hash slot {hash_slot}");
         Error::unavailable(self.address(), &reason)
     }
+}
+
+/// Reads the parts of one look at the same time: its slot and versions, and the connection of each key.
+async fn read_parts<O: Owner>(
+    parts: Vec<Part<'_, O>>,
+    keys: usize,
+    until: Option<Instant>,
+) -> Result<Parts, Error> {
+    let (indices, reads): (Vec<_>, Vec<_>) = parts
+        .into_iter()
+        .map(|part| (part.indices, part.server.reads.read_until(part.keys, until)))
+        .unzip();
+    let mut slot = None;
+    let mut shared_decode = None;
+    let mut versions = vec![Version::Absent; keys - 1];
+    let mut nodes: Vec<Option<Arc<Connection>>> = vec![None; keys];
+    for (indices, found) in indices.into_iter().zip(join::all(reads).await) {
+        let found = found?;
+        for &index in &indices {
+            nodes[index] = Some(found.connection.clone());
+        }
+        // A read has its first key apart from the others, whether that is a slot or a version.
+        match indices[0] {
+            0 => (slot, shared_decode) = (found.slot, found.shared_decode),
+            version => versions[version - 1] = Version::read(found.slot.as_deref()),
+        }
+        for (&index, version) in indices[1..].iter().zip(&*found.versions) {
+            versions[index - 1] = *version;
+        }
+    }
+    let nodes = nodes.into_iter().flatten().collect();
+    Ok((slot, shared_decode, versions.into(), nodes))
 }
 
 /// What all operations were answered, or the first error.
