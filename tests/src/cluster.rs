@@ -536,6 +536,31 @@ impl RedisCluster {
         self.silent[node].store(false, Ordering::SeqCst);
     }
 
+    /// Kills a primary of the beginning, and starts it with the data of its last [`save`](RedisServer::save)
+    /// where no other node reaches it: it still takes itself for the primary of the slots that it began
+    /// with, whichever node has them now.
+    ///
+    /// # Panics
+    ///
+    /// If it does not serve its slots within some seconds.
+    pub fn isolate(&mut self, node: usize) {
+        self.kill(node);
+        let mut ids: Vec<String> = (0..NODES).map(|_| new_id()).collect();
+        ids[node].clone_from(&self.ids[node]);
+        // Nothing listens there, and what comes from nodes that it does not know it ignores.
+        let mut ports = [55_000; NODES];
+        ports[node] = self.announced_port(node);
+        let path = self.nodes[node].dir().join("nodes.conf");
+        std::fs::write(path, members(&ids, &ports, &ports, node)).expect("a file");
+        self.nodes[node].restart_from_snapshot();
+        // Else it would find soon that it is alone.
+        self.nodes[node].configure("cluster-node-timeout", "600000");
+        until_blocking(|| {
+            let state: String = self.nodes[node].query(&["CLUSTER", "INFO"]);
+            state.contains("cluster_state:ok")
+        });
+    }
+
     /// Deletes all keys of a primary.
     ///
     /// # Panics

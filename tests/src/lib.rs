@@ -1,4 +1,4 @@
-//! What the tests stand on: a real server that a test can kill, freeze and restart; a network
+//! What the tests stand on: a real server or cluster that a test can kill, freeze and restart; a network
 //! between the cache and the server that a test can cut; a second process; a record of what a
 //! cache did; and a way to wait for a condition.
 

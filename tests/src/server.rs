@@ -1,7 +1,7 @@
 //! A real Redis or Valkey server for each test that needs one.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -215,6 +215,11 @@ impl RedisServer {
 
     fn own_url(&self) -> String {
         self.settings.own_url(self.port, &self.dir)
+    }
+
+    /// The directory that it runs in.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The TCP port on the loopback address, the same after a restart.

@@ -16,7 +16,7 @@ pub(crate) const HITS_AGAIN: &str = "hits again after the server's return";
 /// The promise about [`HITS_AGAIN`].
 pub(crate) const BACK_WITHIN: Duration = Duration::from_millis(300);
 
-fn mix(rows: u32, lasts: Duration) -> Mix {
+pub(super) fn mix(rows: u32, lasts: Duration) -> Mix {
     Mix {
         rows,
         apart: 1,

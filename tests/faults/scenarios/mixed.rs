@@ -12,12 +12,16 @@ use crate::suite::Size;
 pub(crate) const STALE: &str = "stale reads";
 
 pub(crate) async fn two_processes(size: Size) -> Vec<Figure> {
-    let folder = tempfile::tempdir().expect("a folder");
     let server = RedisServer::start();
+    steady(&server.url(), size).await
+}
+
+pub(super) async fn steady(url: &str, size: Size) -> Vec<Figure> {
+    let folder = tempfile::tempdir().expect("a folder");
     // So long that a reader that comes after an update meets a load from before it.
     let latency = Duration::from_millis(6);
-    let rows = Rows::with(patient(&server.url()), folder.path(), latency, 0);
-    let mut peer = Peer::patient(&server.url(), folder.path());
+    let rows = Rows::with(patient(url), folder.path(), latency, 0);
+    let mut peer = Peer::patient(url, folder.path());
     let mix = |writers| Mix {
         rows: 4,
         apart: 1,

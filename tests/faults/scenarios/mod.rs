@@ -4,6 +4,7 @@ mod abandoned;
 mod abandoned_fence;
 mod announced;
 mod bad_server;
+mod cluster;
 mod dead_lease;
 mod detached;
 mod failing;
@@ -550,6 +551,76 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         )],
         |size| Box::pin(abandoned_fence::failing_updates(size)),
     ),
+    Scenario::new(
+        "races, in a cluster",
+        &[(&[Rule::CompareAndFill], &[races::STUCK])],
+        |size| Box::pin(cluster::races(size)),
+    ),
+    Scenario::new(
+        "steady in a cluster, two processes",
+        &[
+            (&[Rule::Boarding], &[mixed::STALE]),
+            (&[Rule::CompareAndFill], &[mixed::STALE]),
+        ],
+        |size| Box::pin(cluster::steady(size)),
+    ),
+    Scenario::new(
+        "slots of a cluster move back and forth",
+        &[(&[Rule::Moved], &[mixed::STALE])],
+        |size| Box::pin(cluster::moving(size)),
+    ),
+    Scenario::new(
+        "a slot with all keys moves back and forth",
+        &[(&[Rule::Moved], &[mixed::STALE])],
+        |size| Box::pin(cluster::moving_together(size)),
+    ),
+    Scenario::new(
+        "a primary of a cluster is killed",
+        &[(&[Rule::Journal], &[outage::LOST])],
+        |size| Box::pin(cluster::killed(size)),
+    ),
+    Scenario::new(
+        "a primary of a cluster is frozen",
+        &[
+            (&[Rule::Journal], &[outage::LOST]),
+            (&[Rule::Deadline], &[outage::LONGEST]),
+        ],
+        |size| Box::pin(cluster::frozen(size)),
+    ),
+    Scenario::new(
+        "… until its replica has taken its place",
+        &[(&[Rule::Journal], &[outage::LOST])],
+        |size| Box::pin(cluster::replaced_while_frozen(size)),
+    ),
+    Scenario::new(
+        "one node of a cluster is cut off",
+        &[(&[Rule::Journal], &[outage::LOST])],
+        |size| Box::pin(cluster::cut_off(size)),
+    ),
+    Scenario::new(
+        "only a primary that was replaced can be reached",
+        &[(&[Rule::MapEpoch], &[cluster::SPLIT])],
+        |size| Box::pin(cluster::split(size)),
+    ),
+    Scenario::new(
+        "one node of a cluster is back from an old snapshot",
+        &[
+            (&[Rule::Epoch], &[restored::STALE]),
+            (&[Rule::ClusterEpochs], &[restored::STALE]),
+        ],
+        |size| Box::pin(cluster::from_a_snapshot(size)),
+    ),
+    Scenario::new(
+        "`FLUSHALL` on one node of a cluster after the other",
+        &[(
+            &[Rule::CompareAndFill, Rule::RandomVersion],
+            &[mixed::STALE],
+        )],
+        |size| Box::pin(cluster::flushed(size)),
+    ),
+    Scenario::new("512 callers of one node of a cluster", &[], |size| {
+        Box::pin(cluster::throughput(size))
+    }),
     Scenario::bad_server("wrong password", |_| Box::pin(bad_server::wrong_password())),
     Scenario::bad_server("no permission (`NOPERM`)", |_| {
         Box::pin(bad_server::no_permission())

@@ -127,64 +127,72 @@ impl Setup {
         self.folder.path()
     }
 
-    /// Updates each row within this time, while others are read. Takes longer if the updates do.
     pub(crate) async fn update_for(&self, lasts: Duration) {
-        const WRITERS: u32 = 10;
-        let began = Instant::now();
-        let mut writers = JoinSet::new();
-        for writer in 0..WRITERS {
-            let rows = self.ours.clone();
-            writers.spawn(async move {
-                const EACH: u32 = ROWS / WRITERS;
-                for i in 0..EACH {
-                    let due = lasts * i / EACH;
-                    tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
-                    rows.write(i * WRITERS + writer).await;
-                }
-            });
-        }
-        let mut readers = JoinSet::new();
-        for _ in 0..4 {
-            let rows = self.ours.clone();
-            readers.spawn(async move {
-                loop {
-                    rows.read(rows.below(ROWS)).await;
-                    rows.pause().await;
-                }
-            });
-        }
-        // Updates that still hang then are counted.
-        let _ = tokio::time::timeout(lasts * 4 + HUNG, writers.join_all()).await;
-        tokio::time::sleep(lasts.saturating_sub(began.elapsed())).await;
-        readers.shutdown().await;
+        update_for(&self.ours, lasts).await;
     }
 
-    /// The figures, once the outage is over.
     pub(crate) async fn figures(self) -> Vec<Figure> {
-        let began = Instant::now();
-        let mut lost = 0;
-        for row in 0..ROWS {
-            while self.others.stuck([row]).await > 0 {
-                if began.elapsed() > AT_REST {
-                    lost += 1;
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        }
-        let replayed = began.elapsed();
-        let stuck_here = self.ours.stuck(0..ROWS).await;
-        let (ours, others) = (self.ours.tally(), self.others.tally());
-        assert!(
-            ours.reported + ours.hung > 0,
-            "some calls have met the outage"
-        );
-        vec![
-            Figure::none(LOST, lost).of(ROWS.into()),
-            Figure::none(STALE_HERE, ours.stale + stuck_here).of(ours.reads + u64::from(ROWS)),
-            Figure::broken(ours.broken() + others.hung),
-            Figure::within(LONGEST, ours.longest, CALL),
-            Figure::shown(REPLAYED, replayed),
-        ]
+        figures(&self.ours, &self.others).await
     }
+}
+
+/// Updates each row within this time, while others are read. Takes longer if the updates do.
+pub(super) async fn update_for(ours: &Arc<Rows>, lasts: Duration) {
+    const WRITERS: u32 = 10;
+    let began = Instant::now();
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let rows = ours.clone();
+        writers.spawn(async move {
+            const EACH: u32 = ROWS / WRITERS;
+            for i in 0..EACH {
+                let due = lasts * i / EACH;
+                tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
+                rows.write(i * WRITERS + writer).await;
+            }
+        });
+    }
+    let mut readers = JoinSet::new();
+    for _ in 0..4 {
+        let rows = ours.clone();
+        readers.spawn(async move {
+            loop {
+                rows.read(rows.below(ROWS)).await;
+                rows.pause().await;
+            }
+        });
+    }
+    // Updates that still hang then are counted.
+    let _ = tokio::time::timeout(lasts * 4 + HUNG, writers.join_all()).await;
+    tokio::time::sleep(lasts.saturating_sub(began.elapsed())).await;
+    readers.shutdown().await;
+}
+
+/// The figures of a process that updates and of another one, once the outage is over.
+pub(super) async fn figures(ours: &Arc<Rows>, others: &Arc<Rows>) -> Vec<Figure> {
+    let began = Instant::now();
+    let mut lost = 0;
+    for row in 0..ROWS {
+        while others.stuck([row]).await > 0 {
+            if began.elapsed() > AT_REST {
+                lost += 1;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    let replayed = began.elapsed();
+    let stuck_here = ours.stuck(0..ROWS).await;
+    let (ours, others) = (ours.tally(), others.tally());
+    assert!(
+        ours.reported + ours.hung > 0,
+        "some calls have met the outage"
+    );
+    vec![
+        Figure::none(LOST, lost).of(ROWS.into()),
+        Figure::none(STALE_HERE, ours.stale + stuck_here).of(ours.reads + u64::from(ROWS)),
+        Figure::broken(ours.broken() + others.hung),
+        Figure::within(LONGEST, ours.longest, CALL),
+        Figure::shown(REPLAYED, replayed),
+    ]
 }

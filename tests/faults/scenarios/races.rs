@@ -14,7 +14,7 @@ pub(crate) const STUCK: &str = "stale for good";
 
 /// How many rows at a time: few enough for a read and an update of a row to meet.
 const AT_ONCE: u32 = 20;
-const LATENCY: Duration = Duration::from_millis(5);
+pub(super) const LATENCY: Duration = Duration::from_millis(5);
 
 pub(crate) async fn in_process(size: Size) -> Vec<Figure> {
     let folder = tempfile::tempdir().expect("a folder");
@@ -29,7 +29,7 @@ pub(crate) async fn on_the_server(size: Size) -> Vec<Figure> {
     race(Rows::with(cache, folder.path(), LATENCY, 0), size).await
 }
 
-async fn race(rows: Arc<Rows>, size: Size) -> Vec<Figure> {
+pub(super) async fn race(rows: Arc<Rows>, size: Size) -> Vec<Figure> {
     let pairs: u32 = size.pick(20_000, 2_000);
     for first in (0..pairs).step_by(AT_ONCE as usize) {
         let mut calls = JoinSet::new();

@@ -360,7 +360,7 @@ impl Shared {
         lease.versions.clone_from(&versions);
         let seen = LeaseSeen {
             mark: token.mark,
-            epoch: token.epoch,
+            epoch: look.witness.epoch(),
             versions,
         };
         let lease = Some(lease);
