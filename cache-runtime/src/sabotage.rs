@@ -106,6 +106,10 @@ pub enum Rule {
     FirstType,
     /// An entry on a server says of which type its value is, and is not served as another one.
     TypeInEntry,
+    /// A connection ends when a sentinel tells that its server is the primary no more.
+    LeavesReplaced,
+    /// Of the primaries that sentinels name, the one of the newest failover is connected to.
+    NewestPrimary,
 }
 
 impl Rule {
@@ -155,6 +159,8 @@ impl Rule {
         Self::Acknowledge,
         Self::FirstType,
         Self::TypeInEntry,
+        Self::LeavesReplaced,
+        Self::NewestPrimary,
     ];
 }
 
