@@ -8,11 +8,13 @@
 //! processes publish. It is never remade behind the protocol's back. And it has a [`Home`], the
 //! runtime that drives it: only calls on that runtime can rely on it.
 //!
-//! Without the features `tls` and `tls-ring`, `without_tls` takes the place of `tls`, and without
-//! the feature `redis` there is no driver: `absent` has the same types, of which no
-//! value exists.
+//! There are two drivers, `redis` and `upstash`, and [`any`] chooses. Without its feature, a driver has
+//! `absent` in its place: the same types, of which no value exists. Without the features `tls` and
+//! `tls-ring`, `without_tls` takes the place of `tls`.
 
+mod any;
 mod home;
+mod mark;
 #[cfg_attr(
     not(feature = "redis"),
     allow(
@@ -33,21 +35,25 @@ mod tls;
 #[path = "without_tls.rs"]
 mod tls;
 
-#[cfg(not(feature = "redis"))]
+#[cfg(not(feature = "__upstash"))]
 mod absent;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "__upstash")]
+mod upstash;
 
 use std::pin::pin;
 use std::time::Duration;
 
 #[cfg(not(feature = "redis"))]
-pub(crate) use self::absent::{Connection, Driver};
+use self::absent as redis;
+#[cfg(not(feature = "__upstash"))]
+use self::absent as upstash;
+pub(crate) use self::any::{Connection, Driver};
 pub(crate) use self::home::Home;
+pub(crate) use self::mark::{ASCII, ENTRY, FENCE, LEASE, Mark};
 pub(crate) use self::operation::{Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;
-#[cfg(feature = "redis")]
-pub(crate) use self::redis::{Connection, Driver};
 #[cfg(feature = "__tls")]
 pub use self::tls::Tls;
 #[cfg(not(feature = "__tls"))]

@@ -9,9 +9,10 @@
 
 mod address;
 mod command;
-mod explain;
+mod eviction;
+pub(super) mod explain;
 mod identity;
-mod stream;
+pub(super) mod stream;
 
 use std::fmt;
 use std::pin::pin;
@@ -37,6 +38,8 @@ use crate::error::Error;
 /// Opens connections to one server.
 pub(crate) struct Driver {
     address: Address,
+    /// The environment variable that the URL is from, if other programs set it too.
+    shared_by: Option<&'static str>,
 }
 
 /// One connection, and the server that it reached.
@@ -72,7 +75,13 @@ impl Driver {
     /// A driver for the server that a URL names. Touches no network.
     pub(crate) fn new(url: &str, tls: &Tls) -> Result<Self, Error> {
         let address = Address::parse(url, tls)?;
-        Ok(Self { address })
+        let shared_by = None;
+        Ok(Self { address, shared_by })
+    }
+
+    pub(crate) fn shared_by(mut self, variable: &'static str) -> Self {
+        self.shared_by = Some(variable);
+        self
     }
 
     /// Where the server is, for messages: without credentials.
@@ -152,6 +161,9 @@ impl Driver {
         hears: bool,
     ) -> Result<Connection, Error> {
         let epoch = identity(&mut redis, self.address()).await?;
+        if let Some(variable) = self.shared_by {
+            eviction::check(&mut redis, self.address(), variable).await;
+        }
         Ok(Connection {
             redis,
             address: self.address.shown().clone(),
@@ -197,7 +209,10 @@ impl Connection {
     /// before that request.
     pub(crate) async fn listen(&self, channel: &str, limit: Duration) -> Result<(), Error> {
         if !self.hears {
-            self.run_within(&[Operation::Ping], limit).await?;
+            match clock::within(limit, pin!(self.run(&[Operation::Ping]))).await {
+                Some(pong) => drop(pong.map_err(|failure| failure.error)?),
+                None => return Err(Error::timeout(&self.address, limit)),
+            }
             let reason = "no `HELLO`, and so no third version of the protocol";
             return Err(Error::denied(&self.address, &reason));
         }

@@ -142,6 +142,8 @@ impl Tls {
 pub(super) struct TlsClient {
     configs: Arc<Configs>,
     name: ServerName<'static>,
+    /// With what a URL without TLS begins, for messages.
+    plain: &'static str,
 }
 
 impl TlsClient {
@@ -183,7 +185,15 @@ impl TlsClient {
         Ok(Self {
             configs: Arc::new(configs),
             name,
+            plain: "redis://",
         })
+    }
+
+    /// A client for URLs that would begin with `plain` if they were without TLS.
+    #[cfg(feature = "__upstash")]
+    pub(super) fn instead_of(mut self, plain: &'static str) -> Self {
+        self.plain = plain;
+        self
     }
 
     /// Agrees with the server on an encryption, and checks its certificate.
@@ -200,13 +210,18 @@ impl TlsClient {
         let connected = TlsConnector::from(config).connect(self.name.clone(), tcp);
         connected.await.map_err(|error| {
             let explained = self.explain(address, &error);
-            explained.unwrap_or_else(|| explain::handshake(address, &error))
+            explained.unwrap_or_else(|| explain::handshake(address, &error, self.plain))
         })
     }
 
     /// What an error means, if it is TLS's.
     pub(super) fn explain(&self, address: &str, error: &io::Error) -> Option<Error> {
         let error = error.get_ref()?.downcast_ref()?;
-        Some(explain::tls(address, error, &self.configs.described()))
+        Some(explain::tls(
+            address,
+            error,
+            &self.configs.described(),
+            self.plain,
+        ))
     }
 }

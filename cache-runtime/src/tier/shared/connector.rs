@@ -480,7 +480,12 @@ impl Connector {
             Err(error) if !error.is_refused() => return Err(error),
             Err(error) => {
                 let event = Event::AnnouncementsUnheard { error: &error };
-                self.observer.observe(None, event);
+                if connection.is_deaf() {
+                    // Its driver has logged what that means, once.
+                    self.observer.observe_unlogged(None, event);
+                } else {
+                    self.observer.observe(None, event);
+                }
             }
             // Where this is refused, what was announced before is not heard.
             Ok(()) => drop(self.journal.ask(&self.sender(&connection)).await),
