@@ -106,6 +106,8 @@ pub enum Rule {
     FirstType,
     /// An entry on a server says of which type its value is, and is not served as another one.
     TypeInEntry,
+    /// Over HTTP, a read carries the token of the last write of its process.
+    SyncToken,
 }
 
 impl Rule {
@@ -155,6 +157,7 @@ impl Rule {
         Self::Acknowledge,
         Self::FirstType,
         Self::TypeInEntry,
+        Self::SyncToken,
     ];
 }
 

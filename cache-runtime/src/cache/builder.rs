@@ -483,7 +483,11 @@ impl CacheBuilder {
         let tier = self.tier(&observer)?;
         if let Some(variable) = self.url_variable {
             let url = redact(&self.url);
-            tracing::info!(variable, url, "the URL of the cache is from the environment");
+            tracing::info!(
+                variable,
+                url,
+                "the URL of the cache is from the environment"
+            );
         }
         Ok(self.with_tier(tier, observer))
     }

@@ -12,7 +12,10 @@ use super::address::{Address, Place};
 use crate::error::Error;
 
 /// Bytes to and from a server, encrypted or not.
-pub(in crate::driver) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+pub(in crate::driver) trait Stream:
+    AsyncRead + AsyncWrite + Send + Sync + Unpin
+{
+}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 

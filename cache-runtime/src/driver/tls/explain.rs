@@ -17,7 +17,8 @@ pub(super) fn tls(address: &str, error: &TlsError, described: &Described, plain:
             "it does not speak TLS on this port; write the port on which it does, or `{plain}` for a \
              connection that is not encrypted"
         ),
-        TlsError::PeerIncompatible(_) | TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
+        TlsError::PeerIncompatible(_)
+        | TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
             format!(
                 "it has no version of TLS, or no cipher, in common with this program, which speaks TLS \
                  1.2 and 1.3 ({error}); allow one of them on the server"
