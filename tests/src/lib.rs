@@ -14,6 +14,7 @@ mod random;
 mod server;
 mod stampede;
 mod until;
+mod upstash;
 
 pub use certificates::{Authority, Certificate, Validity};
 pub use events::EventLog;
@@ -26,3 +27,4 @@ pub use random::Random;
 pub use server::{RedisServer, RedisServerBuilder};
 pub use stampede::{SlowDatabase, Stampede, stampede};
 pub use until::{LIMIT, until, until_blocking};
+pub use upstash::{Fault, Upstash};

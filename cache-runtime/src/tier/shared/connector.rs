@@ -478,14 +478,11 @@ impl Connector {
         let listening = connection.listen(&channel, self.limits.operation);
         match listening.await {
             Err(error) if !error.is_refused() => return Err(error),
+            // Its driver has logged what that means, once.
+            Err(_) if connection.is_deaf() => {}
             Err(error) => {
                 let event = Event::AnnouncementsUnheard { error: &error };
-                if connection.is_deaf() {
-                    // Its driver has logged what that means, once.
-                    self.observer.observe_unlogged(None, event);
-                } else {
-                    self.observer.observe(None, event);
-                }
+                self.observer.observe(None, event);
             }
             // Where this is refused, what was announced before is not heard.
             Ok(()) => drop(self.journal.ask(&self.sender(&connection)).await),
