@@ -378,7 +378,13 @@ async fn what_a_server_answers_that_is_none_of_upstash_is_told() {
         (500, r#"{"error":"on fire"}"#, "/", "on fire", false),
         (429, r#"{"error":"slow down"}"#, "/", "slow down", true),
         (403, "AXs3cret=", "/", "the token is not accepted", true),
-        (200, r#"[{"error":"LOADING data"}]"#, "/", "BusyLoading", false),
+        (
+            200,
+            r#"[{"error":"LOADING data"}]"#,
+            "/",
+            "BusyLoading",
+            false,
+        ),
     ] {
         let emulator = Upstash::start();
         emulator.set_fault(Some(Fault::Answer {

@@ -638,13 +638,11 @@ fn rest_url(url: &str, token: &str) -> Option<String> {
         _ => return None,
     };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let mut escaped = String::with_capacity(token.len());
-    for byte in token.trim().bytes() {
-        match byte {
-            byte if is_plain(byte) => escaped.push(byte.into()),
-            byte => escaped += &format!("%{byte:02X}"),
-        }
-    }
+    let escaped = token.trim().bytes().map(|byte| match byte {
+        byte if is_plain(byte) => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    let escaped: String = escaped.collect();
     (!rest.contains('@')).then(|| format!("{scheme}://{escaped}@{}", rest.trim()))
 }
 
@@ -719,6 +717,42 @@ mod tests {
     }
 
     #[test]
+    fn the_url_and_the_token_of_an_http_interface_become_one_url() {
+        assert_eq!(
+            rest_url("https://host/", "AX=@/ ").as_deref(),
+            Some("upstash://AX%3D%40%2F@host/")
+        );
+        assert_eq!(
+            rest_url("http://host:80", "a").as_deref(),
+            Some("upstash+http://a@host:80")
+        );
+        for url in ["host", "redis://host", "https://user@host"] {
+            assert_eq!(rest_url(url, "a"), None, "{url}");
+        }
+        for [url, token] in REST_VARIABLES {
+            let error = from(&[(url, "redis://s3cret@host"), (token, "s3cret")]).unwrap_err();
+            let error = error.to_string();
+            assert!(error.starts_with(&format!("`{url}` is no URL")), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+            let error = from(&[(token, "s3cret")]).unwrap_err().to_string();
+            assert!(error.contains(&format!("and `{url}` is not")), "{error}");
+        }
+    }
+
+    #[cfg(not(feature = "__upstash"))]
+    #[test]
+    fn a_url_of_upstash_says_which_feature_it_needs() {
+        for url in ["upstash://s3cret@host", "upstash+http://s3cret@host"] {
+            let error = Cache::builder().url(url).build().unwrap_err().to_string();
+            assert!(error.contains("turn on its feature `upstash`"), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+        let pair = REST_VARIABLES[0].map(|name| (name, "https://host"));
+        let error = from(&pair).unwrap_err().to_string();
+        assert!(error.contains("turn on its feature `upstash`"), "{error}");
+    }
+
+    #[test]
     fn a_bad_variable_is_named_and_no_password_shown() {
         let error = from(&[("VALKEY_URL", "postgres://ann:s3cret@db/x")]).unwrap_err();
         let message = error.to_string();
@@ -749,6 +783,9 @@ mod tests {
             "redis:a:s3cret@h",
             "redis://a:s3c?s3cret@h",
             "redis://a:@s3cret@h",
+            "upstash://s3cret@h",
+            "upstash://s3cret",
+            "upstash+http://:s3cret@h/x",
         ] {
             assert!(!redact(url).contains("s3cret"), "{url}");
             let builder = Cache::builder().url(url);
