@@ -1,4 +1,4 @@
-//! No driver: what is left of the shared tier without the feature `redis`.
+//! No driver: what is left of one without its feature.
 
 use std::time::Duration;
 
@@ -16,12 +16,30 @@ pub(crate) enum Connection {}
 
 impl Driver {
     pub(crate) fn new(url: &str, _tls: &Tls) -> Result<Self, Error> {
+        if url.starts_with("upstash") {
+            return Err(Error::config(
+                "cache-runtime was built without Upstash's HTTP interface; turn on its feature \
+                 `upstash`, or `upstash-ring`: `cargo add cache-runtime --features upstash`",
+            ));
+        }
         if url.starts_with("rediss") || url.starts_with("valkeys") {
             return Err(tls::missing());
         }
         Err(Error::config(
             "cache-runtime was built without its feature `redis`",
         ))
+    }
+
+    #[cfg_attr(
+        feature = "redis",
+        expect(dead_code, reason = "Upstash's has no such method")
+    )]
+    pub(crate) fn shared_by(self, _variable: &'static str) -> Self {
+        match self {}
+    }
+
+    pub(crate) fn answered_within(self, _limit: Duration) -> Self {
+        match self {}
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -87,6 +105,10 @@ pub(crate) enum Cluster {}
 impl Cluster {
     pub(crate) fn named_by(_url: &str, _tls: &Tls) -> Option<Result<Self, Error>> {
         None
+    }
+
+    pub(crate) fn shared_by(self, _variable: &'static str) -> Self {
+        match self {}
     }
 
     pub(crate) fn address(&self) -> &str {

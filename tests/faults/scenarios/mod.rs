@@ -30,6 +30,7 @@ mod slow_link;
 mod slow_reads;
 mod transaction;
 mod unsaved;
+mod upstash;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -95,6 +96,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (&[Rule::CompareAndFill], &[mixed::STALE]),
         ],
         |size| Box::pin(mixed::two_processes(size)),
+    ),
+    Scenario::new(
+        "Upstash, one process, replicas that lag",
+        &[
+            (&[Rule::SyncToken], &[mixed::STALE]),
+            (&[Rule::CompareAndFill], &[mixed::STALE]),
+        ],
+        |size| Box::pin(upstash::lagging_replicas(size)),
     ),
     Scenario::new(
         "versions deleted at random",

@@ -34,6 +34,7 @@ macro_rules! on_every_backend {
             on_redis: cache_tests::RedisServer::start(), |builder, server| builder.url(server.url());
             over_tls: cache_tests::RedisServer::start_with_tls(), |builder, server| builder.url(server.url());
             in_a_cluster: cache_tests::RedisCluster::shared(), |builder, cluster| builder.url(cluster.url()).namespace(cluster.namespace());
+            on_upstash: cache_tests::Upstash::start(), |builder, emulator| builder.url(emulator.url());
         }
     };
 }
