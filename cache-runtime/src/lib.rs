@@ -71,6 +71,8 @@
 //!
 //! * `redis` (default): the shared tier. Without it, entries live in the process only.
 //! * `tls`: `rediss://`, by rustls and aws-lc-rs. `tls-ring`: the same by ring. See [`CacheBuilder::url`].
+//! * `upstash`: `upstash://`, Upstash's HTTP interface, with the cryptography of `tls`. `upstash-ring`: the
+//!   same with that of `tls-ring`.
 //! * `postcard`, `msgpack`: these formats of values on the server, beside JSON.
 //! * `lz4`, `zstd`: compression of them. `zstd` is built by a C compiler.
 //! * `uuid`, `chrono`, `time`, `jiff`: the types of these crates in keys.

@@ -105,6 +105,19 @@ async fn a_process_sees_what_it_wrote_while_replicas_lag() {
     assert_eq!(cache.get::<u64>("row").await.unwrap(), None);
 }
 
+/// A replica would not list it.
+#[tokio::test]
+async fn clear_removes_what_no_replica_shows_yet() {
+    let emulator = Upstash::start();
+    let (one, other) = (cache(&emulator), cache(&emulator));
+    emulator.lag();
+    other.set("row", &1, Options::new()).await.unwrap();
+    one.clear().await.unwrap();
+    for cache in [one, other] {
+        assert_eq!(cache.get::<i32>("row").await.unwrap(), None);
+    }
+}
+
 /// In a process of its own, since the mechanism is taken away from all caches of a process.
 #[test]
 fn without_the_token_a_process_reads_what_it_has_invalidated() {
@@ -446,10 +459,11 @@ async fn an_answer_that_is_too_long_is_not_read() {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
                 let _ = stream.read(&mut [0; 4096]).await;
+                let spaces = vec![b' '; 1 << 16];
                 let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
                 let mut sent = stream.write_all(head).await;
                 while sent.is_ok() {
-                    sent = stream.write_all(&[b' '; 1 << 16]).await;
+                    sent = stream.write_all(&spaces).await;
                 }
             });
         }

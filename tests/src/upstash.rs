@@ -292,8 +292,14 @@ fn serve(stream: impl Read + Write, service: &Service) -> std::io::Result<()> {
         let fault = service.fault.lock().expect("the fault").clone();
         match fault {
             Some(Fault::Close) => return Ok(()),
-            Some(Fault::Hang) => return hang(service),
-            Some(Fault::HangWrites) if writes => return hang(service),
+            Some(Fault::Hang) => {
+                hang(service);
+                return Ok(());
+            }
+            Some(Fault::HangWrites) if writes => {
+                hang(service);
+                return Ok(());
+            }
             Some(Fault::Answer {
                 status,
                 body,
@@ -307,7 +313,8 @@ fn serve(stream: impl Read + Write, service: &Service) -> std::io::Result<()> {
         }
         let (status, body, number) = service.answer(&request, &commands, writes, &mut redis);
         if writes && matches!(fault, Some(Fault::LoseAnswersOfWrites)) {
-            return hang(service);
+            hang(service);
+            return Ok(());
         }
         let head = format!("upstash-sync-token: {number}\r\n");
         respond(stream.get_mut(), status, &head, &body.to_string())?;
@@ -316,12 +323,11 @@ fn serve(stream: impl Read + Write, service: &Service) -> std::io::Result<()> {
 }
 
 /// Waits until the fault is over, and then closes the connection.
-fn hang(service: &Service) -> std::io::Result<()> {
+fn hang(service: &Service) {
     let is_over = || service.is_over.load(SeqCst);
     while service.fault.lock().expect("the fault").is_some() && !is_over() {
         thread::sleep(Duration::from_millis(2));
     }
-    Ok(())
 }
 
 impl Service {

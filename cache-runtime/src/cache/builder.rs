@@ -572,13 +572,14 @@ impl CacheBuilder {
     }
 
     fn shared(&self, observer: &Observer) -> Result<Tier, Error> {
-        let servers = Servers::new(&self.url, &self.tls, self.op_timeout).map_err(|error| {
+        let mut servers = Servers::new(&self.url, &self.tls, self.op_timeout).map_err(|error| {
             Error::config(format!("the cache URL is `{}`: {error}", redact(&self.url)))
         })?;
-        let servers = match self.url_variable {
-            Some(variable) if SHARED_VARIABLES.contains(&variable) => servers.shared_by(variable),
-            _ => servers,
-        };
+        if let Some(variable) = self.url_variable
+            && SHARED_VARIABLES.contains(&variable)
+        {
+            servers.shared_by(variable);
+        }
         let limits = Limits {
             operation: self.op_timeout,
             connect: self.connect_timeout,

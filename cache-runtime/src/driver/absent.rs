@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::tls::{self, Tls};
-use super::{Answers, Failure, Home, NodeAddress, Operation, ReadKeys, Reply, SlotRanges};
+use super::{Answers, Failure, Home, NodeAddress, Operation, ReadKeys, Reply, SlotRanges, Tls};
 use crate::error::Error;
 
 /// A driver, of which no value exists.
@@ -22,20 +21,17 @@ impl Driver {
                  `upstash`, or `upstash-ring`: `cargo add cache-runtime --features upstash`",
             ));
         }
+        #[cfg(not(feature = "__tls"))]
         if url.starts_with("rediss") || url.starts_with("valkeys") {
-            return Err(tls::missing());
+            return Err(super::tls::missing());
         }
         Err(Error::config(
             "cache-runtime was built without its feature `redis`",
         ))
     }
 
-    #[cfg_attr(
-        feature = "redis",
-        expect(dead_code, reason = "Upstash's has no such method")
-    )]
-    pub(crate) fn shared_by(self, _variable: &'static str) -> Self {
-        match self {}
+    pub(crate) fn shared_by(&mut self, _variable: &'static str) {
+        match *self {}
     }
 
     pub(crate) fn answered_within(self, _limit: Duration) -> Self {
@@ -107,8 +103,8 @@ impl Cluster {
         None
     }
 
-    pub(crate) fn shared_by(self, _variable: &'static str) -> Self {
-        match self {}
+    pub(crate) fn shared_by(&mut self, _variable: &'static str) {
+        match *self {}
     }
 
     pub(crate) fn address(&self) -> &str {

@@ -42,10 +42,10 @@ impl Driver {
     }
 
     /// Notes the environment variable that the URL is from, if it is one that other programs set too.
-    pub(crate) fn shared_by(self, variable: &'static str) -> Self {
+    pub(crate) fn shared_by(&mut self, variable: &'static str) {
         match self {
-            Self::Redis(driver) => Self::of_redis(driver.shared_by(variable)),
-            Self::Upstash(driver) => Self::Upstash(driver),
+            Self::Redis(driver) => driver.shared_by(variable),
+            Self::Upstash(_) => {}
         }
     }
 
@@ -163,22 +163,22 @@ pub(crate) enum Servers {
 
 /// Opens connections to the nodes of one cluster.
 #[derive(Debug)]
-pub(crate) struct Cluster(redis::Cluster);
+pub(crate) struct Cluster(Box<redis::Cluster>);
 
 impl Servers {
     /// Reads a URL, whose callers wait up to `limit` for an answer. Touches no network.
     pub(crate) fn new(url: &str, tls: &Tls, limit: Duration) -> Result<Self, Error> {
         match redis::Cluster::named_by(url, tls) {
-            Some(cluster) => Ok(Self::Cluster(Cluster(cluster?))),
+            Some(cluster) => Ok(Self::Cluster(Cluster(Box::new(cluster?)))),
             None => Driver::new(url, tls, limit).map(Self::One),
         }
     }
 
     /// Notes the environment variable that the URL is from, if it is one that other programs set too.
-    pub(crate) fn shared_by(self, variable: &'static str) -> Self {
+    pub(crate) fn shared_by(&mut self, variable: &'static str) {
         match self {
-            Self::One(driver) => Self::One(driver.shared_by(variable)),
-            Self::Cluster(Cluster(cluster)) => Self::Cluster(Cluster(cluster.shared_by(variable))),
+            Self::One(driver) => driver.shared_by(variable),
+            Self::Cluster(Cluster(cluster)) => cluster.shared_by(variable),
         }
     }
 

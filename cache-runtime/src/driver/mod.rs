@@ -50,7 +50,10 @@ mod tls;
 #[cfg(not(feature = "__upstash"))]
 #[cfg_attr(
     feature = "redis",
-    allow(dead_code, reason = "in the place of Upstash's driver, which has no cluster")
+    allow(
+        dead_code,
+        reason = "in the place of Upstash's driver, which has no cluster"
+    )
 )]
 mod absent;
 #[cfg(feature = "redis")]

@@ -96,10 +96,11 @@ impl tracing::Subscriber for Log {
     }
 
     fn event(&self, event: &tracing::Event<'_>) {
+        use std::fmt::Write as _;
         struct Fields(String);
         impl tracing::field::Visit for Fields {
             fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                self.0 += &format!(" {field}={value:?}");
+                let _ = write!(self.0, " {field}={value:?}");
             }
         }
         let mut fields = Fields(event.metadata().level().to_string());

@@ -87,9 +87,8 @@ impl Cluster {
     }
 
     /// Notes the environment variable that the URL is from, if it is one that other programs set too.
-    pub(crate) fn shared_by(mut self, variable: &'static str) -> Self {
+    pub(crate) fn shared_by(&mut self, variable: &'static str) {
         self.pattern.shared_by = Some(variable);
-        self
     }
 
     /// A driver for one node.

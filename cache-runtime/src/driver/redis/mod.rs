@@ -99,12 +99,11 @@ impl Driver {
     }
 
     /// Notes the environment variable that the URL is from, if it is one that other programs set too.
-    pub(crate) fn shared_by(mut self, variable: &'static str) -> Self {
+    pub(crate) fn shared_by(&mut self, variable: &'static str) {
         match &mut self.target {
             Target::Server(address) => address.shared_by = Some(variable),
             Target::Primary(sentinels) => sentinels.shared_by(variable),
         }
-        self
     }
 
     /// A driver for a node of a cluster.

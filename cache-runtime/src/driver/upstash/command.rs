@@ -10,6 +10,10 @@ use crate::driver::operation::Argument;
 use crate::driver::{Operation, ReadKeys, Reply};
 use crate::error::Error;
 
+/// Lists keys where all writes are carried out, as all scripts are run there. A replica would not list
+/// what another process has just stored, and it would not be removed.
+const SCAN: &str = "return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])";
+
 /// Commands that are sent together.
 #[derive(Debug)]
 pub(super) struct Commands {
@@ -99,11 +103,12 @@ impl Commands {
                 cursor,
                 count,
             } => {
-                self.begin("SCAN");
+                self.writes = true;
+                self.begin("EVAL");
+                self.text(SCAN);
+                self.text("0");
                 self.bytes(cursor)?;
-                self.text("MATCH");
                 self.text(pattern);
-                self.text("COUNT");
                 self.text(&count.to_string());
             }
             Operation::Publish { channel, message } => {
@@ -239,7 +244,7 @@ mod tests {
         };
         assert_eq!(
             body(&[list]),
-            r#"[["SCAN","0","MATCH","c:*","COUNT","10"]]"#
+            format!(r#"[["EVAL","{SCAN}","0","0","c:*","10"]]"#)
         );
     }
 
