@@ -31,6 +31,7 @@ mod refusals;
 mod registry;
 mod restart;
 mod runtimes;
+mod sentinel;
 mod shutdown;
 mod sized;
 mod slow_link;
