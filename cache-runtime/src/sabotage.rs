@@ -108,8 +108,6 @@ pub enum Rule {
     TypeInEntry,
     /// A connection ends when a sentinel tells that its server is the primary no more.
     LeavesReplaced,
-    /// Of the primaries that sentinels name, the one of the newest failover is connected to.
-    NewestPrimary,
 }
 
 impl Rule {
@@ -160,7 +158,6 @@ impl Rule {
         Self::FirstType,
         Self::TypeInEntry,
         Self::LeavesReplaced,
-        Self::NewestPrimary,
     ];
 }
 

@@ -142,9 +142,12 @@ impl CacheBuilder {
     /// | `redis://[user][:password@]host[:port][/database]` | the shared tier, over TCP |
     /// | `rediss://…[?ca=/path]` | the same, over TLS; with the feature `tls` or `tls-ring` |
     /// | `redis+unix:///path[?db=1&user=…&pass=…]` | the shared tier, over a unix socket |
+    /// | `redis-sentinel://[user][:password@]host[:port][,host…]/service[/database]` | the shared tier, on the primary that these sentinels name |
+    /// | `rediss-sentinel://…` | the same, over TLS |
     ///
     /// `valkey://`, `valkeys://` and `valkey+unix://` mean the same as `redis://`, `rediss://` and
-    /// `redis+unix://`.
+    /// `redis+unix://`, and so on for the others. Sentinels have credentials of their own,
+    /// `?sentinel_user=…&sentinel_password=…`; the page [operation](crate::operation#sentinel) has the rest.
     ///
     /// With TLS, the server needs a certificate for the host of the URL, by an authority that the system
     /// trusts, or by one in the PEM file `?ca=/path`. `?cert=/path&key=/path` names the certificate of
@@ -535,7 +538,7 @@ impl CacheBuilder {
             }
             _ => Err(Error::config(format!(
                 "the cache URL is `{}`; write `memory:`, `off:`, `redis://host:port/database`, \
-                 or `redis+unix:///path`",
+                 `redis-sentinel://host:port,host:port/service`, or `redis+unix:///path`",
                 redact(url)
             ))),
         }
