@@ -155,11 +155,14 @@ impl CacheBuilder {
     /// | `redis+unix:///path[?db=1&user=…&pass=…]` | the shared tier, over a unix socket |
     /// | `redis-cluster://[user][:password@]host[:port],host[:port]…` | the shared tier, on the nodes of a [cluster](crate::operation#a-cluster) |
     /// | `rediss-cluster://…` | the same over TLS |
+    /// | `redis-sentinel://[user][:password@]host[:port][,host…]/service[/database]` | the shared tier, on the primary that these sentinels name |
+    /// | `rediss-sentinel://…` | the same, over TLS |
     /// | `upstash://token@host` | the shared tier, over Upstash's HTTP interface (REST); with the feature `upstash` or `upstash-ring` |
     /// | `upstash+http://token@host[:port]` | the same, not encrypted: for an emulator |
     ///
     /// `valkey://`, `valkeys://` and `valkey+unix://` mean the same as `redis://`, `rediss://` and
-    /// `redis+unix://`.
+    /// `redis+unix://`, and so on for the others. Sentinels have credentials of their own,
+    /// `?sentinel_user=…&sentinel_password=…`; the page [operation](crate::operation#sentinel) has the rest.
     ///
     /// With TLS, the server needs a certificate for the host of the URL, by an authority that the system
     /// trusts, or by one in the PEM file `?ca=/path`. `?cert=/path&key=/path` names the certificate of
@@ -561,6 +564,7 @@ impl CacheBuilder {
             "upstash" | "upstash+http" => self.shared(observer),
             _ => Err(Error::config(format!(
                 "the cache URL is `{}`; write `memory:`, `off:`, `redis://host:port/database`, \
+                 `redis-cluster://host:port,host:port`, `redis-sentinel://host:port,host:port/service`, \
                  `redis+unix:///path`, or `upstash://token@host`",
                 redact(url)
             ))),
