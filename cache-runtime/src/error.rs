@@ -292,6 +292,22 @@ impl Error {
         .into()
     }
 
+    /// What is wrong, without the address of the server.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "without a driver there are no servers to list")
+    )]
+    pub(crate) fn reason(&self) -> String {
+        match &*self.0 {
+            Kind::Unavailable { reason, .. } | Kind::Refused { reason, .. } => reason.clone(),
+            Kind::Timeout { limit, .. } => format!("it did not answer within {limit:?}"),
+            Kind::NoHandshake { limit, .. } => {
+                format!("it did not answer the TLS handshake within {limit:?}")
+            }
+            kind => kind.to_string(),
+        }
+    }
+
     pub(crate) fn is_write_refused(&self) -> bool {
         use Refusal::{Writes, WritesToReplica};
         matches!(

@@ -112,6 +112,10 @@ pub enum Rule {
     Moved,
     /// In a cluster, what a node knows does not replace what a later epoch has shown.
     MapEpoch,
+    /// A connection ends when a sentinel tells that its server is the primary no more.
+    LeavesReplaced,
+    /// Of the primaries that sentinels name, the one of the newest failover is connected to.
+    NewestPrimary,
 }
 
 impl Rule {
@@ -164,6 +168,8 @@ impl Rule {
         Self::ClusterEpochs,
         Self::Moved,
         Self::MapEpoch,
+        Self::LeavesReplaced,
+        Self::NewestPrimary,
     ];
 }
 

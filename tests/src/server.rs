@@ -31,9 +31,17 @@ pub struct RedisServerBuilder {
     password: Option<String>,
     args: Vec<String>,
     certificate: Option<Certificate>,
+    /// Of a sentinel: what its configuration file begins as. It writes to that file itself.
+    sentinel: Option<String>,
 }
 
 impl RedisServerBuilder {
+    /// A sentinel with this configuration, rather than a server.
+    pub(crate) fn sentinel(mut self, config: String) -> Self {
+        self.sentinel = Some(config);
+        self
+    }
+
     /// The password that clients must give. [`RedisServer::url`] does not escape it, so a
     /// test that uses that URL gives letters and digits only.
     #[must_use]
@@ -115,6 +123,14 @@ impl RedisServerBuilder {
         let log = File::create(dir.path().join("server.log")).expect("the server's log");
         let errors = log.try_clone().expect("the server's log, twice");
         let mut command = Command::new(program());
+        if let Some(config) = &self.sentinel {
+            let file = dir.path().join("sentinel.conf");
+            // After a restart, it has what the sentinel has learned.
+            if !file.exists() {
+                std::fs::write(&file, config).expect("the configuration of a sentinel");
+            }
+            command.arg(file).arg("--sentinel");
+        }
         command
             .current_dir(dir.path())
             .args(["--bind", "127.0.0.1"])

@@ -531,7 +531,9 @@ impl CacheBuilder {
             "off" if url == "off:" => Ok(Tier::OFF),
             "memory" if url == "memory:" => Ok(Tier::Local(self.local())),
             "redis" | "valkey" | "rediss" | "valkeys" | "redis+unix" | "valkey+unix" | "unix"
-            | "redis-cluster" | "rediss-cluster" | "valkey-cluster" | "valkeys-cluster" => {
+            | "redis-cluster" | "rediss-cluster" | "valkey-cluster" | "valkeys-cluster"
+            | "redis-sentinel" | "valkey-sentinel" | "rediss-sentinel" | "valkeys-sentinel"
+            | "redis+sentinel" | "valkey+sentinel" | "rediss+sentinel" | "valkeys+sentinel" => {
                 self.shared(observer)
             }
             _ => Err(Error::config(format!(
@@ -590,8 +592,10 @@ fn check_namespace(namespace: &str) -> Result<(), Error> {
 
 /// The URL as it may be shown: without the parts that could hold a password.
 fn redact(url: &str) -> String {
-    // The last `@` of all: a password may hold any other character.
+    // The last `@` of all: a password may hold any other character. One behind a `?` may be in a
+    // parameter, which may be a password.
     let (credentials, shown) = match url.rsplit_once('@') {
+        Some((before, _)) if before.contains('?') => (before, ""),
         Some((before, after)) => (before, after),
         None => ("", url),
     };
@@ -661,6 +665,7 @@ mod tests {
             "redis:a:s3cret@h",
             "redis://a:s3c?s3cret@h",
             "redis://a:@s3cret@h",
+            "redis-sentinel://h/main?sentinel_password=x@s3cret",
         ] {
             assert!(!redact(url).contains("s3cret"), "{url}");
             let builder = Cache::builder().url(url);

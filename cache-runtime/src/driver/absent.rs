@@ -16,7 +16,7 @@ pub(crate) enum Connection {}
 
 impl Driver {
     pub(crate) fn new(url: &str, _tls: &Tls) -> Result<Self, Error> {
-        if url.starts_with("rediss:") || url.starts_with("valkeys:") {
+        if url.starts_with("rediss") || url.starts_with("valkeys") {
             return Err(tls::missing());
         }
         Err(Error::config(
@@ -49,6 +49,10 @@ impl Connection {
     }
 
     pub(crate) fn epoch(&self) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) fn is_of_cluster(&self) -> bool {
         match *self {}
     }
 

@@ -19,7 +19,7 @@ pub(super) struct Files {
 }
 
 /// One side of an encryption, of which no value exists.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum TlsClient {}
 
 impl TlsClient {

@@ -33,7 +33,7 @@ macro_rules! on_every_backend {
             in_process: (), |builder, ()| builder.url("memory:");
             on_redis: cache_tests::RedisServer::start(), |builder, server| builder.url(server.url());
             over_tls: cache_tests::RedisServer::start_with_tls(), |builder, server| builder.url(server.url());
-            // in_a_cluster: cache_tests::RedisCluster::shared(), |builder, cluster| builder.url(cluster.url()).namespace(cluster.namespace());
+            in_a_cluster: cache_tests::RedisCluster::shared(), |builder, cluster| builder.url(cluster.url()).namespace(cluster.namespace());
         }
     };
 }

@@ -10,6 +10,7 @@ use crate::driver::tls::{Files, Tls, TlsClient};
 use crate::error::Error;
 
 /// The address of one server.
+#[derive(Clone)]
 pub(super) struct Address {
     pub(super) place: Place,
     /// How to encrypt; `None` where the URL does not ask for it.
@@ -17,9 +18,28 @@ pub(super) struct Address {
     settings: RedisConnectionInfo,
     /// For messages: without credentials.
     shown: Arc<str>,
+    form: &'static Form,
 }
 
+/// How the URL is written that an address is of.
+#[derive(Debug)]
+pub(super) struct Form {
+    /// What a URL begins with whose connections are encrypted.
+    pub(super) encrypted: &'static str,
+    /// Parameters that such a URL may have, beside those of the URL of one server.
+    pub(super) parameters: &'static [&'static str],
+    /// Whether its servers are nodes of a cluster.
+    pub(super) is_of_cluster: bool,
+}
+
+const OF_A_SERVER: Form = Form {
+    encrypted: "rediss://",
+    parameters: &[],
+    is_of_cluster: false,
+};
+
 /// What the system connects to.
+#[derive(Clone)]
 pub(super) enum Place {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
@@ -28,9 +48,14 @@ pub(super) enum Place {
 impl Address {
     /// Reads a URL, and the files that it or `tls` names. Touches no network.
     pub(super) fn parse(url: &str, tls: &Tls) -> Result<Self, Error> {
+        Self::parse_as(url, &OF_A_SERVER, tls)
+    }
+
+    /// Reads the URL of one server, that was written as another one.
+    pub(super) fn parse_as(url: &str, form: &'static Form, tls: &Tls) -> Result<Self, Error> {
         let scheme = url.split(':').next().unwrap_or_default();
         let is_encrypted = matches!(scheme, "rediss" | "valkeys");
-        let files = check_parameters(url, scheme)?;
+        let files = check_parameters(url, scheme, form)?;
         // redis-rs knows these schemes only with its own TLS, which is not used.
         let plain = if is_encrypted {
             Cow::Owned(format!("redis{}", &url[scheme.len()..]))
@@ -65,6 +90,7 @@ impl Address {
             tls,
             settings: info.redis_settings().clone(),
             shown: shown.into(),
+            form,
         })
     }
 
@@ -80,7 +106,13 @@ impl Address {
             tls,
             settings: self.settings.clone(),
             shown: shown_tcp(host, port).into(),
+            form: self.form,
         })
+    }
+
+    /// Whether the server is a node of a cluster.
+    pub(super) fn is_node(&self) -> bool {
+        self.form.is_of_cluster
     }
 
     /// The host, unless it is a unix socket.
@@ -89,6 +121,35 @@ impl Address {
             Place::Tcp { host, .. } => Some(host),
             Place::Unix(_) => None,
         }
+    }
+
+    /// The same address with other credentials, or none, and without a database.
+    pub(super) fn with_credentials(mut self, user: Option<&str>, password: Option<&str>) -> Self {
+        self.settings = RedisConnectionInfo::default();
+        if let Some(user) = user {
+            self.settings = self.settings.set_username(user);
+        }
+        if let Some(password) = password {
+            self.settings = self.settings.set_password(password);
+        }
+        self
+    }
+
+    /// The same address, without TLS.
+    pub(super) fn unencrypted(mut self) -> Self {
+        self.tls = None;
+        self
+    }
+
+    /// The same address, shown in another way.
+    pub(super) fn shown_as(mut self, shown: impl Into<Arc<str>>) -> Self {
+        self.shown = shown.into();
+        self
+    }
+
+    /// What a URL begins with whose connections are encrypted.
+    pub(super) fn encrypted_scheme(&self) -> &'static str {
+        self.form.encrypted
     }
 
     /// For messages: without credentials.
@@ -118,7 +179,7 @@ fn shown_tcp(host: &str, port: u16) -> String {
 
 /// The files that a URL names. A parameter that is not known is an error: one that is misspelt would
 /// leave its connection without what it asks for.
-fn check_parameters(url: &str, scheme: &str) -> Result<Files, Error> {
+fn check_parameters(url: &str, scheme: &str, form: &Form) -> Result<Files, Error> {
     let known: &[&str] = match scheme {
         "rediss" | "valkeys" => &["ca", "cert", "key", "protocol"],
         "redis" | "valkey" => &["protocol"],
@@ -136,7 +197,8 @@ fn check_parameters(url: &str, scheme: &str) -> Result<Files, Error> {
     }
     for (name, value) in parsed.query_pairs() {
         let file = match &*name {
-            name if !known.contains(&name) => return Err(unknown(name, url, known)),
+            name if form.parameters.contains(&name) => continue,
+            name if !known.contains(&name) => return Err(unknown(name, url, known, form)),
             "ca" => &mut files.ca,
             "cert" => &mut files.certificate,
             "key" => &mut files.key,
@@ -152,11 +214,12 @@ fn check_parameters(url: &str, scheme: &str) -> Result<Files, Error> {
     Ok(files)
 }
 
-fn unknown(name: &str, url: &str, known: &[&str]) -> Error {
+fn unknown(name: &str, url: &str, known: &[&str], form: &Form) -> Error {
     if matches!(name, "ca" | "cert" | "key") {
         return Error::config(format!(
             "`{name}` is for TLS, and this URL is for a connection that is not encrypted; write \
-             `rediss://`"
+             `{}`",
+            form.encrypted
         ));
     }
     // What follows a `?` may be the rest of a password.
@@ -167,7 +230,8 @@ fn unknown(name: &str, url: &str, known: &[&str]) -> Error {
     } else {
         "what follows the `?` is no parameter of this URL".to_owned()
     };
-    let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    let known = known.iter().chain(form.parameters);
+    let known: Vec<String> = known.map(|name| format!("`{name}`")).collect();
     Error::config(format!("{name}; it may have {}", known.join(", ")))
 }
 

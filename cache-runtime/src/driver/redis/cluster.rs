@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisError, Value};
 
-use super::address::Address;
+use super::address::{Address, Form};
 use super::command::bytes;
-use super::explain::explain;
+use super::explain::{explain, explain_greeting};
 use super::identity::field;
-use super::{Driver, Tls};
+use super::stream::Stage;
+use super::{Driver, Tls, greet};
 use crate::clock;
 use crate::driver::cluster::{Elsewhere, NodeAddress, SlotRanges, known_host};
 use crate::error::Error;
@@ -23,6 +24,12 @@ pub(crate) struct Cluster {
     /// For messages: without credentials.
     shown: String,
 }
+
+const FORM: Form = Form {
+    encrypted: "rediss-cluster://",
+    parameters: &[],
+    is_of_cluster: true,
+};
 
 /// The schemes of a cluster, each with that of one of its nodes.
 const SCHEMES: [(&str, &str); 4] = [
@@ -54,7 +61,7 @@ impl Cluster {
             seeds.push(seed(host.trim())?);
         }
         let url = format!("{scheme}{credentials}{}{path}", seeds[0]);
-        let pattern = Address::parse(&url, tls)?;
+        let pattern = Address::parse_as(&url, &FORM, tls)?;
         if pattern.database() != 0 {
             return Err(Error::config(
                 "a cluster has no databases but `0`; leave the number out, and give the cache a \
@@ -91,41 +98,40 @@ impl Cluster {
         node: &NodeAddress,
         limit: Duration,
     ) -> Result<SlotRanges, Error> {
-        let driver = self.node(node)?;
-        let asked = pin!(ask(&driver, node));
+        let address = self.pattern.at(&node.host, node.port)?;
+        let stage = Stage::default();
+        let asked = pin!(ask(&address, node, &stage));
         let answered = clock::within(limit, asked).await;
-        answered.unwrap_or_else(|| Err(Error::timeout(driver.address(), limit)))
+        answered.unwrap_or_else(|| Err(stage.timeout(address.shown(), limit)))
     }
 }
 
 /// Over a connection of its own: the node may be a replica, to which no other connection leads.
-async fn ask(driver: &Driver, node: &NodeAddress) -> Result<SlotRanges, Error> {
-    let address = driver.address();
-    let failed = |error: &RedisError| explain(address, error);
+async fn ask(address: &Address, node: &NodeAddress, stage: &Stage) -> Result<SlotRanges, Error> {
+    let shown = address.shown();
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None);
-    let stage = super::Stage::default();
-    let greeted = driver.greet(ProtocolVersion::RESP2, config, &stage).await?;
-    let (mut redis, _pump) = greeted.map_err(|error| failed(&error))?;
+    let greeted = greet(address, ProtocolVersion::RESP2, config, stage).await?;
+    let (mut redis, _pump) = greeted.map_err(|error| explain_greeting(address, &error))?;
     let mut ask = Pipeline::new();
     ask.ignore_errors();
     ask.cmd("CLUSTER").arg("SLOTS");
     ask.cmd("CLUSTER").arg("INFO");
     let answers: Result<Vec<Value>, _> = ask.query_async(&mut redis).await;
-    let mut answers = answers.map_err(|error| failed(&error))?.into_iter();
+    let mut answers = answers.map_err(|error| explain(shown, &error))?.into_iter();
     let slots = answers.next().unwrap_or(Value::Nil);
     let slots = slots
         .extract_error()
-        .map_err(|error| not_told(address, &error))?;
+        .map_err(|error| not_told(shown, &error))?;
     let info = answers.next().and_then(bytes).unwrap_or_default();
     let Some(ranges) = ranges(slots, &node.host) else {
         let reason = "its answer to CLUSTER SLOTS makes no sense";
-        return Err(Error::unavailable(address, &reason));
+        return Err(Error::unavailable(shown, &reason));
     };
     if ranges.is_empty() {
         let reason = "it knows of no node that has hash slots: it is in no cluster yet";
-        return Err(Error::unavailable(address, &reason));
+        return Err(Error::unavailable(shown, &reason));
     }
     let info = String::from_utf8_lossy(&info);
     Ok(SlotRanges {

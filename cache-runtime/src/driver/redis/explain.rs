@@ -70,7 +70,7 @@ pub(super) fn explain_greeting(address: &Address, error: &RedisError) -> Error {
     }
     let advice = match &address.tls {
         None if no_answer && matches!(address.place, Place::Tcp { .. }) => {
-            "if it expects TLS, write `rediss://`"
+            &format!("if it expects TLS, write `{}`", address.encrypted_scheme())
         }
         None => return explain(shown, error),
         Some(tls) => match io_error(error).and_then(|error| tls.explain(shown, error)) {

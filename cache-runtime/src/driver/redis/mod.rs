@@ -1,4 +1,5 @@
-//! The driver for one Redis or Valkey server, over redis-rs.
+//! The driver for one Redis or Valkey server, over redis-rs: one that a URL names, or the primary that
+//! sentinels name.
 //!
 //! A connection is made here, and never remade behind the protocol's back. It knows which
 //! server it reached: one that restarted from an old snapshot, or the replica that takes its
@@ -12,6 +13,7 @@ mod cluster;
 mod command;
 mod explain;
 mod identity;
+mod sentinel;
 mod stream;
 
 use std::fmt;
@@ -32,6 +34,7 @@ use self::cluster::elsewhere;
 use self::command::{bytes, command, mget, pong, reply};
 use self::explain::{explain, explain_greeting, may_want_older_protocol, wants_older_protocol};
 use self::identity::identity;
+use self::sentinel::Sentinels;
 use self::stream::Stage;
 use super::cluster::hash_slot;
 use super::{Answers, Failure, Home, Operation, ReadKeys, Reply, Tls};
@@ -40,9 +43,15 @@ use crate::error::Error;
 
 /// Opens connections to one server.
 pub(crate) struct Driver {
-    address: Address,
-    /// Whether the server is a node of a cluster.
-    in_cluster: bool,
+    target: Target,
+}
+
+/// The server to connect to.
+enum Target {
+    /// The one at this address.
+    Server(Address),
+    /// The primary that these sentinels name.
+    Primary(Sentinels),
 }
 
 /// One connection, and the server that it reached.
@@ -57,7 +66,7 @@ pub(crate) struct Connection {
     /// The host of a node of a cluster.
     node_host: Option<Arc<str>>,
     home: Home,
-    _pump: Pump,
+    pump: Pump,
 }
 
 /// The task that reads and writes a connection. It would not end by itself while a server owes an
@@ -79,29 +88,35 @@ const QUEUE: usize = 1 << 20;
 impl Driver {
     /// A driver for the server that a URL names. Touches no network.
     pub(crate) fn new(url: &str, tls: &Tls) -> Result<Self, Error> {
-        let address = Address::parse(url, tls)?;
-        Ok(Self {
-            address,
-            in_cluster: false,
-        })
+        let scheme = url.split(':').next().unwrap_or_default();
+        let target = if sentinel::is_scheme(scheme) {
+            Target::Primary(Sentinels::parse(url, tls)?)
+        } else {
+            Target::Server(Address::parse(url, tls)?)
+        };
+        Ok(Self { target })
     }
 
     /// A driver for a node of a cluster.
     fn of_node(address: Address) -> Self {
-        Self {
-            address,
-            in_cluster: true,
-        }
+        let target = Target::Server(address);
+        Self { target }
     }
 
-    /// Where the server is, for messages: without credentials.
+    /// Where the server is, or who knows where it is, for messages: without credentials.
     pub(crate) fn address(&self) -> &str {
-        self.address.shown()
+        match &self.target {
+            Target::Server(address) => address.shown(),
+            Target::Primary(sentinels) => sentinels.shown(),
+        }
     }
 
     /// The number of the database on the server.
     pub(crate) fn database(&self) -> i64 {
-        self.address.database()
+        match &self.target {
+            Target::Server(address) => address.database(),
+            Target::Primary(sentinels) => sentinels.database(),
+        }
     }
 
     /// Connects within `limit`, and asks which server this is. From then on `heard` gets each
@@ -112,93 +127,90 @@ impl Driver {
         limit: Duration,
         heard: impl Fn(&[u8]) + Send + Sync + 'static,
     ) -> Result<Connection, Error> {
-        let stage = Stage::default();
-        let opened = clock::within(limit, pin!(self.open(heard, &stage))).await;
-        opened.unwrap_or_else(|| {
-            if stage.is_handshake() {
-                Err(Error::no_handshake(self.address(), limit))
-            } else {
-                Err(Error::timeout(self.address(), limit))
+        let heard: Heard = Arc::new(heard);
+        match &self.target {
+            Target::Server(address) => {
+                let stage = Stage::default();
+                let opened = clock::within(limit, pin!(open(address, &heard, &stage))).await;
+                opened.unwrap_or_else(|| Err(stage.timeout(address.shown(), limit)))
             }
-        })
-    }
-
-    async fn open(
-        &self,
-        heard: impl Fn(&[u8]) + Send + Sync + 'static,
-        stage: &Stage,
-    ) -> Result<Connection, Error> {
-        // Each request has a deadline of its own. redis-rs sets none, so it needs none of Tokio's
-        // timers, which its runtime may not have enabled.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(QUEUE);
-        let listening = config.clone().set_push_sender(move |push: PushInfo| {
-            if let PushKind::Message = push.kind
-                && let Some(message) = push.data.into_iter().nth(1).and_then(bytes)
-            {
-                heard(&message);
-            }
-            Ok::<(), ()>(())
-        });
-        let listen = || self.greet(ProtocolVersion::RESP3, listening.clone(), stage);
-        let error = match listen().await? {
-            Ok(greeted) => return self.reached(greeted, true).await,
-            Err(error) => error,
-        };
-        if !wants_older_protocol(&error) && !may_want_older_protocol(&error) {
-            return Err(explain_greeting(&self.address, &error));
-        }
-        let plain = self.greet(ProtocolVersion::RESP2, config, stage).await?;
-        let plain = plain.map_err(|error| explain_greeting(&self.address, &error))?;
-        let plain = self.reached(plain, false).await?;
-        if wants_older_protocol(&error) {
-            return Ok(plain);
-        }
-        // It may have been a server that failed, rather than one that hangs up at `HELLO`. Now that it
-        // answers, `HELLO` is sent once more.
-        match listen().await? {
-            Ok(greeted) => self.reached(greeted, true).await,
-            Err(_) => Ok(plain),
+            Target::Primary(sentinels) => sentinels.connect(limit, &heard).await,
         }
     }
+}
 
-    /// The connection, once the server has said which one it is.
-    async fn reached(
-        &self,
-        (mut redis, pump): (MultiplexedConnection, Pump),
-        hears: bool,
-    ) -> Result<Connection, Error> {
-        let epoch = identity(&mut redis, self.address(), self.in_cluster).await?;
-        Ok(Connection {
-            redis,
-            address: self.address.shown().clone(),
-            epoch,
-            hears,
-            node_host: self
-                .address
-                .host()
-                .filter(|_| self.in_cluster)
-                .map(Arc::from),
-            home: Home::here(),
-            _pump: pump,
-        })
-    }
+/// What is called with each message that a connection hears.
+type Heard = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
-    /// Opens a connection, and says what each connection begins with: the version of the protocol, the
-    /// credentials, the database. The inner error is of what is said.
-    async fn greet(
-        &self,
-        protocol: ProtocolVersion,
-        config: AsyncConnectionConfig,
-        stage: &Stage,
-    ) -> Result<Result<(MultiplexedConnection, Pump), RedisError>, Error> {
-        let stream = stream::open(&self.address, stage).await?;
-        let settings = self.address.settings(protocol);
-        let made = MultiplexedConnection::new_with_config(&settings, stream, config).await;
-        Ok(made.map(|(redis, pump)| (redis, Pump(tokio::spawn(pump).abort_handle()))))
+/// Connects, in the newest version of the protocol that the server speaks, and asks which server it is.
+async fn open(address: &Address, heard: &Heard, stage: &Stage) -> Result<Connection, Error> {
+    // Each request has a deadline of its own. redis-rs sets none, so it needs none of Tokio's
+    // timers, which its runtime may not have enabled.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(QUEUE);
+    let heard = heard.clone();
+    let listening = config.clone().set_push_sender(move |push: PushInfo| {
+        if let PushKind::Message = push.kind
+            && let Some(message) = push.data.into_iter().nth(1).and_then(bytes)
+        {
+            heard(&message);
+        }
+        Ok::<(), ()>(())
+    });
+    let listen = || greet(address, ProtocolVersion::RESP3, listening.clone(), stage);
+    let error = match listen().await? {
+        Ok(greeted) => return reached(address, greeted, true).await,
+        Err(error) => error,
+    };
+    if !wants_older_protocol(&error) && !may_want_older_protocol(&error) {
+        return Err(explain_greeting(address, &error));
     }
+    let plain = greet(address, ProtocolVersion::RESP2, config, stage).await?;
+    let plain = plain.map_err(|error| explain_greeting(address, &error))?;
+    let plain = reached(address, plain, false).await?;
+    if wants_older_protocol(&error) {
+        return Ok(plain);
+    }
+    // It may have been a server that failed, rather than one that hangs up at `HELLO`. Now that it
+    // answers, `HELLO` is sent once more.
+    match listen().await? {
+        Ok(greeted) => reached(address, greeted, true).await,
+        Err(_) => Ok(plain),
+    }
+}
+
+/// The connection, once the server has said which one it is.
+async fn reached(
+    address: &Address,
+    (mut redis, pump): (MultiplexedConnection, Pump),
+    hears: bool,
+) -> Result<Connection, Error> {
+    let epoch = identity(&mut redis, address.shown(), address.is_node()).await?;
+    Ok(Connection {
+        redis,
+        address: address.shown().clone(),
+        epoch,
+        hears,
+        node_host: address.host().filter(|_| address.is_node()).map(Arc::from),
+        home: Home::here(),
+        pump,
+    })
+}
+
+/// Opens a connection, and says what each connection begins with: the version of the protocol, the
+/// credentials, the database. The inner error is of what is said.
+async fn greet(
+    address: &Address,
+    protocol: ProtocolVersion,
+    config: AsyncConnectionConfig,
+    stage: &Stage,
+) -> Result<Result<(MultiplexedConnection, Pump), RedisError>, Error> {
+    let stream = stream::open(address, stage).await?;
+    let settings = address.settings(protocol);
+    let made = MultiplexedConnection::new_with_config(&settings, stream, config).await;
+    Ok(made.map(|(redis, pump)| (redis, Pump(tokio::spawn(pump).abort_handle()))))
 }
 
 impl Connection {
@@ -209,6 +221,11 @@ impl Connection {
     /// The server's identity, hashed; 0 where the server does not tell it.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whether the server is a node of a cluster.
+    pub(crate) fn is_of_cluster(&self) -> bool {
+        self.node_host.is_some()
     }
 
     /// The runtime that it was made on, and that drives it.

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
@@ -22,8 +23,17 @@ pub(super) struct Stage(AtomicBool);
 
 impl Stage {
     /// Whether the server has been asked to agree on an encryption, and has not.
-    pub(super) fn is_handshake(&self) -> bool {
+    fn is_handshake(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// What is said when there is no more time.
+    pub(super) fn timeout(&self, address: &str, limit: Duration) -> Error {
+        if self.is_handshake() {
+            Error::no_handshake(address, limit)
+        } else {
+            Error::timeout(address, limit)
+        }
     }
 
     fn set_handshake(&self, is_handshake: bool) {

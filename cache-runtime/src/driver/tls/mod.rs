@@ -138,7 +138,7 @@ impl Tls {
 }
 
 /// Encrypts connections to one server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct TlsClient {
     configs: Arc<Configs>,
     /// What the certificate must be for.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::announcement::Message;
 use super::window::Window;
 use crate::backlog::Buckets;
-use crate::driver::{Connection, Operation, ReadKeys, Reply};
+use crate::driver::{Connection, Operation, ReadKeys, Reply, hash_slot};
 use crate::error::Error;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
@@ -194,7 +194,7 @@ impl Keyspace {
             };
             keys.retain(|key| is_meant(key));
             if !keys.is_empty() {
-                let unlink = [Operation::ScriptOnListed { text: UNLINK, keys }];
+                let unlink = unlink_listed(keys, connection.is_of_cluster());
                 connection.run_within(&unlink, limit).await?;
             }
             Ok(next)
@@ -303,6 +303,22 @@ impl Scan {
     pub(crate) fn is_done(&self) -> bool {
         self.is_done
     }
+}
+
+/// Removes keys that a server has listed, unless they are fences. A node of a cluster takes those of one
+/// hash slot at a time.
+fn unlink_listed(mut keys: Vec<Vec<u8>>, by_hash_slot: bool) -> Vec<Operation> {
+    let text = UNLINK;
+    if !by_hash_slot {
+        return vec![Operation::ScriptOnListed { text, keys }];
+    }
+    keys.sort_by_cached_key(|key| hash_slot(key));
+    let groups = keys.chunk_by(|one, other| hash_slot(one) == hash_slot(other));
+    let groups = groups.map(|keys| Operation::ScriptOnListed {
+        text,
+        keys: keys.to_vec(),
+    });
+    groups.collect()
 }
 
 /// The next cursor and the keys of one page of a scan.
