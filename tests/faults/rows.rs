@@ -56,6 +56,8 @@ pub(crate) struct Rows {
     /// True once reads and updates do not meet any more: then the database answers at once.
     at_rest: AtomicBool,
     unrelated_loads: AtomicU64,
+    /// Whether the keys of all rows and shelves are in one hash slot of a cluster.
+    are_together: bool,
     tally: Counted,
 }
 
@@ -152,7 +154,18 @@ impl Rows {
             random: AtomicU64::new(u64::from(std::process::id())),
             at_rest: AtomicBool::new(false),
             unrelated_loads: AtomicU64::new(0),
+            are_together: false,
             tally: Counted::default(),
+        })
+    }
+
+    /// With the keys of all rows and shelves in one hash slot of a cluster, that of `library`.
+    pub(crate) fn together(cache: Cache, folder: &Path) -> Arc<Self> {
+        let rows = Self::new(cache, folder);
+        let rows = Arc::into_inner(rows).expect("no other has it yet");
+        Arc::new(Self {
+            are_together: true,
+            ..rows
         })
     }
 
@@ -160,19 +173,41 @@ impl Rows {
         key = "row:<row>",
         ttl = 600,
         invalidate_on = "shelf:<row.shelf()>",
-        skip(self.padding),
         cache = self.cache
     )]
     pub(crate) async fn find(&self, row: Row) -> Result<Content, Infallible> {
         if row.0 < UNRELATED {
             self.unrelated_loads.fetch_add(1, SeqCst);
         }
+        Ok(self.load(row).await)
+    }
+
+    #[cached(
+        key = "row:{library}:<row>",
+        ttl = 600,
+        invalidate_on = "shelf:{library}:<row.shelf()>",
+        cache = self.cache
+    )]
+    async fn find_together(&self, row: Row) -> Result<Content, Infallible> {
+        Ok(self.load(row).await)
+    }
+
+    async fn load(&self, row: Row) -> Content {
         let version = self.database.version(row.0);
         self.pause().await;
-        Ok(Content {
+        Content {
             version,
             padding: "x".repeat(self.padding),
-        })
+        }
+    }
+
+    async fn find_any(&self, row: Row) -> Option<Content> {
+        let Ok(content) = if self.are_together {
+            self.observe(self.find_together(row)).await?
+        } else {
+            self.observe(self.find(row)).await?
+        };
+        Some(content)
     }
 
     /// The same read, through a transaction that has changed the row.
@@ -197,6 +232,16 @@ impl Rows {
 
     #[cache_invalidate("shelf:<row.shelf()>", cache = self.cache)]
     pub(crate) async fn update_by_shelf(&self, row: Row) -> Result<u64, Infallible> {
+        Ok(self.change(row).await)
+    }
+
+    #[cache_invalidate("row:{library}:<row>", cache = self.cache)]
+    async fn update_together(&self, row: Row) -> Result<u64, Infallible> {
+        Ok(self.change(row).await)
+    }
+
+    #[cache_invalidate("shelf:{library}:<row.shelf()>", cache = self.cache)]
+    async fn update_by_shelf_together(&self, row: Row) -> Result<u64, Infallible> {
         Ok(self.change(row).await)
     }
 
@@ -255,7 +300,7 @@ impl Rows {
     /// Reads a row, and checks how new the result is.
     pub(crate) async fn read(&self, row: u32) {
         let floor = self.database.floor(row);
-        if let Some(Ok(content)) = self.observe(self.find(Row(row))).await
+        if let Some(content) = self.find_any(Row(row)).await
             && content.version < floor
         {
             self.tally.stale.fetch_add(1, SeqCst);
@@ -266,10 +311,12 @@ impl Rows {
     /// Updates a row, and invalidates its own name or that of its shelf. From then on each read
     /// must see the update.
     pub(crate) async fn write(&self, row: u32) {
-        let written = if self.random().is_multiple_of(2) {
-            self.observe(self.update(Row(row))).await
-        } else {
-            self.observe(self.update_by_shelf(Row(row))).await
+        let (by_shelf, it) = (self.random().is_multiple_of(2), Row(row));
+        let written = match (self.are_together, by_shelf) {
+            (false, false) => self.observe(self.update(it)).await,
+            (false, true) => self.observe(self.update_by_shelf(it)).await,
+            (true, false) => self.observe(self.update_together(it)).await,
+            (true, true) => self.observe(self.update_by_shelf_together(it)).await,
         };
         if let Some(Ok(version)) = written {
             self.database.promise(row, version);
@@ -317,8 +364,8 @@ impl Rows {
         let mut stuck = 0;
         for row in rows {
             let newest = self.database.version(row);
-            let read = self.observe(self.find(Row(row))).await;
-            if !matches!(read, Some(Ok(content)) if content.version == newest) {
+            let read = self.find_any(Row(row)).await;
+            if !matches!(read, Some(content) if content.version == newest) {
                 stuck += 1;
             }
         }

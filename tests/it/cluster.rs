@@ -445,11 +445,11 @@ async fn a_node_that_is_frozen_slows_only_its_own_keys() {
             assert_eq!(rows.loads_for(others, 1).await, 0);
         }
     }
-    let status = rows.cache.health().status;
-    assert!(matches!(status, Status::Unreachable(_)), "{status:?}");
-    let frozen_port = cluster.node(0).port().to_string();
-    let told = status.error().unwrap().to_string();
-    assert!(told.contains(&frozen_port), "{told}");
+    // Once an attempt to connect to it has failed.
+    let told = || rows.cache.health().status.error().map(ToString::to_string);
+    until(async || told().is_some()).await;
+    let (told, port) = (told().unwrap(), cluster.node(0).port().to_string());
+    assert!(told.contains(&port), "{told}");
     events.take();
     cluster.thaw(0);
     rows.warm(frozen).await;

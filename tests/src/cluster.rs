@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 use crate::certificates::Certificate;
 use crate::port::{self, TO_THE_BUS};
 use crate::proxy::Proxy;
@@ -136,7 +138,7 @@ impl RedisClusterBuilder {
     ) -> Result<RedisCluster, String> {
         let ids: Vec<String> = (0..NODES).map(|_| new_id()).collect();
         let start = |node: usize| {
-            let dir = tempfile::tempdir().expect("a directory for a node");
+            let dir = directory();
             let members = members(&ids, ports, announced, node);
             std::fs::write(dir.path().join("nodes.conf"), members).expect("a file");
             let settings = self.node_at(ports[node], announced[node]);
@@ -194,6 +196,14 @@ impl RedisClusterBuilder {
             "0",
         ])
     }
+}
+
+/// A directory in memory, where the system has some: a node waits for its disk whenever it notes a change of
+/// the cluster, and answers nothing meanwhile.
+fn directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a directory for a node")
 }
 
 /// What a node has noted of the members when it starts. So they need not be made known to each other, which

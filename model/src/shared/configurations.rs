@@ -420,7 +420,7 @@ pub fn large() -> Vec<Config> {
         Config::new("a cluster, two tags, a value set by hand, a loss, no answers")
             .cluster()
             .tags(2)
-            .readers([0, 0])
+            .readers([0])
             .writer(TAG | OTHER_TAG)
             .setter()
             .faults(|faults| {

@@ -15,7 +15,7 @@ use super::outage::{self, CALL, LONGEST, LOST};
 use super::races;
 use super::restored::{ROWS, STALE, update_all};
 use crate::figure::Figure;
-use crate::rows::{A_SHELF, Rows, cache, patient};
+use crate::rows::{A_SHELF, Mix, Rows, cache, patient};
 use crate::suite::Size;
 
 pub(crate) const ELSEWHERE: &str = "loads of cached rows of the other nodes";
@@ -28,9 +28,6 @@ const LEFT_ALONE: Range<u32> = 300..900;
 
 /// How soon after its promotion hits come from a replica.
 const A_SECOND: Duration = Duration::from_secs(1);
-
-/// A namespace whose keys are all in one hash slot.
-const ONE_SLOT: &str = "{faults}";
 
 /// The node that has a row's entry at the beginning, and the one that has the version of its shelf.
 fn nodes_of(row: u32) -> [usize; 2] {
@@ -149,7 +146,8 @@ impl Reading {
     fn end(self) -> Figure {
         self.task.abort();
         let loads = self.alone.unrelated_loads() - self.before;
-        Figure::none(ELSEWHERE, loads).of(self.alone.tally().reads)
+        // On a busy machine, an answer of a healthy node may come too late.
+        Figure::at_most(ELSEWHERE, loads, 0).of(self.alone.tally().reads)
     }
 }
 
@@ -316,39 +314,37 @@ pub(crate) async fn flushed(size: Size) -> Vec<Figure> {
 
 /// The hash slots of entries and versions move back and forth between all primaries.
 pub(crate) async fn moving(size: Size) -> Vec<Figure> {
+    let folder = tempfile::tempdir().expect("a folder");
     let cluster = block_in_place(RedisCluster::start);
-    let setup = Setup::new(cluster);
+    let [writer, reader] = [(); 2].map(|()| {
+        let cache = cache(&cluster.url()).build().expect("a cache");
+        Rows::new(cache, folder.path())
+    });
     let rows = (0..40).map(|row| format!("faults:e:row:{row}"));
     let shelves = (0..4).map(|shelf| format!("faults:v:shelf:{shelf}"));
     let mut slots: Vec<u16> = shelves.chain(rows).map(|key| slot_of(&key)).collect();
     slots.dedup();
-    while_they_move(setup, slots, size).await
+    while_they_move(cluster, [writer, reader], slots, size).await
 }
 
 /// The same, with all keys in one hash slot.
 pub(crate) async fn moving_together(size: Size) -> Vec<Figure> {
     let folder = tempfile::tempdir().expect("a folder");
     let cluster = block_in_place(RedisCluster::start);
-    let build = || cache(&cluster.url()).namespace(ONE_SLOT).build();
-    let [ours, others] = [build(), build()].map(|cache| cache.expect("a cache"));
-    let setup = Setup {
-        ours: Rows::new(ours.clone(), folder.path()),
-        others: Rows::new(others, folder.path()),
-        alone: Rows::new(ours, folder.path()),
-        _folder: folder,
-        cluster,
-    };
-    while_they_move(setup, vec![slot_of(ONE_SLOT)], size).await
+    let [writer, reader] = [(); 2].map(|()| {
+        let cache = cache(&cluster.url()).build().expect("a cache");
+        Rows::together(cache, folder.path())
+    });
+    while_they_move(cluster, [writer, reader], vec![slot_of("{library}")], size).await
 }
 
-async fn while_they_move(setup: Setup, slots: Vec<u16>, size: Size) -> Vec<Figure> {
-    let Setup {
-        ours,
-        others,
-        cluster,
-        _folder,
-        ..
-    } = setup;
+/// One cache updates, so it learns of a move when it invalidates, and another one reads.
+async fn while_they_move(
+    cluster: RedisCluster,
+    [ours, others]: [Arc<Rows>; 2],
+    slots: Vec<u16>,
+    size: Size,
+) -> Vec<Figure> {
     let lasts = size.pick(Duration::from_secs(10), Duration::from_secs(3));
     // They are connected before anything moves.
     ours.warm(0..40).await;
@@ -370,11 +366,15 @@ async fn while_they_move(setup: Setup, slots: Vec<u16>, size: Size) -> Vec<Figur
         }
         (cluster, moved)
     });
-    let all = |writers| crate::rows::Mix {
-        writers,
+    let writing = Mix {
+        readers: 0,
         ..mix(40, lasts)
     };
-    tokio::join!(ours.mix(all(0..1)), others.mix(all(1..2)));
+    let reading = Mix {
+        writers: 0..0,
+        ..mix(40, lasts)
+    };
+    tokio::join!(ours.mix(writing), others.mix(reading));
     let (_cluster, moved) = moving.await.expect("no panic");
     assert!(moved > 20, "slots were moved: {moved}");
     let tally = ours.tally().and(others.tally());

@@ -607,7 +607,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "a primary of a cluster is killed",
-        &[(&[Rule::Journal], &[outage::LOST])],
+        &[(&[Rule::Journal, Rule::Epoch], &[outage::LOST])],
         |size| Box::pin(cluster::killed(size)),
     ),
     Scenario::new(
@@ -620,7 +620,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "… until its replica has taken its place",
-        &[(&[Rule::Journal], &[outage::LOST])],
+        &[
+            (&[Rule::Journal, Rule::Epoch], &[outage::LOST]),
+            (&[Rule::Deadline], &[outage::LONGEST]),
+        ],
         |size| Box::pin(cluster::replaced_while_frozen(size)),
     ),
     Scenario::new(
