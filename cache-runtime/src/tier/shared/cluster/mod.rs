@@ -12,6 +12,7 @@ mod route;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -33,7 +34,7 @@ use crate::observe::Observer;
 use crate::sabotage::{self, Rule};
 
 /// The most nodes that are asked at once.
-const MOST_ASKED: usize = 5;
+const MOST_ASKED: usize = 3;
 
 /// How long the other nodes' answers are waited for, after the first.
 const GRACE: Duration = Duration::from_millis(20);
@@ -80,13 +81,18 @@ pub(super) struct Primary<O: Owner> {
 struct Known<O: Owner> {
     map: Option<Arc<Map<O>>>,
     /// Primaries, and nodes that a key was left to.
-    servers: HashMap<NodeAddress, Arc<Server<O>>>,
+    servers: ByAddress<O>,
     /// The attempt to get a map that runs, and since when.
     asking: Option<(Asking, Instant)>,
     asked: Option<Instant>,
     /// Why the last attempt failed.
     failure: Option<Error>,
 }
+
+type ByAddress<O> = HashMap<NodeAddress, Arc<Server<O>>>;
+
+/// A map, and the servers in it.
+type Chart<O> = (Map<O>, ByAddress<O>);
 
 /// An attempt to get a map: its task sends true when it has ended.
 type Asking = watch::Receiver<bool>;
@@ -244,7 +250,7 @@ impl<O: Owner> Nodes<O> {
             is_answer || is_last
         });
         join::until(asking, |_, is_enough, _| is_enough).await;
-        let answers = std::mem::take(&mut *lock());
+        let answers = mem::take(&mut *lock());
         let all_agree = answers.len() == all;
         let mut failure = None;
         let mut latest: Option<SlotRanges> = None;
@@ -299,18 +305,24 @@ impl<O: Owner> Nodes<O> {
                 return;
             }
         }
-        match self.chart(&mut known, told) {
-            Ok(map) => known.map = Some(Arc::new(map)),
+        let mut replaced = None;
+        match self.chart(&known, told) {
+            Ok((map, servers)) => {
+                let map = known.map.replace(Arc::new(map));
+                replaced = Some((map, mem::replace(&mut known.servers, servers)));
+            }
             Err(error) => known.failure = Some(error),
         }
         drop(known);
+        // After the lock: dropping connections wakes tasks, and a waker may run any code.
+        drop(replaced);
         if let Some(owner) = self.owner.upgrade() {
             owner.connected();
         }
     }
 
     /// Makes a map, with the servers that are there already and others for new nodes.
-    fn chart(&self, known: &mut Known<O>, told: SlotRanges) -> Result<Map<O>, Error> {
+    fn chart(&self, known: &Known<O>, told: SlotRanges) -> Result<Chart<O>, Error> {
         let mut servers: HashMap<NodeAddress, (u16, Arc<Server<O>>)> = HashMap::new();
         let mut of_slots = vec![NONE; HASH_SLOTS].into_boxed_slice();
         for (first, last, address) in &told.ranges {
@@ -350,15 +362,14 @@ impl<O: Owner> Nodes<O> {
             })
             .collect();
         primaries.sort_unstable_by_key(|(index, _)| *index);
-        let of_address = servers.into_iter();
-        known.servers = of_address
-            .map(|(address, (_, server))| (address, server))
-            .collect();
-        Ok(Map {
+        let map = Map {
             told,
             primaries: primaries.into_iter().map(|(_, primary)| primary).collect(),
             of_slots,
-        })
+        };
+        let servers = servers.into_iter();
+        let servers = servers.map(|(address, (_, server))| (address, server));
+        Ok((map, servers.collect()))
     }
 
     fn server(&self, address: &NodeAddress) -> Result<Server<O>, Error> {
