@@ -58,7 +58,7 @@ async fn promoted(fault: Fault) -> Vec<Figure> {
         readers: 8,
         writers,
         all_writers: 2,
-        lasts: Duration::from_secs(10),
+        lasts: Duration::from_secs(15),
     };
     peer.tell(&Order::Mix(mix(1..2)));
     let mixing = tokio::spawn({
