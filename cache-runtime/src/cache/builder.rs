@@ -565,13 +565,12 @@ impl CacheBuilder {
     }
 
     fn shared(&self, observer: &Observer) -> Result<Tier, Error> {
-        let driver = Driver::new(&self.url, &self.tls, self.op_timeout).map_err(|error| {
+        let shared_by = self.url_variable;
+        let shared_by = shared_by.filter(|variable| SHARED_VARIABLES.contains(variable));
+        let driver = Driver::new(&self.url, &self.tls, self.op_timeout, shared_by);
+        let driver = driver.map_err(|error| {
             Error::config(format!("the cache URL is `{}`: {error}", redact(&self.url)))
         })?;
-        let driver = match self.url_variable {
-            Some(variable) if SHARED_VARIABLES.contains(&variable) => driver.shared_by(variable),
-            _ => driver,
-        };
         let limits = Limits {
             operation: self.op_timeout,
             connect: self.connect_timeout,

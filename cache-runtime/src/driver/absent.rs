@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::tls::{self, Tls};
-use super::{Failure, Home, Operation, ReadKeys, Reply};
+use super::{Failure, Home, Operation, ReadKeys, Reply, Tls};
 use crate::error::Error;
 
 /// A driver, of which no value exists.
@@ -24,8 +23,9 @@ impl Driver {
                  `upstash`, or `upstash-ring`: `cargo add cache-runtime --features upstash`",
             ));
         }
+        #[cfg(not(feature = "redis"))]
         if url.starts_with("rediss:") || url.starts_with("valkeys:") {
-            return Err(tls::missing());
+            return Err(super::tls::missing());
         }
         Err(Error::config(
             "cache-runtime was built without its feature `redis`",
@@ -36,7 +36,7 @@ impl Driver {
         feature = "redis",
         expect(dead_code, reason = "Upstash's has no such method")
     )]
-    pub(crate) fn shared_by(self, _variable: &'static str) -> Self {
+    pub(crate) fn shared_by(self, _variable: Option<&'static str>) -> Self {
         match self {}
     }
 

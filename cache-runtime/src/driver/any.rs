@@ -22,24 +22,24 @@ pub(crate) enum Connection {
 }
 
 impl Driver {
-    /// A driver for the server that a URL names, whose callers wait up to `limit` for an answer. Touches
-    /// no network.
-    pub(crate) fn new(url: &str, tls: &Tls, limit: Duration) -> Result<Self, Error> {
+    /// A driver for the server that a URL names, whose callers wait up to `limit` for an answer. The URL
+    /// may be from an environment variable that other programs use too. Touches no network.
+    pub(crate) fn new(
+        url: &str,
+        tls: &Tls,
+        limit: Duration,
+        shared_by: Option<&'static str>,
+    ) -> Result<Self, Error> {
         if url.starts_with("upstash") {
             let driver = upstash::Driver::new(url, tls);
             driver
                 .map(|driver| driver.answered_within(limit))
                 .map(Self::Upstash)
         } else {
-            redis::Driver::new(url, tls).map(Self::Redis)
-        }
-    }
-
-    /// Notes the environment variable that the URL is from, if it is one that other programs set too.
-    pub(crate) fn shared_by(self, variable: &'static str) -> Self {
-        match self {
-            Self::Redis(driver) => Self::Redis(driver.shared_by(variable)),
-            Self::Upstash(driver) => Self::Upstash(driver),
+            let driver = redis::Driver::new(url, tls);
+            driver
+                .map(|driver| driver.shared_by(shared_by))
+                .map(Self::Redis)
         }
     }
 

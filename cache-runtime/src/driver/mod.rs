@@ -12,6 +12,13 @@
 //! `absent` in its place: the same types, of which no value exists. Without the features `tls` and
 //! `tls-ring`, `without_tls` takes the place of `tls`.
 
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(
+        clippy::match_same_arms,
+        reason = "without a driver, both are of one type"
+    )
+)]
 mod any;
 mod home;
 mod mark;

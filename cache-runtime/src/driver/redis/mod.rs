@@ -79,8 +79,8 @@ impl Driver {
         Ok(Self { address, shared_by })
     }
 
-    pub(crate) fn shared_by(mut self, variable: &'static str) -> Self {
-        self.shared_by = Some(variable);
+    pub(crate) fn shared_by(mut self, variable: Option<&'static str>) -> Self {
+        self.shared_by = variable;
         self
     }
 
