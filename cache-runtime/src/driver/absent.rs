@@ -21,7 +21,7 @@ impl Driver {
                  `upstash`, or `upstash-ring`: `cargo add cache-runtime --features upstash`",
             ));
         }
-        #[cfg(not(feature = "__tls"))]
+        #[cfg(not(feature = "redis"))]
         if url.starts_with("rediss") || url.starts_with("valkeys") {
             return Err(super::tls::missing());
         }

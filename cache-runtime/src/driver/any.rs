@@ -26,7 +26,7 @@ pub(crate) enum Connection {
 impl Driver {
     /// A driver for the server that a URL names, whose callers wait up to `limit` for an answer. Touches
     /// no network.
-    pub(crate) fn new(url: &str, tls: &Tls, limit: Duration) -> Result<Self, Error> {
+    fn new(url: &str, tls: &Tls, limit: Duration) -> Result<Self, Error> {
         if url.starts_with("upstash") {
             let driver = upstash::Driver::new(url, tls);
             driver

@@ -16,7 +16,7 @@
     not(feature = "redis"),
     allow(
         clippy::match_same_arms,
-        reason = "without a driver, all of them have the same type"
+        reason = "without a driver, both are of one type"
     )
 )]
 mod any;

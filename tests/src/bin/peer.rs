@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_runtime::{Cache, CacheBuilder, cache_invalidate, cached, key_name};
-use cache_tests::{Cat, Dog, Pet as _, Pets, SlowDatabase, patient, stampede};
+use cache_tests::{Cat, Dog, Pet as _, Pets, SlowDatabase, Upstash, patient, stampede};
 use serde::{Deserialize, Serialize};
 
 #[tokio::main(worker_threads = 2)]
@@ -20,6 +20,7 @@ async fn main() {
         "types" => types(&arguments).await,
         "ping" => ping(&arguments).await,
         "environment" => environment().await,
+        "emulator" => emulator(),
         other => panic!("no such command: {other}"),
     }
 }
@@ -57,6 +58,14 @@ async fn write(arguments: &Arguments) {
 async fn commit(cache: &Cache, fence: Duration) {
     say("committed");
     std::future::pending().await
+}
+
+/// Starts an emulator of Upstash's HTTP interface, says its URL, and ends when its standard input does:
+/// for a person who tries a program with it.
+fn emulator() {
+    let emulator = Upstash::start();
+    say(&emulator.url());
+    let _ = std::io::stdin().lines().count();
 }
 
 /// Asks the server for any answer, and says `ok`, or the error.

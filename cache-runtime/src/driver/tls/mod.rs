@@ -24,7 +24,7 @@ use crate::error::Error;
 /// feature `tls` or `tls-ring`.
 ///
 /// It says which certificate the server must show, and which one this process shows. *Whether* a
-/// connection is encrypted is said by the URL: it is if that is `rediss://` or `valkeys://`. For any
+/// connection is encrypted is said by the URL: it is if that is `rediss://`, `valkeys://` or `upstash://`. For any
 /// other URL these settings do nothing, so a program can have them and use `redis://localhost` where
 /// it is developed.
 ///

@@ -107,7 +107,9 @@ impl Session {
             // closed in its parent too.
             mem::forget(running);
         }
-        if let Some(running) = &*current {
+        if let Some(running) = &*current
+            && !running.writes.is_closed()
+        {
             return Ok(running.clone());
         }
         let requests = Requests {
