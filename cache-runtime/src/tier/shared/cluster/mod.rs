@@ -236,12 +236,12 @@ impl<O: Owner> Nodes<O> {
         let answers = Mutex::new(Vec::new());
         let lock = || answers.lock().unwrap_or_else(PoisonError::into_inner);
         let all = asked.len();
-        let asking = asked.iter().map(|node| async move {
+        let asking = asked.iter().enumerate().map(|(index, node)| async move {
             let answer = self.cluster.ask(node, self.limits.connect).await;
             let is_answer = answer.is_ok();
             let is_last = {
                 let mut answers = lock();
-                answers.push(answer);
+                answers.push((index, answer));
                 answers.len() == all
             };
             if is_answer && !is_last {
@@ -250,13 +250,14 @@ impl<O: Owner> Nodes<O> {
             is_answer || is_last
         });
         join::until(asking, |_, is_enough, _| is_enough).await;
-        let answers = mem::take(&mut *lock());
+        let mut answers = mem::take(&mut *lock());
+        answers.sort_unstable_by_key(|(index, _)| *index);
         let all_agree = answers.len() == all;
         let mut failure = None;
         let mut latest: Option<SlotRanges> = None;
-        for answer in answers {
+        for (_, answer) in answers {
             match answer {
-                // Of equal ones, the first: that of the node which has just got a hash slot knows it.
+                // Of equal ones, that of `first`: a node knows first that it has got a hash slot.
                 Ok(told)
                     if latest
                         .as_ref()
