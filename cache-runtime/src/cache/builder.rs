@@ -153,7 +153,7 @@ impl CacheBuilder {
     /// | `redis://[user][:password@]host[:port][/database]` | the shared tier, over TCP |
     /// | `rediss://…[?ca=/path]` | the same, over TLS; with the feature `tls` or `tls-ring` |
     /// | `redis+unix:///path[?db=1&user=…&pass=…]` | the shared tier, over a unix socket |
-    /// | `redis-cluster://[user][:password@]host[:port],host[:port]…` | the shared tier, on the nodes of a [cluster](crate::operation#a-cluster) |
+    /// | `redis-cluster://[user][:password@]host[:port],host[:port]…` | the shared tier, on the nodes of a [cluster](crate::servers#a-cluster) |
     /// | `rediss-cluster://…` | the same over TLS |
     /// | `redis-sentinel://[user][:password@]host[:port][,host…]/service[/database]` | the shared tier, on the primary that these sentinels name |
     /// | `rediss-sentinel://…` | the same, over TLS |
@@ -162,7 +162,7 @@ impl CacheBuilder {
     ///
     /// `valkey://`, `valkeys://` and `valkey+unix://` mean the same as `redis://`, `rediss://` and
     /// `redis+unix://`, and so on for the others. Sentinels have credentials of their own,
-    /// `?sentinel_user=…&sentinel_password=…`; the page [operation](crate::operation#sentinel) has the rest.
+    /// `?sentinel_user=…&sentinel_password=…`; the page [which server](crate::servers#sentinel) has the rest.
     ///
     /// With TLS, the server needs a certificate for the host of the URL, by an authority that the system
     /// trusts, or by one in the PEM file `?ca=/path`. `?cert=/path&key=/path` names the certificate of
