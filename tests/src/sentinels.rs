@@ -16,7 +16,7 @@ use crate::until::until_blocking;
 #[derive(Debug)]
 pub struct Sentinels {
     servers: [RedisServer; 2],
-    sentinels: Vec<RedisServer>,
+    watchers: Vec<RedisServer>,
     settings: SentinelsBuilder,
 }
 
@@ -96,7 +96,7 @@ impl SentinelsBuilder {
         });
         let sentinels = (0..3).map(|_| self.sentinel(primary.port()).start());
         let sentinels = Sentinels {
-            sentinels: sentinels.collect(),
+            watchers: sentinels.collect(),
             servers: [primary, replica],
             settings: self,
         };
@@ -134,7 +134,7 @@ impl SentinelsBuilder {
         );
         let mut builder = RedisServer::builder();
         if let Some(password) = &self.sentinel_password {
-            config += &format!("sentinel sentinel-pass {password}\n");
+            config.extend(["sentinel sentinel-pass ", password, "\n"]);
             builder = builder.password(password);
         }
         if let Some(certificate) = &self.certificate {
@@ -148,7 +148,8 @@ impl SentinelsBuilder {
                     ("tls-key-file", key),
                     ("tls-ca-cert-file", authority),
                 ] {
-                    config += &format!("{setting} {}\n", file.display());
+                    let file = file.display().to_string();
+                    config.extend([setting, " ", &file, "\n"]);
                 }
             }
             // How it connects to the servers.
@@ -188,7 +189,7 @@ impl Sentinels {
 
     /// The URL of the service, with all passwords, and with TLS with the authority to trust.
     pub fn url(&self) -> String {
-        self.url_of(&self.hosts(0..self.sentinels.len()))
+        self.url_of(&self.hosts(0..self.watchers.len()))
     }
 
     /// The same through these sentinels.
@@ -224,19 +225,19 @@ impl Sentinels {
 
     /// The hosts of these sentinels, as a URL has them.
     pub fn hosts(&self, sentinels: Range<usize>) -> String {
-        let hosts = self.sentinels[sentinels].iter();
+        let hosts = self.watchers[sentinels].iter();
         let hosts: Vec<_> = hosts.map(|it| format!("127.0.0.1:{}", it.port())).collect();
         hosts.join(",")
     }
 
     /// The sentinels, as servers.
     pub fn each(&self) -> &[RedisServer] {
-        &self.sentinels
+        &self.watchers
     }
 
     /// The sentinels, as servers that can be restarted.
     pub fn each_mut(&mut self) -> &mut [RedisServer] {
-        &mut self.sentinels
+        &mut self.watchers
     }
 
     /// The two servers: the one that was the primary at first, and its replica.
@@ -256,7 +257,7 @@ impl Sentinels {
     ///
     /// If a sentinel does not answer, or nothing is promoted.
     pub fn fail_over(&self) {
-        let sentinel = &self.sentinels[0];
+        let sentinel = &self.watchers[0];
         let before = named_by(sentinel);
         // At first it may not have seen the replica, or not for a while.
         until_blocking(|| {
@@ -266,7 +267,7 @@ impl Sentinels {
                 let _ = ask.query::<()>(&mut sentinel.connection());
                 std::thread::sleep(Duration::from_millis(100));
             }
-            self.sentinels.iter().all(|it| named_by(it) != before)
+            self.watchers.iter().all(|it| named_by(it) != before)
         });
     }
 
@@ -297,8 +298,8 @@ impl Sentinels {
             field.and_then(|value| value.parse().ok()).unwrap_or(0)
         };
         until_blocking(|| {
-            self.sentinels.iter().all(|sentinel| {
-                known(sentinel, "num-other-sentinels") == self.sentinels.len() - 1
+            self.watchers.iter().all(|sentinel| {
+                known(sentinel, "num-other-sentinels") == self.watchers.len() - 1
                     && known(sentinel, "num-slaves") == 1
             })
         });
@@ -310,12 +311,12 @@ impl Sentinels {
     ///
     /// If no sentinel answers.
     pub fn name(&self, server: &RedisServer) -> bool {
-        named_by(&self.sentinels[0]) == server.port()
+        named_by(&self.watchers[0]) == server.port()
     }
 
     /// Has the sentinels ask and tell more often, if they can. Redis 6.2 cannot.
     fn hurry(&self) {
-        for sentinel in &self.sentinels {
+        for sentinel in &self.watchers {
             let mut debug = redis::cmd("SENTINEL");
             debug.arg("DEBUG");
             // It trusts what it knows of a replica for three times as long as the first one.
