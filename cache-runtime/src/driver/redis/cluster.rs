@@ -9,6 +9,7 @@ use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisError, Value}
 use super::address::{Address, Form};
 use super::command::bytes;
 use super::explain::{explain, explain_greeting};
+use super::hosts::{UrlParts, without_brackets};
 use super::identity::field;
 use super::stream::Stage;
 use super::{Driver, Tls, greet};
@@ -49,18 +50,20 @@ impl Cluster {
     }
 
     fn parse(scheme: &str, rest: &str, tls: &Tls) -> Result<Self, Error> {
-        // A password may hold any character but these two, which are escaped in it.
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let (credentials, hosts) = match authority.rsplit_once('@') {
-            Some((credentials, hosts)) => (format!("{credentials}@"), hosts),
-            None => (String::new(), authority),
-        };
-        let mut seeds = Vec::new();
-        for host in hosts.split(',') {
-            seeds.push(seed(host.trim())?);
-        }
-        let url = format!("{scheme}{credentials}{}{path}", seeds[0]);
+        const DEFAULT_PORT: u16 = 6379;
+        let UrlParts {
+            credentials,
+            hosts,
+            path,
+            query,
+        } = UrlParts::read(rest, DEFAULT_PORT).map_err(|why| {
+            Error::config(format!(
+                "{why}; write `redis-cluster://host:port,host:port`"
+            ))
+        })?;
+        let node = |(host, port): &(&str, u16)| NodeAddress::new(without_brackets(host), *port);
+        let seeds: Vec<NodeAddress> = hosts.iter().map(node).collect();
+        let url = format!("{scheme}{credentials}{}{path}{query}", seeds[0]);
         let pattern = Address::parse_as(&url, &FORM, tls)?;
         if pattern.database() != 0 {
             return Err(Error::config(
@@ -154,24 +157,6 @@ fn not_told(address: &str, error: &RedisError) -> Error {
         ),
         _ => explain(address, error),
     }
-}
-
-fn seed(text: &str) -> Result<NodeAddress, Error> {
-    const DEFAULT_PORT: u16 = 6379;
-    let wrong = || {
-        Error::config(format!(
-            "`{text}` is no address of a node; write `redis-cluster://host:port,host:port`"
-        ))
-    };
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
-        _ => (text, DEFAULT_PORT),
-    };
-    let inner = host.trim_start_matches('[').trim_end_matches(']');
-    if inner.is_empty() || inner.contains(':') != host.starts_with('[') {
-        return Err(wrong());
-    }
-    Ok(NodeAddress::new(inner, port))
 }
 
 /// The answer to `CLUSTER SLOTS`: for each range its ends, then its primary, then its replicas.

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use redis::{ErrorKind, RedisError};
 
 use super::address::{Address, Place};
-use super::identity::IS_NODE;
 use crate::error::Error;
+
+/// What is said of a node of a cluster that a URL names as a single server.
+pub(super) const IS_NODE: &str = "it is a node of a cluster, or leads to one, and carries out only what \
+    concerns its own keys; write `redis-cluster://` in the place of `redis://`";
 
 /// Whether `HELLO` failed, because it is unknown or not allowed.
 pub(super) fn wants_older_protocol(error: &RedisError) -> bool {

@@ -5,13 +5,9 @@ use std::fmt;
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue as _, Pipeline, Value};
 
-use super::explain::explain;
+use super::explain::{IS_NODE, explain};
 use crate::error::Error;
 use crate::sabotage::{self, Rule};
-
-/// What is said of a node of a cluster that a URL names as a single server.
-pub(super) const IS_NODE: &str = "it is a node of a cluster, or leads to one, and carries out only what \
-    concerns its own keys; write `redis-cluster://` in the place of `redis://`";
 
 /// Which server this is. Where `INFO` is denied, or does not say, a restart from an old snapshot goes
 /// unnoticed, and only the ttl bounds what such a snapshot brings back.

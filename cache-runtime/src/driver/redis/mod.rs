@@ -13,6 +13,7 @@ mod cluster;
 mod command;
 mod eviction;
 pub(super) mod explain;
+mod hosts;
 mod identity;
 mod sentinel;
 pub(super) mod stream;

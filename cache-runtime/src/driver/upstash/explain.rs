@@ -89,23 +89,6 @@ pub(super) fn unexpected(address: &Address, response: &Response) -> Error {
     Error::unavailable(shown, &reason)
 }
 
-/// What an error of HTTP means.
-pub(super) fn of_http(address: &Address, error: &hyper::Error) -> Error {
-    let shown = address.shown();
-    let advice = if address.tls.is_some() {
-        ""
-    } else if error.is_parse() || error.is_incomplete_message() || error.is_closed() {
-        "; if it expects TLS, write `upstash://`"
-    } else {
-        ""
-    };
-    // hyper names the cause only as the source.
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    let cause = cause.unwrap_or_default();
-    let reason = format!("it does not answer as an HTTP server does ({error}{cause}){advice}");
-    Error::unavailable(shown, &reason)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

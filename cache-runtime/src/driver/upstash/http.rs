@@ -9,7 +9,6 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 
 use super::address::Address;
-use super::explain::of_http;
 use crate::driver::redis::stream::{self, Stage, Stream};
 use crate::error::Error;
 
@@ -155,4 +154,21 @@ fn too_long(address: &Address, error: &(dyn std::error::Error + 'static)) -> Err
         error.to_string()
     };
     Error::unavailable(address.shown(), &reason)
+}
+
+/// What an error of HTTP means.
+fn of_http(address: &Address, error: &hyper::Error) -> Error {
+    let shown = address.shown();
+    let advice = if address.tls.is_some() {
+        ""
+    } else if error.is_parse() || error.is_incomplete_message() || error.is_closed() {
+        "; if it expects TLS, write `upstash://`"
+    } else {
+        ""
+    };
+    // hyper names the cause only as the source.
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    let cause = cause.unwrap_or_default();
+    let reason = format!("it does not answer as an HTTP server does ({error}{cause}){advice}");
+    Error::unavailable(shown, &reason)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::contacts::Told;
+use crate::error::Error;
 
 /// For how long after a sentinel has told of a failover no answer from before it is believed. By then
 /// all sentinels know of it: they tell each other every two seconds.
@@ -30,6 +30,24 @@ pub(super) struct Newest {
     config_epoch: u64,
     /// When a sentinel last told of it.
     told: Option<Instant>,
+}
+
+/// What a sentinel has told, and to which question.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) question: u64,
+    pub(super) result: Result<Named, Error>,
+}
+
+/// What each sentinel has told, or `None` if it has not answered.
+pub(super) type Answers = Vec<Option<Result<Named, Error>>>;
+
+impl Told {
+    /// The answer to this question or a later one.
+    pub(super) fn answer(&self, question: u64) -> Option<&Named> {
+        let is_fresh = self.question >= question;
+        self.result.as_ref().ok().filter(|_| is_fresh)
+    }
 }
 
 impl Named {

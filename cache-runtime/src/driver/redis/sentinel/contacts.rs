@@ -13,7 +13,7 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::answers::{Choice, Named, Newest, replacement};
+use super::answers::{Answers, Choice, Named, Newest, Told, replacement};
 use super::contact::Contact;
 use super::either;
 use crate::clock;
@@ -56,28 +56,10 @@ struct State {
     in_use: Vec<InUse>,
 }
 
-/// What a sentinel has told, and to which question.
-#[derive(Debug)]
-pub(super) struct Told {
-    pub(super) question: u64,
-    pub(super) result: Result<Named, Error>,
-}
-
 #[derive(Debug)]
 struct InUse {
     choice: Choice,
     connection: AbortHandle,
-}
-
-/// What each sentinel has told, or `None` if it has not answered.
-pub(super) type Answers = Vec<Option<Result<Named, Error>>>;
-
-impl Told {
-    /// The answer to this question or a later one.
-    pub(super) fn answer(&self, question: u64) -> Option<&Named> {
-        let is_fresh = self.question >= question;
-        self.result.as_ref().ok().filter(|_| is_fresh)
-    }
 }
 
 impl Contacts {

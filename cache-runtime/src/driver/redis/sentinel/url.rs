@@ -2,6 +2,7 @@
 
 use crate::driver::Tls;
 use crate::driver::redis::address::{Address, Form};
+use crate::driver::redis::hosts::{UrlParts, without_brackets};
 use crate::error::Error;
 
 /// Where a sentinel listens by default.
@@ -44,24 +45,17 @@ pub(super) fn parse(url: &str, tls: &Tls) -> Result<Parsed, Error> {
         .split_once("://")
         .ok_or_else(|| not_one("it has no `//`"))?;
     let is_encrypted = is_encrypted(scheme).unwrap_or_default();
-    let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let (path, query) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
-    if path.contains('@') {
-        return Err(not_one(
-            "a `/` in a user's name or a password is written `%2F`",
-        ));
-    }
+    let UrlParts {
+        credentials,
+        hosts,
+        path,
+        query,
+    } = UrlParts::read(rest, PORT).map_err(|why| not_one(&why))?;
     if query.contains('#') {
         return Err(not_one(
             "it has nothing behind a `#`: the service stands behind the hosts",
         ));
     }
-    let (credentials, hosts) = match authority.rsplit_once('@') {
-        Some((credentials, hosts)) => (format!("{credentials}@"), hosts),
-        None => (String::new(), authority),
-    };
-    let hosts: Result<Vec<_>, _> = hosts.split(',').map(host).collect();
-    let hosts = hosts?;
     let (service, database) = service(path)?;
     let server_scheme = if is_encrypted { "rediss" } else { "redis" };
     let (first, _) = &hosts[0];
@@ -74,35 +68,14 @@ pub(super) fn parse(url: &str, tls: &Tls) -> Result<Parsed, Error> {
         server.clone().unencrypted()
     };
     let base = base.with_credentials(own.user.as_deref(), own.password.as_deref());
-    let sentinels = hosts.iter().map(|(host, port)| {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        base.at(host, *port)
-    });
+    let sentinels = hosts
+        .iter()
+        .map(|(host, port)| base.at(without_brackets(host), *port));
     Ok(Parsed {
         sentinels: sentinels.collect::<Result<_, _>>()?,
         service: service.to_owned(),
         server,
     })
-}
-
-/// A host as a URL has it, and its port.
-fn host(text: &str) -> Result<(&str, u16), Error> {
-    // An IPv6 address has colons of its own, in brackets.
-    let end = text.rfind(']').map_or(0, |end| end + 1);
-    let (host, port) = match text[end..].split_once(':') {
-        Some((more, port)) => (&text[..end + more.len()], port.parse().ok()),
-        None => (text, Some(PORT)),
-    };
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    let address = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
-    let is_host = match address {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.chars().all(is_name),
-    };
-    match port {
-        Some(port) if is_host && port > 0 => Ok((host, port)),
-        _ => Err(not_one(&format!("`{text}` is no host of a sentinel"))),
-    }
 }
 
 /// The service and the database in a path.
