@@ -46,12 +46,13 @@ enum Kind {
     },
     #[error(
         "the cache server at {address} did not answer the TLS handshake within {limit:?}; if it does \
-         not speak TLS on this port, write the port on which it does, or `redis://` for a connection \
+         not speak TLS on this port, write the port on which it does, or `{plain}` for a connection \
          that is not encrypted"
     )]
     NoHandshake {
         address: String,
         limit: std::time::Duration,
+        plain: &'static str,
     },
     #[error("the cache server at {address} cannot be reached: {reason}")]
     Unavailable { address: String, reason: String },
@@ -361,8 +362,34 @@ impl Error {
     /// The server took the connection, and sent no byte of TLS. A Redis server without TLS does so: it
     /// waits for the end of a command.
     pub(crate) fn no_handshake(address: &str, limit: std::time::Duration) -> Self {
+        Self::no_handshake_over(address, limit, "redis://")
+    }
+
+    /// The same, of a URL that would begin with `plain` if it were without TLS.
+    pub(crate) fn no_handshake_over(
+        address: &str,
+        limit: std::time::Duration,
+        plain: &'static str,
+    ) -> Self {
         let address = address.to_owned();
-        Kind::NoHandshake { address, limit }.into()
+        Kind::NoHandshake {
+            address,
+            limit,
+            plain,
+        }
+        .into()
+    }
+
+    /// The server does not take what is to be stored, because of its length.
+    #[cfg_attr(
+        not(feature = "__upstash"),
+        expect(dead_code, reason = "other servers take any length")
+    )]
+    pub(crate) fn too_long(address: &str, reason: &dyn fmt::Display) -> Self {
+        Kind::Codec(format!(
+            "the cache server at {address} does not take a value of this length: {reason}"
+        ))
+        .into()
     }
 
     /// The server holds something that is not a string where a slot or a version belongs.

@@ -36,7 +36,8 @@
 //! * A mistake in a template does not compile: [what the compiler says](mistakes).
 //!
 //! [Guarantees](guarantees) has the bounds of each promise, and the tests that show it;
-//! [operation] what a server must permit, and how to look at it.
+//! [servers] which server a cache can use, and [operation] what a server must permit, and how to look
+//! at it.
 //! The most important limits:
 //!
 //! * A load that reads from an older state of the database (an open `REPEATABLE READ`
@@ -62,7 +63,7 @@
 //!
 //! Without a server, in this process: `memory:` is the default. With
 //! `CACHE_URL=redis://…`, on a Redis or Valkey server, and all processes share them.
-//! See [`CacheBuilder::from_env`] and [`CacheBuilder::url`].
+//! See [`CacheBuilder::from_env`], [`CacheBuilder::url`] and [which server](servers).
 //!
 //! Values are written to the server as JSON, or as a [`Codec`] says, after a binary header.
 //! Keys are readable in `redis-cli`: `cache:e:user:42`.
@@ -71,6 +72,8 @@
 //!
 //! * `redis` (default): the shared tier. Without it, entries live in the process only.
 //! * `tls`: `rediss://`, by rustls and aws-lc-rs. `tls-ring`: the same by ring. See [`CacheBuilder::url`].
+//! * `upstash`: `upstash://`, Upstash's HTTP interface, with the cryptography of `tls`. `upstash-ring`: the
+//!   same with that of `tls-ring`.
 //! * `postcard`, `msgpack`: these formats of values on the server, beside JSON.
 //! * `lz4`, `zstd`: compression of them. `zstd` is built by a C compiler.
 //! * `uuid`, `chrono`, `time`, `jiff`: the types of these crates in keys.
@@ -127,6 +130,9 @@ pub mod guarantees {}
 #[cfg(doc)]
 #[doc = include_str!("../docs/operation.md")]
 pub mod operation {}
+#[cfg(all(doc, not(doctest)))]
+#[doc = include_str!("../docs/servers.md")]
+pub mod servers {}
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/mistakes.md")]
 pub mod mistakes {}

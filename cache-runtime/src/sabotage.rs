@@ -116,6 +116,8 @@ pub enum Rule {
     LeavesReplaced,
     /// Of the primaries that sentinels name, the one of the newest failover is connected to.
     NewestPrimary,
+    /// Over HTTP, a read carries the token of the last write of its process.
+    SyncToken,
 }
 
 impl Rule {
@@ -170,6 +172,7 @@ impl Rule {
         Self::MapEpoch,
         Self::LeavesReplaced,
         Self::NewestPrimary,
+        Self::SyncToken,
     ];
 }
 

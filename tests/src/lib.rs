@@ -16,6 +16,7 @@ mod sentinels;
 mod server;
 mod stampede;
 mod until;
+mod upstash;
 
 pub use certificates::{Authority, Certificate, Validity};
 pub use cluster::{Move, RedisCluster, RedisClusterBuilder, SharedCluster, slot_of};
@@ -30,3 +31,4 @@ pub use sentinels::{Sentinels, SentinelsBuilder};
 pub use server::{RedisServer, RedisServerBuilder};
 pub use stampede::{SlowDatabase, Stampede, stampede};
 pub use until::{LIMIT, until, until_blocking};
+pub use upstash::{Fault, Upstash};

@@ -11,13 +11,17 @@ use crate::until::until_blocking;
 /// Two servers and three sentinels on the loopback address that belong to one test. They are killed when
 /// this is dropped.
 ///
-/// The sentinels take a server for dead that does not answer for half a second.
+/// On a busy machine, a server may not answer for a while. So the sentinels take it for dead after ten
+/// minutes, unless a test wants it [sooner](SentinelsBuilder::down_after).
 #[derive(Debug)]
 pub struct Sentinels {
     servers: [RedisServer; 2],
-    sentinels: Vec<RedisServer>,
+    watchers: Vec<RedisServer>,
     settings: SentinelsBuilder,
 }
+
+/// The user of the servers that is the sentinels', and its password.
+const SENTINELS_USER: [&str; 2] = ["sentinels", "theirs"];
 
 /// The settings that [`Sentinels`] are started with.
 #[derive(Debug, Clone)]
@@ -36,7 +40,7 @@ impl Default for SentinelsBuilder {
             sentinel_password: None,
             certificate: None,
             sentinels_have_tls: true,
-            down_after: Duration::from_millis(500),
+            down_after: Duration::from_secs(600),
         }
     }
 }
@@ -92,7 +96,7 @@ impl SentinelsBuilder {
         });
         let sentinels = (0..3).map(|_| self.sentinel(primary.port()).start());
         let sentinels = Sentinels {
-            sentinels: sentinels.collect(),
+            watchers: sentinels.collect(),
             servers: [primary, replica],
             settings: self,
         };
@@ -103,6 +107,10 @@ impl SentinelsBuilder {
     fn server(&self, more: &[&str]) -> RedisServerBuilder {
         // By default a primary waits for more replicas before it sends its data.
         let mut builder = RedisServer::builder().args(&["--repl-diskless-sync-delay", "0"]);
+        let [user, password] = SENTINELS_USER;
+        let password_rule = format!(">{password}");
+        let rules = ["--user", user, "on", &password_rule, "~*", "&*", "+@all"];
+        builder = builder.args(&rules);
         if let Some(password) = &self.password {
             builder = builder.password(password).args(&["--masterauth", password]);
         }
@@ -116,17 +124,17 @@ impl SentinelsBuilder {
 
     fn sentinel(&self, primary: u16) -> RedisServerBuilder {
         let down_after = self.down_after.as_millis();
+        let [user, password] = SENTINELS_USER;
         let mut config = format!(
             "sentinel monitor main 127.0.0.1 {primary} 2\n\
              sentinel down-after-milliseconds main {down_after}\n\
-             sentinel failover-timeout main 3000\n"
+             sentinel failover-timeout main 3000\n\
+             sentinel auth-user main {user}\n\
+             sentinel auth-pass main {password}\n"
         );
         let mut builder = RedisServer::builder();
-        if let Some(password) = &self.password {
-            config += &format!("sentinel auth-pass main {password}\n");
-        }
         if let Some(password) = &self.sentinel_password {
-            config += &format!("sentinel sentinel-pass {password}\n");
+            config.extend(["sentinel sentinel-pass ", password, "\n"]);
             builder = builder.password(password);
         }
         if let Some(certificate) = &self.certificate {
@@ -140,7 +148,8 @@ impl SentinelsBuilder {
                     ("tls-key-file", key),
                     ("tls-ca-cert-file", authority),
                 ] {
-                    config += &format!("{setting} {}\n", file.display());
+                    let file = file.display().to_string();
+                    config.extend([setting, " ", &file, "\n"]);
                 }
             }
             // How it connects to the servers.
@@ -175,14 +184,12 @@ impl Sentinels {
     /// As [`SentinelsBuilder::start`].
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Sentinels> = OnceLock::new();
-        // On a busy machine, a server may not answer for a while.
-        let start = || Self::builder().down_after(Duration::from_secs(600)).start();
-        SHARED.get_or_init(start)
+        SHARED.get_or_init(Self::start)
     }
 
     /// The URL of the service, with all passwords, and with TLS with the authority to trust.
     pub fn url(&self) -> String {
-        self.url_of(&self.hosts(0..self.sentinels.len()))
+        self.url_of(&self.hosts(0..self.watchers.len()))
     }
 
     /// The same through these sentinels.
@@ -218,19 +225,19 @@ impl Sentinels {
 
     /// The hosts of these sentinels, as a URL has them.
     pub fn hosts(&self, sentinels: Range<usize>) -> String {
-        let hosts = self.sentinels[sentinels].iter();
+        let hosts = self.watchers[sentinels].iter();
         let hosts: Vec<_> = hosts.map(|it| format!("127.0.0.1:{}", it.port())).collect();
         hosts.join(",")
     }
 
     /// The sentinels, as servers.
     pub fn each(&self) -> &[RedisServer] {
-        &self.sentinels
+        &self.watchers
     }
 
     /// The sentinels, as servers that can be restarted.
     pub fn each_mut(&mut self) -> &mut [RedisServer] {
-        &mut self.sentinels
+        &mut self.watchers
     }
 
     /// The two servers: the one that was the primary at first, and its replica.
@@ -250,16 +257,31 @@ impl Sentinels {
     ///
     /// If a sentinel does not answer, or nothing is promoted.
     pub fn fail_over(&self) {
-        let sentinel = &self.sentinels[0];
+        let sentinel = &self.watchers[0];
         let before = named_by(sentinel);
-        // It may not have seen the replica yet.
+        // At first it may not have seen the replica, or not for a while.
         until_blocking(|| {
-            let mut connection = sentinel.connection();
-            let mut ask = redis::cmd("SENTINEL");
-            ask.arg("FAILOVER").arg(Self::SERVICE);
-            ask.query::<()>(&mut connection).is_ok()
+            if named_by(sentinel) == before {
+                let mut ask = redis::cmd("SENTINEL");
+                ask.arg("FAILOVER").arg(Self::SERVICE);
+                let _ = ask.query::<()>(&mut sentinel.connection());
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            self.watchers.iter().all(|it| named_by(it) != before)
         });
-        until_blocking(|| self.sentinels.iter().all(|it| named_by(it) != before));
+    }
+
+    /// Lets the sentinels not speak to the first server any more. They promote the other one, and cannot
+    /// tell the first one, which goes on as a primary.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    pub fn cut_off_primary(&self) {
+        let [primary, _] = &self.servers;
+        let [user, _] = SENTINELS_USER;
+        primary.set_user(user, &["off"]);
+        let _: u64 = primary.query(&["CLIENT", "KILL", "USER", user]);
     }
 
     /// Waits until each sentinel knows the others and the replica, so that they can agree on a failover.
@@ -276,8 +298,8 @@ impl Sentinels {
             field.and_then(|value| value.parse().ok()).unwrap_or(0)
         };
         until_blocking(|| {
-            self.sentinels.iter().all(|sentinel| {
-                known(sentinel, "num-other-sentinels") == self.sentinels.len() - 1
+            self.watchers.iter().all(|sentinel| {
+                known(sentinel, "num-other-sentinels") == self.watchers.len() - 1
                     && known(sentinel, "num-slaves") == 1
             })
         });
@@ -289,15 +311,17 @@ impl Sentinels {
     ///
     /// If no sentinel answers.
     pub fn name(&self, server: &RedisServer) -> bool {
-        named_by(&self.sentinels[0]) == server.port()
+        named_by(&self.watchers[0]) == server.port()
     }
 
     /// Has the sentinels ask and tell more often, if they can. Redis 6.2 cannot.
     fn hurry(&self) {
-        for sentinel in &self.sentinels {
+        for sentinel in &self.watchers {
             let mut debug = redis::cmd("SENTINEL");
             debug.arg("DEBUG");
-            for period in ["info-period", "ping-period", "ask-period", "publish-period"] {
+            // It trusts what it knows of a replica for three times as long as the first one.
+            debug.arg("info-period").arg(500);
+            for period in ["ping-period", "ask-period", "publish-period"] {
                 debug.arg(period).arg(100);
             }
             let _ = debug.query::<()>(&mut sentinel.connection());

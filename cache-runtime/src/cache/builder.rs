@@ -40,6 +40,8 @@ use crate::unsettled::Unsettled;
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct CacheBuilder {
     url: String,
+    /// The environment variable that the URL is from, or the two that it was put together from.
+    url_variable: Option<&'static str>,
     tls: Tls,
     namespace: String,
     default_ttl: Duration,
@@ -62,6 +64,7 @@ impl Default for CacheBuilder {
     fn default() -> Self {
         Self {
             url: "memory:".to_owned(),
+            url_variable: None,
             tls: Tls::default(),
             namespace: "cache".to_owned(),
             default_ttl: Duration::from_secs(300),
@@ -89,13 +92,23 @@ impl CacheBuilder {
     /// | variable | sets | for example |
     /// |---|---|---|
     /// | `CACHE_URL`, else `VALKEY_URL`, else `REDIS_URL` | [`url`](Self::url) | `redis://localhost` |
+    /// | else `UPSTASH_REDIS_REST_URL` and `UPSTASH_REDIS_REST_TOKEN` | [`url`](Self::url) | `https://eu1-cat-1.upstash.io` and `AX…` |
+    /// | else `KV_REST_API_URL` and `KV_REST_API_TOKEN` | the same | |
+    /// | else `REDIS_REST_URL` and `REDIS_REST_TOKEN` | the same | |
     /// | `CACHE_NAMESPACE` | [`namespace`](Self::namespace) | `shop` |
     /// | `CACHE_DEFAULT_TTL` | [`default_ttl`](Self::default_ttl) | `90` (seconds), `90s`, `1h30m` |
     ///
+    /// The pairs are those of Upstash's HTTP interface, for which there is the feature `upstash`; a service
+    /// may set them beside `REDIS_URL`, which is preferred, since there more is promised.
+    ///
+    /// [`build`](Self::build) logs which variable the URL is from. `VALKEY_URL` and `REDIS_URL` may be
+    /// there for a queue. A warning says so if that server's `maxmemory-policy` is `noeviction`: set
+    /// `CACHE_URL` then.
+    ///
     /// # Errors
     ///
-    /// If a variable holds an invalid value; [`Error::is_config`] is true. The error names the
-    /// variable.
+    /// If a variable holds an invalid value, or one of a pair is missing; [`Error::is_config`] is true.
+    /// The error names the variable.
     ///
     /// ```
     /// let cache = cache_runtime::CacheBuilder::from_env()?.max_entries(10_000).build()?;
@@ -112,14 +125,12 @@ impl CacheBuilder {
 
     fn from_variables(get: impl Fn(&str) -> Result<Option<String>, Error>) -> Result<Self, Error> {
         let mut builder = Self::default();
-        for name in ["CACHE_URL", "VALKEY_URL", "REDIS_URL"] {
-            if let Some(url) = get(name)? {
-                builder.url = url;
-                builder
-                    .tier(&Observer::default())
-                    .map_err(|error| Error::config(format!("`{name}`: {error}")))?;
-                break;
-            }
+        if let Some((name, url)) = url_from(&get)? {
+            builder.url = url;
+            builder.url_variable = Some(name);
+            builder
+                .tier(&Observer::default())
+                .map_err(|error| Error::config(format!("`{name}`: {error}")))?;
         }
         if let Some(namespace) = get("CACHE_NAMESPACE")? {
             check_namespace(&namespace)
@@ -142,11 +153,16 @@ impl CacheBuilder {
     /// | `redis://[user][:password@]host[:port][/database]` | the shared tier, over TCP |
     /// | `rediss://…[?ca=/path]` | the same, over TLS; with the feature `tls` or `tls-ring` |
     /// | `redis+unix:///path[?db=1&user=…&pass=…]` | the shared tier, over a unix socket |
-    /// | `redis-cluster://[user][:password@]host[:port],host[:port]…` | the shared tier, on the nodes of a [cluster](crate::operation#a-cluster) |
+    /// | `redis-cluster://[user][:password@]host[:port],host[:port]…` | the shared tier, on the nodes of a [cluster](crate::servers#a-cluster) |
     /// | `rediss-cluster://…` | the same over TLS |
+    /// | `redis-sentinel://[user][:password@]host[:port][,host…]/service[/database]` | the shared tier, on the primary that these sentinels name |
+    /// | `rediss-sentinel://…` | the same, over TLS |
+    /// | `upstash://token@host` | the shared tier, over Upstash's HTTP interface (REST); with the feature `upstash` or `upstash-ring` |
+    /// | `upstash+http://token@host[:port]` | the same, not encrypted: for an emulator |
     ///
     /// `valkey://`, `valkeys://` and `valkey+unix://` mean the same as `redis://`, `rediss://` and
-    /// `redis+unix://`.
+    /// `redis+unix://`, and so on for the others. Sentinels have credentials of their own,
+    /// `?sentinel_user=…&sentinel_password=…`; the page [which server](crate::servers#sentinel) has the rest.
     ///
     /// With TLS, the server needs a certificate for the host of the URL, by an authority that the system
     /// trusts, or by one in the PEM file `?ca=/path`. `?cert=/path&key=/path` names the certificate of
@@ -163,6 +179,7 @@ impl CacheBuilder {
     /// ```
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = url.into();
+        self.url_variable = None;
         self
     }
 
@@ -469,6 +486,14 @@ impl CacheBuilder {
         }
         let observer = Observer::new(self.listener.take());
         let tier = self.tier(&observer)?;
+        if let Some(variable) = self.url_variable {
+            let url = redact(&self.url);
+            tracing::info!(
+                variable,
+                url,
+                "the URL of the cache is from the environment"
+            );
+        }
         Ok(self.with_tier(tier, observer))
     }
 
@@ -536,9 +561,11 @@ impl CacheBuilder {
             | "redis+sentinel" | "valkey+sentinel" | "rediss+sentinel" | "valkeys+sentinel" => {
                 self.shared(observer)
             }
+            "upstash" | "upstash+http" => self.shared(observer),
             _ => Err(Error::config(format!(
                 "the cache URL is `{}`; write `memory:`, `off:`, `redis://host:port/database`, \
-                 or `redis+unix:///path`",
+                 `redis-cluster://host:port,host:port`, `redis-sentinel://host:port,host:port/service`, \
+                 `redis+unix:///path`, or `upstash://token@host`",
                 redact(url)
             ))),
         }
@@ -549,9 +576,14 @@ impl CacheBuilder {
     }
 
     fn shared(&self, observer: &Observer) -> Result<Tier, Error> {
-        let servers = Servers::new(&self.url, &self.tls).map_err(|error| {
+        let mut servers = Servers::new(&self.url, &self.tls, self.op_timeout).map_err(|error| {
             Error::config(format!("the cache URL is `{}`: {error}", redact(&self.url)))
         })?;
+        if let Some(variable) = self.url_variable
+            && SHARED_VARIABLES.contains(&variable)
+        {
+            servers.shared_by(variable);
+        }
         let limits = Limits {
             operation: self.op_timeout,
             connect: self.connect_timeout,
@@ -565,6 +597,65 @@ impl CacheBuilder {
             observer,
         )))
     }
+}
+
+/// The variables that may be there for other programs too.
+const SHARED_VARIABLES: [&str; 2] = ["VALKEY_URL", "REDIS_URL"];
+
+/// The variables of services with Upstash's HTTP interface: the URL and its token.
+const REST_VARIABLES: [[&str; 2]; 3] = [
+    ["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"],
+    ["KV_REST_API_URL", "KV_REST_API_TOKEN"],
+    ["REDIS_REST_URL", "REDIS_REST_TOKEN"],
+];
+
+/// The URL that the environment has, and the variable that it is from.
+fn url_from(
+    get: impl Fn(&str) -> Result<Option<String>, Error>,
+) -> Result<Option<(&'static str, String)>, Error> {
+    for name in ["CACHE_URL", "VALKEY_URL", "REDIS_URL"] {
+        if let Some(url) = get(name)? {
+            return Ok(Some((name, url)));
+        }
+    }
+    for [name, token_name] in REST_VARIABLES {
+        let (url, token) = match (get(name)?, get(token_name)?) {
+            (None, None) => continue,
+            (Some(url), Some(token)) => (url, token),
+            (url, _) => {
+                let (set, missing) = match url {
+                    Some(_) => (name, token_name),
+                    None => (token_name, name),
+                };
+                return Err(Error::config(format!(
+                    "`{set}` is set, and `{missing}` is not; set both, or `CACHE_URL`"
+                )));
+            }
+        };
+        let Some(url) = rest_url(&url, &token) else {
+            return Err(Error::config(format!(
+                "`{name}` is no URL of Upstash's HTTP interface; write `https://host`"
+            )));
+        };
+        return Ok(Some((name, url)));
+    }
+    Ok(None)
+}
+
+/// The URL and the token of an HTTP interface, as the URL of a cache.
+fn rest_url(url: &str, token: &str) -> Option<String> {
+    let (scheme, rest) = match url.split_once("://")? {
+        ("https", rest) => ("upstash", rest),
+        ("http", rest) => ("upstash+http", rest),
+        _ => return None,
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let escaped = token.trim().bytes().map(|byte| match byte {
+        byte if is_plain(byte) => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    let escaped: String = escaped.collect();
+    (!rest.contains('@')).then(|| format!("{scheme}://{escaped}@{}", rest.trim()))
 }
 
 /// Leaves out the URL's credentials.
@@ -600,6 +691,11 @@ fn redact(url: &str) -> String {
         None => ("", url),
     };
     let shown = shown.split('?').next().unwrap_or_default();
+    // What stands where the host should may be a token.
+    if credentials.is_empty() && shown.starts_with("upstash") {
+        let scheme = shown.split(':').next().unwrap_or_default();
+        return format!("{scheme}://…");
+    }
     match (credentials.split_once("://"), credentials) {
         (_, "") => shown.to_owned(),
         (Some((scheme, _)), _) => format!("{scheme}://…@{shown}"),
@@ -635,6 +731,42 @@ mod tests {
     }
 
     #[test]
+    fn the_url_and_the_token_of_an_http_interface_become_one_url() {
+        assert_eq!(
+            rest_url("https://host/", "AX=@/ ").as_deref(),
+            Some("upstash://AX%3D%40%2F@host/")
+        );
+        assert_eq!(
+            rest_url("http://host:80", "a").as_deref(),
+            Some("upstash+http://a@host:80")
+        );
+        for url in ["host", "redis://host", "https://user@host"] {
+            assert_eq!(rest_url(url, "a"), None, "{url}");
+        }
+        for [url, token] in REST_VARIABLES {
+            let error = from(&[(url, "redis://s3cret@host"), (token, "s3cret")]).unwrap_err();
+            let error = error.to_string();
+            assert!(error.starts_with(&format!("`{url}` is no URL")), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+            let error = from(&[(token, "s3cret")]).unwrap_err().to_string();
+            assert!(error.contains(&format!("and `{url}` is not")), "{error}");
+        }
+    }
+
+    #[cfg(not(feature = "__upstash"))]
+    #[test]
+    fn a_url_of_upstash_says_which_feature_it_needs() {
+        for url in ["upstash://s3cret@host", "upstash+http://s3cret@host"] {
+            let error = Cache::builder().url(url).build().unwrap_err().to_string();
+            assert!(error.contains("turn on its feature `upstash`"), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+        let pair = REST_VARIABLES[0].map(|name| (name, "https://host"));
+        let error = from(&pair).unwrap_err().to_string();
+        assert!(error.contains("turn on its feature `upstash`"), "{error}");
+    }
+
+    #[test]
     fn a_bad_variable_is_named_and_no_password_shown() {
         let error = from(&[("VALKEY_URL", "postgres://ann:s3cret@db/x")]).unwrap_err();
         let message = error.to_string();
@@ -666,6 +798,9 @@ mod tests {
             "redis://a:s3c?s3cret@h",
             "redis://a:@s3cret@h",
             "redis-sentinel://h/main?sentinel_password=x@s3cret",
+            "upstash://s3cret@h",
+            "upstash://s3cret",
+            "upstash+http://:s3cret@h/x",
         ] {
             assert!(!redact(url).contains("s3cret"), "{url}");
             let builder = Cache::builder().url(url);

@@ -1,9 +1,8 @@
-//! No driver: what is left of the shared tier without the feature `redis`.
+//! No driver: what is left of one without its feature.
 
 use std::time::Duration;
 
-use super::tls::{self, Tls};
-use super::{Answers, Failure, Home, NodeAddress, Operation, ReadKeys, Reply, SlotRanges};
+use super::{Answers, Failure, Home, NodeAddress, Operation, ReadKeys, Reply, SlotRanges, Tls};
 use crate::error::Error;
 
 /// A driver, of which no value exists.
@@ -16,12 +15,27 @@ pub(crate) enum Connection {}
 
 impl Driver {
     pub(crate) fn new(url: &str, _tls: &Tls) -> Result<Self, Error> {
+        if url.starts_with("upstash") {
+            return Err(Error::config(
+                "cache-runtime was built without Upstash's HTTP interface; turn on its feature \
+                 `upstash`, or `upstash-ring`: `cargo add cache-runtime --features upstash`",
+            ));
+        }
+        #[cfg(not(feature = "redis"))]
         if url.starts_with("rediss") || url.starts_with("valkeys") {
-            return Err(tls::missing());
+            return Err(super::tls::missing());
         }
         Err(Error::config(
             "cache-runtime was built without its feature `redis`",
         ))
+    }
+
+    pub(crate) fn shared_by(&mut self, _variable: &'static str) {
+        match *self {}
+    }
+
+    pub(crate) fn answered_within(self, _limit: Duration) -> Self {
+        match self {}
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -87,6 +101,10 @@ pub(crate) enum Cluster {}
 impl Cluster {
     pub(crate) fn named_by(_url: &str, _tls: &Tls) -> Option<Result<Self, Error>> {
         None
+    }
+
+    pub(crate) fn shared_by(&mut self, _variable: &'static str) {
+        match *self {}
     }
 
     pub(crate) fn address(&self) -> &str {

@@ -8,12 +8,25 @@
 //! processes publish. It is never remade behind the protocol's back. And it has a [`Home`], the
 //! runtime that drives it: only calls on that runtime can rely on it.
 //!
-//! Without the features `tls` and `tls-ring`, `without_tls` takes the place of `tls`, and without
-//! the feature `redis` there is no driver: `absent` has the same types, of which no
-//! value exists.
+//! There are two drivers, `redis` and `upstash`, and [`any`] chooses. Without its feature, a driver has
+//! `absent` in its place: the same types, of which no value exists. Without the features `tls` and
+//! `tls-ring`, `without_tls` takes the place of `tls`.
 
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(
+        clippy::match_same_arms,
+        reason = "without a driver, both are of one type"
+    )
+)]
+mod any;
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "without a driver, there is no cluster")
+)]
 mod cluster;
 mod home;
+mod mark;
 #[cfg_attr(
     not(feature = "redis"),
     allow(
@@ -34,53 +47,39 @@ mod tls;
 #[path = "without_tls.rs"]
 mod tls;
 
-#[cfg(not(feature = "redis"))]
+#[cfg(not(feature = "__upstash"))]
+#[cfg_attr(
+    feature = "redis",
+    allow(
+        dead_code,
+        reason = "in the place of Upstash's driver, which has no cluster"
+    )
+)]
 mod absent;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "__upstash")]
+mod upstash;
 
 use std::pin::pin;
 use std::time::Duration;
 
 #[cfg(not(feature = "redis"))]
-pub(crate) use self::absent::{Cluster, Connection, Driver};
+use self::absent as redis;
+#[cfg(not(feature = "__upstash"))]
+use self::absent as upstash;
+pub(crate) use self::any::{Cluster, Connection, Driver, Servers};
 pub(crate) use self::cluster::{Elsewhere, HASH_SLOTS, NodeAddress, SlotRanges, hash_slot};
 pub(crate) use self::home::Home;
+pub(crate) use self::mark::{ASCII, ENTRY, FENCE, LEASE, Mark};
 pub(crate) use self::operation::{Answers, Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;
-#[cfg(feature = "redis")]
-pub(crate) use self::redis::{Cluster, Connection, Driver};
 #[cfg(feature = "__tls")]
 pub use self::tls::Tls;
 #[cfg(not(feature = "__tls"))]
 pub(crate) use self::tls::Tls;
 use crate::clock;
 use crate::error::Error;
-
-/// The servers that a URL names.
-#[derive(Debug)]
-pub(crate) enum Servers {
-    One(Driver),
-    Cluster(Cluster),
-}
-
-impl Servers {
-    /// Reads a URL. Touches no network.
-    pub(crate) fn new(url: &str, tls: &Tls) -> Result<Self, Error> {
-        match Cluster::named_by(url, tls) {
-            Some(cluster) => cluster.map(Self::Cluster),
-            None => Driver::new(url, tls).map(Self::One),
-        }
-    }
-
-    /// The number of the database on each server.
-    pub(crate) fn database(&self) -> i64 {
-        match self {
-            Self::One(driver) => driver.database(),
-            Self::Cluster(_) => 0,
-        }
-    }
-}
 
 /// Why a request failed.
 #[derive(Debug)]

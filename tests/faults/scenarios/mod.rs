@@ -26,10 +26,12 @@ mod outage;
 mod partition;
 mod races;
 mod restored;
+mod sentinels;
 mod slow_link;
 mod slow_reads;
 mod transaction;
 mod unsaved;
+mod upstash;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -97,6 +99,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         |size| Box::pin(mixed::two_processes(size)),
     ),
     Scenario::new(
+        "Upstash, one process, replicas that lag",
+        &[
+            (&[Rule::SyncToken], &[mixed::STALE]),
+            (&[Rule::CompareAndFill], &[mixed::STALE]),
+        ],
+        |size| Box::pin(upstash::lagging_replicas(size)),
+    ),
+    Scenario::new(
         "versions deleted at random",
         &[
             (&[Rule::AbsentVersion], &[mixed::STALE]),
@@ -131,6 +141,27 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "failover to a replica that lost writes",
         &[(&[Rule::Epoch], &[restored::STALE])],
         |size| Box::pin(failover::to_a_replica(size)),
+    ),
+    Scenario::new(
+        "failover by sentinels, primary killed",
+        &[
+            (&[Rule::Epoch, Rule::Journal], &[mixed::STALE]),
+            (&[Rule::Reconnect], &[sentinels::HITS_AGAIN]),
+        ],
+        |size| Box::pin(sentinels::killed(size)),
+    ),
+    Scenario::new(
+        "failover by sentinels, primary frozen",
+        &[
+            (&[Rule::Epoch, Rule::Journal], &[mixed::STALE]),
+            (&[Rule::Deadline], &[outage::LONGEST]),
+        ],
+        |size| Box::pin(sentinels::frozen(size)),
+    ),
+    Scenario::new(
+        "failover by sentinels, primary cut off from them",
+        &[(&[Rule::LeavesReplaced], &[sentinels::LEFT])],
+        |size| Box::pin(sentinels::cut_off(size)),
     ),
     Scenario::new(
         "network cut, 3 s",

@@ -12,6 +12,7 @@ mod shapes;
 mod tags;
 mod values;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cache_runtime::{Cache, CacheBuilder, Options};
@@ -32,8 +33,12 @@ macro_rules! on_every_backend {
             [$($behaviour)+]
             in_process: (), |builder, ()| builder.url("memory:");
             on_redis: cache_tests::RedisServer::start(), |builder, server| builder.url(server.url());
+            through_sentinels: cache_tests::Sentinels::shared(), |builder, set| {
+                builder.url(set.url()).namespace($crate::behaviour::own_namespace())
+            };
             over_tls: cache_tests::RedisServer::start_with_tls(), |builder, server| builder.url(server.url());
             in_a_cluster: cache_tests::RedisCluster::shared(), |builder, cluster| builder.url(cluster.url()).namespace(cluster.namespace());
+            on_upstash: cache_tests::Upstash::start(), |builder, emulator| builder.url(emulator.url());
         }
     };
 }
@@ -108,6 +113,12 @@ pub(crate) fn subject<Running, S: Subject>(
     point: impl FnOnce(CacheBuilder, &Running) -> CacheBuilder,
 ) -> S {
     S::new(point(builder(""), running))
+}
+
+/// A namespace that no other test of this process has, for a server that tests share.
+pub(crate) fn own_namespace() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Longer than a test waits.

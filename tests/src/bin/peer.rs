@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_runtime::{Cache, cache_invalidate, cached, key_name};
-use cache_tests::{Cat, Dog, Pet as _, Pets, SlowDatabase, patient, stampede};
+use cache_runtime::{Cache, CacheBuilder, cache_invalidate, cached, key_name};
+use cache_tests::{Cat, Dog, Pet as _, Pets, SlowDatabase, Upstash, patient, stampede};
 use serde::{Deserialize, Serialize};
 
 #[tokio::main(worker_threads = 2)]
@@ -19,6 +19,8 @@ async fn main() {
         "write" => write(&arguments).await,
         "types" => types(&arguments).await,
         "ping" => ping(&arguments).await,
+        "environment" => environment().await,
+        "emulator" => emulator(),
         other => panic!("no such command: {other}"),
     }
 }
@@ -58,12 +60,71 @@ async fn commit(cache: &Cache, fence: Duration) {
     std::future::pending().await
 }
 
+/// Starts an emulator of Upstash's HTTP interface, says its URL, and ends when its standard input does:
+/// for a person who tries a program with it.
+fn emulator() {
+    let emulator = Upstash::start();
+    say(&emulator.url());
+    let _ = std::io::stdin().lines().count();
+}
+
 /// Asks the server for any answer, and says `ok`, or the error.
 async fn ping(arguments: &Arguments) {
     match cache(arguments).ping().await {
         Ok(()) => say("ok"),
         Err(error) => say(&error.to_string()),
     }
+}
+
+/// Builds two caches by what the environment says, and asks their servers for any answer. Says what is
+/// logged meanwhile, then `ok` or the error.
+async fn environment() {
+    let _ = tracing::subscriber::set_global_default(Log);
+    for _ in 0..2 {
+        let cache = CacheBuilder::from_env().and_then(|builder| {
+            let minute = Duration::from_secs(60);
+            builder.op_timeout(minute).connect_timeout(minute).build()
+        });
+        let cache = match cache {
+            Ok(cache) => cache,
+            Err(error) => return say(&error.to_string()),
+        };
+        if let Err(error) = cache.ping().await {
+            return say(&error.to_string());
+        }
+    }
+    say("ok");
+}
+
+/// Says what is logged: the level, and the fields in their order.
+struct Log;
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("cache_runtime")
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        use std::fmt::Write as _;
+        struct Fields(String);
+        impl tracing::field::Visit for Fields {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                let _ = write!(self.0, " {field}={value:?}");
+            }
+        }
+        let mut fields = Fields(event.metadata().level().to_string());
+        event.record(&mut fields);
+        say(&fields.0);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 /// The type `types::moved::Moved` of the tests, where another version of the program has it.

@@ -19,6 +19,8 @@ pub(super) struct Address {
     /// For messages: without credentials.
     shown: Arc<str>,
     form: &'static Form,
+    /// The environment variable that the URL is from, if other programs set it too.
+    pub(super) shared_by: Option<&'static str>,
 }
 
 /// How the URL is written that an address is of.
@@ -91,6 +93,7 @@ impl Address {
             settings: info.redis_settings().clone(),
             shown: shown.into(),
             form,
+            shared_by: None,
         })
     }
 
@@ -107,6 +110,7 @@ impl Address {
             settings: self.settings.clone(),
             shown: shown_tcp(host, port).into(),
             form: self.form,
+            shared_by: self.shared_by,
         })
     }
 

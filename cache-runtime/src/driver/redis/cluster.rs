@@ -86,6 +86,11 @@ impl Cluster {
         &self.seeds
     }
 
+    /// Notes the environment variable that the URL is from, if it is one that other programs set too.
+    pub(crate) fn shared_by(&mut self, variable: &'static str) {
+        self.pattern.shared_by = Some(variable);
+    }
+
     /// A driver for one node.
     pub(crate) fn node(&self, node: &NodeAddress) -> Result<Driver, Error> {
         let address = self.pattern.at(&node.host, node.port)?;

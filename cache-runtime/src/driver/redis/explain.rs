@@ -42,7 +42,7 @@ fn code(error: &RedisError) -> Option<&str> {
 }
 
 /// What an error of the server, or of the connection to it, means for a cache.
-pub(super) fn explain(address: &str, error: &RedisError) -> Error {
+pub(in crate::driver) fn explain(address: &str, error: &RedisError) -> Error {
     match code(error) {
         // These pass by themselves.
         Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" | "TRYAGAIN") => {

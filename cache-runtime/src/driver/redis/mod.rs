@@ -11,10 +11,11 @@
 mod address;
 mod cluster;
 mod command;
-mod explain;
+mod eviction;
+pub(super) mod explain;
 mod identity;
 mod sentinel;
-mod stream;
+pub(super) mod stream;
 
 use std::fmt;
 use std::pin::pin;
@@ -95,6 +96,14 @@ impl Driver {
             Target::Server(Address::parse(url, tls)?)
         };
         Ok(Self { target })
+    }
+
+    /// Notes the environment variable that the URL is from, if it is one that other programs set too.
+    pub(crate) fn shared_by(&mut self, variable: &'static str) {
+        match &mut self.target {
+            Target::Server(address) => address.shared_by = Some(variable),
+            Target::Primary(sentinels) => sentinels.shared_by(variable),
+        }
     }
 
     /// A driver for a node of a cluster.
@@ -188,6 +197,9 @@ async fn reached(
     hears: bool,
 ) -> Result<Connection, Error> {
     let epoch = identity(&mut redis, address.shown(), address.is_node()).await?;
+    if let Some(variable) = address.shared_by {
+        eviction::check(&mut redis, address.shown(), variable).await;
+    }
     Ok(Connection {
         redis,
         address: address.shown().clone(),
@@ -238,7 +250,10 @@ impl Connection {
     /// before that request.
     pub(crate) async fn listen(&self, channel: &str, limit: Duration) -> Result<(), Error> {
         if !self.hears {
-            self.run_within(&[Operation::Ping], limit).await?;
+            match clock::within(limit, pin!(self.run(&[Operation::Ping]))).await {
+                Some(pong) => drop(pong.map_err(|failure| failure.error)?),
+                None => return Err(Error::timeout(&self.address, limit)),
+            }
             let reason = "no `HELLO`, and so no third version of the protocol";
             return Err(Error::denied(&self.address, &reason));
         }

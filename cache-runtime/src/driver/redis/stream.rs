@@ -13,22 +13,25 @@ use super::address::{Address, Place};
 use crate::error::Error;
 
 /// Bytes to and from a server, encrypted or not.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+pub(in crate::driver) trait Stream:
+    AsyncRead + AsyncWrite + Send + Sync + Unpin
+{
+}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
 /// How far a connection has come, for when there is no more time.
 #[derive(Debug, Default)]
-pub(super) struct Stage(AtomicBool);
+pub(in crate::driver) struct Stage(AtomicBool);
 
 impl Stage {
     /// Whether the server has been asked to agree on an encryption, and has not.
-    fn is_handshake(&self) -> bool {
+    pub(in crate::driver) fn is_handshake(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
     /// What is said when there is no more time.
-    pub(super) fn timeout(&self, address: &str, limit: Duration) -> Error {
+    pub(in crate::driver) fn timeout(&self, address: &str, limit: Duration) -> Error {
         if self.is_handshake() {
             Error::no_handshake(address, limit)
         } else {
@@ -36,7 +39,7 @@ impl Stage {
         }
     }
 
-    fn set_handshake(&self, is_handshake: bool) {
+    pub(in crate::driver) fn set_handshake(&self, is_handshake: bool) {
         self.0.store(is_handshake, Ordering::Relaxed);
     }
 }
@@ -69,7 +72,7 @@ pub(super) async fn open(address: &Address, stage: &Stage) -> Result<Box<dyn Str
 
 /// Connects to all addresses of a name at once, and keeps the connection that is made first: one
 /// address that does not answer would take the time that there is to connect.
-async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+pub(in crate::driver) async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     let addresses = lookup_host((host, port)).await?;
     let mut attempts: Vec<_> = addresses
         .map(|address| Box::pin(TcpStream::connect(address)))

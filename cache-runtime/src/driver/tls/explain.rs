@@ -8,17 +8,17 @@ use super::config::Described;
 use crate::error::Error;
 
 /// What an error of TLS means.
-pub(super) fn tls(address: &str, error: &TlsError, described: &Described) -> Error {
+pub(super) fn tls(address: &str, error: &TlsError, described: &Described, plain: &str) -> Error {
     let reason = match error {
         TlsError::InvalidCertificate(error) => certificate(error, described),
         TlsError::InvalidMessage(_)
         | TlsError::InappropriateMessage { .. }
-        | TlsError::InappropriateHandshakeMessage { .. } => {
-            "it does not speak TLS on this port; write the port on which it does, or `redis://` for a \
+        | TlsError::InappropriateHandshakeMessage { .. } => format!(
+            "it does not speak TLS on this port; write the port on which it does, or `{plain}` for a \
              connection that is not encrypted"
-                .to_owned()
-        }
-        TlsError::PeerIncompatible(_) | TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
+        ),
+        TlsError::PeerIncompatible(_)
+        | TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
             format!(
                 "it has no version of TLS, or no cipher, in common with this program, which speaks TLS \
                  1.2 and 1.3 ({error}); allow one of them on the server"
@@ -31,10 +31,10 @@ pub(super) fn tls(address: &str, error: &TlsError, described: &Described) -> Err
 }
 
 /// What an error of the connection means while both sides agree on an encryption.
-pub(super) fn handshake(address: &str, error: &io::Error) -> Error {
+pub(super) fn handshake(address: &str, error: &io::Error, plain: &str) -> Error {
     let reason = format!(
         "it hung up where TLS begins ({error}); if it does not speak TLS on this port, write the port \
-         on which it does, or `redis://` for a connection that is not encrypted"
+         on which it does, or `{plain}` for a connection that is not encrypted"
     );
     Error::unavailable(address, &reason)
 }
@@ -179,7 +179,8 @@ mod tests {
                 trusted: "what the system trusts".to_owned(),
                 has_client_certificate,
             };
-            tls("server:1", &TlsError::AlertReceived(alert), &described)
+            let error = TlsError::AlertReceived(alert);
+            tls("server:1", &error, &described, "redis://")
         };
         for (alert, has_certificate, text) in [
             (

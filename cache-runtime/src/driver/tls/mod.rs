@@ -24,7 +24,7 @@ use crate::error::Error;
 /// feature `tls` or `tls-ring`.
 ///
 /// It says which certificate the server must show, and which one this process shows. *Whether* a
-/// connection is encrypted is said by the URL: it is if that is `rediss://` or `valkeys://`. For any
+/// connection is encrypted is said by the URL: it is if that is `rediss://`, `valkeys://` or `upstash://`. For any
 /// other URL these settings do nothing, so a program can have them and use `redis://localhost` where
 /// it is developed.
 ///
@@ -145,6 +145,8 @@ pub(super) struct TlsClient {
     name: ServerName<'static>,
     /// Whether the name is set for all hosts.
     is_set: bool,
+    /// With what a URL without TLS begins, for messages.
+    plain: &'static str,
 }
 
 impl TlsClient {
@@ -181,6 +183,7 @@ impl TlsClient {
             configs: Arc::new(configs),
             name,
             is_set: settings.server_name.is_some(),
+            plain: "redis://",
         })
     }
 
@@ -195,6 +198,7 @@ impl TlsClient {
             configs: self.configs.clone(),
             name,
             is_set: self.is_set,
+            plain: self.plain,
         })
     }
 
@@ -202,6 +206,13 @@ impl TlsClient {
     #[cfg(all(test, feature = "redis"))]
     pub(super) fn name(&self) -> String {
         self.name.to_str().into_owned()
+    }
+
+    /// A client for URLs that would begin with `plain` if they were without TLS.
+    #[cfg(feature = "__upstash")]
+    pub(super) fn instead_of(mut self, plain: &'static str) -> Self {
+        self.plain = plain;
+        self
     }
 
     /// Agrees with the server on an encryption, and checks its certificate.
@@ -218,14 +229,19 @@ impl TlsClient {
         let connected = TlsConnector::from(config).connect(self.name.clone(), tcp);
         connected.await.map_err(|error| {
             let explained = self.explain(address, &error);
-            explained.unwrap_or_else(|| explain::handshake(address, &error))
+            explained.unwrap_or_else(|| explain::handshake(address, &error, self.plain))
         })
     }
 
     /// What an error means, if it is TLS's.
     pub(super) fn explain(&self, address: &str, error: &io::Error) -> Option<Error> {
         let error = error.get_ref()?.downcast_ref()?;
-        Some(explain::tls(address, error, &self.configs.described()))
+        Some(explain::tls(
+            address,
+            error,
+            &self.configs.described(),
+            self.plain,
+        ))
     }
 }
 

@@ -596,6 +596,8 @@ impl Owner for Connector {
         let listening = connection.listen(&channel, self.limits.operation);
         match listening.await {
             Err(error) if !error.is_refused() => return Err(error),
+            // Its driver has logged what that means, once.
+            Err(_) if connection.is_deaf() => {}
             Err(error) => {
                 let event = Event::AnnouncementsUnheard { error: &error };
                 self.observer.observe(None, event);

@@ -9,7 +9,8 @@
 //!
 //! Numbers are little-endian. The first ten bytes, the [`Mark`], differ for each lease and each
 //! entry that is ever written. So a script compares them to find out whether a slot still holds
-//! what a caller saw. The format of an entry is 2, that of a lease and of a fence is 1.
+//! what a caller saw. Stamps and nonces are ASCII, of 56 random bits, so that a server that carries
+//! text only can keep and compare a mark as it is (see `driver/upstash`). The format of an entry is 2, that of a lease and of a fence is 1.
 //!
 //! The type is FNV-1a, of 32 bits, of the name of the value's type as [`type_name`](crate::type_name)
 //! gives it: without lifetimes, and with the names that `#[key_name]` gives. Where the hash would
@@ -27,33 +28,33 @@ use bytes::Bytes;
 
 use crate::clock::millis;
 use crate::codec::{Form, Payload, Reason};
+pub(crate) use crate::driver::Mark;
+use crate::driver::{ASCII, ENTRY, FENCE, LEASE};
 use crate::error::Error;
 use crate::key::Key;
 use crate::unique;
 use crate::value::{CacheValue, Outcome, SharedValue, into_outcome};
 
-const LEASE: [u8; 2] = [b'L', 1];
-const ENTRY: [u8; 2] = [b'E', 2];
-const FENCE: [u8; 2] = [b'F', 1];
 /// The flag of an entry that holds a `None`.
 const NONE: u8 = 1;
 /// The type in an entry that does not say of which type its value is.
 pub(crate) const ANY_TYPE: u32 = 0;
 
-/// The first bytes of a lease, an entry or a fence. No other lease or entry has the same.
-pub(crate) type Mark = [u8; 10];
-
 fn new_mark(kind_and_format: [u8; 2]) -> Mark {
     let mut mark = [0; 10];
     mark[..2].copy_from_slice(&kind_and_format);
-    mark[2..].copy_from_slice(&unique::number().to_le_bytes());
+    stamp(&mut mark);
     mark
+}
+
+fn stamp(mark: &mut Mark) {
+    mark[2..].copy_from_slice(&(unique::number() & ASCII).to_le_bytes());
 }
 
 /// Another mark for the entry with this one.
 pub(crate) fn new_mark_of(entry: Mark) -> Mark {
     let mut mark = entry;
-    mark[2..].copy_from_slice(&unique::number().to_le_bytes());
+    stamp(&mut mark);
     mark
 }
 
@@ -485,6 +486,20 @@ mod tests {
         assert!(matches!(read, Slot::Lease(read) if read == one), "{read:?}");
         let cut = decode(Some(one.to_bytes()[..25].to_vec()));
         assert!(matches!(cut, Slot::Unreadable(_)), "{cut:?}");
+    }
+
+    #[test]
+    fn a_mark_is_ascii() {
+        for _ in 0..100 {
+            let entry = *encoded(&[], &[]).first_chunk().unwrap();
+            let marks = [
+                LeaseToken::new(1, 2).mark,
+                new_mark_of(entry),
+                entry,
+                new_fence(),
+            ];
+            assert!(marks.iter().all(|mark| mark.is_ascii()), "{marks:?}");
+        }
     }
 
     #[test]

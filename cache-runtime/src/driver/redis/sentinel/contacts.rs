@@ -5,10 +5,8 @@
 //! this process would not notice, since the old primary still answers it, ends the connections to that
 //! primary.
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{self, Handle};
@@ -17,6 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::answers::{Choice, Named, Newest, replacement};
 use super::contact::Contact;
+use super::either;
 use crate::clock;
 use crate::driver::redis::address::Address;
 use crate::error::Error;
@@ -60,8 +59,8 @@ struct State {
 /// What a sentinel has told, and to which question.
 #[derive(Debug)]
 pub(super) struct Told {
-    question: u64,
-    result: Result<Named, Error>,
+    pub(super) question: u64,
+    pub(super) result: Result<Named, Error>,
 }
 
 #[derive(Debug)]
@@ -243,11 +242,10 @@ async fn keep(desk: Arc<Desk>, by: usize, sentinel: Address, service: Arc<str>, 
     let mut questions = desk.question.subscribe();
     loop {
         let question = *questions.borrow_and_update();
-        let error = match Contact::open(&sentinel, &service, limit).await {
+        let (question, error) = match Contact::open(&sentinel, &service, limit).await {
             Ok(contact) => serve(&desk, by, &contact, &mut questions, limit).await,
             Err(error) => (question, error),
         };
-        let (question, error) = error;
         desk.tell(by, question, Err(error));
         let asked = pin!(questions.changed());
         let _ = clock::within(PAUSE, asked).await;
@@ -268,15 +266,9 @@ async fn serve(
             Ok(answer) => desk.tell(by, question, answer),
             Err(error) => return (question, error),
         }
-        let mut asked = pin!(questions.changed());
-        let mut news = pin!(contact.news());
-        let again = poll_fn(|context| {
-            if asked.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
-            }
-            news.as_mut().poll(context)
-        });
-        let _ = clock::within(PAUSE, pin!(again)).await;
+        let asked = pin!(questions.changed());
+        let news = pin!(contact.news());
+        let _ = clock::within(PAUSE, pin!(either(asked, news))).await;
     }
 }
 

@@ -58,6 +58,11 @@ impl Sentinels {
         })
     }
 
+    /// Notes the environment variable that the URL is from, if it is one that other programs set too.
+    pub(super) fn shared_by(&mut self, variable: &'static str) {
+        self.server.shared_by = Some(variable);
+    }
+
     /// For messages: without credentials.
     pub(super) fn shown(&self) -> &str {
         &self.shown

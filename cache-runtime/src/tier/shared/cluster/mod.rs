@@ -12,6 +12,7 @@ mod route;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -33,7 +34,7 @@ use crate::observe::Observer;
 use crate::sabotage::{self, Rule};
 
 /// The most nodes that are asked at once.
-const MOST_ASKED: usize = 5;
+const MOST_ASKED: usize = 3;
 
 /// How long the other nodes' answers are waited for, after the first.
 const GRACE: Duration = Duration::from_millis(20);
@@ -80,13 +81,18 @@ pub(super) struct Primary<O: Owner> {
 struct Known<O: Owner> {
     map: Option<Arc<Map<O>>>,
     /// Primaries, and nodes that a key was left to.
-    servers: HashMap<NodeAddress, Arc<Server<O>>>,
+    servers: ByAddress<O>,
     /// The attempt to get a map that runs, and since when.
     asking: Option<(Asking, Instant)>,
     asked: Option<Instant>,
     /// Why the last attempt failed.
     failure: Option<Error>,
 }
+
+type ByAddress<O> = HashMap<NodeAddress, Arc<Server<O>>>;
+
+/// A map, and the servers in it.
+type Chart<O> = (Map<O>, ByAddress<O>);
 
 /// An attempt to get a map: its task sends true when it has ended.
 type Asking = watch::Receiver<bool>;
@@ -230,12 +236,12 @@ impl<O: Owner> Nodes<O> {
         let answers = Mutex::new(Vec::new());
         let lock = || answers.lock().unwrap_or_else(PoisonError::into_inner);
         let all = asked.len();
-        let asking = asked.iter().map(|node| async move {
+        let asking = asked.iter().enumerate().map(|(index, node)| async move {
             let answer = self.cluster.ask(node, self.limits.connect).await;
             let is_answer = answer.is_ok();
             let is_last = {
                 let mut answers = lock();
-                answers.push(answer);
+                answers.push((index, answer));
                 answers.len() == all
             };
             if is_answer && !is_last {
@@ -244,13 +250,14 @@ impl<O: Owner> Nodes<O> {
             is_answer || is_last
         });
         join::until(asking, |_, is_enough, _| is_enough).await;
-        let answers = std::mem::take(&mut *lock());
+        let mut answers = mem::take(&mut *lock());
+        answers.sort_unstable_by_key(|(index, _)| *index);
         let all_agree = answers.len() == all;
         let mut failure = None;
         let mut latest: Option<SlotRanges> = None;
-        for answer in answers {
+        for (_, answer) in answers {
             match answer {
-                // Of equal ones, the first: that of the node which has just got a hash slot knows it.
+                // Of equal ones, that of `first`: a node knows first that it has got a hash slot.
                 Ok(told)
                     if latest
                         .as_ref()
@@ -299,18 +306,24 @@ impl<O: Owner> Nodes<O> {
                 return;
             }
         }
-        match self.chart(&mut known, told) {
-            Ok(map) => known.map = Some(Arc::new(map)),
+        let mut replaced = None;
+        match self.chart(&known, told) {
+            Ok((map, servers)) => {
+                let map = known.map.replace(Arc::new(map));
+                replaced = Some((map, mem::replace(&mut known.servers, servers)));
+            }
             Err(error) => known.failure = Some(error),
         }
         drop(known);
+        // After the lock: dropping connections wakes tasks, and a waker may run any code.
+        drop(replaced);
         if let Some(owner) = self.owner.upgrade() {
             owner.connected();
         }
     }
 
     /// Makes a map, with the servers that are there already and others for new nodes.
-    fn chart(&self, known: &mut Known<O>, told: SlotRanges) -> Result<Map<O>, Error> {
+    fn chart(&self, known: &Known<O>, told: SlotRanges) -> Result<Chart<O>, Error> {
         let mut servers: HashMap<NodeAddress, (u16, Arc<Server<O>>)> = HashMap::new();
         let mut of_slots = vec![NONE; HASH_SLOTS].into_boxed_slice();
         for (first, last, address) in &told.ranges {
@@ -350,15 +363,14 @@ impl<O: Owner> Nodes<O> {
             })
             .collect();
         primaries.sort_unstable_by_key(|(index, _)| *index);
-        let of_address = servers.into_iter();
-        known.servers = of_address
-            .map(|(address, (_, server))| (address, server))
-            .collect();
-        Ok(Map {
+        let map = Map {
             told,
             primaries: primaries.into_iter().map(|(_, primary)| primary).collect(),
             of_slots,
-        })
+        };
+        let servers = servers.into_iter();
+        let servers = servers.map(|(address, (_, server))| (address, server));
+        Ok((map, servers.collect()))
     }
 
     fn server(&self, address: &NodeAddress) -> Result<Server<O>, Error> {

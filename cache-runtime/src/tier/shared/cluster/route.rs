@@ -290,6 +290,7 @@ impl<O: Owner> Nodes<O> {
         }
         let mut told = self.run_groups(groups, count, until, follow).await;
         for (index, error) in unserved {
+            self.note(&error);
             told[index] = Err(error);
         }
         told
