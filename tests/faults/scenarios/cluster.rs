@@ -386,25 +386,32 @@ async fn while_they_move(
 
 /// Hits of many callers, whose keys one node has, beside those of a single server.
 pub(crate) async fn throughput(size: Size) -> Vec<Figure> {
+    const KEYS: usize = 2_000;
+    /// A build without optimizations says little of this.
+    const MOST: [u64; 2] = if cfg!(debug_assertions) {
+        [400, 300]
+    } else {
+        [200, 115]
+    };
     let server = RedisServer::start();
     let cluster = block_in_place(RedisCluster::start);
     let caches = [server.url(), cluster.url()].map(|url| patient(&url));
     let mut numbers = cluster.numbers_on(0);
     let spread: Arc<[String]> = numbers
         .by_ref()
-        .take(100)
+        .take(KEYS)
         .map(|n| format!("row:{{{n}}}"))
         .collect();
     let number = numbers.next().expect("there are many");
-    let together = (0..100)
+    let together = (0..KEYS)
         .map(|row| format!("row:{{{number}}}:{row}"))
         .collect();
     let spread = beside(&caches, &spread, size).await;
     let together = beside(&caches, &together, size).await;
     vec![
         // A command reads keys of one hash slot, so each of these keys has a command of its own.
-        Figure::at_most(SPREAD, spread, 200),
-        Figure::at_most(TOGETHER, together, 115),
+        Figure::at_most(SPREAD, spread, MOST[0]),
+        Figure::at_most(TOGETHER, together, MOST[1]),
     ]
 }
 
