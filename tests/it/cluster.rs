@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::gated::Gate;
 
 /// Rows of one value. The number in braces decides on which node the entry of a row is, and on which node
-/// the version of its shelf.
+/// the version of its group.
 struct Rows {
     cache: Cache,
     value: AtomicU64,
@@ -30,25 +30,25 @@ impl Rows {
         })
     }
 
-    #[cached(key = "row:{<at>}:<shelf>", ttl = 60, invalidate_on = "shelf:{<shelf>}", cache = self.cache)]
-    async fn read(&self, at: u64, shelf: u64) -> u64 {
+    #[cached(key = "row:{<at>}:<group>", ttl = 60, invalidate_on = "group:{<group>}", cache = self.cache)]
+    async fn read(&self, at: u64, group: u64) -> u64 {
         self.loads.fetch_add(1, SeqCst);
         self.value.load(SeqCst)
     }
 
-    #[cache_invalidate("row:{<at>}:<shelf>", cache = self.cache)]
-    async fn write(&self, at: u64, shelf: u64, value: u64) {
+    #[cache_invalidate("row:{<at>}:<group>", cache = self.cache)]
+    async fn write(&self, at: u64, group: u64, value: u64) {
         self.value.store(value, SeqCst);
     }
 
-    #[cache_invalidate("shelf:{<shelf>}", cache = self.cache)]
-    async fn write_by_shelf(&self, shelf: u64, value: u64) {
+    #[cache_invalidate("group:{<group>}", cache = self.cache)]
+    async fn write_by_group(&self, group: u64, value: u64) {
         self.value.store(value, SeqCst);
     }
 
     /// An update that commits when the test says so.
-    #[cache_invalidate("row:{<at>}:<shelf>", fence = "60s", cache = self.cache)]
-    async fn write_fenced(&self, at: u64, shelf: u64, value: u64) {
+    #[cache_invalidate("row:{<at>}:<group>", fence = "60s", cache = self.cache)]
+    async fn write_fenced(&self, at: u64, group: u64, value: u64) {
         self.commits.pass().await;
         self.value.store(value, SeqCst);
     }
@@ -58,16 +58,16 @@ impl Rows {
     }
 
     /// Reads a row, which must have this value, and returns how many loads that took.
-    async fn loads_for(&self, (at, shelf): (u64, u64), value: u64) -> u64 {
+    async fn loads_for(&self, (at, group): (u64, u64), value: u64) -> u64 {
         let before = self.loads();
-        assert_eq!(self.read(at, shelf).await, value);
+        assert_eq!(self.read(at, group).await, value);
         self.loads() - before
     }
 
     /// Reads a row until it is in the cache.
-    async fn warm(&self, (at, shelf): (u64, u64)) {
+    async fn warm(&self, (at, group): (u64, u64)) {
         let value = self.value.load(SeqCst);
-        until(async || self.loads_for((at, shelf), value).await == 0).await;
+        until(async || self.loads_for((at, group), value).await == 0).await;
     }
 }
 
@@ -83,12 +83,12 @@ fn rows(cluster: &RedisCluster) -> Arc<Rows> {
     Rows::new(Cache::builder().url(cluster.url()).namespace(NAMESPACE))
 }
 
-/// A row whose entry one node has, and the version of its shelf another.
+/// A row whose entry one node has, and the version of its group another.
 fn across(cluster: &RedisCluster, entry: usize, version: usize) -> (u64, u64) {
-    let mut shelves = cluster.numbers_on(version);
+    let mut groups = cluster.numbers_on(version);
     let at = cluster.numbers_on(entry).next().unwrap();
-    let shelf = shelves.find(|&shelf| shelf != at).unwrap();
-    (at, shelf)
+    let group = groups.find(|&group| group != at).unwrap();
+    (at, group)
 }
 
 /// The slot of what is numbered so.
@@ -110,7 +110,7 @@ async fn entries_and_versions_may_be_on_any_nodes() {
             rows.write(row.0, row.1, value + 1).await;
             assert_eq!(rows.loads_for(row, value + 1).await, 1);
             assert_eq!(rows.loads_for(row, value + 1).await, 0);
-            rows.write_by_shelf(row.1, value + 2).await;
+            rows.write_by_group(row.1, value + 2).await;
             assert_eq!(rows.loads_for(row, value + 2).await, 1);
             assert_eq!(rows.loads_for(row, value + 2).await, 0);
             let key = format!("{}:e:row:{{{}}}:{}", shared.namespace(), row.0, row.1);
@@ -160,7 +160,7 @@ async fn clear_removes_the_entries_of_all_nodes() {
 async fn two_caches_make_one_load() {
     let shared = RedisCluster::shared();
     let build = || patient(&shared.url()).namespace(shared.namespace());
-    let (at, shelf) = across(shared.cluster(), 2, 0);
+    let (at, group) = across(shared.cluster(), 2, 0);
     let caches = [build().build().unwrap(), build().build().unwrap()];
     let loads = Arc::new(AtomicU64::new(0));
     let mut callers = JoinSet::new();
@@ -172,7 +172,7 @@ async fn two_caches_make_one_load() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 Ok::<_, ()>(7)
             };
-            let options = Options::new().tag(format!("shelf:{{{shelf}}}"));
+            let options = Options::new().tag(format!("group:{{{group}}}"));
             let key = format!("row:{{{at}}}");
             assert_eq!(cache.get_or_load(key, options, load).await, Ok(7));
         });
@@ -240,37 +240,37 @@ async fn a_server_that_is_in_no_cluster_is_refused_with_advice() {
 async fn what_has_moved_is_loaded_once_and_then_served() {
     let cluster = RedisCluster::start();
     let rows = patient_rows(&cluster);
-    let (at, shelf) = across(&cluster, 0, 1);
-    rows.warm((at, shelf)).await;
+    let (at, group) = across(&cluster, 0, 1);
+    rows.warm((at, group)).await;
     // The entry, the version, and both back again.
-    for (number, to) in [(at, 1), (shelf, 2), (at, 0), (shelf, 1)] {
+    for (number, to) in [(at, 1), (group, 2), (at, 0), (group, 1)] {
         cluster.move_slot(slot(number), to);
-        assert!(rows.loads_for((at, shelf), 1).await <= 1);
-        assert_eq!(rows.loads_for((at, shelf), 1).await, 0);
+        assert!(rows.loads_for((at, group), 1).await <= 1);
+        assert_eq!(rows.loads_for((at, group), 1).await, 0);
     }
     assert_eq!(cluster.owner(slot(at)), 0);
-    rows.write(at, shelf, 2).await;
-    assert_eq!(rows.loads_for((at, shelf), 2).await, 1);
-    rows.write_by_shelf(shelf, 3).await;
-    assert_eq!(rows.loads_for((at, shelf), 3).await, 1);
+    rows.write(at, group, 2).await;
+    assert_eq!(rows.loads_for((at, group), 2).await, 1);
+    rows.write_by_group(group, 3).await;
+    assert_eq!(rows.loads_for((at, group), 3).await, 1);
 }
 
 #[tokio::test]
 async fn an_invalidation_follows_what_has_moved() {
     let cluster = RedisCluster::start();
     let (here, there) = (patient_rows(&cluster), patient_rows(&cluster));
-    let (at, shelf) = across(&cluster, 0, 1);
-    for (number, to) in [(at, 2), (shelf, 2), (at, 1), (shelf, 0)] {
-        here.warm((at, shelf)).await;
+    let (at, group) = across(&cluster, 0, 1);
+    for (number, to) in [(at, 2), (group, 2), (at, 1), (group, 0)] {
+        here.warm((at, group)).await;
         let before = here.value.load(SeqCst);
         cluster.move_slot(slot(number), to);
         // The one that invalidates has not heard of the move.
         let value = before + 1;
         here.value.store(value, SeqCst);
-        there.write(at, shelf, value).await;
-        there.write_by_shelf(shelf, value).await;
+        there.write(at, group, value).await;
+        there.write_by_group(group, value).await;
         assert_eq!(there.cache.stats().errors, 0);
-        assert_eq!(here.loads_for((at, shelf), value).await, 1);
+        assert_eq!(here.loads_for((at, group), value).await, 1);
     }
 }
 
@@ -278,39 +278,39 @@ async fn an_invalidation_follows_what_has_moved() {
 async fn a_key_that_has_left_its_node_is_loaded_and_not_stored_until_the_move_ends() {
     let cluster = RedisCluster::start();
     let rows = patient_rows(&cluster);
-    let (at, shelf) = across(&cluster, 0, 1);
-    rows.warm((at, shelf)).await;
+    let (at, group) = across(&cluster, 0, 1);
+    rows.warm((at, group)).await;
     let moving = cluster.begin_move(slot(at), 2);
-    assert_eq!(rows.loads_for((at, shelf), 1).await, 0, "it is still there");
+    assert_eq!(rows.loads_for((at, group), 1).await, 0, "it is still there");
     while cluster.move_keys(moving, 100) > 0 {}
-    let entry = format!("{NAMESPACE}:e:row:{{{at}}}:{shelf}");
+    let entry = format!("{NAMESPACE}:e:row:{{{at}}}:{group}");
     assert_eq!(cluster.node(2).keys(), [entry]);
     for _ in 0..3 {
-        assert_eq!(rows.loads_for((at, shelf), 1).await, 1);
+        assert_eq!(rows.loads_for((at, group), 1).await, 1);
     }
-    rows.write(at, shelf, 2).await;
+    rows.write(at, group, 2).await;
     assert!(cluster.node(2).keys().is_empty());
-    assert_eq!(rows.loads_for((at, shelf), 2).await, 1);
+    assert_eq!(rows.loads_for((at, group), 2).await, 1);
     assert!(cluster.node(2).keys().is_empty());
     cluster.end_move(moving);
-    rows.warm((at, shelf)).await;
+    rows.warm((at, group)).await;
 }
 
 #[tokio::test]
 async fn a_version_that_has_left_its_node_is_not_read_until_the_move_ends() {
     let cluster = RedisCluster::start();
     let rows = patient_rows(&cluster);
-    let (at, shelf) = across(&cluster, 0, 1);
-    rows.warm((at, shelf)).await;
-    let moving = cluster.begin_move(slot(shelf), 2);
+    let (at, group) = across(&cluster, 0, 1);
+    rows.warm((at, group)).await;
+    let moving = cluster.begin_move(slot(group), 2);
     while cluster.move_keys(moving, 100) > 0 {}
-    assert_eq!(rows.loads_for((at, shelf), 1).await, 1);
-    rows.write_by_shelf(shelf, 2).await;
-    assert_eq!(rows.loads_for((at, shelf), 2).await, 1);
+    assert_eq!(rows.loads_for((at, group), 1).await, 1);
+    rows.write_by_group(group, 2).await;
+    assert_eq!(rows.loads_for((at, group), 2).await, 1);
     cluster.end_move(moving);
-    rows.warm((at, shelf)).await;
-    cluster.move_slot(slot(shelf), 1);
-    assert!(rows.loads_for((at, shelf), 2).await <= 1);
+    rows.warm((at, group)).await;
+    cluster.move_slot(slot(group), 1);
+    assert!(rows.loads_for((at, group), 2).await <= 1);
 }
 
 /// The entry has left its node, and the version of its tag, in the same slot, has not: a command for both
@@ -328,7 +328,7 @@ async fn keys_of_one_slot_on_two_nodes_are_loaded_and_not_stored() {
     assert_eq!((left > 0, moved), (true, 1));
     assert_eq!(rows.loads_for((at, at), 1).await, 1);
     assert_eq!(keys(), [left, moved]);
-    rows.write_by_shelf(at, 2).await;
+    rows.write_by_group(at, 2).await;
     rows.write(at, at, 3).await;
     assert_eq!(rows.loads_for((at, at), 3).await, 1);
     cluster.end_move(moving);
@@ -341,32 +341,32 @@ async fn keys_of_one_slot_on_two_nodes_are_loaded_and_not_stored() {
 async fn a_move_that_is_given_up_brings_nothing_old_back() {
     let cluster = RedisCluster::start();
     let rows = patient_rows(&cluster);
-    let (at, shelf) = across(&cluster, 0, 1);
-    rows.warm((at, shelf)).await;
+    let (at, group) = across(&cluster, 0, 1);
+    rows.warm((at, group)).await;
     let moving = cluster.begin_move(slot(at), 2);
     while cluster.move_keys(moving, 100) > 0 {}
     // Stored on the way, if anything were.
-    assert_eq!(rows.loads_for((at, shelf), 1).await, 1);
+    assert_eq!(rows.loads_for((at, group), 1).await, 1);
     cluster.abort_move(moving);
     assert_eq!(cluster.node(2).keys().len(), 1);
-    rows.write(at, shelf, 2).await;
+    rows.write(at, group, 2).await;
     cluster.move_slot(slot(at), 2);
-    assert_eq!(rows.loads_for((at, shelf), 2).await, 1);
+    assert_eq!(rows.loads_for((at, group), 2).await, 1);
 }
 
 #[tokio::test]
 async fn nothing_is_stored_behind_a_fence_that_was_placed_on_the_way() {
     let cluster = RedisCluster::start();
     let rows = patient_rows(&cluster);
-    let (at, shelf) = across(&cluster, 0, 1);
-    rows.warm((at, shelf)).await;
+    let (at, group) = across(&cluster, 0, 1);
+    rows.warm((at, group)).await;
     let moving = cluster.begin_move(slot(at), 2);
     while cluster.move_keys(moving, 100) > 0 {}
     let writing = {
         let rows = rows.clone();
-        tokio::spawn(async move { rows.write_fenced(at, shelf, 2).await })
+        tokio::spawn(async move { rows.write_fenced(at, group, 2).await })
     };
-    let entry = format!("{NAMESPACE}:e:row:{{{at}}}:{shelf}");
+    let entry = format!("{NAMESPACE}:e:row:{{{at}}}:{group}");
     let stored = || {
         let mut asking = cluster.node(2).connection();
         let _: () = redis::cmd("ASKING").query(&mut asking).unwrap();
@@ -377,27 +377,27 @@ async fn nothing_is_stored_behind_a_fence_that_was_placed_on_the_way() {
     until(async || stored() != before).await;
     cluster.end_move(moving);
     for _ in 0..3 {
-        assert_eq!(rows.loads_for((at, shelf), 1).await, 1);
+        assert_eq!(rows.loads_for((at, group), 1).await, 1);
     }
     rows.commits.open();
     writing.await.unwrap();
-    assert_eq!(rows.loads_for((at, shelf), 2).await, 1);
-    rows.warm((at, shelf)).await;
+    assert_eq!(rows.loads_for((at, group), 2).await, 1);
+    rows.warm((at, group)).await;
 }
 
 #[tokio::test]
 async fn a_replica_that_takes_over_serves_no_entry_of_its_primary() {
     let cluster = RedisCluster::start();
     let (here, there) = (patient_rows(&cluster), patient_rows(&cluster));
-    let (at, shelf) = across(&cluster, 0, 1);
+    let (at, group) = across(&cluster, 0, 1);
     for replica in [3, 4] {
-        here.warm((at, shelf)).await;
+        here.warm((at, group)).await;
         let value = here.value.load(SeqCst) + 1;
         cluster.fail_over(replica);
         here.value.store(value, SeqCst);
-        there.write_by_shelf(shelf, value).await;
-        assert_eq!(here.loads_for((at, shelf), value).await, 1);
-        here.warm((at, shelf)).await;
+        there.write_by_group(group, value).await;
+        assert_eq!(here.loads_for((at, group), value).await, 1);
+        here.warm((at, group)).await;
     }
     assert_eq!(cluster.primaries(), [2, 3, 4]);
 }
@@ -408,16 +408,16 @@ async fn a_replica_that_takes_over_serves_no_entry_of_its_primary() {
 async fn a_snapshot_of_the_node_of_a_version_brings_no_entry_back() {
     let mut cluster = RedisCluster::start();
     cluster.forbid_promotion();
-    let (at, shelf) = across(&cluster, 0, 1);
+    let (at, group) = across(&cluster, 0, 1);
     let writer = patient_rows(&cluster);
-    writer.warm((at, shelf)).await;
+    writer.warm((at, group)).await;
     cluster.node(1).save();
-    writer.write_by_shelf(shelf, 2).await;
+    writer.write_by_group(group, 2).await;
     cluster.restart_from_snapshot(1);
     cluster.wait_whole();
     let reader = patient_rows(&cluster);
     assert_eq!(cluster.keys().len(), 2, "entry and version are there");
-    assert_eq!(reader.loads_for((at, shelf), 1).await, 1);
+    assert_eq!(reader.loads_for((at, group), 1).await, 1);
 }
 
 #[tokio::test]
@@ -465,24 +465,24 @@ async fn a_node_that_is_frozen_slows_only_its_own_keys() {
 async fn the_journal_is_replayed_to_the_replica_that_takes_over() {
     let mut cluster = RedisCluster::start();
     let (here, there) = (rows(&cluster), rows(&cluster));
-    let (at, shelf) = across(&cluster, 0, 1);
-    let (other_at, other_shelf) = across(&cluster, 2, 1);
+    let (at, group) = across(&cluster, 0, 1);
+    let (other_at, other_group) = across(&cluster, 2, 1);
     for rows in [&here, &there] {
-        rows.warm((at, shelf)).await;
-        rows.warm((other_at, other_shelf)).await;
+        rows.warm((at, group)).await;
+        rows.warm((other_at, other_group)).await;
     }
     cluster.kill(0);
-    here.write(at, shelf, 2).await;
+    here.write(at, group, 2).await;
     there.value.store(2, SeqCst);
-    assert_eq!(here.loads_for((at, shelf), 2).await, 1);
-    here.write_by_shelf(other_shelf, 3).await;
+    assert_eq!(here.loads_for((at, group), 2).await, 1);
+    here.write_by_group(other_group, 3).await;
     there.value.store(3, SeqCst);
-    assert_eq!(there.loads_for((other_at, other_shelf), 3).await, 1);
+    assert_eq!(there.loads_for((other_at, other_group), 3).await, 1);
     cluster.wait_promoted(3);
     until(async || here.cache.health().waiting == 0).await;
-    assert_eq!(there.read(at, shelf).await, 3);
+    assert_eq!(there.read(at, group).await, 3);
     for rows in [&here, &there] {
-        rows.warm((at, shelf)).await;
+        rows.warm((at, group)).await;
     }
 }
 
