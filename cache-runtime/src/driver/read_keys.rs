@@ -2,7 +2,7 @@
 
 /// The server keys of a read, each behind its length, in one piece of memory: a caller fills it,
 /// and the driver copies it into a command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ReadKeys {
     packed: Vec<u8>,
     count: usize,

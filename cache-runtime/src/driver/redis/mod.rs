@@ -394,11 +394,13 @@ impl Connection {
 /// The keys' indices with their hash slots, those of one hash slot side by side; `None` if all are in
 /// one.
 fn by_hash_slot(keys: &ReadKeys) -> Option<Vec<(u16, usize)>> {
-    let slots = keys.iter().map(hash_slot);
-    let mut groups: Vec<_> = slots.zip(0..).collect();
+    let first = hash_slot(keys.first());
+    if keys.iter().skip(1).all(|key| hash_slot(key) == first) {
+        return None;
+    }
+    let mut groups: Vec<_> = keys.iter().map(hash_slot).zip(0..).collect();
     groups.sort_unstable();
-    let (first, last) = (groups.first()?, groups.last()?);
-    (first.0 != last.0).then_some(groups)
+    Some(groups)
 }
 
 /// Without the credentials.

@@ -26,7 +26,7 @@ use super::window::Window;
 use super::witness::{Looked, Witness};
 use crate::backlog::Buckets;
 use crate::clock;
-use crate::driver::{Connection, Operation, ReadKeys, Reply, Servers};
+use crate::driver::{Connection, Operation, ReadKeys, Reply, Servers, hash_slot};
 use crate::error::Error;
 use crate::health::Status;
 use crate::join;
@@ -119,9 +119,10 @@ impl Connector {
         }
     }
 
-    /// Reads versions from the servers of an earlier look that has answered for their entry.
+    /// Reads versions, for the entry in this slot, from the servers of an earlier look.
     pub(super) async fn look_further(
         self: &Arc<Self>,
+        slot: &str,
         witness: Witness,
         keys: ReadKeys,
     ) -> Result<(Witness, Vec<Option<Bytes>>), Error> {
@@ -131,7 +132,10 @@ impl Connector {
                 let answers = server.node.send_to(connection, &keys, until).await?;
                 Ok((witness, answers.values))
             }
-            (Place::Cluster(nodes), _) => nodes.read_further(witness, &keys, until).await,
+            (Place::Cluster(nodes), _) => {
+                let (further, values) = nodes.read(&keys, until).await?;
+                Ok((witness.and(hash_slot(slot.as_bytes()), further), values))
+            }
             (Place::Server(_), Witness::Nodes(_)) => Err(self.no_such_server()),
         }
     }

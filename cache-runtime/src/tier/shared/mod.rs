@@ -522,7 +522,8 @@ impl Shared {
         }
         if !tags.is_empty() {
             let versions = self.keyspace.versions(&tags);
-            let further = self.connector.look_further(look.witness, versions);
+            let slot = self.keyspace.slot(key);
+            let further = self.connector.look_further(&slot, look.witness, versions);
             let (witness, values) = further.await?;
             look.witness = witness;
             let versions = values.iter().map(|value| Version::read(value.as_deref()));

@@ -11,7 +11,7 @@ use crate::sabotage::{self, Rule};
 /// The connections that an answer came over. What belongs to that answer is sent to the same servers.
 #[derive(Debug, Clone)]
 pub(crate) enum Witness {
-    /// One server answered all of it.
+    /// One server, or one node of a cluster, answered all of it.
     Server(Arc<Connection>),
     /// Nodes of a cluster: for each key, in the order in which they were asked for, its hash slot and
     /// the connection. The first key is that of a slot, the others are those of versions.
@@ -62,14 +62,14 @@ impl Witness {
         }
     }
 
-    /// With what answered for further keys.
-    pub(super) fn and(self, further: &Self) -> Self {
-        match (self, further) {
-            (Self::Nodes(nodes), Self::Nodes(further)) => {
-                Self::Nodes(nodes.iter().chain(&**further).cloned().collect())
-            }
-            (one, _) => one,
-        }
+    /// The same, of a slot in this hash slot, with what answered for further keys.
+    pub(super) fn and(self, slot: u16, further: Self) -> Self {
+        let one = |witness: Self, hash_slot| match witness {
+            Self::Server(connection) => Arc::from([(hash_slot, connection)]),
+            Self::Nodes(nodes) => nodes,
+        };
+        let all = [one(self, slot), one(further, slot)];
+        Self::Nodes(all.iter().flat_map(|nodes| nodes.iter().cloned()).collect())
     }
 }
 

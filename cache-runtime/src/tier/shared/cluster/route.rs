@@ -137,14 +137,28 @@ impl<O: Owner> Nodes<O> {
         keys: &ReadKeys,
         until: Option<Instant>,
     ) -> Result<Looked, Error> {
+        let server_of = |key: &[u8]| {
+            let hash_slot = hash_slot(key);
+            let server = map.server_of(hash_slot);
+            let server = server.ok_or_else(|| self.unserved(hash_slot))?;
+            Ok::<_, Error>((hash_slot, server))
+        };
+        let (_, first) = server_of(keys.first())?;
+        let is_on_first = |key| server_of(key).is_ok_and(|(_, it)| Arc::ptr_eq(it, first));
+        if keys.iter().skip(1).all(is_on_first) {
+            let found = first.reads.read_until(keys.clone(), until).await?;
+            return Ok(Looked {
+                slot: found.slot,
+                shared_decode: found.shared_decode,
+                versions: found.versions,
+                witness: Witness::Server(found.connection),
+            });
+        }
         let mut parts: Vec<Part<'_, O>> = Vec::new();
         let mut hash_slots = Vec::with_capacity(keys.len());
         for (index, key) in keys.iter().enumerate() {
-            let hash_slot = hash_slot(key);
+            let (hash_slot, server) = server_of(key)?;
             hash_slots.push(hash_slot);
-            let server = map
-                .server_of(hash_slot)
-                .ok_or_else(|| self.unserved(hash_slot))?;
             let mut known = parts.iter_mut();
             if let Some(part) = known.find(|part| Arc::ptr_eq(part.server, server)) {
                 part.indices.push(index);
@@ -159,20 +173,6 @@ impl<O: Owner> Nodes<O> {
                 parts.push(part);
             }
         }
-        if parts.len() == 1
-            && let Some(part) = parts.pop()
-        {
-            let found = part.server.reads.read_until(part.keys, until).await?;
-            let nodes = hash_slots
-                .into_iter()
-                .map(|of| (of, found.connection.clone()));
-            return Ok(Looked {
-                slot: found.slot,
-                shared_decode: found.shared_decode,
-                versions: found.versions,
-                witness: Witness::Nodes(nodes.collect()),
-            });
-        }
         let (slot, shared_decode, versions, nodes) = read_parts(parts, keys.len(), until).await?;
         let nodes = hash_slots.into_iter().zip(nodes);
         Ok(Looked {
@@ -183,10 +183,9 @@ impl<O: Owner> Nodes<O> {
         })
     }
 
-    /// Reads versions for an entry that a witness has answered for, and adds their nodes to it.
-    pub(in crate::tier::shared) async fn read_further(
+    /// Reads keys, each at its node.
+    pub(in crate::tier::shared) async fn read(
         self: &Arc<Self>,
-        witness: Witness,
         keys: &ReadKeys,
         until: Instant,
     ) -> Result<(Witness, Vec<Option<Bytes>>), Error> {
@@ -195,12 +194,8 @@ impl<O: Owner> Nodes<O> {
             Operation::Read { key }
         });
         let told = self.run_each(reads.collect(), until, Follow::Moved).await;
-        let told: Vec<Told> = told.into_iter().collect::<Result<_, _>>()?;
-        let further = told
-            .iter()
-            .map(|told| (told.hash_slot, told.connection.clone()));
-        let witness = witness.and(&Witness::Nodes(further.collect()));
-        let values = told.into_iter().map(|told| match told.reply {
+        let (witness, replies) = together(told)?;
+        let values = replies.into_iter().map(|reply| match reply {
             Reply::List(values) => values.into_iter().next().and_then(Reply::bytes),
             _ => None,
         });
