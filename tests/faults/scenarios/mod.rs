@@ -135,7 +135,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "failover by sentinels, primary killed",
         &[
-            (&[Rule::Epoch, Rule::Journal], &[mixed::STALE]),
+            (&[Rule::Epoch, Rule::Journal], &[outage::STALE_HERE]),
             (&[Rule::Reconnect], &[sentinels::HITS_AGAIN]),
         ],
         |size| Box::pin(sentinels::killed(size)),
@@ -143,7 +143,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "failover by sentinels, primary frozen",
         &[
-            (&[Rule::Epoch, Rule::Journal], &[mixed::STALE]),
+            (&[Rule::Epoch, Rule::Journal], &[outage::STALE_HERE]),
             (&[Rule::Deadline], &[outage::LONGEST]),
         ],
         |size| Box::pin(sentinels::frozen(size)),
