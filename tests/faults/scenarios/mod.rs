@@ -142,10 +142,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "failover by sentinels, primary frozen",
-        &[
-            (&[Rule::Epoch, Rule::Journal], &[outage::STALE_HERE]),
-            (&[Rule::Deadline], &[outage::LONGEST]),
-        ],
+        &[(&[Rule::Deadline], &[outage::LONGEST])],
         |size| Box::pin(sentinels::frozen(size)),
     ),
     Scenario::new(
