@@ -319,11 +319,11 @@ impl Sentinels {
         for sentinel in &self.watchers {
             let mut debug = redis::cmd("SENTINEL");
             debug.arg("DEBUG");
-            // It trusts what it knows of a replica for three times as long as the first one.
+            // Pings are not sent more often: a replica would be promoted only if its last `INFO`, which is
+            // sent each second by then, were not older than five pings.
             debug.arg("info-period").arg(500);
-            for period in ["ping-period", "ask-period", "publish-period"] {
-                debug.arg(period).arg(100);
-            }
+            debug.arg("ask-period").arg(100);
+            debug.arg("publish-period").arg(100);
             let _ = debug.query::<()>(&mut sentinel.connection());
         }
     }

@@ -145,17 +145,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "failover by sentinels, primary killed",
         &[
-            (&[Rule::Epoch, Rule::Journal], &[mixed::STALE]),
+            (&[Rule::Epoch, Rule::Journal], &[outage::STALE_HERE]),
             (&[Rule::Reconnect], &[sentinels::HITS_AGAIN]),
         ],
         |size| Box::pin(sentinels::killed(size)),
     ),
     Scenario::new(
         "failover by sentinels, primary frozen",
-        &[
-            (&[Rule::Epoch, Rule::Journal], &[mixed::STALE]),
-            (&[Rule::Deadline], &[outage::LONGEST]),
-        ],
+        &[(&[Rule::Deadline], &[outage::LONGEST])],
         |size| Box::pin(sentinels::frozen(size)),
     ),
     Scenario::new(
