@@ -322,8 +322,9 @@ impl Sentinels {
             // Pings are not sent more often: a replica would be promoted only if its last `INFO`, which is
             // sent each second by then, were not older than five pings.
             debug.arg("info-period").arg(500);
+            // They do not tell each other more often: after four times that period without news, a sentinel
+            // makes a replica of a server that another one has just promoted.
             debug.arg("ask-period").arg(100);
-            debug.arg("publish-period").arg(100);
             let _ = debug.query::<()>(&mut sentinel.connection());
         }
     }
