@@ -443,6 +443,7 @@ async fn a_node_that_is_frozen_slows_only_its_own_keys() {
     // Once an attempt to connect to it has failed.
     let told = || rows.cache.health().status.error().map(ToString::to_string);
     until(async || told().is_some()).await;
+    until(async || recorded.cache.health().status.error().is_some()).await;
     let (told, port) = (told().unwrap(), cluster.node(0).port().to_string());
     assert!(told.contains(&port), "{told}");
     events.take();

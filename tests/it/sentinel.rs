@@ -315,7 +315,8 @@ async fn a_connection_to_a_primary_that_was_replaced_ends() {
     let cache = cache(&url);
     cache.ping().await.unwrap();
     let old = &stale.cut_off.servers()[0];
-    assert_eq!(old.keys(), [""; 0]);
+    // What a ping writes lives for a millisecond.
+    until(async || old.keys().is_empty()).await;
     stale.set.each()[0].thaw();
     let new = &stale.set.servers()[1];
     until(async || {

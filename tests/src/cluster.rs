@@ -268,6 +268,8 @@ struct Member {
     is_myself: bool,
     is_primary: bool,
     is_linked: bool,
+    /// The number of its last claim to hash slots.
+    config_epoch: u64,
     slots: Vec<RangeInclusive<u16>>,
 }
 
@@ -281,7 +283,7 @@ impl Member {
             _of,
             _ping,
             _pong,
-            _epoch,
+            epoch,
             state,
             slots @ ..,
         ] = words.as_slice()
@@ -296,6 +298,7 @@ impl Member {
             is_myself: has("myself"),
             is_primary: has("master"),
             is_linked: *state == "connected" && !has("fail") && !has("fail?"),
+            config_epoch: epoch.parse().expect("an epoch"),
             slots: slots
                 .map(|range| match range.split_once('-') {
                     Some((first, last)) => number(first)..=number(last),
@@ -611,7 +614,7 @@ impl RedisCluster {
         until_blocking(|| {
             let slots = self.myself(replica).slots;
             let first = slots.first().map(|range| *range.start());
-            first.is_some_and(|slot| self.agree(self.answering(), slot, replica))
+            first.is_some_and(|slot| self.answering().all(|node| self.takes(node, replica, slot)))
         });
     }
 
@@ -680,7 +683,7 @@ impl RedisCluster {
             self.set_slot(node, slot, &assign);
         }
         // The next number of a move must be higher than that of this one, on whichever node it begins.
-        until_blocking(|| self.agree(primaries.iter().copied(), slot, to));
+        until_blocking(|| self.agree(&primaries, slot, to));
     }
 
     /// Leaves the slot where it is. The keys that were moved stay where they are.
@@ -729,14 +732,26 @@ impl RedisCluster {
                 .all(|member| member.is_linked || is_silent(member))
     }
 
-    /// Whether each of these nodes takes `owner` for the owner of a slot.
-    fn agree(&self, mut nodes: impl Iterator<Item = usize>, slot: u16, owner: usize) -> bool {
-        let id = &self.ids[owner];
-        nodes.all(|node| {
-            let members = self.members(node);
-            members
-                .iter()
-                .any(|member| member.id == *id && member.owns(slot))
+    /// Whether a node takes `owner` for the owner of a slot.
+    fn takes(&self, node: usize, owner: usize, slot: u16) -> bool {
+        let members = self.members(node);
+        let mut members = members.iter();
+        members.any(|member| member.id == self.ids[owner] && member.owns(slot))
+    }
+
+    /// Whether each of these nodes takes `owner` for the owner of a slot, and knows how often each of them
+    /// has claimed slots. Else a later claim could be given a number that is too low, and be lost.
+    fn agree(&self, nodes: &[usize], slot: u16, owner: usize) -> bool {
+        let views: Vec<Vec<Member>> = nodes.iter().map(|&node| self.members(node)).collect();
+        let find = |view: &[Member], node: usize| {
+            let mut members = view.iter();
+            let member = members.find(|member| member.id == self.ids[node]);
+            member.map(|member| (member.config_epoch, member.owns(slot)))
+        };
+        nodes.iter().all(|&node| {
+            let mut seen = views.iter().map(|view| find(view, node));
+            let first = seen.next().flatten();
+            first.is_some_and(|(_, owns)| owns == (node == owner)) && seen.all(|it| it == first)
         })
     }
 
