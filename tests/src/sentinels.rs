@@ -319,12 +319,11 @@ impl Sentinels {
         for sentinel in &self.watchers {
             let mut debug = redis::cmd("SENTINEL");
             debug.arg("DEBUG");
-            // Pings are not sent more often: a replica would be promoted only if its last `INFO`, which is
-            // sent each second by then, were not older than five pings.
+            // No more often than that: within five pings there must be an `INFO` of a replica that is to be
+            // promoted, and within four publications all must hear of a promotion, else they undo it.
             debug.arg("info-period").arg(500);
-            // They do not tell each other more often: after four times that period without news, a sentinel
-            // makes a replica of a server that another one has just promoted.
             debug.arg("ask-period").arg(100);
+            debug.arg("publish-period").arg(1000);
             let _ = debug.query::<()>(&mut sentinel.connection());
         }
     }
