@@ -56,7 +56,7 @@ async fn promoted(fault: Fault) -> Vec<Figure> {
     let mix = |writers| Mix {
         rows: ROWS,
         apart: 1,
-        readers: 8,
+        readers: 4,
         writers,
         all_writers: 2,
         lasts: Duration::from_secs(15),
