@@ -95,6 +95,8 @@ pub(crate) struct SlotRanges {
     pub(crate) is_down: bool,
     /// The first and the last hash slot, and their primary.
     pub(crate) ranges: Vec<(u16, u16, NodeAddress)>,
+    /// The replicas, each of which may become a primary.
+    pub(crate) replicas: Vec<NodeAddress>,
 }
 
 /// The hash slot of a key: of the part in braces, where there is one.

@@ -24,6 +24,7 @@ pub(crate) const ELSEWHERE: &str = "loads of cached rows of the other nodes";
 pub(crate) const HITS_AGAIN: &str = "hits again after the promotion";
 const SPREAD: &str = "time for hits in many hash slots, in percent of that on a single server";
 const TOGETHER: &str = "time for hits in one hash slot, in percent of that on a single server";
+pub(crate) const KEPT: &str = "invalidations that had to be repeated";
 pub(crate) const SPLIT: &str = "rows read through a primary that was replaced";
 
 /// Rows of which some are on each node. Nothing updates them.
@@ -350,10 +351,10 @@ async fn while_they_move(
     others.warm(0..40).await;
     let moving = tokio::task::spawn_blocking(move || {
         let began = Instant::now();
-        let mut moved = 0;
+        let mut moved = 0_u64;
         while began.elapsed() < lasts {
             for &slot in &slots {
-                let to = (cluster.owner(slot) + 1 + moved % 2) % 3;
+                let to = (cluster.owner(slot) + 1 + usize::from(moved % 2 == 1)) % 3;
                 let moving = cluster.begin_move(slot, to);
                 while cluster.move_keys(moving, 1) > 0 {
                     std::thread::sleep(Duration::from_millis(1));
@@ -380,6 +381,7 @@ async fn while_they_move(
     let mut figures = stale_reads(tally);
     let stuck = ours.stuck(0..40).await + others.stuck(0..40).await;
     figures.push(Figure::none(LOST, stuck).of(80));
+    figures.push(Figure::at_most(KEPT, ours.cache.stats().errors, moved / 4));
     figures.push(Figure::within(LONGEST, tally.longest, CALL));
     figures
 }

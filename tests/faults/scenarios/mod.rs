@@ -594,12 +594,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "slots of a cluster move back and forth",
-        &[(&[Rule::Moved], &[mixed::STALE])],
+        &[(&[Rule::Moved], &[cluster::KEPT])],
         |size| Box::pin(cluster::moving(size)),
     ),
     Scenario::new(
         "a slot with all keys moves back and forth",
-        &[(&[Rule::Moved], &[mixed::STALE])],
+        &[(&[Rule::Moved], &[cluster::KEPT])],
         |size| Box::pin(cluster::moving_together(size)),
     ),
     Scenario::new(

@@ -133,7 +133,7 @@ async fn ask(address: &Address, node: &NodeAddress, stage: &Stage) -> Result<Slo
         .extract_error()
         .map_err(|error| not_told(shown, &error))?;
     let info = answers.next().and_then(bytes).unwrap_or_default();
-    let Some(ranges) = ranges(slots, &node.host) else {
+    let Some((ranges, replicas)) = ranges(slots, &node.host) else {
         let reason = "its answer to CLUSTER SLOTS makes no sense";
         return Err(Error::unavailable(shown, &reason));
     };
@@ -146,6 +146,7 @@ async fn ask(address: &Address, node: &NodeAddress, stage: &Stage) -> Result<Slo
         epoch: current_epoch(&info),
         is_down: field(&info, "cluster_state:") == Some("fail"),
         ranges,
+        replicas,
     })
 }
 
@@ -159,32 +160,43 @@ fn not_told(address: &str, error: &RedisError) -> Error {
     }
 }
 
+/// Ranges of hash slots with their primaries, and all replicas.
+type Ranges = (Vec<(u16, u16, NodeAddress)>, Vec<NodeAddress>);
+
 /// The answer to `CLUSTER SLOTS`: for each range its ends, then its primary, then its replicas.
-fn ranges(answer: Value, answering: &str) -> Option<Vec<(u16, u16, NodeAddress)>> {
-    let Value::Array(ranges) = answer else {
+fn ranges(answer: Value, answering: &str) -> Option<Ranges> {
+    let Value::Array(answers) = answer else {
         return None;
     };
-    ranges
-        .into_iter()
-        .map(|range| {
-            let Value::Array(range) = range else {
-                return None;
-            };
-            let mut range = range.into_iter();
-            let first = number(range.next()?)?;
-            let last = number(range.next()?)?;
-            let Value::Array(primary) = range.next()? else {
-                return None;
-            };
-            let mut primary = primary.into_iter();
-            // Nil where it does not know its own address.
-            let host = bytes(primary.next()?).unwrap_or_default();
-            let host = String::from_utf8(host).ok()?;
-            let port = number(primary.next()?)?;
-            let node = NodeAddress::new(known_host(&host, answering), port);
-            Some((first, last, node))
-        })
-        .collect()
+    let (mut ranges, mut replicas) = (Vec::new(), Vec::new());
+    for range in answers {
+        let Value::Array(range) = range else {
+            return None;
+        };
+        let mut range = range.into_iter();
+        let first = number(range.next()?)?;
+        let last = number(range.next()?)?;
+        let mut nodes = range.map(|node| address(node, answering));
+        ranges.push((first, last, nodes.next()??));
+        for replica in nodes.flatten() {
+            if !replicas.contains(&replica) {
+                replicas.push(replica);
+            }
+        }
+    }
+    Some((ranges, replicas))
+}
+
+/// A node in that answer. It has no host where the node that answers does not know its own.
+fn address(node: Value, answering: &str) -> Option<NodeAddress> {
+    let Value::Array(node) = node else {
+        return None;
+    };
+    let mut node = node.into_iter();
+    let host = bytes(node.next()?).unwrap_or_default();
+    let host = String::from_utf8(host).ok()?;
+    let port = number(node.next()?)?;
+    Some(NodeAddress::new(known_host(&host, answering), port))
 }
 
 fn number(value: Value) -> Option<u16> {
@@ -263,7 +275,8 @@ mod tests {
             (0, 99, NodeAddress::new("here", 7000)),
             (100, 16_383, NodeAddress::new("h2", 7001)),
         ];
-        assert_eq!(ranges(answer, "here"), Some(expected));
+        let replicas = vec![NodeAddress::new("h3", 7002)];
+        assert_eq!(ranges(answer, "here"), Some((expected, replicas)));
         assert_eq!(ranges(Value::Okay, "here"), None);
         assert_eq!(
             current_epoch("cluster_state:ok\r\ncluster_current_epoch:6\r\n"),

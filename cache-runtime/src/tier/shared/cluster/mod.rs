@@ -34,7 +34,7 @@ use crate::observe::Observer;
 use crate::sabotage::{self, Rule};
 
 /// The most nodes that are asked at once.
-const MOST_ASKED: usize = 3;
+const MOST_ASKED: usize = 4;
 
 /// How long the other nodes' answers are waited for, after the first.
 const GRACE: Duration = Duration::from_millis(20);
@@ -275,22 +275,26 @@ impl<O: Owner> Nodes<O> {
         }
     }
 
-    /// The nodes to ask: `first`, some of the primaries that are known, and those of the URL.
+    /// The nodes to ask: `first`, and of the primaries and the replicas that are known and of the nodes
+    /// of the URL some each, others each time. All primaries may be away at once.
     fn to_ask(&self, first: Option<NodeAddress>) -> Vec<NodeAddress> {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         let known = self.lock();
-        let mut primaries: Vec<&NodeAddress> = known.servers.keys().collect();
-        if !primaries.is_empty() {
-            let middle = turn % primaries.len();
-            primaries.rotate_left(middle);
-        }
-        let seeds = self.cluster.seeds();
-        let from = turn % seeds.len().max(1);
-        let seeds = seeds.iter().skip(from).chain(&seeds[..from]);
-        let mut nodes: Vec<NodeAddress> = Vec::new();
-        for node in first.iter().chain(primaries).chain(seeds) {
-            if nodes.len() < MOST_ASKED && !nodes.contains(node) {
-                nodes.push(node.clone());
+        let primaries: Vec<NodeAddress> = known.servers.keys().cloned().collect();
+        let replicas = known.map.as_ref().map(|map| map.told.replicas.clone());
+        drop(known);
+        let replicas = replicas.unwrap_or_default();
+        let kinds = [&primaries, self.cluster.seeds(), &replicas];
+        let mut nodes: Vec<NodeAddress> = first.into_iter().collect();
+        for round in 0..MOST_ASKED {
+            for kind in kinds {
+                let node = kind.get((turn + round) % kind.len().max(1));
+                if let Some(node) = node
+                    && nodes.len() < MOST_ASKED
+                    && !nodes.contains(node)
+                {
+                    nodes.push(node.clone());
+                }
             }
         }
         nodes
