@@ -144,7 +144,7 @@ async fn sentinels_may_speak_no_tls_though_the_servers_do() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_for_the_host_that_is_connected_to_or_for_the_name_that_is_set() {
+async fn a_tls_certificate_is_for_the_host_that_is_connected_to_or_for_the_name_that_is_set() {
     let authority = Authority::new();
     let certificate = authority.sign(&["cache.example.com"], Validity::Now);
     let set = Sentinels::builder().tls(certificate).start();

@@ -41,6 +41,18 @@ pub(crate) fn version(program: &Path) -> Option<String> {
     (output.status.success() && !named.is_empty()).then(|| named.to_owned())
 }
 
+/// Whether a server was built with TLS. It listens nowhere, so it ends at once.
+pub(crate) fn has_tls(program: &Path) -> bool {
+    let said = Command::new(program)
+        .args(["--port", "0", "--tls-port", "0"])
+        .stdin(Stdio::null())
+        .output();
+    said.is_ok_and(|said| {
+        let text = [said.stdout, said.stderr].concat();
+        !String::from_utf8_lossy(&text).contains("tls-port")
+    })
+}
+
 /// The old Redis, in the folder `target`, where the next call finds it.
 fn old_redis() -> Result<PathBuf, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers/redis-6.2");
