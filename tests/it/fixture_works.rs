@@ -234,9 +234,11 @@ fn a_slot_moves_with_its_keys_and_a_move_can_stop_in_the_middle() {
     let moving = cluster.begin_move(slot, 1);
     assert_eq!(cluster.owner(slot), 0);
     assert_eq!(cluster.move_keys(moving, 1), 1);
-    assert_eq!(
-        code(0, &["MGET", &one, &other]).as_deref(),
-        Some("TRYAGAIN")
+    // Redis 6.2 says the second.
+    let of_both = code(0, &["MGET", &one, &other]);
+    assert!(
+        matches!(of_both.as_deref(), Some("TRYAGAIN" | "ASK")),
+        "{of_both:?}"
     );
     assert_eq!(
         code(0, &["GET", &format!("c:{{{number}}}")]).as_deref(),
