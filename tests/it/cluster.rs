@@ -487,6 +487,34 @@ async fn the_journal_is_replayed_to_the_replica_that_takes_over() {
     }
 }
 
+/// The connection to a node that refuses stays: that the node accepts again shows in no new one.
+#[tokio::test]
+async fn what_a_node_has_refused_is_invalidated_once_it_accepts() {
+    let cluster = RedisCluster::start();
+    let (here, there) = (rows(&cluster), rows(&cluster));
+    let (row, other) = (across(&cluster, 0, 1), across(&cluster, 1, 2));
+    for rows in [&here, &there] {
+        rows.warm(row).await;
+        rows.warm(other).await;
+    }
+    cluster.node(0).set_user("default", &["-eval"]);
+    here.write(row.0, row.1, 2).await;
+    there.value.store(2, SeqCst);
+    assert_eq!(here.cache.health().waiting, 1);
+    assert_eq!(here.loads_for(row, 2).await, 1);
+    assert_eq!(there.read(row.0, row.1).await, 2);
+    here.write_by_group(other.1, 3).await;
+    assert_eq!(here.cache.health().waiting, 1, "the other nodes accept");
+    there.value.store(3, SeqCst);
+    cluster.node(0).set_user("default", &["+eval"]);
+    until(async || here.cache.health().waiting == 0).await;
+    until(async || there.cache.health().waiting == 0).await;
+    for rows in [&here, &there] {
+        rows.warm(row).await;
+        rows.warm(other).await;
+    }
+}
+
 /// Without a node, those that are left find that its keys are served by none.
 #[tokio::test]
 async fn keys_that_no_node_has_are_loaded() {

@@ -13,7 +13,7 @@ use crate::error::Error;
 pub(crate) const HASH_SLOTS: usize = 16_384;
 
 /// Where a node of a cluster is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NodeAddress {
     pub(crate) host: Arc<str>,
     pub(crate) port: u16,

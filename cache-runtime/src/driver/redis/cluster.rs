@@ -184,6 +184,9 @@ fn ranges(answer: Value, answering: &str) -> Option<Ranges> {
             }
         }
     }
+    // Each node lists them in an order of its own, and so two that agree.
+    ranges.sort_unstable();
+    replicas.sort_unstable();
     Some((ranges, replicas))
 }
 

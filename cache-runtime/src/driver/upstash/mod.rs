@@ -6,7 +6,7 @@
 //! A read may be answered by any replica, so it may be older than a write that another process was
 //! told of. For the writes of this process, the [session] prevents that.
 //!
-//! The service tells no epoch, and nobody can listen to it.
+//! The service tells no epoch, and a connection to it hears no messages.
 
 mod address;
 mod command;

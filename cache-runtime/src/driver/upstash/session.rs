@@ -130,9 +130,8 @@ impl Session {
             let server: &str = self.address.shown();
             tracing::warn!(
                 server,
-                "the cache server is reached over HTTP: what other processes invalidate may be served \
-                 here for a moment longer, at most until its ttl ends; where TCP is possible, \
-                 `rediss://` has no such bound"
+                "the cache server is reached over HTTP, and any of its replicas answers: what other \
+                 processes invalidate may be served here for a moment longer, at most until its ttl ends"
             );
         }
     }

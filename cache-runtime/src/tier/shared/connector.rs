@@ -40,6 +40,9 @@ const PAUSE_AWAY: Duration = Duration::from_millis(120);
 /// The keeper's longest pause while the server refuses something: that seldom ends within a moment.
 const PAUSE_REFUSED: Duration = Duration::from_secs(1);
 
+/// While a node of a cluster is away, names that could not be invalidated are tried again after so long.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// The most names that are invalidated together.
 const MOST_NAMES: usize = 500;
 
@@ -550,6 +553,13 @@ impl Connector {
             connector: self,
             nodes,
         };
+        // What was parked may not wait for the node that is away: it may have been late once, or have moved.
+        let retry = if nodes.is_well() {
+            Duration::ZERO
+        } else {
+            RETRY
+        };
+        self.journal.unpark_after(retry);
         let until = Instant::now() + self.slice();
         // It fails where no node can be named, which the next attempt finds out anew.
         let _ = self.journal.replay(&sender, until).await;
@@ -630,7 +640,10 @@ impl Owner for Connector {
         match accepted.await {
             Ok(()) => Ok(Prepared::Accepted),
             Err(error) if error.is_refused() => {
-                let _ = self.journal.announce(&self.sender(connection)).await;
+                // In a cluster, the keeper announces it to all nodes.
+                if let Place::Server(_) = &self.place {
+                    let _ = self.journal.announce(&self.sender(connection)).await;
+                }
                 Ok(Prepared::Refused(error))
             }
             // The window is smaller now, and the keeper goes on.
@@ -640,7 +653,7 @@ impl Owner for Connector {
     }
 
     fn connected(self: &Arc<Self>) {
-        self.journal.unpark();
+        self.journal.unpark_after(Duration::ZERO);
         if !self.journal.is_empty() {
             self.ensure_keeper();
         }

@@ -74,8 +74,9 @@ struct Kept {
     names: HashMap<Key, Entry>,
     /// How many of the names are parked.
     parked: usize,
-    /// How often all names were unparked.
+    /// How often all names were unparked, and when they last were.
     unparked: u64,
+    unparked_at: Option<Instant>,
     /// What the names take of the room.
     bytes: usize,
     /// The buckets of the names for which there was no room.
@@ -104,8 +105,8 @@ struct Entry {
     origin: Option<Origin>,
     /// The value of `asked` at which it was last announced or heard, and one more.
     told: u64,
-    /// Whether it waits for a server that cannot be reached, while others can. A replay leaves it out
-    /// until another server is connected to.
+    /// Whether a replay has sent it in vain, while it could invalidate others. It is left out until all
+    /// names are unparked.
     is_parked: bool,
 }
 
@@ -144,8 +145,8 @@ pub(crate) trait Sender: Sync {
     /// How many names to send together.
     fn window(&self) -> usize;
 
-    /// Invalidates names. Returns those, by their index, whose servers cannot be reached, while others can:
-    /// they were not all carried out.
+    /// Invalidates names. Returns those, by their index, that their servers did not carry out, while the
+    /// servers of others did.
     fn invalidate(&self, names: &[Key]) -> impl Future<Output = Result<Vec<usize>, Error>> + Send;
 
     /// Removes everything whose bucket is marked, from where earlier scans have got to, at most
@@ -311,10 +312,10 @@ impl Journal {
         sent.take(most.max(1)).collect()
     }
 
-    /// A server can be reached that could not be before: names that wait for one are tried again.
-    pub(super) fn unpark(&self) {
+    /// Parked names are tried again, if the last time was so long ago.
+    pub(super) fn unpark_after(&self, pause: Duration) {
         if !self.is_empty() {
-            self.lock().unpark();
+            self.lock().unpark_after(pause, Instant::now());
         }
     }
 
@@ -549,7 +550,12 @@ impl Kept {
         }
     }
 
-    fn unpark(&mut self) {
+    fn unpark_after(&mut self, pause: Duration, now: Instant) {
+        let is_due = |at: Instant| now.duration_since(at) >= pause;
+        if !self.unparked_at.is_none_or(is_due) {
+            return;
+        }
+        self.unparked_at = Some(now);
         self.unparked += 1;
         if mem::take(&mut self.parked) > 0 {
             for entry in self.names.values_mut() {
@@ -709,6 +715,8 @@ mod tests {
     struct Fake<'a> {
         processes: &'a [Journal],
         refuses: bool,
+        /// The name whose server is away.
+        away: Option<&'static str>,
         published: Mutex<usize>,
         invalidated: Mutex<Vec<Key>>,
         removed: Mutex<Vec<Buckets>>,
@@ -721,6 +729,7 @@ mod tests {
             Self {
                 processes,
                 refuses: false,
+                away: None,
                 published: Mutex::default(),
                 invalidated: Mutex::default(),
                 removed: Mutex::default(),
@@ -761,8 +770,14 @@ mod tests {
 
         async fn invalidate(&self, names: &[Key]) -> Result<Vec<usize>, Error> {
             self.answer()?;
-            self.invalidated.lock().unwrap().extend_from_slice(names);
-            Ok(Vec::new())
+            let is_away = |name: &Key| Some(name.as_str()) == self.away;
+            let carried_out = names.iter().filter(|name| !is_away(name)).cloned();
+            self.invalidated.lock().unwrap().extend(carried_out);
+            let names = names.iter().enumerate();
+            Ok(names
+                .filter(|(_, name)| is_away(name))
+                .map(|(at, _)| at)
+                .collect())
         }
 
         async fn remove(
@@ -993,6 +1008,56 @@ mod tests {
             .map(|buckets| buckets.contain(b"b"))
             .collect();
         assert_eq!(had, [true; 4]);
+    }
+
+    #[tokio::test]
+    async fn a_name_whose_server_is_away_holds_up_no_other_and_is_tried_again() {
+        let [journal] = journals();
+        let mut sender = Fake {
+            away: Some("b"),
+            ..Fake::new(&[])
+        };
+        journal.keep(&["a", "b", "c", "d"].map(Key::from));
+        replay(&journal, &sender).await;
+        assert_eq!(sender.invalidated(), ["a", "c", "d"]);
+        assert_eq!(journal.waiting().names, 1);
+        assert!(journal.distrusts(&Key::from("b"), &[]));
+        // It is left out until its turn comes.
+        sender.away = None;
+        replay(&journal, &sender).await;
+        assert!(sender.invalidated().is_empty());
+        journal.unpark_after(Duration::ZERO);
+        replay(&journal, &sender).await;
+        assert_eq!(sender.invalidated(), ["b"]);
+        assert!(journal.is_empty());
+    }
+
+    #[test]
+    fn parked_names_are_tried_again_after_a_pause_and_one_that_fails_once_more_at_once() {
+        let (begin, pause) = (Instant::now(), Duration::from_secs(1));
+        let mut kept = Kept::default();
+        let park = |kept: &mut Kept| {
+            let (name, number) = (Key::from("a"), kept.last_number);
+            let sent = Sent {
+                name,
+                number,
+                origin: None,
+            };
+            kept.park([sent].into_iter(), kept.unparked);
+            kept.parked
+        };
+        kept.add(&[Key::from("a")], None, 1 << 20);
+        assert_eq!(park(&mut kept), 1);
+        kept.unpark_after(pause, begin);
+        assert_eq!(kept.parked, 0, "for the first time");
+        assert_eq!(park(&mut kept), 1);
+        kept.unpark_after(pause, begin + pause / 2);
+        assert_eq!(kept.parked, 1, "too soon");
+        kept.unpark_after(pause, begin + pause);
+        assert_eq!(kept.parked, 0);
+        assert_eq!(park(&mut kept), 1);
+        kept.add(&[Key::from("a")], None, 1 << 20);
+        assert_eq!(kept.parked, 0, "it failed once more");
     }
 
     #[tokio::test]

@@ -18,8 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use self::answers::Answers;
-use self::answers::{Choice, Newest};
+use self::answers::{Answers, Choice, Newest};
 use self::contacts::Contacts;
 pub(super) use self::url::is_scheme;
 use super::address::Address;

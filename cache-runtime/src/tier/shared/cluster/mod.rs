@@ -4,7 +4,7 @@
 //! them fails to do concerns its keys only. Which primary has which hash slot is asked of several
 //! nodes at once when the first call comes, when a node leaves a key to another one, and, by the keeper
 //! task, for as long as a node is away. Of their answers, the one with the latest epoch of the cluster is
-//! taken. A node that was cut off or frozen while the others went on is no judge of who has its slots:
+//! taken. A node that was cut off or frozen meanwhile still says that it has its hash slots. So
 //! an answer from an earlier epoch than the one that is known is not taken, unless all nodes
 //! that were asked agree on it.
 
