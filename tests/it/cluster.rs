@@ -487,6 +487,15 @@ async fn the_journal_is_replayed_to_the_replica_that_takes_over() {
     }
 }
 
+/// How many scripts the first node has refused to run.
+fn refused(cluster: &RedisCluster) -> u64 {
+    let info: String = cluster.node(0).query(&["INFO", "commandstats"]);
+    let line = info.lines().find(|line| line.starts_with("cmdstat_eval:"));
+    let refused = line.and_then(|line| line.split("rejected_calls=").nth(1));
+    let refused = refused.and_then(|rest| rest.split(',').next());
+    refused.map_or(0, |refused| refused.trim().parse().unwrap())
+}
+
 /// The connection to a node that refuses stays: that the node accepts again shows in no new one.
 #[tokio::test]
 async fn what_a_node_has_refused_is_invalidated_once_it_accepts() {
@@ -505,6 +514,9 @@ async fn what_a_node_has_refused_is_invalidated_once_it_accepts() {
     assert_eq!(there.read(row.0, row.1).await, 2);
     here.write_by_group(other.1, 3).await;
     assert_eq!(here.cache.health().waiting, 1, "the other nodes accept");
+    // Both try again, in vain: each time a trial, the entry and the version.
+    let (refused, tries) = (refused(&cluster), 2 * 2 * 3);
+    until(async || self::refused(&cluster) >= refused + tries).await;
     there.value.store(3, SeqCst);
     cluster.node(0).set_user("default", &["+eval"]);
     until(async || here.cache.health().waiting == 0).await;

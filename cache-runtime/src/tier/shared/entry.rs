@@ -10,7 +10,8 @@
 //! Numbers are little-endian. The first ten bytes, the [`Mark`], differ for each lease and each
 //! entry that is ever written. So a script compares them to find out whether a slot still holds
 //! what a caller saw. Stamps and nonces are ASCII, of 56 random bits, so that a server that carries
-//! text only can keep and compare a mark as it is (see `driver/upstash`). The format of an entry is 2, that of a lease and of a fence is 1.
+//! text only can keep and compare a mark as it is (see `driver/upstash`). The format of an entry is 2,
+//! that of a lease and of a fence is 1.
 //!
 //! The type is FNV-1a, of 32 bits, of the name of the value's type as [`type_name`](crate::type_name)
 //! gives it: without lifetimes, and with the names that `#[key_name]` gives. Where the hash would

@@ -24,8 +24,8 @@
 //! * **No caller gets a value that was read before it began.** A caller joins a line, never a
 //!   batch. The line is taken, under the lock, before its command is sent, so a caller that
 //!   comes later is in the next batch.
-//! * **A caller's slot and versions are read by one command,** over one connection, whose
-//!   epoch goes with each answer.
+//! * **What a caller reads of one server is read by one command** (by one node of a cluster, in one round
+//!   trip), over one connection, whose epoch goes with each answer. Each node has lines of its own.
 //! * **Each caller's deadline counts from when it began,** in line or under way. A batch has
 //!   the deadline of its youngest caller; the others leave it at theirs. If the command fails,
 //!   it fails for all callers that are left in the batch, and the connection is judged once.
