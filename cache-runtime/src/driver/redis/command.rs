@@ -1,9 +1,29 @@
 //! Operations as commands, and answers as replies.
 
+use bytes::Bytes;
 use redis::{Cmd, RedisError, Value};
 
 use crate::driver::operation::Argument;
 use crate::driver::{Operation, Reply};
+
+/// Reads one key. Its answer is parsed in half the time of an `MGET`'s.
+pub(super) fn get(key: &[u8]) -> Cmd {
+    let mut get = Cmd::with_capacity(2, "GET".len() + key.len());
+    get.arg("GET").arg(key);
+    get
+}
+
+/// The values that a [`get`] or an [`mget`] was answered. A key that holds no string has none: an
+/// `MGET` says so by itself, and a `GET` by an error.
+pub(super) fn values(answer: Value) -> Result<Vec<Option<Bytes>>, RedisError> {
+    let value = |value| bytes(value).map(Bytes::from);
+    match answer.extract_error() {
+        Ok(Value::Array(values)) => Ok(values.into_iter().map(value).collect()),
+        Ok(answer) => Ok(vec![value(answer)]),
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(vec![None]),
+        Err(error) => Err(error),
+    }
+}
 
 /// Reads so many keys, of so many bytes.
 pub(super) fn mget<'a>(keys: impl Iterator<Item = &'a [u8]>, count: usize, bytes: usize) -> Cmd {
@@ -126,5 +146,16 @@ mod tests {
         assert_eq!(reply(Value::Double(0.5)).unwrap(), Reply::Unexpected);
         let error = parse_redis_value(b"-OOM no memory\r\n").unwrap();
         assert!(reply(Value::Array(vec![Value::Okay, error])).is_err());
+    }
+
+    #[test]
+    fn a_key_that_holds_no_string_has_no_value() {
+        let read = |answer: &[u8]| values(parse_redis_value(answer).unwrap());
+        let value = Some(Bytes::from_static(b"x"));
+        assert_eq!(read(b"$1\r\nx\r\n").unwrap(), [value.clone()]);
+        assert_eq!(read(b"$-1\r\n").unwrap(), [None]);
+        assert_eq!(read(b"-WRONGTYPE a list\r\n").unwrap(), [None]);
+        assert_eq!(read(b"*2\r\n$-1\r\n$1\r\nx\r\n").unwrap(), [None, value]);
+        assert!(read(b"-MOVED 7 :7001\r\n").is_err());
     }
 }

@@ -33,7 +33,7 @@ use tokio::task::AbortHandle;
 use self::address::Address;
 pub(crate) use self::cluster::Cluster;
 use self::cluster::elsewhere;
-use self::command::{bytes, command, mget, pong, reply};
+use self::command::{bytes, command, get, mget, pong, reply, values};
 use self::explain::{explain, explain_greeting, may_want_older_protocol, wants_older_protocol};
 use self::identity::identity;
 use self::sentinel::Sentinels;
@@ -266,8 +266,8 @@ impl Connection {
     }
 
     /// Reads keys; an absent key, or one that holds no string, is `None`. By one `MGET`; from a node of a
-    /// cluster, by one for each hash slot, in one round trip. On the path of every hit: the command is
-    /// neither boxed nor in a pipeline of one.
+    /// cluster, by one for each hash slot (by `GET`, where that is one key), in one round trip. On the
+    /// path of every hit: the command is neither boxed nor in a pipeline of one.
     pub(crate) async fn read(&self, keys: &ReadKeys) -> Result<Answers, Failure> {
         if let Some(host) = &self.node_host
             && let Some(groups) = by_hash_slot(keys)
@@ -307,9 +307,14 @@ impl Connection {
         let mut pipeline = Pipeline::new();
         pipeline.ignore_errors();
         for group in groups.chunk_by(|one, other| one.0 == other.0) {
-            let keys = group.iter().map(|&(_, index)| all[index]);
-            let bytes = keys.clone().map(<[u8]>::len).sum();
-            pipeline.add_command(mget(keys, group.len(), bytes));
+            pipeline.add_command(match group {
+                &[(_, index)] => get(all[index]),
+                group => {
+                    let keys = group.iter().map(|&(_, index)| all[index]);
+                    let bytes = keys.clone().map(<[u8]>::len).sum();
+                    mget(keys, group.len(), bytes)
+                }
+            });
         }
         let mut redis = self.redis.clone();
         let answers: Result<Vec<Value>, _> = pipeline.query_async(&mut redis).await;
@@ -317,13 +322,12 @@ impl Connection {
         let mut found = Answers::of(all.len());
         let groups = groups.chunk_by(|one, other| one.0 == other.0);
         for (group, answer) in groups.zip(answers) {
-            match answer.extract_error() {
-                Ok(Value::Array(values)) => {
+            match values(answer) {
+                Ok(values) => {
                     for (&(_, index), value) in group.iter().zip(values) {
-                        found.values[index] = bytes(value).map(Bytes::from);
+                        found.values[index] = value;
                     }
                 }
-                Ok(_) => {}
                 Err(error) => {
                     let Some(elsewhere) = elsewhere(&error, host) else {
                         return Err(self.failure(&error));
