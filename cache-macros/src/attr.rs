@@ -12,7 +12,9 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprClosure, ExprGroup, ExprLit, ExprPath, Lit, LitStr, Token, parenthesized};
+use syn::{
+    Expr, ExprClosure, ExprGroup, ExprLit, ExprPath, Lit, LitStr, Pat, Token, parenthesized, token,
+};
 
 use crate::duration;
 use crate::errors::{Errors, error, nearest, suggest};
@@ -80,6 +82,12 @@ pub(crate) enum Skip {
     Field(Ident, FieldPath),
 }
 
+/// `each(id in ids)`: names are made for each element of a list.
+pub(crate) struct Each {
+    pub(crate) element: Pat,
+    pub(crate) list: Expr,
+}
+
 /// How long an entry may be served.
 pub(crate) enum Ttl {
     Fixed(Duration),
@@ -101,6 +109,7 @@ pub(crate) struct NoneTtl {
 #[derive(Default)]
 pub(crate) struct InvalidateArgs {
     pub(crate) names: Vec<TagArgument>,
+    pub(crate) each: Vec<Each>,
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     /// `on = ok`
@@ -228,6 +237,7 @@ const CACHED: &[Usage] = &[
 ];
 
 const CACHE_INVALIDATE: &[Usage] = &[
+    EACH,
     CACHE,
     (
         "condition",
@@ -255,6 +265,11 @@ const CACHE_INVALIDATE: &[Usage] = &[
 ];
 
 const CACHE_DEFAULTS: &[Usage] = &[CACHE, TTL, SKIP];
+
+const EACH: Usage = (
+    "each",
+    "name an element, and the list that it is in: `\"user:<id>\", each(id in ids)`",
+);
 
 const FENCE_REQUIRED: &str = "fence_required";
 
@@ -342,6 +357,7 @@ impl InvalidateArgs {
             if at_option(input) {
                 let option = known.next(input)?;
                 match option.name {
+                    "each" => args.each = option.each(input)?,
                     "fence" => args.fence = Some(option.fence(input)?),
                     FENCE_REQUIRED => args.fence_required = Some(option.alone(input)?),
                     "condition" => args.condition = Some(option.value(input)?),
@@ -443,7 +459,7 @@ impl<T> DefaultOf<T> {
     }
 }
 
-/// `name = …`, or an option of a fence without a value. Such a word is not taken for a tag.
+/// `name = …`, `each(…)`, or an option of a fence without a value. Such a word is not taken for a tag.
 fn at_option(input: ParseStream<'_>) -> bool {
     let fork = input.fork();
     let Ok(name) = fork.call(Ident::parse_any) else {
@@ -454,6 +470,9 @@ fn at_option(input: ParseStream<'_>) -> bool {
     }
     let alone = fork.is_empty() || fork.peek(Token![,]);
     let name = name.to_string();
+    if name == "each" && (alone || fork.peek(token::Paren)) {
+        return true;
+    }
     alone && (name == "fence" || nearest(&name, &[FENCE_REQUIRED]).is_some())
 }
 
@@ -465,6 +484,17 @@ impl TagArgument {
             Some(other) => Err(other.span()),
             None => Ok(Self::Typed(expr)),
         }
+    }
+}
+
+impl Each {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let element = input.call(Pat::parse_single)?;
+        input.parse::<Token![in]>()?;
+        Ok(Self {
+            element,
+            list: ungrouped(input.parse()?),
+        })
     }
 }
 
@@ -632,17 +662,35 @@ impl OptionName {
     }
 
     fn skip(&self, input: ParseStream<'_>) -> syn::Result<Vec<Skip>> {
+        self.in_parentheses(input, Skip::parse, "takes names of parameters")
+    }
+
+    fn each(&self, input: ParseStream<'_>) -> syn::Result<Vec<Each>> {
+        let rule = "takes an element and its list";
+        let each = self.in_parentheses(input, Each::parse, rule)?;
+        if each.is_empty() {
+            return Err(self.wrong(self.span, rule, self.usage));
+        }
+        Ok(each)
+    }
+
+    fn in_parentheses<T>(
+        &self,
+        input: ParseStream<'_>,
+        parse: fn(ParseStream<'_>) -> syn::Result<T>,
+        rule: &str,
+    ) -> syn::Result<Vec<T>> {
         let content = |input: ParseStream<'_>| {
             let content;
             parenthesized!(content in input);
             content.parse::<TokenStream>()
         };
-        let names = |input: ParseStream<'_>| {
-            Punctuated::<Skip, Token![,]>::parse_terminated_with(input, Skip::parse)
+        let items = |input: ParseStream<'_>| {
+            Punctuated::<T, Token![,]>::parse_terminated_with(input, parse)
         };
-        match content(input).and_then(|content| names.parse2(content)) {
-            Ok(names) => Ok(names.into_iter().collect()),
-            Err(error) => Err(self.wrong(error.span(), "takes names of parameters", self.usage)),
+        match content(input).and_then(|content| items.parse2(content)) {
+            Ok(items) => Ok(items.into_iter().collect()),
+            Err(error) => Err(self.wrong(error.span(), rule, self.usage)),
         }
     }
 

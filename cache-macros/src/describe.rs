@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::{Expr, FnArg, Generics, LitStr, Pat, Signature, Type, parse_quote};
 
-use crate::lower::{CachedFn, InvalidateFn, LoweredTemplate, Part, Root, Tag};
+use crate::lower::{CachedFn, InvalidateFn, List, LoweredTemplate, Part, Root, Tag};
 use crate::runtime::Runtime;
 use crate::source;
 use crate::type_name::{NamedType, Place};
@@ -29,7 +29,10 @@ pub(crate) fn cached(cached: &CachedFn) -> TokenStream {
 
 /// A function that invalidates.
 pub(crate) fn invalidate(invalidate: &InvalidateFn) -> TokenStream {
-    let names = Names::new(&invalidate.runtime, &invalidate.function.sig);
+    let names = Names {
+        lists: &invalidate.lists,
+        ..Names::new(&invalidate.runtime, &invalidate.function.sig)
+    };
     let tags = [&invalidate.from_arguments, &invalidate.from_result];
     let tags = tags.into_iter().flatten().map(|tag| names.tag(tag));
     let role = quote!(invalidates(&[#(#tags),*]));
@@ -139,6 +142,7 @@ struct Names<'s> {
     runtime: &'s Runtime,
     /// The type of what is cached.
     value: Type,
+    lists: &'s [List],
 }
 
 impl<'s> Names<'s> {
@@ -148,6 +152,7 @@ impl<'s> Names<'s> {
             runtime,
             sig,
             value: value_of(sig),
+            lists: &[],
         }
     }
 
@@ -184,6 +189,7 @@ impl<'s> Names<'s> {
             Root::Result => self.named(Some(&self.value)),
             Root::Type(_) => NamedType::new("type".to_owned(), None, Place::Function),
             Root::Value(ident) => self.named(self.declared(ident)),
+            Root::Element(_, list) => self.named(self.lists[*list].element_type.as_ref()),
         }
     }
 

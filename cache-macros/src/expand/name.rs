@@ -73,7 +73,7 @@ pub(crate) fn part(runtime: &Runtime, part: &Part, span: Span) -> TokenStream {
 pub(crate) fn reference(runtime: &Runtime, part: &Part, span: Span) -> TokenStream {
     let private = runtime.private(span);
     let root = match &part.root {
-        Root::Value(ident) => ident.to_token_stream(),
+        Root::Value(ident) | Root::Element(ident, _) => ident.to_token_stream(),
         Root::Type(ty) => quote_spanned!(span=> #private::TypeName::<#ty>::NEW),
         Root::Result => Ident::new("result", span).to_token_stream(),
     };

@@ -4,6 +4,7 @@
 mod borrows;
 mod defaults;
 mod detach;
+mod each;
 mod handle;
 mod output;
 mod parameters;
@@ -20,6 +21,7 @@ use syn::spanned::Spanned;
 use syn::{Expr, LitStr};
 
 pub(crate) use self::detach::{Copied, Detach};
+pub(crate) use self::each::List;
 pub(crate) use self::handle::Handle;
 pub(crate) use self::output::Output;
 use self::parameters::{Parameters, Place};
@@ -71,8 +73,11 @@ pub(crate) struct InvalidateFn {
     pub(crate) on_ok: bool,
     pub(crate) on_err: Option<OnErr>,
     pub(crate) fence: Option<Fence>,
+    /// Names that are known before the body, and the lists whose elements make more of them.
     pub(crate) from_arguments: Vec<Tag>,
     pub(crate) from_result: Vec<Tag>,
+    /// What `each` names.
+    pub(crate) lists: Vec<List>,
     /// Arguments that may be a transaction.
     pub(crate) transactions: Vec<Ident>,
     /// The other arguments, as text.
@@ -97,6 +102,8 @@ pub(crate) struct TypedTag {
     pub(crate) expr: Expr,
     /// The user's word for what the function returned, if the expression reads it.
     pub(crate) result: Option<Ident>,
+    /// The lists whose elements it names.
+    pub(crate) lists: Vec<usize>,
 }
 
 /// `errors` has the mistakes in the arguments.
@@ -193,10 +200,13 @@ pub(crate) fn cache_invalidate(
         &mut errors,
     );
 
-    let names =
-        Parameters::of(&function.sig).lower_all(Place::Invalidated, args.names, &mut errors);
-    let (from_result, from_arguments): (Vec<_>, Vec<_>) =
-        names.into_iter().partition(Tag::reads_result);
+    let mut parameters = Parameters::of(&function.sig);
+    parameters.add_lists(args.each, &mut errors);
+    let names = parameters.lower_all(Place::Invalidated, args.names, &mut errors);
+    let lists = parameters.finish_lists(&names, &mut errors);
+    let (from_result, from_arguments): (Vec<_>, Vec<_>) = names
+        .into_iter()
+        .partition(|name| name.reads_result(&lists));
     let fence = lower_fence(
         args.fence,
         args.fence_required,
@@ -231,6 +241,7 @@ pub(crate) fn cache_invalidate(
         fence,
         from_arguments,
         from_result,
+        lists,
         transactions,
         options: args.options,
         function,
@@ -319,10 +330,23 @@ impl Tag {
         }
     }
 
-    fn reads_result(&self) -> bool {
-        match self {
+    /// Whether it reads what the function returned, itself or by an element of that.
+    fn reads_result(&self, lists: &[List]) -> bool {
+        let itself = match self {
             Tag::Template(template) => template.reads_result(),
             Tag::Typed(tag) => tag.result.is_some(),
-        }
+        };
+        itself || self.lists().iter().any(|list| lists[*list].reads_result())
+    }
+
+    /// The lists whose elements it names, in their order.
+    pub(crate) fn lists(&self) -> Vec<usize> {
+        let mut lists = match self {
+            Tag::Template(template) => template.lists().collect(),
+            Tag::Typed(tag) => tag.lists.clone(),
+        };
+        lists.sort_unstable();
+        lists.dedup();
+        lists
     }
 }

@@ -5,10 +5,11 @@ use syn::ext::IdentExt;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Expr, ExprPath, FnArg, GenericParam, LitStr, Macro, Pat, PatIdent, Signature, Type};
 
+use super::each::{self, List};
 use super::output::ungrouped;
 use super::template::{LoweredTemplate, Root, lower_parts, parse_template};
 use super::{Tag, TypedTag};
-use crate::attr::{Skip, TagArgument};
+use crate::attr::{Each, Skip, TagArgument};
 use crate::errors::{Errors, nearest, suggest};
 use crate::template::Placeholder;
 
@@ -29,6 +30,8 @@ pub(super) struct Parameters<'f> {
     wildcards: Vec<Span>,
     /// The patterns that `#[async_trait]` has moved into the body, with their variables.
     moved_patterns: Vec<Span>,
+    sig: &'f Signature,
+    lists: Vec<List>,
     /// Whether an error leaves open which parameter was meant. Then no parameter is
     /// reported as missing: it may be that one.
     pub(super) in_doubt: bool,
@@ -130,8 +133,43 @@ impl<'f> Parameters<'f> {
             known,
             wildcards,
             moved_patterns,
+            sig,
+            lists: Vec::new(),
             in_doubt: false,
         }
+    }
+
+    /// Adds lists whose elements can be named.
+    pub(super) fn add_lists(&mut self, lists: Vec<Each>, errors: &mut Errors) {
+        let parameters = self.names();
+        for list in lists {
+            self.check_list(&list.list, errors);
+            let list = List::new(list, &self.lists, self.sig, &parameters, errors);
+            self.lists.push(list);
+        }
+    }
+
+    /// An argument whose elements can be read only once belongs to the body.
+    fn check_list(&mut self, list: &Expr, errors: &mut Errors) {
+        if let Expr::Path(path) = list
+            && let Some(name) = path.path.get_ident()
+            && let Some(parameter) = self.find(&name.to_string())
+            && parameter.kind == Kind::ImplTrait
+        {
+            errors.push(
+                name.span(),
+                format_args!(
+                    "the elements of `{name}`, an `impl Trait`, can be read only once, by the body"
+                ),
+                format_args!("take a slice, `{name}: &[…]`, or a `Vec`"),
+            );
+        }
+    }
+
+    /// The lists. Each must be used by one of these names.
+    pub(super) fn finish_lists(self, names: &[Tag], errors: &mut Errors) -> Vec<List> {
+        each::check_used(&self.lists, names, errors);
+        self.lists
     }
 
     pub(super) fn lower(
@@ -161,9 +199,32 @@ impl<'f> Parameters<'f> {
                 );
             }
         }
-        lower_parts(template, span, errors, |placeholder, errors| {
+        let template = lower_parts(template, span, errors, |placeholder, errors| {
             self.resolve(place, placeholder, span, errors)
-        })
+        });
+        self.check_elements(&template, errors);
+        template
+    }
+
+    /// When the result is there, the body has taken the lists that are arguments.
+    fn check_elements(&self, template: &LoweredTemplate, errors: &mut Errors) {
+        let (late, early): (Vec<_>, Vec<_>) = template
+            .lists()
+            .partition(|list| self.lists[*list].reads_result());
+        if (template.reads_result() || !late.is_empty())
+            && let Some(early) = early.first()
+        {
+            errors.push(
+                template.span,
+                format_args!(
+                    "the template names the result, and an element of an argument, which is gone \
+                     when there is a result: `{}`",
+                    self.lists[*early].bindings()[0]
+                ),
+                "name them by two templates, or read the element from the result too: \
+                 `each(user in result)`",
+            );
+        }
     }
 
     pub(super) fn lower_all(
@@ -183,40 +244,49 @@ impl<'f> Parameters<'f> {
         let variables = variables(&expr);
         let mut named = Vec::new();
         let mut result = None;
+        let mut lists = Vec::new();
         for variable in variables {
-            if let Some(parameter) = self.find(&variable.to_string()) {
+            if let Some(list) = each::find(&self.lists, &variable) {
+                lists.push(list);
+                if !self.lists[list].reads_result() {
+                    named.push(variable);
+                }
+            } else if let Some(parameter) = self.find(&variable.to_string()) {
                 parameter.named_in.push(place);
                 named.push(variable);
             } else if variable == "result" {
                 result = Some(variable);
             }
         }
-        if let Some(result) = &result {
-            if place == Place::Tag {
-                errors.push(
-                    result.span(),
-                    "the tag names the result, which is not there before the load",
-                    "name parameters of the function",
-                );
-                self.in_doubt = true;
-            }
-            // When the result is there, the body has taken the parameters.
-            if place == Place::Invalidated
-                && let Some(parameter) = named.first()
-            {
-                errors.push(
-                    parameter.span(),
-                    format_args!(
-                        "the tag names `{parameter}`, which is gone when there is a `result`"
-                    ),
-                    format_args!(
-                        "write a template, which may name both: \
-                         `\"tag:<{parameter}>:<result.id>\"`"
-                    ),
-                );
-            }
+        if let Some(result) = &result
+            && place == Place::Tag
+        {
+            errors.push(
+                result.span(),
+                "the tag names the result, which is not there before the load",
+                "name parameters of the function",
+            );
+            self.in_doubt = true;
         }
-        TypedTag { expr, result }
+        // When the result is there, the body has taken the parameters.
+        let is_late = |list: &usize| self.lists[*list].reads_result();
+        if place == Place::Invalidated
+            && (result.is_some() || lists.iter().any(is_late))
+            && let Some(parameter) = named.first()
+        {
+            errors.push(
+                parameter.span(),
+                format_args!("the tag names `{parameter}`, which is gone when there is a `result`"),
+                format_args!(
+                    "write a template, which may name both: `\"tag:<{parameter}>:<result.id>\"`"
+                ),
+            );
+        }
+        TypedTag {
+            expr,
+            result,
+            lists,
+        }
     }
 
     fn resolve(
@@ -227,6 +297,11 @@ impl<'f> Parameters<'f> {
         errors: &mut Errors,
     ) -> Option<Root> {
         let root = placeholder.root.as_str();
+        if let Some((list, element)) = self.element(root) {
+            let mut element = element.clone();
+            element.set_span(span.resolved_at(element.span()));
+            return Some(Root::Element(element, list));
+        }
         if let Some(parameter) = self.find(root) {
             parameter.named_in.push(place);
             let mut ident = parameter.ident.clone();
@@ -288,6 +363,8 @@ impl<'f> Parameters<'f> {
         };
         let mut known = self.names();
         if place == Place::Invalidated {
+            let elements = self.lists.iter().flat_map(List::bindings);
+            known.extend(elements.map(Ident::to_string));
             known.push("result".to_owned());
         }
         let help = if root == "self" {
@@ -448,6 +525,15 @@ impl<'f> Parameters<'f> {
                 ),
             );
         }
+    }
+
+    /// The element of this name, and its list.
+    fn element(&self, name: &str) -> Option<(usize, &Ident)> {
+        let name = name.strip_prefix("r#").unwrap_or(name);
+        let lists = self.lists.iter().enumerate();
+        let mut elements =
+            lists.flat_map(|(at, list)| list.bindings().iter().map(move |it| (at, it)));
+        elements.find(|(_, element)| element.unraw() == name)
     }
 
     fn find(&mut self, name: &str) -> Option<&mut Parameter> {

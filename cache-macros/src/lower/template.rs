@@ -27,6 +27,8 @@ pub(crate) enum Root {
     Type(Ident),
     /// What the function returned.
     Result,
+    /// An element of this list.
+    Element(Ident, usize),
 }
 
 /// What is read from the value before it.
@@ -50,6 +52,14 @@ impl LoweredTemplate {
         self.parts
             .iter()
             .any(|part| matches!(part.root, Root::Result))
+    }
+
+    /// The lists whose elements it names.
+    pub(super) fn lists(&self) -> impl Iterator<Item = usize> {
+        self.parts.iter().filter_map(|part| match part.root {
+            Root::Element(_, list) => Some(list),
+            _ => None,
+        })
     }
 }
 

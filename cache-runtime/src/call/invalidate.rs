@@ -60,11 +60,11 @@ pub struct InvalidateCallWithResult<S, N, C> {
 /// Tells from what was returned whether something may have been committed.
 type MayHaveCommitted<S> = fn(&<S as Shape>::Return) -> bool;
 
-/// Where a [`InvalidateCallWithResult`] puts the names that it reads.
+/// Where names are put that an expansion makes one by one.
 #[derive(Debug)]
-pub struct ResultNames(Vec<Key>);
+pub struct CollectedNames(Vec<Key>);
 
-impl ResultNames {
+impl CollectedNames {
     /// Adds a name.
     pub fn push<P: Parts>(&mut self, name: Name<P>) {
         self.0.push(name.render());
@@ -86,6 +86,15 @@ impl InvalidateCall {
             is_wanted: true,
             called: None,
         }
+    }
+
+    /// Adds the names that elements of the arguments make.
+    #[must_use]
+    pub fn with_names(mut self, collect: impl FnOnce(&mut CollectedNames)) -> Self {
+        let mut names = CollectedNames(Vec::new());
+        collect(&mut names);
+        self.due.names.append(&mut names.0);
+        self
     }
 
     /// Says which transactions are among the arguments of this call of `function`.
@@ -119,7 +128,7 @@ impl InvalidateCall {
     ) -> InvalidateCallWithResult<S, N, MayHaveCommitted<S>>
     where
         S: Shape,
-        N: FnOnce(&S::Value, &mut ResultNames),
+        N: FnOnce(&S::Value, &mut CollectedNames),
     {
         InvalidateCallWithResult {
             due: self.due,
@@ -176,7 +185,7 @@ where
 impl<S, N, C> InvalidateCallWithResult<S, N, C>
 where
     S: Shape,
-    N: FnOnce(&S::Value, &mut ResultNames),
+    N: FnOnce(&S::Value, &mut CollectedNames),
     C: FnOnce(&S::Return) -> bool,
 {
     /// Invalidates nothing after an error, a panic, or a caller that gave up.
@@ -212,7 +221,7 @@ where
         }
         if let View::Value(value) = outcome {
             // In a list of their own: a panic in here leaves the names from the arguments due.
-            let mut names = ResultNames(Vec::new());
+            let mut names = CollectedNames(Vec::new());
             (self.names)(value, &mut names);
             due.names.append(&mut names.0);
         }
@@ -254,7 +263,7 @@ pub struct FencedCall<S: Shape, N, C> {
 impl<S, N, C> FencedCall<S, N, C>
 where
     S: Shape,
-    N: FnOnce(&S::Value, &mut ResultNames),
+    N: FnOnce(&S::Value, &mut CollectedNames),
     C: FnOnce(&S::Return) -> bool,
 {
     /// Runs the body behind the fence only.

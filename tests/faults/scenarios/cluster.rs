@@ -381,7 +381,7 @@ async fn while_they_move(
     let mut figures = stale_reads(tally);
     let stuck = ours.stuck(0..40).await + others.stuck(0..40).await;
     figures.push(Figure::none(LOST, stuck).of(80));
-    figures.push(Figure::at_most(KEPT, ours.cache.stats().errors, moved / 4));
+    figures.push(Figure::at_most(KEPT, ours.cache.stats().errors, moved / 2));
     figures.push(Figure::within(LONGEST, tally.longest, CALL));
     figures
 }

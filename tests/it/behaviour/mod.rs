@@ -1,6 +1,7 @@
 //! What a cache does, on each backend the same.
 
 mod detach;
+mod each;
 mod flights;
 mod invalidation;
 mod liveness;

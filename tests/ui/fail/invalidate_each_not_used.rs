@@ -1,0 +1,6 @@
+use cache_runtime::cache_invalidate;
+
+#[cache_invalidate("users", each(id in ids))]
+async fn rename_users(ids: &[u64]) {}
+
+fn main() {}
