@@ -110,6 +110,8 @@ pub(crate) struct NoneTtl {
 pub(crate) struct InvalidateArgs {
     pub(crate) names: Vec<TagArgument>,
     pub(crate) each: Vec<Each>,
+    /// Whether there is an error in `each`. Then a name that is not known may be its element.
+    pub(crate) each_in_doubt: bool,
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
     /// `on = ok`
@@ -357,7 +359,11 @@ impl InvalidateArgs {
             if at_option(input) {
                 let option = known.next(input)?;
                 match option.name {
-                    "each" => args.each = option.each(input)?,
+                    "each" => {
+                        args.each_in_doubt = true;
+                        args.each = option.each(input)?;
+                        args.each_in_doubt = false;
+                    }
                     "fence" => args.fence = Some(option.fence(input)?),
                     FENCE_REQUIRED => args.fence_required = Some(option.alone(input)?),
                     "condition" => args.condition = Some(option.value(input)?),
@@ -667,11 +673,15 @@ impl OptionName {
 
     fn each(&self, input: ParseStream<'_>) -> syn::Result<Vec<Each>> {
         let rule = "takes an element and its list";
-        let each = self.in_parentheses(input, Each::parse, rule)?;
+        // What is missing has no place, so the error is at the option's name.
+        let wrong = || self.wrong(self.span, rule, self.usage);
+        let each = self.in_parentheses(input, Each::parse, rule);
+        let each = each.map_err(|_| wrong())?;
         if each.is_empty() {
-            return Err(self.wrong(self.span, rule, self.usage));
+            Err(wrong())
+        } else {
+            Ok(each)
         }
-        Ok(each)
     }
 
     fn in_parentheses<T>(

@@ -4,7 +4,6 @@ use cache_runtime::{cache_defaults, cache_invalidate};
 use sqlx::{Sqlite, Transaction};
 
 use crate::entities::{Issue, IssueId, NewIssue, ProjectId, UserId};
-use crate::error::Error;
 use crate::issues::{FilteredIssues, IssueLists};
 use crate::repository::Repository;
 
@@ -97,72 +96,65 @@ impl Repository<Issue> {
     }
 }
 
-/// Changes of many issues. They name all lists by a tag, and the rows that the body finds by hand.
+/// Changes of many issues. They name the rows that they return, and all lists by a tag.
 #[cache_defaults(cache = self.cache)]
 impl Repository<Issue> {
-    /// Closes all issues of a project.
-    #[cache_invalidate("issues:<self.tenant>:open:<project>", IssueLists(self.tenant))]
+    /// Closes all issues of a project, and returns those that were open.
+    #[cache_invalidate(
+        "<Self>:<self.tenant>:<issue.id>",
+        "issues:<self.tenant>:open:<project>",
+        IssueLists(self.tenant),
+        each(issue in result)
+    )]
     pub async fn close_all(
         &self,
         tx: &mut Transaction<'_, Sqlite>,
         project: ProjectId,
-    ) -> Result<(), Error> {
-        let open = "SELECT id FROM issue WHERE tenant = ? AND project = ? AND open";
-        let open: Vec<IssueId> = sqlx::query_scalar(open)
-            .bind(self.tenant)
-            .bind(project)
-            .fetch_all(&mut **tx)
-            .await?;
-        let due = self.invalidate_rows_on_drop(open)?;
-        sqlx::query("UPDATE issue SET open = FALSE WHERE tenant = ? AND project = ?")
-            .bind(self.tenant)
-            .bind(project)
-            .execute(&mut **tx)
-            .await?;
-        Ok(due.invalidate().await?)
+    ) -> sqlx::Result<Vec<Issue>> {
+        sqlx::query_as(
+            "UPDATE issue SET open = FALSE WHERE tenant = ? AND project = ? AND open RETURNING *",
+        )
+        .bind(self.tenant)
+        .bind(project)
+        .fetch_all(&mut **tx)
+        .await
     }
 
-    /// Takes a user's issues from the user.
-    #[cache_invalidate(IssueLists(self.tenant))]
+    /// Takes a user's issues from the user, and returns them.
+    #[cache_invalidate(
+        "<Self>:<self.tenant>:<issue.id>",
+        IssueLists(self.tenant),
+        each(issue in result)
+    )]
     pub async fn unassign_all(
         &self,
         tx: &mut Transaction<'_, Sqlite>,
         assignee: UserId,
-    ) -> Result<(), Error> {
-        let assigned = "SELECT id FROM issue WHERE tenant = ? AND assignee = ?";
-        let assigned: Vec<IssueId> = sqlx::query_scalar(assigned)
-            .bind(self.tenant)
-            .bind(assignee)
-            .fetch_all(&mut **tx)
-            .await?;
-        let due = self.invalidate_rows_on_drop(assigned)?;
-        sqlx::query("UPDATE issue SET assignee = NULL WHERE tenant = ? AND assignee = ?")
-            .bind(self.tenant)
-            .bind(assignee)
-            .execute(&mut **tx)
-            .await?;
-        Ok(due.invalidate().await?)
+    ) -> sqlx::Result<Vec<Issue>> {
+        sqlx::query_as(
+            "UPDATE issue SET assignee = NULL WHERE tenant = ? AND assignee = ? RETURNING *",
+        )
+        .bind(self.tenant)
+        .bind(assignee)
+        .fetch_all(&mut **tx)
+        .await
     }
 
-    /// Takes an issue's sub-issues from it.
-    #[cache_invalidate(IssueLists(self.tenant))]
+    /// Takes an issue's sub-issues from it, and returns them.
+    #[cache_invalidate(
+        "<Self>:<self.tenant>:<issue.id>",
+        IssueLists(self.tenant),
+        each(issue in result)
+    )]
     pub async fn orphan_all(
         &self,
         tx: &mut Transaction<'_, Sqlite>,
         parent: IssueId,
-    ) -> Result<(), Error> {
-        let children = "SELECT id FROM issue WHERE tenant = ? AND parent = ?";
-        let children: Vec<IssueId> = sqlx::query_scalar(children)
+    ) -> sqlx::Result<Vec<Issue>> {
+        sqlx::query_as("UPDATE issue SET parent = NULL WHERE tenant = ? AND parent = ? RETURNING *")
             .bind(self.tenant)
             .bind(parent)
             .fetch_all(&mut **tx)
-            .await?;
-        let due = self.invalidate_rows_on_drop(children)?;
-        sqlx::query("UPDATE issue SET parent = NULL WHERE tenant = ? AND parent = ?")
-            .bind(self.tenant)
-            .bind(parent)
-            .execute(&mut **tx)
-            .await?;
-        Ok(due.invalidate().await?)
+            .await
     }
 }

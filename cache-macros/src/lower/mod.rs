@@ -201,6 +201,7 @@ pub(crate) fn cache_invalidate(
     );
 
     let mut parameters = Parameters::of(&function.sig);
+    parameters.in_doubt = args.each_in_doubt;
     parameters.add_lists(args.each, &mut errors);
     let names = parameters.lower_all(Place::Invalidated, args.names, &mut errors);
     let lists = parameters.finish_lists(&names, &mut errors);

@@ -350,6 +350,10 @@ impl<'f> Parameters<'f> {
             self.in_doubt = true;
             return None;
         }
+        if place == Place::Invalidated && self.in_doubt {
+            // It may be the element of a list.
+            return None;
+        }
         let in_pattern = !self.moved_patterns.is_empty();
         if in_pattern && place != Place::Invalidated {
             // The error is the one at the pattern.

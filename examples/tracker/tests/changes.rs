@@ -194,7 +194,8 @@ impl Changes<'_> {
         if self.has(&Mistake::RowsOfClosed) {
             self.off.issues.close_all(tx, project).await?;
         }
-        self.tracker.issues.close_all(tx, project).await
+        self.tracker.issues.close_all(tx, project).await?;
+        Ok(())
     }
 
     async fn insert_comment(&mut self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), Error> {
