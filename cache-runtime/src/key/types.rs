@@ -303,7 +303,7 @@ mod tests {
             text(&Saturating(7_i64)),
             text(&Reverse(Wrapping(7_u128))),
             text(&NonZeroU8::new(7)),
-            text(&Arc::new(Rc::new(Box::new(7)))),
+            text(&Rc::new(Arc::new(Box::new(7)))),
         ] {
             assert_eq!(seven, "7");
         }
