@@ -95,10 +95,10 @@ pub(super) enum Begin {
     Stay,
 }
 
-/// Whether a call that begins now may have to do something else than to answer from the local tier.
+/// Whether the first call that begins now has an order.
 #[cold]
 pub(super) fn is_given() -> bool {
-    mode::current().is_some() || context::current(SLOT).is_some_and(|order| !order.is_taken())
+    context::current(SLOT).is_some_and(|order| !order.is_taken())
 }
 
 /// Takes the order, if there is one, and does what it says. Else it does what the mode says.
