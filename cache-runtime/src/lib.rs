@@ -76,7 +76,8 @@
 //!   same with that of `tls-ring`.
 //! * `postcard`, `msgpack`: these formats of values on the server, beside JSON.
 //! * `lz4`, `zstd`: compression of them. `zstd` is built by a C compiler.
-//! * `uuid`, `chrono`, `time`, `jiff`: the types of these crates in keys.
+//! * `uuid`, `ulid`, `rust_decimal`, `smol_str`, `chrono`, `time`, `jiff`: the types of these crates in
+//!   keys.
 //! * `test-util`: a clock that a test moves, in `testing`.
 
 // In reading order: the API; a call; where entries are, and how a server is spoken to; what all of
@@ -147,7 +148,7 @@ pub use cache_macros::{
 
 pub use crate::cache::{
     AsCache, Cache, CacheBuilder, CachedEntry, InvalidateOnDrop, Options, SiteStats, Stats, Yields,
-    global, install, prime, refresh, with_cache,
+    bypass, global, install, prime, refresh, refresh_all, with_cache,
 };
 pub use crate::call::after_commit::after_commit;
 pub use crate::call::future::BoxedFuture;
@@ -158,7 +159,7 @@ pub use crate::codec::Codec;
 pub use crate::driver::Tls;
 pub use crate::error::Error;
 pub use crate::health::{Health, Status};
-pub use crate::key::{CacheTag, Key, KeyPart, KeyWriter, ListWriter, Written};
+pub use crate::key::{CacheTag, Float, Key, KeyPart, KeyWriter, ListWriter, Ordered, Written};
 pub use crate::observe::{Event, NotFilledReason};
 pub use crate::value::CacheValue;
 

@@ -1,9 +1,9 @@
 //! No two argument lists share a key, nor do two templates.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use cache_runtime::{Key, KeyPart, KeyWriter, Written, key};
-use proptest::collection::{btree_set, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
 /// Text made of pieces that look like a key's own punctuation.
@@ -52,6 +52,7 @@ struct Arguments {
     pair: (String, u8),
     list: Vec<String>,
     set: BTreeSet<Option<String>>,
+    map: BTreeMap<String, Option<u8>>,
 }
 
 fn arguments() -> impl Strategy<Value = Arguments> {
@@ -63,10 +64,11 @@ fn arguments() -> impl Strategy<Value = Arguments> {
         (text(), 0_u8..12),
         vec(text(), 0..4),
         btree_set(proptest::option::of(text()), 0..4),
+        btree_map(text(), proptest::option::of(0_u8..3), 0..3),
     );
     (scalars, composites).prop_map(|(scalars, composites)| {
         let (text, other, number, flag, letter) = scalars;
-        let (perhaps, nested, pair, list, set) = composites;
+        let (perhaps, nested, pair, list, set, map) = composites;
         Arguments {
             text,
             other,
@@ -78,6 +80,7 @@ fn arguments() -> impl Strategy<Value = Arguments> {
             pair,
             list,
             set,
+            map,
         }
     })
 }
@@ -96,6 +99,7 @@ fn keys(a: &Arguments) -> Vec<(&'static str, String, Key)> {
         pair,
         list,
         set,
+        map,
     } = a;
     macro_rules! keys {
         ($($template:literal: $($used:ident),*;)+) => {
@@ -134,6 +138,8 @@ fn keys(a: &Arguments) -> Vec<(&'static str, String, Key)> {
         "h:<list>": list;
         "h:<list>,<text>": list, text;
         "i:<set>": set;
+        "j:<map>": map;
+        "j:<map>,<set>": map, set;
     }
 }
 
@@ -259,6 +265,7 @@ enum Type {
     Option(Box<Type>),
     List(Box<Type>),
     Set(Box<Type>),
+    Map(Box<Type>, Box<Type>),
     Tuple(Vec<Type>),
     /// A derived enum around another type.
     Derived(Box<Type>),
@@ -272,6 +279,7 @@ enum Value {
     Option(Option<Box<Value>>),
     List(Vec<Value>),
     Set(BTreeSet<Value>),
+    Map(BTreeMap<Value, Value>),
     Tuple(Vec<Value>),
     Derived(Wrapper<Box<Value>>),
 }
@@ -292,6 +300,7 @@ impl KeyPart for Value {
             Self::Option(value) => value.write(out),
             Self::List(values) => values.write(out),
             Self::Set(values) => values.write(out),
+            Self::Map(values) => values.write(out),
             Self::Tuple(values) => match values.as_slice() {
                 [a] => (a,).write(out),
                 [a, b] => (a, b).write(out),
@@ -327,6 +336,13 @@ impl Value {
                 texts.sort();
                 list(texts)
             }
+            Self::Map(values) => {
+                let pair =
+                    |(key, value): (&Self, &Self)| format!("({},{})", key.text(), value.text());
+                let mut texts: Vec<_> = values.iter().map(pair).collect();
+                texts.sort();
+                list(texts)
+            }
             Self::Derived(Wrapper::Empty) => "'Empty'".to_owned(),
             Self::Derived(Wrapper::Around(value)) => format!("('Around',{})", value.text()),
             Self::Derived(Wrapper::Optional { value: None }) => "('Optional',())".to_owned(),
@@ -350,6 +366,7 @@ fn types() -> impl Strategy<Value = Type> {
             4 => boxed().prop_map(Type::Option),
             2 => boxed().prop_map(Type::List),
             1 => boxed().prop_map(Type::Set),
+            1 => (boxed(), boxed()).prop_map(|(key, value)| Type::Map(key, value)),
             2 => vec(inner.clone(), 1..4).prop_map(Type::Tuple),
             1 => boxed().prop_map(Type::Derived),
         ]
@@ -372,6 +389,9 @@ fn values(ty: &Type) -> BoxedStrategy<Value> {
         Type::List(element) => vec(values(element), 0..3).prop_map(Value::List).boxed(),
         Type::Set(element) => btree_set(values(element), 0..3)
             .prop_map(Value::Set)
+            .boxed(),
+        Type::Map(key, value) => btree_map(values(key), values(value), 0..3)
+            .prop_map(Value::Map)
             .boxed(),
         Type::Tuple(fields) => {
             let fields: Vec<_> = fields.iter().map(values).collect();
@@ -422,5 +442,14 @@ proptest! {
         let sorted: BTreeSet<_> = elements.iter().map(String::as_str).collect();
         prop_assert_eq!(key!("<set>"), key!("<again>"));
         prop_assert_eq!(key!("<set>"), key!("<sorted>"));
+    }
+
+    #[test]
+    fn the_order_of_a_map_is_not_in_its_key(pairs in vec((text(), 0_u8..3), 0..5)) {
+        let map: HashMap<_, _> = pairs.iter().cloned().collect();
+        let again: HashMap<_, _> = map.iter().collect();
+        let sorted: BTreeMap<_, _> = map.iter().map(|(key, value)| (key.as_str(), value)).collect();
+        prop_assert_eq!(key!("<map>"), key!("<again>"));
+        prop_assert_eq!(key!("<map>"), key!("<sorted>"));
     }
 }

@@ -33,6 +33,7 @@ mod refusals;
 mod registry;
 mod restart;
 mod runtimes;
+mod scopes;
 mod sentinel;
 mod shutdown;
 mod sized;

@@ -2,6 +2,7 @@
 
 mod as_cache;
 mod builder;
+mod bypass;
 mod entry;
 mod global;
 mod on_drop;
@@ -18,12 +19,13 @@ use std::time::Duration;
 
 pub use self::as_cache::AsCache;
 pub use self::builder::CacheBuilder;
+pub use self::bypass::bypass;
 pub use self::entry::{CachedEntry, Yields, prime};
 pub(crate) use self::global::global_or_off;
 pub use self::global::{global, install};
 pub use self::on_drop::InvalidateOnDrop;
 pub use self::options::Options;
-pub use self::refresh::refresh;
+pub use self::refresh::{refresh, refresh_all};
 pub use self::stats::{SiteStats, Stats};
 pub use self::with_cache::{DefaultCache, default_cache, with_cache};
 use crate::call::load::{Defaults, Keep, Request};
@@ -33,6 +35,7 @@ use crate::call::scope;
 use crate::call::shape::ResultOf;
 use crate::clock;
 use crate::codec::{Codec, Reason};
+use crate::context::mode::{self, Mode};
 use crate::core::Core;
 use crate::error::Error;
 use crate::health::Health;
@@ -115,8 +118,9 @@ impl Cache {
     /// returns it: what an annotated function does, by hand.
     ///
     /// If `load` is not needed, it is dropped without being polled. Nothing is cached if the ttl
-    /// is zero, or if `key` or a tag is invalid. Within [`after_commit`](crate::after_commit), `load`
-    /// runs, and the cache is neither asked nor filled.
+    /// is zero, or if `key` or a tag is invalid. Within [`after_commit`](crate::after_commit) and
+    /// [`bypass`](crate::bypass), `load` runs, and the cache is neither asked nor filled. Within
+    /// [`refresh_all`](crate::refresh_all), `load` runs whatever is stored.
     ///
     /// # Errors
     ///
@@ -160,6 +164,11 @@ impl Cache {
         T: CacheValue,
         F: Future<Output = Result<T, E>>,
     {
+        let mode = mode::current();
+        let load = pin!(load);
+        if mode == Some(Mode::Bypass) {
+            return load.await;
+        }
         let request = Request {
             core: self.core.clone(),
             query: Query {
@@ -174,14 +183,14 @@ impl Cache {
             codec: options.codec,
             receiver: Receiver::UNASKED,
             in_transaction: false,
-            is_refresh: false,
+            is_refresh: mode == Some(Mode::Refresh),
             defaults: Defaults {
                 cache: false,
                 ttl: options.ttl.is_none(),
             },
         };
         request
-            .get_or_load::<ResultOf<T, E>, _>(|_| Keep::Default, pin!(load))
+            .get_or_load::<ResultOf<T, E>, _>(|_| Keep::Default, load)
             .await
     }
 

@@ -1,8 +1,9 @@
-//! A call that loads, whatever is stored.
+//! Calls that load, whatever is stored: one, or all that a future makes.
 
 use std::panic::Location;
 
 use crate::call::order;
+use crate::context::mode::{self, Mode};
 
 /// Runs the body of a [`#[cached]`](macro@crate::cached) function whatever is cached, stores what it
 /// yields as the function does, and returns what the function returns.
@@ -40,8 +41,9 @@ use crate::call::order;
 ///   does one within [`after_commit`](crate::after_commit) whose value would not be stored there.
 ///
 /// Only one call is refreshed: the first annotated one that the future makes. Functions that its body
-/// calls, and calls that come after it, use the cache as they always do. A future that makes no such call
-/// is awaited, and a warning in the log says so.
+/// calls, and calls that come after it, use the cache as they always do. To refresh them all, use
+/// [`refresh_all`]. A future that makes no such call, or makes it within [`bypass`](crate::bypass), is
+/// awaited, and a warning in the log says so.
 ///
 /// # Concurrent calls
 ///
@@ -68,10 +70,66 @@ pub fn refresh<F: Future>(future: F) -> impl Future<Output = F::Output> {
         let (output, has_call) = order::refresh(future).await;
         if !has_call {
             tracing::warn!(
-                "`refresh` at {caller} was given a future that makes no call of a `#[cached]` function, so \
-                 nothing was refreshed; give it the call itself: `refresh(find(7))`"
+                "`refresh` at {caller} was given a future that makes no call of a `#[cached]` function, or \
+                 makes it within `bypass`, so nothing was refreshed; give it the call itself: \
+                 `refresh(find(7))`"
             );
         }
         output
     }
+}
+
+/// Runs a future whose calls of [`#[cached]`](macro@crate::cached) functions, and of
+/// [`Cache::get_or_load`](crate::Cache::get_or_load), are refreshed: each of them runs its body whatever is
+/// stored, and stores what it yields, as [`refresh`] does for one call.
+///
+/// ```
+/// use cache_runtime::{cached, refresh_all};
+/// # use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+/// # static PRICE: AtomicU64 = AtomicU64::new(100);
+///
+/// #[cached(key = "price:<item>", ttl = 60)]
+/// async fn price(item: u64) -> u64 {
+///     # let _ = item;
+///     PRICE.load(SeqCst)
+/// }
+///
+/// #[cached(key = "offer:<item>", ttl = 60)]
+/// async fn offer(item: u64) -> u64 {
+///     price(item).await * 9 / 10
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// assert_eq!(offer(7).await, 90);
+/// PRICE.store(200, SeqCst); // By something that invalidates nothing.
+/// assert_eq!(offer(7).await, 90);
+/// let page = refresh_all(async { (offer(7).await, price(8).await) });
+/// assert_eq!(page.await, (180, 200));
+/// assert_eq!((offer(7).await, price(7).await), (180, 200));
+/// # }
+/// ```
+///
+/// * Calls that the bodies make are within, too, as `price` is above. But if a call shares the load of
+///   another caller, which must begin later than the call, the body runs in the scope of that caller.
+/// * A function that is called twice loads twice.
+/// * Invalidations are made as always, and keep what is loaded meanwhile from being stored. So are the other
+///   methods of a [`Cache`](crate::Cache), such as `get` and `set`.
+/// * Of scopes within each other, the innermost decides, be it this or [`bypass`](crate::bypass).
+/// * Within [`after_commit`](crate::after_commit), calls load and store nothing, here too.
+///
+/// # Concurrent calls, Limits
+///
+/// As of [`refresh`]. A call is within the scope if its future is first polled there. A task that is
+/// spawned within the future is not part of it: its calls use the cache as always. Wrap its future as well:
+/// `spawn(refresh_all(…))`. A load with [`detach`](macro@crate::cached#detach) runs in a task of its own, and
+/// takes the scope along. An executor that is driven within the future, such as a `LocalSet`, polls all of
+/// its tasks within the scope.
+///
+/// # Cancellation
+///
+/// To drop the future is to drop the one within. The entry of a call that has not ended stays, unless its
+/// function has `detach`.
+pub fn refresh_all<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    mode::within(Mode::Refresh, future)
 }

@@ -14,7 +14,7 @@ use super::shape::Shape;
 use super::site::CallSite;
 use super::transaction::GivenTransaction;
 use crate::codec::Codec;
-use crate::context::{self, default_cache};
+use crate::context::{self, default_cache, mode};
 use crate::core::Core;
 use crate::key::{Name, Names, Parts};
 use crate::tier::Query;
@@ -168,7 +168,7 @@ impl<S: Shape> CachedCall<S> {
         tags: &N,
         receiver: Receiver,
     ) -> Option<Self> {
-        let is_kept = scope::is_uncommitted() || order::is_given();
+        let is_kept = scope::is_uncommitted() || mode::current().is_some() || order::is_given();
         is_kept.then(|| Self::miss(site, core, key, tags, receiver))
     }
 

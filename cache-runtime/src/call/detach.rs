@@ -25,7 +25,7 @@ use tracing::{Instrument as _, Span};
 
 use super::load::{BeforeLoad, Keep, Request};
 use super::shape::Shape;
-use crate::context::default_cache;
+use crate::context::{default_cache, mode};
 use crate::flight::Leader;
 use crate::observe::NotFilledReason;
 use crate::sabotage::{self, Rule};
@@ -96,7 +96,7 @@ where
             returned
         }
     };
-    let task = default_cache::carried(task.instrument(Span::current()));
+    let task = default_cache::carried(mode::carried(task.instrument(Span::current())));
     match runtime.spawn(task).await {
         Ok(returned) => returned,
         Err(error) => {

@@ -8,6 +8,8 @@
 //! * [`Order::Refresh`]: the call loads, whatever is stored.
 //! * [`Order::Leave`]: the call leaves what is known of it, and stays pending. The future is dropped, and
 //!   no body has run.
+//!
+//! A call without an order does what the [`Mode`] of the scope around it says.
 
 use std::any::{Any, type_name};
 use std::cell::RefCell;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use super::load::{Keep, Request, share_outcome};
 use super::shape::Shape;
 use crate::codec::{Codec, Reason};
+use crate::context::mode::{self, Mode};
 use crate::context::{self, Open, Slot};
 use crate::tier::{Encoded, Storable};
 use crate::value::{CacheValue, Outcome, SharedValue};
@@ -98,20 +101,27 @@ pub(super) fn is_given() -> bool {
     context::current(SLOT).is_some_and(|order| !order.is_taken())
 }
 
-/// Takes the order, if there is one, and does what it says.
+/// Takes the order, if there is one, and does what it says. Else it does what the mode says.
 #[cold]
 pub(super) fn obey<S>(request: Option<Box<Request>>, keep: &impl Fn(&S::Value) -> Keep) -> Begin
 where
     S: Shape<Value: CacheValue>,
 {
-    let Some(order) = context::current(SLOT).filter(Order::take) else {
-        return Begin::On(request);
-    };
-    match order {
-        Order::Refresh(_) => Begin::On(request.map(|mut request| {
+    let refreshed = |request: Option<Box<Request>>| {
+        request.map(|mut request| {
             request.is_refresh = true;
             request
-        })),
+        })
+    };
+    let Some(order) = context::current(SLOT).filter(Order::take) else {
+        return Begin::On(match mode::current() {
+            None => request,
+            Some(Mode::Refresh) => refreshed(request),
+            Some(Mode::Bypass) => None,
+        });
+    };
+    match order {
+        Order::Refresh(_) => Begin::On(refreshed(request)),
         Order::Leave(leave) => {
             let given = |value, request: &Request| match outcome_of::<S::Value>(value) {
                 Some(_) if request.other_type::<S::Value>().is_some() => Given::Nothing,
@@ -153,6 +163,24 @@ pub(crate) async fn refresh<F: Future>(future: F) -> (F::Output, bool) {
     });
     let output = output.await;
     (output, !given.load(Relaxed))
+}
+
+/// Polls a future whose calls leave the cache alone.
+pub(crate) fn bypass<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    mode::within(Mode::Bypass, without_refresh(future))
+}
+
+/// Hides an order to refresh from a future: a scope within it decides for its calls.
+async fn without_refresh<F: Future>(future: F) -> F::Output {
+    let open = Open::new();
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let is_refresh = |order| matches!(order, Order::Refresh(_));
+        let is_ordered = context::current(SLOT).is_some_and(is_refresh);
+        let _hidden = is_ordered.then(|| open.hide(SLOT));
+        future.as_mut().poll(context)
+    })
+    .await
 }
 
 /// What the first annotated call of a future leaves, with what it makes of a value. The future is

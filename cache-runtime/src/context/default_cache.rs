@@ -25,11 +25,5 @@ pub(crate) fn within<F: Future>(core: Arc<Core>, future: F) -> impl Future<Outpu
 
 /// Has a task use the cache that its caller uses.
 pub(crate) fn carried<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    let caller = current();
-    async move {
-        match caller {
-            None => future.await,
-            Some(core) => within(core, future).await,
-        }
-    }
+    super::carried(SLOT, future)
 }

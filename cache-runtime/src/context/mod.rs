@@ -5,6 +5,7 @@
 //! the future spawns is not.
 
 pub(crate) mod default_cache;
+pub(crate) mod mode;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -60,6 +61,20 @@ pub(crate) async fn within<T: Clone, F: Future>(
     .await
 }
 
+/// Has a task know what its caller knows.
+pub(crate) fn carried<T: Clone, F: Future>(
+    slot: &'static Slot<T>,
+    future: F,
+) -> impl Future<Output = F::Output> {
+    let caller = current(slot);
+    async move {
+        match caller {
+            None => future.await,
+            Some(value) => within(slot, value, future).await,
+        }
+    }
+}
+
 impl Open {
     pub(crate) fn new() -> Self {
         OPEN.fetch_add(1, Ordering::Relaxed);
@@ -70,6 +85,13 @@ impl Open {
     #[expect(clippy::unused_self, reason = "the context is counted")]
     pub(crate) fn enter<T>(&self, slot: &'static Slot<T>, value: T) -> Entered<T> {
         let around = slot.with(|known| known.replace(Some(value)));
+        Entered { slot, around }
+    }
+
+    /// Makes nothing known on this thread until the guard is dropped.
+    #[expect(clippy::unused_self, reason = "the context is counted")]
+    pub(crate) fn hide<T>(&self, slot: &'static Slot<T>) -> Entered<T> {
+        let around = slot.with(RefCell::take);
         Entered { slot, around }
     }
 }

@@ -267,23 +267,7 @@ mod jiff {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::key::{KeyPart, Name, NameHashes};
-
-    /// The text of a value. Checks that the value hashes and compares as this text.
-    fn text<K: KeyPart + ?Sized>(part: &K) -> String {
-        let name = Name::new(&["", ""], (part, ()));
-        let text = name.render().to_string();
-        let hashes = NameHashes::default();
-        assert_eq!(name.hash(&hashes), hashes.of(&text), "{text}");
-        assert!(name.is(text.as_bytes(), text.len()), "{text}");
-        text
-    }
-
-    #[track_caller]
-    fn check_pair<K: KeyPart + PartialEq + std::fmt::Debug>(one: &K, other: &K) {
-        let same = text(one) == text(other);
-        assert_eq!(same, one == other, "{one:?} {} {other:?}", text(one));
-    }
+    use crate::key::text_of::{check_pair, text};
 
     /// A number from a range, and one that is near it or is the same or is any other.
     fn near(range: std::ops::RangeInclusive<i64>) -> impl Strategy<Value = (i64, i64)> {

@@ -15,11 +15,16 @@ pub mod checked_part;
 mod hash;
 mod name;
 mod optional;
+mod ordered;
 mod part;
+mod path;
 mod receiver;
 mod rendered;
 mod sink;
+mod sorted;
 mod tag;
+#[cfg(test)]
+mod text_of;
 mod type_name;
 mod types;
 
@@ -29,6 +34,7 @@ use std::fmt;
 pub(crate) use self::hash::NameHashes;
 pub(crate) use self::name::Names;
 pub use self::name::{Name, Parts};
+pub use self::ordered::{Float, Ordered};
 pub use self::part::{KeyPart, KeyWriter, ListWriter, Written, part};
 pub use self::receiver::{OtherField, ReceiverField, receiver_field};
 pub use self::rendered::RenderedPart;

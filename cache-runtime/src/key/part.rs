@@ -9,9 +9,9 @@ use super::sink::Sink;
 
 /// A type that can stand in a key or tag template, as in `"user:<id>"`.
 ///
-/// Implemented for integers, `bool`, `char`, strings, IP addresses, `Option`, tuples, slices,
-/// `HashSet`, `BTreeSet`, and references to them. Not for floats: two that print alike can
-/// differ, and two that are equal can print differently.
+/// Implemented for the types of [this table](#types), and references to them. Not for floats: `0.0` and
+/// `-0.0` are equal and print differently, and a NaN equals nothing. [`Ordered`](crate::Ordered) writes
+/// a float by its bits.
 ///
 /// The returned [`Written`] proves that exactly one value was written, so no
 /// implementation can run two values together.
@@ -29,6 +29,51 @@ use super::sink::Sink;
 ///
 /// let id = UserId(42);
 /// assert_eq!(key!("user:<id>").as_str(), "user:42");
+/// ```
+///
+/// # Types
+///
+/// | type | is written |
+/// |---|---|
+/// | integers, `NonZero…` | `7`, `'-7'` |
+/// | `str`, `String`, `char`, `bool` | `'it%27s'`, `'true'` |
+/// | `Box`, `Rc`, `Arc`, `Cow`, `Wrapping`, `Saturating`, `Reverse` | as the value inside |
+/// | `Option` | [as the value inside](#options), or `()` |
+/// | slices, arrays, `Vec`, `VecDeque`; tuples of up to 8 | `(1,2)`, `(1,'a')` |
+/// | `HashSet`, `BTreeSet`; `HashMap`, `BTreeMap` | [sorted](#sets-and-maps): `(1,2)`, `((1,'a'),(2,'b'))` |
+/// | `IpAddr`, `SocketAddr`, and those of version 4 and 6 | `'127.0.0.1'`, `'[::1]:80'` |
+/// | `Duration` | in seconds: `'90s'`, `'0.25s'` |
+/// | `Path`, `PathBuf` | [by its components](#paths): `'/srv/a'` |
+/// | [`Ordered`](crate::Ordered) around an `f32` or an `f64` | `'0.5'`, `'-0'`, `'1e100'` |
+/// | `Uuid`, feature `uuid` | `'67e55044-10b1-426f-9247-bb680e5fe0c8'` |
+/// | `Ulid`, feature `ulid` | `'01ARZ3NDEKTSV4RRFFQ69G5FAV'` |
+/// | `Decimal`, feature `rust_decimal` | without trailing zeros, since 1.0 equals 1.00: `'1'`, `'-0.5'` |
+/// | `SmolStr`, feature `smol_str` | `'text'` |
+/// | dates and times, features `chrono`, `jiff`, `time` | by their fields; an instant whatever its time zone |
+///
+/// A list of another crate, such as a `SmallVec`, can be in a key as a slice: `<ids.as_slice()>`.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::net::Ipv4Addr;
+/// use std::path::Path;
+/// use std::time::Duration;
+///
+/// use cache_runtime::key;
+///
+/// let (host, every) = (Ipv4Addr::LOCALHOST, Duration::from_millis(250));
+/// assert_eq!(key!("ping:<host>:<every>").as_str(), "ping:'127.0.0.1':'0.25s'");
+/// let (file, filter) = (Path::new("/srv//a"), BTreeMap::from([("state", "open")]));
+/// assert_eq!(key!("<file>:<filter>").as_str(), "'/srv/a':(('state','open'))");
+///
+/// // A type that derefs to a slice, as a `SmallVec` does.
+/// struct Ids(Vec<u64>);
+/// impl std::ops::Deref for Ids {
+///     type Target = Vec<u64>;
+///     fn deref(&self) -> &Vec<u64> { &self.0 }
+/// }
+/// let ids = Ids(vec![1, 2]);
+/// assert_eq!(key!("users:<ids.as_slice()>").as_str(), "users:(1,2)");
 /// ```
 ///
 /// # Options
@@ -49,21 +94,33 @@ use super::sink::Sink;
 /// assert_eq!(key!("<some_none>:<some_empty>").as_str(), "(()):(())");
 /// ```
 ///
-/// # Sets
+/// # Sets and maps
 ///
 /// A set is the list of its elements, in the order of their texts: neither the hasher nor the
-/// kind of set matters. To sort them, their texts are made each time that the set is written, on
-/// a hit too. That is one allocation for each element, and one more.
+/// kind of set matters. A map is the set of its pairs, so it is written as a set of the same pairs is.
+/// A list is written in its own order: one of the same elements has the text of the set only if that
+/// order is the same. To sort them, the texts of elements and pairs are made each time that the set or
+/// the map is written, on a hit too. That is one allocation for each of them, and one more.
 ///
 /// ```
-/// use std::collections::{BTreeSet, HashSet};
+/// use std::collections::{BTreeSet, HashMap, HashSet};
 ///
 /// use cache_runtime::key;
 ///
 /// let (hashed, ordered) = (HashSet::from([9, 10]), BTreeSet::from([9, 10]));
 /// assert_eq!(key!("<hashed>").as_str(), "(10,9)");
 /// assert_eq!(key!("<hashed>"), key!("<ordered>"));
+/// let (map, pairs) = (HashMap::from([(9, 'b')]), HashSet::from([(9, 'b')]));
+/// assert_eq!(key!("<map>").as_str(), "((9,'b'))");
+/// assert_eq!(key!("<map>"), key!("<pairs>"));
 /// ```
+///
+/// # Paths
+///
+/// Two paths that are equal are written alike: `a//b`, `a/./b` and `a/b/` as `a/b`. (On Windows, two
+/// spellings of one prefix, such as `c:` and `C:`, are not.) The file system is not asked, so a link is
+/// not its target. A path need not be UTF-8: a byte that belongs to no character is written `%XX`, and
+/// since a percent sign is escaped too, no two paths share a key.
 ///
 /// # Derived
 ///
@@ -93,7 +150,7 @@ use super::sink::Sink;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a cache key",
     label = "not a `KeyPart`",
-    note = "integers, `bool`, `char`, strings, `Option`, tuples, slices and sets of them can; floats cannot",
+    note = "integers, `bool`, `char`, strings, `Option`, and tuples, lists, sets and maps of them can; a float can as `<x.ordered()>`, with `use cache_runtime::Float`",
     note = "for a type of your own, `#[derive(KeyPart)]`, or name a field or method in the placeholder: `<id.0>`"
 )]
 pub trait KeyPart {
@@ -209,6 +266,13 @@ impl<'a> KeyWriter<'a> {
     /// Writes a value that displays as text, in quotes, without making a `String` of it.
     pub(super) fn display(mut self, value: &dyn fmt::Display) -> Written {
         self.output.sink().display(value);
+        Written(())
+    }
+
+    /// Writes text in quotes that comes in pieces, which may not be UTF-8. A byte that belongs to no
+    /// character is written `%XX`.
+    pub(super) fn pieces<'p>(mut self, pieces: impl Iterator<Item = &'p [u8]>) -> Written {
+        self.output.sink().pieces(pieces);
         Written(())
     }
 

@@ -150,6 +150,20 @@ impl Sink<'_> {
         self.punctuation(b'\'');
     }
 
+    /// Text between quotes that comes in pieces, which may not be UTF-8.
+    pub(super) fn pieces<'p>(&mut self, pieces: impl Iterator<Item = &'p [u8]>) {
+        self.punctuation(b'\'');
+        let mut escaped = Escaped::new(self.reborrow());
+        for chunk in pieces.flat_map(<[u8]>::utf8_chunks) {
+            escaped.push_text(chunk.valid());
+            for byte in chunk.invalid() {
+                escaped.push_escaped(*byte);
+            }
+        }
+        escaped.pass_on();
+        self.punctuation(b'\'');
+    }
+
     /// Values that were rendered before.
     pub(super) fn rendered(&mut self, values: &str) {
         match self {
@@ -167,16 +181,39 @@ struct Escaped<'a> {
 }
 
 impl<'a> Escaped<'a> {
-    #[cold]
-    fn write(sink: Sink<'a>, text: &dyn fmt::Display) {
-        let mut escaped = Self {
+    fn new(sink: Sink<'a>) -> Self {
+        Self {
             sink,
             piece: [0; PIECE],
             len: 0,
-        };
+        }
+    }
+
+    #[cold]
+    fn write(sink: Sink<'a>, text: &dyn fmt::Display) {
+        let mut escaped = Self::new(sink);
         // Fails only if the `Display` of a user's type fails. Then what was written counts.
         let _ = write!(escaped, "{text}");
         escaped.pass_on();
+    }
+
+    fn push_text(&mut self, text: &str) {
+        for c in text.chars() {
+            let mut bytes = [0; 4];
+            let bytes = c.encode_utf8(&mut bytes).bytes();
+            if c.is_control() || matches!(c, '\'' | '%' | '{' | '}') {
+                bytes.for_each(|byte| self.push_escaped(byte));
+            } else {
+                bytes.for_each(|byte| self.push(byte));
+            }
+        }
+    }
+
+    fn push_escaped(&mut self, byte: u8) {
+        const HEX: &[u8; 16] = b"0123456789ABCDEF";
+        self.push(b'%');
+        self.push(HEX[usize::from(byte >> 4)]);
+        self.push(HEX[usize::from(byte & 15)]);
     }
 
     fn push(&mut self, byte: u8) {
@@ -195,21 +232,7 @@ impl<'a> Escaped<'a> {
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        const HEX: &[u8; 16] = b"0123456789ABCDEF";
-        for c in text.chars() {
-            let mut bytes = [0; 4];
-            let bytes = c.encode_utf8(&mut bytes).bytes();
-            let escape = c.is_control() || matches!(c, '\'' | '%' | '{' | '}');
-            for byte in bytes {
-                if escape {
-                    self.push(b'%');
-                    self.push(HEX[usize::from(byte >> 4)]);
-                    self.push(HEX[usize::from(byte & 15)]);
-                } else {
-                    self.push(byte);
-                }
-            }
-        }
+        self.push_text(text);
         Ok(())
     }
 }

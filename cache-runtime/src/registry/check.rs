@@ -15,9 +15,10 @@ use super::{Function, NamedType, OwnName, Registered, Role, Template, link};
 /// * functions that share a key template, but differ in the type of what they cache, in their
 ///   tags or in their schema version (`version = N`): each takes the entries of the others
 ///   for misses;
-/// * one template with values that are written differently: of another type, a list and one
-///   value, a list and a set, `Option<Vec<u64>>` and `Vec<u64>`, `<name.to_lowercase()>` and
-///   `<name>`, `<user>` and `<user.id>` of one type;
+/// * one template with values that are written differently: of another type (`u64` and `String`,
+///   `Uuid` and `String`, `Duration` and `u64`), a list and one value, a list and a set or a map,
+///   `Option<Vec<u64>>` and `Vec<u64>`, `<name.to_lowercase()>` and `<name>`, `<user>` and `<user.id>`
+///   of one type;
 /// * one template with its placeholders in another order: `<tenant>:<id>` and `<id>:<tenant>`;
 /// * an invalidation that reaches no cached function, or none in its cache;
 /// * a tag that nothing invalidates;
@@ -29,6 +30,10 @@ use super::{Function, NamedType, OwnName, Registered, Role, Template, link};
 ///
 /// # Types
 ///
+/// Types that write a value alike are no finding: `u32` and `i64`, `&str` and `Arc<str>`, `Vec<u64>` and
+/// `[u64; 4]`, `HashMap` and `BTreeMap`, `Option<u64>` and `u64`, a type that derives
+/// [`KeyPart`](crate::KeyPart) around one value and that value.
+///
 /// A type with a path of modules in it, such as `ids::IssueId`, is the type that the compiler finds
 /// there: a `type` alias is the type that it stands for, and two types with one name are two. So are
 /// the types in a derive.
@@ -39,6 +44,7 @@ use super::{Function, NamedType, OwnName, Registered, Role, Template, link};
 /// * In a placeholder, it may stand for any type, unless a type of this name derives
 ///   [`KeyPart`](crate::KeyPart) around one value. `IssueId` against `i64` is no finding, and
 ///   neither is `Status` against another type of that name; `&[IssueId]` against `IssueId` is one.
+///   The names of types of std, and `Decimal`, `Ulid` and `Uuid`, are taken for those types.
 /// * As what is cached, it is compared by its text: an alias and its type are two. Write one of
 ///   the two in all of the functions that share a template, or a path in each of them.
 ///
@@ -504,10 +510,15 @@ fn check_types(names: &[&Name<'_>], findings: &mut Vec<Finding>) {
             forms.any(|(one, other)| contrast_of(&one.form, &other.form) == Some(contrast.kind))
         };
         if let Some(disagreement) = Disagreement::new(names, differ, Name::forms) {
+            let each = (contrast.kind == ContrastKind::List).then(|| {
+                disagreement
+                    .pairs()
+                    .find_map(|(one, other)| one.each_of(other))
+            });
             findings.push(disagreement.finding(
                 contrast.id,
                 &|name| format!("`{name}` is used with {}", contrast.what),
-                contrast.help,
+                each.flatten().as_deref().unwrap_or(contrast.help),
             ));
         }
     }
@@ -624,6 +635,33 @@ impl<'p> Name<'p> {
         format!("{:?}", forms.collect::<Vec<_>>())
     }
 
+    /// How to invalidate each value of a list, if this name is invalidated with a list where the other
+    /// one has a value.
+    fn each_of(&self, other: &Self) -> Option<String> {
+        let is_list = |form: &Form| matches!(form, Form::List(_) | Form::Set(_));
+        let pairs = || self.parts.iter().zip(&other.parts);
+        let (list, value) = pairs().find(|(list, value)| {
+            is_list(&list.form) && contrast_of(&list.form, &value.form) == Some(ContrastKind::List)
+        })?;
+        if self.used.is_read() || !other.used.is_read() {
+            return None;
+        }
+        let list = list.placeholder.text;
+        let noun = value.placeholder.noun();
+        let is_taken = |part: &NamePart| part.placeholder.variable == noun;
+        let each = if self.parts.iter().any(is_taken) {
+            "one"
+        } else {
+            noun
+        };
+        let template = self.template.text;
+        let template = template.replace(&format!("<{list}>"), &format!("<{each}>"));
+        Some(format!(
+            "invalidate each value by itself: `#[cache_invalidate(\"{template}\", each({each} in {list}))]`; \
+             or a tag that all of them carry"
+        ))
+    }
+
     /// Whether two names have the same nouns in another order.
     fn is_reordered(&self, other: &Self) -> bool {
         let (one, other) = (self.nouns(), other.nouns());
@@ -706,6 +744,19 @@ impl<'n, 'p> Disagreement<'n, 'p> {
     /// Those that are not as most are.
     fn others(&self) -> Vec<&'n Name<'p>> {
         self.sides.iter().skip(1).flatten().copied().collect()
+    }
+
+    /// Each pair of names that are on two sides.
+    fn pairs(&self) -> impl Iterator<Item = (&'n Name<'p>, &'n Name<'p>)> {
+        let sides = self.sides.iter().enumerate();
+        sides.flat_map(|(at, side)| {
+            let others = self.sides.iter().enumerate();
+            let others = others.filter(move |(other, _)| *other != at);
+            others.flat_map(move |(_, others)| {
+                let pair = |one| others.iter().map(move |&other| (one, other));
+                side.iter().flat_map(move |&one| pair(one))
+            })
+        })
     }
 
     /// Names one that is as most are, and all others.
@@ -793,9 +844,9 @@ const CONTRASTS: &[Contrast] = &[
     Contrast {
         kind: ContrastKind::Set,
         id: "set",
-        what: "a set in one place and a list in another: a set is written in the order of its \
-               elements' texts, each once, and a list as it is, so the two do not always meet",
-        help: "use a set in all of them, or a list",
+        what: "a set or a map in one place and a list in another: a set is written in the order of \
+               its elements' texts, each once, and a list as it is, so the two do not always meet",
+        help: "use a set in all of them, or a map, or a list",
     },
     Contrast {
         kind: ContrastKind::Other,

@@ -14,9 +14,11 @@ pub(super) enum Form {
     /// `Some(x)` as `x`, but for a [`x` of parentheses](Self::may_be_parentheses).
     Option(Box<Form>),
     List(Box<Form>),
-    /// A list whose order is that of its texts.
+    /// A list whose order is that of its texts. A map is a set of pairs.
     Set(Box<Form>),
     Tuple(Vec<Form>),
+    /// As a type that is known by this name, which is not taken for an alias.
+    Known(&'static str),
     /// As this type writes it. Its name has a path if the compiler gave it.
     Type(String, Vec<Form>),
 }
@@ -37,7 +39,6 @@ impl Form {
     /// No type is in itself, so a name does not stand for a list of values of that name.
     fn may_stand_for(&self, other: &Self) -> bool {
         match self {
-            Self::Type(name, _) if name == "bool" => false,
             Self::Type(name, _) => {
                 !name.contains("::") && (other.is_named(name) || !other.has_inside(name))
             }
@@ -52,7 +53,7 @@ impl Form {
     fn has_inside(&self, name: &str) -> bool {
         let is_or_has = |form: &Self| form.is_named(name) || form.has_inside(name);
         match self {
-            Self::Any | Self::Integer | Self::Text => false,
+            Self::Any | Self::Integer | Self::Text | Self::Known(_) => false,
             Self::Option(inside) | Self::List(inside) | Self::Set(inside) => is_or_has(inside),
             Self::Tuple(inside) | Self::Type(_, inside) => inside.iter().any(is_or_has),
         }
@@ -100,7 +101,7 @@ impl Form {
                 [only] => only.may_be_parentheses(),
                 fields => fields.is_empty(),
             },
-            Self::Any | Self::Integer | Self::Text | Self::Type(..) => false,
+            Self::Any | Self::Integer | Self::Text | Self::Known(_) | Self::Type(..) => false,
         }
     }
 
@@ -124,6 +125,30 @@ fn is_one_name(one: &str, other: &str) -> bool {
 
 fn last(path: &str) -> &str {
     path.rsplit("::").next().unwrap_or(path)
+}
+
+/// What the types of std and of other crates are called that are `KeyPart`s. Types with one name
+/// here write the same value alike. Names that programs give to aliases, such as `Timestamp`, are not
+/// among them.
+fn known(path: &str) -> Option<&'static str> {
+    let name = match last(path) {
+        "bool" => "bool",
+        "f32" => "f32",
+        "f64" => "f64",
+        "Decimal" => "Decimal",
+        "Duration" => "Duration",
+        "IpAddr" | "Ipv4Addr" | "Ipv6Addr" => "IpAddr",
+        "Path" | "PathBuf" => "Path",
+        "SocketAddr" | "SocketAddrV4" | "SocketAddrV6" => "SocketAddr",
+        "Ulid" => "Ulid",
+        "Uuid" => "Uuid",
+        _ => return None,
+    };
+    let is_theirs = match path.split_once("::") {
+        None => true,
+        Some((root, _)) => ["alloc", "core", "rust_decimal", "std", "ulid", "uuid"].contains(&root),
+    };
+    is_theirs.then_some(name)
 }
 
 /// The types that derive `KeyPart` around one value: a name has them written like that value.
@@ -177,13 +202,20 @@ impl Newtypes {
             arguments.as_slice(),
         ) {
             // Without a name: `NonZero<u8>`.
-            ("Box" | "Arc" | "Rc" | "Cow" | "", [inside]) => form(inside),
-            ("Vec", [element]) => Form::List(Box::new(form(element))),
+            (
+                "Box" | "Arc" | "Rc" | "Cow" | "Ordered" | "Reverse" | "Saturating" | "Wrapping"
+                | "",
+                [inside],
+            ) => form(inside),
+            ("Vec" | "VecDeque", [element]) => Form::List(Box::new(form(element))),
             ("HashSet", [element] | [element, _]) | ("BTreeSet", [element]) => {
                 Form::Set(Box::new(form(element)))
             }
+            ("HashMap", [key, value] | [key, value, _]) | ("BTreeMap", [key, value]) => {
+                Form::Set(Box::new(Form::Tuple(vec![form(key), form(value)])))
+            }
             ("Option", [inside]) => Form::Option(Box::new(form(inside))),
-            ("str" | "String" | "char", []) => Form::Text,
+            ("str" | "String" | "SmolStr" | "char", []) => Form::Text,
             (
                 "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8" | "i16" | "i32" | "i64"
                 | "i128" | "isize" | "U8" | "U16" | "U32" | "U64" | "U128" | "Usize" | "I8" | "I16"
@@ -193,7 +225,10 @@ impl Newtypes {
             _ => match self.derived(path, !arguments.is_empty()) {
                 Some(Some(inside)) if depth > 0 => self.form_within(inside, depth - 1),
                 Some(_) => Form::Any,
-                None => Form::Type(path.to_owned(), arguments.iter().map(form).collect()),
+                None => match known(path) {
+                    Some(name) if arguments.is_empty() => Form::Known(name),
+                    _ => Form::Type(path.to_owned(), arguments.iter().map(form).collect()),
+                },
             },
         }
     }
@@ -302,6 +337,8 @@ mod tests {
                 "NonZeroU32",
                 "core::num::nonzero::NonZero<u32>",
                 "Box<u8>",
+                "Wrapping<Saturating<i8>>",
+                "core::cmp::Reverse<u8>",
             ][..],
             &[
                 "str",
@@ -310,6 +347,9 @@ mod tests {
                 "Arc<str>",
                 "&&str",
                 "char",
+                "Box<str>",
+                "Rc<str>",
+                "smol_str::SmolStr",
             ],
             &[
                 "[u64]",
@@ -317,6 +357,9 @@ mod tests {
                 "[u16; 4]",
                 "(u8, u64)",
                 "alloc::vec::Vec<i64>",
+                "VecDeque<u8>",
+                "Cow<'a, [u8]>",
+                "Arc<[u8]>",
             ],
             &[
                 "Option<u64>",
@@ -332,6 +375,19 @@ mod tests {
                 "std::collections::hash::set::HashSet<u64, ahash::RandomState>",
                 "&BTreeSet<Option<u8>>",
             ],
+            &[
+                "HashMap<u8, str>",
+                "std::collections::hash::map::HashMap<u64, alloc::string::String>",
+                "BTreeMap<u8, Option<char>>",
+                "HashSet<(u8, str)>",
+            ],
+            &["Duration", "core::time::Duration", "Option<Duration>"],
+            &["IpAddr", "core::net::ip_addr::Ipv4Addr", "Ipv6Addr"],
+            &["SocketAddr", "std::net::SocketAddrV6"],
+            &["Path", "std::path::PathBuf", "Arc<Path>"],
+            &["Decimal", "rust_decimal::decimal::Decimal"],
+            &["bool", "&bool"],
+            &["Ordered<f64>", "Option<cache_runtime::Ordered<f64>>"],
         ] {
             for other in alike {
                 assert!(form(alike[0]).is_like(&form(other)), "{} {other}", alike[0]);
@@ -351,6 +407,10 @@ mod tests {
             ("a::Id", "b::Id"),
             ("Page<u8>", "Page<str>"),
             ("(u8, str)", "(str, u8)"),
+            ("HashMap<u8, str>", "[(u8, str)]"),
+            ("HashMap<u8, str>", "BTreeMap<str, u8>"),
+            ("HashMap<u8, u8>", "HashSet<u8>"),
+            ("app::Duration", "core::time::Duration"),
         ] {
             assert!(!form(one).is_like(&form(other)), "{one} {other}");
         }
@@ -373,6 +433,10 @@ mod tests {
         let title = NamedType::of::<std::str::Chars<'_>>("Chars");
         newtypes.add(title, NamedType::written("str"));
         assert_eq!(newtypes.form(&title), Form::Text);
+
+        // A type of the program may have the name of another crate's.
+        newtypes.add(NamedType::written("Decimal"), NamedType::written("i64"));
+        assert_eq!(newtypes.form(&NamedType::written("Decimal")), Form::Integer);
 
         // By its text, it may be either of two types.
         newtypes.add(NamedType::written("Id"), NamedType::written("str"));
@@ -400,6 +464,14 @@ mod tests {
             ("uuid::Uuid", "u64"),
             ("bool", "u64"),
             ("str", "Option<bool>"),
+            ("Uuid", "str"),
+            ("Duration", "u64"),
+            ("PathBuf", "String"),
+            ("IpAddr", "str"),
+            ("Decimal", "u64"),
+            ("Ulid", "Uuid"),
+            ("Ordered<f32>", "Ordered<f64>"),
+            ("bool", "Duration"),
             ("(IssueId, str)", "(u64, u64)"),
         ] {
             assert!(!form(one).may_be_like(&form(other)), "{one} {other}");

@@ -15,8 +15,20 @@ pub(super) struct Placeholder<'t> {
 
 /// Methods whose value is written in a name as the value that they are called on.
 const SAME_VALUE: &[&str] = &[
-    "as_deref", "as_ref", "as_str", "borrow", "clone", "cloned", "copied", "deref", "get",
+    "as_deref",
+    "as_path",
+    "as_ref",
+    "as_slice",
+    "as_str",
+    "borrow",
+    "clone",
+    "cloned",
+    "copied",
+    "deref",
+    "get",
     "to_owned",
+    "to_path_buf",
+    "to_vec",
 ];
 
 /// Methods that change a value without making another thing of it.

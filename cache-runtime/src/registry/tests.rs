@@ -379,9 +379,86 @@ fn a_list_a_set_and_one_value_are_told_apart() {
         ("BTreeSet<u64>", "u64", Some("list")),
         ("HashSet<u64>", "Vec<u64>", Some("set")),
         ("HashSet<u64>", "Vec<str>", Some("parameter types")),
+        ("HashMap<u64, str>", "Vec<(u64, str)>", Some("set")),
+        ("HashMap<u64, str>", "BTreeMap<u64, String>", None),
+        ("u64", "VecDeque<u64>", Some("list")),
     ] {
         assert_contrast(read, written, id);
     }
+}
+
+#[test]
+fn types_that_write_differently_are_reported_and_those_that_write_alike_are_not() {
+    for (read, written, id) in [
+        ("u64", "String", Some("parameter types")),
+        ("Uuid", "&str", Some("parameter types")),
+        ("uuid::Uuid", "String", Some("parameter types")),
+        ("Option<Duration>", "u64", Some("parameter types")),
+        ("PathBuf", "String", Some("parameter types")),
+        ("u32", "i64", None),
+        ("&str", "Arc<str>", None),
+        ("NonZeroU64", "Wrapping<u8>", None),
+        ("IpAddr", "Ipv4Addr", None),
+        ("Duration", "core::time::Duration", None),
+        // It may be an alias.
+        ("Duration", "Ttl", None),
+    ] {
+        assert_contrast(read, written, id);
+    }
+}
+
+#[test]
+fn a_list_that_is_invalidated_as_one_value_is_to_be_invalidated_by_each() {
+    let help = |read: Template, invalidated: Template| {
+        let invalidated: &'static [Template] = Box::leak(Box::new([invalidated]));
+        let program: &'static [Registered] = Box::leak(Box::new([
+            Registered::Function(Box::leak(Box::new(Function::new(
+                "find",
+                "a.rs",
+                1,
+                caches(read),
+            )))),
+            Registered::Function(Box::leak(Box::new(Function::new(
+                "delete_all",
+                "a.rs",
+                2,
+                Role::invalidates(invalidated),
+            )))),
+        ]));
+        let found = findings(program);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].help.clone()
+    };
+    let by_itself = |attribute: &str| {
+        format!(
+            "invalidate each value by itself: `#[cache_invalidate({attribute})]`; or a tag that all \
+             of them carry"
+        )
+    };
+    assert_eq!(
+        help(user("user:<id>", &["u64"]), user("user:<ids>", &["[u64]"])),
+        by_itself("\"user:<id>\", each(id in ids)")
+    );
+    assert_eq!(
+        help(
+            user("u:<self.tenant>:<user.id>", &["_", "u64"]),
+            user("u:<tenant>:<ids>", &["u64", "HashSet<u64>"])
+        ),
+        by_itself("\"u:<tenant>:<id>\", each(id in ids)")
+    );
+    // The name is taken.
+    assert_eq!(
+        help(
+            user("user:<id>", &["u64"]),
+            user("user:<id>", &["Vec<u64>"])
+        ),
+        by_itself("\"user:<one>\", each(one in id)")
+    );
+    // It is the read that has a list.
+    assert_eq!(
+        help(user("user:<ids>", &["[u64]"]), user("user:<id>", &["u64"])),
+        "invalidate each value by itself, or a tag that all of them carry"
+    );
 }
 
 /// Between a read of the one type and an invalidation of the other.

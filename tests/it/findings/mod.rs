@@ -2,8 +2,10 @@
 //! shows them, with what the check says.
 #![allow(dead_code, reason = "the check needs no calls")]
 
+mod a_duration_and_a_number;
 mod a_list_and_a_set;
 mod a_list_and_one_value;
+mod a_map_and_a_list;
 mod a_tag_that_nothing_invalidates;
 mod an_option_of_a_list;
 mod another_cache;
