@@ -43,6 +43,7 @@ pub enum Servers {
 
 /// What a writer does.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent")]
 pub struct WriterConfig {
     /// The process that it runs in.
     pub process: u8,

@@ -136,9 +136,10 @@ impl Shared {
     fn fresh_sight(&self, state: &State, it: usize) -> Sight {
         let process = usize::from(self.config.process_of(it));
         Sight {
-            asked: match self.config.learns_tags() {
-                true => state.processes[process].remembered,
-                false => 0,
+            asked: if self.config.learns_tags() {
+                state.processes[process].remembered
+            } else {
+                0
             },
             ..Sight::default()
         }
@@ -146,9 +147,10 @@ impl Shared {
 
     /// The tags that a look has asked for.
     pub(super) fn asked(&self, sight: &Sight) -> Names {
-        match self.config.learns_tags() {
-            true => sight.asked,
-            false => self.config.all_names() & !KEY,
+        if self.config.learns_tags() {
+            sight.asked
+        } else {
+            self.config.all_names() & !KEY
         }
     }
 
