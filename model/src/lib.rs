@@ -17,7 +17,8 @@
 //!   where all callers that move are done: those that are not set aside, and whose load
 //!   does not hang.
 //! * **One load.** Without faults, any number of readers make one load, and at most one more
-//!   for each load that is dropped, set aside, hangs or fails.
+//!   for each load that is dropped, set aside, hangs or fails. Where only the value tells its tags,
+//!   and they are not known, they make one more.
 //!
 //! Each rule of the protocol can be left out (`Without`). Then a promise is broken, and
 //! the search finds out how. A rule whose absence breaks nothing is not listed.

@@ -1,6 +1,6 @@
 //! The participants, and the faults.
 
-use super::state::{Budget, Names, TAGS};
+use super::state::{Budget, Data, Names, PROCESSES, TAGS};
 
 /// One configuration of the model.
 #[derive(Debug, Clone)]
@@ -11,8 +11,13 @@ pub struct Config {
     pub servers: Servers,
     /// The process of each reader, in ascending order.
     pub readers: Vec<u8>,
-    /// How many tags the entry carries.
+    /// How many tags the entry carries, or, with [`sets`](Self::sets), can carry.
     pub tags: usize,
+    /// Which tags the value has that the row yields: one set for each number of commits. Empty if the
+    /// tags are known before the load.
+    pub sets: Vec<Names>,
+    /// Which of these each process remembers at first.
+    pub remembered: [Names; PROCESSES],
     /// The writers.
     pub writers: Vec<WriterConfig>,
     /// Whether readers refresh a valid entry.
@@ -38,11 +43,14 @@ pub enum Servers {
 
 /// What a writer does.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent")]
 pub struct WriterConfig {
     /// The process that it runs in.
     pub process: u8,
     /// The names that it invalidates.
     pub names: Names,
+    /// Whether it invalidates the tags of the value that its commit replaces, instead.
+    pub follows_value: bool,
     /// Whether it places fences.
     pub fenced: bool,
     /// Whether its body may fail, panic or be dropped.
@@ -66,6 +74,8 @@ impl Config {
             servers: Servers::One,
             readers: Vec::new(),
             tags: 1,
+            sets: Vec::new(),
+            remembered: [0; PROCESSES],
             writers: Vec::new(),
             refresh: false,
             one_load: false,
@@ -87,10 +97,19 @@ impl Config {
         self.writers.push(WriterConfig {
             process: 0,
             names,
+            follows_value: false,
             fenced: false,
             fails: false,
             sets: false,
         });
+        self
+    }
+
+    /// With one more writer, which invalidates the tags of the value that its commit replaces.
+    #[must_use]
+    pub fn writer_of_value(mut self) -> Self {
+        self = self.writer(0);
+        self.last_writer().follows_value = true;
         self
     }
 
@@ -144,6 +163,21 @@ impl Config {
         self
     }
 
+    /// With a value that has tags: those of the first set at first, those of the next after each commit.
+    #[must_use]
+    pub fn tags_from_the_value<const N: usize>(mut self, sets: [Names; N]) -> Self {
+        self.tags = TAGS;
+        self.sets = sets.to_vec();
+        self
+    }
+
+    /// With a process that has read a value with these tags before.
+    #[must_use]
+    pub fn remembering(mut self, process: usize, tags: Names) -> Self {
+        self.remembered[process] = tags;
+        self
+    }
+
     /// With readers that refresh.
     #[must_use]
     pub fn refreshing(mut self) -> Self {
@@ -187,6 +221,19 @@ impl Config {
         match self.servers {
             Servers::One => 0,
             Servers::Two => 1,
+        }
+    }
+
+    /// Whether only a loaded value tells its tags.
+    pub(super) fn learns_tags(&self) -> bool {
+        !self.sets.is_empty()
+    }
+
+    /// The tags of the value that the row yields after so many commits.
+    pub(super) fn tags_of(&self, data: Data) -> Names {
+        match self.sets.get(usize::from(data)) {
+            Some(set) => *set,
+            None => self.sets.last().copied().unwrap_or(self.all_names()) & !KEY,
         }
     }
 

@@ -267,6 +267,70 @@ pub fn small() -> Vec<Config> {
             .refreshing()
             .writer(KEY)
             .writer(KEY),
+        Config::new("tags from the value: two loads in one process")
+            .tags_from_the_value([TAG | OTHER_TAG])
+            .readers([0, 0, 0])
+            .one_load(),
+        Config::new("tags from the value: two loads in two processes")
+            .tags_from_the_value([TAG])
+            .readers([0, 1])
+            .one_load(),
+        Config::new("tags from the value, which change twice")
+            .tags_from_the_value([TAG, OTHER_TAG, TAG | OTHER_TAG])
+            .readers([0, 0])
+            .writer_of_value()
+            .writer_of_value(),
+        Config::new("tags from the value, two processes, a loss")
+            .tags_from_the_value([TAG, OTHER_TAG])
+            .remembering(0, TAG)
+            .readers([0, 1])
+            .writer_of_value()
+            .faults(|faults| faults.losses = 1),
+        Config::new("tags from the value, no answers")
+            .tags_from_the_value([TAG, OTHER_TAG])
+            .remembering(0, TAG)
+            .readers([0, 0])
+            .writer_of_value()
+            .faults(|faults| faults.outages = 1),
+        Config::new("tags from the value, a snapshot")
+            .tags_from_the_value([TAG, OTHER_TAG])
+            .remembering(0, TAG)
+            .readers([0, 0])
+            .writer_of_value()
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+            }),
+        Config::new("tags from the value in a cluster, a snapshot")
+            .cluster()
+            .tags_from_the_value([TAG, OTHER_TAG])
+            .remembering(0, TAG)
+            .readers([0])
+            .writer_of_value()
+            .writer_of_value()
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+            }),
+        Config::new("tags from the value, a reader that is set aside, a key")
+            .tags_from_the_value([TAG, OTHER_TAG])
+            .remembering(0, TAG)
+            .readers([0, 0])
+            .writer(KEY)
+            .faults(|faults| faults.stops = 1),
+        Config::new("tags from the value, a fence, a death")
+            .tags_from_the_value([TAG, OTHER_TAG])
+            .remembering(0, TAG)
+            .readers([0])
+            .failing_fenced_writer(TAG | OTHER_TAG)
+            .faults(|faults| faults.crashes = 1),
+        Config::new("tags from the value, refresh, a loss")
+            .tags_from_the_value([TAG, OTHER_TAG])
+            .remembering(0, TAG)
+            .readers([0])
+            .refreshing()
+            .writer_of_value()
+            .faults(|faults| faults.losses = 1),
     ]
 }
 
@@ -468,6 +532,68 @@ pub fn large() -> Vec<Config> {
                 faults.cancels = 1;
                 faults.outages = 1;
                 faults.errors = 1;
+            }),
+        Config::new("tags from the value: three readers in two processes, two writers")
+            .tags_from_the_value([TAG, OTHER_TAG, TAG | OTHER_TAG])
+            .readers([0, 0, 1])
+            .writer_of_value()
+            .writer_of_value(),
+        Config::new("tags from the value: three readers, a loss, a caller that gives up")
+            .tags_from_the_value([TAG, TAG | OTHER_TAG])
+            .readers([0, 0, 0])
+            .writer_of_value()
+            .faults(|faults| {
+                faults.losses = 1;
+                faults.cancels = 1;
+            }),
+        Config::new("tags from the value: two processes, no answers, a loss")
+            .tags_from_the_value([TAG, OTHER_TAG])
+            .readers([0, 1])
+            .writer_of_value()
+            .writer_of_value()
+            .faults(|faults| {
+                faults.outages = 1;
+                faults.losses = 1;
+            }),
+        Config::new("tags from the value in a cluster: two readers, a snapshot, a loss")
+            .cluster()
+            .tags_from_the_value([TAG, TAG | OTHER_TAG])
+            .readers([0, 0])
+            .writer_of_value()
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
+                faults.losses = 1;
+            }),
+        Config::new("tags from the value: two fenced writers that fail, a death, a loss")
+            .tags_from_the_value([TAG, OTHER_TAG, TAG | OTHER_TAG])
+            .readers([0])
+            .failing_fenced_writer(TAG | OTHER_TAG)
+            .fenced_writer(TAG | OTHER_TAG)
+            .faults(|faults| {
+                faults.crashes = 1;
+                faults.losses = 1;
+            }),
+        Config::new(
+            "tags from the value: three readers, one is set aside, loads that hang or fail",
+        )
+        .tags_from_the_value([TAG, OTHER_TAG])
+        .readers([0, 0, 0])
+        .writer_of_value()
+        .faults(|faults| {
+            faults.stops = 1;
+            faults.hangs = 1;
+            faults.errors = 1;
+        }),
+        Config::new("tags from the value in a cluster: refresh, two processes, a snapshot")
+            .cluster()
+            .tags_from_the_value([TAG, OTHER_TAG])
+            .readers([0, 1])
+            .refreshing()
+            .writer_of_value()
+            .faults(|faults| {
+                faults.snapshots = 1;
+                faults.restarts = 1;
             }),
     ]
 }

@@ -125,6 +125,15 @@ impl Shared {
             let after = Stored::default();
             self.lose(state, after, "all is flushed", steps, lose_one);
         }
+        for process in 0..state.processes.len() {
+            if state.processes[process].remembered != 0 {
+                let what = "a process forgets which tags the value had";
+                fault(steps, state, what, |state| {
+                    lose_one(state);
+                    state.processes[process].remembered = 0;
+                });
+            }
+        }
         if state.stored.refreshing {
             let mut after = state.stored;
             after.refreshing = false;
@@ -447,13 +456,13 @@ impl Shared {
     /// An invalidation failed. It returns all the same, and its names are in the journal.
     fn keep_for_later(&self, state: &mut State, it: usize) {
         self.begin_invalidation(state, it);
-        let covers = state.writers[it].covers;
+        let writer = state.writers[it];
         let at = usize::from(self.config.writers[it].process);
-        state.floors[at] = covers.max(state.floors[at]);
+        state.outdated[at] |= writer.covers;
         if !self.lacks(Without::FailedInvalidationIsKept) {
             let process = &mut state.processes[at];
-            process.journal |= self.config.writers[it].names;
-            process.covers = covers.max(process.covers);
+            process.journal |= self.names_of(&writer, it);
+            process.covers |= writer.covers;
         }
         self.after_invalidation(state, it, false);
     }

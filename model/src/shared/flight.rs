@@ -1,6 +1,7 @@
 //! The operations under the lock of a process's flights: `flight/` of the runtime.
 
 use super::Shared;
+use super::config::tag;
 use super::rules::Without;
 use super::state::{At, Evidence, Flight, Phase, Reader, State};
 use crate::search::{Actor, Step, step};
@@ -35,6 +36,12 @@ impl Shared {
         let begun_is_enough = evidence.is_none() && self.lacks(Without::DegradedShareUnbegunOnly);
         let may_wait = match flight.phase {
             Phase::Boarding => true,
+            // This reader could not take the value that has landed.
+            Phase::Landed(_)
+                if flight.uncovered && !self.lacks(Without::UncoveredFlightIsNotBoarded) =>
+            {
+                false
+            }
             Phase::Loading | Phase::Landed(_) => same_evidence || begun_is_enough,
             Phase::FailedWith(_) => same_evidence && self.lacks(Without::ErrorEndsItsFlight),
             Phase::Failed | Phase::Dissolved => false,
@@ -43,8 +50,10 @@ impl Shared {
             return None;
         }
         let errors = flight.errors;
+        let late = self.config.learns_tags() && flight.phase != Phase::Boarding;
         state.readers[reader].flight = Some(current);
         state.readers[reader].missed = errors;
+        state.readers[reader].late = late;
         if state.flight(reader).phase == Phase::Loading && self.begin_wanted(state, reader) {
             return Some(Seat::Lead);
         }
@@ -53,9 +62,17 @@ impl Shared {
 
     /// Whether two readers have the same evidence.
     pub(super) fn agree(&self, left: &Evidence, right: &Evidence) -> bool {
+        let common = left.tags & right.tags;
+        let in_common = self.lacks(Without::BoardingComparesTags);
+        let mut tags = self.config.tag_indices();
+        let same_versions = tags.all(|index| {
+            let compares = !in_common || common & tag(index) != 0;
+            !compares || left.versions[index] == right.versions[index]
+        });
         (left.mark == right.mark || self.lacks(Without::BoardingComparesLease))
-            && (left.versions == right.versions || self.lacks(Without::BoardingComparesVersions))
+            && (same_versions || self.lacks(Without::BoardingComparesVersions))
             && (left.epochs == right.epochs || self.lacks(Without::BoardingComparesEpoch))
+            && (left.tags == right.tags || self.lacks(Without::BoardingComparesTags))
     }
 
     /// Starts a flight, in the place of the current one.
@@ -194,6 +211,7 @@ impl Shared {
         reader.attempt = 0;
         reader.previous = None;
         reader.missed = 0;
+        reader.late = false;
         reader.hung = false;
         reader.chosen = false;
         drop_previous(state, left);

@@ -43,11 +43,15 @@ impl Model for Shared {
     type State = State;
 
     fn initial(&self) -> State {
-        State {
+        let mut state = State {
             budget: self.config.faults,
             others: [OTHER_SERVER; 2],
             ..State::default()
+        };
+        for (process, tags) in state.processes.iter_mut().zip(self.config.remembered) {
+            process.remembered = tags;
         }
+        state
     }
 
     fn steps(&self, state: &State, steps: &mut Vec<Step<State>>) {

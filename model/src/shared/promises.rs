@@ -1,15 +1,16 @@
 //! The promises.
 
 use super::Shared;
+use super::config::KEY;
 use super::state::{At, Budget, Phase, Sight, Slot, State, WriterAt};
 
 impl Shared {
     /// The promise that this state breaks, if it breaks one.
     pub(super) fn broken_promise(&self, state: &State) -> Option<String> {
-        if let Some((data, floor)) = state.stale {
+        if let Some(data) = state.stale {
             return Some(format!(
-                "stale read: data {data}, though data {floor} was committed before an \
-                 invalidation that returned before the read began"
+                "stale read: data {data}, though it was replaced before an invalidation that \
+                 returned before the read began"
             ));
         }
         if self.config.one_load && state.loads > self.loads_allowed(state) {
@@ -41,10 +42,11 @@ impl Shared {
         None
     }
 
-    /// One, and one more for each load that was dropped, set aside, hung or failed.
+    /// One, and one more for each load that was dropped, set aside, hung or failed. One more, too, where
+    /// the first load tells which tags the value has.
     fn loads_allowed(&self, state: &State) -> u8 {
         let faults = |budget: Budget| budget.cancels + budget.stops + budget.hangs + budget.errors;
-        1 + faults(self.config.faults) - faults(state.budget)
+        1 + u8::from(self.config.learns_tags()) + faults(self.config.faults) - faults(state.budget)
     }
 
     /// Whether no caller that moves and no commit is under way, and no journal waits for its
@@ -65,7 +67,9 @@ impl Shared {
     fn has_landed(&self, state: &State, it: usize) -> bool {
         let flight = state.readers[it].flight;
         let flight = flight.and_then(|place| state.flights[usize::from(place)]);
-        flight.is_some_and(|flight| matches!(flight.phase, Phase::Landed(_)))
+        flight.is_some_and(|flight| {
+            matches!(flight.phase, Phase::Landed(_)) && self.may_take(state, it, &flight)
+        })
     }
 
     /// The entry that is served to a read that begins now, if no other step comes between.
@@ -85,6 +89,7 @@ impl Shared {
             versions: state.stored.versions,
             epochs,
             have: self.config.all_names(),
+            asked: self.config.all_names() & !KEY,
         };
         self.valid_entry(&sight).map(|entry| entry.data)
     }

@@ -4,7 +4,9 @@ use super::Shared;
 use super::config::{KEY, Servers, tag};
 use super::flight::{Seat, has_others};
 use super::rules::Without;
-use super::state::{At, Data, Entry, Evidence, Phase, Reader, Sight, Slot, State, Version};
+use super::state::{
+    At, Data, Entry, Evidence, Flight, Names, Phase, Reader, Sight, Slot, State, Version,
+};
 use crate::search::{Actor, Step, step};
 
 impl Shared {
@@ -20,7 +22,7 @@ impl Shared {
         match reader.at {
             At::Idle => add("begins", &|state| {
                 let process = usize::from(self.config.process_of(it));
-                state.readers[it].floor = state.floors[process];
+                state.readers[it].outdated = state.outdated[process];
                 state.readers[it].errors = state.errors;
                 self.look_again(state, it);
             }),
@@ -35,8 +37,11 @@ impl Shared {
             }
             At::Drawing => add("draws the versions that are absent", &|state| {
                 if !self.lost_connection(state, it) && !self.is_referred(state, 1) {
+                    let asked = self.asked(&state.readers[it].sight);
                     for index in self.config.tag_indices() {
-                        self.read_or_draw(state, index);
+                        if asked & tag(index) != 0 {
+                            self.read_or_draw(state, index);
+                        }
                     }
                 }
                 self.look_again(state, it);
@@ -110,20 +115,74 @@ impl Shared {
             return None;
         }
         let place = state.readers[it].flight?;
-        match state.flights[usize::from(place)]?.phase {
-            Phase::Landed(data) => Some(data),
+        let flight = state.flights[usize::from(place)]?;
+        match flight.phase {
+            Phase::Landed(data) if self.may_take(state, it, &flight) => Some(data),
             _ => None,
+        }
+    }
+
+    /// Whether the value that has landed is for this reader. A reader that came after the load had begun
+    /// saw what the leader saw: the versions that were read before the load. So they must be those of
+    /// all tags of the value.
+    pub(super) fn may_take(&self, state: &State, it: usize, flight: &Flight) -> bool {
+        let reader = &state.readers[it];
+        let attempts = reader.attempt > 0 && self.lacks(Without::LateAttemptAsksForTags);
+        let waits = reader.attempt == 0 && self.lacks(Without::LateWaiterAsksForTags);
+        !(flight.uncovered && reader.late) || attempts || waits
+    }
+
+    /// The tags that a look asks for first: those that the value had as far as this process remembers.
+    fn fresh_sight(&self, state: &State, it: usize) -> Sight {
+        let process = usize::from(self.config.process_of(it));
+        Sight {
+            asked: if self.config.learns_tags() {
+                state.processes[process].remembered
+            } else {
+                0
+            },
+            ..Sight::default()
+        }
+    }
+
+    /// The tags that a look has asked for.
+    pub(super) fn asked(&self, sight: &Sight) -> Names {
+        if self.config.learns_tags() {
+            sight.asked
+        } else {
+            self.config.all_names() & !KEY
+        }
+    }
+
+    /// Whether all that a look asks for has arrived.
+    fn is_whole(&self, sight: &Sight) -> bool {
+        sight.have == KEY | self.asked(sight)
+    }
+
+    /// The tags that are asked for and whose versions have not arrived.
+    pub(super) fn missing(&self, sight: &Sight) -> impl Iterator<Item = usize> + use<> {
+        let missing = self.asked(sight) & !sight.have;
+        self.config
+            .tag_indices()
+            .filter(move |&index| missing & tag(index) != 0)
+    }
+
+    /// Keeps in mind which tags the value has.
+    fn remember(&self, state: &mut State, it: usize, tags: Names) {
+        let process = usize::from(self.config.process_of(it));
+        if self.config.learns_tags() {
+            state.processes[process].remembered = tags;
         }
     }
 
     /// Goes on to look at the store, or without it if the name is distrusted.
     pub(super) fn look_again(&self, state: &mut State, it: usize) {
-        let process = usize::from(self.config.process_of(it));
-        let distrusted = state.processes[process].journal != 0
+        let sight = self.fresh_sight(state, it);
+        let distrusted = self.distrusts(state, it, KEY | self.asked(&sight))
             && !self.lacks(Without::FailedNameIsDistrusted)
             && !self.lacks(Without::DistrustIsAskedBeforeTheLook);
         let reader = &mut state.readers[it];
-        reader.sight = Sight::default();
+        reader.sight = sight;
         reader.degraded = false;
         reader.at = if distrusted {
             At::WithoutStore
@@ -132,30 +191,35 @@ impl Shared {
         };
     }
 
+    /// Whether the invalidation of one of these names waits in the journal.
+    fn distrusts(&self, state: &State, it: usize, names: Names) -> bool {
+        let process = usize::from(self.config.process_of(it));
+        state.processes[process].journal & names != 0
+    }
+
     fn look_steps(
         &self,
         state: &State,
         it: usize,
         add: &mut impl FnMut(&'static str, &dyn Fn(&mut State)),
     ) {
-        let have = state.readers[it].sight.have;
+        let sight = state.readers[it].sight;
         match self.config.servers {
-            Servers::One => add("reads slot and versions", &|state| {
+            Servers::One if sight.have == 0 => add("reads slot and versions", &|state| {
+                let asked = self.missing(&state.readers[it].sight);
                 self.see_slot(state, it);
-                for index in self.config.tag_indices() {
+                for index in asked {
                     self.see_version(state, it, index);
                 }
             }),
-            Servers::Two => {
-                if have & KEY == 0 {
+            _ => {
+                if sight.have & KEY == 0 {
                     add("reads the slot", &|state| self.see_slot(state, it));
                 }
-                for index in self.config.tag_indices() {
-                    if have & tag(index) == 0 {
-                        add("reads a version", &|state| {
-                            self.see_version(state, it, index);
-                        });
-                    }
+                for index in self.missing(&sight) {
+                    add("reads a version", &|state| {
+                        self.see_version(state, it, index);
+                    });
                 }
             }
         }
@@ -170,12 +234,36 @@ impl Shared {
         sight.slot = state.stored.slot;
         sight.epochs[0] = epoch;
         sight.have |= KEY;
+        if let Slot::Entry(entry) = sight.slot
+            && self.config.learns_tags()
+        {
+            self.learn_tags(state, it, entry.tags);
+        }
         self.looked(state, it);
+    }
+
+    /// The entry tells which tags it carries. The versions of those that were not asked for are still to
+    /// be read.
+    fn learn_tags(&self, state: &mut State, it: usize, tags: Names) {
+        self.remember(state, it, tags);
+        let asked = state.readers[it].sight.asked;
+        if self.lacks(Without::AllTagsOfAnEntryAreCompared) {
+            return;
+        }
+        let distrusted =
+            self.distrusts(state, it, tags & !asked) && !self.lacks(Without::LearntTagIsDistrusted);
+        if distrusted {
+            return self.without_store(state, it);
+        }
+        state.readers[it].sight.asked |= tags;
     }
 
     fn see_version(&self, state: &mut State, it: usize, index: usize) {
         let server = self.config.versions_server();
         let sight = &state.readers[it].sight;
+        if !matches!(state.readers[it].at, At::Looking | At::Watching) {
+            return;
+        }
         let first = server == 1 && sight.have & !KEY == 0;
         let lost = !first && sight.epochs[server] != state.epochs[server];
         if lost || self.is_referred(state, 1) {
@@ -189,11 +277,12 @@ impl Shared {
     }
 
     fn looked(&self, state: &mut State, it: usize) {
-        let reader = &mut state.readers[it];
-        if reader.sight.have == self.config.all_names() {
+        if self.is_whole(&state.readers[it].sight) {
+            let reader = &mut state.readers[it];
             reader.at = match reader.at {
                 At::Watching => At::Watched,
-                _ => At::Deciding,
+                At::Looking => At::Deciding,
+                at => at,
             };
         }
     }
@@ -203,10 +292,22 @@ impl Shared {
         let Slot::Entry(entry) = sight.slot else {
             return None;
         };
+        if entry.remembers {
+            return None;
+        }
         let same_server = self.lacks(Without::EntryNamesItsServer)
             || entry.epochs == sight.epochs
             || self.lacks(Without::EntryNamesEveryServer) && entry.epochs[0] == sight.epochs[0];
-        let same_versions = self.config.tag_indices().all(|index| {
+        let unseen = if self.lacks(Without::AllTagsOfAnEntryAreCompared) {
+            !sight.have
+        } else {
+            0
+        };
+        let mut carried = self.config.tag_indices().filter(|&index| {
+            let all = !self.config.learns_tags();
+            all || entry.tags & tag(index) & !unseen != 0
+        });
+        let same_versions = carried.all(|index| {
             let (was, is) = (entry.versions[index], sight.versions[index]);
             let number = matches!(is, Version::Number(..));
             number && was == is || is == Version::Absent && self.lacks(Without::AbsentIsInvalid)
@@ -234,7 +335,11 @@ impl Shared {
         if fenced && !self.lacks(Without::NothingIsStoredUnderFence) {
             return self.without_store(state, it);
         }
-        let any_absent = sight.versions[self.config.tag_indices()].contains(&Version::Absent);
+        let mut asked = self.config.tag_indices();
+        let any_absent = asked.any(|index| {
+            let is_asked = self.asked(&sight) & tag(index) != 0;
+            is_asked && sight.versions[index] == Version::Absent
+        });
         let seat = match (sight.slot, evidence(&sight)) {
             // No load can fill a lease of another epoch.
             (Slot::Lease(lease), _)
@@ -252,6 +357,10 @@ impl Shared {
                 // invalidation, so that no reader would be served its value.
                 let replaces = lease.process == self.config.process_of(it)
                     && !self.lacks(Without::OwnLeaseIsReplaced);
+                if let Some(tags) = self.other_tags(state, it, &evidence) {
+                    self.remember(state, it, tags);
+                    return self.look_again(state, it);
+                }
                 match self.board(state, it, Some(&evidence)) {
                     Some(seat) => seat,
                     None if replaces => self.board_or_start(state, it, None),
@@ -265,6 +374,25 @@ impl Shared {
             Seat::Lead if state.flight(it).phase == Phase::Boarding => self.ask(state, it),
             Seat::Lead => self.take_over(state, it),
         }
+    }
+
+    /// The tags for which this reader is to look again, since it sees a lease of this process. With the
+    /// versions that the leader has read it can board. If the value has landed and has other tags, it
+    /// loads again, with the versions of those.
+    fn other_tags(&self, state: &State, it: usize, evidence: &Evidence) -> Option<Names> {
+        let process = &state.processes[usize::from(self.config.process_of(it))];
+        let flight = state.flights[usize::from(process.current?)]?;
+        let other = flight
+            .evidence
+            .filter(|other| other.mark == evidence.mark)?;
+        let tags = if flight.uncovered {
+            process.remembered
+        } else {
+            other.tags
+        };
+        let asks = !self.lacks(Without::LookAsksForTagsOfTheFlight)
+            && !self.lacks(Without::BoardingComparesTags);
+        (asks && tags != evidence.tags).then_some(tags)
     }
 
     fn board_or_start(&self, state: &mut State, it: usize, evidence: Option<Evidence>) -> Seat {
@@ -283,8 +411,9 @@ impl Shared {
     /// Goes on with a flight: loads, or watches for another process's entry.
     fn take_over(&self, state: &mut State, it: usize) {
         let flight = *state.flight(it);
+        let sight = self.fresh_sight(state, it);
         let reader = &mut state.readers[it];
-        reader.sight = Sight::default();
+        reader.sight = sight;
         reader.at = match flight.evidence {
             Some(_) if !flight.owns && !reader.degraded => At::Watching,
             _ => At::Loading,
@@ -296,6 +425,11 @@ impl Shared {
         let together = self.config.servers == Servers::Two
             && !self.lacks(Without::VersionsAreReadBeforeTheLoad);
         let reader = &mut state.readers[it];
+        if let Slot::Entry(entry) = reader.sight.slot
+            && self.config.learns_tags()
+        {
+            reader.sight.asked = entry.tags;
+        }
         if together {
             reader.sight.versions = Default::default();
             reader.sight.have = 0;
@@ -313,21 +447,19 @@ impl Shared {
         it: usize,
         add: &mut impl FnMut(&'static str, &dyn Fn(&mut State)),
     ) {
-        let have = state.readers[it].sight.have;
-        if have == self.config.all_names() {
+        let sight = state.readers[it].sight;
+        if self.is_whole(&sight) {
             return add("acts on what the servers answered", &|state| {
                 self.answered(state, it);
             });
         }
-        if have & KEY == 0 {
+        if sight.have & KEY == 0 {
             add("asks for the lease", &|state| self.ask_for_lease(state, it));
         }
-        for index in self.config.tag_indices() {
-            if have & tag(index) == 0 {
-                add("reads a tag's version, or draws it", &|state| {
-                    self.ask_for_version(state, it, index);
-                });
-            }
+        for index in self.missing(&sight) {
+            add("reads a tag's version, or draws it", &|state| {
+                self.ask_for_version(state, it, index);
+            });
         }
     }
 
@@ -409,7 +541,8 @@ impl Shared {
         if now {
             sight.versions = Default::default();
         }
-        state.readers[it].at = if now && self.config.tags > 0 {
+        let reads = !self.is_whole(sight);
+        state.readers[it].at = if now && reads {
             At::ReadingVersions
         } else {
             At::Beginning
@@ -419,13 +552,10 @@ impl Shared {
     pub(super) fn read_version(&self, state: &mut State, it: usize) {
         let late = self.lacks(Without::VersionsAreReadBeforeTheLoad);
         let server = self.config.versions_server();
-        let have = state.readers[it].sight.have;
-        let index = self
-            .config
-            .tag_indices()
-            .find(|&index| have & tag(index) == 0);
+        let sight = state.readers[it].sight;
+        let index = self.missing(&sight).next();
         let index = index.expect("a version is left to read");
-        let first = server == 1 && have & !KEY == 0;
+        let first = server == 1 && sight.have & !KEY == 0;
         if !first && !late && state.readers[it].sight.epochs[server] != state.epochs[server] {
             return self.begin_without_store(state, it);
         }
@@ -439,7 +569,7 @@ impl Shared {
         sight.versions[index] = version;
         sight.have |= tag(index);
         let sight = *sight;
-        if sight.have != self.config.all_names() {
+        if !self.is_whole(&sight) {
             return;
         }
         if late {
@@ -485,10 +615,18 @@ impl Shared {
             self.drop_attempt(state, it);
             return self.return_data(state, it, data);
         }
+        let tags = self.config.tags_of(data);
+        let uncovered =
+            self.config.learns_tags() && flight.evidence.is_some_and(|seen| tags & !seen.tags != 0);
         if others {
             flight.phase = Phase::Landed(data);
+            flight.uncovered = uncovered;
         }
         let owns = flight.owns;
+        if uncovered {
+            // A reader that may not take the value looks again, and asks for these.
+            self.remember(state, it, tags);
+        }
         state.readers[it].at = if owns { At::Filling } else { At::Finishing };
     }
 
@@ -496,6 +634,7 @@ impl Shared {
         let data = state.readers[it].data;
         if let Some(evidence) = state.flight(it).evidence {
             self.fill(state, &evidence, data);
+            self.remember(state, it, self.config.tags_of(data));
         }
         state.readers[it].at = At::Finishing;
     }
@@ -520,6 +659,15 @@ impl Shared {
                         }
                     });
                 }
+            }
+            Phase::Landed(_) if !self.may_take(state, it, &flight) => {
+                add(
+                    "learns that the value has other tags, and looks again",
+                    &|state| {
+                        self.leave_flight(state, it);
+                        self.look_again(state, it);
+                    },
+                );
             }
             Phase::Landed(data) => add("gets the value that landed", &|state| {
                 self.return_data(state, it, data);
@@ -555,10 +703,12 @@ impl Shared {
             self.end_flight(state, it, Phase::Dissolved);
             return self.return_data(state, it, entry.data);
         }
+        let fresh = self.fresh_sight(state, it);
         let stands = evidence(&sight)
             .zip(flight_evidence)
             .is_some_and(|(now, then)| self.agree(&now, &then));
         if stands && !state.flight(it).phase.is_over() {
+            state.readers[it].sight = fresh;
             state.readers[it].at = At::Watching;
         } else {
             self.end_flight(state, it, Phase::Dissolved);
@@ -591,12 +741,15 @@ impl Shared {
 
     fn refresh(&self, state: &mut State, it: usize) {
         let reader = &mut state.readers[it];
-        if let Slot::Entry(entry) = reader.sight.slot
-            && entry.data < reader.floor
-        {
-            state.stale = Some((entry.data, reader.floor));
+        if let Slot::Entry(entry) = reader.sight.slot {
+            if reader.outdated & 1 << entry.data != 0 {
+                state.stale = Some(entry.data);
+            }
+            if self.config.learns_tags() {
+                reader.sight.asked = entry.tags;
+            }
         }
-        reader.floor = 0;
+        reader.outdated = 0;
         reader.sight.have = 0;
         reader.at = At::LockingRefresh;
     }
@@ -630,8 +783,11 @@ impl Shared {
                     self.end_reader(state, it);
                     return;
                 }
+                let asked = self.asked(&state.readers[it].sight);
                 for index in self.config.tag_indices() {
-                    state.readers[it].sight.versions[index] = self.read_or_draw(state, index);
+                    if asked & tag(index) != 0 {
+                        state.readers[it].sight.versions[index] = self.read_or_draw(state, index);
+                    }
                 }
                 let fenced = state.readers[it]
                     .sight
@@ -674,8 +830,9 @@ impl Shared {
         it: usize,
         add: &mut impl FnMut(&'static str, &dyn Fn(&mut State)),
     ) {
-        let have = state.readers[it].sight.have;
-        if have == self.config.all_names() {
+        let sight = state.readers[it].sight;
+        let have = sight.have;
+        if self.is_whole(&sight) {
             return add("begins to refresh", &|state| {
                 let versions = state.readers[it].sight.versions;
                 let fenced = |version: &Version| matches!(version, Version::Fence(_));
@@ -696,21 +853,19 @@ impl Shared {
                 state.readers[it].sight.have |= KEY;
             });
         }
-        for index in self.config.tag_indices() {
-            if have & tag(index) == 0 {
-                add("reads a version, to refresh", &|state| {
-                    let sight = state.readers[it].sight;
-                    let lost = sight.have & !KEY != 0 && sight.epochs[1] != state.epochs[1];
-                    if lost || self.is_referred(state, 1) {
-                        return self.end_refresh(state, it);
-                    }
-                    let version = self.read_or_draw(state, index);
-                    let sight = &mut state.readers[it].sight;
-                    sight.epochs[1] = state.epochs[1];
-                    sight.versions[index] = version;
-                    sight.have |= tag(index);
-                });
-            }
+        for index in self.missing(&sight) {
+            add("reads a version, to refresh", &|state| {
+                let sight = state.readers[it].sight;
+                let lost = sight.have & !KEY != 0 && sight.epochs[1] != state.epochs[1];
+                if lost || self.is_referred(state, 1) {
+                    return self.end_refresh(state, it);
+                }
+                let version = self.read_or_draw(state, index);
+                let sight = &mut state.readers[it].sight;
+                sight.epochs[1] = state.epochs[1];
+                sight.versions[index] = version;
+                sight.have |= tag(index);
+            });
         }
     }
 
@@ -731,9 +886,8 @@ impl Shared {
 
     /// The call ends and returns this data.
     fn return_data(&self, state: &mut State, it: usize, data: Data) {
-        let floor = state.readers[it].floor;
-        if data < floor {
-            state.stale = Some((data, floor));
+        if state.readers[it].outdated & 1 << data != 0 {
+            state.stale = Some(data);
         }
         self.end_reader(state, it);
         debug_assert!(it < self.config.readers.len());
@@ -789,6 +943,7 @@ fn evidence(sight: &Sight) -> Option<Evidence> {
             mark: lease.mark,
             versions: sight.versions,
             epochs: sight.epochs,
+            tags: sight.asked,
         }),
         _ => None,
     }

@@ -158,6 +158,45 @@ rules! {
     /// A refresh reads the versions before its load begins.
     RefreshReadsVersionsBeforeTheLoad => |it| it.readers([0, 0]).refreshing().writer(TAG),
 
+    /// Where only the value tells its tags, it is stored only if their versions were read before the load.
+    TagsAreReadBeforeTheLoad => |it| {
+        it.tags_from_the_value([TAG]).readers([0]).writer_of_value()
+    },
+    /// A look compares the versions of all tags that an entry carries, also those that it did not ask for.
+    AllTagsOfAnEntryAreCompared => |it| {
+        it.tags_from_the_value([TAG]).remembering(1, TAG).readers([0, 1]).writer_of_value()
+    },
+    /// A waiter that came after the load had begun takes its value only if it saw the versions of all
+    /// tags of the value.
+    LateWaiterAsksForTags => |it| {
+        it.tags_from_the_value([TAG]).readers([0, 0]).writer_of_value()
+    },
+    /// So does a waiter that has begun a load of its own.
+    LateAttemptAsksForTags => |it| {
+        it.tags_from_the_value([TAG]).readers([0, 0]).writer_of_value().faults(|f| f.stops = 1)
+    },
+    /// A flight whose value is for no later caller is not boarded.
+    UncoveredFlightIsNotBoarded => |it| {
+        it.tags_from_the_value([TAG]).readers([0, 0]).faults(|f| {
+            f.stops = 1;
+            f.losses = 1;
+        })
+    },
+    /// A caller boards only a load under the versions of the tags that it asked for.
+    BoardingComparesTags => |it| {
+        let it = it.tags_from_the_value([TAG]).remembering(0, TAG);
+        it.readers([0, 0]).writer_of_value().faults(|f| f.losses = 1)
+    },
+    /// A caller that sees the lease of a load which it may join asks for the versions that the load has.
+    LookAsksForTagsOfTheFlight => |it| {
+        it.tags_from_the_value([TAG]).readers([0, 0, 0]).one_load()
+    },
+    /// A tag that a look learns from an entry is distrusted as those are that it knew.
+    LearntTagIsDistrusted => |it| {
+        let it = it.tags_from_the_value([TAG]).remembering(1, TAG);
+        it.readers([0, 1]).writer_of_value().faults(|f| f.outages = 1)
+    },
+
     /// An invalidation that failed is kept, and replayed.
     FailedInvalidationIsKept => |it| it.tags(0).readers([0]).writer(KEY).faults(|f| f.outages = 1),
     /// Until it is replayed, its process distrusts its names.

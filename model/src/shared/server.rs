@@ -59,7 +59,11 @@ impl Shared {
         }
         let stands = matches!(state.stored.slot, Slot::Lease(is) if is.mark == evidence.mark);
         if stands || self.lacks(Without::FillComparesLease) {
-            self.store(state, evidence.versions, epochs, data);
+            let seen = Evidence {
+                epochs,
+                ..*evidence
+            };
+            self.store_loaded(state, &seen, data);
         }
     }
 
@@ -71,8 +75,41 @@ impl Shared {
         let stands = matches!(state.stored.slot, Slot::Entry(is) if is.stamp == seen.stamp);
         let reaches = self.reaches_slot(state, sight.epochs[0]);
         if reaches && (stands || self.lacks(Without::RefreshComparesStamp)) {
-            self.store(state, sight.versions, sight.epochs, data);
+            let seen = Evidence {
+                mark: seen.stamp,
+                versions: sight.versions,
+                epochs: sight.epochs,
+                tags: sight.asked,
+            };
+            self.store_loaded(state, &seen, data);
         }
+    }
+
+    /// Stores what was loaded. If only the value tells its tags, and the version of one of them was not
+    /// read before the load, stores which tags the value has, and not the value.
+    fn store_loaded(&self, state: &mut State, seen: &Evidence, data: u8) {
+        let mut versions = seen.versions;
+        let tags = self.config.tags_of(data);
+        if !self.config.learns_tags() {
+            return self.store(state, versions, seen.epochs, data);
+        }
+        let remembers = tags & !seen.tags != 0 && !self.lacks(Without::TagsAreReadBeforeTheLoad);
+        for index in self.config.tag_indices() {
+            if remembers || tags & tag(index) == 0 {
+                versions[index] = Version::Absent;
+            } else if seen.tags & tag(index) == 0 {
+                versions[index] = self.read_or_draw(state, index);
+            }
+        }
+        let stamp = state.draw();
+        state.stored.slot = Slot::Entry(Entry {
+            stamp,
+            data: if remembers { 0 } else { data },
+            versions,
+            epochs: if remembers { [0; 2] } else { seen.epochs },
+            tags,
+            remembers,
+        });
     }
 
     /// `seize.lua`: leaves an entry in the slot, puts a lease over anything else but a fence, and
@@ -116,6 +153,7 @@ impl Shared {
             data,
             versions,
             epochs,
+            ..Entry::default()
         });
     }
 

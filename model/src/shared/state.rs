@@ -18,6 +18,9 @@ pub struct Unique(pub u8);
 /// The number of commits up to this data: a higher number is newer data.
 pub type Data = u8;
 
+/// A set of data: bit 0 is the data before all commits.
+pub type Outdated = u8;
+
 /// How often a server has restarted.
 pub type Epoch = u8;
 
@@ -65,6 +68,10 @@ pub struct Entry {
     pub versions: Versions,
     /// The epochs of the servers that the versions were read from.
     pub epochs: Epochs,
+    /// The tags that it carries, where only the value tells them.
+    pub tags: Names,
+    /// Whether it has no payload: the value carries tags whose versions were not read before its load.
+    pub remembers: bool,
 }
 
 /// How often a tag was invalidated.
@@ -116,6 +123,8 @@ pub struct Sight {
     pub epochs: Epochs,
     /// The names whose answers have arrived.
     pub have: Names,
+    /// The tags that are asked for, where only the value tells which it carries.
+    pub asked: Names,
 }
 
 /// A set of names: bit 0 is the key, the other bits are the tags.
@@ -131,6 +140,8 @@ pub struct Evidence {
     pub versions: Versions,
     /// The servers' epochs.
     pub epochs: Epochs,
+    /// The tags whose versions these are, where only the value tells which it carries.
+    pub tags: Names,
 }
 
 /// What the readers of one process share: a load of the key, or several attempts at it. The
@@ -151,6 +162,8 @@ pub struct Flight {
     pub failed: u8,
     /// How many newest attempts have failed, in configurations in which errors are shared.
     pub errors: u8,
+    /// Whether the value that landed carries a tag whose version was not read before the load.
+    pub uncovered: bool,
 }
 
 /// How far a flight is.
@@ -178,8 +191,8 @@ pub enum Phase {
 pub struct Reader {
     /// What it does next.
     pub at: At,
-    /// The oldest data that it may yield.
-    pub floor: Data,
+    /// The data that it may not yield.
+    pub outdated: Outdated,
     /// What its look at the servers showed.
     pub sight: Sight,
     /// The flight that it boarded or leads.
@@ -204,6 +217,8 @@ pub struct Reader {
     pub errors: u8,
     /// How many newest attempts had failed when it boarded.
     pub missed: u8,
+    /// Whether it boarded after the load had begun, where only the value tells its tags.
+    pub late: bool,
 }
 
 /// What a reader does next.
@@ -268,8 +283,10 @@ pub struct Writer {
     pub at: WriterAt,
     /// The names for which this is still to be done.
     pub left: Names,
-    /// The newest data that was committed when its invalidation began.
-    pub covers: Data,
+    /// The data that its invalidation is for: what was replaced when it began.
+    pub covers: Outdated,
+    /// The names that it invalidates, where they are those of the value that it replaces.
+    pub names: Names,
     /// Whether the body ran to its end: it did not fail or panic, and was not dropped.
     pub clean: bool,
     /// Whether its commit may still land after the writer has ended.
@@ -332,8 +349,10 @@ pub struct Process {
     pub current: Option<u8>,
     /// Names whose invalidation failed. They are distrusted until it is replayed.
     pub journal: Names,
-    /// The newest data that was committed when the invalidations in the journal began.
-    pub covers: Data,
+    /// The data that the invalidations in the journal are for.
+    pub covers: Outdated,
+    /// The tags of the key's value as it last was, where only the value tells them.
+    pub remembered: Names,
 }
 
 /// How many faults there may still be, of each kind.
@@ -393,8 +412,8 @@ pub struct State {
     pub old_error: bool,
     /// Whether a waiter began a load after an error that it could have been given.
     pub missed_error: bool,
-    /// For each process, the oldest data that a read may yield if it begins now.
-    pub floors: [Data; PROCESSES],
+    /// For each process, the data that no read may yield that begins now.
+    pub outdated: [Outdated; PROCESSES],
     /// The processes.
     pub processes: [Process; PROCESSES],
     /// The flights that a process or a reader holds.
@@ -407,8 +426,8 @@ pub struct State {
     pub budget: Budget,
     /// Releases under way that compare nothing. Only with that rule left out.
     pub blind_releases: u8,
-    /// Data that a reader returned and that was too old, and the oldest that was allowed.
-    pub stale: Option<(Data, Data)>,
+    /// Data that a reader returned, and that was outdated when it began.
+    pub stale: Option<Data>,
     /// How many random numbers were drawn.
     pub drawn: u8,
 }
@@ -493,6 +512,9 @@ impl fmt::Display for Slot {
                 lease.mark.0, lease.process, lease.epoch
             ),
             Self::Fence(writers) => write!(f, "fence {:02b}", writers.0),
+            Self::Entry(entry) if entry.remembers => {
+                write!(f, "tags {:03b} #{}", entry.tags, entry.stamp.0)
+            }
             Self::Entry(entry) => write!(
                 f,
                 "entry #{} of data {} at {}/{}, epoch {:?}",

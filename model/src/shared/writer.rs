@@ -225,10 +225,15 @@ impl Shared {
         let mut end = |what, commits: u8, clean, pending| {
             add(what, &|state| {
                 state.row += commits;
+                let row = state.row;
                 let writer = &mut state.writers[it];
                 writer.clean = clean;
                 writer.pending = pending;
-                writer.left = config.names;
+                if config.follows_value {
+                    writer.names = self.config.tags_of(row - 1);
+                    writer.covers = 1 << (row - 1);
+                }
+                writer.left = self.names_of(writer, it);
                 writer.at = WriterAt::Invalidating;
                 if self.lacks(Without::InvalidationFollowsTheCommit) {
                     writer.at = WriterAt::Done;
@@ -243,12 +248,24 @@ impl Shared {
         }
     }
 
-    /// The invalidation covers what is committed now.
+    /// The names that a writer invalidates.
+    pub(super) fn names_of(&self, writer: &Writer, it: usize) -> Names {
+        let config = self.config.writers[it];
+        if config.follows_value {
+            writer.names
+        } else {
+            config.names
+        }
+    }
+
+    /// The invalidation is for all that is replaced now. Or, if it names the tags of the value that its
+    /// writer replaced, for that value only.
     pub(super) fn begin_invalidation(&self, state: &mut State, it: usize) {
         let row = state.row;
+        let config = self.config.writers[it];
         let writer = &mut state.writers[it];
-        if writer.left == self.config.writers[it].names {
-            writer.covers = row;
+        if writer.left == config.names && !config.follows_value {
+            writer.covers = (1 << row) - 1;
         }
     }
 
@@ -259,8 +276,8 @@ impl Shared {
             return;
         }
         let covers = writer.covers;
-        for floor in &mut state.floors {
-            *floor = covers.max(*floor);
+        for outdated in &mut state.outdated {
+            *outdated |= covers;
         }
         if self.lacks(Without::InvalidationFollowsTheCommit) {
             state.writers[it].at = WriterAt::Body;
@@ -291,6 +308,7 @@ impl Shared {
         let writer = &mut state.writers[it];
         writer.left = 0;
         writer.covers = 0;
+        writer.names = 0;
         let settles = !writer.clean && !writer.again && !self.lacks(Without::ErrorsAreSettled);
         writer.at = if settles {
             WriterAt::Settling
@@ -310,8 +328,8 @@ impl Shared {
                 process.journal &= !name;
                 if process.journal == 0 {
                     let covers = std::mem::take(&mut process.covers);
-                    for floor in &mut state.floors {
-                        *floor = covers.max(*floor);
+                    for outdated in &mut state.outdated {
+                        *outdated |= covers;
                     }
                 }
             });
