@@ -4,6 +4,7 @@ mod as_cache;
 mod builder;
 mod entry;
 mod global;
+mod matching;
 mod on_drop;
 mod options;
 mod refresh;

@@ -40,7 +40,8 @@ use crate::codec::{Codec, Reason};
 use crate::error::Error;
 use crate::flight::{Leader, Seat, Waiter};
 use crate::health::Status;
-use crate::key::Key;
+use crate::key::{Key, Pattern};
+use crate::removal::Removal;
 use crate::type_name::ValueType;
 use crate::value::{CacheValue, Outcome, SharedValue, outcome};
 
@@ -293,6 +294,17 @@ pub(crate) trait Store {
     /// Invalidates, in the background, all names in some buckets.
     fn invalidate_buckets_later(&self, buckets: Buckets);
 
+    /// Invalidates all names that match a pattern: the entries whose keys do, and those that carry a tag
+    /// which does. If it fails, or is dropped, the pattern is kept and this is repeated.
+    fn invalidate_matching(
+        &self,
+        pattern: &Pattern,
+        removal: &Removal<'_>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The same in the background, for a caller that cannot wait.
+    fn invalidate_matching_later(&self, pattern: &Pattern);
+
     /// Removes everything.
     fn clear(&self) -> impl Future<Output = Result<(), Error>> + Send;
 
@@ -518,6 +530,18 @@ impl Store for Tier {
 
     fn invalidate_buckets_later(&self, buckets: Buckets) {
         on!(self, store => store.invalidate_buckets_later(buckets));
+    }
+
+    async fn invalidate_matching(
+        &self,
+        pattern: &Pattern,
+        removal: &Removal<'_>,
+    ) -> Result<(), Error> {
+        on!(self, store => store.invalidate_matching(pattern, removal).await)
+    }
+
+    fn invalidate_matching_later(&self, pattern: &Pattern) {
+        on!(self, store => store.invalidate_matching_later(pattern));
     }
 
     async fn clear(&self) -> Result<(), Error> {

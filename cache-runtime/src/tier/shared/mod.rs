@@ -26,6 +26,7 @@ mod keyspace;
 mod lease;
 mod node;
 mod parts;
+mod selection;
 mod window;
 mod witness;
 
@@ -45,6 +46,7 @@ use self::keyspace::Keyspace;
 pub(crate) use self::lease::Lease;
 use self::lease::{Hold, Owner, server_ttl};
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
+use self::selection::Selection;
 use self::witness::{Looked, Witness};
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
@@ -58,8 +60,9 @@ use crate::driver::{Operation, Reply, Servers};
 use crate::error::Error;
 use crate::flight::{Claim, Flights, Leader, Seat};
 use crate::health::Status;
-use crate::key::Key;
+use crate::key::{Key, Pattern};
 use crate::observe::{Event, Observer};
+use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
 use crate::unique;
 
@@ -605,6 +608,28 @@ impl Shared {
         invalidated
     }
 
+    /// Invalidates all names that match a pattern. If it fails, or is dropped half-way, the pattern is kept
+    /// in the journal.
+    async fn remove_matching(&self, pattern: &Pattern, removal: &Removal<'_>) -> Result<(), Error> {
+        // Declared first, and so dropped last: the pattern is in the journal by then.
+        let _kept = EnsureKeeper(&self.connector);
+        let under_way = self.connector.journal.begin_pattern(pattern);
+        let selection = Selection::of(pattern.clone());
+        let removed = self.connector.remove(&selection, removal).await;
+        if removed.is_ok() || !sabotage::keeps(Rule::Journal) {
+            under_way.carried_out();
+        } else {
+            drop(under_way);
+        }
+        if let Err(error) = &removed
+            && error.is_refused()
+            && sabotage::keeps(Rule::Publish)
+        {
+            self.connector.announce().await;
+        }
+        removed
+    }
+
     /// Waits until the journal is empty, at most for `limit`.
     async fn flush_journal(&self, limit: Duration) -> Result<(), Error> {
         let emptied = async {
@@ -822,6 +847,19 @@ impl Store for Shared {
 
     fn invalidate_buckets_later(&self, buckets: Buckets) {
         self.connector.journal.keep_buckets(buckets);
+        self.connector.ensure_keeper();
+    }
+
+    async fn invalidate_matching(
+        &self,
+        pattern: &Pattern,
+        removal: &Removal<'_>,
+    ) -> Result<(), Error> {
+        Box::pin(self.remove_matching(pattern, removal)).await
+    }
+
+    fn invalidate_matching_later(&self, pattern: &Pattern) {
+        self.connector.journal.keep_pattern(pattern);
         self.connector.ensure_keeper();
     }
 
