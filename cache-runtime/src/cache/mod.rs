@@ -4,6 +4,7 @@ mod as_cache;
 mod builder;
 mod entry;
 mod global;
+mod many;
 mod matching;
 mod on_drop;
 mod options;

@@ -151,7 +151,7 @@ fn literals(text: &str) -> Box<[Box<str>]> {
         rest = &rest[c.len_utf8()..];
         match c {
             '*' => {
-                if !(literal.is_empty() && !all.is_empty()) {
+                if !literal.is_empty() || all.is_empty() {
                     all.push(std::mem::take(&mut literal).into());
                 }
             }

@@ -277,6 +277,55 @@ pub(crate) trait Store {
         ttl: Duration,
     ) -> impl Future<Output = Result<Filled, Error>> + Send;
 
+    /// What [`get`](Self::get) yields for each of these keys.
+    fn get_many(
+        &self,
+        keys: &[Key],
+    ) -> impl Future<Output = Result<Vec<Option<Found>>, Error>> + Send
+    where
+        Self: Sync,
+    {
+        async move {
+            let mut all = Vec::with_capacity(keys.len());
+            for key in keys {
+                all.push(self.get(key).await?);
+            }
+            Ok(all)
+        }
+    }
+
+    /// Does what [`set`](Self::set) does, for values of different keys with the same tags, each with its
+    /// ttl.
+    fn set_many(
+        &self,
+        settings: &[(Query, Filling<'_>, Duration)],
+    ) -> impl Future<Output = Result<Vec<Filled>, Error>> + Send
+    where
+        Self: Sync,
+    {
+        async move {
+            let mut all = Vec::with_capacity(settings.len());
+            for (query, filling, ttl) in settings {
+                all.push(self.set(query, filling, *ttl).await?);
+            }
+            Ok(all)
+        }
+    }
+
+    /// Does what [`delete`](Self::delete) does, for each of these keys.
+    fn delete_many(&self, keys: &[Key]) -> impl Future<Output = Result<Vec<bool>, Error>> + Send
+    where
+        Self: Sync,
+    {
+        async move {
+            let mut all = Vec::with_capacity(keys.len());
+            for key in keys {
+                all.push(self.delete(key).await?);
+            }
+            Ok(all)
+        }
+    }
+
     /// Removes the entry of a key, and returns whether there was one. A load of the key that is
     /// under way does not store.
     fn delete(&self, key: &Key) -> impl Future<Output = Result<bool, Error>> + Send;
@@ -510,6 +559,21 @@ impl Store for Tier {
         ttl: Duration,
     ) -> Result<Filled, Error> {
         on!(self, store => store.set(query, filling, ttl).await)
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, Error> {
+        on!(self, store => store.get_many(keys).await)
+    }
+
+    async fn set_many(
+        &self,
+        settings: &[(Query, Filling<'_>, Duration)],
+    ) -> Result<Vec<Filled>, Error> {
+        on!(self, store => store.set_many(settings).await)
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Result<Vec<bool>, Error> {
+        on!(self, store => store.delete_many(keys).await)
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {

@@ -133,17 +133,34 @@ impl Connector {
         witness: Witness,
         keys: ReadKeys,
     ) -> Result<(Witness, Vec<Option<Bytes>>), Error> {
+        let (further, values) = self.read_further(&witness, keys).await?;
+        Ok((self.and(slot, &witness, &further), values))
+    }
+
+    /// Reads versions from the servers of an earlier look, and returns which servers those were.
+    pub(super) async fn read_further(
+        self: &Arc<Self>,
+        witness: &Witness,
+        keys: ReadKeys,
+    ) -> Result<(Witness, Vec<Option<Bytes>>), Error> {
         let until = self.deadline_from(None);
-        match (&self.place, &witness) {
+        match (&self.place, witness) {
             (Place::Server(server), Witness::Server(connection)) => {
                 let answers = server.node.send_to(connection, &keys, until).await?;
-                Ok((witness, answers.values))
+                Ok((witness.clone(), answers.values))
             }
-            (Place::Cluster(nodes), _) => {
-                let (further, values) = nodes.read(&keys, until).await?;
-                Ok((witness.and(hash_slot(slot.as_bytes()), further), values))
-            }
+            (Place::Cluster(nodes), _) => nodes.read(&keys, until).await,
             (Place::Server(_), Witness::Nodes(_)) => Err(self.no_such_server()),
+        }
+    }
+
+    /// What answered for a slot, with what answered for further versions.
+    pub(super) fn and(&self, slot: &str, witness: &Witness, further: &Witness) -> Witness {
+        match &self.place {
+            Place::Server(_) => witness.clone(),
+            Place::Cluster(_) => witness
+                .clone()
+                .and(hash_slot(slot.as_bytes()), further.clone()),
         }
     }
 

@@ -1054,7 +1054,7 @@ mod tests {
         let names = keys(&["a"]);
         let announced = Announced {
             names: names.clone(),
-            buckets: Vec::new(),
+            ..Announced::default()
         };
         two.hear(Some(Message::Kept { origin, announced }));
         assert!(distrusts(two, "a"));
@@ -1088,9 +1088,59 @@ mod tests {
         let removed = mem::take(&mut *sender.removed.lock().unwrap());
         let had: Vec<_> = removed
             .iter()
-            .map(|buckets| buckets.contain(b"b"))
+            .map(|selection| selection.contains(b"b"))
             .collect();
         assert_eq!(had, [true; 4]);
+    }
+
+    #[tokio::test]
+    async fn a_pattern_is_kept_announced_and_replayed_as_the_pattern_that_it_is() {
+        let processes = journals::<2>();
+        let [one, two] = &processes;
+        let pattern = Pattern::from("user:*");
+        drop(one.begin_pattern(&pattern));
+        assert!(!one.is_empty());
+        assert!(one.waiting().names == 1 && !one.waiting().has_overflowed);
+        assert!(distrusts(one, "user:7") && !distrusts(one, "post:7"));
+        assert!(one.distrusts(&"post:7".into(), &keys(&["user:7"])));
+        let heard = two.heard();
+        let sender = Fake::refusing(&processes);
+        for expected in [1, 0, 0] {
+            one.announce(&sender).await.unwrap();
+            two.announce(&sender).await.unwrap();
+            assert_eq!(sender.published(), expected);
+        }
+        for process in &processes {
+            assert!(distrusts(process, "user:7") && !distrusts(process, "post:7"));
+        }
+        let mut sender = Fake::new(&processes);
+        sender.pages = 2;
+        replay(one, &sender).await;
+        // The scan goes on later. What fails meanwhile is removed by a scan of its own.
+        one.keep_pattern(&pattern);
+        replay(one, &sender).await;
+        assert!(distrusts(one, "user:7"), "it failed again");
+        for _ in 0..2 {
+            replay(one, &sender).await;
+        }
+        assert!(one.is_empty());
+        let removed = mem::take(&mut *sender.removed.lock().unwrap());
+        assert_eq!(removed.len(), 4);
+        assert!(removed.iter().all(|selection| selection.glob() == "user:*"));
+        for _ in 0..2 {
+            replay(two, &sender).await;
+        }
+        assert!(two.is_empty());
+        // A look that began before it was announced may have come before it was carried out.
+        assert!(two.distrusts_since(heard, &"user:7".into(), &[]));
+        assert!(!two.distrusts_since(heard, &"post:7".into(), &[]));
+    }
+
+    #[test]
+    fn a_pattern_that_was_carried_out_is_not_kept() {
+        let [journal] = journals();
+        journal.begin_pattern(&"user:*".into()).carried_out();
+        assert!(journal.is_empty());
     }
 
     #[tokio::test]

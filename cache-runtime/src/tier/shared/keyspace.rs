@@ -113,13 +113,13 @@ impl Keyspace {
         connection: &Connection,
         pages: &Pages<'_>,
     ) -> Result<(), Error> {
-        let removes = Removes {
+        let job = Removes {
             glob: format!("{}:*", self.namespace),
             is_meant: |_: &[u8]| true,
         };
         let mut scan = Scan::default();
         while !scan.is_done() {
-            self.remove_page(connection, pages, &mut scan, None, &removes)
+            self.remove_page(connection, pages, &mut scan, None, &job)
                 .await?;
         }
         Ok(())
@@ -146,12 +146,12 @@ impl Keyspace {
             let name = self.name_in(key);
             name.is_some_and(|name| !name.is_empty() && selection.contains(name))
         };
-        let removes = Removes {
+        let job = Removes {
             glob: format!("{}:?:{}", self.namespace, selection.glob()),
             is_meant,
         };
         loop {
-            self.remove_page(connection, pages, scan, until, &removes)
+            self.remove_page(connection, pages, scan, until, &job)
                 .await?;
             if scan.is_done() {
                 break;
@@ -195,13 +195,13 @@ impl Keyspace {
         pages: &Pages<'_>,
         scan: &mut Scan,
         until: Option<Instant>,
-        removes: &Removes<impl Fn(&[u8]) -> bool>,
+        job: &Removes<impl Fn(&[u8]) -> bool>,
     ) -> Result<(), Error> {
         let is_late = || until.is_some_and(|until| Instant::now() >= until);
         scan.begin(connection.epoch());
         loop {
             let tried = pages.window.size();
-            match self.try_page(connection, pages, scan, removes).await {
+            match self.try_page(connection, pages, scan, job).await {
                 Err(error) if error.is_timeout() && pages.window.size() < tried && !is_late() => {}
                 result => return result,
             }
@@ -213,7 +213,7 @@ impl Keyspace {
         connection: &Connection,
         pages: &Pages<'_>,
         scan: &mut Scan,
-        removes: &Removes<impl Fn(&[u8]) -> bool>,
+        job: &Removes<impl Fn(&[u8]) -> bool>,
     ) -> Result<(), Error> {
         let Pages {
             window,
@@ -224,7 +224,7 @@ impl Keyspace {
         let begun = Instant::now();
         let removed = async {
             let list = [Operation::Scan {
-                pattern: removes.glob.clone(),
+                pattern: job.glob.clone(),
                 cursor: scan.cursor.clone(),
                 count,
             }];
@@ -233,7 +233,7 @@ impl Keyspace {
                 let reason = "its answer to SCAN makes no sense";
                 return Err(Error::unavailable(connection.address(), &reason));
             };
-            keys.retain(|key| (removes.is_meant)(key));
+            keys.retain(|key| (job.is_meant)(key));
             let entries = self.unlink_page(connection, keys, limit).await?;
             Ok((next, entries))
         };
@@ -279,7 +279,7 @@ impl Keyspace {
         for (at, (operation, reply)) in unlink.into_iter().zip(replies).enumerate() {
             match (operation, reply) {
                 (Operation::ScriptOnListed { keys, .. }, Reply::Elsewhere(_)) => {
-                    moving.extend(keys)
+                    moving.extend(keys);
                 }
                 (_, Reply::Number(number)) if at < of_slots => {
                     removed += u64::try_from(number).unwrap_or_default();

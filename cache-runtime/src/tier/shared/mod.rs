@@ -24,6 +24,7 @@ mod journal;
 mod keeper;
 mod keyspace;
 mod lease;
+mod many;
 mod node;
 mod parts;
 mod selection;
@@ -45,6 +46,7 @@ pub(crate) use self::journal::Journal;
 use self::keyspace::Keyspace;
 pub(crate) use self::lease::Lease;
 use self::lease::{Hold, Owner, server_ttl};
+use self::many::Setting;
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
 use self::selection::Selection;
 use self::witness::{Looked, Witness};
@@ -825,6 +827,32 @@ impl Store for Shared {
         let failed = |reason| Error::codec(query.key.as_str(), "encoded", &reason);
         let encoded = encoded.map_err(failed)?;
         Box::pin(self.write(query, &encoded, ttl)).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, Error> {
+        let entries = Box::pin(self.look_up_many(keys)).await?.into_iter();
+        Ok(entries.map(|entry| entry.map(Found::Encoded)).collect())
+    }
+
+    async fn set_many(
+        &self,
+        settings: &[(Query, Filling<'_>, Duration)],
+    ) -> Result<Vec<Filled>, Error> {
+        let encode = |(query, filling, ttl): &'_ (Query, Filling<'_>, Duration)| {
+            let failed = |reason| Error::codec(query.key.as_str(), "encoded", &reason);
+            let encoded = filling.value.encode(filling.codec).map_err(failed)?;
+            Ok::<_, Error>((encoded, *ttl))
+        };
+        let encoded: Vec<_> = settings.iter().map(encode).collect::<Result<_, _>>()?;
+        let encoded = settings.iter().zip(encoded);
+        let settings: Vec<Setting<'_>> = encoded
+            .map(|((query, ..), (value, ttl))| Setting { query, value, ttl })
+            .collect();
+        Box::pin(self.write_many(&settings)).await
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Result<Vec<bool>, Error> {
+        Box::pin(self.remove_many(keys)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
