@@ -5,6 +5,8 @@ mod flights;
 mod invalidation;
 mod liveness;
 mod manual;
+mod many;
+mod matching;
 mod on_err;
 mod optional;
 mod options;

@@ -1,5 +1,39 @@
 //! Names that a scan finds, since nothing lists them: those in some buckets, and those that match
 //! patterns.
+//!
+//! # Why no read that begins after the scan gets data from before it
+//!
+//! A scan (`SCAN`) returns each key that is there from its beginning to its end, also if the key is written
+//! meanwhile. It may leave out a key that is removed and comes back. All that it returns and that is
+//! selected is removed, slots and versions, but for fences. So take what is in the slot or version of a
+//! selected name when the scan begins:
+//!
+//! * *An entry.* If its slot is not emptied until the scan reaches it, it is removed then, or what has
+//!   replaced it is.
+//! * *A lease.* The same. Its load began before the scan, and fills by compare-and-set: if the scan came
+//!   first, the lease is gone, and nothing is stored; if the fill came first, the slot held something all
+//!   the time, and the scan removes the entry.
+//! * *An entry that a refresh or a `set` is about to replace.* The same, with the entry's mark in the place
+//!   of the lease.
+//! * *A version.* If it is removed, by the scan or before, what carries it is not served any more: the
+//!   next version is drawn at random. A load that read it before stores an entry that is not served.
+//! * *Nothing.* What comes into the slot is a lease that was taken after the scan began, and its load began
+//!   later still, so it read what was committed before the invalidation. A load without a lease stores
+//!   nothing. A version that is drawn now is that of such a load. A command of a `set` that has given
+//!   up and arrives late leaves a lease, and no fill follows it.
+//! * *A fence.* Nothing is stored behind it.
+//!
+//! If a slot is emptied and filled again while the scan runs, so that the scan misses it, what is in it is
+//! again of a load that began after the scan did.
+//!
+//! In a process, the flights of selected names are not forgotten. They need not be: a caller that comes
+//! later looks at the server first, and boards only the load whose lease, with the same versions, it has
+//! seen there.
+//!
+//! A server that was replaced by another one meanwhile lists its keys, too. So the last request of a scan
+//! is a write, which a replica refuses. In a cluster, all nodes are scanned twice (a key on its way from
+//! one node to another may be missed once), and the whole is begun anew if hash slots have moved
+//! meanwhile.
 
 use crate::backlog::Buckets;
 use crate::key::{Key, Pattern};
