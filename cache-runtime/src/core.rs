@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{Key, Pattern};
 use crate::observe::{Event, Observer};
+use crate::removal::{Removal, Removed};
 use crate::tier::{Store as _, Tier};
 use crate::unsettled::Unsettled;
 
@@ -54,6 +55,24 @@ impl Core {
         };
         self.observer.observe(None, event);
         invalidated
+    }
+
+    /// Invalidates all names that match a valid pattern, and returns how many entries were removed. If that
+    /// fails, the pattern is kept, and this is repeated.
+    pub(crate) async fn invalidate_matching(
+        &self,
+        pattern: &Pattern,
+        tell: &mut (dyn FnMut(Removed) + Send),
+    ) -> Result<u64, Error> {
+        let removal = Removal::new(tell);
+        let invalidated = self.tier.invalidate_matching(pattern, &removal).await;
+        let entries = removal.removed().entries;
+        let event = match &invalidated {
+            Ok(()) => Event::InvalidateMatching { pattern, entries },
+            Err(error) => Event::NotInvalidatedMatching { pattern, error },
+        };
+        self.observer.observe(None, event);
+        invalidated.map(|()| entries)
     }
 
     /// The same for an annotated function, whose caller does not see the cache's errors. Returns

@@ -36,8 +36,8 @@ use crate::error::Error;
 pub struct Health {
     /// Whether the cache's store can be used, and if not, the reason.
     pub status: Status,
-    /// How many names wait for an invalidation: one that failed, or the second one after an
-    /// update that failed. A name whose invalidation failed is not served in this process, and
+    /// How many names, and patterns, wait for an invalidation: one that failed, or the second one after
+    /// an update that failed. A name whose invalidation failed is not served in this process, and
     /// the invalidation is repeated until the server carries it out.
     pub waiting: usize,
     /// Whether more names wait than there is [room](crate::CacheBuilder::backlog_room) for. Names

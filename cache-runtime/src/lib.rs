@@ -109,6 +109,7 @@ mod error;
 mod fallback;
 mod health;
 mod join;
+mod removal;
 mod sync;
 mod type_name;
 mod unique;
@@ -159,8 +160,11 @@ pub use crate::codec::Codec;
 pub use crate::driver::Tls;
 pub use crate::error::Error;
 pub use crate::health::{Health, Status};
-pub use crate::key::{CacheTag, Float, Key, KeyPart, KeyWriter, ListWriter, Ordered, Written};
+pub use crate::key::{
+    CacheTag, Float, Key, KeyPart, KeyWriter, ListWriter, Ordered, Pattern, Written,
+};
 pub use crate::observe::{Event, NotFilledReason};
+pub use crate::removal::Removed;
 pub use crate::value::CacheValue;
 
 /// What the attributes expand to. Not for use by hand, and not covered by semver.

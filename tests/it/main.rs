@@ -25,6 +25,7 @@ mod mistakes;
 mod on_drop;
 mod operation;
 mod outage;
+mod patterns;
 mod prime;
 mod races;
 mod real_code;

@@ -5,6 +5,8 @@ mod builder;
 mod bypass;
 mod entry;
 mod global;
+mod many;
+mod matching;
 mod on_drop;
 mod options;
 mod refresh;

@@ -7,7 +7,7 @@
 
 use std::future::poll_fn;
 
-use super::due::{self, Due};
+use super::due::{self, Due, DuePatterns};
 use super::scope::{self, OpenScope};
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
@@ -83,7 +83,7 @@ use crate::sabotage::{self, Rule};
 /// tasks that were spawned outside too. Drive it outside.
 ///
 /// `Cache::delete` removes its entry at once, and once more when the scope ends. `Cache::clear` acts at
-/// once only.
+/// once only. `Cache::invalidate_matching` acts when the scope ends, and not once more after an error.
 ///
 /// Each call within the scope loads. If a transaction needs a row often, keep it in a variable.
 ///
@@ -121,22 +121,27 @@ struct Commit {
 impl Commit {
     /// What is due for each cache, and the names that are due once more even after a commit. A
     /// [`Due`] that is dropped invalidates in the background.
-    fn take(&self) -> Vec<(Due, Vec<Key>)> {
+    fn take(&self) -> Vec<(Due, Vec<Key>, DuePatterns)> {
         let held = self.scope.take().into_iter();
-        held.filter(|held| !held.due.is_empty())
+        held.filter(|held| !held.due.is_empty() || !held.patterns.is_empty())
             .map(|held| {
                 let mut names: Vec<_> = held.due.into_iter().collect();
                 // In an order that does not change from run to run.
                 names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
                 let unsettled = held.unsettled.into_iter().collect();
-                (Due::new(&held.core, names, held.fences), unsettled)
+                let patterns = DuePatterns::new(&held.core, held.patterns);
+                (
+                    Due::new(&held.core, names, held.fences),
+                    unsettled,
+                    patterns,
+                )
             })
             .collect()
     }
 
     async fn invalidate(mut self, is_committed: bool) {
         self.is_committed = is_committed;
-        for (mut due, unsettled) in self.take() {
+        for (mut due, unsettled, patterns) in self.take() {
             if !is_committed {
                 // The commit may still be under way, so the fences stand until their deadline.
                 due.fences.clear();
@@ -147,6 +152,7 @@ impl Commit {
                 due.repeat();
             }
             due.invalidate().await;
+            patterns.invalidate().await;
         }
     }
 }

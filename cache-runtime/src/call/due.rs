@@ -9,8 +9,9 @@ use super::{repeat, scope};
 use crate::context::default_cache;
 use crate::core::Core;
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{Key, Pattern};
 use crate::sabotage::{self, Rule};
+use crate::tier::Store as _;
 
 /// Names that are to be invalidated. If it is dropped before they were, because the caller gave up
 /// or panicked, they are invalidated in the background.
@@ -83,6 +84,39 @@ impl Due {
     /// Invalidates once more, later: the commit may still be under way.
     pub(super) fn repeat(&self) {
         repeat(&self.core, &self.names);
+    }
+}
+
+/// Patterns whose names are to be invalidated. If it is dropped before, they are in the background.
+#[derive(Debug)]
+pub(super) struct DuePatterns {
+    core: Arc<Core>,
+    patterns: Vec<Pattern>,
+}
+
+impl DuePatterns {
+    pub(super) fn new(core: &Arc<Core>, patterns: Vec<Pattern>) -> Self {
+        Self {
+            core: core.clone(),
+            patterns,
+        }
+    }
+
+    /// An error is reported, and the pattern is kept.
+    pub(super) async fn invalidate(mut self) {
+        // Removed after it was begun: from then on, it is not lost if this is dropped.
+        while let Some(pattern) = self.patterns.last().cloned() {
+            let _ = self.core.invalidate_matching(&pattern, &mut |_| {}).await;
+            self.patterns.pop();
+        }
+    }
+}
+
+impl Drop for DuePatterns {
+    fn drop(&mut self) {
+        for pattern in self.patterns.drain(..) {
+            self.core.tier.invalidate_matching_later(&pattern);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::fence::Fence;
 use crate::context::{self, Entered, Open, Slot};
 use crate::core::Core;
-use crate::key::Key;
+use crate::key::{Key, Pattern};
 use crate::sabotage::{self, Rule};
 
 thread_local! {
@@ -41,6 +41,8 @@ pub(super) struct Held {
     /// Names of updates within the scope whose outcome is not known. They may not be part of the
     /// transaction, so they are repeated whatever the scope returns.
     pub(super) unsettled: HashSet<Key>,
+    /// Patterns to invalidate when the scope ends.
+    pub(super) patterns: Vec<Pattern>,
     pub(super) fences: Vec<Fence>,
 }
 
@@ -69,6 +71,19 @@ pub(super) fn hold(core: &Arc<Core>, names: &[Key], fences: &mut Vec<Fence>) -> 
 /// Holds names until the scope ends; false if there is no scope.
 pub(crate) fn hold_names(core: &Arc<Core>, names: &[Key]) -> bool {
     hold(core, names, &mut Vec::new())
+}
+
+/// Holds a pattern until the scope ends; false if there is no scope.
+pub(crate) fn hold_pattern(core: &Arc<Core>, pattern: &Pattern) -> bool {
+    let Some(scope) = current() else {
+        return false;
+    };
+    let mut held = scope.lock();
+    let held = of(&mut held, core);
+    if !held.patterns.contains(pattern) {
+        held.patterns.push(pattern.clone());
+    }
+    true
 }
 
 /// Leaves it to the end of the scope to invalidate names once more; false if there is no scope.
@@ -103,6 +118,7 @@ fn of<'a>(held: &'a mut Vec<Held>, core: &Arc<Core>) -> &'a mut Held {
             core: core.clone(),
             due: HashSet::new(),
             unsettled: HashSet::new(),
+            patterns: Vec::new(),
             fences: Vec::new(),
         });
         held.len() - 1

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{Key, Pattern};
 use crate::registry::Function;
 
 /// Something that a cache did, as the listener of [`CacheBuilder::on_event`](crate::CacheBuilder::on_event)
@@ -168,6 +168,24 @@ pub enum Event<'a> {
     NotInvalidated {
         /// The keys and tags.
         names: &'a [Key],
+        /// What failed.
+        error: &'a Error,
+    },
+    /// All names that match a pattern were invalidated.
+    #[non_exhaustive]
+    InvalidateMatching {
+        /// The pattern.
+        pattern: &'a Pattern,
+        /// How many entries were removed, because their keys match.
+        entries: u64,
+    },
+    /// The names that match a pattern could not all be invalidated on the server. The pattern is kept in
+    /// the journal, and this process serves nothing that matches it until its invalidation was
+    /// repeated.
+    #[non_exhaustive]
+    NotInvalidatedMatching {
+        /// The pattern.
+        pattern: &'a Pattern,
         /// What failed.
         error: &'a Error,
     },
@@ -370,6 +388,12 @@ impl fmt::Display for Event<'_> {
             Self::Invalidate { names } => write!(f, "invalidate {}", Spaced(names)),
             Self::NotInvalidated { names, error } => {
                 write!(f, "not invalidated {}: {error}", Spaced(names))
+            }
+            Self::InvalidateMatching { pattern, entries } => {
+                write!(f, "invalidate matching {pattern}: {entries}")
+            }
+            Self::NotInvalidatedMatching { pattern, error } => {
+                write!(f, "not invalidated matching {pattern}: {error}")
             }
             Self::InvalidateLater { names } => write!(f, "invalidate later {}", Spaced(names)),
             Self::OutsideOfCommit { function } => {

@@ -141,6 +141,7 @@ impl Observer {
             }
             Event::Degrade { .. }
             | Event::NotInvalidated { .. }
+            | Event::NotInvalidatedMatching { .. }
             | Event::InvalidateLater { .. }
             | Event::NotFenced { .. }
             | Event::NotFilled {
@@ -211,6 +212,9 @@ impl Observer {
             Event::NotInvalidated { names, error } => {
                 let names = Spaced(names);
                 tracing::debug!(%error, %names, "not invalidated yet: kept, and not served here until it is");
+            }
+            Event::NotInvalidatedMatching { pattern, error } => {
+                tracing::debug!(%error, %pattern, "not invalidated yet: kept, and not served here until it is");
             }
             Event::OutsideOfCommit { function } => log_outside_of_commit(function),
             Event::NotFenced { names, error } => {

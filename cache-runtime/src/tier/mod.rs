@@ -40,7 +40,8 @@ use crate::codec::{Codec, Reason};
 use crate::error::Error;
 use crate::flight::{Leader, Seat, Waiter};
 use crate::health::Status;
-use crate::key::Key;
+use crate::key::{Key, Pattern};
+use crate::removal::Removal;
 use crate::type_name::ValueType;
 use crate::value::{CacheValue, Outcome, SharedValue, outcome};
 
@@ -276,6 +277,55 @@ pub(crate) trait Store {
         ttl: Duration,
     ) -> impl Future<Output = Result<Filled, Error>> + Send;
 
+    /// What [`get`](Self::get) yields for each of these keys.
+    fn get_many(
+        &self,
+        keys: &[Key],
+    ) -> impl Future<Output = Result<Vec<Option<Found>>, Error>> + Send
+    where
+        Self: Sync,
+    {
+        async move {
+            let mut all = Vec::with_capacity(keys.len());
+            for key in keys {
+                all.push(self.get(key).await?);
+            }
+            Ok(all)
+        }
+    }
+
+    /// Does what [`set`](Self::set) does, for values of different keys with the same tags, each with its
+    /// ttl.
+    fn set_many(
+        &self,
+        settings: &[(Query, Filling<'_>, Duration)],
+    ) -> impl Future<Output = Result<Vec<Filled>, Error>> + Send
+    where
+        Self: Sync,
+    {
+        async move {
+            let mut all = Vec::with_capacity(settings.len());
+            for (query, filling, ttl) in settings {
+                all.push(self.set(query, filling, *ttl).await?);
+            }
+            Ok(all)
+        }
+    }
+
+    /// Does what [`delete`](Self::delete) does, for each of these keys.
+    fn delete_many(&self, keys: &[Key]) -> impl Future<Output = Result<Vec<bool>, Error>> + Send
+    where
+        Self: Sync,
+    {
+        async move {
+            let mut all = Vec::with_capacity(keys.len());
+            for key in keys {
+                all.push(self.delete(key).await?);
+            }
+            Ok(all)
+        }
+    }
+
     /// Removes the entry of a key, and returns whether there was one. A load of the key that is
     /// under way does not store.
     fn delete(&self, key: &Key) -> impl Future<Output = Result<bool, Error>> + Send;
@@ -292,6 +342,17 @@ pub(crate) trait Store {
 
     /// Invalidates, in the background, all names in some buckets.
     fn invalidate_buckets_later(&self, buckets: Buckets);
+
+    /// Invalidates all names that match a pattern: the entries whose keys do, and those that carry a tag
+    /// which does. If it fails, or is dropped, the pattern is kept and this is repeated.
+    fn invalidate_matching(
+        &self,
+        pattern: &Pattern,
+        removal: &Removal<'_>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The same in the background, for a caller that cannot wait.
+    fn invalidate_matching_later(&self, pattern: &Pattern);
 
     /// Removes everything.
     fn clear(&self) -> impl Future<Output = Result<(), Error>> + Send;
@@ -500,6 +561,21 @@ impl Store for Tier {
         on!(self, store => store.set(query, filling, ttl).await)
     }
 
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, Error> {
+        on!(self, store => store.get_many(keys).await)
+    }
+
+    async fn set_many(
+        &self,
+        settings: &[(Query, Filling<'_>, Duration)],
+    ) -> Result<Vec<Filled>, Error> {
+        on!(self, store => store.set_many(settings).await)
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Result<Vec<bool>, Error> {
+        on!(self, store => store.delete_many(keys).await)
+    }
+
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
         on!(self, store => store.delete(key).await)
     }
@@ -518,6 +594,18 @@ impl Store for Tier {
 
     fn invalidate_buckets_later(&self, buckets: Buckets) {
         on!(self, store => store.invalidate_buckets_later(buckets));
+    }
+
+    async fn invalidate_matching(
+        &self,
+        pattern: &Pattern,
+        removal: &Removal<'_>,
+    ) -> Result<(), Error> {
+        on!(self, store => store.invalidate_matching(pattern, removal).await)
+    }
+
+    fn invalidate_matching_later(&self, pattern: &Pattern) {
+        on!(self, store => store.invalidate_matching_later(pattern));
     }
 
     async fn clear(&self) -> Result<(), Error> {

@@ -8,7 +8,8 @@ use super::{
 use crate::backlog::Buckets;
 use crate::error::Error;
 use crate::flight::{Leader, Seat};
-use crate::key::Key;
+use crate::key::{Key, Pattern};
+use crate::removal::Removal;
 
 #[derive(Debug)]
 pub(crate) struct Off;
@@ -87,6 +88,16 @@ impl Store for Off {
     fn invalidate_later(&self, _names: &[Key]) {}
 
     fn invalidate_buckets_later(&self, _buckets: Buckets) {}
+
+    async fn invalidate_matching(
+        &self,
+        _pattern: &Pattern,
+        _removal: &Removal<'_>,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn invalidate_matching_later(&self, _pattern: &Pattern) {}
 
     async fn clear(&self) -> Result<(), Error> {
         Ok(())

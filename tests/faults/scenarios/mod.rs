@@ -24,6 +24,7 @@ mod no_memory;
 mod other_types;
 mod outage;
 mod partition;
+mod patterns;
 mod races;
 mod restored;
 mod sentinels;
@@ -173,6 +174,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 size.pick(Duration::from_secs(12), Duration::from_secs(2)),
             ))
         },
+    ),
+    Scenario::new(
+        "a pattern while the server is away",
+        &[(&[Rule::Journal], &[outage::LOST])],
+        |size| Box::pin(patterns::cut(outage::three_seconds(size))),
     ),
     Scenario::new(
         "nothing comes through, 3 s",

@@ -6,6 +6,8 @@ mod flights;
 mod invalidation;
 mod liveness;
 mod manual;
+mod many;
+mod matching;
 mod on_err;
 mod optional;
 mod options;

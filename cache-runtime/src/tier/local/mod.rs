@@ -10,6 +10,7 @@ mod basis;
 mod fence;
 mod sweeper;
 mod table;
+mod walk;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ pub(crate) use self::basis::Basis;
 use self::basis::Tags;
 use self::fence::Fences;
 use self::table::{Hashed, Table};
+use self::walk::Walk;
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
 };
@@ -24,7 +26,8 @@ use crate::backlog::Buckets;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::flight::{Flights, Leader, Seat};
-use crate::key::{Key, Name, Parts};
+use crate::key::{Key, Name, Parts, Pattern};
+use crate::removal::Removal;
 use crate::sabotage;
 use crate::value::SharedValue;
 
@@ -246,6 +249,15 @@ impl Local {
         self.entries.remove_where(|key| buckets.contain(key));
     }
 
+    /// Invalidates all names that match a pattern, but for the entries, which the result is to remove. In
+    /// the order of `invalidate_buckets`.
+    fn begin_to_invalidate<'a>(&'a self, pattern: &'a Pattern) -> Walk<'a> {
+        let is_meant = |name: &Key| pattern.matches_bytes(name.bytes());
+        self.flights.forget_where(is_meant);
+        self.tags.invalidate_where(is_meant);
+        Walk::new(&self.entries, &self.clock, pattern)
+    }
+
     fn remove_all(&self) {
         drop(self.flights.forget_all(|| self.entries.drain()));
     }
@@ -340,6 +352,19 @@ impl Store for Local {
 
     fn invalidate_buckets_later(&self, buckets: Buckets) {
         self.invalidate_buckets(&buckets);
+    }
+
+    async fn invalidate_matching(
+        &self,
+        pattern: &Pattern,
+        removal: &Removal<'_>,
+    ) -> Result<(), Error> {
+        self.begin_to_invalidate(pattern).walk(removal).await;
+        Ok(())
+    }
+
+    fn invalidate_matching_later(&self, pattern: &Pattern) {
+        drop(self.begin_to_invalidate(pattern));
     }
 
     async fn clear(&self) -> Result<(), Error> {

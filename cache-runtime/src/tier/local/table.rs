@@ -191,9 +191,26 @@ impl Table {
 
     /// Removes the entries of some keys.
     pub(super) fn remove_where(&self, is_meant: impl Fn(&[u8]) -> bool) {
-        self.shards
-            .iter()
-            .for_each(|shard| shard.remove_where(&is_meant));
+        for shard in &*self.shards {
+            shard.remove_where(|slot| is_meant(slot.key.bytes()));
+        }
+    }
+
+    /// Removes the entries of some keys in one shard; `None` if there is no such shard. Returns how many
+    /// entries were there, and how many of those that were alive are removed.
+    pub(super) fn remove_in(
+        &self,
+        shard: usize,
+        now: Now,
+        is_meant: impl Fn(&[u8]) -> bool,
+    ) -> Option<(u64, u64)> {
+        let mut removed = 0;
+        let looked_at = self.shards.get(shard)?.remove_where(|slot| {
+            let is_meant = is_meant(slot.key.bytes());
+            removed += u64::from(is_meant && slot.is_alive(now));
+            is_meant
+        });
+        Some((looked_at, removed))
     }
 
     /// Removes all entries, shard by shard.
@@ -279,10 +296,11 @@ impl Padded {
         mem::replace(&mut *shard, empty).slots
     }
 
-    /// Removes the entries of some keys. Looks at a few slots at a time, from the last to the first:
-    /// between two looks, entries that are there may move towards the first, and never past the
-    /// place of the next look.
-    fn remove_where(&self, is_meant: impl Fn(&[u8]) -> bool) {
+    /// Removes some slots, and returns how many it has looked at. Looks at a few at a time, from the last
+    /// to the first: between two looks, entries that are there may move towards the first, and never
+    /// past the place of the next look.
+    fn remove_where(&self, mut is_meant: impl FnMut(&Slot) -> bool) -> u64 {
+        let mut looked_at = 0;
         let mut end = usize::MAX;
         while end > 0 {
             let mut gone = Vec::new();
@@ -290,8 +308,11 @@ impl Padded {
             end = end.min(shard.slots.len());
             let first = end.saturating_sub(SWEPT_AT_A_TIME);
             for at in first..end {
-                let slot = shard.slots[at].as_ref();
-                if slot.is_some_and(|slot| is_meant(slot.key.bytes())) {
+                let Some(slot) = &shard.slots[at] else {
+                    continue;
+                };
+                looked_at += 1;
+                if is_meant(slot) {
                     shard.remove_at(at, &mut gone);
                 }
             }
@@ -300,6 +321,7 @@ impl Padded {
             drop(gone);
             end = first;
         }
+        looked_at
     }
 
     /// Removes all dead entries, and finds out when the next one expires. Returns how many slots

@@ -1,6 +1,6 @@
 //! What processes tell each other of invalidations that a server refuses, and how it is written.
 
-use crate::key::Key;
+use crate::key::{Key, Pattern};
 
 /// What one process says to all others that use the same keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,18 +24,27 @@ pub(super) struct Origin {
     pub(super) number: u64,
 }
 
-/// Names, and buckets of names.
+/// Names, buckets of names, or patterns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Announced {
     pub(crate) names: Vec<Key>,
     pub(crate) buckets: Vec<u32>,
+    /// In an announcement of their own: a process that does not know patterns cannot read it, and its log
+    /// says so.
+    pub(crate) patterns: Vec<Pattern>,
 }
 
 impl Announced {
     /// Whether it may be about one of these names. Buckets may be about any.
     pub(super) fn is_about(&self, key: &Key, tags: &[Key]) -> bool {
         let is_meant = |name: &Key| name == key || tags.contains(name);
-        !self.buckets.is_empty() || self.names.iter().any(is_meant)
+        let matches = |pattern: &Pattern| {
+            let mut names = tags.iter().chain([key]);
+            names.any(|name| pattern.matches_bytes(name.bytes()))
+        };
+        !self.buckets.is_empty()
+            || self.names.iter().any(is_meant)
+            || self.patterns.iter().any(matches)
     }
 }
 
@@ -44,14 +53,20 @@ type Written<'a> = (&'a str, u64, u64, Vec<&'a str>, &'a [u32]);
 type Read = (String, u64, u64, Vec<String>, Vec<u32>);
 
 const KEPT: &str = "kept";
+const MATCHING: &str = "matching";
 const DONE: &str = "done";
 const ASK: &str = "ask";
 
 impl Message {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let written: Written<'_> = match self {
+            Self::Kept { origin, announced } if !announced.patterns.is_empty() => {
+                let patterns = announced.patterns.iter().map(Pattern::as_str);
+                let (from, number) = (origin.from, origin.number);
+                (MATCHING, from, number, patterns.collect(), &[])
+            }
             Self::Kept { origin, announced } => {
-                let Announced { names, buckets } = announced;
+                let Announced { names, buckets, .. } = announced;
                 (KEPT, origin.from, origin.number, texts(names), buckets)
             }
             Self::Done { origin, names } => (DONE, origin.from, origin.number, texts(names), &[]),
@@ -64,11 +79,22 @@ impl Message {
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (kind, from, number, names, buckets): Read = serde_json::from_slice(bytes).ok()?;
         let origin = Origin { from, number };
-        let names = names.into_iter().map(Key::from).collect();
+        let names: Vec<Key> = names.into_iter().map(Key::from).collect();
         match &*kind {
             KEPT => Some(Self::Kept {
                 origin,
-                announced: Announced { names, buckets },
+                announced: Announced {
+                    names,
+                    buckets,
+                    patterns: Vec::new(),
+                },
+            }),
+            MATCHING => Some(Self::Kept {
+                origin,
+                announced: Announced {
+                    patterns: names.into_iter().map(Pattern::from).collect(),
+                    ..Announced::default()
+                },
             }),
             DONE => Some(Self::Done { origin, names }),
             ASK => Some(Self::Ask { from }),
@@ -98,6 +124,14 @@ mod tests {
                 announced: Announced {
                     names: names.clone(),
                     buckets: vec![0, 1 << 23],
+                    patterns: Vec::new(),
+                },
+            },
+            Message::Kept {
+                origin,
+                announced: Announced {
+                    patterns: vec!["user:'*':*".into(), "*".into()],
+                    ..Announced::default()
                 },
             },
             Message::Done { origin, names },

@@ -20,11 +20,11 @@ use super::breaker::Limits;
 use super::cluster::{Map, Nodes, Server};
 use super::journal::{Journal, Sender, UnderWay};
 use super::keeper::{Keepers, Mend};
-use super::keyspace::{Keyspace, Pages, Scans};
+use super::keyspace::{Keyspace, Pages, ROUNDS, Scan, Scans};
 use super::node::{Node, Owner, Prepared, Sick};
+use super::selection::Selection;
 use super::window::Window;
 use super::witness::{Looked, Witness};
-use crate::backlog::Buckets;
 use crate::clock;
 use crate::driver::{Connection, Operation, ReadKeys, Reply, Servers, hash_slot};
 use crate::error::Error;
@@ -32,6 +32,7 @@ use crate::health::Status;
 use crate::join;
 use crate::key::Key;
 use crate::observe::{Event, Observer};
+use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
 
 /// The keeper's longest pause while the server is away.
@@ -45,6 +46,9 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The most names that are invalidated together.
 const MOST_NAMES: usize = 500;
+
+/// How often a removal from all nodes of a cluster is begun anew because hash slots have moved meanwhile.
+const TRIES: usize = 5;
 
 pub(crate) struct Connector {
     place: Place,
@@ -129,17 +133,34 @@ impl Connector {
         witness: Witness,
         keys: ReadKeys,
     ) -> Result<(Witness, Vec<Option<Bytes>>), Error> {
+        let (further, values) = self.read_further(&witness, keys).await?;
+        Ok((self.and(slot, &witness, &further), values))
+    }
+
+    /// Reads versions from the servers of an earlier look, and returns which servers those were.
+    pub(super) async fn read_further(
+        self: &Arc<Self>,
+        witness: &Witness,
+        keys: ReadKeys,
+    ) -> Result<(Witness, Vec<Option<Bytes>>), Error> {
         let until = self.deadline_from(None);
-        match (&self.place, &witness) {
+        match (&self.place, witness) {
             (Place::Server(server), Witness::Server(connection)) => {
                 let answers = server.node.send_to(connection, &keys, until).await?;
-                Ok((witness, answers.values))
+                Ok((witness.clone(), answers.values))
             }
-            (Place::Cluster(nodes), _) => {
-                let (further, values) = nodes.read(&keys, until).await?;
-                Ok((witness.and(hash_slot(slot.as_bytes()), further), values))
-            }
+            (Place::Cluster(nodes), _) => nodes.read(&keys, until).await,
             (Place::Server(_), Witness::Nodes(_)) => Err(self.no_such_server()),
+        }
+    }
+
+    /// What answered for a slot, with what answered for further versions.
+    pub(super) fn and(&self, slot: &str, witness: &Witness, further: &Witness) -> Witness {
+        match &self.place {
+            Place::Server(_) => witness.clone(),
+            Place::Cluster(_) => witness
+                .clone()
+                .and(hash_slot(slot.as_bytes()), further.clone()),
         }
     }
 
@@ -350,8 +371,6 @@ impl Connector {
         match &self.place {
             Place::Server(server) => self.clear_one(server).await,
             Place::Cluster(nodes) => {
-                /// How often it is begun anew because hash slots have moved meanwhile.
-                const TRIES: usize = 5;
                 for _ in 0..TRIES {
                     let before = nodes.map(self.deadline_from(None)).await?;
                     let primaries = before.primaries().iter();
@@ -359,10 +378,7 @@ impl Connector {
                     for cleared in join::all(cleared).await {
                         cleared?;
                     }
-                    // What has moved to a node after its keys were listed is still there.
-                    nodes.ask_again(None, self.deadline_from(None)).await;
-                    let after = nodes.map(self.deadline_from(None)).await?;
-                    if after.agrees_with(&before) {
+                    if self.is_still_so(nodes, &before).await? {
                         return Ok(());
                     }
                 }
@@ -372,13 +388,80 @@ impl Connector {
         }
     }
 
+    /// Whether nodes have the hash slots that they had. What has moved to a node after its keys were
+    /// listed is still there.
+    async fn is_still_so(
+        self: &Arc<Self>,
+        nodes: &Arc<Nodes<Self>>,
+        before: &Map<Self>,
+    ) -> Result<bool, Error> {
+        nodes.ask_again(None, self.deadline_from(None)).await;
+        let after = nodes.map(self.deadline_from(None)).await?;
+        Ok(after.agrees_with(before))
+    }
+
+    /// Removes what is selected from all servers.
+    pub(super) async fn remove(
+        self: &Arc<Self>,
+        selection: &Selection,
+        removal: &Removal<'_>,
+    ) -> Result<(), Error> {
+        let nodes = match &self.place {
+            Place::Server(server) => {
+                return self.remove_from(server, 0, selection, removal).await;
+            }
+            Place::Cluster(nodes) => nodes,
+        };
+        for _ in 0..TRIES {
+            let before = nodes.map(self.deadline_from(None)).await?;
+            let mut has_moved = false;
+            for _ in 0..ROUNDS {
+                let primaries = before.primaries().iter();
+                let removed = primaries.map(|primary| {
+                    self.remove_from(&primary.server, primary.trial, selection, removal)
+                });
+                for removed in join::all(removed).await {
+                    match removed {
+                        Err(error) if error.is_elsewhere() => has_moved = true,
+                        removed => removed?,
+                    }
+                }
+            }
+            if self.is_still_so(nodes, &before).await? && !has_moved {
+                return Ok(());
+            }
+        }
+        let reason = "hash slots are being moved";
+        Err(Error::unavailable(self.address(), &reason))
+    }
+
+    /// Over one connection.
+    async fn remove_from(
+        &self,
+        server: &Server<Self>,
+        trial: u32,
+        selection: &Selection,
+        removal: &Removal<'_>,
+    ) -> Result<(), Error> {
+        let begun = Instant::now();
+        let until = self.deadline_from(None);
+        let ping = [Operation::Ping];
+        let (connection, _) = server.node.send(&ping[..], until).await?;
+        let tell = |looked_at, entries| removal.add(looked_at, entries);
+        let (pages, mut scan) = (self.pages(&tell), Scan::default());
+        let (keyspace, connected) = (&self.keyspace, &connection);
+        let removed = keyspace.remove(connected, trial, &pages, selection, &mut scan, None);
+        let removed = removed.await.map(drop);
+        server.node.judge(begun, Some(&connection), 1, removed)
+    }
+
     /// Over one connection.
     async fn clear_one(&self, server: &Server<Self>) -> Result<(), Error> {
         let begun = Instant::now();
         let until = self.deadline_from(None);
         let ping = [Operation::Ping];
         let (connection, _) = server.node.send(&ping[..], until).await?;
-        let cleared = self.keyspace.clear(&connection, &self.pages()).await;
+        let cleared = self.keyspace.clear(&connection, &self.pages(&untold)).await;
         server.node.judge(begun, Some(&connection), 1, cleared)
     }
 
@@ -412,14 +495,8 @@ impl Connector {
 
     /// Reads and writes, to see whether that is allowed.
     async fn check(&self, connection: &Connection, trial: u32) -> Result<(), Error> {
-        let trial = self.keyspace.trial(trial);
-        let trial = connection.run_within(&trial, self.limits.operation);
-        for reply in trial.await? {
-            if let Reply::Elsewhere(elsewhere) = reply {
-                return Err(elsewhere.error(connection.address()));
-            }
-        }
-        Ok(())
+        let limit = self.limits.operation;
+        self.keyspace.try_to_write(connection, trial, limit).await
     }
 
     /// Tells other processes what a server refuses to invalidate.
@@ -453,13 +530,15 @@ impl Connector {
         ServerSender {
             connector: self,
             connection,
+            is_waited_for: false,
         }
     }
 
-    fn pages(&self) -> Pages<'_> {
+    fn pages<'a>(&'a self, tell: &'a (dyn Fn(u64, u64) + Sync)) -> Pages<'a> {
         Pages {
             window: &self.keys,
             limit: self.limits.operation,
+            tell,
         }
     }
 
@@ -631,7 +710,8 @@ impl Owner for Connector {
             }
             match &self.place {
                 Place::Server(_) => {
-                    let sender = self.sender(connection);
+                    let mut sender = self.sender(connection);
+                    sender.is_waited_for = true;
                     self.journal.replay(&sender, until).await
                 }
                 Place::Cluster(_) => Ok(()),
@@ -695,10 +775,15 @@ impl Mend for Connector {
     }
 }
 
+/// No caller asks how far a removal has got.
+fn untold(_looked_at: u64, _entries: u64) {}
+
 /// Sends what the journal keeps over one connection.
 struct ServerSender<'a> {
     connector: &'a Connector,
     connection: &'a Connection,
+    /// Whether calls wait for the connection meanwhile.
+    is_waited_for: bool,
 }
 
 impl ServerSender<'_> {
@@ -724,12 +809,18 @@ impl Sender for ServerSender<'_> {
 
     async fn remove(
         &self,
-        buckets: &Buckets,
+        selection: &Selection,
         scans: &mut Scans,
         until: Instant,
     ) -> Result<(), Error> {
-        let (keyspace, pages) = (&self.connector.keyspace, self.connector.pages());
-        let removed = keyspace.remove(self.connection, &pages, buckets, scans, until);
+        let (keyspace, connection) = (&self.connector.keyspace, self.connection);
+        // Where the server tells no epoch, a scan does not stop in time: the keeper does it.
+        if self.is_waited_for && connection.epoch() == 0 {
+            return Ok(());
+        }
+        let pages = self.connector.pages(&untold);
+        let scan = scans.at(connection.epoch());
+        let removed = keyspace.remove(connection, 0, &pages, selection, scan, Some(until));
         if removed.await? {
             scans.finish();
         }
@@ -769,11 +860,12 @@ impl Sender for ClusterSender<'_> {
 
     async fn remove(
         &self,
-        buckets: &Buckets,
+        selection: &Selection,
         scans: &mut Scans,
         until: Instant,
     ) -> Result<(), Error> {
         let map = self.map()?;
+        scans.of_cluster(map.ranges());
         let mut is_done = true;
         for primary in map.primaries() {
             let node = &primary.server.node;
@@ -781,15 +873,17 @@ impl Sender for ClusterSender<'_> {
                 is_done = false;
                 continue;
             };
-            let (keyspace, pages) = (&self.connector.keyspace, self.connector.pages());
+            let keyspace = &self.connector.keyspace;
+            let pages = self.connector.pages(&untold);
             let begun = Instant::now();
-            let removed = keyspace.remove(&connection, &pages, buckets, scans, until);
+            let (trial, scan) = (primary.trial, scans.at(connection.epoch()));
+            let removed = keyspace.remove(&connection, trial, &pages, selection, scan, Some(until));
             let removed = removed.await;
             is_done &= node
                 .judge(begun, Some(&connection), 1, removed)
                 .unwrap_or(false);
         }
-        if is_done {
+        if is_done && scans.end_round() && self.connector.is_still_so(self.nodes, &map).await? {
             scans.finish();
         }
         Ok(())

@@ -5,6 +5,10 @@
 //! replay sends them again, over a connection that is new or works again, and only then are
 //! they trusted.
 //!
+//! A pattern is kept as the pattern that it is, like the buckets of names for which there is no room:
+//! both are a [`Selection`], which a replay removes by scans. What matches it is distrusted until every
+//! server was scanned from its beginning to its end.
+//!
 //! A server that refuses writes still passes messages on. So what it refuses to invalidate is
 //! announced, and every process that hears the announcement takes it into its own journal. Then no
 //! process serves it, and the invalidation outlives the process that made it.
@@ -28,9 +32,10 @@ use tokio::sync::Notify;
 
 use super::announcement::{Announced, Message, Origin};
 use super::keyspace::Scans;
+use super::selection::Selection;
 use crate::backlog::{self, Buckets};
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{Key, Pattern};
 use crate::observe::{Event, Observer};
 use crate::sabotage::{self, Rule};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard};
@@ -79,20 +84,20 @@ struct Kept {
     unparked_at: Option<Instant>,
     /// What the names take of the room.
     bytes: usize,
-    /// The buckets of the names for which there was no room.
-    buckets: Buckets,
-    /// The buckets that a replay removes, or has begun to.
-    replayed: Option<Arc<Buckets>>,
+    /// Patterns, and the buckets of the names for which there was no room.
+    selection: Selection,
+    /// What a replay removes by scans, or has begun to.
+    replayed: Option<Arc<Selection>>,
     /// Where that replay has got to on each server.
     scans: Scans,
     /// Each time that something is kept has a number.
     last_number: u64,
     /// How often another process has asked for what is kept here.
     asked: u64,
-    /// The number of the last time that a bucket was marked.
-    buckets_number: u64,
-    /// The value of `asked` at which the buckets were last announced, and one more.
-    buckets_told: u64,
+    /// The number of the last time that something was added to what is selected.
+    selection_number: u64,
+    /// The value of `asked` at which what is selected was last announced, and one more.
+    selection_told: u64,
     /// The announcements that were heard last, the newest last.
     recent: VecDeque<Announced>,
 }
@@ -126,6 +131,8 @@ pub(crate) struct Sent {
 struct Untold {
     names: Vec<Key>,
     buckets: Vec<u32>,
+    /// The texts of patterns.
+    patterns: Vec<Key>,
     /// The last number when it was chosen.
     number: u64,
     /// The value of `told` once it was announced.
@@ -140,6 +147,14 @@ pub(crate) struct UnderWay<'a> {
     names: &'a [Key],
 }
 
+/// A pattern on its way to the servers. If this is dropped before all of them have carried it out, it is
+/// kept.
+#[derive(Debug)]
+pub(crate) struct PatternUnderWay<'a> {
+    journal: &'a Journal,
+    pattern: Option<&'a Pattern>,
+}
+
 /// Where the journal is replayed to, and announced.
 pub(crate) trait Sender: Sync {
     /// How many names to send together.
@@ -149,11 +164,10 @@ pub(crate) trait Sender: Sync {
     /// servers of others did.
     fn invalidate(&self, names: &[Key]) -> impl Future<Output = Result<Vec<usize>, Error>> + Send;
 
-    /// Removes everything whose bucket is marked, from where earlier scans have got to, at most
-    /// until then.
+    /// Removes everything that is selected, from where earlier scans have got to, at most until then.
     fn remove(
         &self,
-        buckets: &Buckets,
+        selection: &Selection,
         scans: &mut Scans,
         until: Instant,
     ) -> impl Future<Output = Result<(), Error>> + Send;
@@ -194,6 +208,20 @@ impl Journal {
             journal: self,
             names,
         }
+    }
+
+    /// To be called before what matches a pattern is invalidated.
+    pub(crate) fn begin_pattern<'a>(&'a self, pattern: &'a Pattern) -> PatternUnderWay<'a> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        PatternUnderWay {
+            journal: self,
+            pattern: Some(pattern),
+        }
+    }
+
+    /// Keeps a pattern until it is replayed.
+    pub(crate) fn keep_pattern(&self, pattern: &Pattern) {
+        self.change(|kept, _| kept.add_pattern(pattern));
     }
 
     /// Keeps names until they are replayed.
@@ -260,8 +288,10 @@ impl Journal {
     /// What is kept.
     pub(crate) fn waiting(&self) -> Waiting {
         let kept = self.lock();
+        let replayed = kept.replayed.as_ref();
+        let patterns = replayed.map_or(0, |replayed| replayed.patterns().len());
         Waiting {
-            names: kept.names.len(),
+            names: kept.names.len() + kept.selection.patterns().len() + patterns,
             has_overflowed: kept.has_overflowed(),
         }
     }
@@ -278,7 +308,7 @@ impl Journal {
         while Instant::now() < until {
             let sent = self.next(sender.window(), last);
             if sent.is_empty() {
-                return self.replay_buckets(sender, until).await;
+                return self.replay_selection(sender, until).await;
             }
             let names: Vec<Key> = sent.iter().map(|sent| sent.name.clone()).collect();
             let unparked = self.lock().unparked;
@@ -328,12 +358,12 @@ impl Journal {
         });
     }
 
-    async fn replay_buckets(&self, sender: &impl Sender, until: Instant) -> Result<(), Error> {
-        let Some((buckets, mut scans)) = self.lock().begin_scans() else {
+    async fn replay_selection(&self, sender: &impl Sender, until: Instant) -> Result<(), Error> {
+        let Some((selection, mut scans)) = self.lock().begin_scans() else {
             return Ok(());
         };
-        let removed = sender.remove(&buckets, &mut scans, until).await;
-        self.forget(|kept| kept.end_scans(&buckets, scans));
+        let removed = sender.remove(&selection, &mut scans, until).await;
+        self.forget(|kept| kept.end_scans(&selection, scans));
         removed
     }
 
@@ -366,32 +396,48 @@ impl Journal {
         loop {
             let untold = self.lock().untold();
             if untold.names.is_empty() {
-                return self.announce_buckets(sender, untold).await;
+                return self.announce_selection(sender, untold).await;
             }
             for names in untold.names.chunks(ANNOUNCED_TOGETHER) {
-                let message = self.kept(&untold, names.to_vec(), Vec::new());
+                let announced = Announced {
+                    names: names.to_vec(),
+                    ..Announced::default()
+                };
+                let message = self.kept(&untold, announced);
                 sender.publish(&message).await?;
                 self.lock().has_told(names, &untold);
             }
         }
     }
 
-    async fn announce_buckets(&self, sender: &impl Sender, untold: Untold) -> Result<(), Error> {
+    async fn announce_selection(&self, sender: &impl Sender, untold: Untold) -> Result<(), Error> {
         for buckets in untold.buckets.chunks(ANNOUNCED_TOGETHER) {
-            let message = self.kept(&untold, Vec::new(), buckets.to_vec());
+            let announced = Announced {
+                buckets: buckets.to_vec(),
+                ..Announced::default()
+            };
+            let message = self.kept(&untold, announced);
             sender.publish(&message).await?;
+        }
+        if !untold.patterns.is_empty() {
+            let patterns = untold.patterns.iter().map(Pattern::from).collect();
+            let announced = Announced {
+                patterns,
+                ..Announced::default()
+            };
+            sender.publish(&self.kept(&untold, announced)).await?;
         }
         self.lock().has_told(&[], &untold);
         Ok(())
     }
 
-    fn kept(&self, untold: &Untold, names: Vec<Key>, buckets: Vec<u32>) -> Message {
+    fn kept(&self, untold: &Untold, announced: Announced) -> Message {
         Message::Kept {
             origin: Origin {
                 from: self.here(),
                 number: untold.number,
             },
-            announced: Announced { names, buckets },
+            announced,
         }
     }
 
@@ -423,7 +469,7 @@ impl Journal {
     fn keep_heard(&self, origin: Origin, announced: Announced) {
         self.change(|kept, room| {
             kept.add(&announced.names, Some(origin), room);
-            kept.hear_buckets(&announced.buckets);
+            kept.hear_selection(&announced);
             if kept.recent.len() == RECENT {
                 kept.recent.pop_front();
             }
@@ -498,9 +544,9 @@ impl Kept {
                 self.bytes = bytes;
                 self.names.insert(name.clone(), entry);
             } else if sabotage::keeps(Rule::Overflow) {
-                self.buckets.mark(name.bytes());
-                self.buckets_number = self.last_number;
-                self.buckets_told = 0;
+                self.selection.buckets.mark(name.bytes());
+                self.selection_number = self.last_number;
+                self.selection_told = 0;
             }
         }
     }
@@ -508,22 +554,32 @@ impl Kept {
     fn add_buckets(&mut self, buckets: Buckets) {
         if !buckets.are_none() {
             self.last_number += 1;
-            self.buckets.merge(buckets);
-            self.buckets_number = self.last_number;
-            self.buckets_told = 0;
+            self.selection.buckets.merge(buckets);
+            self.selection_number = self.last_number;
+            self.selection_told = 0;
         }
     }
 
-    /// Marks what another process has announced. Other processes need not be told of it once more.
-    fn hear_buckets(&mut self, numbers: &[u32]) {
-        if numbers.is_empty() {
+    fn add_pattern(&mut self, pattern: &Pattern) {
+        self.last_number += 1;
+        self.selection.add(pattern);
+        self.selection_number = self.last_number;
+        self.selection_told = 0;
+    }
+
+    /// Adds what another process has announced. Other processes need not be told of it once more.
+    fn hear_selection(&mut self, announced: &Announced) {
+        if announced.buckets.is_empty() && announced.patterns.is_empty() {
             return;
         }
-        if !self.has_overflowed() {
-            self.buckets_told = self.asked + 1;
+        if self.selection.is_none() && self.replayed.is_none() {
+            self.selection_told = self.asked + 1;
         }
-        for &number in numbers {
-            self.buckets.mark_number(number);
+        for &number in &announced.buckets {
+            self.selection.buckets.mark_number(number);
+        }
+        for pattern in &announced.patterns {
+            self.selection.add(pattern);
         }
     }
 
@@ -565,19 +621,24 @@ impl Kept {
     }
 
     fn has_overflowed(&self) -> bool {
-        !self.buckets.are_none() || self.replayed.is_some()
+        let mut selections = self.selections();
+        selections.any(|selection| !selection.buckets.are_none())
     }
 
     fn is_empty(&self) -> bool {
-        self.names.is_empty() && !self.has_overflowed()
+        self.names.is_empty() && self.selection.is_none() && self.replayed.is_none()
+    }
+
+    /// What is selected, whether or not a replay has begun to remove it.
+    fn selections(&self) -> impl Iterator<Item = &Selection> {
+        std::iter::once(&self.selection).chain(self.replayed.as_deref())
     }
 
     fn distrusts(&self, key: &Key, tags: &[Key]) -> bool {
         let is_in = |name: &Key| {
-            let replayed = self.replayed.as_ref();
+            let mut selections = self.selections();
             self.names.contains_key(name)
-                || self.buckets.contain(name.bytes())
-                || replayed.is_some_and(|buckets| buckets.contain(name.bytes()))
+                || selections.any(|selection| selection.contains(name.bytes()))
         };
         is_in(key) || tags.iter().any(is_in)
     }
@@ -588,20 +649,20 @@ impl Kept {
         since > RECENT || recent.any(|announced| announced.is_about(key, tags))
     }
 
-    /// What a scan is to remove, and where it goes on. What is marked from here on waits for the
+    /// What a scan is to remove, and where it goes on. What is added from here on waits for the
     /// next scan.
-    fn begin_scans(&mut self) -> Option<(Arc<Buckets>, Scans)> {
-        if self.replayed.is_none() && !self.buckets.are_none() {
-            self.replayed = Some(Arc::new(mem::take(&mut self.buckets)));
+    fn begin_scans(&mut self) -> Option<(Arc<Selection>, Scans)> {
+        if self.replayed.is_none() && !self.selection.is_none() {
+            self.replayed = Some(Arc::new(mem::take(&mut self.selection)));
             self.scans = Scans::default();
         }
         let replayed = self.replayed.clone()?;
         Some((replayed, mem::take(&mut self.scans)))
     }
 
-    fn end_scans(&mut self, buckets: &Arc<Buckets>, scans: Scans) {
+    fn end_scans(&mut self, selection: &Arc<Selection>, scans: Scans) {
         let current = self.replayed.as_ref();
-        if !current.is_some_and(|current| Arc::ptr_eq(current, buckets)) {
+        if !current.is_some_and(|current| Arc::ptr_eq(current, selection)) {
             return;
         }
         if scans.is_done() {
@@ -611,7 +672,7 @@ impl Kept {
         }
     }
 
-    /// Some of what was not announced since another process asked: names, or all buckets.
+    /// Some of what was not announced since another process asked: names, or all that is selected.
     fn untold(&self) -> Untold {
         let told = self.asked + 1;
         let names = self.names.iter().filter(|(_, entry)| entry.told < told);
@@ -619,14 +680,17 @@ impl Kept {
             .map(|(name, _)| name.clone())
             .take(CHOSEN_TOGETHER)
             .collect();
-        let mut buckets = Vec::new();
-        if names.is_empty() && self.buckets_told < told {
-            let replayed = self.replayed.iter().flat_map(|buckets| buckets.numbers());
-            buckets = self.buckets.numbers().chain(replayed).collect();
+        let (mut buckets, mut patterns) = (Vec::new(), Vec::new());
+        if names.is_empty() && self.selection_told < told {
+            for selection in self.selections() {
+                buckets.extend(selection.buckets.numbers());
+                patterns.extend(selection.texts());
+            }
         }
         Untold {
             names,
             buckets,
+            patterns,
             number: self.last_number,
             told,
         }
@@ -641,8 +705,9 @@ impl Kept {
                 entry.told = entry.told.max(untold.told);
             }
         }
-        if !untold.buckets.is_empty() && self.buckets_number <= untold.number {
-            self.buckets_told = untold.told;
+        let has_selection = !untold.buckets.is_empty() || !untold.patterns.is_empty();
+        if has_selection && self.selection_number <= untold.number {
+            self.selection_told = untold.told;
         }
     }
 }
@@ -668,6 +733,24 @@ impl UnderWay<'_> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.journal.keep(self.names);
+        self.journal.under_way.fetch_sub(1, Ordering::Release);
+        self.journal.less.notify_waiters();
+    }
+}
+
+impl PatternUnderWay<'_> {
+    /// All servers have carried it out.
+    pub(crate) fn carried_out(mut self) {
+        self.pattern = None;
+    }
+}
+
+/// As with names: without the word of all servers, it is kept.
+impl Drop for PatternUnderWay<'_> {
+    fn drop(&mut self) {
+        if let Some(pattern) = self.pattern {
+            self.journal.keep_pattern(pattern);
+        }
         self.journal.under_way.fetch_sub(1, Ordering::Release);
         self.journal.less.notify_waiters();
     }
@@ -719,7 +802,7 @@ mod tests {
         away: Option<&'static str>,
         published: Mutex<usize>,
         invalidated: Mutex<Vec<Key>>,
-        removed: Mutex<Vec<Buckets>>,
+        removed: Mutex<Vec<Selection>>,
         /// How many pages a scan has.
         pages: u64,
     }
@@ -782,12 +865,12 @@ mod tests {
 
         async fn remove(
             &self,
-            buckets: &Buckets,
+            selection: &Selection,
             scans: &mut Scans,
             _until: Instant,
         ) -> Result<(), Error> {
             self.answer()?;
-            self.removed.lock().unwrap().push(buckets.clone());
+            self.removed.lock().unwrap().push(selection.clone());
             scans.go_on_in_a_test(self.pages);
             Ok(())
         }
@@ -971,7 +1054,7 @@ mod tests {
         let names = keys(&["a"]);
         let announced = Announced {
             names: names.clone(),
-            buckets: Vec::new(),
+            ..Announced::default()
         };
         two.hear(Some(Message::Kept { origin, announced }));
         assert!(distrusts(two, "a"));
@@ -1005,9 +1088,59 @@ mod tests {
         let removed = mem::take(&mut *sender.removed.lock().unwrap());
         let had: Vec<_> = removed
             .iter()
-            .map(|buckets| buckets.contain(b"b"))
+            .map(|selection| selection.contains(b"b"))
             .collect();
         assert_eq!(had, [true; 4]);
+    }
+
+    #[tokio::test]
+    async fn a_pattern_is_kept_announced_and_replayed_as_the_pattern_that_it_is() {
+        let processes = journals::<2>();
+        let [one, two] = &processes;
+        let pattern = Pattern::from("user:*");
+        drop(one.begin_pattern(&pattern));
+        assert!(!one.is_empty());
+        assert!(one.waiting().names == 1 && !one.waiting().has_overflowed);
+        assert!(distrusts(one, "user:7") && !distrusts(one, "post:7"));
+        assert!(one.distrusts(&"post:7".into(), &keys(&["user:7"])));
+        let heard = two.heard();
+        let sender = Fake::refusing(&processes);
+        for expected in [1, 0, 0] {
+            one.announce(&sender).await.unwrap();
+            two.announce(&sender).await.unwrap();
+            assert_eq!(sender.published(), expected);
+        }
+        for process in &processes {
+            assert!(distrusts(process, "user:7") && !distrusts(process, "post:7"));
+        }
+        let mut sender = Fake::new(&processes);
+        sender.pages = 2;
+        replay(one, &sender).await;
+        // The scan goes on later. What fails meanwhile is removed by a scan of its own.
+        one.keep_pattern(&pattern);
+        replay(one, &sender).await;
+        assert!(distrusts(one, "user:7"), "it failed again");
+        for _ in 0..2 {
+            replay(one, &sender).await;
+        }
+        assert!(one.is_empty());
+        let removed = mem::take(&mut *sender.removed.lock().unwrap());
+        assert_eq!(removed.len(), 4);
+        assert!(removed.iter().all(|selection| selection.glob() == "user:*"));
+        for _ in 0..2 {
+            replay(two, &sender).await;
+        }
+        assert!(two.is_empty());
+        // A look that began before it was announced may have come before it was carried out.
+        assert!(two.distrusts_since(heard, &"user:7".into(), &[]));
+        assert!(!two.distrusts_since(heard, &"post:7".into(), &[]));
+    }
+
+    #[test]
+    fn a_pattern_that_was_carried_out_is_not_kept() {
+        let [journal] = journals();
+        journal.begin_pattern(&"user:*".into()).carried_out();
+        assert!(journal.is_empty());
     }
 
     #[tokio::test]

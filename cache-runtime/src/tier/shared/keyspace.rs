@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::announcement::Message;
+use super::selection::Selection;
 use super::window::Window;
-use crate::backlog::Buckets;
-use crate::driver::{Connection, Operation, ReadKeys, Reply, hash_slot};
+use crate::driver::{Connection, Elsewhere, NodeAddress, Operation, ReadKeys, Reply, hash_slot};
 use crate::error::Error;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
@@ -113,39 +113,76 @@ impl Keyspace {
         connection: &Connection,
         pages: &Pages<'_>,
     ) -> Result<(), Error> {
+        let job = Removes {
+            glob: format!("{}:*", self.namespace),
+            is_meant: |_: &[u8]| true,
+        };
         let mut scan = Scan::default();
         while !scan.is_done() {
-            self.remove_page(connection, pages, &mut scan, None, |_| true)
+            self.remove_page(connection, pages, &mut scan, None, &job)
                 .await?;
         }
         Ok(())
     }
 
-    /// Removes the slots and versions of the names in some buckets from one server, from where the scans
-    /// have got to there, until that is done or it is this late. Returns whether it is done.
+    /// Removes the slots and versions of the names that are selected from one server, from where a scan
+    /// has got to there, until that is done or it is this late. Returns whether it is done.
+    ///
+    /// A server that is a replica by now lists keys, too. So in the end it is asked for a write, by the
+    /// trial of this number.
     pub(crate) async fn remove(
         &self,
         connection: &Connection,
+        trial: u32,
         pages: &Pages<'_>,
-        buckets: &Buckets,
-        scans: &mut Scans,
-        until: Instant,
+        selection: &Selection,
+        scan: &mut Scan,
+        until: Option<Instant>,
     ) -> Result<bool, Error> {
+        if scan.is_done() && scan.epoch == connection.epoch() {
+            return Ok(true);
+        }
         let is_meant = |key: &[u8]| {
             let name = self.name_in(key);
-            name.is_some_and(|name| buckets.contain(name))
+            name.is_some_and(|name| !name.is_empty() && selection.contains(name))
         };
-        let scan = scans.at(connection.epoch());
-        while !scan.is_done() {
-            self.remove_page(connection, pages, scan, Some(until), is_meant)
+        let job = Removes {
+            glob: format!("{}:?:{}", self.namespace, selection.glob()),
+            is_meant,
+        };
+        loop {
+            self.remove_page(connection, pages, scan, until, &job)
                 .await?;
+            if scan.is_done() {
+                break;
+            }
             // On a server that tells no epoch, a scan cannot go on later.
-            let may_stop = connection.epoch() != 0 && Instant::now() >= until;
-            if may_stop && !scan.is_done() {
+            let is_late = until.is_some_and(|until| Instant::now() >= until);
+            if is_late && connection.epoch() != 0 {
                 return Ok(false);
             }
         }
-        Ok(true)
+        let written = self.try_to_write(connection, trial, pages.limit).await;
+        if written.is_err() {
+            *scan = Scan::default();
+        }
+        written.map(|()| true)
+    }
+
+    /// Reads and writes the key for trials of this number, to see whether that is allowed.
+    pub(crate) async fn try_to_write(
+        &self,
+        connection: &Connection,
+        trial: u32,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let trial = self.trial(trial);
+        for reply in connection.run_within(&trial, limit).await? {
+            if let Reply::Elsewhere(elsewhere) = reply {
+                return Err(elsewhere.error(connection.address()));
+            }
+        }
+        Ok(())
     }
 
     /// Removes some of what one page of the scan lists. A page that takes too long is asked for
@@ -158,13 +195,13 @@ impl Keyspace {
         pages: &Pages<'_>,
         scan: &mut Scan,
         until: Option<Instant>,
-        is_meant: impl Fn(&[u8]) -> bool,
+        job: &Removes<impl Fn(&[u8]) -> bool>,
     ) -> Result<(), Error> {
         let is_late = || until.is_some_and(|until| Instant::now() >= until);
         scan.begin(connection.epoch());
         loop {
             let tried = pages.window.size();
-            match self.try_page(connection, pages, scan, &is_meant).await {
+            match self.try_page(connection, pages, scan, job).await {
                 Err(error) if error.is_timeout() && pages.window.size() < tried && !is_late() => {}
                 result => return result,
             }
@@ -176,14 +213,18 @@ impl Keyspace {
         connection: &Connection,
         pages: &Pages<'_>,
         scan: &mut Scan,
-        is_meant: &impl Fn(&[u8]) -> bool,
+        job: &Removes<impl Fn(&[u8]) -> bool>,
     ) -> Result<(), Error> {
-        let Pages { window, limit } = *pages;
+        let Pages {
+            window,
+            limit,
+            tell,
+        } = *pages;
         let count = window.size();
         let begun = Instant::now();
         let removed = async {
             let list = [Operation::Scan {
-                pattern: format!("{}:*", self.namespace),
+                pattern: job.glob.clone(),
                 cursor: scan.cursor.clone(),
                 count,
             }];
@@ -192,17 +233,15 @@ impl Keyspace {
                 let reason = "its answer to SCAN makes no sense";
                 return Err(Error::unavailable(connection.address(), &reason));
             };
-            keys.retain(|key| is_meant(key));
-            if !keys.is_empty() {
-                let unlink = unlink_listed(keys, connection.is_of_cluster());
-                connection.run_within(&unlink, limit).await?;
-            }
-            Ok(next)
+            keys.retain(|key| (job.is_meant)(key));
+            let entries = self.unlink_page(connection, keys, limit).await?;
+            Ok((next, entries))
         };
         match removed.await {
-            Ok(next) => {
+            Ok((next, entries)) => {
                 window.answered(count, begun.elapsed(), limit);
                 scan.go_on(next);
+                tell(count as u64, entries);
                 Ok(())
             }
             Err(error) => {
@@ -214,6 +253,60 @@ impl Keyspace {
         }
     }
 
+    /// Removes keys that the server has listed, unless they are fences, and returns how many of them were
+    /// slots.
+    async fn unlink_page(
+        &self,
+        connection: &Connection,
+        keys: Vec<Vec<u8>>,
+        limit: Duration,
+    ) -> Result<u64, Error> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let is_slot = |key: &Vec<u8>| {
+            let rest = key.strip_prefix(self.namespace.as_bytes());
+            rest.is_some_and(|rest| rest.starts_with(b":e:"))
+        };
+        let (slots, versions): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_slot);
+        let by_hash_slot = connection.is_of_cluster();
+        let mut unlink = unlink_listed(slots, by_hash_slot);
+        let of_slots = unlink.len();
+        unlink.extend(unlink_listed(versions, by_hash_slot));
+        let replies = connection.run_within(&unlink, limit).await?;
+        let mut removed = 0;
+        let mut moving = Vec::new();
+        for (at, (operation, reply)) in unlink.into_iter().zip(replies).enumerate() {
+            match (operation, reply) {
+                (Operation::ScriptOnListed { keys, .. }, Reply::Elsewhere(_)) => {
+                    moving.extend(keys);
+                }
+                (_, Reply::Number(number)) if at < of_slots => {
+                    removed += u64::try_from(number).unwrap_or_default();
+                }
+                _ => {}
+            }
+        }
+        // Of several keys on their way to another node, none is removed if one of them is there already.
+        let one_by_one = moving.iter().map(|key| unlink_some(vec![key.clone()]));
+        let one_by_one: Vec<Operation> = one_by_one.collect();
+        if one_by_one.is_empty() {
+            return Ok(removed);
+        }
+        let replies = connection.run_within(&one_by_one, limit).await?;
+        for (key, reply) in moving.iter().zip(replies) {
+            match reply {
+                Reply::Elsewhere(nowhere @ Elsewhere::Nowhere(_)) => {
+                    return Err(nowhere.error(connection.address()));
+                }
+                Reply::Number(1) if is_slot(key) => removed += 1,
+                // The other node lists it.
+                _ => {}
+            }
+        }
+        Ok(removed)
+    }
+
     /// The name whose slot or version this is.
     fn name_in<'a>(&self, key: &'a [u8]) -> Option<&'a [u8]> {
         let rest = key.strip_prefix(self.namespace.as_bytes())?;
@@ -222,23 +315,59 @@ impl Keyspace {
     }
 }
 
+/// What a scan removes.
+struct Removes<F> {
+    /// Matches at least the keys that are meant.
+    glob: String,
+    is_meant: F,
+}
+
 /// How many keys to ask for together, and how long an answer may take.
-#[derive(Debug)]
 pub(crate) struct Pages<'a> {
     pub(crate) window: &'a Window,
     pub(crate) limit: Duration,
+    /// Is told, after each page, about how many keys it had, and how many slots were removed.
+    pub(crate) tell: &'a (dyn Fn(u64, u64) + Sync),
 }
 
 /// Where the scans of all servers have got to.
 #[derive(Debug, Default)]
 pub(crate) struct Scans {
     all: Vec<Scan>,
+    /// In a cluster, how often all nodes were scanned, and which node has which hash slots since the first
+    /// of these scans began.
+    rounds: u32,
+    ranges: Ranges,
     is_done: bool,
 }
 
+type Ranges = Vec<(u16, u16, NodeAddress)>;
+
+/// How often all nodes of a cluster are scanned. A key that is on its way from one node to another may
+/// be on the second when the first is scanned, and on the first when the second is. The next scan of the
+/// second node then finds it, unless it goes back meanwhile.
+pub(crate) const ROUNDS: u32 = 2;
+
 impl Scans {
+    /// Begins anew if other nodes have the hash slots now than when the scans began.
+    pub(crate) fn of_cluster(&mut self, ranges: &Ranges) {
+        if self.ranges != *ranges {
+            *self = Self {
+                ranges: ranges.clone(),
+                ..Self::default()
+            };
+        }
+    }
+
+    /// All nodes were scanned once more. True if that is enough.
+    pub(crate) fn end_round(&mut self) -> bool {
+        self.all.clear();
+        self.rounds += 1;
+        self.rounds >= ROUNDS
+    }
+
     /// The scan of the server with this epoch. One of a server that tells no epoch begins anew.
-    fn at(&mut self, epoch: u64) -> &mut Scan {
+    pub(crate) fn at(&mut self, epoch: u64) -> &mut Scan {
         self.all.retain(|scan| scan.epoch != 0);
         let known = self.all.iter().position(|scan| scan.epoch == epoch);
         let at = known.unwrap_or_else(|| {
@@ -305,20 +434,25 @@ impl Scan {
     }
 }
 
+/// The most keys that one script removes: it keeps a server from all other commands for a millisecond or
+/// two.
+const UNLINKED_TOGETHER: usize = 500;
+
 /// Removes keys that a server has listed, unless they are fences. A node of a cluster takes those of one
 /// hash slot at a time.
 fn unlink_listed(mut keys: Vec<Vec<u8>>, by_hash_slot: bool) -> Vec<Operation> {
-    let text = UNLINK;
     if !by_hash_slot {
-        return vec![Operation::ScriptOnListed { text, keys }];
+        let groups = keys.chunks(UNLINKED_TOGETHER);
+        return groups.map(|keys| unlink_some(keys.to_vec())).collect();
     }
     keys.sort_by_cached_key(|key| hash_slot(key));
     let groups = keys.chunk_by(|one, other| hash_slot(one) == hash_slot(other));
-    let groups = groups.map(|keys| Operation::ScriptOnListed {
-        text,
-        keys: keys.to_vec(),
-    });
-    groups.collect()
+    let groups = groups.flat_map(|keys| keys.chunks(UNLINKED_TOGETHER));
+    groups.map(|keys| unlink_some(keys.to_vec())).collect()
+}
+
+fn unlink_some(keys: Vec<Vec<u8>>) -> Operation {
+    Operation::ScriptOnListed { text: UNLINK, keys }
 }
 
 /// The next cursor and the keys of one page of a scan.

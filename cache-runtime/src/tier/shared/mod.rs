@@ -24,8 +24,10 @@ mod journal;
 mod keeper;
 mod keyspace;
 mod lease;
+mod many;
 mod node;
 mod parts;
+mod selection;
 mod window;
 mod witness;
 
@@ -44,7 +46,9 @@ pub(crate) use self::journal::Journal;
 use self::keyspace::Keyspace;
 pub(crate) use self::lease::Lease;
 use self::lease::{Hold, Owner, server_ttl};
+use self::many::Setting;
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
+use self::selection::Selection;
 use self::witness::{Looked, Witness};
 use super::{
     Boarded, Evidence, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
@@ -58,8 +62,9 @@ use crate::driver::{Operation, Reply, Servers};
 use crate::error::Error;
 use crate::flight::{Claim, Flights, Leader, Seat};
 use crate::health::Status;
-use crate::key::Key;
+use crate::key::{Key, Pattern};
 use crate::observe::{Event, Observer};
+use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
 use crate::unique;
 
@@ -605,6 +610,28 @@ impl Shared {
         invalidated
     }
 
+    /// Invalidates all names that match a pattern. If it fails, or is dropped half-way, the pattern is kept
+    /// in the journal.
+    async fn remove_matching(&self, pattern: &Pattern, removal: &Removal<'_>) -> Result<(), Error> {
+        // Declared first, and so dropped last: the pattern is in the journal by then.
+        let _kept = EnsureKeeper(&self.connector);
+        let under_way = self.connector.journal.begin_pattern(pattern);
+        let selection = Selection::of(pattern.clone());
+        let removed = self.connector.remove(&selection, removal).await;
+        if removed.is_ok() || !sabotage::keeps(Rule::Journal) {
+            under_way.carried_out();
+        } else {
+            drop(under_way);
+        }
+        if let Err(error) = &removed
+            && error.is_refused()
+            && sabotage::keeps(Rule::Publish)
+        {
+            self.connector.announce().await;
+        }
+        removed
+    }
+
     /// Waits until the journal is empty, at most for `limit`.
     async fn flush_journal(&self, limit: Duration) -> Result<(), Error> {
         let emptied = async {
@@ -802,6 +829,32 @@ impl Store for Shared {
         Box::pin(self.write(query, &encoded, ttl)).await
     }
 
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, Error> {
+        let entries = Box::pin(self.look_up_many(keys)).await?.into_iter();
+        Ok(entries.map(|entry| entry.map(Found::Encoded)).collect())
+    }
+
+    async fn set_many(
+        &self,
+        settings: &[(Query, Filling<'_>, Duration)],
+    ) -> Result<Vec<Filled>, Error> {
+        let encode = |(query, filling, ttl): &'_ (Query, Filling<'_>, Duration)| {
+            let failed = |reason| Error::codec(query.key.as_str(), "encoded", &reason);
+            let encoded = filling.value.encode(filling.codec).map_err(failed)?;
+            Ok::<_, Error>((encoded, *ttl))
+        };
+        let encoded: Vec<_> = settings.iter().map(encode).collect::<Result<_, _>>()?;
+        let encoded = settings.iter().zip(encoded);
+        let settings: Vec<Setting<'_>> = encoded
+            .map(|((query, ..), (value, ttl))| Setting { query, value, ttl })
+            .collect();
+        Box::pin(self.write_many(&settings)).await
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Result<Vec<bool>, Error> {
+        Box::pin(self.remove_many(keys)).await
+    }
+
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
         let (_, replies) = self.connector.run(vec![self.keyspace.unlink(key)]).await?;
         Ok(replies.first() == Some(&Reply::Number(1)))
@@ -822,6 +875,19 @@ impl Store for Shared {
 
     fn invalidate_buckets_later(&self, buckets: Buckets) {
         self.connector.journal.keep_buckets(buckets);
+        self.connector.ensure_keeper();
+    }
+
+    async fn invalidate_matching(
+        &self,
+        pattern: &Pattern,
+        removal: &Removal<'_>,
+    ) -> Result<(), Error> {
+        Box::pin(self.remove_matching(pattern, removal)).await
+    }
+
+    fn invalidate_matching_later(&self, pattern: &Pattern) {
+        self.connector.journal.keep_pattern(pattern);
         self.connector.ensure_keeper();
     }
 

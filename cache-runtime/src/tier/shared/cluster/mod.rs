@@ -119,6 +119,11 @@ impl<O: Owner> Map<O> {
         &self.primaries
     }
 
+    /// The first and the last hash slot of each range, and their primary.
+    pub(super) fn ranges(&self) -> &Vec<(u16, u16, NodeAddress)> {
+        &self.told.ranges
+    }
+
     /// Whether it says the same as another one.
     pub(super) fn agrees_with(&self, other: &Self) -> bool {
         self.told.ranges == other.told.ranges
