@@ -97,19 +97,8 @@ impl Error {
         Kind::Config(message.into()).into()
     }
 
-    pub(crate) fn key(text: &str) -> Self {
-        let max = crate::Key::MAX_LEN;
-        let message = if text.is_empty() {
-            "a cache key is empty; name what is cached".to_owned()
-        } else {
-            let start: String = text.chars().take(32).collect();
-            format!(
-                "the cache key `{start}…` has {} bytes, more than the {max} allowed; \
-                 put a digest of the long part in it instead",
-                text.len()
-            )
-        };
-        Kind::Key(message).into()
+    pub(crate) fn empty_key() -> Self {
+        Kind::Key("a cache key is empty; name what is cached".to_owned()).into()
     }
 
     pub(crate) fn call(message: impl Into<String>) -> Self {
@@ -120,7 +109,7 @@ impl Error {
         Kind::Codec(format!("the value of `{key}` cannot be {doing}: {reason}")).into()
     }
 
-    /// A key or a tag is invalid: empty, or longer than [`Key::MAX_LEN`](crate::Key::MAX_LEN).
+    /// A key or a tag is invalid: it is empty.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {

@@ -26,6 +26,7 @@ impl Form {
             Format::Json => b'j',
             Format::MessagePack => b'm',
             Format::Postcard => b'p',
+            Format::Bytes => b'b',
         };
         let compression = match self.compression {
             Compression::None => b'-',
@@ -41,6 +42,7 @@ impl Form {
             b'j' => Format::Json,
             b'm' => Format::MessagePack,
             b'p' => Format::Postcard,
+            b'b' => Format::Bytes,
             _ => return None,
         };
         let compression = match bytes[1] {
@@ -55,7 +57,7 @@ impl Form {
         })
     }
 
-    pub(crate) fn decode<V: DeserializeOwned>(self, payload: &[u8]) -> Result<V, Reason> {
+    pub(crate) fn decode<V: DeserializeOwned + 'static>(self, payload: &[u8]) -> Result<V, Reason> {
         let bytes = self.compression.decompress(payload)?;
         self.format.decode(&bytes)
     }

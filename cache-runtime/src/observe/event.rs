@@ -328,7 +328,7 @@ pub enum NotFilledReason<'a> {
     Overtaken,
     /// Nothing could be stored when its load began: a fence stands, the store could not be asked,
     /// another process loads, the load that the call waited for failed, the entry is of another
-    /// type, a name is invalid, or there is no store.
+    /// type or of a newer schema version (`version`), a name is empty, or there is no store.
     Unstorable,
     /// Another load of the same flight ended first. This one was set aside, or hung, until another
     /// caller loaded too.

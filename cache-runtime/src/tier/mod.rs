@@ -107,6 +107,8 @@ pub(crate) enum Miss {
     AtServer(Box<ServerLook>),
     /// In the local tier, writers are at work. Nothing that is loaded now may be stored.
     Fenced,
+    /// In the local tier, the entry is of a newer schema version. It is not replaced.
+    Newer,
     /// In the shared tier, the look failed, or an invalidation of one of the names is still due.
     /// Whatever the server holds, the call does not use it.
     Unknown,
@@ -363,10 +365,9 @@ impl Found {
                 entry.basis.schema() == query.schema && entry.basis.tags().eq(&query.tags)
             }
             Self::Encoded(entry) => {
-                let tags = query.tags.iter().map(Key::as_str);
                 entry.header.schema == query.schema
                     && shared::is_of_type(query, entry)
-                    && entry.tags().map(|(tag, _)| tag).eq(tags)
+                    && entry.has_tags(&query.tags)
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What processes tell each other of invalidations that a server refuses, and how it is written.
 
-use crate::key::Key;
+use crate::key::{Key, on_server};
 
 /// What one process says to all others that use the same keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct Origin {
     pub(super) number: u64,
 }
 
-/// Names, and buckets of names.
+/// Names, as servers know them, and buckets of names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Announced {
     pub(crate) names: Vec<Key>,
@@ -34,6 +34,7 @@ pub(crate) struct Announced {
 impl Announced {
     /// Whether it may be about one of these names. Buckets may be about any.
     pub(super) fn is_about(&self, key: &Key, tags: &[Key]) -> bool {
+        let (key, tags) = (&*key.on_server(), &*on_server(tags));
         let is_meant = |name: &Key| name == key || tags.contains(name);
         !self.buckets.is_empty() || self.names.iter().any(is_meant)
     }

@@ -574,6 +574,7 @@ impl Kept {
 
     fn distrusts(&self, key: &Key, tags: &[Key]) -> bool {
         let is_in = |name: &Key| {
+            let name = &*name.on_server();
             let replayed = self.replayed.as_ref();
             self.names.contains_key(name)
                 || self.buckets.contain(name.bytes())
