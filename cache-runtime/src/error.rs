@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::codec::Reason;
+
 /// An error of the cache.
 ///
 /// The builder and the API by hand return it. An annotated function does not: it runs as if
@@ -32,6 +34,8 @@ enum Kind {
     Key(String),
     #[error("{0}")]
     Codec(String),
+    #[error("{0}")]
+    Altered(String),
     #[error("{0}")]
     Call(String),
     #[error("{message}")]
@@ -109,6 +113,21 @@ impl Error {
         Kind::Codec(format!("the value of `{key}` cannot be {doing}: {reason}")).into()
     }
 
+    /// A value that cannot be encoded, or would come back as another one.
+    pub(crate) fn unstorable(key: &str, reason: &Reason) -> Self {
+        match reason {
+            Reason::Altered(reason) => {
+                Kind::Altered(format!("the value of `{key}` is not stored: {reason}")).into()
+            }
+            reason => Self::codec(key, "encoded", reason),
+        }
+    }
+
+    /// Whether a value was not stored because it would come back as another one.
+    pub(crate) fn is_altered(&self) -> bool {
+        matches!(*self.0, Kind::Altered(_))
+    }
+
     /// A key or a tag is invalid: it is empty.
     ///
     /// ```
@@ -133,8 +152,9 @@ impl Error {
         matches!(*self.0, Kind::Config(_))
     }
 
-    /// A value cannot be encoded; or the stored value is of another type than the one asked
-    /// for, or in a form that needs a feature which this program was built without.
+    /// A value cannot be encoded, or [would come back as another
+    /// one](crate::CacheBuilder::check_values); or the stored value is of another type than the one
+    /// asked for, or in a form that needs a feature which this program was built without.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -146,7 +166,10 @@ impl Error {
     /// # }
     /// ```
     pub fn is_codec(&self) -> bool {
-        matches!(*self.0, Kind::Codec(_) | Kind::Lacks { .. })
+        matches!(
+            *self.0,
+            Kind::Codec(_) | Kind::Altered(_) | Kind::Lacks { .. }
+        )
     }
 
     /// A future is not the call of a `#[cached]` function, or not one that caches the value which

@@ -159,7 +159,7 @@ pub use crate::driver::Tls;
 pub use crate::error::Error;
 pub use crate::health::{Health, Status};
 pub use crate::key::{CacheTag, Key, KeyPart, KeyWriter, ListWriter, Written};
-pub use crate::observe::{Event, NotFilledReason};
+pub use crate::observe::{Event, NeverHit, NotFilledReason};
 pub use crate::value::CacheValue;
 
 /// What the attributes expand to. Not for use by hand, and not covered by semver.
@@ -170,6 +170,7 @@ pub mod __private {
     pub use crate::__register as register;
     pub use crate::cache::{DefaultCache, default_cache};
     pub use crate::call::cached::{Answer, CachedCall, ask};
+    pub use crate::call::compare::{Compare, Values, comparison};
     pub use crate::call::detach::{Argument, argument_copy, owned_by_task};
     pub use crate::call::future::{Returned, future_of, returned_future};
     pub use crate::call::invalidate::{InvalidateCall, ReturnsError};

@@ -94,7 +94,7 @@ mod tests {
         check(&Bytes::from_static(&[7, 8]), &[7, 8]);
         check(&Arc::new(Bytes::from_static(&[7, 8])), &[7, 8]);
         check(&Arc::new(bytes.to_vec()), &bytes);
-        check(&[7; 32], &[7; 32]);
+        check(&[7_u8; 32], &[7; 32]);
         check::<[u8; 0]>(&[], &[]);
     }
 

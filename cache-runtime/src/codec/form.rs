@@ -1,5 +1,7 @@
 //! The stored form: two bytes in an entry's header, which say how to read its payload.
 
+use std::fmt;
+
 use serde::de::DeserializeOwned;
 
 use super::compression::Compression;
@@ -60,5 +62,11 @@ impl Form {
     pub(crate) fn decode<V: DeserializeOwned + 'static>(self, payload: &[u8]) -> Result<V, Reason> {
         let bytes = self.compression.decompress(payload)?;
         self.format.decode(&bytes)
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.format.fmt(f)
     }
 }

@@ -140,6 +140,17 @@ pub enum Event<'a> {
         /// The type that is cached, likewise; `None` if it is only known to be another.
         cached: Option<&'a str>,
     },
+    /// A value is not stored, because it would come back from the server as another one: see
+    /// [`CacheBuilder::check_values`](crate::CacheBuilder::check_values). Told once a function.
+    #[non_exhaustive]
+    Altered {
+        /// The key of the call.
+        key: &'a Key,
+        /// The function.
+        function: &'static str,
+        /// The codec, and where the two values differ.
+        error: &'a Error,
+    },
     /// A call went on without the cache, or without a part of it, since that failed.
     #[non_exhaustive]
     Degrade {
@@ -364,6 +375,7 @@ impl fmt::Display for Event<'_> {
                 ..
             } => write!(f, "other type {key}: {value}, not {cached}"),
             Self::OtherType { key, value, .. } => write!(f, "other type {key}: not {value}"),
+            Self::Altered { key, error, .. } => write!(f, "altered {key}: {error}"),
             Self::Degrade { key, error } => write!(f, "degrade {key}: {error}"),
             Self::Delete { key, existed: true } => write!(f, "delete {key}"),
             Self::Delete { key, .. } => write!(f, "delete {key}: absent"),

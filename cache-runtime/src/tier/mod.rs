@@ -152,6 +152,8 @@ pub(crate) struct Filling<'a> {
     pub(crate) cost: Duration,
     /// How the shared tier encodes the value. The local tier keeps the value as it is.
     pub(crate) codec: Codec,
+    /// Whether the shared tier decodes the value once more, and compares it.
+    pub(crate) is_checked: bool,
 }
 
 /// What became of the value that a load yielded.
@@ -177,7 +179,8 @@ pub(crate) enum Filled {
 pub(crate) trait Storable: Send + Sync {
     fn share(&self) -> SharedValue;
 
-    fn encode(&self, codec: Codec) -> Result<Encoded, Reason>;
+    /// With `is_checked`, a value that would come back as another one is an error.
+    fn encode(&self, codec: Codec, is_checked: bool) -> Result<Encoded, Reason>;
 }
 
 /// Renews a lease for as long as it is polled.

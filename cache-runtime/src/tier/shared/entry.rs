@@ -290,7 +290,7 @@ impl Entry {
         let decoded = self.header.form.decode(self.payload());
         decoded.map(Outcome::Value).map_err(|reason| match reason {
             Reason::Lacks(feature) => Error::lacks(key.as_str(), feature, &reason),
-            Reason::Other(reason) => Error::codec(key.as_str(), "decoded", &reason),
+            reason => Error::codec(key.as_str(), "decoded", &reason),
         })
     }
 }

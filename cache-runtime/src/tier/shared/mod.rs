@@ -815,7 +815,7 @@ impl Store for Shared {
         ttl: Duration,
     ) -> Result<Filled, Error> {
         let encoded = encode(query, filling);
-        let failed = |reason| Error::codec(query.key.as_str(), "encoded", &reason);
+        let failed = |reason| Error::unstorable(query.key.as_str(), &reason);
         let encoded = encoded.map_err(failed)?;
         Box::pin(self.write(query, &encoded, ttl)).await
     }
@@ -880,7 +880,7 @@ impl Store for Shared {
 
 /// A value as it is to be stored. With a key that the header has to name, it may be too large.
 fn encode(query: &Query, filling: &Filling<'_>) -> Result<Encoded, Reason> {
-    let encoded = filling.value.encode(filling.codec)?;
+    let encoded = filling.value.encode(filling.codec, filling.is_checked)?;
     if query.key.is_long() {
         codec::check_size(encoded.size() + query.key.bytes().len())?;
     }
@@ -900,7 +900,7 @@ async fn fill(
         lease.hold.release().await;
         return match encoded {
             Ok(_) => Filled::Unwanted,
-            Err(reason) => Filled::Failed(Error::codec(query.key.as_str(), "encoded", &reason)),
+            Err(reason) => Filled::Failed(Error::unstorable(query.key.as_str(), &reason)),
         };
     };
     match lease.fill(extend, query, value, ttl, cost).await {
