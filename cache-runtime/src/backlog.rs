@@ -6,7 +6,7 @@
 //! bounded however many names there are. Each bucket has one name of sixteen million: those that
 //! are invalidated without need cost a miss each.
 
-use crate::key::Key;
+use crate::key::{Key, short};
 use crate::sabotage::{self, Rule};
 
 /// What a name takes beside its text: its place in a hash map that has just grown, which is half
@@ -85,9 +85,17 @@ impl Buckets {
     }
 }
 
-/// The bucket of a name: FNV-1a, whose high bits are folded into those that are used. Processes
-/// announce buckets to each other, so this may never change.
+/// The bucket of a name, which is that of its short form, by which servers know it: FNV-1a, whose high
+/// bits are folded into those that are used. Processes announce buckets to each other, so this may
+/// never change.
 fn bucket(name: &[u8]) -> u32 {
+    if name.len() > Key::MAX_LEN {
+        return bucket(
+            short::of(&String::from_utf8_lossy(name))
+                .unwrap_or_default()
+                .as_bytes(),
+        );
+    }
     let hash = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
@@ -146,6 +154,12 @@ mod tests {
         heard.mark_number(u32::MAX);
         assert_eq!(heard.numbers().count(), 3);
         assert!(heard.contain(b"user:7") && heard.contain(b"user:8") && heard.contain(b""));
+    }
+
+    #[test]
+    fn a_long_name_and_its_short_form_are_in_one_bucket() {
+        let long = Key::from("x".repeat(Key::MAX_LEN + 1));
+        assert_eq!(bucket(long.bytes()), bucket(long.on_server().bytes()));
     }
 
     /// Other processes may run another version of the library.

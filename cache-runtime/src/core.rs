@@ -26,6 +26,8 @@ pub struct Core {
 pub(crate) struct Settings {
     pub(crate) default_ttl: Duration,
     pub(crate) codec: Codec,
+    /// Whether what is stored on a server is decoded once more, and compared.
+    pub(crate) check_values: bool,
     pub(crate) jitter: f64,
     pub(crate) op_timeout: Duration,
     pub(crate) lease_wait: Duration,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::codec::Reason;
+
 /// An error of the cache.
 ///
 /// The builder and the API by hand return it. An annotated function does not: it runs as if
@@ -32,6 +34,8 @@ enum Kind {
     Key(String),
     #[error("{0}")]
     Codec(String),
+    #[error("{0}")]
+    Altered(String),
     #[error("{0}")]
     Call(String),
     #[error("{message}")]
@@ -97,19 +101,8 @@ impl Error {
         Kind::Config(message.into()).into()
     }
 
-    pub(crate) fn key(text: &str) -> Self {
-        let max = crate::Key::MAX_LEN;
-        let message = if text.is_empty() {
-            "a cache key is empty; name what is cached".to_owned()
-        } else {
-            let start: String = text.chars().take(32).collect();
-            format!(
-                "the cache key `{start}…` has {} bytes, more than the {max} allowed; \
-                 put a digest of the long part in it instead",
-                text.len()
-            )
-        };
-        Kind::Key(message).into()
+    pub(crate) fn empty_key() -> Self {
+        Kind::Key("a cache key is empty; name what is cached".to_owned()).into()
     }
 
     pub(crate) fn call(message: impl Into<String>) -> Self {
@@ -120,7 +113,22 @@ impl Error {
         Kind::Codec(format!("the value of `{key}` cannot be {doing}: {reason}")).into()
     }
 
-    /// A key or a tag is invalid: empty, or longer than [`Key::MAX_LEN`](crate::Key::MAX_LEN).
+    /// A value that cannot be encoded, or would come back as another one.
+    pub(crate) fn unstorable(key: &str, reason: &Reason) -> Self {
+        match reason {
+            Reason::Altered(reason) => {
+                Kind::Altered(format!("the value of `{key}` is not stored: {reason}")).into()
+            }
+            reason => Self::codec(key, "encoded", reason),
+        }
+    }
+
+    /// Whether a value was not stored because it would come back as another one.
+    pub(crate) fn is_altered(&self) -> bool {
+        matches!(*self.0, Kind::Altered(_))
+    }
+
+    /// A key or a tag is invalid: it is empty.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -144,8 +152,9 @@ impl Error {
         matches!(*self.0, Kind::Config(_))
     }
 
-    /// A value cannot be encoded; or the stored value is of another type than the one asked
-    /// for, or in a form that needs a feature which this program was built without.
+    /// A value cannot be encoded, or [would come back as another
+    /// one](crate::CacheBuilder::check_values); or the stored value is of another type than the one
+    /// asked for, or in a form that needs a feature which this program was built without.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -157,7 +166,10 @@ impl Error {
     /// # }
     /// ```
     pub fn is_codec(&self) -> bool {
-        matches!(*self.0, Kind::Codec(_) | Kind::Lacks { .. })
+        matches!(
+            *self.0,
+            Kind::Codec(_) | Kind::Altered(_) | Kind::Lacks { .. }
+        )
     }
 
     /// A future is not the call of a `#[cached]` function, or not one that caches the value which

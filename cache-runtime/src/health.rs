@@ -6,6 +6,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use crate::error::Error;
+use crate::observe::NeverHit;
 
 /// The state of a cache, from [`Cache::health`](crate::Cache::health). It is what the last
 /// requests to the server found; the server is not asked.
@@ -28,6 +29,7 @@ use crate::error::Error;
 ///     "status": { "state": "working" },
 ///     "waiting": 0,
 ///     "overflowed": false,
+///     "never_hit": [],
 /// });
 /// assert_eq!(json, expected);
 /// ```
@@ -44,6 +46,9 @@ pub struct Health {
     /// that do not fit are kept as buckets of hashes, and all names in these buckets are invalidated
     /// with them: one in sixteen million for each.
     pub overflowed: bool,
+    /// The functions that load at each call, since what they return cannot be stored, or is stored and
+    /// cannot be read: at least ten loads in a row, without a hit since. Each has its reason.
+    pub never_hit: Vec<NeverHit>,
 }
 
 /// Whether a cache's store can be used.

@@ -163,7 +163,7 @@ pub use crate::health::{Health, Status};
 pub use crate::key::{
     CacheTag, Float, Key, KeyPart, KeyWriter, ListWriter, Ordered, Pattern, Written,
 };
-pub use crate::observe::{Event, NotFilledReason};
+pub use crate::observe::{Event, NeverHit, NotFilledReason};
 pub use crate::removal::Removed;
 pub use crate::value::CacheValue;
 
@@ -175,6 +175,7 @@ pub mod __private {
     pub use crate::__register as register;
     pub use crate::cache::{DefaultCache, default_cache};
     pub use crate::call::cached::{Answer, CachedCall, ask};
+    pub use crate::call::compare::{Compare, Values, comparison};
     pub use crate::call::detach::{Argument, argument_copy, owned_by_task};
     pub use crate::call::future::{Returned, future_of, returned_future};
     pub use crate::call::invalidate::{InvalidateCall, ReturnsError};

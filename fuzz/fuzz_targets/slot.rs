@@ -11,7 +11,9 @@ const FORM: usize = 10;
 const FLAGS: usize = FORM + 2;
 const SCHEMA: usize = FLAGS + 1;
 const VALUE_TYPE: usize = SCHEMA + 4;
-/// Everything in a header but its tags.
+/// The flag of an entry that has its key.
+const KEY: u8 = 2;
+/// Everything in a header but its tags and its key.
 const FIXED: usize = VALUE_TYPE + 4 + 8 + 8 + 4 + 8 + 2;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -37,7 +39,13 @@ fn check(bytes: &[u8]) -> Option<EntryParts> {
         }
         SlotParts::Entry(entry) => {
             let tags: usize = entry.tags.iter().map(|(tag, _)| 8 + 2 + tag.len()).sum();
-            assert_eq!(entry.payload, &bytes[FIXED + tags..]);
+            let mut rest = &bytes[FIXED + tags..];
+            if bytes[FLAGS] & KEY != 0 {
+                let (length, after) = rest.split_first_chunk::<4>().expect("a length");
+                assert_eq!(u32::from_le_bytes(*length) as usize, entry.key.len());
+                rest = after.strip_prefix(&entry.key[..]).expect("the key");
+            }
+            assert_eq!(entry.payload, rest);
             assert!(bytes.starts_with(&entry.mark));
             assert_eq!(entry.form, bytes[FORM..FLAGS]);
             Some(entry)

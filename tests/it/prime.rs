@@ -427,14 +427,6 @@ async fn what_is_no_cached_call_is_an_error() {
     let primed = error(prime(not_cached(), 1).await.unwrap_err());
     assert!(primed.starts_with("`prime` was given a future"), "{primed}");
     error(prime(some(10), 1).await.unwrap_err());
-    let long = "n".repeat(Key::MAX_LEN + 1);
-    #[cached(key = "long:<n>")]
-    async fn long_key(n: &str) -> u64 {
-        let _ = n;
-        1
-    }
-    assert!(CachedEntry::of(long_key(&long)).unwrap_err().is_key());
-    assert!(prime(long_key(&long), 1).await.unwrap_err().is_key());
 }
 
 #[tokio::test]

@@ -112,6 +112,7 @@ fn function(cached: CachedFn) -> TokenStream {
     let keep = keep(&runtime, is_owned, unless, ttl_of_value);
     let resolve = resolve(&runtime, &function, &output, detached.as_ref(), keep);
     let answer = answer(&runtime, &output, &call);
+    let compared = compared(&runtime, &call);
     let returned = body::returned(&runtime, &output);
     let unnamed_fields = receiver::check(&runtime, &unnamed_fields);
     // A statement of its own drops the temporaries of the placeholders, such as a guard,
@@ -123,6 +124,7 @@ fn function(cached: CachedFn) -> TokenStream {
         #[allow(clippy::used_underscore_binding)]
         let #call = #start;
         #answer
+        #compared
         #resolve
     };
     body::function(&function, &statements)
@@ -143,6 +145,21 @@ fn answer(runtime: &Runtime, output: &Output, call: &Ident) -> Option<TokenStrea
             ::core::result::Result::Err(#call) => #call,
         };
     })
+}
+
+/// The statement that finds out, by trait, how values are compared with what would come back.
+fn compared(runtime: &Runtime, call: &Ident) -> TokenStream {
+    let private = runtime.private(call.span());
+    quote_spanned! {call.span()=>
+        let #call = {
+            let values = #private::CachedCall::values(&#call);
+            let compare = {
+                use #private::comparison::*;
+                (&&&&values).comparison()
+            };
+            #private::CachedCall::compared(#call, compare)
+        };
+    }
 }
 
 /// The function that begins the call. A future that is returned looks at the cache when it is polled,

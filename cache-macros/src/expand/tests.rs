@@ -32,6 +32,20 @@ fn given_self() -> TokenStream {
     }}
 }
 
+/// The statement that finds out how values are compared.
+fn compared() -> TokenStream {
+    quote! {
+        let call = {
+            let values = ::cache_runtime::__private::CachedCall::values(&call);
+            let compare = {
+                use ::cache_runtime::__private::comparison::*;
+                (&&&&values).comparison()
+            };
+            ::cache_runtime::__private::CachedCall::compared(call, compare)
+        };
+    }
+}
+
 #[test]
 #[allow(clippy::too_many_lines, reason = "an expansion is shown whole")]
 fn a_cached_function_is_one_call() {
@@ -49,6 +63,7 @@ fn a_cached_function_is_one_call() {
         }
     };
     let shape = shape(&quote!(Result<T, Error>), &quote!(error_sharing_shape));
+    let compared = compared();
     let given = given_self();
     assert_expansion(
         cached(args, function),
@@ -137,6 +152,7 @@ fn a_cached_function_is_one_call() {
                     }
                     ::core::result::Result::Err(call) => call,
                 };
+                #compared
                 ::cache_runtime::__private::CachedCall::resolve(call, async move {
                     #[allow(
                         unreachable_code,
@@ -347,6 +363,7 @@ fn closures_over_the_value_decide_what_is_kept() {
         "codec = codec_of(id)"
     };
     let shape = shape(&quote!(Token), &quote!(error_sharing_shape));
+    let compared = compared();
     let site = site("token", "token:<id>", &quote!(Token), &options);
     assert_expansion(
         cached(args, function),
@@ -375,6 +392,7 @@ fn closures_over_the_value_decide_what_is_kept() {
                     }
                     ::core::result::Result::Err(call) => call,
                 };
+                #compared
                 ::cache_runtime::__private::CachedCall::resolve_keeping(
                     call,
                     |value| if ::cache_runtime::__private::ask(value, Token::is_empty) {
@@ -477,6 +495,7 @@ fn a_returned_future_contains_the_one_of_the_body() {
     };
     let options = quote!("unless = User::is_guest");
     let shape = shape(&quote!(User), &quote!(error_sharing_shape));
+    let compared = compared();
     let given = given_self();
     let site = site("get", "<id>", &quote!(User), &options);
     assert_expansion(
@@ -497,6 +516,7 @@ fn a_returned_future_contains_the_one_of_the_body() {
                     #given,
                 )
                 .in_default_cache();
+                #compared
                 let load = ::cache_runtime::__private::future_of(move || { self.load(id) });
                 async move {
                     ::cache_runtime::__private::CachedCall::resolve_keeping(

@@ -46,6 +46,7 @@ pub struct CacheBuilder {
     namespace: String,
     default_ttl: Duration,
     codec: Codec,
+    check_values: bool,
     jitter: f64,
     op_timeout: Duration,
     connect_timeout: Duration,
@@ -69,6 +70,7 @@ impl Default for CacheBuilder {
             namespace: "cache".to_owned(),
             default_ttl: Duration::from_secs(300),
             codec: Codec::JSON,
+            check_values: cfg!(debug_assertions),
             jitter: 0.1,
             op_timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_millis(500),
@@ -240,6 +242,39 @@ impl CacheBuilder {
     /// ```
     pub fn codec(mut self, codec: Codec) -> Self {
         self.codec = codec;
+        self
+    }
+
+    /// Sets whether each value that is stored on a server is decoded once more, and compared with what
+    /// went in. Default: in builds with debug assertions.
+    ///
+    /// A value that would come back as another one is not stored. That is one error in the log for each
+    /// function, which names the function, the codec and the field, and an
+    /// [event](crate::Event::Altered). [`Cache::set`] and [`prime`](crate::prime) return it. Such a
+    /// value has a field with `#[serde(skip_serializing, default)]`, for example.
+    ///
+    /// Values of annotated functions are compared by `PartialEq`, and by `Debug` if one is not equal to
+    /// itself. Without `PartialEq` they are compared by `Debug`, whatever the order of its lines. Without
+    /// either, and in the API by hand, what they give to serde is compared; that does not show a field
+    /// that serde skips. Where a difference does not matter, as in a memo that is made anew, let
+    /// `PartialEq` leave it out.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// # async fn sign_in(url: &str) -> Result<(), cache_runtime::Error> {
+    /// use cache_runtime::{Cache, Options};
+    ///
+    /// let cache = Cache::builder().url(url).check_values(true).build()?;
+    /// // In JSON, both are `null`.
+    /// let value = vec![Some(None), None::<Option<u8>>];
+    /// let error = cache.set("sessions", &value, Options::new()).await.unwrap_err();
+    /// assert!(error.is_codec());
+    /// # Ok(()) }
+    /// # let _ = sign_in;
+    /// # Ok(()) }
+    /// ```
+    pub fn check_values(mut self, check_values: bool) -> Self {
+        self.check_values = check_values;
         self
     }
 
@@ -509,6 +544,7 @@ impl CacheBuilder {
             settings: Settings {
                 default_ttl: self.default_ttl,
                 codec: self.codec,
+                check_values: self.check_values,
                 jitter: self.jitter,
                 op_timeout: self.op_timeout,
                 lease_wait: self.lease_wait,

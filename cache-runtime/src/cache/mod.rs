@@ -30,6 +30,7 @@ pub use self::options::Options;
 pub use self::refresh::{refresh, refresh_all};
 pub use self::stats::{SiteStats, Stats};
 pub use self::with_cache::{DefaultCache, default_cache, with_cache};
+use crate::call::compare::{self, Compare};
 use crate::call::load::{Defaults, Keep, Request};
 use crate::call::receiver::Receiver;
 use crate::call::repeat;
@@ -183,6 +184,7 @@ impl Cache {
                 site: None,
             },
             codec: options.codec,
+            compare: compare::by_calls_to_serde::<T>,
             receiver: Receiver::UNASKED,
             in_transaction: false,
             is_refresh: mode == Some(Mode::Refresh),
@@ -332,6 +334,7 @@ impl Cache {
             value,
             cost: Duration::ZERO,
             codec,
+            is_checked: core.settings.check_values,
         };
         match core.failed(core.tier.set(query, &filling, ttl).await)? {
             Filled::Stored(ttl) => observe(Event::Fill { key, ttl }),
@@ -547,6 +550,7 @@ impl Cache {
             status: self.core.tier.status(),
             waiting: waiting.names + self.core.unsettled.len(),
             overflowed: waiting.has_overflowed || self.core.unsettled.has_overflowed(),
+            never_hit: self.core.observer.never_hits(),
         }
     }
 
@@ -613,8 +617,9 @@ impl<T: CacheValue> Storable for SetValue<'_, T> {
         Arc::new(Outcome::Value(self.0.clone()))
     }
 
-    fn encode(&self, codec: Codec) -> Result<Encoded, Reason> {
-        codec.encode(self.0).map(Encoded::Value)
+    fn encode(&self, codec: Codec, is_checked: bool) -> Result<Encoded, Reason> {
+        let compare = is_checked.then_some(compare::by_calls_to_serde::<T> as Compare);
+        compare::encode(self.0, codec, compare).map(Encoded::Value)
     }
 }
 

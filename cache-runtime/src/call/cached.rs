@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compare::{self, Compare, Values};
 use super::detach::{self, ReturnedByTask};
 use super::load::{Defaults, Keep, Request};
 use super::order::{self, Begin};
@@ -158,6 +159,20 @@ impl<S: Shape> CachedCall<S> {
         self
     }
 
+    /// Asks for the type of its values.
+    pub fn values(&self) -> Values<S::Value> {
+        Values::NEW
+    }
+
+    /// Sets how a value is compared with what would come back.
+    #[must_use]
+    pub fn compared(mut self, compare: Compare) -> Self {
+        if let Started::Miss(request) = &mut self.0 {
+            request.compare = compare;
+        }
+        self
+    }
+
     /// The call, if what the thread knows of the future that it polls keeps it from an answer of the
     /// local tier.
     #[cold]
@@ -194,6 +209,7 @@ impl<S: Shape> CachedCall<S> {
                 site: Some(site),
             },
             codec: None,
+            compare: compare::not_at_all,
             receiver,
             in_transaction: false,
             is_refresh: false,

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::compare::{self, Compare};
 use super::receiver::Receiver;
 use super::scope;
 use super::shape::{Shape, View, to_return};
@@ -57,6 +58,8 @@ pub(crate) struct Request {
     pub(crate) query: Query,
     /// How its value is written on a server; without it, as the cache says.
     pub(crate) codec: Option<Codec>,
+    /// How its value is compared with what would come back.
+    pub(crate) compare: Compare,
     pub(crate) receiver: Receiver,
     /// Whether a transaction is among its arguments.
     pub(crate) in_transaction: bool,
@@ -533,9 +536,14 @@ impl Request {
         }
         let filling = {
             let filling = Filling {
-                value: &Loaded::<S>(&outcome, PhantomData),
+                value: &Loaded::<S> {
+                    outcome: &outcome,
+                    compare: self.compare,
+                    shape: PhantomData,
+                },
                 cost,
                 codec: self.codec(),
+                is_checked: self.core.settings.check_values,
             };
             let ttl = || self.lifetime(&outcome, &keep);
             self.core.tier.fill(&self.query, leader, &filling, &ttl)
@@ -694,28 +702,39 @@ impl Request {
             Filled::Superseded => self.not_filled(NotFilledReason::Superseded),
             Filled::Unstorable => self.not_filled(NotFilledReason::Unstorable),
             Filled::Unwanted => self.not_filled(NotFilledReason::Unwanted),
-            Filled::Failed(error) => self.not_filled(NotFilledReason::Failed(error)),
+            Filled::Failed(error) => {
+                if error.is_altered() {
+                    self.core.observer.altered(self.query.site, key, error);
+                }
+                self.not_filled(NotFilledReason::Failed(error));
+            }
         }
     }
 }
 
 /// What a load yielded, in both of the forms in which stores keep it.
-struct Loaded<'a, S: Shape>(&'a Outcome<S::Value>, PhantomData<fn() -> S>);
+struct Loaded<'a, S: Shape> {
+    outcome: &'a Outcome<S::Value>,
+    compare: Compare,
+    shape: PhantomData<fn() -> S>,
+}
 
 impl<S: Shape<Value: CacheValue>> Storable for Loaded<'_, S> {
     fn share(&self) -> SharedValue {
-        share_outcome::<S>(self.0)
+        share_outcome::<S>(self.outcome)
     }
 
-    fn encode(&self, codec: Codec) -> Result<Encoded, Reason> {
-        self.0.encode(codec)
+    fn encode(&self, codec: Codec, is_checked: bool) -> Result<Encoded, Reason> {
+        self.outcome
+            .encode(codec, is_checked.then_some(self.compare))
     }
 }
 
 impl<V: CacheValue> Outcome<V> {
-    pub(super) fn encode(&self, codec: Codec) -> Result<Encoded, Reason> {
+    /// Encodes a value. It is compared with what would come back, if that is asked for.
+    pub(super) fn encode(&self, codec: Codec, compare: Option<Compare>) -> Result<Encoded, Reason> {
         match self {
-            Self::Value(value) => codec.encode(value).map(Encoded::Value),
+            Self::Value(value) => compare::encode(value, codec, compare).map(Encoded::Value),
             Self::None => Ok(Encoded::None),
         }
     }

@@ -12,11 +12,13 @@
 //! invalidation of those ([`repeat`]). [`after_commit`] holds what is due in a [`scope`], and [`transaction`] finds
 //! calls that should be in one. An [`order`] has a call refresh its entry, or leave what is known of
 //! it. What is known of a function at compile time is its [`site`], and, by trait, its [`return_type`]
-//! and the [`shape`] of that. A site caches values of one type, and for one type of [`receiver`],
+//! and the [`shape`] of that. While developing, what is stored is read back and [compared](compare). A
+//! site caches values of one type, and for one type of [`receiver`],
 //! unless its key names the type.
 
 pub(crate) mod after_commit;
 pub(crate) mod cached;
+pub(crate) mod compare;
 pub(crate) mod detach;
 pub(crate) mod due;
 mod fence;
@@ -25,6 +27,7 @@ pub(crate) mod invalidate;
 pub(crate) mod load;
 pub(crate) mod order;
 pub(crate) mod receiver;
+mod recorder;
 pub(crate) mod repeat;
 pub(crate) mod return_type;
 pub(crate) mod scope;

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use super::compare::Compare;
 use super::load::{Keep, Request, share_outcome};
 use super::shape::Shape;
 use crate::codec::{Codec, Reason};
@@ -128,7 +129,15 @@ where
                 Some(outcome) => {
                     let ttl = request.lifetime(&outcome, keep);
                     let share = share_outcome::<S>;
-                    Given::Value(Box::new(Owned { outcome, share }), ttl)
+                    let compare = request.compare;
+                    Given::Value(
+                        Box::new(Owned {
+                            outcome,
+                            share,
+                            compare,
+                        }),
+                        ttl,
+                    )
                 }
                 None => Given::OtherType(type_name::<S::Value>()),
             };
@@ -244,6 +253,7 @@ fn outcome_of<V: CacheValue>(value: AnyValue) -> Option<Outcome<V>> {
 struct Owned<V> {
     outcome: Outcome<V>,
     share: fn(&Outcome<V>) -> SharedValue,
+    compare: Compare,
 }
 
 impl<V: CacheValue> Storable for Owned<V> {
@@ -251,7 +261,8 @@ impl<V: CacheValue> Storable for Owned<V> {
         (self.share)(&self.outcome)
     }
 
-    fn encode(&self, codec: Codec) -> Result<Encoded, Reason> {
-        self.outcome.encode(codec)
+    fn encode(&self, codec: Codec, is_checked: bool) -> Result<Encoded, Reason> {
+        self.outcome
+            .encode(codec, is_checked.then_some(self.compare))
     }
 }

@@ -1,5 +1,7 @@
 //! The stored form: two bytes in an entry's header, which say how to read its payload.
 
+use std::fmt;
+
 use serde::de::DeserializeOwned;
 
 use super::compression::Compression;
@@ -26,6 +28,7 @@ impl Form {
             Format::Json => b'j',
             Format::MessagePack => b'm',
             Format::Postcard => b'p',
+            Format::Bytes => b'b',
         };
         let compression = match self.compression {
             Compression::None => b'-',
@@ -41,6 +44,7 @@ impl Form {
             b'j' => Format::Json,
             b'm' => Format::MessagePack,
             b'p' => Format::Postcard,
+            b'b' => Format::Bytes,
             _ => return None,
         };
         let compression = match bytes[1] {
@@ -55,8 +59,14 @@ impl Form {
         })
     }
 
-    pub(crate) fn decode<V: DeserializeOwned>(self, payload: &[u8]) -> Result<V, Reason> {
+    pub(crate) fn decode<V: DeserializeOwned + 'static>(self, payload: &[u8]) -> Result<V, Reason> {
         let bytes = self.compression.decompress(payload)?;
         self.format.decode(&bytes)
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.format.fmt(f)
     }
 }

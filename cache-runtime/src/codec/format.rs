@@ -2,9 +2,12 @@
 //!
 //! A format whose feature is off has a stand-in that fails with [`Reason::Lacks`].
 
+use std::fmt;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::bytes;
 use super::reason::Reason;
 
 /// The first byte of a form.
@@ -13,29 +16,60 @@ pub(super) enum Format {
     Json,
     MessagePack,
     Postcard,
+    /// The value itself, which is bytes. No codec has this format: the value's type decides.
+    Bytes,
 }
 
 impl Format {
-    pub(super) fn encode<V: Serialize>(self, value: &V) -> Result<Vec<u8>, Reason> {
+    pub(super) fn encode<V: Serialize + 'static>(self, value: &V) -> Result<Vec<u8>, Reason> {
         match self {
-            Self::Json => serde_json::to_vec(value).map_err(Reason::new),
+            Self::Json => serde_json::to_vec(value).map_err(|error| not_in_json(&error)),
             Self::MessagePack => message_pack::encode(value),
             Self::Postcard => postcard::encode(value),
+            Self::Bytes => bytes::encode(value),
         }
     }
 
-    pub(super) fn decode<V: DeserializeOwned>(self, bytes: &[u8]) -> Result<V, Reason> {
+    pub(super) fn decode<V: DeserializeOwned + 'static>(self, bytes: &[u8]) -> Result<V, Reason> {
         match self {
             Self::Json => {
                 // UTF-8 is checked once for the whole text. Checked string by string, it takes a
                 // tenth of the decoding.
                 let text = str::from_utf8(bytes).map_err(Reason::new)?;
-                serde_json::from_str(text).map_err(Reason::new)
+                serde_json::from_str(text).map_err(|error| not_in_json(&error))
             }
             Self::MessagePack => message_pack::decode(bytes),
             Self::Postcard => postcard::decode(bytes),
+            Self::Bytes => bytes::decode(bytes),
         }
     }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json => "JSON",
+            Self::MessagePack => "MessagePack",
+            Self::Postcard => "Postcard",
+            Self::Bytes => "bytes",
+        })
+    }
+}
+
+/// Why JSON cannot hold a value, with what else can. It writes a NaN as `null`, and reads no float there.
+#[cold]
+fn not_in_json(error: &serde_json::Error) -> Reason {
+    let text = error.to_string();
+    let lost = if text.contains("invalid type: null, expected f") {
+        "neither NaN nor an infinity is in JSON"
+    } else if text.contains("key must be") {
+        "in JSON, a map has text as its keys"
+    } else {
+        return Reason::Other(text);
+    };
+    Reason::Other(format!(
+        "{lost}; `codec = Codec::MESSAGE_PACK` keeps it ({text})"
+    ))
 }
 
 #[cfg(feature = "msgpack")]

@@ -3,6 +3,7 @@
 //! The header of each entry has a [`Form`]. It alone decides how the payload is read, so a
 //! reader's own codec makes no difference.
 
+mod bytes;
 mod compression;
 mod form;
 mod format;
@@ -57,6 +58,9 @@ const MAX_STORED: usize = 4 << 20;
 /// # let _ = cache;
 /// ```
 ///
+/// A value that is bytes (`Vec<u8>`, `Box<[u8]>`, `Bytes`, `[u8; N]`, or an `Arc` of one of the first
+/// three) is stored as it is, whatever the codec, and compressed if the codec says so.
+///
 /// A value that takes more than 4 MiB after compression, if it has one, is not stored. Nor is one
 /// that takes more than 64 MiB before compression.
 ///
@@ -79,6 +83,17 @@ pub struct Codec {
     above: usize,
 }
 
+/// Checks that so many bytes may be stored in one entry.
+pub(crate) fn check_size(size: usize) -> Result<(), Reason> {
+    if size > MAX_STORED {
+        return Err(Reason::Other(format!(
+            "it takes {size} bytes, more than the {MAX_STORED} that are stored; compress it, \
+             or cache parts of it"
+        )));
+    }
+    Ok(())
+}
+
 /// A value in its stored form.
 #[derive(Debug)]
 pub(crate) struct Payload {
@@ -98,6 +113,19 @@ impl Codec {
     /// derives. A type may gain fields that have a default, or lose fields, and old entries
     /// still decode.
     ///
+    /// What JSON does not have:
+    ///
+    /// | a value with | | another codec |
+    /// |---|---|---|
+    /// | NaN or an infinity | is loaded by each call; in an `Option`, it would come back as `None` | `MESSAGE_PACK`, `POSTCARD` |
+    /// | a map whose keys are neither text, numbers, nor `bool` | is loaded by each call | `MESSAGE_PACK`, `POSTCARD` |
+    /// | `Some(None)`, `Some(())` or `Some(Value::Null)` in it | would come back with `None` there. What the function itself returns is kept, as in `Option<Option<T>>` | `POSTCARD`; not for a `Value` |
+    /// | bytes in it | takes up to four times the space; `serde_bytes` is no help here | `MESSAGE_PACK`, `POSTCARD` |
+    ///
+    /// In development, a value that would come back as another one is
+    /// [not stored](crate::CacheBuilder::check_values). A function whose calls all load is in
+    /// [`Health::never_hit`](crate::Health::never_hit), with the reason.
+    ///
     /// ```
     /// use cache_runtime::Codec;
     ///
@@ -108,14 +136,17 @@ impl Codec {
     /// [MessagePack](https://msgpack.org), with the names of fields: smaller than JSON, and as
     /// tolerant of a type that changes. Needs the feature `msgpack`.
     ///
-    /// Bytes (`serde_bytes`) and ids such as `Uuid` are written as bytes rather than as text.
+    /// Bytes inside of a value (`serde_bytes`) and ids such as `Uuid` are written as bytes rather than as
+    /// text. NaN and the infinities come back, and a map may have keys of any type. What JSON loses of
+    /// an `Option` in an `Option` is lost here, too: see [`JSON`](Self::JSON).
     ///
     /// ```
+    /// use std::collections::HashMap;
     /// use cache_runtime::{Codec, cached};
     ///
-    /// #[cached(key = "thumbnail:<id>", codec = Codec::MESSAGE_PACK)]
-    /// async fn thumbnail(id: u64) -> Vec<u8> {
-    ///     vec![0; usize::try_from(id).unwrap_or_default()]
+    /// #[cached(key = "distances:<region>", codec = Codec::MESSAGE_PACK)]
+    /// async fn distances(region: u64) -> HashMap<(u32, u32), f64> {
+    ///     HashMap::from([((1, 2), 7.5), ((1, 3), f64::INFINITY)])
     /// }
     /// ```
     #[cfg(feature = "msgpack")]
@@ -209,8 +240,13 @@ impl Codec {
         self
     }
 
-    pub(crate) fn encode<V: Serialize>(self, value: &V) -> Result<Payload, Reason> {
-        let bytes = self.format.encode(value)?;
+    pub(crate) fn encode<V: Serialize + 'static>(self, value: &V) -> Result<Payload, Reason> {
+        let format = if bytes::are::<V>() {
+            Format::Bytes
+        } else {
+            self.format
+        };
+        let bytes = format.encode(value)?;
         let size = bytes.len();
         if size > LARGEST {
             return Err(Reason::Other(format!(
@@ -218,25 +254,19 @@ impl Codec {
                  compressed; cache parts of it"
             )));
         }
-        let payload = self.compress(bytes);
-        let size = payload.bytes.len();
-        if size > MAX_STORED {
-            return Err(Reason::Other(format!(
-                "it takes {size} bytes, more than the {MAX_STORED} that are stored; compress it, \
-                 or cache parts of it"
-            )));
-        }
+        let payload = self.compress(format, bytes);
+        check_size(payload.bytes.len())?;
         Ok(payload)
     }
 
     /// Compresses bytes that are large, if that makes them fewer.
-    fn compress(self, bytes: Vec<u8>) -> Payload {
+    fn compress(self, format: Format, bytes: Vec<u8>) -> Payload {
         let is_large = bytes.len() > self.above;
         let compressed = is_large
             .then(|| self.compression.compress(&bytes, self.level))
             .flatten();
         let form = Form {
-            format: self.format,
+            format,
             compression: Compression::None,
         };
         match compressed {

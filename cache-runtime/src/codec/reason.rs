@@ -9,6 +9,12 @@ pub(crate) enum Reason {
     #[allow(dead_code, reason = "with all features, nothing is lacking")]
     Lacks(&'static str),
     Other(String),
+    /// What would come back is not what went in.
+    #[allow(
+        dead_code,
+        reason = "the fuzzer, which includes this module, compares no values"
+    )]
+    Altered(String),
 }
 
 impl Reason {
@@ -24,7 +30,7 @@ impl Display for Reason {
                 f,
                 "it is written with `{feature}`, and cache-runtime was built without that feature"
             ),
-            Self::Other(reason) => f.write_str(reason),
+            Self::Other(reason) | Self::Altered(reason) => f.write_str(reason),
         }
     }
 }

@@ -21,6 +21,7 @@ mod path;
 mod pattern;
 mod receiver;
 mod rendered;
+pub(crate) mod short;
 mod sink;
 mod sorted;
 mod tag;
@@ -51,9 +52,9 @@ use crate::error::Error;
 /// name the entry of an annotated function, use `key!` with the same template, or
 /// write what the template renders to (`"user:42"`, `"login:'octocat'"`).
 ///
-/// A name has at most [`Key::MAX_LEN`] bytes. Nothing is cached under a longer name
-/// or an empty one: annotated functions run as if they were not annotated, and
-/// the API by hand returns an [`Error`].
+/// A name may have any length but 0. Under an empty name nothing is cached: annotated functions run
+/// as if they were not annotated, and the API by hand returns an [`Error`]. A server is given at most
+/// [`Key::MAX_LEN`] bytes of a name.
 ///
 /// ```
 /// use cache_runtime::{Key, key};
@@ -65,7 +66,22 @@ use crate::error::Error;
 pub struct Key(Cow<'static, str>);
 
 impl Key {
-    /// The longest name that is cached, in bytes.
+    /// The longest name that is part of a key on a server as it is, in bytes.
+    ///
+    /// In the place of a longer name stands its beginning, with SHA-256 of the whole name. The entry has
+    /// the whole name too, and is served for that name only. So a name of any length is cached,
+    /// invalidated and fenced as others are. An entry takes at most 4 MiB with such a name.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use cache_runtime::{Cache, Key, Options};
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
+    /// let long = "x".repeat(Key::MAX_LEN + 1);
+    /// cache.set(long.as_str(), &1, Options::new()).await?;
+    /// assert_eq!(cache.get(long.as_str()).await?, Some(1));
+    /// # Ok(()) }
+    /// ```
     pub const MAX_LEN: usize = 8 * 1024;
 
     /// The text of this name, without the cache's namespace.
@@ -87,15 +103,44 @@ impl Key {
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
-        check_len(self.0.len())
-            .then_some(())
-            .ok_or_else(|| Error::key(&self.0))
+        if self.0.is_empty() {
+            return Err(Error::empty_key());
+        }
+        Ok(())
+    }
+
+    /// Whether a server is given a short form of this name.
+    #[inline]
+    pub(crate) fn is_long(&self) -> bool {
+        self.0.len() > Self::MAX_LEN
+    }
+
+    /// What stands for this name on a server: the name itself or, if it is too long, its short form.
+    ///
+    /// In the shared tier, a name has its short form everywhere but in [`Query`](crate::tier::Query) and
+    /// in the header of its entry. Another name may be equal to a short form. Then both have one
+    /// slot, or one version: they replace each other's entries, and are invalidated and fenced
+    /// together. Neither is served the other's entry, since the header has the whole name.
+    pub(crate) fn on_server(&self) -> Cow<'_, Self> {
+        match short::of(self.as_str()) {
+            None => Cow::Borrowed(self),
+            Some(short) => Cow::Owned(short.into()),
+        }
     }
 }
 
-/// Whether a name of this many bytes may be cached.
-pub(crate) fn check_len(len: usize) -> bool {
-    (1..=Key::MAX_LEN).contains(&len)
+/// What stands for these names on a server.
+pub(crate) fn on_server(names: &[Key]) -> Cow<'_, [Key]> {
+    if names.iter().any(Key::is_long) {
+        Cow::Owned(
+            names
+                .iter()
+                .map(|name| name.on_server().into_owned())
+                .collect(),
+        )
+    } else {
+        Cow::Borrowed(names)
+    }
 }
 
 impl From<&str> for Key {

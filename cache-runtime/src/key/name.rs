@@ -14,8 +14,8 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The largest buffer that a thread keeps, in bytes. It is twice the longest name that is cached,
-/// so a text that does not fit is an exception, and its buffer is freed.
+/// The largest buffer that a thread keeps, in bytes. It is twice the longest name that a server is given
+/// as it is, so a text that does not fit is an exception, and its buffer is freed.
 const MAX_KEPT: usize = 2 * Key::MAX_LEN;
 
 /// A template and the borrowed arguments for it: a name that is not rendered yet.

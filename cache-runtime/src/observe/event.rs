@@ -140,6 +140,17 @@ pub enum Event<'a> {
         /// The type that is cached, likewise; `None` if it is only known to be another.
         cached: Option<&'a str>,
     },
+    /// A value is not stored, because it would come back from the server as another one: see
+    /// [`CacheBuilder::check_values`](crate::CacheBuilder::check_values). Told once a function.
+    #[non_exhaustive]
+    Altered {
+        /// The key of the call.
+        key: &'a Key,
+        /// The function.
+        function: &'static str,
+        /// The codec, and where the two values differ.
+        error: &'a Error,
+    },
     /// A call went on without the cache, or without a part of it, since that failed.
     #[non_exhaustive]
     Degrade {
@@ -346,7 +357,7 @@ pub enum NotFilledReason<'a> {
     Overtaken,
     /// Nothing could be stored when its load began: a fence stands, the store could not be asked,
     /// another process loads, the load that the call waited for failed, the entry is of another
-    /// type, a name is invalid, or there is no store.
+    /// type or of a newer schema version (`version`), a name is empty, or there is no store.
     Unstorable,
     /// Another load of the same flight ended first. This one was set aside, or hung, until another
     /// caller loaded too.
@@ -382,6 +393,7 @@ impl fmt::Display for Event<'_> {
                 ..
             } => write!(f, "other type {key}: {value}, not {cached}"),
             Self::OtherType { key, value, .. } => write!(f, "other type {key}: not {value}"),
+            Self::Altered { key, error, .. } => write!(f, "altered {key}: {error}"),
             Self::Degrade { key, error } => write!(f, "degrade {key}: {error}"),
             Self::Delete { key, existed: true } => write!(f, "delete {key}"),
             Self::Delete { key, .. } => write!(f, "delete {key}: absent"),

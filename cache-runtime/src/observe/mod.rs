@@ -5,6 +5,7 @@
 //! counter: it is an event only where there is a listener.
 
 mod event;
+mod never_hits;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 use self::event::Spaced;
 pub use self::event::{Event, NotFilledReason};
+pub use self::never_hits::NeverHit;
+use self::never_hits::NeverHits;
 use crate::call::site::CallSite;
 use crate::codec;
 use crate::counters::{CounterTable, Counters};
@@ -41,6 +44,7 @@ struct Incidents {
     outages: AtomicU64,
     refusals: AtomicU64,
     overflows: AtomicU64,
+    never_hits: NeverHits,
     /// By the address of the call site, or 0 for the API by hand. There are at most as many as
     /// there are sites and kinds of reports.
     reported: Mutex<HashSet<(usize, Report)>>,
@@ -55,6 +59,8 @@ enum Report {
     NotStored,
     /// What is stored is of another type.
     OtherType,
+    /// A value would come back as another one.
+    Altered,
     SlowWait,
     /// A transaction is among its arguments, and no scope waits for the commit.
     OutsideOfCommit,
@@ -209,6 +215,15 @@ impl Observer {
                  (`registry::check` finds which), or another version of the program, where the \
                  type has another name (`#[key_name]` keeps a name)"
             ),
+            Event::Altered {
+                function, error, ..
+            } => tracing::error!(
+                %error,
+                function,
+                "not stored, so each call loads: mend the type, or choose another codec. Logged once \
+                 a function"
+            ),
+            Event::Fill { .. } => self.incidents.never_hits.note_stored(site),
             Event::NotInvalidated { names, error } => {
                 let names = Spaced(names);
                 tracing::debug!(%error, %names, "not invalidated yet: kept, and not served here until it is");
@@ -291,6 +306,15 @@ impl Observer {
             tracing::debug!(%error, %key, "the cache is passed by");
             return;
         }
+        if let Some(site) = site {
+            let is_stored = report == Report::NotDecoded;
+            let hits = self.counters.sum(site.place()).hits;
+            self.incidents.never_hits.note(site, hits, is_stored, error);
+        }
+        if error.is_altered() {
+            tracing::debug!(%error, %key, "not stored");
+            return;
+        }
         let is_news = match error.lacks_feature() {
             Some(feature) => codec::is_first_report(feature),
             None => self.is_first(site, report),
@@ -332,6 +356,25 @@ impl Observer {
             };
             self.observe(site, event);
         }
+    }
+
+    /// A value is not stored, because it would come back as another one.
+    #[cold]
+    pub(crate) fn altered(&self, site: Option<&'static CallSite>, key: &Key, error: &Error) {
+        if self.is_first(site, Report::Altered) {
+            let event = Event::Altered {
+                key,
+                function: path_of(site),
+                error,
+            };
+            self.observe(site, event);
+        }
+    }
+
+    /// The functions none of whose last calls could be answered from the cache.
+    pub(crate) fn never_hits(&self) -> Vec<NeverHit> {
+        let hits = |site: &'static CallSite| self.counters.sum(site.place()).hits;
+        self.incidents.never_hits.list(hits)
     }
 
     /// A call has waited for another caller's load, here or in another process.

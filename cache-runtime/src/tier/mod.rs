@@ -108,6 +108,8 @@ pub(crate) enum Miss {
     AtServer(Box<ServerLook>),
     /// In the local tier, writers are at work. Nothing that is loaded now may be stored.
     Fenced,
+    /// In the local tier, the entry is of a newer schema version. It is not replaced.
+    Newer,
     /// In the shared tier, the look failed, or an invalidation of one of the names is still due.
     /// Whatever the server holds, the call does not use it.
     Unknown,
@@ -151,6 +153,8 @@ pub(crate) struct Filling<'a> {
     pub(crate) cost: Duration,
     /// How the shared tier encodes the value. The local tier keeps the value as it is.
     pub(crate) codec: Codec,
+    /// Whether the shared tier decodes the value once more, and compares it.
+    pub(crate) is_checked: bool,
 }
 
 /// What became of the value that a load yielded.
@@ -176,7 +180,8 @@ pub(crate) enum Filled {
 pub(crate) trait Storable: Send + Sync {
     fn share(&self) -> SharedValue;
 
-    fn encode(&self, codec: Codec) -> Result<Encoded, Reason>;
+    /// With `is_checked`, a value that would come back as another one is an error.
+    fn encode(&self, codec: Codec, is_checked: bool) -> Result<Encoded, Reason>;
 }
 
 /// Renews a lease for as long as it is polled.
@@ -424,10 +429,9 @@ impl Found {
                 entry.basis.schema() == query.schema && entry.basis.tags().eq(&query.tags)
             }
             Self::Encoded(entry) => {
-                let tags = query.tags.iter().map(Key::as_str);
                 entry.header.schema == query.schema
                     && shared::is_of_type(query, entry)
-                    && entry.tags().map(|(tag, _)| tag).eq(tags)
+                    && entry.has_tags(&query.tags)
             }
         }
     }

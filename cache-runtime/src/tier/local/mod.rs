@@ -112,6 +112,12 @@ impl Local {
         {
             return Look::Hit(Found::Value(entry.clone()));
         }
+        if found
+            .as_ref()
+            .is_some_and(|entry| entry.basis.schema() > schema)
+        {
+            return Look::Miss(Miss::Newer);
+        }
         // Checked under the lock, and after the versions were read. So a fence that comes after
         // this check forgets the flight that begins here, and counts up the versions that the
         // flight was started with.
@@ -132,6 +138,14 @@ impl Local {
         }
     }
 
+    /// Whether the entry of a call's key is of a newer schema version, which the call does not replace.
+    fn holds_newer(&self, query: &Query) -> bool {
+        let schema = self
+            .entries
+            .schema(self.entries.hashed(&query.key), self.clock.now());
+        schema.is_some_and(|schema| schema > query.schema)
+    }
+
     /// Starts a flight in the place of the current one, whose load does not store any more: of two
     /// loads, the one that begins later is stored.
     fn board_for_refresh(&self, query: &Query) -> Boarded {
@@ -140,7 +154,7 @@ impl Local {
         let hash = self.entries.hashed(key).hash;
         let mut shard = self.flights.lock(key);
         // As in `look_and_board`.
-        if self.fences.stand(tags.iter().chain([key])) {
+        if self.fences.stand(tags.iter().chain([key])) || self.holds_newer(query) {
             return Boarded::Unstored;
         }
         let evidence = Evidence::Local(LocalEvidence {
@@ -206,6 +220,10 @@ impl Local {
         let Query { key, tags, .. } = query;
         let basis = self.tags.read(tags, query.schema);
         let mut shard = self.flights.lock(key);
+        // The API by hand has no schema version, and `set` replaces any entry.
+        if query.site.is_some() && self.holds_newer(query) {
+            return Filled::Unstorable;
+        }
         shard.forget(key);
         let is_fenced = self.fences.stand(tags.iter().chain([key]));
         let (removed, replaced);

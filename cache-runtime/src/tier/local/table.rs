@@ -152,6 +152,14 @@ impl Table {
         Some(shard.use_slot(at, now)?.entry.clone())
     }
 
+    /// The schema version of the entry of `key`, if it is alive.
+    pub(super) fn schema(&self, key: Hashed<'_>, now: Now) -> Option<u32> {
+        let Hashed { key, hash } = key;
+        let shard = read(self.shard(hash));
+        let slot = shard.slot(shard.find(hash, key.bytes())?)?;
+        slot.is_alive(now).then(|| slot.entry.basis.schema())
+    }
+
     /// When the entry of `key` expires, if it is alive.
     pub(super) fn expiry(&self, key: &Key, now: Now) -> Option<Moment> {
         let hash = self.hash(key);

@@ -1,6 +1,6 @@
 //! What processes tell each other of invalidations that a server refuses, and how it is written.
 
-use crate::key::{Key, Pattern};
+use crate::key::{Key, Pattern, on_server};
 
 /// What one process says to all others that use the same keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct Origin {
     pub(super) number: u64,
 }
 
-/// Names, buckets of names, or patterns.
+/// Names, as servers know them, buckets of names, or patterns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Announced {
     pub(crate) names: Vec<Key>,
@@ -37,6 +37,7 @@ pub(crate) struct Announced {
 impl Announced {
     /// Whether it may be about one of these names. Buckets may be about any.
     pub(super) fn is_about(&self, key: &Key, tags: &[Key]) -> bool {
+        let (key, tags) = (&*key.on_server(), &*on_server(tags));
         let is_meant = |name: &Key| name == key || tags.contains(name);
         let matches = |pattern: &Pattern| {
             let mut names = tags.iter().chain([key]);

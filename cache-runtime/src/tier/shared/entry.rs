@@ -3,7 +3,7 @@
 //! ```text
 //! lease   'L' format stamp[8]  owner[8] epoch[8]
 //! entry   'E' format stamp[8]  codec compression flags schema[4] type[4] created[8] ttl[8] cost[4]
-//!         epoch[8] tags[2]  (version[8] length[2] name)*  payload
+//!         epoch[8] tags[2]  (version[8] length[2] name)*  (length[4] key)?  payload
 //! fence   'F' format nonce[8]  writer:deadline separated by spaces
 //! ```
 //!
@@ -16,6 +16,9 @@
 //! The type is FNV-1a, of 32 bits, of the name of the value's type as [`type_name`](crate::type_name)
 //! gives it: without lifetimes, and with the names that `#[key_name]` gives. Where the hash would
 //! be 0, it is 1. A value that was set by hand has 0, and may be read as any type.
+//!
+//! A name of more than [`Key::MAX_LEN`] bytes is called otherwise on a server, so two names may have one
+//! slot. The entry of such a key has a flag, and the whole key. Tags have the names that servers know.
 //!
 //! A fence stands in versions too, where all else is a decimal number. Its writers are hexadecimal
 //! numbers (`0` stands for all that it does not name), and its deadlines are milliseconds of the
@@ -32,12 +35,14 @@ use crate::codec::{Form, Payload, Reason};
 pub(crate) use crate::driver::Mark;
 use crate::driver::{ASCII, ENTRY, FENCE, LEASE};
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{Key, on_server};
 use crate::unique;
 use crate::value::{CacheValue, Outcome, SharedValue, into_outcome};
 
 /// The flag of an entry that holds a `None`.
 const NONE: u8 = 1;
+/// The flag of an entry that has its key.
+const KEY: u8 = 2;
 /// The type in an entry that does not say of which type its value is.
 pub(crate) const ANY_TYPE: u32 = 0;
 
@@ -186,8 +191,21 @@ pub(crate) struct DecodedHeader {
     pub(crate) epoch: u64,
     /// How many tags follow.
     tags: u16,
+    /// Where the key begins. It is empty in most entries.
+    key_at: usize,
     /// Where the payload begins.
     payload_at: usize,
+}
+
+/// Where the schema version of an entry is.
+const SCHEMA_AT: usize = size_of::<Mark>() + 3;
+
+/// The schema version of the entry that begins with these bytes, if it is one.
+pub(super) fn schema_of(start: &[u8]) -> Option<u32> {
+    let schema = start.get(SCHEMA_AT..)?.first_chunk()?;
+    start
+        .starts_with(&ENTRY)
+        .then(|| u32::from_le_bytes(*schema))
 }
 
 /// Where the first tag of an entry begins.
@@ -200,6 +218,31 @@ impl Entry {
         let mut rest = self.bytes.get(TAGS_AT..).unwrap_or_default();
         // Decoding the header has shown that all tags are there.
         (0..self.header.tags).map(move |_| take_tag(&mut rest).unwrap_or_default())
+    }
+
+    /// Whether it has these tags.
+    pub(crate) fn has_tags(&self, tags: &[Key]) -> bool {
+        let tags = on_server(tags);
+        self.tags()
+            .map(|(tag, _)| tag)
+            .eq(tags.iter().map(Key::as_str))
+    }
+
+    /// Whether it is the entry of this key. Only where a key is long may the slot have another's.
+    pub(crate) fn is_of(&self, key: &Key) -> bool {
+        let own = self.key();
+        if own.is_empty() {
+            return !key.is_long();
+        }
+        own == key.bytes()
+    }
+
+    /// Its key, if that is long; else nothing.
+    pub(super) fn key(&self) -> &[u8] {
+        let DecodedHeader {
+            key_at, payload_at, ..
+        } = self.header;
+        self.bytes.get(key_at..payload_at).unwrap_or_default()
     }
 
     pub(crate) fn payload(&self) -> &[u8] {
@@ -247,7 +290,7 @@ impl Entry {
         let decoded = self.header.form.decode(self.payload());
         decoded.map(Outcome::Value).map_err(|reason| match reason {
             Reason::Lacks(feature) => Error::lacks(key.as_str(), feature, &reason),
-            Reason::Other(reason) => Error::codec(key.as_str(), "decoded", &reason),
+            reason => Error::codec(key.as_str(), "decoded", &reason),
         })
     }
 }
@@ -302,6 +345,8 @@ pub(crate) struct Header<'a> {
     pub(crate) epoch: u64,
     pub(crate) tags: &'a [Key],
     pub(crate) versions: &'a [u64],
+    /// Whose entry it is. Only a long key is written.
+    pub(crate) key: Option<&'a Key>,
 }
 
 impl Header<'_> {
@@ -313,7 +358,9 @@ impl Header<'_> {
         let mut out = Vec::with_capacity(128);
         out.extend(new_mark(ENTRY));
         out.extend(self.form.to_bytes());
-        out.push(if self.none { NONE } else { 0 });
+        let key = self.key.filter(|key| key.is_long());
+        let flag = |flag, is_set| if is_set { flag } else { 0 };
+        out.push(flag(NONE, self.none) | flag(KEY, key.is_some()));
         out.extend(self.schema.to_le_bytes());
         out.extend(self.value_type.to_le_bytes());
         out.extend(millis(created).to_le_bytes());
@@ -321,7 +368,8 @@ impl Header<'_> {
         let cost = u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX);
         out.extend(cost.to_le_bytes());
         out.extend(self.epoch.to_le_bytes());
-        // Both numbers fit: a function has few tags, and a name has at most `Key::MAX_LEN` bytes.
+        // Both numbers fit: a function has few tags, and on a server a name has at most
+        // `Key::MAX_LEN` bytes.
         let count = u16::try_from(self.tags.len()).unwrap_or(u16::MAX);
         out.extend(count.to_le_bytes());
         for (tag, version) in self.tags.iter().zip(self.versions) {
@@ -330,6 +378,11 @@ impl Header<'_> {
             out.extend(version.to_le_bytes());
             out.extend(length.to_le_bytes());
             out.extend(name);
+        }
+        if let Some(key) = key {
+            let length = u32::try_from(key.bytes().len()).unwrap_or(u32::MAX);
+            out.extend(length.to_le_bytes());
+            out.extend(key.bytes());
         }
         out
     }
@@ -368,7 +421,7 @@ fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
     let mut fields = fields.as_slice();
     let form = Form::from_bytes(take(&mut fields)?)?;
     let [flags] = take(&mut fields)?;
-    if flags & !NONE != 0 {
+    if flags & !(NONE | KEY) != 0 {
         return None;
     }
     let schema = u32::from_le_bytes(take(&mut fields)?);
@@ -381,6 +434,15 @@ fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
     for _ in 0..tags {
         take_tag(&mut rest)?;
     }
+    let mut key_at = bytes.len() - rest.len();
+    let mut payload_at = key_at;
+    if flags & KEY != 0 {
+        let length = usize::try_from(u32::from_le_bytes(take(&mut rest)?)).ok()?;
+        let (key, _) = rest.split_at_checked(length)?;
+        str::from_utf8(key).ok().filter(|key| !key.is_empty())?;
+        key_at += size_of::<u32>();
+        payload_at = key_at + length;
+    }
     Some(DecodedHeader {
         form,
         none: flags & NONE != 0,
@@ -388,7 +450,8 @@ fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
         value_type,
         epoch,
         tags,
-        payload_at: bytes.len() - rest.len(),
+        key_at,
+        payload_at,
     })
 }
 
@@ -412,6 +475,7 @@ pub fn encode_entry(tags: &[Key], versions: &[u64], payload: &[u8]) -> Vec<u8> {
         epoch: 7,
         tags,
         versions,
+        key: None,
     };
     let mut bytes = header.encode();
     bytes.extend_from_slice(payload);
@@ -435,6 +499,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn encoded(tags: &[Key], versions: &[u64]) -> Vec<u8> {
+        encoded_for(None, tags, versions)
+    }
+
+    fn encoded_for(key: Option<&Key>, tags: &[Key], versions: &[u64]) -> Vec<u8> {
         let header = Header {
             form: Form::NONE,
             none: false,
@@ -445,6 +513,7 @@ mod tests {
             epoch: 7,
             tags,
             versions,
+            key,
         };
         let mut bytes = header.encode();
         bytes.extend(b"{}");
@@ -468,14 +537,40 @@ mod tests {
     #[test]
     fn an_entry_with_a_truncated_header_is_unreadable() {
         let tags = [Key::from("users")];
-        let whole = encoded(&tags, &[1]);
-        let header = whole.len() - 2;
-        for cut in 0..header {
-            let slot = decode(Some(whole[..cut].to_vec()));
-            assert!(
-                matches!(slot, Slot::Unreadable(_)),
-                "cut at {cut}: {slot:?}"
-            );
+        let long = Key::from("x".repeat(Key::MAX_LEN + 1));
+        for key in [None, Some(&long)] {
+            let whole = encoded_for(key, &tags, &[1]);
+            let header = whole.len() - 2;
+            for cut in (0..header).filter(|cut| *cut < 100 || header - cut < 100) {
+                let slot = decode(Some(whole[..cut].to_vec()));
+                assert!(
+                    matches!(slot, Slot::Unreadable(_)),
+                    "cut at {cut}: {slot:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_has_its_key_if_that_is_long_and_is_of_no_other_key() {
+        let name = "é".repeat(Key::MAX_LEN);
+        let (long, other) = (Key::from(name.as_str()), Key::from(name + "é"));
+        let short = Key::from("user:7");
+        let tags = [other.on_server().into_owned()];
+        for (key, others) in [
+            (&long, [&other, &short, &*long.on_server()]),
+            (&short, [&long, &other, &*other.on_server()]),
+        ] {
+            let Slot::Entry(entry) = decode(Some(encoded_for(Some(key), &tags, &[1]))) else {
+                panic!("not an entry");
+            };
+            assert!(entry.is_of(key));
+            assert_eq!(entry.payload(), b"{}");
+            assert!(entry.has_tags(&tags) && entry.has_tags(&[other.clone()]));
+            let is_taken_for_another = others[..2].iter().any(|other| entry.is_of(other));
+            assert!(!is_taken_for_another);
+            // An entry without a key may be of any name that is not long: only one has its slot.
+            assert_eq!(entry.is_of(others[2]), !key.is_long());
         }
     }
 
@@ -539,9 +634,11 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] ^= change;
             if let Slot::Entry(entry) = decode(Some(bytes.clone())) {
-                // Its tags may be others now. They and the payload make up the whole entry.
+                // Its tags may be others now, and it may have a key. They and the payload make up the
+                // whole entry.
                 let tags: usize = entry.tags().map(|(tag, _)| 10 + tag.len()).sum();
-                prop_assert_eq!(entry.header.payload_at, TAGS_AT + tags);
+                let key = if entry.key().is_empty() { 0 } else { 4 + entry.key().len() };
+                prop_assert_eq!(entry.header.payload_at, TAGS_AT + tags + key);
                 prop_assert!(bytes.ends_with(entry.payload()));
             }
         }

@@ -636,6 +636,7 @@ impl Kept {
 
     fn distrusts(&self, key: &Key, tags: &[Key]) -> bool {
         let is_in = |name: &Key| {
+            let name = &*name.on_server();
             let mut selections = self.selections();
             self.names.contains_key(name)
                 || selections.any(|selection| selection.contains(name.bytes()))

@@ -7,7 +7,7 @@ use super::selection::Selection;
 use super::window::Window;
 use crate::driver::{Connection, Elsewhere, NodeAddress, Operation, ReadKeys, Reply, hash_slot};
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{Key, on_server};
 use crate::sabotage::{self, Rule};
 
 const UNLINK: &str = include_str!("scripts/unlink.lua");
@@ -30,24 +30,27 @@ impl Keyspace {
     }
 
     pub(crate) fn slot(&self, key: &Key) -> String {
-        self.slot_in_pieces(key).concat()
+        self.slot_in_pieces(&key.on_server()).concat()
     }
 
     pub(crate) fn version(&self, tag: &Key) -> String {
-        self.version_in_pieces(tag).concat()
+        self.version_in_pieces(&tag.on_server()).concat()
     }
 
     /// What a look asks for: the slot of a key, and then the versions of tags.
     pub(crate) fn slot_and_versions(&self, key: &Key, tags: &[Key]) -> ReadKeys {
+        let (key, tags) = (&*key.on_server(), &*on_server(tags));
         let versions = tags.iter().map(|tag| self.version_in_pieces(tag));
         ReadKeys::new(std::iter::once(self.slot_in_pieces(key)).chain(versions))
     }
 
     /// The versions of tags.
     pub(crate) fn versions(&self, tags: &[Key]) -> ReadKeys {
+        let tags = &*on_server(tags);
         ReadKeys::new(tags.iter().map(|tag| self.version_in_pieces(tag)))
     }
 
+    /// The pieces are those of a name that is not long.
     fn slot_in_pieces<'a>(&'a self, key: &'a Key) -> [&'a str; 3] {
         [&self.namespace, ":e:", key.as_str()]
     }
@@ -489,6 +492,13 @@ mod tests {
         for key in [keyspace.slot(&name), keyspace.version(&name)] {
             assert_eq!(keyspace.name_in(key.as_bytes()), Some(name.bytes()));
         }
+        let long = Key::from("x".repeat(Key::MAX_LEN + 1));
+        let slot = keyspace.slot(&long);
+        assert_eq!(
+            keyspace.name_in(slot.as_bytes()),
+            Some(long.on_server().bytes())
+        );
+        assert_eq!(keyspace.slot(&long.on_server()), slot);
         for key in ["cache2:e:user:7", "cache:x:user:7", "user:7", "cache"] {
             assert_eq!(keyspace.name_in(key.as_bytes()), None, "{key}");
         }

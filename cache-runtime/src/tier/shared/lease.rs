@@ -12,13 +12,15 @@ use tokio::runtime::Handle;
 
 use super::connector::Connector;
 use super::entry::{Encoded, Header, LeaseToken, Mark};
+use super::value_type;
 use super::witness::Witness;
 use crate::clock;
 use crate::driver::{Operation, Reply};
 use crate::error::Error;
 use crate::fallback;
-use crate::key::Key;
+use crate::key::{Key, on_server};
 use crate::sabotage::{self, Rule};
+use crate::tier::Query;
 use crate::unique;
 
 const FILL: &str = include_str!("scripts/fill.lua");
@@ -88,22 +90,22 @@ impl Lease {
     pub(super) async fn fill(
         &self,
         first: Vec<Operation>,
+        query: &Query,
         value: &Encoded,
         ttl: Duration,
-        schema: u32,
-        value_type: u32,
         cost: Duration,
     ) -> Result<bool, Error> {
         let entry = value.after(&Header {
             form: value.form(),
             none: value.is_none(),
-            schema,
-            value_type,
+            schema: query.schema,
+            value_type: value_type(query),
             ttl,
             cost,
             epoch: self.witness.epoch(),
-            tags: &self.tags,
+            tags: &on_server(&self.tags),
             versions: &self.versions,
+            key: Some(&query.key),
         });
         let fill = fill(self.hold.slot.clone(), &self.hold.start, entry, ttl);
         let connector = &self.hold.connector;

@@ -57,12 +57,12 @@ use super::{
 use crate::backlog::Buckets;
 use crate::call::site::CallSite;
 use crate::clock;
-use crate::codec::Reason;
+use crate::codec::{self, Reason};
 use crate::driver::{Operation, Reply, Servers};
 use crate::error::Error;
 use crate::flight::{Claim, Flights, Leader, Seat};
 use crate::health::Status;
-use crate::key::{Key, Pattern};
+use crate::key::{Key, Pattern, on_server};
 use crate::observe::{Event, Observer};
 use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
@@ -238,6 +238,9 @@ impl Shared {
             // A fence spans the commit, so of two callers that saw it, one may predate the commit.
             Slot::Fence => Boarded::Unstored,
             _ if look.is_fenced() => Boarded::Unstored,
+            // This process is the older one of a rolling deploy. What it stored would be replaced by
+            // the next call of the newer one, and so on at each call.
+            Slot::Entry(ref entry) if look.belongs_to_newer(query, entry) => Boarded::Unstored,
             Slot::Lease(token) if !look.is_of_another_server(token) => {
                 match look.lease_seen(token.mark) {
                     Some(seen) => self.board_lease(query, token, seen, &look, until).await,
@@ -397,6 +400,11 @@ impl Shared {
             return Boarded::Unstored;
         }
         if let Slot::Entry(entry) = &look.slot
+            && look.belongs_to_newer(query, entry)
+        {
+            return Boarded::Unstored;
+        }
+        if let Slot::Entry(entry) = &look.slot
             && look.serves_to(query, entry)
         {
             match self.hold_entry(query, entry.mark, &look, until).await {
@@ -520,6 +528,9 @@ impl Shared {
         let Slot::Entry(entry) = std::mem::replace(&mut look.slot, Slot::Absent) else {
             return Ok(None);
         };
+        if !entry.is_of(key) {
+            return Ok(None);
+        }
         let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
         // Again after the look, and before the versions are read.
         if self.distrusts_since(heard, key, &tags) {
@@ -564,6 +575,11 @@ impl Shared {
             hold.settle();
             return Ok(Filled::Unstorable);
         };
+        // The API by hand has no schema version, and `set` replaces any entry.
+        if query.site.is_some() && entry::schema_of(&seen).is_some_and(|it| it > query.schema) {
+            hold.settle();
+            return Ok(Filled::Unstorable);
+        }
         let Some(versions) = numbers(replies, key)? else {
             // What was there goes, as every entry does whose name is fenced.
             self.delete(key).await?;
@@ -578,8 +594,9 @@ impl Shared {
             ttl,
             cost: Duration::ZERO,
             epoch: witness.epoch(),
-            tags,
+            tags: &on_server(tags),
             versions: &versions,
+            key: Some(key),
         });
         connector.expect(&slot, value.size());
         let fill = lease::fill(slot, &seen, entry, ttl);
@@ -595,7 +612,8 @@ impl Shared {
     async fn invalidate_names(&self, names: &[Key]) -> Result<(), Error> {
         // Declared first, and so dropped last: the names are in the journal by then.
         let _kept = EnsureKeeper(&self.connector);
-        let mut under_way = self.connector.journal.begin(names);
+        let names = on_server(names);
+        let mut under_way = self.connector.journal.begin(&names);
         let invalidated = self.connector.invalidate(&mut under_way).await;
         if !sabotage::keeps(Rule::Journal) {
             under_way.carried_out(names.len());
@@ -783,7 +801,7 @@ impl Store for Shared {
         }
         let (ttl, cost) = (ttl(), filling.cost);
         let extend = ttl.map(|ttl| self.extend_versions(query, ttl));
-        let encoded = filling.value.encode(filling.codec);
+        let encoded = encode(query, filling);
         MaybeReady::Later(Box::pin(async move {
             let filled = match evidence.as_deref().and_then(Evidence::lease) {
                 Some(lease) => {
@@ -823,8 +841,8 @@ impl Store for Shared {
         filling: &Filling<'_>,
         ttl: Duration,
     ) -> Result<Filled, Error> {
-        let encoded = filling.value.encode(filling.codec);
-        let failed = |reason| Error::codec(query.key.as_str(), "encoded", &reason);
+        let encoded = encode(query, filling);
+        let failed = |reason| Error::unstorable(query.key.as_str(), &reason);
         let encoded = encoded.map_err(failed)?;
         Box::pin(self.write(query, &encoded, ttl)).await
     }
@@ -869,7 +887,7 @@ impl Store for Shared {
     }
 
     fn invalidate_later(&self, names: &[Key]) {
-        self.connector.journal.keep(names);
+        self.connector.journal.keep(&on_server(names));
         self.connector.ensure_keeper();
     }
 
@@ -926,6 +944,15 @@ impl Store for Shared {
     }
 }
 
+/// A value as it is to be stored. With a key that the header has to name, it may be too large.
+fn encode(query: &Query, filling: &Filling<'_>) -> Result<Encoded, Reason> {
+    let encoded = filling.value.encode(filling.codec, filling.is_checked)?;
+    if query.key.is_long() {
+        codec::check_size(encoded.size() + query.key.bytes().len())?;
+    }
+    Ok(encoded)
+}
+
 /// Stores an outcome in the place of the lease, or gives the lease back. With the ttl come the
 /// operations that make the versions outlive it.
 async fn fill(
@@ -939,11 +966,10 @@ async fn fill(
         lease.hold.release().await;
         return match encoded {
             Ok(_) => Filled::Unwanted,
-            Err(reason) => Filled::Failed(Error::codec(query.key.as_str(), "encoded", &reason)),
+            Err(reason) => Filled::Failed(Error::unstorable(query.key.as_str(), &reason)),
         };
     };
-    let filled = lease.fill(extend, value, ttl, query.schema, value_type(query), cost);
-    match filled.await {
+    match lease.fill(extend, query, value, ttl, cost).await {
         Ok(true) => Filled::Stored(ttl),
         Ok(false) => Filled::Overtaken,
         Err(error) => Filled::Failed(error),
@@ -962,7 +988,18 @@ impl Evidence {
 impl ServerLook {
     /// Whether an entry may be served to this call.
     fn serves_to(&self, query: &Query, entry: &Entry) -> bool {
-        entry.header.schema == query.schema && self.serves(entry) && is_of_type(query, entry)
+        entry.header.schema == query.schema
+            && entry.is_of(&query.key)
+            && self.serves(entry)
+            && is_of_type(query, entry)
+    }
+
+    /// Whether an entry is of a newer schema version, and may be valid: then this call neither is
+    /// served it nor replaces it. Only an entry with this call's tags is known to be invalid.
+    fn belongs_to_newer(&self, query: &Query, entry: &Entry) -> bool {
+        entry.header.schema > query.schema
+            && entry.is_of(&query.key)
+            && (self.serves(entry) || !entry.has_tags(&query.tags))
     }
 
     /// Whether only its type keeps the entry from being served to this call.
@@ -971,6 +1008,7 @@ impl ServerLook {
             Slot::Entry(entry) => {
                 !is_of_type(query, entry)
                     && entry.header.schema == query.schema
+                    && entry.is_of(&query.key)
                     && self.serves(entry)
             }
             _ => false,
@@ -1030,7 +1068,7 @@ pub(super) fn is_of_type(query: &Query, entry: &Entry) -> bool {
 }
 
 /// The type that a call says in its entry.
-fn value_type(query: &Query) -> u32 {
+pub(super) fn value_type(query: &Query) -> u32 {
     query
         .value_type
         .map_or(ANY_TYPE, |value_type| value_type.hash)

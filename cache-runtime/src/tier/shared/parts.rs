@@ -32,6 +32,8 @@ pub struct EntryParts {
     pub epoch: u64,
     /// The tags, each with its version.
     pub tags: Vec<(String, u64)>,
+    /// The key, if it is long; else it is empty.
+    pub key: Vec<u8>,
     /// The value, still encoded.
     pub payload: Vec<u8>,
 }
@@ -54,6 +56,7 @@ pub fn slot_parts(bytes: Vec<u8>) -> SlotParts {
                 .tags()
                 .map(|(tag, version)| (tag.to_owned(), version))
                 .collect(),
+            key: entry.key().to_vec(),
             payload: entry.payload().to_vec(),
         }),
     }
