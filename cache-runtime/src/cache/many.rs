@@ -130,6 +130,7 @@ impl Cache {
                     value,
                     cost: Duration::ZERO,
                     codec,
+                    is_checked: settings.check_values,
                 };
                 (query, filling, clock::jittered(ttl, settings.jitter))
             })

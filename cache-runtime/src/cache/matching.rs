@@ -17,6 +17,9 @@ impl Cache {
     /// entry on a server counts also if it was not served any more, and so does a load that is under
     /// way.
     ///
+    /// On a server, a name of more than [`Key::MAX_LEN`](crate::Key::MAX_LEN) bytes is known by its first
+    /// 1,024 bytes, `…sha256:` and a hash, and a pattern is compared with that.
+    ///
     /// This is for data that changed as a whole, such as an import. It looks at every key: on a server, at
     /// all keys of its database, those of other applications too, a thousand at a time, so that the
     /// server's other callers are not held up. Where the names can be told beforehand, a tag costs one
@@ -33,7 +36,7 @@ impl Cache {
     ///   serve old data, unless the server refused the removal: then they hear of the pattern, too.
     ///   Room is for 64 patterns: of more than that, those that begin most alike become one that matches
     ///   all that begins so.
-    /// * If the pattern is empty or too long ([`Error::is_key`]).
+    /// * If the pattern is empty ([`Error::is_key`]).
     ///
     /// # Cancellation
     ///

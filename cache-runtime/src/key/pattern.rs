@@ -87,7 +87,7 @@ impl Pattern {
         })
     }
 
-    /// An empty pattern names nothing, and one that is too long matches no name.
+    /// An empty pattern names nothing.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.text.check()
     }

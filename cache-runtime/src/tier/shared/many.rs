@@ -17,7 +17,7 @@ use super::{SEIZE, ServerLook, Shared, numbers, value_type};
 use crate::driver::{Connection, Operation, Reply};
 use crate::error::Error;
 use crate::join;
-use crate::key::Key;
+use crate::key::{Key, on_server};
 use crate::tier::{Filled, Query};
 
 /// The most slots that are read, removed or set together.
@@ -106,6 +106,9 @@ impl Shared {
         let Slot::Entry(entry) = std::mem::replace(&mut look.slot, Slot::Absent) else {
             return Ok(None);
         };
+        if !entry.is_of(key) {
+            return Ok(None);
+        }
         let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
         // Again after the look, and before the versions are read.
         let is_trusted = !self.distrusts_since(heard, key, &tags);
@@ -219,8 +222,9 @@ impl Shared {
                 ttl: *ttl,
                 cost: Duration::ZERO,
                 epoch: witness.of_entry(at, settings.len()).epoch(),
-                tags,
+                tags: &on_server(tags),
                 versions: &versions,
+                key: Some(&query.key),
             });
             connector.expect(slot, value.size());
             fills.push((at, lease::fill(slot.clone(), seen, entry, *ttl)));

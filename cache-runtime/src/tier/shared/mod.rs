@@ -857,8 +857,8 @@ impl Store for Shared {
         settings: &[(Query, Filling<'_>, Duration)],
     ) -> Result<Vec<Filled>, Error> {
         let encode = |(query, filling, ttl): &'_ (Query, Filling<'_>, Duration)| {
-            let failed = |reason| Error::codec(query.key.as_str(), "encoded", &reason);
-            let encoded = filling.value.encode(filling.codec).map_err(failed)?;
+            let failed = |reason| Error::unstorable(query.key.as_str(), &reason);
+            let encoded = encode(query, filling).map_err(failed)?;
             Ok::<_, Error>((encoded, *ttl))
         };
         let encoded: Vec<_> = settings.iter().map(encode).collect::<Result<_, _>>()?;
