@@ -18,7 +18,9 @@ pub async fn open(file: &Path) -> sqlx::Result<SqlitePool> {
         .synchronous(SqliteSynchronous::Off);
     let pool = SqlitePool::connect_with(options).await?;
     sqlx::raw_sql(
-        "DROP TABLE IF EXISTS comment;
+        "DROP TABLE IF EXISTS member;
+         DROP TABLE IF EXISTS label;
+         DROP TABLE IF EXISTS comment;
          DROP TABLE IF EXISTS issue;
          DROP TABLE IF EXISTS project;
          DROP TABLE IF EXISTS user;
@@ -43,6 +45,17 @@ pub async fn open(file: &Path) -> sqlx::Result<SqlitePool> {
              id INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, issue INTEGER NOT NULL,
              text TEXT NOT NULL,
              FOREIGN KEY (tenant, issue) REFERENCES issue (tenant, id)
+         );
+         CREATE TABLE label (
+             tenant INTEGER NOT NULL, issue INTEGER NOT NULL, name TEXT NOT NULL,
+             PRIMARY KEY (tenant, issue, name),
+             FOREIGN KEY (tenant, issue) REFERENCES issue (tenant, id)
+         );
+         CREATE TABLE member (
+             tenant INTEGER NOT NULL, project INTEGER NOT NULL, user INTEGER NOT NULL,
+             PRIMARY KEY (tenant, project, user),
+             FOREIGN KEY (tenant, project) REFERENCES project (tenant, id),
+             FOREIGN KEY (tenant, user) REFERENCES user (tenant, id)
          );
          CREATE TEMPORARY TABLE n AS SELECT 1 AS tenant UNION SELECT 2 UNION SELECT 3;
          INSERT INTO user (tenant, login)

@@ -50,6 +50,21 @@ pub struct Comment {
     pub text: String,
 }
 
+/// A label that issues have.
+#[key_name("label")]
+#[derive(Debug, Clone, FromRow, Serialize, Deserialize)]
+pub struct Label {
+    pub name: String,
+}
+
+/// A user who may edit the issues of a project.
+#[key_name("member")]
+#[derive(Debug, Clone, FromRow, Serialize, Deserialize)]
+pub struct Member {
+    pub project: ProjectId,
+    pub user: UserId,
+}
+
 /// An issue that has no id yet.
 #[derive(Debug, Clone)]
 pub struct NewIssue {

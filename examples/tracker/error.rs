@@ -8,6 +8,8 @@ pub enum Error {
     /// A key that a body made by hand was invalid, or the cache did not take an invalidation.
     Cache(cache_runtime::Error),
     NotFound,
+    /// The user may not do this.
+    Forbidden,
     /// The caller wants its transaction rolled back.
     RolledBack,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for Error {
             Self::Database(error) => write!(f, "the database: {error}"),
             Self::Cache(error) => write!(f, "the cache: {error}"),
             Self::NotFound => f.write_str("there is no such row"),
+            Self::Forbidden => f.write_str("you may not do this"),
             Self::RolledBack => f.write_str("rolled back"),
         }
     }

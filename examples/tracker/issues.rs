@@ -71,6 +71,27 @@ impl Repository<Issue> {
         .await
     }
 
+    /// A part of such a list. Any change of an issue may move it to another page.
+    #[cached(
+        key = "issues:<self.tenant>:page:<filter>:<page>",
+        invalidate_on = [IssueLists(self.tenant), FilteredIssues(self.tenant)]
+    )]
+    pub async fn page(&self, filter: Filter, page: u32) -> sqlx::Result<Vec<Issue>> {
+        const ROWS: u32 = 4;
+        sqlx::query_as(
+            "SELECT * FROM issue WHERE tenant = ?1
+             AND (?2 IS NULL OR project = ?2) AND (?3 IS NULL OR open = ?3)
+             ORDER BY id LIMIT ?4 OFFSET ?5",
+        )
+        .bind(self.tenant)
+        .bind(filter.project)
+        .bind(filter.open)
+        .bind(ROWS)
+        .bind(i64::from(ROWS) * i64::from(page))
+        .fetch_all(&self.pool)
+        .await
+    }
+
     #[cached(key = "issues:<self.tenant>:open:<project>")]
     pub async fn count_open(&self, project: ProjectId) -> sqlx::Result<i64> {
         sqlx::query_scalar("SELECT count(*) FROM issue WHERE tenant = ? AND project = ? AND open")

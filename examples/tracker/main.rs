@@ -1,7 +1,7 @@
 //! An issue tracker for several tenants, with a cache in front of its database.
 //!
 //! Begin with `issues.rs`, `issue_changes.rs` and `tracker.rs`. This file and `tour.rs` call them, and
-//! show what the cache counted.
+//! show what the cache counted. With the argument `serve`, it answers over HTTP instead: `http.rs`.
 
 // The repositories read as they would in a library.
 #![allow(unreachable_pub)]
@@ -10,8 +10,11 @@ mod comments;
 mod database;
 mod entities;
 mod error;
+mod http;
 mod issue_changes;
 mod issues;
+mod labels;
+mod members;
 mod projects;
 mod report;
 mod repository;
@@ -22,8 +25,10 @@ mod tracker;
 mod users;
 
 use cache_runtime::Cache;
+use tokio::net::TcpListener;
 
 use crate::entities::TenantId;
+use crate::http::App;
 use crate::report::Report;
 use crate::tour::Tour;
 use crate::tracker::Tracker;
@@ -38,6 +43,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Err(error) = cache.clear().await {
         println!("The cache cannot be reached, so every read is a load: {error}");
     }
+    if std::env::args().any(|argument| argument == "serve") {
+        return serve(App { pool, cache }).await;
+    }
     let tour = Tour {
         tracker: Tracker::new(TenantId(1), &pool, &cache),
         report: Report::new(&cache),
@@ -49,5 +57,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tour.delete_a_user().await?;
     tour.change_a_row_by_hand().await?;
     println!("\nThe code of it: examples/tracker/tracker.rs, and issue_changes.rs beside it");
+    Ok(())
+}
+
+/// Answers requests until the program is stopped.
+async fn serve(app: App) -> Result<(), Box<dyn std::error::Error>> {
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    println!("curl -H 'x-tenant: 1' -H 'x-user: 1' http://{}/issues", listener.local_addr()?);
+    axum::serve(listener, http::router(app)).await?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! `TRACKER_SEED=7 cargo test -p cache-examples --example tracker` runs another sequence.
 
 mod changes;
+mod http;
 mod mistakes;
 mod reads;
 mod run;

@@ -3,7 +3,9 @@
 use cache_runtime::{Cache, after_commit};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
-use crate::entities::{Comment, Issue, IssueId, Project, TenantId, User, UserId};
+use crate::entities::{
+    Comment, Issue, IssueId, Label, Member, Project, ProjectId, TenantId, User, UserId,
+};
 use crate::error::Error;
 use crate::repository::Repository;
 
@@ -14,6 +16,8 @@ pub struct Tracker {
     pub projects: Repository<Project>,
     pub issues: Repository<Issue>,
     pub comments: Repository<Comment>,
+    pub labels: Repository<Label>,
+    pub members: Repository<Member>,
     pool: SqlitePool,
 }
 
@@ -24,6 +28,8 @@ impl Tracker {
             projects: Repository::new(tenant, pool, cache),
             issues: Repository::new(tenant, pool, cache),
             comments: Repository::new(tenant, pool, cache),
+            labels: Repository::new(tenant, pool, cache),
+            members: Repository::new(tenant, pool, cache),
             pool: pool.clone(),
         }
     }
@@ -58,7 +64,7 @@ impl Tracker {
         Ok(self.issues.update(tx, &old, &new).await?)
     }
 
-    /// Deletes an issue with its comments. Its sub-issues stay, without a parent.
+    /// Deletes an issue with its comments and labels. Its sub-issues stay, without a parent.
     pub async fn delete_issue(
         &self,
         tx: &mut Transaction<'_, Sqlite>,
@@ -66,11 +72,24 @@ impl Tracker {
     ) -> Result<(), Error> {
         let issue = self.issues.current(tx, id).await?;
         self.comments.delete_all(tx, id).await?;
+        self.labels.remove_all(tx, id).await?;
         self.issues.orphan_all(tx, id).await?;
         Ok(self.issues.delete(tx, &issue).await?)
     }
 
-    /// Deletes a user. The user's issues stay, without an assignee.
+    /// Deletes a project and the permissions for it. The database refuses that while the project has
+    /// issues.
+    pub async fn delete_project(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+        id: ProjectId,
+    ) -> Result<(), Error> {
+        let project = self.projects.current(tx, id).await?;
+        self.members.revoke_project(tx, id).await?;
+        Ok(self.projects.delete(tx, &project).await?)
+    }
+
+    /// Deletes a user and the user's permissions. The user's issues stay, without an assignee.
     pub async fn delete_user(
         &self,
         tx: &mut Transaction<'_, Sqlite>,
@@ -78,6 +97,7 @@ impl Tracker {
     ) -> Result<(), Error> {
         let user = self.users.current(tx, id).await?;
         self.issues.unassign_all(tx, id).await?;
+        self.members.revoke_user(tx, id).await?;
         Ok(self.users.delete(tx, &user).await?)
     }
 }

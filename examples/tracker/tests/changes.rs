@@ -4,7 +4,7 @@ use cache_tests::Random;
 use sqlx::{Sqlite, Transaction};
 
 use super::mistakes::Mistake;
-use super::reads::{LOGINS, SLUGS};
+use super::reads::{LABELS, LOGINS, SLUGS};
 use super::work::pick;
 use crate::entities::{Comment, Filter, Issue, NewIssue, Project, User};
 use crate::error::Error;
@@ -27,7 +27,7 @@ pub struct Changes<'a> {
 impl Changes<'_> {
     /// A change within a transaction. Some violate a constraint, or find no row.
     pub async fn make(&mut self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), Error> {
-        match self.random.below(20) {
+        match self.random.below(24) {
             0 => self.insert_user(tx).await,
             1 => self.rename_user(tx).await,
             2 => self.delete_user(tx).await,
@@ -38,6 +38,9 @@ impl Changes<'_> {
             8..=15 => self.change_issue(tx).await,
             16 => self.delete_issue(tx).await,
             17 => self.close_all(tx).await,
+            18 | 19 => self.add_labels(tx).await,
+            20 => self.remove_labels(tx).await,
+            21 => self.grant(tx).await,
             _ => self.insert_comment(tx).await,
         }
     }
@@ -140,8 +143,7 @@ impl Changes<'_> {
             return self.insert_project(tx).await;
         }
         let id = self.project().await?.id;
-        let project = self.tracker.projects.current(tx, id).await?;
-        Ok(self.tracker.projects.delete(tx, &project).await?)
+        self.tracker.delete_project(tx, id).await
     }
 
     async fn insert_issue(&mut self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), Error> {
@@ -196,6 +198,24 @@ impl Changes<'_> {
         }
         self.tracker.issues.close_all(tx, project).await?;
         Ok(())
+    }
+
+    async fn add_labels(&mut self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), Error> {
+        let issues = [self.issue().await?.id, self.issue().await?.id];
+        let mut label = || *pick(self.random, &LABELS).unwrap();
+        let labels = [label(), label()];
+        Ok(self.tracker.labels.add(tx, &issues, &labels).await?)
+    }
+
+    async fn remove_labels(&mut self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), Error> {
+        let issue = self.issue().await?.id;
+        self.tracker.labels.remove_all(tx, issue).await?;
+        Ok(())
+    }
+
+    async fn grant(&mut self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), Error> {
+        let (project, user) = (self.project().await?.id, self.user().await?.id);
+        Ok(self.tracker.members.grant(tx, project, user).await?)
     }
 
     async fn insert_comment(&mut self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), Error> {

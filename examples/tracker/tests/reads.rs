@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::tracker::Tracker;
 
 pub const LOGINS: [&str; 6] = ["ada", "grace", "edsger", "barbara", "tony", "alan"];
+pub const LABELS: [&str; 3] = ["bug", "idea", "question"];
 pub const SLUGS: [&str; 6] = ["website", "app", "backend", "docs", "tools", "blog"];
 
 #[derive(Debug, Clone, Copy)]
@@ -29,10 +30,14 @@ pub enum Read {
     InProject(ProjectId),
     Under(Option<IssueId>),
     List(Filter),
+    Page(Filter, u32),
     Open(ProjectId),
     Comment(CommentId),
     CommentCount,
     Comments(IssueId),
+    Labels(IssueId),
+    Labelled(&'static str),
+    MayEdit(ProjectId, UserId),
 }
 
 impl Read {
@@ -59,12 +64,15 @@ impl Read {
         ];
         for open in [None, Some(true), Some(false)] {
             let project = None;
-            reads.push(Self::List(Filter { project, open }));
+            let filter = Filter { project, open };
+            reads.extend([Self::List(filter), Self::Page(filter, 0), Self::Page(filter, 1)]);
         }
+        reads.extend(LABELS.map(Self::Labelled));
         reads.extend(LOGINS.map(Self::Login));
         reads.extend(SLUGS.map(Self::Slug));
         for id in users.map(UserId) {
             reads.extend([Self::User(id), Self::AssignedTo(Some(id))]);
+            reads.extend(projects.clone().map(|project| Self::MayEdit(ProjectId(project), id)));
         }
         for id in projects.map(ProjectId) {
             reads.extend([Self::Project(id), Self::InProject(id), Self::Open(id)]);
@@ -74,7 +82,8 @@ impl Read {
             }
         }
         for id in issues.map(IssueId) {
-            reads.extend([Self::Issue(id), Self::Under(Some(id)), Self::Comments(id)]);
+            reads.extend([Self::Issue(id), Self::Under(Some(id))]);
+            reads.extend([Self::Comments(id), Self::Labels(id)]);
         }
         reads.extend(comments.map(CommentId).map(Self::Comment));
         reads
@@ -90,6 +99,8 @@ impl Read {
             projects,
             issues,
             comments,
+            labels,
+            members,
             ..
         } = tracker;
         Ok(match self {
@@ -107,10 +118,14 @@ impl Read {
             Self::InProject(project) => text(issues.in_project(project).await?),
             Self::Under(parent) => text(issues.under(parent).await?),
             Self::List(filter) => text(issues.list(filter).await?),
+            Self::Page(filter, page) => text(issues.page(filter, page).await?),
             Self::Open(project) => text(issues.count_open(project).await?),
             Self::Comment(id) => text(comments.get(id).await?),
             Self::CommentCount => text(comments.count().await?),
             Self::Comments(issue) => text(comments.of(issue).await?),
+            Self::Labels(issue) => text(labels.of(issue).await?),
+            Self::Labelled(label) => text(labels.issues(label).await?),
+            Self::MayEdit(project, user) => text(members.may_edit(project, user).await?),
         })
     }
 }
