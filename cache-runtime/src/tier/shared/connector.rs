@@ -47,8 +47,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The most names that are invalidated together.
 const MOST_NAMES: usize = 500;
 
-/// The most keys that a server looks at by one command of a scan. That, and the removal of so many keys,
-/// takes it a millisecond or two.
+/// The most keys that a server looks at by one command of a scan: half a millisecond's work.
 const MOST_KEYS: usize = 500;
 
 /// How often a removal from all nodes of a cluster is begun anew because hash slots have moved meanwhile.
