@@ -21,7 +21,7 @@ impl Cache {
     /// 1,024 bytes, `…sha256:` and a hash, and a pattern is compared with that.
     ///
     /// This is for data that changed as a whole, such as an import. It looks at every key: on a server, at
-    /// all keys of its database, those of other applications too, a thousand at a time, so that the
+    /// all keys of its database, those of other applications too, five hundred at a time, so that the
     /// server's other callers are not held up. Where the names can be told beforehand, a tag costs one
     /// command: see [`invalidate`](Self::invalidate).
     ///
@@ -64,7 +64,7 @@ impl Cache {
     }
 
     /// Does what [`invalidate_matching`](Self::invalidate_matching) does, and says how far it has got: calls
-    /// `progress` after each thousand keys of a server, or less, and after each part of the entries in
+    /// `progress` after each 500 keys of a server, or less, and after each part of the entries in
     /// process. `progress` is to return soon: the removal waits for it.
     ///
     /// # Errors

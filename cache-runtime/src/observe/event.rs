@@ -97,8 +97,8 @@ pub enum Event<'a> {
         /// The key that was loaded.
         key: &'a Key,
     },
-    /// A value was stored: by the load of its key, or by [`Cache::set`](crate::Cache::set) or
-    /// [`prime`](crate::prime).
+    /// A value was stored: by the load of its key, or by [`Cache::set`](crate::Cache::set),
+    /// [`Cache::set_many`](crate::Cache::set_many) or [`prime`](crate::prime).
     #[non_exhaustive]
     Fill {
         /// The key of the entry.
@@ -159,7 +159,8 @@ pub enum Event<'a> {
         /// What failed.
         error: &'a Error,
     },
-    /// [`Cache::delete`](crate::Cache::delete) was carried out.
+    /// [`Cache::delete`](crate::Cache::delete) was carried out, or
+    /// [`Cache::delete_many`](crate::Cache::delete_many) for one of its keys.
     #[non_exhaustive]
     Delete {
         /// The key.

@@ -47,6 +47,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The most names that are invalidated together.
 const MOST_NAMES: usize = 500;
 
+/// The most keys that a server looks at by one command of a scan: half a millisecond's work.
+const MOST_KEYS: usize = 500;
+
 /// How often a removal from all nodes of a cluster is begun anew because hash slots have moved meanwhile.
 const TRIES: usize = 5;
 
@@ -95,7 +98,7 @@ impl Connector {
                 place,
                 limits,
                 names: Window::new(32, 1, MOST_NAMES),
-                keys: Window::new(1000, 10, 1000),
+                keys: Window::new(MOST_KEYS, 10, MOST_KEYS),
                 journal,
                 keyspace,
                 observer,
@@ -869,7 +872,10 @@ impl Sender for ClusterSender<'_> {
         let mut is_done = true;
         for primary in map.primaries() {
             let node = &primary.server.node;
-            let Some(connection) = node.current(node.runtime()?) else {
+            // Connects, if that is needed and the breaker allows it.
+            let ping = [Operation::Ping];
+            let asked = node.send(&ping[..], self.connector.deadline_from(None));
+            let Ok((connection, _)) = asked.await else {
                 is_done = false;
                 continue;
             };

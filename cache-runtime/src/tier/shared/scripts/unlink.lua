@@ -1,10 +1,14 @@
--- Removes what these keys hold. Fences stay: their writers are still at work.
+-- Removes what these keys hold, and returns how many there were. Fences stay: their writers are still at
+-- work.
 -- If this is late, it costs what was stored meanwhile.
 -- KEYS slots or versions
-local removed = 0
+local removed = {}
 for _, key in ipairs(KEYS) do
   if redis.pcall('GETRANGE', key, 0, 1) ~= 'F\1' then
-    removed = removed + redis.call('UNLINK', key)
+    removed[#removed + 1] = key
   end
 end
-return removed
+if #removed == 0 then
+  return 0
+end
+return redis.call('UNLINK', unpack(removed))
