@@ -9,6 +9,7 @@ mod manual;
 mod on_err;
 mod optional;
 mod options;
+mod round_trip;
 mod schemas;
 mod shapes;
 mod tags;
@@ -133,6 +134,11 @@ pub(crate) fn builder(url: &str) -> CacheBuilder {
         .lease(PATIENCE)
         .lease_wait(PATIENCE)
         .load_limit(PATIENCE)
+}
+
+/// Whether the cache keeps values in the process, as they are.
+fn is_in_process(cache: &Cache) -> bool {
+    format!("{cache:?}").contains("\"local\"")
 }
 
 /// Hits, misses and loads so far.
