@@ -551,8 +551,8 @@ async fn two_local_types_of_one_name_share_a_key_and_no_value() {
     // The first is cached, and the second is loaded each time.
     assert_eq!([cache.stats().hits, cache.stats().loads], [1, 3]);
     for _ in 0..2 {
-        make!(3, "tests.made.three");
-        make!(4, "tests.made.four");
+        names.push(make!(3, "tests.made.three"));
+        names.push(make!(4, "tests.made.four"));
     }
     assert_eq!([cache.stats().hits, cache.stats().loads], [1 + 2, 3 + 2]);
 }
