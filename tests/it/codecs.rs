@@ -139,6 +139,38 @@ async fn the_codec_is_that_of_the_call_else_that_of_the_cache() {
 }
 
 #[tokio::test]
+async fn bytes_are_stored_as_they_are_whatever_the_codec() {
+    let server = RedisServer::start();
+    let cache = cache(&server);
+    let bytes: Vec<u8> = (0..=u8::MAX).collect();
+    for (codec, _) in codecs() {
+        let options = Options::new().codec(codec.above(1000));
+        cache.set("bytes", &bytes, options).await.unwrap();
+        assert_eq!(slot(&server, "bytes")[FORM], *b"b-", "{codec:?}");
+        assert_eq!(slot(&server, "bytes")[PAYLOAD..], bytes);
+        assert_eq!(cache.get("bytes").await.unwrap(), Some(bytes.clone()));
+        let error = cache.get::<String>("bytes").await.unwrap_err();
+        assert!(error.to_string().contains("not of this type"), "{error}");
+    }
+    let large = vec![7_u8; 100_000];
+    let options = Options::new().codec(Codec::JSON.lz4());
+    cache.set("bytes", &large, options).await.unwrap();
+    assert_eq!(slot(&server, "bytes")[FORM], *b"bl");
+    assert_eq!(cache.get("bytes").await.unwrap(), Some(large));
+}
+
+#[tokio::test]
+async fn bytes_that_are_written_as_numbers_are_still_read() {
+    let server = RedisServer::start();
+    let cache = cache(&server);
+    cache
+        .set("bytes", &[7_i32, 255], Options::new())
+        .await
+        .unwrap();
+    assert_eq!(cache.get("bytes").await.unwrap(), Some(vec![7_u8, 255]));
+}
+
+#[tokio::test]
 async fn large_values_are_compressed_and_small_ones_are_not() {
     let server = RedisServer::start();
     let cache = cache(&server);

@@ -519,3 +519,40 @@ async fn own_names_stand_in_the_place_of_paths() {
     }
     assert!(is_there);
 }
+
+/// The compiler gives types in two blocks of one function one name.
+#[tokio::test]
+async fn two_local_types_of_one_name_share_a_key_and_no_value() {
+    #[cached(key = "made:<T>", ttl = 60, cache = cache, skip(cache))]
+    async fn made<T: cache_runtime::CacheValue + Default>(cache: &Cache) -> T {
+        T::default()
+    }
+    let cache = builder("memory:").build().unwrap();
+    macro_rules! make {
+        ($value:expr $(, $name:literal)?) => {{
+            $(#[key_name($name)])?
+            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+            struct T(u8);
+            impl Default for T {
+                fn default() -> Self {
+                    Self($value)
+                }
+            }
+            assert_eq!(made::<T>(&cache).await, T($value));
+            std::any::type_name::<T>()
+        }};
+    }
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        names.push(make!(1));
+        names.push(make!(2));
+    }
+    assert_eq!(names, [names[0]; 4]);
+    // The first is cached, and the second is loaded each time.
+    assert_eq!([cache.stats().hits, cache.stats().loads], [1, 3]);
+    for _ in 0..2 {
+        names.push(make!(3, "tests.made.three"));
+        names.push(make!(4, "tests.made.four"));
+    }
+    assert_eq!([cache.stats().hits, cache.stats().loads], [1 + 2, 3 + 2]);
+}

@@ -12,6 +12,7 @@ mod matching;
 mod on_err;
 mod optional;
 mod options;
+mod round_trip;
 mod schemas;
 mod shapes;
 mod tags;
@@ -136,6 +137,11 @@ pub(crate) fn builder(url: &str) -> CacheBuilder {
         .lease(PATIENCE)
         .lease_wait(PATIENCE)
         .load_limit(PATIENCE)
+}
+
+/// Whether the cache keeps values in the process, as they are.
+fn is_in_process(cache: &Cache) -> bool {
+    format!("{cache:?}").contains("\"local\"")
 }
 
 /// Hits, misses and loads so far.
