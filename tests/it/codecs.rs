@@ -68,7 +68,7 @@ fn put(server: &RedisServer, key: &str, slot: &[u8]) {
 
 /// Where an entry without tags names its form; where its payload begins.
 const FORM: std::ops::Range<usize> = 10..12;
-const PAYLOAD: usize = 47;
+const PAYLOAD: usize = 51;
 
 #[tokio::test]
 async fn each_codec_reads_what_it_has_written() {

@@ -261,7 +261,7 @@ impl CacheBuilder {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
-    /// # async fn sign_in(url: &str) -> Result<(), cache_runtime::Error> {
+    /// # async fn example(url: &str) -> Result<(), cache_runtime::Error> {
     /// use cache_runtime::{Cache, Options};
     ///
     /// let cache = Cache::builder().url(url).check_values(true).build()?;
@@ -270,7 +270,7 @@ impl CacheBuilder {
     /// let error = cache.set("sessions", &value, Options::new()).await.unwrap_err();
     /// assert!(error.is_codec());
     /// # Ok(()) }
-    /// # let _ = sign_in;
+    /// # let _ = example;
     /// # Ok(()) }
     /// ```
     pub fn check_values(mut self, check_values: bool) -> Self {

@@ -261,6 +261,8 @@ mod tests {
     }
 
     #[test]
+    #[allow(dead_code, reason = "some fields are only compared")]
+    #[allow(clippy::option_option, reason = "it is what serde may lose")]
     fn each_type_is_compared_by_what_it_has() {
         #[derive(PartialEq, Serialize)]
         struct OnlyEq(f64);

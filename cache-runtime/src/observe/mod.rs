@@ -217,12 +217,7 @@ impl Observer {
             ),
             Event::Altered {
                 function, error, ..
-            } => tracing::error!(
-                %error,
-                function,
-                "not stored, so each call loads: mend the type, or choose another codec. Logged once \
-                 a function"
-            ),
+            } => log_altered(function, error),
             Event::Fill { .. } => self.incidents.never_hits.note_stored(site),
             Event::NotInvalidated { names, error } => {
                 let names = Spaced(names);
@@ -452,6 +447,16 @@ fn log_outside_of_commit(function: &Function) {
              commit, within `cache_runtime::after_commit`. Logged once a function"
         );
     }
+}
+
+/// A value would come back as another one.
+#[cold]
+fn log_altered(function: &str, error: &Error) {
+    tracing::error!(
+        %error,
+        function,
+        "not stored, so each call loads: mend the type, or choose another codec. Logged once a function"
+    );
 }
 
 /// The path of an annotated function.

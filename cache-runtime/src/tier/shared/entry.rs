@@ -566,7 +566,7 @@ mod tests {
             };
             assert!(entry.is_of(key));
             assert_eq!(entry.payload(), b"{}");
-            assert!(entry.has_tags(&tags) && entry.has_tags(&[other.clone()]));
+            assert!(entry.has_tags(&tags) && entry.has_tags(std::slice::from_ref(&other)));
             let is_taken_for_another = others[..2].iter().any(|other| entry.is_of(other));
             assert!(!is_taken_for_another);
             // An entry without a key may be of any name that is not long: only one has its slot.
