@@ -122,6 +122,7 @@ impl<F: sealed::Bits> fmt::Display for Shortest<F> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<F: Float> KeyPart for Ordered<F> {
     fn write(&self, out: KeyWriter<'_>) -> Written {
         out.display(&Shortest(self.0))

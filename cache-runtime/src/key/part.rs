@@ -150,7 +150,7 @@ use super::sink::Sink;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a cache key",
     label = "not a `KeyPart`",
-    note = "integers, `bool`, `char`, strings, `Option`, and tuples, lists, sets and maps of them can; a float can as `<x.ordered()>`, with `use cache_runtime::Float`",
+    note = "integers, `bool`, `char`, strings, `Option`, and tuples, lists, sets and maps of them can; a float can as `<x.ordered()>`, with `use cache_runtime::Float as _`",
     note = "for a type of your own, `#[derive(KeyPart)]`, or name a field or method in the placeholder: `<id.0>`"
 )]
 pub trait KeyPart {
