@@ -152,7 +152,7 @@ mod tests {
     fn a_key_that_holds_no_string_has_no_value() {
         let read = |answer: &[u8]| values(parse_redis_value(answer).unwrap());
         let value = Some(Bytes::from_static(b"x"));
-        assert_eq!(read(b"$1\r\nx\r\n").unwrap(), [value.clone()]);
+        assert_eq!(read(b"$1\r\nx\r\n").unwrap(), vec![value.clone()]);
         assert_eq!(read(b"$-1\r\n").unwrap(), [None]);
         assert_eq!(read(b"-WRONGTYPE a list\r\n").unwrap(), [None]);
         assert_eq!(read(b"*2\r\n$-1\r\n$1\r\nx\r\n").unwrap(), [None, value]);
