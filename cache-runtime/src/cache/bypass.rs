@@ -47,5 +47,6 @@ use crate::call::order;
 ///
 /// To drop the future is to drop the one within.
 pub fn bypass<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    order::bypass(future)
+    // Without a box, the future would take its room four times.
+    order::bypass(Box::pin(future))
 }

@@ -131,5 +131,6 @@ pub fn refresh<F: Future>(future: F) -> impl Future<Output = F::Output> {
 /// To drop the future is to drop the one within. The entry of a call that has not ended stays, unless its
 /// function has `detach`.
 pub fn refresh_all<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    mode::within(Mode::Refresh, future)
+    // A box, as above.
+    mode::within(Mode::Refresh, Box::pin(future))
 }
