@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -130,8 +130,7 @@ async fn change(
 async fn close(asking: Asking, Path(id): Path<ProjectId>) -> Result<Json<usize>, Error> {
     asking.check_may_edit(id).await?;
     let tracker = &asking.tracker;
-    let closed =
-        tracker.transaction(async |tx| Ok(tracker.issues.close_all(tx, id).await?.len()));
+    let closed = tracker.transaction(async |tx| Ok(tracker.issues.close_all(tx, id).await?.len()));
     Ok(Json(closed.await?))
 }
 
@@ -148,9 +147,8 @@ async fn label(asking: Asking, Json(labelling): Json<Labelling>) -> Result<Statu
         asking.check_may_edit(issue.project).await?;
     }
     let labels: Vec<_> = labelling.labels.iter().map(String::as_str).collect();
-    let add = tracker.transaction(async |tx| {
-        Ok(tracker.labels.add(tx, &labelling.issues, &labels).await?)
-    });
+    let add = tracker
+        .transaction(async |tx| Ok(tracker.labels.add(tx, &labelling.issues, &labels).await?));
     add.await?;
     Ok(StatusCode::NO_CONTENT)
 }

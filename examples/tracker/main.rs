@@ -63,7 +63,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Answers requests until the program is stopped.
 async fn serve(app: App) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    println!("curl -H 'x-tenant: 1' -H 'x-user: 1' http://{}/issues", listener.local_addr()?);
+    println!(
+        "curl -H 'x-tenant: 1' -H 'x-user: 1' http://{}/issues",
+        listener.local_addr()?
+    );
     axum::serve(listener, http::router(app)).await?;
     Ok(())
 }

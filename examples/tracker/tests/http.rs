@@ -74,7 +74,9 @@ async fn a_change_is_seen_by_the_next_request_on_a_server() {
 /// `other` is the cache of a process that changes permissions.
 async fn a_change_is_seen_by_the_next_request(cache: Cache, other: Cache) {
     let directory = tempfile::tempdir().unwrap();
-    let pool = database::open(&directory.path().join("tracker.sqlite")).await.unwrap();
+    let pool = database::open(&directory.path().join("tracker.sqlite"))
+        .await
+        .unwrap();
     let app = App {
         pool: pool.clone(),
         cache: cache.clone(),
@@ -98,8 +100,9 @@ async fn a_change_is_seen_by_the_next_request(cache: Cache, other: Cache) {
     let tracker = Tracker::new(TenantId(1), &pool, &other);
     let grant = async |project| {
         let members = &tracker.members;
-        let grant = async |tx: &mut _| Ok(members.grant(tx, project, UserId(1)).await?);
-        tracker.transaction(grant).await.unwrap();
+        let grant =
+            tracker.transaction(async |tx| Ok(members.grant(tx, project, UserId(1)).await?));
+        grant.await.unwrap();
     };
     grant(app).await;
     grant(website).await;
@@ -123,10 +126,13 @@ async fn a_change_is_seen_by_the_next_request(cache: Cache, other: Cache) {
     assert_eq!(client.get("/issues/1").await["open"], false);
     assert_eq!(client.get("/issues?open=true").await, json!([]));
 
-    let of_another_tenant = client.ask_as(2, Method::GET, "/issues/1", Value::Null).await;
+    let of_another_tenant = client
+        .ask_as(2, Method::GET, "/issues/1", Value::Null)
+        .await;
     assert_eq!(of_another_tenant.0, StatusCode::NOT_FOUND);
-    let revoke = async |tx: &mut _| Ok(tracker.members.revoke_user(tx, UserId(1)).await?);
-    assert_eq!(tracker.transaction(revoke).await.unwrap().len(), 2);
+    let members = &tracker.members;
+    let revoke = tracker.transaction(async |tx| Ok(members.revoke_user(tx, UserId(1)).await?));
+    assert_eq!(revoke.await.unwrap().len(), 2);
     let forbidden = client.ask(Method::POST, &close, Value::Null).await;
     assert_eq!(forbidden.0, StatusCode::FORBIDDEN);
 }

@@ -65,14 +65,22 @@ impl Read {
         for open in [None, Some(true), Some(false)] {
             let project = None;
             let filter = Filter { project, open };
-            reads.extend([Self::List(filter), Self::Page(filter, 0), Self::Page(filter, 1)]);
+            reads.extend([
+                Self::List(filter),
+                Self::Page(filter, 0),
+                Self::Page(filter, 1),
+            ]);
         }
         reads.extend(LABELS.map(Self::Labelled));
         reads.extend(LOGINS.map(Self::Login));
         reads.extend(SLUGS.map(Self::Slug));
         for id in users.map(UserId) {
             reads.extend([Self::User(id), Self::AssignedTo(Some(id))]);
-            reads.extend(projects.clone().map(|project| Self::MayEdit(ProjectId(project), id)));
+            reads.extend(
+                projects
+                    .clone()
+                    .map(|project| Self::MayEdit(ProjectId(project), id)),
+            );
         }
         for id in projects.map(ProjectId) {
             reads.extend([Self::Project(id), Self::InProject(id), Self::Open(id)]);
