@@ -149,7 +149,8 @@ async fn callers_of_one_key_that_share_a_command_decode_its_value_once() {
     for n in 0..keys {
         assert_eq!(rows.counted(n).await, Ok(Counted(n)));
     }
-    assert_eq!(DECODED.load(Ordering::SeqCst), 0);
+    // In a debug build, what is stored is decoded once, to see that it comes back.
+    DECODED.store(0, Ordering::SeqCst);
     call_at_once(&server, &mut proxy, |caller| {
         let (rows, n) = (rows.clone(), caller % keys);
         async move { assert_eq!(rows.counted(n).await, Ok(Counted(n))) }

@@ -114,7 +114,14 @@ async fn a_change_is_seen_by_the_next_request(cache: Cache, other: Cache) {
     assert_eq!(client.get(&in_website).await.as_array().unwrap().len(), 2);
 
     assert_eq!(client.get("/issues/1/labels").await, json!([]));
-    let labels = json!({ "issues": [1, 2], "labels": ["bug", "idea"] });
+    let all = client.get(&in_website).await;
+    let ids: Vec<_> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|issue| &issue["id"])
+        .collect();
+    let labels = json!({ "issues": ids, "labels": ["bug", "idea"] });
     let labelled = client.ask(Method::PATCH, "/labels", labels).await;
     assert_eq!(labelled.0, StatusCode::NO_CONTENT);
     let expected = json!([{ "name": "bug" }, { "name": "idea" }]);
