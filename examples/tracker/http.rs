@@ -27,7 +27,7 @@ pub struct App {
 
 pub fn router(app: App) -> Router {
     Router::new()
-        .route("/projects/{slug}", get(project))
+        .route("/projects/{slug}", get(project).delete(remove))
         .route("/issues", get(issues))
         .route("/issues/{id}", get(issue).patch(change))
         .route("/issues/{id}/labels", get(labels))
@@ -73,6 +73,16 @@ impl Asking {
 async fn project(asking: Asking, Path(slug): Path<String>) -> Result<Json<Project>, Error> {
     let project = asking.tracker.projects.by_slug(&slug).await?;
     project.map(Json).ok_or(Error::NotFound)
+}
+
+async fn remove(asking: Asking, Path(slug): Path<String>) -> Result<StatusCode, Error> {
+    let tracker = &asking.tracker;
+    let project = tracker.projects.by_slug(&slug).await?;
+    let id = project.ok_or(Error::NotFound)?.id;
+    asking.check_may_edit(id).await?;
+    let delete = tracker.transaction(async |tx| tracker.delete_project(tx, id).await);
+    delete.await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize)]

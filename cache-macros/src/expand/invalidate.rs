@@ -142,15 +142,15 @@ fn for_each(named: &[usize], lists: &[List], statement: TokenStream) -> TokenStr
     around.rev().fold(statement, |statement, list| {
         let List {
             element,
-            list,
+            source,
             result,
             ..
         } = &lists[list];
-        let span = list.span();
+        let span = source.span();
         // A place has elements that can be read by reference. Anything else is what it yields.
-        let elements = match list {
-            Expr::Path(_) | Expr::Field(_) => quote_spanned!(span=> (#list).iter()),
-            _ => list.to_token_stream(),
+        let elements = match source {
+            Expr::Path(_) | Expr::Field(_) => quote_spanned!(span=> (#source).iter()),
+            _ => source.to_token_stream(),
         };
         let result = result
             .as_ref()

@@ -17,7 +17,8 @@ use crate::type_text::value_of;
 /// A list, and what its elements are called.
 pub(crate) struct List {
     pub(crate) element: Pat,
-    pub(crate) list: Expr,
+    /// What has the elements.
+    pub(crate) source: Expr,
     /// The type of an element, where the signature shows it.
     pub(crate) element_type: Option<Type>,
     /// The user's word for what the function returned, if the list reads it.
@@ -44,7 +45,7 @@ impl List {
             let is_it = |other: &Ident| other.unraw() == binding.unraw();
             let taken = if parameters
                 .iter()
-                .any(|name| *name == binding.unraw().to_string())
+                .any(|name| binding.unraw() == name.as_str())
             {
                 "a parameter"
             } else if before.iter().any(|list| list.bindings.iter().any(is_it)) {
@@ -80,7 +81,7 @@ impl List {
             element_type: element_type(&element, &list, sig),
             reads_result: result.is_some() || outer.iter().any(|at| before[*at].reads_result),
             element,
-            list,
+            source: list,
             result,
             outer,
             bindings,
@@ -105,14 +106,14 @@ pub(super) fn find(lists: &[List], name: &Ident) -> Option<usize> {
 
 /// Refuses a list that no name uses.
 pub(super) fn check_used(lists: &[List], names: &[Tag], errors: &mut Errors) {
-    let named: Vec<_> = names.iter().flat_map(Tag::lists).collect();
+    let used: Vec<_> = names.iter().flat_map(Tag::lists).collect();
     // What an error leaves out may have named it.
     if !errors.is_empty() {
         return;
     }
     for (at, list) in lists.iter().enumerate() {
         let is_outer = |other: &usize| lists[*other].outer.contains(&at);
-        if named.contains(&at) || named.iter().any(is_outer) {
+        if used.contains(&at) || used.iter().any(is_outer) {
             continue;
         }
         if let Some(element) = list.bindings.first() {
@@ -126,19 +127,19 @@ pub(super) fn check_used(lists: &[List], names: &[Tag], errors: &mut Errors) {
 }
 
 /// The type of an element, if it has one name, and is that of an argument or of the result.
-fn element_type(element: &Pat, list: &Expr, sig: &Signature) -> Option<Type> {
-    let (Pat::Ident(_), Expr::Path(list)) = (element, list) else {
+fn element_type(element: &Pat, source: &Expr, sig: &Signature) -> Option<Type> {
+    let (Pat::Ident(_), Expr::Path(path)) = (element, source) else {
         return None;
     };
-    let list = list.path.get_ident()?;
+    let name = path.path.get_ident()?;
     let declared = sig.inputs.iter().find_map(|input| match input {
         FnArg::Typed(input) => match input.pat.as_ref() {
-            Pat::Ident(pat) if pat.ident.unraw() == list.unraw() => Some((*input.ty).clone()),
+            Pat::Ident(pat) if pat.ident.unraw() == name.unraw() => Some((*input.ty).clone()),
             _ => None,
         },
         FnArg::Receiver(_) => None,
     });
-    let ty = declared.or_else(|| (list == "result").then(|| value_of(sig)))?;
+    let ty = declared.or_else(|| (name == "result").then(|| value_of(sig)))?;
     element_of(&ty)
 }
 

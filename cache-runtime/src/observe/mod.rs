@@ -191,30 +191,8 @@ impl Observer {
                 key,
                 function,
                 value,
-                cached: Some(cached),
-            } => tracing::error!(
-                %key,
-                function,
-                value,
                 cached,
-                "the function is called for several types under one key, and caches what it returns \
-                 for the first: put `<Self>`, or its own `<T>`, into the key, and into the keys that \
-                 invalidate it. (Where only the type of `self` differs, and it does not select the \
-                 data: `skip(Self)`)"
-            ),
-            Event::OtherType {
-                key,
-                function,
-                value,
-                cached: None,
-            } => tracing::warn!(
-                %key,
-                function,
-                value,
-                "not served, since it is of another type: another function has stored it \
-                 (`registry::check` finds which), or another version of the program, where the \
-                 type has another name (`#[key_name]` keeps a name)"
-            ),
+            } => log_other_type(key, function, value, cached),
             Event::Altered {
                 function, error, ..
             } => log_altered(function, error),
@@ -425,6 +403,32 @@ impl Observer {
 
     pub(crate) fn overflows(&self) -> u64 {
         self.incidents.overflows.load(Relaxed)
+    }
+}
+
+/// `cached` is the type that the function caches, where it is that which differs.
+#[cold]
+fn log_other_type(key: &Key, function: &str, value: &str, cached: Option<&str>) {
+    if let Some(cached) = cached {
+        tracing::error!(
+            %key,
+            function,
+            value,
+            cached,
+            "the function is called for several types under one key, and caches what it returns \
+             for the first: put `<Self>`, or its own `<T>`, into the key, and into the keys that \
+             invalidate it. (Where only the type of `self` differs, and it does not select the \
+             data: `skip(Self)`)"
+        );
+    } else {
+        tracing::warn!(
+            %key,
+            function,
+            value,
+            "not served, since it is of another type: another function has stored it \
+             (`registry::check` finds which), or another version of the program, where the \
+             type has another name (`#[key_name]` keeps a name)"
+        );
     }
 }
 

@@ -133,13 +133,20 @@ async fn a_change_is_seen_by_the_next_request(cache: Cache, other: Cache) {
     assert_eq!(client.get("/issues/1").await["open"], false);
     assert_eq!(client.get("/issues?open=true").await, json!([]));
 
+    let removed = client
+        .ask(Method::DELETE, "/projects/app", Value::Null)
+        .await;
+    assert_eq!(removed.0, StatusCode::NO_CONTENT);
+    let removed = client.ask(Method::GET, "/projects/app", Value::Null).await;
+    assert_eq!(removed.0, StatusCode::NOT_FOUND);
+
     let of_another_tenant = client
         .ask_as(2, Method::GET, "/issues/1", Value::Null)
         .await;
     assert_eq!(of_another_tenant.0, StatusCode::NOT_FOUND);
     let members = &tracker.members;
     let revoke = tracker.transaction(async |tx| Ok(members.revoke_user(tx, UserId(1)).await?));
-    assert_eq!(revoke.await.unwrap().len(), 2);
+    assert_eq!(revoke.await.unwrap().len(), 1);
     let forbidden = client.ask(Method::POST, &close, Value::Null).await;
     assert_eq!(forbidden.0, StatusCode::FORBIDDEN);
 }
