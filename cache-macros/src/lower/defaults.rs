@@ -4,8 +4,8 @@ use proc_macro2::{Ident, Span};
 use syn::visit_mut::VisitMut;
 use syn::{Expr, FnArg, Signature};
 
-use super::parameters::variables;
 use super::receiver::has_receiver;
+use super::variables::variables;
 use crate::attr::{DefaultOf, Ttl};
 use crate::errors::Errors;
 

@@ -6,7 +6,7 @@ use syn::{Expr, FnArg, Pat, PatIdent, PatType, Receiver, ReceiverKind, Token, Ty
 
 use super::borrows::borrow_in;
 use super::output::{Output, ungrouped};
-use super::parameters::{bindings, variables};
+use super::variables::{bindings, variables};
 use crate::errors::Errors;
 use crate::function::Function;
 

@@ -9,7 +9,7 @@ use syn::{
 
 use super::Tag;
 use super::output::ungrouped;
-use super::parameters::{bindings, variables};
+use super::variables::{bindings, variables};
 use crate::attr::Each;
 use crate::errors::Errors;
 use crate::type_text::value_of;

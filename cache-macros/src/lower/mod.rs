@@ -13,6 +13,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod variables;
 
 use std::time::Duration;
 

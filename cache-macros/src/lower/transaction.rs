@@ -5,8 +5,8 @@ use proc_macro2::Ident;
 use syn::{FnArg, Signature, Type};
 
 use super::output::ungrouped;
-use super::parameters::bindings;
 use super::template::{LoweredTemplate, Root};
+use super::variables::bindings;
 
 /// Types of data, which need not be asked about.
 const DATA: &[&str] = &[

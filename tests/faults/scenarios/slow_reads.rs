@@ -134,7 +134,7 @@ pub(crate) async fn clear() -> Vec<Figure> {
     let mut connection = setup.server.connection();
     let mut filling = redis::pipe();
     for entry in 0..ENTRIES {
-        let key = format!("faults:e:long:{entry}:{}", "x".repeat(500));
+        let key = format!("faults:e:long:{entry}:{}", "x".repeat(1_000));
         filling.set(key, "old").ignore();
     }
     let () = filling.query(&mut connection).expect("the server answers");
