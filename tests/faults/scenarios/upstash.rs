@@ -37,7 +37,7 @@ pub(crate) async fn lagging_replicas(size: Size) -> Vec<Figure> {
         readers: 16,
         writers: 0..2,
         all_writers: 2,
-        lasts: size.pick(Duration::from_secs(12), Duration::from_secs(2)),
+        lasts: size.pick(Duration::from_secs(12), Duration::from_secs(6)),
     };
     rows.mix(mix).await;
     is_over.store(true, SeqCst);
