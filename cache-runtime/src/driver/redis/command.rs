@@ -6,7 +6,7 @@ use redis::{Cmd, RedisError, Value};
 use crate::driver::operation::Argument;
 use crate::driver::{Operation, Reply};
 
-/// Reads one key. Its answer is parsed in half the time of an `MGET`'s.
+/// Reads one key. Its answer takes less to parse than that of an `MGET`, which is a list.
 pub(super) fn get(key: &[u8]) -> Cmd {
     let mut get = Cmd::with_capacity(2, "GET".len() + key.len());
     get.arg("GET").arg(key);
