@@ -28,6 +28,7 @@ mod circle;
 mod progress;
 #[cfg(test)]
 mod tests;
+pub(crate) mod together;
 
 use std::hash::BuildHasher;
 use std::mem::take;

@@ -101,7 +101,7 @@ pub(crate) enum Found {
 /// What a look shows where no entry may be served. [`Store::board`] takes it.
 #[derive(Debug)]
 pub(crate) enum Miss {
-    /// In the local tier, another caller loads, and this one has boarded its load.
+    /// Another caller loads, and this one has boarded its load. The local tier boards when it looks.
     Boarded(Waiter<Evidence>),
     /// In the shared tier, the slot and the versions that the server has shown: no entry, or one
     /// that may not be served.
@@ -157,6 +157,15 @@ pub(crate) struct Filling<'a> {
     pub(crate) is_checked: bool,
 }
 
+/// What a load for several keys yielded for one of them.
+pub(crate) struct Fill<'a> {
+    pub(crate) query: &'a Query,
+    pub(crate) leader: Leader<Evidence>,
+    pub(crate) filling: Filling<'a>,
+    /// How long the value may be served, or `None` if it is not to be stored.
+    pub(crate) ttl: Option<Duration>,
+}
+
 /// What became of the value that a load yielded.
 #[derive(Debug)]
 pub(crate) enum Filled {
@@ -209,7 +218,8 @@ pub(crate) enum MaybeReady<'a, T> {
 
 /// A place for entries, with the verbs of the protocol.
 ///
-/// An annotated call uses `look`, `board`, `board_refresh` or `board_unstored`, `renew` and `fill`. The API by hand
+/// An annotated call uses `look`, `board`, `board_refresh` or `board_unstored`, `renew` and `fill`, or those
+/// of them that end in `_many`, where one load is for several keys. The API by hand
 /// uses `get`, `remaining`, `set`, `delete` and `clear`. Invalidations use `invalidate`, `fence`
 /// and their variants: those that end in `_now` do it only if that takes no waiting, those that end
 /// in `_later` do it in the background.
@@ -265,6 +275,45 @@ pub(crate) trait Store {
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled>;
+
+    /// What [`look`](Self::look) shows for each of these calls, which one load is for.
+    fn look_many(&self, queries: &[&Query]) -> impl Future<Output = Vec<Look>> + Send
+    where
+        Self: Sync,
+    {
+        async move {
+            let mut looks = Vec::with_capacity(queries.len());
+            for query in queries {
+                looks.push(self.look(query, None, None).await);
+            }
+            looks
+        }
+    }
+
+    /// What [`board`](Self::board) decides for each of these misses.
+    fn board_many(
+        &self,
+        misses: Vec<(&Query, Miss)>,
+    ) -> impl Future<Output = Vec<Boarded>> + Send
+    where
+        Self: Sync,
+    {
+        async move {
+            let mut boarded = Vec::with_capacity(misses.len());
+            for (query, miss) in misses {
+                boarded.push(self.board(query, miss, None).await);
+            }
+            boarded
+        }
+    }
+
+    /// Keeps the leases of these leaders alive, as [`renew`](Self::renew) does.
+    fn renew_many(&self, _leaders: &[Leader<Evidence>], _limit: Duration) -> Option<Renewal> {
+        None
+    }
+
+    /// Does what [`fill`](Self::fill) does, for each of these values.
+    fn fill_many<'a>(&'a self, fills: Vec<Fill<'a>>) -> MaybeReady<'a, Vec<Filled>>;
 
     /// The entry of a key that may be served, whatever its tags.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Found>, Error>> + Send;
@@ -546,6 +595,22 @@ impl Store for Tier {
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled> {
         on!(self, store => store.fill(query, leader, filling, ttl))
+    }
+
+    async fn look_many(&self, queries: &[&Query]) -> Vec<Look> {
+        on!(self, store => store.look_many(queries).await)
+    }
+
+    async fn board_many(&self, misses: Vec<(&Query, Miss)>) -> Vec<Boarded> {
+        on!(self, store => store.board_many(misses).await)
+    }
+
+    fn renew_many(&self, leaders: &[Leader<Evidence>], limit: Duration) -> Option<Renewal> {
+        on!(self, store => store.renew_many(leaders, limit))
+    }
+
+    fn fill_many<'a>(&'a self, fills: Vec<Fill<'a>>) -> MaybeReady<'a, Vec<Filled>> {
+        on!(self, store => store.fill_many(fills))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {

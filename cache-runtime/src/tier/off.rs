@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Boarded, Evidence, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
+    Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
 };
 use crate::backlog::Buckets;
 use crate::error::Error;
@@ -54,6 +54,14 @@ impl Store for Off {
     ) -> MaybeReady<'a, Filled> {
         leader.finish();
         MaybeReady::Ready(Some(Filled::Unstorable))
+    }
+
+    fn fill_many<'a>(&'a self, fills: Vec<Fill<'a>>) -> MaybeReady<'a, Vec<Filled>> {
+        let filled = fills.into_iter().map(|fill| {
+            fill.leader.finish();
+            Filled::Unstorable
+        });
+        MaybeReady::Ready(Some(filled.collect()))
     }
 
     async fn get(&self, _key: &Key) -> Result<Option<Found>, Error> {

@@ -20,7 +20,7 @@ use self::fence::Fences;
 use self::table::{Hashed, Table};
 use self::walk::Walk;
 use super::{
-    Boarded, Evidence, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
+    Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
 };
 use crate::backlog::Buckets;
 use crate::clock::Clock;
@@ -330,6 +330,14 @@ impl Store for Local {
     ) -> MaybeReady<'a, Filled> {
         let value = filling.value.share();
         MaybeReady::Ready(Some(self.land_and_store(&query.key, leader, value, ttl)))
+    }
+
+    fn fill_many<'a>(&'a self, fills: Vec<Fill<'a>>) -> MaybeReady<'a, Vec<Filled>> {
+        let filled = fills.into_iter().map(|fill| {
+            let value = fill.filling.value.share();
+            self.land_and_store(&fill.query.key, fill.leader, value, &|| fill.ttl)
+        });
+        MaybeReady::Ready(Some(filled.collect()))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {

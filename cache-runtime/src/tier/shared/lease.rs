@@ -12,15 +12,16 @@ use tokio::runtime::Handle;
 
 use super::connector::Connector;
 use super::entry::{Encoded, Header, LeaseToken, Mark};
-use super::value_type;
 use super::witness::Witness;
+use super::{LeaseEvidence, LeaseSeen, value_type};
 use crate::clock;
 use crate::driver::{Operation, Reply};
 use crate::error::Error;
 use crate::fallback;
+use crate::join;
 use crate::key::{Key, on_server};
 use crate::sabotage::{self, Rule};
-use crate::tier::Query;
+use crate::tier::{Evidence, Query};
 use crate::unique;
 
 const FILL: &str = include_str!("scripts/fill.lua");
@@ -57,6 +58,8 @@ impl Owner {
 /// The right to fill one slot, once.
 #[derive(Debug)]
 pub(crate) struct Lease {
+    /// With which bytes it, or the entry that it stands for, begins.
+    pub(super) mark: Mark,
     pub(super) hold: Hold,
     /// The connection over which it was taken. The entry names the server behind it.
     pub(super) witness: Witness,
@@ -86,6 +89,17 @@ impl Lease {
         &self.hold.slot
     }
 
+    /// What its caller saw, with the lease.
+    pub(super) fn into_evidence(self) -> Evidence {
+        let seen = LeaseSeen {
+            mark: self.mark,
+            epoch: self.witness.epoch(),
+            versions: self.versions.clone(),
+        };
+        let lease = Some(self);
+        Evidence::Shared(Box::new(LeaseEvidence { seen, lease }))
+    }
+
     /// Runs `first`, and replaces the lease by an entry; false if the slot no longer holds it.
     pub(super) async fn fill(
         &self,
@@ -95,6 +109,22 @@ impl Lease {
         ttl: Duration,
         cost: Duration,
     ) -> Result<bool, Error> {
+        let mut operations = first;
+        operations.push(self.filling(query, value, ttl, cost));
+        let connector = &self.hold.connector;
+        let replies = connector.run_over(&self.witness, operations).await?;
+        self.hold.settle();
+        Ok(replies.last() == Some(&Reply::Number(1)))
+    }
+
+    /// What replaces the lease by an entry.
+    pub(super) fn filling(
+        &self,
+        query: &Query,
+        value: &Encoded,
+        ttl: Duration,
+        cost: Duration,
+    ) -> Operation {
         let entry = value.after(&Header {
             form: value.form(),
             none: value.is_none(),
@@ -107,38 +137,33 @@ impl Lease {
             versions: &self.versions,
             key: Some(&query.key),
         });
-        let fill = fill(self.hold.slot.clone(), &self.hold.start, entry, ttl);
-        let connector = &self.hold.connector;
-        let mut operations = first;
-        operations.push(fill);
-        let replies = connector.run_over(&self.witness, operations).await?;
-        self.hold.settle();
-        Ok(replies.last() == Some(&Reply::Number(1)))
+        fill(self.hold.slot.clone(), &self.hold.start, entry, ttl)
     }
+}
 
-    /// Renews the lease for as long as it is polled, up to `limit`.
-    pub(super) async fn renew(&self, limit: Duration) -> Infallible {
-        let Hold {
-            connector,
-            slot,
-            start,
-            is_entry,
-            duration,
-            ..
-        } = &self.hold;
-        let pause = (*duration / 3).max(Duration::from_millis(1));
-        let mut renewed = Duration::ZERO;
-        // Without a runtime there is no server.
-        while !is_entry && renewed < limit && Handle::try_current().is_ok() {
-            clock::pause(pause).await;
-            renewed += pause;
-            let renew = Operation::script(RENEW, slot.clone())
-                .with([start.as_slice().into(), server_ttl(*duration).into()]);
-            // A renewal that fails is followed by another, or the lease expires.
-            let _ = connector.run_over(&self.witness, vec![renew]).await;
-        }
-        std::future::pending().await
+/// Renews leases for as long as it is polled, up to `limit`.
+pub(super) async fn renew(leases: &[&Lease], limit: Duration) -> Infallible {
+    let held = leases.iter().filter(|lease| !lease.hold.is_entry);
+    let mut groups: Vec<(Witness, Vec<&Hold>)> = Vec::new();
+    for lease in held {
+        Witness::group(&mut groups, &lease.witness, &lease.hold);
     }
+    let shortest = leases.iter().map(|lease| lease.hold.duration).min();
+    let pause = (shortest.unwrap_or_default() / 3).max(Duration::from_millis(1));
+    let mut renewed = Duration::ZERO;
+    // Without a runtime there is no server.
+    while !groups.is_empty() && renewed < limit && Handle::try_current().is_ok() {
+        clock::pause(pause).await;
+        renewed += pause;
+        let requests = groups.iter().map(|(witness, holds)| async move {
+            let renewals = holds.iter().map(|hold| hold.renewal());
+            // A renewal that fails is followed by another, or the lease expires.
+            let connector = holds.first().map(|hold| &hold.connector)?;
+            connector.run_over(witness, renewals.collect()).await.ok()
+        });
+        join::all(requests).await;
+    }
+    std::future::pending().await
 }
 
 /// Replaces what begins with `seen`, a lease or the mark of an entry, by an entry.
@@ -181,6 +206,16 @@ impl Hold {
         }
     }
 
+    fn renewal(&self) -> Operation {
+        let arguments = [self.start.as_slice().into(), server_ttl(self.duration).into()];
+        Operation::script(RENEW, self.slot.clone()).with(arguments)
+    }
+
+    /// What gives the lease back, or removes the entry.
+    pub(super) fn giving_back(&self) -> Operation {
+        giving_back(&self.slot, &self.start)
+    }
+
     /// Gives the lease back, or removes the entry: the value that was to replace it is not stored. If
     /// that fails, `Drop` tries again to give a lease back.
     pub(super) async fn release(&self) {
@@ -198,8 +233,11 @@ impl Hold {
 /// Over any connection: no other lease on any server has this mark, and the connection that it
 /// was taken over may be what failed. Returns whether the lease went back.
 async fn give_back(connector: &Arc<Connector>, slot: &str, start: &[u8]) -> bool {
-    let release = Operation::script(RELEASE, slot.to_owned()).with([start.into()]);
-    connector.run(vec![release]).await.is_ok()
+    connector.run(vec![giving_back(slot, start)]).await.is_ok()
+}
+
+fn giving_back(slot: &str, start: &[u8]) -> Operation {
+    Operation::script(RELEASE, slot.to_owned()).with([start.into()])
 }
 
 /// A lease that goes back as soon as the server can be reached: until then, other processes wait

@@ -13,7 +13,7 @@ use super::entry::{Encoded, Entry, Header, LeaseToken, Slot, Version};
 use super::journal::Heard;
 use super::lease::{self, Hold, server_ttl};
 use super::witness::Witness;
-use super::{SEIZE, ServerLook, Shared, numbers, value_type};
+use super::{SEIZE, ServerLook, Shared, numbers, value_type, version};
 use crate::driver::{Connection, Operation, Reply};
 use crate::error::Error;
 use crate::join;
@@ -195,7 +195,7 @@ impl Shared {
             .take(settings.len())
             .map(Reply::bytes)
             .collect();
-        let Some(versions) = numbers(replies, &first.query.key)? else {
+        let Some(versions) = numbers(replies.map(version), &first.query.key)? else {
             // What was there goes, as every entry does whose name is fenced.
             let keys: Vec<Key> = settings
                 .iter()

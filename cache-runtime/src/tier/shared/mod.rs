@@ -24,6 +24,7 @@ mod journal;
 mod keeper;
 mod keyspace;
 mod lease;
+mod load_many;
 mod many;
 mod node;
 mod parts;
@@ -51,7 +52,7 @@ pub use self::parts::{EntryParts, SlotParts, slot_parts};
 use self::selection::Selection;
 use self::witness::{Looked, Witness};
 use super::{
-    Boarded, Evidence, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
+    Boarded, Evidence, Fill, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
     Waiting,
 };
 use crate::backlog::Buckets;
@@ -130,6 +131,16 @@ impl PartialEq for LeaseEvidence {
     fn eq(&self, other: &Self) -> bool {
         self.seen == other.seen
     }
+}
+
+/// What a look means for a call that was not answered by it.
+enum Decision {
+    /// What is loaded now may not be stored.
+    Unstored,
+    /// The flight that the call boards, or leads.
+    Seat(Seat<Evidence>),
+    /// Versions are absent, without which nothing can be shared.
+    DrawVersions,
 }
 
 /// How a request for a lease ends.
@@ -234,68 +245,46 @@ impl Shared {
         look: Box<ServerLook>,
         until: Instant,
     ) -> Boarded {
+        match self.decide(query, &look) {
+            Decision::Unstored => Boarded::Unstored,
+            Decision::DrawVersions => self.draw_versions(query, &look.witness, until).await,
+            Decision::Seat(Seat::Lead(leader)) if leader.is_boarding() => {
+                self.lead(query, leader, &look, until).await
+            }
+            Decision::Seat(seat) => seated(seat),
+        }
+    }
+
+    /// What a look means for a call: whether it boards a flight, and which.
+    fn decide(&self, query: &Query, look: &ServerLook) -> Decision {
         match look.slot {
             // A fence spans the commit, so of two callers that saw it, one may predate the commit.
-            Slot::Fence => Boarded::Unstored,
-            _ if look.is_fenced() => Boarded::Unstored,
+            Slot::Fence => Decision::Unstored,
+            _ if look.is_fenced() => Decision::Unstored,
             // This process is the older one of a rolling deploy. What it stored would be replaced by
             // the next call of the newer one, and so on at each call.
-            Slot::Entry(ref entry) if look.belongs_to_newer(query, entry) => Boarded::Unstored,
+            Slot::Entry(ref entry) if look.belongs_to_newer(query, entry) => Decision::Unstored,
             Slot::Lease(token) if !look.is_of_another_server(token) => {
                 match look.lease_seen(token.mark) {
-                    Some(seen) => self.board_lease(query, token, seen, &look, until).await,
-                    None => self.draw_versions(query, &look.witness, until).await,
+                    Some(seen) => Decision::Seat(self.board_lease(query, token, seen)),
+                    None => Decision::DrawVersions,
                 }
             }
             // Absent, dead or unreadable: this process loads.
-            _ => {
-                let seat = self.flights.board(&query.key, None);
-                self.take_seat(query, seat, &look, until).await
-            }
+            _ => Decision::Seat(self.flights.board(&query.key, None)),
         }
     }
 
     /// Joins the load that holds the lease. If this cache took the lease, and none of its loads holds
     /// it with these versions, replaces it.
-    async fn board_lease(
-        &self,
-        query: &Query,
-        token: LeaseToken,
-        seen: LeaseSeen,
-        look: &ServerLook,
-        until: Instant,
-    ) -> Boarded {
+    fn board_lease(&self, query: &Query, token: LeaseToken, seen: LeaseSeen) -> Seat<Evidence> {
         let evidence = Evidence::Shared(Box::new(LeaseEvidence { seen, lease: None }));
         if token.owner != self.owner.here() || !sabotage::keeps(Rule::DeadLease) {
-            return match self.flights.board_watch(&query.key, evidence) {
-                Seat::Wait(waiter) => Boarded::Wait(waiter),
-                Seat::Lead(leader) if leader.is_watch() => Boarded::Watch(leader),
-                Seat::Lead(leader) => Boarded::Lead(leader),
-            };
+            return self.flights.board_watch(&query.key, evidence);
         }
-        let seat = {
-            let mut shard = self.flights.lock(&query.key);
-            let joined = shard.join(&query.key, Some(&evidence));
-            joined.unwrap_or_else(|| Seat::Lead(shard.start(&query.key, None)))
-        };
-        self.take_seat(query, seat, look, until).await
-    }
-
-    /// Waits, begins an attempt under the lease of the flight, or asks for a lease.
-    async fn take_seat(
-        &self,
-        query: &Query,
-        seat: Seat<Evidence>,
-        look: &ServerLook,
-        until: Instant,
-    ) -> Boarded {
-        match seat {
-            Seat::Wait(waiter) => Boarded::Wait(waiter),
-            Seat::Lead(leader) if leader.is_boarding() => {
-                self.lead(query, leader, look, until).await
-            }
-            Seat::Lead(leader) => Boarded::Lead(leader),
-        }
+        let mut shard = self.flights.lock(&query.key);
+        let joined = shard.join(&query.key, Some(&evidence));
+        joined.unwrap_or_else(|| Seat::Lead(shard.start(&query.key, None)))
     }
 
     /// Asks for the lease, for all callers that board before the load begins.
@@ -330,30 +319,13 @@ impl Shared {
         look: &ServerLook,
         until: Instant,
     ) -> Result<Acquired, Error> {
-        let expected: &[u8] = match &look.slot {
-            Slot::Absent => &[],
-            Slot::Entry(entry) => &entry.mark,
-            Slot::Lease(token) => &token.mark,
-            Slot::Unreadable(start) => start,
-            Slot::Fence => return Ok(Acquired::Fenced),
+        let Some((take, mut lease)) = self.lease_to_take(query, look) else {
+            return Ok(Acquired::Fenced);
         };
-        let slot = self.keyspace.slot(&query.key);
-        let token = LeaseToken::new(self.owner.here(), look.witness.slot_epoch());
-        let lease = Operation::script(LEASE, slot.clone()).with([
-            expected.into(),
-            token.to_bytes().as_slice().into(),
-            server_ttl(self.lease).into(),
-        ]);
         let versions = self.read_versions(&query.tags, query.longest_ttl());
-        let acquire: Vec<_> = std::iter::once(lease).chain(versions).collect();
-        let connector = &self.connector;
-        let mut lease = Lease {
-            hold: Hold::new(connector, slot, token, self.lease),
-            witness: look.witness.clone(),
-            tags: query.tags.clone(),
-            versions: Vec::new(),
-        };
-        let replies = connector
+        let acquire: Vec<_> = std::iter::once(take).chain(versions).collect();
+        let replies = self
+            .connector
             .run_over_until(&look.witness, acquire, until)
             .await?;
         let mut replies = replies.into_iter();
@@ -362,18 +334,38 @@ impl Shared {
             return Ok(Acquired::Taken);
         }
         // Behind a fence, the lease is given back.
-        let Some(versions) = numbers(replies, &query.key)? else {
+        let Some(versions) = numbers(replies.map(version), &query.key)? else {
             return Ok(Acquired::Fenced);
         };
-        lease.versions.clone_from(&versions);
-        let seen = LeaseSeen {
-            mark: token.mark,
-            epoch: look.witness.epoch(),
-            versions,
+        lease.versions = versions;
+        Ok(Acquired::Lease(lease.into_evidence()))
+    }
+
+    /// What asks for the lease on a slot that still holds what the look showed, and the lease, whose
+    /// versions are not known yet. `None` if that is a fence.
+    fn lease_to_take(&self, query: &Query, look: &ServerLook) -> Option<(Operation, Lease)> {
+        let expected: &[u8] = match &look.slot {
+            Slot::Absent => &[],
+            Slot::Entry(entry) => &entry.mark,
+            Slot::Lease(token) => &token.mark,
+            Slot::Unreadable(start) => start,
+            Slot::Fence => return None,
         };
-        let lease = Some(lease);
-        let evidence = LeaseEvidence { seen, lease };
-        Ok(Acquired::Lease(Evidence::Shared(Box::new(evidence))))
+        let slot = self.keyspace.slot(&query.key);
+        let token = LeaseToken::new(self.owner.here(), look.witness.slot_epoch());
+        let take = Operation::script(LEASE, slot.clone()).with([
+            expected.into(),
+            token.to_bytes().as_slice().into(),
+            server_ttl(self.lease).into(),
+        ]);
+        let lease = Lease {
+            mark: token.mark,
+            hold: Hold::new(&self.connector, slot, token, self.lease),
+            witness: look.witness.clone(),
+            tags: query.tags.clone(),
+            versions: Vec::new(),
+        };
+        Some((take, lease))
     }
 
     /// Boards for a call that loads whatever the slot holds. An entry that may be served stays in its
@@ -422,8 +414,12 @@ impl Shared {
             }
         }
         // A load that holds the lease may have begun before this call: its lease is replaced.
-        let seat = self.flights.board(&query.key, None);
-        self.take_seat(query, seat, &look, until).await
+        match self.flights.board(&query.key, None) {
+            Seat::Lead(leader) if leader.is_boarding() => {
+                self.lead(query, leader, &look, until).await
+            }
+            seat => seated(seat),
+        }
     }
 
     /// Makes a valid entry the one that a load is to replace, and then reads the tags' versions, in one
@@ -457,22 +453,17 @@ impl Shared {
             Some(b"ends") => return Ok(Held::Ends),
             _ => return Ok(Held::Changed),
         }
-        let Some(versions) = numbers(replies, &query.key)? else {
+        let Some(versions) = numbers(replies.map(version), &query.key)? else {
             return Ok(Held::Fenced);
         };
-        let seen = LeaseSeen {
+        let lease = Lease {
             mark,
-            epoch: look.witness.epoch(),
-            versions: versions.clone(),
-        };
-        let lease = Some(Lease {
             hold: Hold::of_entry(&self.connector, slot, mark),
             witness: look.witness.clone(),
             tags: query.tags.clone(),
             versions,
-        });
-        let evidence = LeaseEvidence { seen, lease };
-        Ok(Held::Entry(Evidence::Shared(Box::new(evidence))))
+        };
+        Ok(Held::Entry(lease.into_evidence()))
     }
 
     /// Callers that saw an absent version share nothing that an invalidation would have
@@ -482,7 +473,7 @@ impl Shared {
             .read_versions(&query.tags, query.longest_ttl())
             .collect();
         let replies = self.connector.run_over_until(witness, draw, until).await;
-        match replies.and_then(|replies| numbers(replies.into_iter(), &query.key)) {
+        match replies.and_then(|replies| numbers(replies.into_iter().map(version), &query.key)) {
             Ok(_) => Boarded::LookAgain,
             Err(error) => {
                 self.degrade(query, &error);
@@ -580,7 +571,7 @@ impl Shared {
             hold.settle();
             return Ok(Filled::Unstorable);
         }
-        let Some(versions) = numbers(replies, key)? else {
+        let Some(versions) = numbers(replies.map(version), key)? else {
             // What was there goes, as every entry does whose name is fenced.
             self.delete(key).await?;
             hold.settle();
@@ -697,6 +688,22 @@ impl Shared {
         self.observer
             .observe(query.site, Event::Degrade { key, error });
     }
+
+    fn note_unreadable(&self, query: &Query, look: &ServerLook) {
+        if let Slot::Unreadable(_) = look.slot {
+            let reason = "it is in no form that this version of the cache knows";
+            self.degrade(query, &Error::codec(query.key.as_str(), "read", &reason));
+        }
+    }
+}
+
+/// What a call does that has boarded a flight, and need not ask for a lease.
+fn seated(seat: Seat<Evidence>) -> Boarded {
+    match seat {
+        Seat::Wait(waiter) => Boarded::Wait(waiter),
+        Seat::Lead(leader) if leader.is_watch() => Boarded::Watch(leader),
+        Seat::Lead(leader) => Boarded::Lead(leader),
+    }
 }
 
 impl Store for Shared {
@@ -753,12 +760,10 @@ impl Store for Shared {
         let until = self.connector.deadline_from(asking_since);
         let look = match miss {
             Miss::AtServer(look) if Instant::now() < until => look,
+            Miss::Boarded(waiter) => return MaybeReady::Ready(Some(Boarded::Wait(waiter))),
             _ => return MaybeReady::Ready(Some(Boarded::Unstored)),
         };
-        if let Slot::Unreadable(_) = look.slot {
-            let reason = "it is in no form that this version of the cache knows";
-            self.degrade(query, &Error::codec(query.key.as_str(), "read", &reason));
-        }
+        self.note_unreadable(query, &look);
         MaybeReady::Later(Box::pin(self.board_at_server(query, look, until)))
     }
 
@@ -776,7 +781,7 @@ impl Store for Shared {
         evidence.lease()?;
         Some(Box::pin(async move {
             match evidence.lease() {
-                Some(lease) => lease.renew(limit).await,
+                Some(lease) => lease::renew(&[lease], limit).await,
                 None => std::future::pending().await,
             }
         }))
@@ -816,6 +821,30 @@ impl Store for Shared {
             leader.finish();
             filled
         }))
+    }
+
+    async fn look_many(&self, queries: &[&Query]) -> Vec<Look> {
+        Box::pin(self.look_each(queries)).await
+    }
+
+    async fn board_many(&self, misses: Vec<(&Query, Miss)>) -> Vec<Boarded> {
+        Box::pin(self.board_each(misses)).await
+    }
+
+    fn renew_many(&self, leaders: &[Leader<Evidence>], limit: Duration) -> Option<Renewal> {
+        let evidence: Vec<_> = leaders.iter().filter_map(Leader::evidence).collect();
+        let has_lease = |evidence: &Arc<Evidence>| evidence.lease().is_some();
+        if !evidence.iter().any(has_lease) {
+            return None;
+        }
+        Some(Box::pin(async move {
+            let leases = evidence.iter().filter_map(|evidence| evidence.lease());
+            lease::renew(&leases.collect::<Vec<_>>(), limit).await
+        }))
+    }
+
+    fn fill_many<'a>(&'a self, fills: Vec<Fill<'a>>) -> MaybeReady<'a, Vec<Filled>> {
+        self.fill_each(fills)
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
@@ -1095,10 +1124,17 @@ fn first_version() -> u64 {
     sabotage::first_version(unique::number() >> 2)
 }
 
-/// The versions in the replies to `version.lua`; `None` if one of them is a fence.
-fn numbers(replies: impl Iterator<Item = Reply>, key: &Key) -> Result<Option<Vec<u64>>, Error> {
-    let read = |reply: Reply| Version::read(reply.bytes().as_deref());
-    let versions: Vec<_> = replies.map(read).collect();
+/// A reply to `version.lua`.
+fn version(reply: Reply) -> Version {
+    Version::read(reply.bytes().as_deref())
+}
+
+/// The numbers that versions are; `None` if one of them is a fence.
+fn numbers(
+    versions: impl Iterator<Item = Version>,
+    key: &Key,
+) -> Result<Option<Vec<u64>>, Error> {
+    let versions: Vec<_> = versions.collect();
     if versions.contains(&Version::Fence) {
         return Ok(None);
     }

@@ -62,6 +62,40 @@ impl Witness {
         }
     }
 
+    /// Adds something to the group that is asked for over the same connections, or begins a group.
+    pub(super) fn group<T>(groups: &mut Vec<(Self, Vec<T>)>, witness: &Self, member: T) {
+        for (of_all, members) in groups.iter_mut() {
+            if let Some(joined) = of_all.joined(witness) {
+                *of_all = joined;
+                members.push(member);
+                return;
+            }
+        }
+        groups.push((witness.clone(), vec![member]));
+    }
+
+    /// What answered for both; `None` if one request cannot go to both. No hash slot has two
+    /// connections.
+    fn joined(&self, other: &Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Server(one), Self::Server(other)) => {
+                Arc::ptr_eq(one, other).then(|| self.clone())
+            }
+            (Self::Nodes(one), Self::Nodes(others)) => {
+                let mut all = one.to_vec();
+                for (hash_slot, node) in others.iter() {
+                    match self.node(*hash_slot) {
+                        Some(known) if Arc::ptr_eq(known, node) => {}
+                        Some(_) => return None,
+                        None => all.push((*hash_slot, node.clone())),
+                    }
+                }
+                Some(Self::Nodes(all.into()))
+            }
+            (Self::Server(_), Self::Nodes(_)) | (Self::Nodes(_), Self::Server(_)) => None,
+        }
+    }
+
     /// The same, of a slot in this hash slot, with what answered for further keys.
     pub(super) fn and(self, slot: u16, further: Self) -> Self {
         let one = |witness: Self, hash_slot| match witness {

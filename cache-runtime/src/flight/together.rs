@@ -1,0 +1,100 @@
+//! One load for several keys: an attempt of each key's flight, whose work is the same future.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::circle::Polling;
+use super::progress::Progress;
+use super::{Leader, lock};
+use crate::value::SharedValue;
+
+/// Does a part of the work of these leaders in a way that shows whether it moves, as
+/// [`Leader::follow`] does for one.
+pub(crate) async fn follow<Evidence, F: Future>(
+    leaders: &mut [Leader<Evidence>],
+    mut work: Pin<&mut F>,
+) -> F::Output {
+    std::future::poll_fn(|context| poll(leaders, context, |context| work.as_mut().poll(context)))
+        .await
+}
+
+/// Loads for these leaders. `None` if other attempts have landed for each of them, with values that
+/// the caller can use: then the load is not needed any more.
+pub(crate) async fn load<Evidence, F: Future>(
+    leaders: &mut [Leader<Evidence>],
+    mut load: Pin<&mut F>,
+    is_usable: impl Fn(&SharedValue) -> bool,
+) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        if is_needless(leaders, &is_usable) {
+            return Poll::Ready(None);
+        }
+        let flights: Vec<_> = leaders.iter().map(|leader| leader.flight.id()).collect();
+        let loaded = poll(leaders, context, |context| {
+            // What the load calls is inside of the loads of all these keys.
+            let _polling: Vec<_> = flights.iter().copied().map(Polling::begin).collect();
+            load.as_mut().poll(context)
+        });
+        loaded.map(Some)
+    })
+    .await
+}
+
+/// Whether other attempts have landed for all of these leaders.
+fn is_needless<Evidence>(
+    leaders: &[Leader<Evidence>],
+    is_usable: impl Fn(&SharedValue) -> bool,
+) -> bool {
+    let has_landed = |leader: &Leader<Evidence>| {
+        // The first attempt of a flight, at its first poll, has no other beside it.
+        let may_have_others = leader.progress.is_some() || leader.generation > 0;
+        may_have_others && leader.landed().is_some_and(|landed| is_usable(&landed))
+    };
+    !leaders.is_empty() && leaders.iter().all(has_landed)
+}
+
+/// As [`Leader::poll`]: what is ready at its first poll costs nothing more.
+fn poll<Evidence, T>(
+    leaders: &mut [Leader<Evidence>],
+    context: &mut Context<'_>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    let noted = leaders.iter().find_map(|leader| leader.progress.clone());
+    let progress = match noted {
+        Some(progress) => progress,
+        None => {
+            if let Poll::Ready(output) = poll(context) {
+                return Poll::Ready(output);
+            }
+            Arc::new(Progress::new())
+        }
+    };
+    for leader in leaders {
+        leader.note_progress(&progress);
+    }
+    progress.poll(context, poll)
+}
+
+impl<Evidence> Leader<Evidence> {
+    /// The value that another attempt of the flight has landed with.
+    pub(crate) fn landed(&self) -> Option<SharedValue> {
+        self.flight.landed()
+    }
+
+    /// From now on, this is the progress of this attempt.
+    fn note_progress(&mut self, progress: &Arc<Progress>) {
+        let is_it = |it: &Arc<Progress>| Arc::ptr_eq(it, progress);
+        if self.progress.as_ref().is_some_and(is_it) {
+            return;
+        }
+        let replaced = self.progress.replace(progress.clone());
+        let mut state = lock(&self.flight.state);
+        if let Some(replaced) = replaced {
+            state
+                .pending
+                .retain(|(_, it)| !Arc::ptr_eq(it, &replaced));
+        }
+        state.pending.push((self.generation, progress.clone()));
+    }
+}

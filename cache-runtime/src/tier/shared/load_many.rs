@@ -1,0 +1,337 @@
+//! One load for several keys: their looks, their leases and their fills, each in few requests.
+//!
+//! Each key goes through what [`Shared`] does with one: it is looked at, its flight is boarded, its lease
+//! is taken before the versions of its tags are read, and its entry replaces its lease. Only the requests
+//! are shared. So what keeps one key from being stored (a fence, another lease, a node that does not
+//! answer) keeps no other key from it, unless it is the request that fails.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::entry::Version;
+use super::lease::Lease;
+use super::witness::Witness;
+use super::{Acquired, Decision, Encoded, ServerLook, Shared, encode, numbers, seated, version};
+use crate::driver::{Operation, Reply};
+use crate::error::Error;
+use crate::flight::{Claim, Leader, Seat, together};
+use crate::join;
+use crate::key::Key;
+use crate::tier::{Boarded, Evidence, Fill, Filled, Look, MaybeReady, Miss, Query, Store as _};
+
+/// The most leases that are asked for together, and the most entries that are stored together.
+const SLOTS_TOGETHER: usize = 200;
+
+/// The most bytes of values that are stored together, unless one value has more.
+const BYTES_TOGETHER: usize = 1 << 20;
+
+/// What stands in the place of an answer until the lease was asked for.
+const ASKS_FOR_LEASE: Boarded = Boarded::LookAgain;
+
+/// A call that leads the flight of its key, and asks for the lease.
+struct Boarding<'a> {
+    /// Its place among the calls.
+    at: usize,
+    query: &'a Query,
+    look: Box<ServerLook>,
+}
+
+/// What becomes of the lease of one key.
+struct Ending<'a> {
+    /// Its place among the values.
+    at: usize,
+    evidence: Arc<Evidence>,
+    query: &'a Query,
+    end: End,
+    cost: Duration,
+}
+
+enum End {
+    /// An entry replaces it.
+    Store { value: Encoded, ttl: Duration },
+    /// It goes back: the value is not stored.
+    GiveBack(Filled),
+}
+
+impl Shared {
+    /// Looks for the entries of several calls.
+    pub(super) async fn look_each(&self, queries: &[&Query]) -> Vec<Look> {
+        join::all(queries.iter().map(|query| self.look(query, None, None))).await
+    }
+
+    /// Boards for several calls. Those that lead ask for their leases together.
+    pub(super) async fn board_each(&self, misses: Vec<(&Query, Miss)>) -> Vec<Boarded> {
+        let until = self.connector.deadline_from(None);
+        let mut boarded = Vec::with_capacity(misses.len());
+        let (mut boarding, mut leaders) = (Vec::new(), Vec::new());
+        for (at, (query, miss)) in misses.into_iter().enumerate() {
+            boarded.push(match miss {
+                Miss::AtServer(look) => {
+                    self.note_unreadable(query, &look);
+                    match self.decide(query, &look) {
+                        Decision::Unstored => Boarded::Unstored,
+                        // They are drawn when this call boards alone.
+                        Decision::DrawVersions => Boarded::LookAgain,
+                        Decision::Seat(Seat::Lead(leader)) if leader.is_boarding() => {
+                            leaders.push(leader);
+                            boarding.push(Boarding { at, query, look });
+                            ASKS_FOR_LEASE
+                        }
+                        Decision::Seat(seat) => seated(seat),
+                    }
+                }
+                Miss::Boarded(waiter) => Boarded::Wait(waiter),
+                _ => Boarded::Unstored,
+            });
+        }
+        let acquired = pin!(self.acquire_each(&boarding, until));
+        let acquired = together::follow(&mut leaders, acquired).await;
+        for ((Boarding { at, query, .. }, mut leader), acquired) in
+            boarding.iter().zip(leaders).zip(acquired)
+        {
+            boarded[*at] = match acquired {
+                Ok(Acquired::Taken) => {
+                    leader.finish();
+                    Boarded::LookAgain
+                }
+                Ok(Acquired::Lease(evidence)) => {
+                    leader.begin(Some(evidence));
+                    Boarded::Lead(leader)
+                }
+                Ok(Acquired::Fenced) => {
+                    leader.begin(None);
+                    Boarded::Lead(leader)
+                }
+                Err(error) => {
+                    self.degrade(query, &error);
+                    leader.begin(None);
+                    Boarded::Lead(leader)
+                }
+            };
+        }
+        boarded
+    }
+
+    /// As [`acquire`](Shared::acquire), for several calls: all leases of a request are taken before any
+    /// version is read.
+    async fn acquire_each(
+        &self,
+        boarding: &[Boarding<'_>],
+        until: Instant,
+    ) -> Vec<Result<Acquired, Error>> {
+        let mut groups: Vec<(Witness, Vec<&Boarding<'_>>)> = Vec::new();
+        for boarding in boarding {
+            Witness::group(&mut groups, &boarding.look.witness, boarding);
+        }
+        let mut requests = Vec::with_capacity(groups.len());
+        for (witness, members) in &groups {
+            for members in members.chunks(SLOTS_TOGETHER) {
+                requests.push(self.acquire_some(witness, members, until));
+            }
+        }
+        let acquired = join::all(requests).await.into_iter().flatten();
+        let members = groups.iter().flat_map(|(_, members)| members);
+        let mut acquired: Vec<_> = members.map(|member| member.at).zip(acquired).collect();
+        acquired.sort_by_key(|(at, _)| *at);
+        acquired.into_iter().map(|(_, acquired)| acquired).collect()
+    }
+
+    async fn acquire_some(
+        &self,
+        witness: &Witness,
+        members: &[&Boarding<'_>],
+        until: Instant,
+    ) -> Vec<Result<Acquired, Error>> {
+        // Dropped if the request fails or is given up: then the leases go back.
+        let mut leases = Vec::with_capacity(members.len());
+        let mut operations = Vec::with_capacity(members.len() + 1);
+        let mut tags: Vec<Key> = Vec::new();
+        let mut places: HashMap<&Key, usize> = HashMap::new();
+        for Boarding { query, look, .. } in members {
+            let Some((take, lease)) = self.lease_to_take(query, look) else {
+                leases.push(None);
+                continue;
+            };
+            operations.push(take);
+            leases.push(Some(lease));
+            for tag in &query.tags {
+                places.entry(tag).or_insert_with(|| {
+                    tags.push(tag.clone());
+                    tags.len() - 1
+                });
+            }
+        }
+        let lives = members.iter().map(|it| it.query.longest_ttl()).max();
+        let taken = operations.len();
+        operations.extend(self.read_versions(&tags, lives.unwrap_or_default()));
+        let replies = self.connector.run_over_until(witness, operations, until);
+        let replies = match replies.await {
+            Ok(replies) => replies,
+            Err(error) => return members.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let mut replies = replies.into_iter();
+        let mut taken = replies.by_ref().take(taken).collect::<Vec<_>>().into_iter();
+        let versions: Vec<_> = replies.map(version).collect();
+        let acquired = members.iter().zip(leases).map(|(member, lease)| {
+            let query = member.query;
+            let Some(mut lease) = lease else {
+                return Ok(Acquired::Fenced);
+            };
+            if taken.next() != Some(Reply::Number(1)) {
+                lease.hold.settle();
+                return Ok(Acquired::Taken);
+            }
+            let of_tag = |tag| versions.get(*places.get(tag)?).copied();
+            let of_tags = query.tags.iter().map(|tag| of_tag(tag).unwrap_or(Version::Absent));
+            // Behind a fence, the lease is given back.
+            let Some(versions) = numbers(of_tags, &query.key)? else {
+                return Ok(Acquired::Fenced);
+            };
+            lease.versions = versions;
+            Ok(Acquired::Lease(lease.into_evidence()))
+        });
+        acquired.collect()
+    }
+
+    /// Ends several flights: hands the values to the callers that wait, and stores them.
+    pub(super) fn fill_each<'a>(&'a self, fills: Vec<Fill<'a>>) -> MaybeReady<'a, Vec<Filled>> {
+        let mut filled = Vec::with_capacity(fills.len());
+        let (mut endings, mut leaders) = (Vec::new(), Vec::new());
+        for (at, fill) in fills.into_iter().enumerate() {
+            let Fill {
+                query,
+                mut leader,
+                filling,
+                ttl,
+            } = fill;
+            // What is not ended here is replaced below.
+            filled.push(Filled::Unstorable);
+            match leader.claim() {
+                Claim::Superseded => {
+                    filled[at] = Filled::Superseded;
+                    continue;
+                }
+                Claim::Shared => leader.land(filling.value.share()),
+                Claim::Unshared => {}
+            }
+            let Some(evidence) = leader.evidence().filter(|it| it.lease().is_some()) else {
+                leader.finish();
+                continue;
+            };
+            let end = match (encode(query, &filling), ttl) {
+                (Ok(value), Some(ttl)) => End::Store { value, ttl },
+                (Ok(_), None) => End::GiveBack(Filled::Unwanted),
+                (Err(reason), _) => {
+                    let error = Error::unstorable(query.key.as_str(), &reason);
+                    End::GiveBack(Filled::Failed(error))
+                }
+            };
+            leaders.push(leader);
+            endings.push(Ending {
+                at,
+                evidence,
+                query,
+                end,
+                cost: filling.cost,
+            });
+        }
+        if endings.is_empty() {
+            return MaybeReady::Ready(Some(filled));
+        }
+        MaybeReady::Later(Box::pin(async move {
+            let ended = pin!(self.end_each(endings));
+            for (at, ended) in together::follow(&mut leaders, ended).await {
+                filled[at] = ended;
+            }
+            leaders.into_iter().for_each(Leader::finish);
+            filled
+        }))
+    }
+
+    /// Replaces leases by entries, or gives them back.
+    async fn end_each(&self, endings: Vec<Ending<'_>>) -> Vec<(usize, Filled)> {
+        let mut groups: Vec<(Witness, Vec<Ending<'_>>)> = Vec::new();
+        for ending in endings {
+            if let Some(lease) = ending.evidence.lease() {
+                let witness = lease.witness.clone();
+                Witness::group(&mut groups, &witness, ending);
+            }
+        }
+        let mut ended = Vec::new();
+        for (witness, mut rest) in groups {
+            while !rest.is_empty() {
+                let mut bytes = 0;
+                let fitting = rest.iter().take(SLOTS_TOGETHER).take_while(|ending| {
+                    bytes += ending.size();
+                    bytes <= BYTES_TOGETHER
+                });
+                let others = rest.split_off(fitting.count().max(1));
+                ended.extend(self.end_some(&witness, rest).await);
+                rest = others;
+            }
+        }
+        ended
+    }
+
+    async fn end_some(&self, witness: &Witness, endings: Vec<Ending<'_>>) -> Vec<(usize, Filled)> {
+        let mut operations = Vec::with_capacity(endings.len());
+        // Before the entries: a version that ends before its entry would cost the entry.
+        for ending in &endings {
+            if let End::Store { ttl, .. } = ending.end {
+                operations.extend(self.extend_versions(ending.query, ttl));
+            }
+        }
+        let first = operations.len();
+        for ending in &endings {
+            if let Some(lease) = ending.evidence.lease() {
+                operations.push(ending.operation(lease));
+                if let End::Store { value, .. } = &ending.end {
+                    self.connector.expect(lease.slot(), value.size());
+                }
+            }
+        }
+        let replies = self.connector.run_over(witness, operations).await;
+        let replies = replies.map(|replies| replies.into_iter().skip(first));
+        let mut replies = match replies {
+            Ok(replies) => replies,
+            Err(error) => {
+                let failed = endings.into_iter().map(|ending| match ending.end {
+                    End::Store { .. } => (ending.at, Filled::Failed(error.clone())),
+                    End::GiveBack(why) => (ending.at, why),
+                });
+                return failed.collect();
+            }
+        };
+        let ended = endings.into_iter().map(|ending| {
+            if let Some(lease) = ending.evidence.lease() {
+                lease.hold.settle();
+            }
+            let reply = replies.next();
+            let ended = match ending.end {
+                End::Store { ttl, .. } if reply == Some(Reply::Number(1)) => Filled::Stored(ttl),
+                End::Store { .. } => Filled::Overtaken,
+                End::GiveBack(why) => why,
+            };
+            (ending.at, ended)
+        });
+        ended.collect()
+    }
+}
+
+impl Ending<'_> {
+    fn operation(&self, lease: &Lease) -> Operation {
+        match &self.end {
+            End::Store { value, ttl } => lease.filling(self.query, value, *ttl, self.cost),
+            End::GiveBack(_) => lease.hold.giving_back(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        match &self.end {
+            End::Store { value, .. } => value.size(),
+            End::GiveBack(_) => 0,
+        }
+    }
+}
