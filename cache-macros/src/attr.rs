@@ -36,6 +36,12 @@ pub(crate) struct CachedArgs {
     /// The place of `handle`.
     pub(crate) handle: Option<Span>,
     pub(crate) tags: Vec<TagArgument>,
+    /// What the function is called for several elements of.
+    pub(crate) each: Vec<Each>,
+    /// Whether there is an error in `each`. Then a name that is not known may be its element.
+    pub(crate) each_in_doubt: bool,
+    /// A closure, or the path of a function: which element a value has.
+    pub(crate) by: Option<Expr>,
     pub(crate) skip: Vec<Skip>,
     pub(crate) cache: Option<Expr>,
     pub(crate) condition: Option<Expr>,
@@ -220,6 +226,14 @@ const CACHED: &[Usage] = &[
         "write a template, `invalidate_on = \"users\"`, a value of a `CacheTag` type, or several: \
          `invalidate_on = [\"users\", TenantUsers(tenant)]`",
     ),
+    (
+        "each",
+        "name an element, and the parameter that it is in: `key = \"user:<id>\", each(id in ids)`",
+    ),
+    (
+        "by",
+        "write a closure over a value, which yields its element: `by = |user| user.id`",
+    ),
     SKIP,
     CACHE,
     (
@@ -320,6 +334,12 @@ impl CachedArgs {
                 "detach" => args.detach = Some(option.alone(input)?),
                 "handle" => args.handle = Some(option.alone(input)?),
                 "invalidate_on" => args.tags = option.tags(input)?,
+                "each" => {
+                    args.each_in_doubt = true;
+                    args.each = option.each(input)?;
+                    args.each_in_doubt = false;
+                }
+                "by" => args.by = Some(option.question(input, "value")?),
                 "skip" => args.skip = option.skip(input)?,
                 "condition" => args.condition = Some(option.value(input)?),
                 "unless" => args.unless = Some(option.question(input, "value")?),

@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::{Expr, FnArg, Generics, LitStr, Pat, Signature, Type, parse_quote};
 
-use crate::lower::{CachedFn, InvalidateFn, List, LoweredTemplate, Part, Root, Tag};
+use crate::lower::{Batch, CachedFn, InvalidateFn, List, LoweredTemplate, Part, Root, Tag};
 use crate::runtime::Runtime;
 use crate::source;
 use crate::type_name::{NamedType, Place};
@@ -14,12 +14,26 @@ use crate::type_text::{plain, type_of_tag, value_of};
 /// A cached function.
 pub(crate) fn cached(cached: &CachedFn) -> TokenStream {
     let names = Names::new(&cached.runtime, &cached.function.sig);
+    reads(cached, &names)
+}
+
+/// A cached function that is called for several keys.
+pub(crate) fn batch(cached: &CachedFn, batch: &Batch) -> TokenStream {
+    let names = Names {
+        value: batch.value.clone().unwrap_or_else(|| parse_quote!(_)),
+        lists: std::slice::from_ref(&batch.list),
+        ..Names::new(&cached.runtime, &cached.function.sig)
+    };
+    reads(cached, &names)
+}
+
+fn reads(cached: &CachedFn, names: &Names<'_>) -> TokenStream {
     let key = names.template(&cached.key);
     let tags = cached.tags.iter().map(|tag| names.tag(tag));
     let value = names.named(Some(&names.value));
     let text = value.text();
     let role = quote!(caches(#key, #text, &[#(#tags),*]));
-    let function = function(&names, &role, cached.cache.as_ref(), &cached.options);
+    let function = function(names, &role, cached.cache.as_ref(), &cached.options);
     let value = value.is_nameable().then(|| {
         let value = value.tokens(&cached.runtime);
         quote!(.value(#value))

@@ -16,6 +16,36 @@ pub(crate) async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<
     outputs.into_iter().map(|(_, output)| output).collect()
 }
 
+/// Awaits these futures at once, in this task, until one of their outputs `is_end` or all have ended.
+/// Returns the outputs that there are by then, each with the index of its future; the other futures are
+/// dropped. What is ready at the same poll as the last output is among them.
+pub(crate) async fn up_to<F: Future>(
+    futures: impl IntoIterator<Item = F>,
+    is_end: impl Fn(&F::Output) -> bool,
+) -> Vec<(usize, F::Output)> {
+    let mut pending: Vec<(usize, Pin<Box<F>>)> =
+        futures.into_iter().map(Box::pin).enumerate().collect();
+    let mut outputs = Vec::with_capacity(pending.len());
+    poll_fn(|context| {
+        let mut has_ended = false;
+        pending.retain_mut(|(index, future)| match future.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(output) => {
+                has_ended |= is_end(&output);
+                outputs.push((*index, output));
+                false
+            }
+        });
+        if has_ended || pending.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    outputs
+}
+
 /// Awaits these futures at once, in this task. Each output is handed to `enough`, with the index of its
 /// future and how many are still to come; once `enough` is true, the others are dropped.
 pub(crate) async fn until<F: Future>(
@@ -63,6 +93,20 @@ mod tests {
         });
         assert_eq!(all(futures).await, [0, 1, 2, 3]);
         assert!(all(Vec::<std::future::Ready<()>>::new()).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_ready_with_the_last_output_is_returned_too() {
+        let futures: [Pin<Box<dyn Future<Output = u8>>>; 4] = [
+            Box::pin(pending()),
+            Box::pin(ready(1)),
+            Box::pin(ready(2)),
+            Box::pin(ready(3)),
+        ];
+        let outputs = up_to(futures, |output| *output == 2).await;
+        assert_eq!(outputs, [(1, 1), (2, 2), (3, 3)]);
+        let none = up_to(Vec::<std::future::Ready<()>>::new(), |()| false);
+        assert!(none.await.is_empty());
     }
 
     #[tokio::test]

@@ -30,13 +30,13 @@ pub(super) fn function(function: &Function, statements: &TokenStream) -> TokenSt
 
 /// The user's statements, as a future that is not polled yet.
 pub(super) fn body(runtime: &Runtime, function: &Function, output: &Output) -> TokenStream {
-    let block = block(function);
-    let ty = match output {
-        Output::Value(ty) => without_impl_trait(ty),
+    let block = match output {
+        Output::Value(ty) => typed(function, ty),
         Output::Future(ty) => {
             let blame = ty.span().resolved_at(Span::mixed_site());
             let private = runtime.private(blame);
             // In a closure, an early return leaves the body only.
+            let block = block(function);
             return quote_spanned!(blame=> #private::future_of(move || #block));
         }
         Output::Boxed(ty) => {
@@ -45,24 +45,44 @@ pub(super) fn body(runtime: &Runtime, function: &Function, output: &Output) -> T
             return quote_spanned!(blame=> future.load(#boxed));
         }
     };
+    quote_spanned!(Span::mixed_site()=> async move { #block })
+}
+
+/// The user's statements as those of an `async` block that may run more than once, and so borrows what it
+/// can.
+pub(super) fn borrowing(runtime: &Runtime, function: &Function, output: &Output) -> TokenStream {
+    match output {
+        Output::Value(ty) => typed(function, ty),
+        Output::Future(ty) | Output::Boxed(ty) => {
+            let blame = ty.span().resolved_at(Span::mixed_site());
+            let private = runtime.private(blame);
+            let block = block(function);
+            // In a closure, an early return leaves the body only.
+            quote_spanned!(blame=> #private::future_of(|| #block).await)
+        }
+    }
+}
+
+/// The user's statements in an `async` block, which yields what the signature says.
+fn typed(function: &Function, ty: &Type) -> TokenStream {
+    let ty = without_impl_trait(ty);
+    let block = block(function);
     // The return that never runs tells the block the type of the signature, which `?` and
     // `.into()` need. It is outside the user's block, so that an item in that block cannot
     // give the type another meaning.
     quote_spanned! {Span::mixed_site()=>
-        async move {
-            #[allow(
-                unreachable_code,
-                clippy::diverging_sub_expression,
-                clippy::empty_loop,
-                clippy::let_unit_value,
-                clippy::needless_return,
-            )]
-            if false {
-                let output: #ty = loop {};
-                return output;
-            }
-            #block
+        #[allow(
+            unreachable_code,
+            clippy::diverging_sub_expression,
+            clippy::empty_loop,
+            clippy::let_unit_value,
+            clippy::needless_return,
+        )]
+        if false {
+            let output: #ty = loop {};
+            return output;
         }
+        #block
     }
 }
 

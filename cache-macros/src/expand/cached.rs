@@ -14,7 +14,10 @@ use crate::function::Function;
 use crate::lower::{CachedFn, Detach, Output};
 use crate::runtime::Runtime;
 
-pub(crate) fn cached(cached: CachedFn) -> TokenStream {
+pub(crate) fn cached(mut cached: CachedFn) -> TokenStream {
+    if let Some(batch) = cached.batch.take() {
+        return super::batch::batch(cached, batch);
+    }
     let by_hand = cached.handle.as_ref().map(|by_hand| {
         let CachedFn {
             runtime,
@@ -52,6 +55,7 @@ fn function(cached: CachedFn) -> TokenStream {
         unnamed_fields,
         transactions,
         asks_receiver,
+        batch: _,
         options: _,
     } = cached;
     let private = runtime.private(Span::mixed_site());
@@ -68,7 +72,9 @@ fn function(cached: CachedFn) -> TokenStream {
     };
     let in_default_cache = in_default_cache(&output, cache.as_ref());
     let cache = self::cache(&runtime, cache);
-    let shape = shape::cacheable(&runtime, &output, may_share_errors);
+    let blame = output.ty().span().resolved_at(Span::mixed_site());
+    let shape = shape::shape(&runtime, &output);
+    let shape = shape::cacheable(&runtime, blame, &shape, may_share_errors);
     let setters = [fixed_ttl, none_ttl, hedge, schema, name::names_type(&key)];
     let setters = setters.into_iter().flatten();
     let key = name::template(&runtime, &key);
@@ -106,13 +112,12 @@ fn function(cached: CachedFn) -> TokenStream {
             }
         },
     };
-    let blame = output.ty().span().resolved_at(Span::mixed_site());
     let call = Ident::new("call", blame);
     let is_owned = detached.is_some() || !matches!(output, Output::Value(_));
     let keep = keep(&runtime, is_owned, unless, ttl_of_value);
     let resolve = resolve(&runtime, &function, &output, detached.as_ref(), keep);
     let answer = answer(&runtime, &output, &call);
-    let compared = compared(&runtime, &call);
+    let compared = compared(&runtime, &call, "CachedCall");
     let returned = body::returned(&runtime, &output);
     let unnamed_fields = receiver::check(&runtime, &unnamed_fields);
     // A statement of its own drops the temporaries of the placeholders, such as a guard,
@@ -147,17 +152,18 @@ fn answer(runtime: &Runtime, output: &Output, call: &Ident) -> Option<TokenStrea
     })
 }
 
-/// The statement that finds out, by trait, how values are compared with what would come back.
-fn compared(runtime: &Runtime, call: &Ident) -> TokenStream {
+/// The statement that finds out, by trait, how values of a call are compared with what would come back.
+pub(super) fn compared(runtime: &Runtime, call: &Ident, kind: &str) -> TokenStream {
     let private = runtime.private(call.span());
+    let kind = Ident::new(kind, call.span());
     quote_spanned! {call.span()=>
         let #call = {
-            let values = #private::CachedCall::values(&#call);
+            let values = #private::#kind::values(&#call);
             let compare = {
                 use #private::comparison::*;
                 (&&&&values).comparison()
             };
-            #private::CachedCall::compared(#call, compare)
+            #private::#kind::compared(#call, compare)
         };
     }
 }
@@ -202,7 +208,7 @@ fn resolve(
 }
 
 /// What the value itself decides: whether it is stored, and for how long.
-fn keep(
+pub(super) fn keep(
     runtime: &Runtime,
     is_owned: bool,
     unless: Option<Expr>,

@@ -4,6 +4,7 @@
 //! do not shadow the user's. Other tokens have the span of what the user wrote, so that the
 //! compiler points there.
 
+mod batch;
 mod body;
 mod cached;
 mod detach;

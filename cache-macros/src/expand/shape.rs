@@ -3,7 +3,6 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
 use syn::Type;
-use syn::spanned::Spanned;
 
 use super::body::without_impl_trait;
 use crate::lower::Output;
@@ -27,12 +26,15 @@ pub(super) fn shape(runtime: &Runtime, output: &Output) -> TokenStream {
 }
 
 /// The shape of a return type whose value can be cached. If it can't, that is one error at
-/// the return type, and nothing else in the expansion is. Where its errors may be shared, the
-/// compiler finds out whether they can be.
-pub(super) fn cacheable(runtime: &Runtime, output: &Output, may_share_errors: bool) -> TokenStream {
-    let blame = output.ty().span().resolved_at(Span::mixed_site());
+/// the return type, the place to blame, and nothing else in the expansion is. Where its errors may be
+/// shared, the compiler finds out whether they can be.
+pub(super) fn cacheable(
+    runtime: &Runtime,
+    blame: Span,
+    shape: &TokenStream,
+    may_share_errors: bool,
+) -> TokenStream {
     let private = runtime.private(blame);
-    let shape = shape(runtime, output);
     let answers = if may_share_errors {
         "error_sharing_shape"
     } else {

@@ -1,6 +1,7 @@
 //! Lowering: arguments and function become what is expanded. What does not fit is refused
 //! here, and every mistake is collected.
 
+mod batch;
 mod borrows;
 mod defaults;
 mod detach;
@@ -21,6 +22,7 @@ use proc_macro2::{Ident, Span};
 use syn::spanned::Spanned;
 use syn::{Expr, LitStr};
 
+pub(crate) use self::batch::{Argument, ArgumentKind, Batch};
 pub(crate) use self::detach::{Copied, Detach};
 pub(crate) use self::each::List;
 pub(crate) use self::handle::Handle;
@@ -60,6 +62,8 @@ pub(crate) struct CachedFn {
     pub(crate) transactions: Vec<Ident>,
     /// Whether the receiver's type matters, and the key does not name it.
     pub(crate) asks_receiver: bool,
+    /// What `each` says.
+    pub(crate) batch: Option<Batch>,
     /// The other arguments, as text.
     pub(crate) options: Vec<String>,
 }
@@ -113,9 +117,19 @@ pub(crate) fn cached(
     mut function: Function,
     mut errors: Errors,
 ) -> syn::Result<CachedFn> {
+    let in_doubt = !errors.is_empty() || args.defaults.in_doubt;
+    let argument = batch::argument(&args, &mut function, &mut errors);
+    batch::check_by(&args, &mut errors);
     let mut parameters = Parameters::of(&function.sig);
     // The argument that is wrong may be the one that names a parameter.
-    parameters.in_doubt = !errors.is_empty() || args.defaults.in_doubt;
+    parameters.in_doubt = in_doubt;
+    parameters.elements_in_doubt = args.each_in_doubt;
+    match &argument {
+        Some(argument) => {
+            parameters.add_batch(std::mem::take(&mut args.each), &argument.ident, &mut errors);
+        }
+        None => parameters.elements_in_doubt |= !args.each.is_empty(),
+    }
     let output = Output::of(&function.sig, &mut errors);
     output.check_nameable(&mut errors);
     check_alone(&function, &["cached", "cache_invalidate"], &mut errors);
@@ -124,16 +138,20 @@ pub(crate) fn cached(
         Some(key) => parameters.lower(Place::Key, key, &mut errors),
         None => LoweredTemplate::empty(Span::call_site()),
     };
-    let tags = parameters.lower_all(Place::Tag, args.tags, &mut errors);
+    let tags = parameters.lower_all(Place::Tag, std::mem::take(&mut args.tags), &mut errors);
     parameters.skip(&args.skip, &mut errors);
     let Defaults {
         cache,
         ttl,
         skip,
         in_doubt,
-    } = args.defaults;
+    } = std::mem::take(&mut args.defaults);
     let skipped = parameters.skip_defaults(&skip);
     parameters.check_complete(&mut errors);
+    let list = parameters.take_lists().into_iter().next();
+    let batch = argument.zip(list).map(|(argument, list)| {
+        batch::lower(&args, argument, list, &key, &function.sig, &mut errors)
+    });
     let asks_receiver = parameters.asks_receiver();
     let mut unnamed_fields =
         receiver::unnamed_fields(&function, &key, &args.skip, &skip, &mut errors);
@@ -159,7 +177,10 @@ pub(crate) fn cached(
     });
 
     let templates = tags.iter().filter_map(Tag::template).chain([&key]);
-    let transactions = transaction::candidates(&function.sig, templates);
+    let mut transactions = transaction::candidates(&function.sig, templates);
+    if let Some(batch) = &batch {
+        transactions.retain(|candidate| *candidate != batch.argument.ident);
+    }
 
     errors.finish(CachedFn {
         runtime: args.runtime,
@@ -180,6 +201,7 @@ pub(crate) fn cached(
         unnamed_fields,
         transactions,
         asks_receiver,
+        batch,
         options: args.options,
         function,
     })
@@ -202,7 +224,7 @@ pub(crate) fn cache_invalidate(
     );
 
     let mut parameters = Parameters::of(&function.sig);
-    parameters.in_doubt = args.each_in_doubt;
+    parameters.elements_in_doubt = args.each_in_doubt;
     parameters.add_lists(args.each, &mut errors);
     let names = parameters.lower_all(Place::Invalidated, args.names, &mut errors);
     let lists = parameters.finish_lists(&names, &mut errors);

@@ -35,6 +35,8 @@ pub(super) struct Parameters<'f> {
     /// Whether an error leaves open which parameter was meant. Then no parameter is
     /// reported as missing: it may be that one.
     pub(super) in_doubt: bool,
+    /// Whether there is an error in `each`. Then a name that is not known may be its element.
+    pub(super) elements_in_doubt: bool,
 }
 
 struct Parameter {
@@ -136,6 +138,7 @@ impl<'f> Parameters<'f> {
             sig,
             lists: Vec::new(),
             in_doubt: false,
+            elements_in_doubt: false,
         }
     }
 
@@ -147,6 +150,22 @@ impl<'f> Parameters<'f> {
             let list = List::new(list, &self.lists, self.sig, &parameters, errors);
             self.lists.push(list);
         }
+    }
+
+    /// Adds the list of a call for several keys: each key has one of its elements.
+    pub(super) fn add_batch(&mut self, lists: Vec<Each>, argument: &Ident, errors: &mut Errors) {
+        let parameters = self.names();
+        for list in lists {
+            let list = List::new(list, &self.lists, self.sig, &parameters, errors);
+            self.lists.push(list);
+        }
+        if let Some(parameter) = self.find(&argument.to_string()) {
+            parameter.named_in.push(Place::Key);
+        }
+    }
+
+    pub(super) fn take_lists(&mut self) -> Vec<List> {
+        std::mem::take(&mut self.lists)
     }
 
     /// An argument whose elements can be read only once belongs to the body.
@@ -350,8 +369,9 @@ impl<'f> Parameters<'f> {
             self.in_doubt = true;
             return None;
         }
-        if place == Place::Invalidated && self.in_doubt {
+        if self.elements_in_doubt {
             // It may be the element of a list.
+            self.in_doubt = true;
             return None;
         }
         let in_pattern = !self.moved_patterns.is_empty();
@@ -366,9 +386,9 @@ impl<'f> Parameters<'f> {
             Place::Invalidated | Place::Skip => "template",
         };
         let mut known = self.names();
+        let elements = self.lists.iter().flat_map(List::bindings);
+        known.extend(elements.map(Ident::to_string));
         if place == Place::Invalidated {
-            let elements = self.lists.iter().flat_map(List::bindings);
-            known.extend(elements.map(Ident::to_string));
             known.push("result".to_owned());
         }
         let help = if root == "self" {

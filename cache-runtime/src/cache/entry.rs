@@ -107,6 +107,12 @@ impl CachedEntry {
                     "`{asked_by}` was given a call that leaves the cache alone, since its `condition` is false"
                 )));
             }
+            Ok(Left::Batch) => {
+                return Err(Error::call(format!(
+                    "`{asked_by}` was given a call for several keys, which has no entry of its own; give it \
+                     a call of the function for one key, or use `Cache::set_many`"
+                )));
+            }
             Err(NoCall::Ended) => "it ends without one",
             Err(NoCall::Waits) => "it waits for something else first",
         };

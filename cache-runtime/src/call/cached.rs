@@ -308,7 +308,7 @@ impl<S: Shape> CachedCall<S> {
 }
 
 /// What an entry says of the type of its value.
-fn value_type<S: Shape>(core: &Core, receiver: Receiver) -> Option<ValueType> {
+pub(super) fn value_type<S: Shape>(core: &Core, receiver: Receiver) -> Option<ValueType> {
     let is_local = core.tier.as_local().is_some();
     (!is_local).then(|| type_name::of::<S::Value>(receiver.name()))
 }

@@ -65,6 +65,25 @@ type MayHaveCommitted<S> = fn(&<S as Shape>::Return) -> bool;
 pub struct CollectedNames(Vec<Key>);
 
 impl CollectedNames {
+    pub(super) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The names, in the order in which they were added.
+    pub(super) fn into_keys(self) -> impl Iterator<Item = Key> {
+        self.0.into_iter()
+    }
+
+    /// Takes the name that was added last.
+    pub(super) fn take_last(&mut self) -> Option<Key> {
+        self.0.pop()
+    }
+
+    /// Adds a name that is rendered.
+    pub fn push_key(&mut self, key: &Key) {
+        self.0.push(key.clone());
+    }
+
     /// Adds a name.
     pub fn push<P: Parts>(&mut self, name: Name<P>) {
         self.0.push(name.render());
@@ -91,7 +110,7 @@ impl InvalidateCall {
     /// Adds the names that elements of the arguments make.
     #[must_use]
     pub fn with_names(mut self, collect: impl FnOnce(&mut CollectedNames)) -> Self {
-        let mut names = CollectedNames(Vec::new());
+        let mut names = CollectedNames::new();
         collect(&mut names);
         self.due.names.append(&mut names.0);
         self
@@ -221,7 +240,7 @@ where
         }
         if let View::Value(value) = outcome {
             // In a list of their own: a panic in here leaves the names from the arguments due.
-            let mut names = CollectedNames(Vec::new());
+            let mut names = CollectedNames::new();
             (self.names)(value, &mut names);
             due.names.append(&mut names.0);
         }

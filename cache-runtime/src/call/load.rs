@@ -505,7 +505,7 @@ impl Request {
         let started = renewal.is_some().then(Instant::now);
         // If this future is dropped here, the leader hands the flight on, with the lease.
         let returned = {
-            let load = pin!(self.load_and_renew(renewal, load));
+            let load = pin!(renew_while(renewal, self.run_load(load)));
             let share = |landed: &_| self.share_landed::<S>(landed);
             match leader.load(load, share).await {
                 LoadEnd::Loaded(returned) => returned,
@@ -525,9 +525,7 @@ impl Request {
             Ok(outcome) => outcome,
             Err(returned) => {
                 leader.fail(S::share_error(&returned));
-                self.observe(Event::LoadFailed {
-                    key: &self.query.key,
-                });
+                self.load_failed();
                 return returned;
             }
         };
@@ -536,11 +534,7 @@ impl Request {
         }
         let filling = {
             let filling = Filling {
-                value: &Loaded::<S> {
-                    outcome: &outcome,
-                    compare: self.compare,
-                    shape: PhantomData,
-                },
+                value: &Loaded::<S>::new(&outcome, self.compare),
                 cost,
                 codec: self.codec(),
                 is_checked: self.core.settings.check_values,
@@ -561,28 +555,10 @@ impl Request {
     {
         let returned = self.run_load(load).await;
         match S::view(&returned) {
-            View::Error => self.observe(Event::LoadFailed {
-                key: &self.query.key,
-            }),
+            View::Error => self.load_failed(),
             View::Value(_) | View::None => self.not_filled(why),
         }
         returned
-    }
-
-    /// Runs the load, and renews its lease meanwhile, if it has one.
-    async fn load_and_renew<F: Future>(&self, renewal: Option<Renewal>, load: F) -> F::Output {
-        let Some(mut renewal) = renewal else {
-            return self.run_load(load).await;
-        };
-        let mut load = pin!(self.run_load(load));
-        std::future::poll_fn(|context| match load.as_mut().poll(context) {
-            Poll::Ready(returned) => Poll::Ready(returned),
-            Poll::Pending => match renewal.as_mut().poll(context) {
-                Poll::Ready(never) => match never {},
-                Poll::Pending => Poll::Pending,
-            },
-        })
-        .await
     }
 
     /// Runs the load, and counts it.
@@ -591,10 +567,15 @@ impl Request {
         load.await
     }
 
-    fn load_begins(&self) {
+    pub(super) fn load_begins(&self) {
         let key = &self.query.key;
         self.observe(Event::Miss { key });
         self.observe(Event::Load { key });
+    }
+
+    pub(super) fn load_failed(&self) {
+        let key = &self.query.key;
+        self.observe(Event::LoadFailed { key });
     }
 
     /// How long an outcome is cached, jitter included; `None` for not at all.
@@ -694,7 +675,7 @@ impl Request {
         self.observe(Event::NotFilled { key, why });
     }
 
-    fn observe_filled(&self, filled: &Filled) {
+    pub(super) fn observe_filled(&self, filled: &Filled) {
         let key = &self.query.key;
         match filled {
             Filled::Stored(ttl) => self.observe(Event::Fill { key, ttl: *ttl }),
@@ -712,11 +693,37 @@ impl Request {
     }
 }
 
+/// Runs a load, and renews its leases meanwhile, if it has any.
+pub(super) async fn renew_while<F: Future>(renewal: Option<Renewal>, load: F) -> F::Output {
+    let Some(mut renewal) = renewal else {
+        return load.await;
+    };
+    let mut load = pin!(load);
+    std::future::poll_fn(|context| match load.as_mut().poll(context) {
+        Poll::Ready(returned) => Poll::Ready(returned),
+        Poll::Pending => match renewal.as_mut().poll(context) {
+            Poll::Ready(never) => match never {},
+            Poll::Pending => Poll::Pending,
+        },
+    })
+    .await
+}
+
 /// What a load yielded, in both of the forms in which stores keep it.
-struct Loaded<'a, S: Shape> {
+pub(super) struct Loaded<'a, S: Shape> {
     outcome: &'a Outcome<S::Value>,
     compare: Compare,
     shape: PhantomData<fn() -> S>,
+}
+
+impl<'a, S: Shape> Loaded<'a, S> {
+    pub(super) fn new(outcome: &'a Outcome<S::Value>, compare: Compare) -> Self {
+        Self {
+            outcome,
+            compare,
+            shape: PhantomData,
+        }
+    }
 }
 
 impl<S: Shape<Value: CacheValue>> Storable for Loaded<'_, S> {

@@ -8,7 +8,7 @@
 //! call's *load*, and [`load`] says what becomes of it.
 //!
 //! In reading order: [`cached`] and [`load`] are a cached call; with [`detach`], its load is a task.
-//! [`invalidate`] is an invalidation, with its [`fence`], the names that are [`due`], and the second
+//! A [`batch`] is one call for several keys. [`invalidate`] is an invalidation, with its [`fence`], the names that are [`due`], and the second
 //! invalidation of those ([`repeat`]). [`after_commit`] holds what is due in a [`scope`], and [`transaction`] finds
 //! calls that should be in one. An [`order`] has a call refresh its entry, or leave what is known of
 //! it. What is known of a function at compile time is its [`site`], and, by trait, its [`return_type`]
@@ -17,6 +17,7 @@
 //! unless its key names the type.
 
 pub(crate) mod after_commit;
+pub(crate) mod batch;
 pub(crate) mod cached;
 pub(crate) mod compare;
 pub(crate) mod detach;

@@ -67,6 +67,8 @@ pub(crate) enum Left {
     },
     /// A call that leaves the cache alone: its `condition` is false.
     Bypass,
+    /// A call for several keys.
+    Batch,
 }
 
 /// What a call makes of the value that it was given.
@@ -92,6 +94,17 @@ pub(crate) enum NoCall {
 pub(super) enum Begin {
     /// It goes on. Without a request, it leaves the cache alone.
     On(Option<Box<Request>>),
+    /// It stays pending.
+    Stay,
+}
+
+/// What a call for several keys does that has looked for an order.
+pub(super) enum BatchBegin {
+    On,
+    /// It loads, whatever is stored.
+    Refresh,
+    /// It leaves the cache alone.
+    Bypass,
     /// It stays pending.
     Stay,
 }
@@ -156,6 +169,23 @@ where
             lock(&leave).left = Some(left);
             Begin::Stay
         }
+    }
+}
+
+/// The same for a call for several keys, which has no entry to leave.
+#[cold]
+pub(super) fn begin_batch() -> BatchBegin {
+    match context::current(SLOT).filter(Order::take) {
+        Some(Order::Refresh(_)) => BatchBegin::Refresh,
+        Some(Order::Leave(leave)) => {
+            lock(&leave).left = Some(Left::Batch);
+            BatchBegin::Stay
+        }
+        None => match mode::current() {
+            None => BatchBegin::On,
+            Some(Mode::Refresh) => BatchBegin::Refresh,
+            Some(Mode::Bypass) => BatchBegin::Bypass,
+        },
     }
 }
 

@@ -472,19 +472,9 @@ impl<Evidence> Leader<Evidence> {
         let Some(_waiting) = Waiting::begin(previous.id()) else {
             return;
         };
-        let end = pin!(async {
-            loop {
-                let mut changed = pin!(previous.changed.notified());
-                // Registered before the phase is read, so that no change between is missed.
-                changed.as_mut().enable();
-                if lock(&previous.state).phase.is_over() {
-                    break;
-                }
-                changed.await;
-            }
-        });
-        let end = pin!(clock::within(limit, end));
-        self.follow(end).await;
+        let ended = pin!(previous.ended());
+        let ended = pin!(clock::within(limit, ended));
+        self.follow(ended).await;
     }
 
     /// Whether a load was under way when this flight started.
@@ -873,6 +863,19 @@ impl<Evidence> Drop for Waiter<Evidence> {
 impl<Evidence> Flight<Evidence> {
     fn id(&self) -> FlightId {
         std::ptr::from_ref(self).addr()
+    }
+
+    /// Waits until it is over.
+    async fn ended(&self) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // Registered before the phase is read, so that no change between is missed.
+            changed.as_mut().enable();
+            if lock(&self.state).phase.is_over() {
+                break;
+            }
+            changed.await;
+        }
     }
 
     fn landed(&self) -> Option<SharedValue> {

@@ -1,12 +1,14 @@
 //! One load for several keys: an attempt of each key's flight, whose work is the same future.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use super::circle::Polling;
+use super::circle::{Polling, Waiting};
 use super::progress::Progress;
 use super::{Leader, lock};
+use crate::clock;
 use crate::value::SharedValue;
 
 /// Does a part of the work of these leaders in a way that shows whether it moves, as
@@ -17,6 +19,28 @@ pub(crate) async fn follow<Evidence, F: Future>(
 ) -> F::Output {
     std::future::poll_fn(|context| poll(leaders, context, |context| work.as_mut().poll(context)))
         .await
+}
+
+/// Waits, at most for `limit`, until the flights that these have replaced are over, as
+/// [`Leader::wait_for_previous`] does for one.
+pub(crate) async fn wait_for_previous<Evidence>(
+    leaders: &mut [Leader<Evidence>],
+    limit: Duration,
+) {
+    let previous: Vec<_> = leaders.iter().filter_map(Leader::previous).collect();
+    if previous.is_empty() {
+        return;
+    }
+    let ended = pin!(async {
+        for flight in previous {
+            // That load may not end before this caller does.
+            if let Some(_waiting) = Waiting::begin(flight.id()) {
+                flight.ended().await;
+            }
+        }
+    });
+    let ended = pin!(clock::within(limit, ended));
+    follow(leaders, ended).await;
 }
 
 /// Loads for these leaders. `None` if other attempts have landed for each of them, with values that
@@ -60,6 +84,9 @@ fn poll<Evidence, T>(
     context: &mut Context<'_>,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
+    if leaders.is_empty() {
+        return poll(context);
+    }
     let noted = leaders.iter().find_map(|leader| leader.progress.clone());
     let progress = match noted {
         Some(progress) => progress,

@@ -1,0 +1,83 @@
+//! The load of a batch call: one body for all keys that the call leads.
+
+use std::pin::{Pin, pin};
+use std::time::{Duration, Instant};
+
+use crate::call::load::renew_while;
+use crate::core::Core;
+use crate::flight::{Leader, together};
+use crate::observe::NotFilledReason;
+use crate::tier::{Evidence, Store as _};
+use crate::value::{SharedError, SharedValue};
+
+/// The keys that one run of the body is for, by their places in the call.
+#[derive(Default)]
+pub(super) struct Load {
+    /// Those whose flights this call leads, in the order of their leaders.
+    led: Vec<usize>,
+    leaders: Vec<Leader<Evidence>>,
+    /// Those that it loads for itself, and stores nothing.
+    pub(super) alone: Vec<(usize, NotFilledReason<'static>)>,
+    /// When it began, where an entry says how long its load took.
+    began: Option<Instant>,
+}
+
+impl Load {
+    pub(super) fn add(&mut self, place: usize, leader: Leader<Evidence>) {
+        self.led.push(place);
+        self.leaders.push(leader);
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        let alone = self.alone.iter().map(|(place, _)| *place);
+        self.led.iter().copied().chain(alone)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.led.len() + self.alone.len()
+    }
+
+    /// The keys whose flights this call leads.
+    pub(super) fn led(self) -> impl Iterator<Item = (usize, Leader<Evidence>)> {
+        self.led.into_iter().zip(self.leaders)
+    }
+
+    /// Runs the body, for all callers of these flights. `None` if other attempts have landed for each key,
+    /// with values that can be used.
+    pub(super) async fn run<F: Future>(
+        &mut self,
+        core: &Core,
+        body: Pin<&mut F>,
+        is_usable: impl Fn(&SharedValue) -> bool,
+    ) -> Option<F::Output> {
+        let leaders = &mut self.leaders;
+        if leaders.iter().all(Leader::is_boarding) {
+            // What is loaded is not stored, and callers that come meanwhile share it.
+            together::wait_for_previous(leaders, core.settings.share_wait()).await;
+        }
+        for leader in leaders.iter_mut().filter(|leader| leader.is_boarding()) {
+            leader.begin(None);
+        }
+        let renewal = core.tier.renew_many(leaders, core.settings.load_limit);
+        self.began = renewal.is_some().then(Instant::now);
+        let may_share = self.alone.is_empty();
+        let load = pin!(renew_while(renewal, body));
+        together::load(leaders, load, |landed| may_share && is_usable(landed)).await
+    }
+
+    /// Ends the flights without a value.
+    pub(super) fn fail(self, error: Option<&SharedError>) {
+        for leader in self.leaders {
+            leader.fail(error.cloned());
+        }
+    }
+
+    pub(super) fn cost(&self) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| began.elapsed())
+    }
+
+    /// How long the load was pending; `None` if it was ready at its first poll.
+    pub(super) fn pending_for(&self) -> Option<Duration> {
+        self.leaders.first()?.pending_for()
+    }
+}
