@@ -65,7 +65,8 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
         Some(_) => quote_spanned!(blame=> #at_type::Bare),
     };
     let returned = shape::shape(&runtime, &output);
-    let one = quote_spanned!(blame=> #at_type::one(&batch, #rows, &#at_type::elements_of(&elements)));
+    let one =
+        quote_spanned!(blame=> #at_type::one(&batch, #rows, &#at_type::elements_of(&elements)));
     let one = shape::cacheable(&runtime, blame, &one, may_share_errors);
     let names = Names::new(&runtime, &batch, &key, &tags);
     let rendered = &names.rendered;
@@ -74,15 +75,13 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
     let cache = self::cache(&runtime, cache);
     let receiver = receiver::of_call(&runtime, asks_receiver);
     let compared = compared(&runtime, &format_ident!("call", span = blame), "BatchCall");
-    let keep = keep(&runtime, false, unless, ttl_of_value).unwrap_or_else(|| {
-        quote_spanned!(Span::mixed_site()=> |_| #private::Keep::Default)
-    });
+    let keep = keep(&runtime, false, unless, ttl_of_value)
+        .unwrap_or_else(|| quote_spanned!(Span::mixed_site()=> |_| #private::Keep::Default));
     let load = load(&runtime, &function, &output, &batch.argument);
     let unnamed_fields = receiver::check(&runtime, &unnamed_fields);
     let call = quote_spanned! {blame=>
         #(#rendered)*
         let elements = #elements;
-        let batch = #returned;
         let one = #one;
         #[allow(clippy::used_underscore_binding)]
         let call = #at_type::BatchCall::start(
@@ -125,6 +124,7 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
     let statements = quote_spanned! {Span::mixed_site()=>
         #unnamed_fields
         #future
+        let batch = #returned;
         #call
     };
     body::function(&function, &statements)
@@ -194,7 +194,10 @@ impl<'b> Names<'b> {
     fn new(runtime: &'b Runtime, batch: &'b Batch, key: &LoweredTemplate, tags: &[Tag]) -> Self {
         let mut rendered = Vec::new();
         let key = with_rendered(runtime, key, &mut rendered);
-        let tags = tags.iter().map(|tag| tag_of(runtime, tag, &mut rendered)).collect();
+        let tags = tags
+            .iter()
+            .map(|tag| tag_of(runtime, tag, &mut rendered))
+            .collect();
         Self {
             runtime,
             batch,

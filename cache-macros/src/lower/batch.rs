@@ -108,7 +108,9 @@ fn take(name: &Ident, function: &mut Function, errors: &mut Errors) -> Option<Ar
             Type::Reference(reference) if reference.mutability.is_some() => {
                 errors.push(
                     input.ty.span(),
-                    format_args!("`{ident}` is borrowed mutably, and a hit would leave it as it is"),
+                    format_args!(
+                        "`{ident}` is borrowed mutably, and a hit would leave it as it is"
+                    ),
                     format_args!("take a shared reference: `{ident}: &[…]`"),
                 );
                 return None;
@@ -151,7 +153,9 @@ pub(super) fn lower(
         let element = &list.bindings()[0];
         errors.push(
             element.span(),
-            format_args!("the cache key does not name `{element}`, so all elements would share an entry"),
+            format_args!(
+                "the cache key does not name `{element}`, so all elements would share an entry"
+            ),
             format_args!("add `<{element}>` to the key"),
         );
     }

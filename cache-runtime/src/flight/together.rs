@@ -23,10 +23,7 @@ pub(crate) async fn follow<Evidence, F: Future>(
 
 /// Waits, at most for `limit`, until the flights that these have replaced are over, as
 /// [`Leader::wait_for_previous`] does for one.
-pub(crate) async fn wait_for_previous<Evidence>(
-    leaders: &mut [Leader<Evidence>],
-    limit: Duration,
-) {
+pub(crate) async fn wait_for_previous<Evidence>(leaders: &mut [Leader<Evidence>], limit: Duration) {
     let previous: Vec<_> = leaders.iter().filter_map(Leader::previous).collect();
     if previous.is_empty() {
         return;
@@ -118,9 +115,7 @@ impl<Evidence> Leader<Evidence> {
         let replaced = self.progress.replace(progress.clone());
         let mut state = lock(&self.flight.state);
         if let Some(replaced) = replaced {
-            state
-                .pending
-                .retain(|(_, it)| !Arc::ptr_eq(it, &replaced));
+            state.pending.retain(|(_, it)| !Arc::ptr_eq(it, &replaced));
         }
         state.pending.push((self.generation, progress.clone()));
     }

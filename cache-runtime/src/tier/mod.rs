@@ -291,10 +291,7 @@ pub(crate) trait Store {
     }
 
     /// What [`board`](Self::board) decides for each of these misses.
-    fn board_many(
-        &self,
-        misses: Vec<(&Query, Miss)>,
-    ) -> impl Future<Output = Vec<Boarded>> + Send
+    fn board_many(&self, misses: Vec<(&Query, Miss)>) -> impl Future<Output = Vec<Boarded>> + Send
     where
         Self: Sync,
     {

@@ -1,5 +1,6 @@
 //! What a cache does, on each backend the same.
 
+mod batch;
 mod detach;
 mod each;
 mod flights;

@@ -600,7 +600,11 @@ impl<V: CacheValue, T> OneOf<V, T> {
             Boarded::Wait(waiter) => State::Boarded(waiter),
             // A watch that is not polled would hold its followers up: it begins once nothing is loaded.
             Boarded::Watch(_) => State::Singly(None),
-            Boarded::Unstored => match self.request.core.tier.board_unstored(&self.request.query.key)
+            Boarded::Unstored => match self
+                .request
+                .core
+                .tier
+                .board_unstored(&self.request.query.key)
             {
                 Some(Seat::Lead(leader)) => State::Leads(leader),
                 Some(Seat::Wait(waiter)) => State::Boarded(waiter),

@@ -207,7 +207,10 @@ impl Hold {
     }
 
     fn renewal(&self) -> Operation {
-        let arguments = [self.start.as_slice().into(), server_ttl(self.duration).into()];
+        let arguments = [
+            self.start.as_slice().into(),
+            server_ttl(self.duration).into(),
+        ];
         Operation::script(RENEW, self.slot.clone()).with(arguments)
     }
 

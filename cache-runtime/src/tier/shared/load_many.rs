@@ -184,7 +184,10 @@ impl Shared {
                 return Ok(Acquired::Taken);
             }
             let of_tag = |tag| versions.get(*places.get(tag)?).copied();
-            let of_tags = query.tags.iter().map(|tag| of_tag(tag).unwrap_or(Version::Absent));
+            let of_tags = query
+                .tags
+                .iter()
+                .map(|tag| of_tag(tag).unwrap_or(Version::Absent));
             // Behind a fence, the lease is given back.
             let Some(versions) = numbers(of_tags, &query.key)? else {
                 return Ok(Acquired::Fenced);

@@ -1130,10 +1130,7 @@ fn version(reply: Reply) -> Version {
 }
 
 /// The numbers that versions are; `None` if one of them is a fence.
-fn numbers(
-    versions: impl Iterator<Item = Version>,
-    key: &Key,
-) -> Result<Option<Vec<u64>>, Error> {
+fn numbers(versions: impl Iterator<Item = Version>, key: &Key) -> Result<Option<Vec<u64>>, Error> {
     let versions: Vec<_> = versions.collect();
     if versions.contains(&Version::Fence) {
         return Ok(None);
