@@ -1,6 +1,7 @@
 //! This cache compared with its peers: `cargo run --release -p cache-benches -- --help`.
 
 mod allocations;
+mod batch;
 mod floor;
 mod growth;
 mod harness;
@@ -33,6 +34,7 @@ const GROUPS: &[Group] = &[
     ("growth-tags", growth::tags),
     ("memory", |_| growth::memory()),
     ("shared-hit", shared::hit),
+    ("shared-batch", batch::compare_batches),
     ("stampede", stampede::compare),
 ];
 
