@@ -195,6 +195,8 @@ pub(crate) enum TagArgument {
     Template(LitStr),
     /// A value of a type that implements `CacheTag`.
     Typed(Expr),
+    /// A closure over the value, which yields tags.
+    OfValue(ExprClosure),
 }
 
 /// The name of an option, and the help that shows how to write it.
@@ -217,8 +219,9 @@ const CACHED: &[Usage] = &[
     ("handle", "write it alone: `key = \"user:<id>\", handle`"),
     (
         "invalidate_on",
-        "write a template, `invalidate_on = \"users\"`, a value of a `CacheTag` type, or several: \
-         `invalidate_on = [\"users\", TenantUsers(tenant)]`",
+        "write a template, `invalidate_on = \"users\"`, a value of a `CacheTag` type, a closure over the \
+         value, which yields tags, or several: \
+         `invalidate_on = [\"users\", TenantUsers(tenant), |user| user.teams.iter().map(|team| Team(team.id))]`",
     ),
     SKIP,
     CACHE,
@@ -380,13 +383,22 @@ impl InvalidateArgs {
                 return Ok(Argument::Option);
             }
             let name = input.parse::<Expr>()?;
-            args.names.push(TagArgument::new(name).map_err(|span| {
+            let name = TagArgument::new(name).map_err(|span| {
                 error(
                     span,
                     "a name to invalidate is a string literal, or a value of a `CacheTag` type",
                     "write a key or a tag as a template: `\"user:<id>\"`",
                 )
-            })?);
+            })?;
+            if let TagArgument::OfValue(closure) = &name {
+                return Err(error(
+                    closure.span(),
+                    "a name to invalidate is no closure",
+                    "name the result in a template, `\"team:<result.id>\"`, or each element of it: \
+                     `\"user:<user.id>\", each(user in result)`",
+                ));
+            }
+            args.names.push(name);
             Ok(Argument::Name)
         });
         if args.names.is_empty() && errors.is_empty() {
@@ -488,7 +500,10 @@ impl TagArgument {
         match as_literal(&expr) {
             Some(Lit::Str(template)) => Ok(Self::Template(template.clone())),
             Some(other) => Err(other.span()),
-            None => Ok(Self::Typed(expr)),
+            None => Ok(match ungrouped(expr) {
+                Expr::Closure(closure) => Self::OfValue(closure),
+                other => Self::Typed(other),
+            }),
         }
     }
 }
@@ -661,8 +676,17 @@ impl OptionName {
             single => vec![single],
         };
         let tags = elements.into_iter().map(|element| {
-            TagArgument::new(element)
-                .map_err(|span| self.wrong(span, "must be a string literal, or a tag", self.usage))
+            let tag = TagArgument::new(element)
+                .map_err(|span| self.wrong(span, "must be a string literal, or a tag", self.usage))?;
+            match &tag {
+                TagArgument::OfValue(closure) if closure.inputs.len() != 1 => Err(self.wrong(
+                    closure.span(),
+                    "takes a closure with one parameter, the value",
+                    "write `|page| page.issues.iter().map(|issue| IssueTag(issue.id))`; the closure may \
+                     name parameters of the function, too",
+                )),
+                _ => Ok(tag),
+            }
         });
         tags.collect()
     }

@@ -282,7 +282,7 @@ mod flights {
             };
             if leader.claim() != Claim::Superseded {
                 self.landed.fetch_add(1, SeqCst);
-                leader.land(Arc::new(loaded));
+                leader.land(Arc::new(loaded), true);
                 leader.finish();
             }
             loaded

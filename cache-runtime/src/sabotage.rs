@@ -118,6 +118,9 @@ pub enum Rule {
     NewestPrimary,
     /// Over HTTP, a read carries the token of the last write of its process.
     SyncToken,
+    /// Where only the value tells its tags, it is stored only if their versions were read before the
+    /// load.
+    TagsBeforeLoad,
 }
 
 impl Rule {
@@ -173,6 +176,7 @@ impl Rule {
         Self::LeavesReplaced,
         Self::NewestPrimary,
         Self::SyncToken,
+        Self::TagsBeforeLoad,
     ];
 }
 

@@ -338,11 +338,13 @@ where
 {
     let (entry, given) = CachedEntry::left(future, Some(Box::new(value)), "prime")?;
     match given {
-        Some(Given::Value(value, ttl)) => {
+        Some(Given::Value { value, ttl, tags }) => {
             let CachedEntry { request, cache, .. } = &entry;
             let codec = request.codec();
-            cache.store(&request.query, &*value, codec, ttl).await
+            let query = &request.query;
+            cache.store(query, &*value, &tags, codec, ttl).await
         }
+        Some(Given::Failed(error)) => Err(error),
         Some(Given::OtherType(cached)) => Err(Error::call(format!(
             "`prime` was given a `{}` for `{}`, whose function caches a `{cached}`; give it the call \
              itself, and a value of that type",

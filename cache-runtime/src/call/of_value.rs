@@ -1,0 +1,48 @@
+//! Tags that only the loaded value tells.
+
+use super::load::{Keep, Keeping};
+use crate::key::Key;
+
+/// What a value itself decides, where it tells tags, too.
+#[derive(Debug)]
+pub(super) struct WithTags<K, T> {
+    pub(super) keep: K,
+    pub(super) tags: T,
+}
+
+impl<V, K, T> Keeping<V> for WithTags<K, T>
+where
+    K: Fn(&V) -> Keep,
+    T: Fn(&V) -> Vec<Key>,
+{
+    fn keep(&self, value: &V) -> Keep {
+        (self.keep)(value)
+    }
+
+    /// Sorted, each of them once: so values with the same tags have them in one order.
+    fn tags(&self, value: &V) -> Vec<Key> {
+        let mut tags = (self.tags)(value);
+        tags.sort_unstable();
+        tags.dedup();
+        tags
+    }
+}
+
+/// Adds the tags that a closure of the user's tells of a value.
+pub fn tell<'v, V, I>(tags: &mut Vec<Key>, value: &'v V, tell: impl FnOnce(&'v V) -> I)
+where
+    I: IntoIterator<Item: TagOfValue>,
+{
+    tags.extend(tell(value).into_iter().map(Into::into));
+}
+
+/// What a closure in `invalidate_on` may yield.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a tag",
+    label = "the closure in `invalidate_on` yields these",
+    note = "a tag is a value of a type that derives `CacheTag`, a `Key`, as `key!` makes it, or a string"
+)]
+pub trait TagOfValue: Into<Key> {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<Key>> TagOfValue for T {}
