@@ -31,10 +31,22 @@ where
 /// Adds the tags that a closure of the user's tells of a value.
 pub fn tell<'v, V, I>(tags: &mut Vec<Key>, value: &'v V, tell: impl FnOnce(&'v V) -> I)
 where
-    I: IntoIterator<Item: TagOfValue>,
+    I: TagsOfValue<Item: TagOfValue>,
 {
     tags.extend(tell(value).into_iter().map(Into::into));
 }
+
+/// What a closure in `invalidate_on` may return.
+#[diagnostic::on_unimplemented(
+    message = "the closure in `invalidate_on` returns a `{Self}`, which is no list of tags",
+    label = "this returns no list of tags",
+    note = "it returns what can be iterated over: `|page| page.issues.iter().map(|issue| IssueTag(issue.id))`; \
+            for one tag, `|page| [OwnerTag(page.owner)]` or `|page| Some(OwnerTag(page.owner))`"
+)]
+pub trait TagsOfValue: IntoIterator {}
+
+#[diagnostic::do_not_recommend]
+impl<I: IntoIterator> TagsOfValue for I {}
 
 /// What a closure in `invalidate_on` may yield.
 #[diagnostic::on_unimplemented(

@@ -9,6 +9,7 @@ use cache_runtime::{
     Cache, CacheBuilder, CacheTag, CachedEntry, Event, Key, NotFilledReason, Options,
     cache_invalidate, cached, key, prime, refresh,
 };
+use cache_tests::until;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore};
 
@@ -197,8 +198,8 @@ async fn fewer_tags_are_stored_at_once(cache: Cache) {
 struct Gated {
     cache: Cache,
     value: Mutex<Vec<u64>>,
-    began: Notify,
     may_end: Semaphore,
+    /// How many loads have read.
     loads: AtomicU64,
 }
 
@@ -207,7 +208,6 @@ impl Gated {
         Arc::new(Self {
             cache,
             value: Mutex::new(value.to_vec()),
-            began: Notify::new(),
             may_end: Semaphore::new(0),
             loads: AtomicU64::new(0),
         })
@@ -215,20 +215,20 @@ impl Gated {
 
     #[cached(key = "gated", invalidate_on = |issues| issues.iter().map(|id| IssueTag(*id)), cache = self.cache)]
     async fn get(&self) -> Vec<u64> {
-        self.loads.fetch_add(1, SeqCst);
         let value = self.value.lock().unwrap().clone();
-        self.began.notify_one();
+        self.loads.fetch_add(1, SeqCst);
         self.may_end.acquire().await.unwrap().forget();
         value
     }
 
     /// A call whose load has read, and waits.
     async fn begin(self: &Arc<Self>) -> tokio::task::JoinHandle<Vec<u64>> {
+        let before = self.loads.load(SeqCst);
         let call = tokio::spawn({
             let this = self.clone();
             async move { this.get().await }
         });
-        self.began.notified().await;
+        until(async || self.loads.load(SeqCst) > before).await;
         call
     }
 

@@ -250,8 +250,9 @@ impl Local {
             leader.finish();
             return Filled::Unstorable;
         };
-        let ttl = if is_covered { ttl() } else { None };
-        let Some(ttl) = ttl else {
+        let ttl = ttl();
+        let is_wanted = ttl.is_some();
+        let Some(ttl) = ttl.filter(|_| is_covered) else {
             if *is_refresh {
                 // The entry that is there is older than this value.
                 let remove = || self.entries.remove(key, self.clock.now());
@@ -259,10 +260,10 @@ impl Local {
             } else {
                 leader.finish();
             }
-            return if is_covered {
-                Filled::Unwanted
-            } else {
+            return if is_wanted {
                 Filled::NewTags
+            } else {
+                Filled::Unwanted
             };
         };
         let narrowed = narrowed.flatten();
