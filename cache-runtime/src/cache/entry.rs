@@ -130,7 +130,8 @@ impl CachedEntry {
         &self.request.query.key
     }
 
-    /// The tags that the call's entry has.
+    /// The tags that the call's entry has, as far as they are known without its value: not those that a
+    /// closure in [`invalidate_on`](macro@crate::cached#invalidate_on) tells.
     ///
     /// ```
     /// # use cache_runtime::{CachedEntry, cached};
@@ -314,15 +315,16 @@ impl fmt::Debug for CachedEntry {
 ///
 /// A value that the function does not cache (`unless`, a ttl of zero, a `None` without `none_ttl`) is
 /// not stored here either, and removes the entry that is there: it is older. Nor is one of
-/// [another type](macro@crate::cached#types) than the first, which leaves the entry alone. Behind a
+/// [another type](macro@crate::cached#types) than the first, which leaves the entry alone. Where the value
+/// tells tags, it is stored with those that this value tells. Behind a
 /// [fence](macro@crate::cache_invalidate#fence) and within [`after_commit`](crate::after_commit), this
 /// does what [`Cache::set`] does.
 ///
 /// # Errors
 ///
 /// [`Error::is_call`] as [`CachedEntry::of`], or if the call behind a wrapper caches values of another
-/// type; [`Error::is_key`] if its key or a tag is invalid; as [`Cache::set`] if the cache fails, or the
-/// value cannot be encoded.
+/// type; [`Error::is_key`] if its key or a tag is invalid; [`Error::is_codec`] if the value tells too many
+/// tags; as [`Cache::set`] if the cache fails, or the value cannot be encoded.
 ///
 /// # Cancellation
 ///

@@ -466,8 +466,13 @@ impl Request {
         if let Some((mut watcher, value)) = watcher {
             self.observe_shared();
             if watcher.claim() != Claim::Superseded {
-                // The look has compared the versions of all tags that the entry carries.
-                watcher.land(value, true);
+                // In a cluster, the look may have read a version before another caller boarded. If it
+                // is not in the evidence, that caller has not compared it.
+                let evidence = watcher.evidence();
+                let is_covered = evidence
+                    .as_deref()
+                    .is_none_or(|evidence| found.is_covered_by(evidence));
+                watcher.land(value, is_covered);
                 watcher.finish();
             }
         } else {

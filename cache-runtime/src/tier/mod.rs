@@ -444,6 +444,15 @@ impl Found {
         }
     }
 
+    /// Whether its value is for callers that saw this evidence before another process's load ended: all
+    /// of its tags are in the evidence.
+    pub(crate) fn is_covered_by(&self, evidence: &Evidence) -> bool {
+        match self {
+            Self::Value(_) => true,
+            Self::Encoded(entry) => evidence.covers(entry),
+        }
+    }
+
     /// The outcome that the entry holds. `share` makes the copy that the other readers of the
     /// same bytes are handed.
     pub(crate) fn outcome<V: CacheValue>(

@@ -9,7 +9,7 @@ use cache_runtime::{
     Cache, CacheBuilder, CacheTag, CachedEntry, Event, Key, NotFilledReason, Options,
     cache_invalidate, cached, key, prime, refresh,
 };
-use cache_tests::until;
+use cache_tests::{RedisServer, until};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore};
 
@@ -681,4 +681,41 @@ async fn a_schema_version_and_a_codec_go_with_it(cache: Cache) {
     newer(&cache, 1).await;
     newer(&cache, 1).await;
     assert_eq!(counts(&cache), [3, 4, 4]);
+}
+
+#[tokio::test]
+async fn a_hit_is_one_round_trip_and_two_where_the_entry_has_other_tags() {
+    let server = RedisServer::start();
+    let caches = [(); 2].map(|()| super::builder(&server.url()).build().unwrap());
+    let [one, other] = caches.map(Pages::new);
+    for pages in [&one, &other] {
+        pages.put(1, &[2, 3]);
+    }
+    one.read(1).await;
+    one.read(1).await;
+    let asked = async |pages: &Arc<Pages>| {
+        let (before, loads) = (server.commands_processed(), pages.loads());
+        pages.read(1).await;
+        assert_eq!(pages.loads(), loads, "a hit");
+        server.commands_processed() - before
+    };
+    assert_eq!(asked(&one).await, 1);
+    // The connection is made before.
+    other.cache.ping().await.unwrap();
+    assert_eq!([asked(&other).await, asked(&other).await], [2, 1]);
+    one.put(1, &[3]);
+    one.change(2).await;
+    one.read(1).await;
+    assert_eq!(asked(&one).await, 1);
+    assert_eq!([asked(&other).await, asked(&other).await], [2, 1]);
+    // A miss is three round trips, as it is with tags that are known.
+    one.change(3).await;
+    let evals = server.calls("eval");
+    one.read(1).await;
+    assert_eq!(
+        server.calls("eval") - evals,
+        4,
+        "the lease, two versions, the fill"
+    );
+    assert_eq!(one.read(1).await, (Some(vec![3]), 4));
 }

@@ -586,6 +586,40 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_says_whether_its_value_told_its_tags() {
+        let tags = [Key::from("users"), Key::from("user:1")];
+        for (told, suits, only_remembers) in [
+            (ToldTags::No, false, false),
+            (ToldTags::Carried, true, false),
+            (ToldTags::Remembered, true, true),
+        ] {
+            let header = Header {
+                form: Form::NONE,
+                none: false,
+                told,
+                schema: 2,
+                value_type: 5,
+                ttl: Duration::from_secs(60),
+                cost: Duration::ZERO,
+                epoch: 7,
+                tags: &tags,
+                versions: &[1, 2],
+                key: None,
+            };
+            let Slot::Entry(entry) = decode(Some(header.encode())) else {
+                panic!("not an entry");
+            };
+            assert_eq!(entry.header.told, told);
+            assert_eq!(entry.only_remembers(), only_remembers);
+            for known in [&tags[..0], &tags[..1], &tags] {
+                assert_eq!(entry.suits(known, true), suits);
+            }
+            assert!(!entry.suits(&tags[1..], true));
+            assert!(entry.suits(&tags, false) && !entry.suits(&tags[..1], false));
+        }
+    }
+
+    #[test]
     fn an_entry_with_a_truncated_header_is_unreadable() {
         let tags = [Key::from("users")];
         let long = Key::from("x".repeat(Key::MAX_LEN + 1));

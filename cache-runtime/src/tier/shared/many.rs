@@ -123,7 +123,9 @@ impl Shared {
         let mut all = HashMap::with_capacity(tags.len());
         for tags in tags.chunks(VERSIONS_TOGETHER) {
             let keys = self.keyspace.versions(tags);
-            let (witness, values) = self.connector.read_further(witness, keys).await?;
+            let until = self.connector.deadline_from(None);
+            let further = self.connector.read_further(witness, keys, until);
+            let (witness, values) = further.await?;
             for (at, (tag, value)) in tags.iter().zip(values).enumerate() {
                 let version = Version::read(value.as_deref());
                 all.insert(tag, (version, witness.at(at)));

@@ -248,6 +248,7 @@ impl Shared {
         until: Option<Instant>,
     ) -> Result<Option<ServerLook>, Error> {
         let key = &query.key;
+        let began = Instant::now();
         let mut tags = on_server(&query.tags).into_owned();
         if let Some(remembered) = self.remembered.get(key) {
             tags.extend_from_slice(&remembered);
@@ -273,7 +274,8 @@ impl Shared {
             let versions = self.keyspace.versions(&tags);
             let slot = self.keyspace.slot(key);
             let of_slot = look.witness.of_slot();
-            let further = self.connector.look_further(&slot, of_slot, versions);
+            let until = until.unwrap_or_else(|| self.connector.deadline_from(Some(began)));
+            let further = self.connector.look_further(&slot, of_slot, versions, until);
             let (witness, values) = further.await?;
             look.witness = witness;
             let versions = values.iter().map(|value| Version::read(value.as_deref()));
@@ -710,7 +712,10 @@ impl Shared {
         if !tags.is_empty() {
             let versions = self.keyspace.versions(&tags);
             let slot = self.keyspace.slot(key);
-            let further = self.connector.look_further(&slot, look.witness, versions);
+            let until = self.connector.deadline_from(None);
+            let further = self
+                .connector
+                .look_further(&slot, look.witness, versions, until);
             let (witness, values) = further.await?;
             look.witness = witness;
             let versions = values.iter().map(|value| Version::read(value.as_deref()));
@@ -1188,6 +1193,16 @@ async fn fill(
 }
 
 impl Evidence {
+    /// Whether each tag of an entry is among those that this evidence has the versions of.
+    pub(super) fn covers(&self, entry: &Entry) -> bool {
+        let tags = match self {
+            Self::Shared(evidence) => evidence.seen.tags.as_deref(),
+            Self::Local(_) => None,
+        };
+        let has = |tags: &[Key], tag| tags.iter().any(|it| it.as_str() == tag);
+        tags.is_none_or(|tags| entry.has_tags(tags) || entry.tags().all(|(tag, _)| has(tags, tag)))
+    }
+
     fn lease(&self) -> Option<&Lease> {
         match self {
             Self::Shared(evidence) => evidence.lease.as_ref(),
