@@ -904,8 +904,8 @@ mod tests {
     fn every_option_is_read() {
         let mut errors = Errors::default();
         let tokens = quote! {
-            key = "user:<id>", ttl = "1h30m", none_ttl = 1_5, hedge = "2s", invalidate_on = ["a", B(b),],
-            skip(self, pool, self.config.0.1), cache = map::<A, B>(x),
+            key = "user:<id>", ttl = "1h30m", none_ttl = 1_5, hedge = "2s",
+            invalidate_on = ["a", B(b), |user| [C(user.c)],], skip(self, pool, self.config.0.1), cache = map::<A, B>(x),
         };
         let args = CachedArgs::parse(tokens, &mut errors);
         errors.finish(()).unwrap();
@@ -915,7 +915,8 @@ mod tests {
         assert_eq!(args.hedge, Some(Duration::from_secs(2)));
         assert!(matches!(&args.tags[0], TagArgument::Template(tag) if tag.value() == "a"));
         assert!(matches!(&args.tags[1], TagArgument::Typed(Expr::Call(_))));
-        assert_eq!(args.tags.len(), 2);
+        assert!(matches!(&args.tags[2], TagArgument::OfValue(_)));
+        assert_eq!(args.tags.len(), 3);
         let skipped = args.skip.iter().map(|skip| match skip {
             Skip::Name(name) => name.to_string(),
             Skip::Field(receiver, path) => format!("{receiver}{path}"),
@@ -1047,6 +1048,11 @@ mod tests {
             quote!(key = "user:<id>", hedge = "0s"),
             quote!(key = "user:<id>", hedge = |user| user.hedge()),
             quote!(key = "user:<id>", detach = true),
+            quote!(key = "user:<id>", invalidate_on = || ["users"]),
+            quote!(
+                key = "user:<id>",
+                invalidate_on = ["users", |user, id| [user]]
+            ),
             quote!(key = "user:<id>", skip(a.b)),
             quote!(key = "user:<id>", skip(self.b.c())),
             quote!(key = "user:<id>", skip(self.)),

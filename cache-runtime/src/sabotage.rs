@@ -121,6 +121,9 @@ pub enum Rule {
     /// Where only the value tells its tags, it is stored only if their versions were read before the
     /// load.
     TagsBeforeLoad,
+    /// A caller that boarded after a load had begun is handed its value only if the versions of all
+    /// tags of the value are in the evidence.
+    LateWaiter,
 }
 
 impl Rule {
@@ -177,6 +180,7 @@ impl Rule {
         Self::NewestPrimary,
         Self::SyncToken,
         Self::TagsBeforeLoad,
+        Self::LateWaiter,
     ];
 }
 

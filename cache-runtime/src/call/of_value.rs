@@ -5,9 +5,9 @@ use crate::key::Key;
 
 /// What a value itself decides, where it tells tags, too.
 #[derive(Debug)]
-pub(super) struct WithTags<K, T> {
-    pub(super) keep: K,
-    pub(super) tags: T,
+pub(crate) struct WithTags<K, T> {
+    pub(crate) keep: K,
+    pub(crate) tags: T,
 }
 
 impl<V, K, T> Keeping<V> for WithTags<K, T>

@@ -649,7 +649,7 @@ impl<Evidence> Leader<Evidence> {
         is_covered: bool,
     ) {
         state.phase = Phase::Landed(value);
-        state.uncovered = !is_covered;
+        state.uncovered = !is_covered && sabotage::keeps(Rule::LateWaiter);
         state.wanted = 0;
         // A flight that waits for this one to end is told when it does.
         if state.has_others() {

@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::error::Error;
 use crate::key::Key;
+use crate::sync::Mutex;
 
 /// The most tags that one value may have: each look at a server asks for the versions of all of them.
 const MOST_TAGS: usize = 1_000;

@@ -94,12 +94,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "races of lists, in process",
-        &[(&[Rule::TagsBeforeLoad], &[races::STUCK])],
+        &[
+            (&[Rule::TagsBeforeLoad], &[races::STUCK]),
+            (&[Rule::LateWaiter], &[mixed::STALE]),
+        ],
         |size| Box::pin(lists::in_process(size)),
     ),
     Scenario::new(
         "races of lists, on the server",
-        &[(&[Rule::TagsBeforeLoad], &[races::STUCK])],
+        &[
+            (&[Rule::TagsBeforeLoad], &[races::STUCK]),
+            (&[Rule::LateWaiter], &[mixed::STALE]),
+        ],
         |size| Box::pin(lists::on_the_server(size)),
     ),
     Scenario::new(
