@@ -201,6 +201,8 @@ pub(crate) enum TagArgument {
     Template(LitStr),
     /// A value of a type that implements `CacheTag`.
     Typed(Expr),
+    /// A closure over the value, which yields tags.
+    OfValue(ExprClosure),
 }
 
 /// The name of an option, and the help that shows how to write it.
@@ -223,8 +225,9 @@ const CACHED: &[Usage] = &[
     ("handle", "write it alone: `key = \"user:<id>\", handle`"),
     (
         "invalidate_on",
-        "write a template, `invalidate_on = \"users\"`, a value of a `CacheTag` type, or several: \
-         `invalidate_on = [\"users\", TenantUsers(tenant)]`",
+        "write a template, `invalidate_on = \"users\"`, a value of a `CacheTag` type, a closure over the \
+         value, which yields tags, or several: \
+         `invalidate_on = [\"users\", TenantUsers(tenant), |user| user.teams.iter().map(|team| Team(team.id))]`",
     ),
     (
         "each",
@@ -400,13 +403,22 @@ impl InvalidateArgs {
                 return Ok(Argument::Option);
             }
             let name = input.parse::<Expr>()?;
-            args.names.push(TagArgument::new(name).map_err(|span| {
+            let name = TagArgument::new(name).map_err(|span| {
                 error(
                     span,
                     "a name to invalidate is a string literal, or a value of a `CacheTag` type",
                     "write a key or a tag as a template: `\"user:<id>\"`",
                 )
-            })?);
+            })?;
+            if let TagArgument::OfValue(closure) = &name {
+                return Err(error(
+                    closure.span(),
+                    "a name to invalidate is no closure",
+                    "name the result in a template, `\"team:<result.id>\"`, or each element of it: \
+                     `\"user:<user.id>\", each(user in result)`",
+                ));
+            }
+            args.names.push(name);
             Ok(Argument::Name)
         });
         if args.names.is_empty() && errors.is_empty() {
@@ -508,7 +520,10 @@ impl TagArgument {
         match as_literal(&expr) {
             Some(Lit::Str(template)) => Ok(Self::Template(template.clone())),
             Some(other) => Err(other.span()),
-            None => Ok(Self::Typed(expr)),
+            None => Ok(match ungrouped(expr) {
+                Expr::Closure(closure) => Self::OfValue(closure),
+                other => Self::Typed(other),
+            }),
         }
     }
 }
@@ -681,8 +696,17 @@ impl OptionName {
             single => vec![single],
         };
         let tags = elements.into_iter().map(|element| {
-            TagArgument::new(element)
-                .map_err(|span| self.wrong(span, "must be a string literal, or a tag", self.usage))
+            let tag = TagArgument::new(element)
+                .map_err(|span| self.wrong(span, "must be a string literal, or a tag", self.usage))?;
+            match &tag {
+                TagArgument::OfValue(closure) if closure.inputs.len() != 1 => Err(self.wrong(
+                    closure.span(),
+                    "takes a closure with one parameter, the value",
+                    "write `|page| page.issues.iter().map(|issue| IssueTag(issue.id))`; the closure may \
+                     name parameters of the function, too",
+                )),
+                _ => Ok(tag),
+            }
         });
         tags.collect()
     }
@@ -900,8 +924,8 @@ mod tests {
     fn every_option_is_read() {
         let mut errors = Errors::default();
         let tokens = quote! {
-            key = "user:<id>", ttl = "1h30m", none_ttl = 1_5, hedge = "2s", invalidate_on = ["a", B(b),],
-            skip(self, pool, self.config.0.1), cache = map::<A, B>(x),
+            key = "user:<id>", ttl = "1h30m", none_ttl = 1_5, hedge = "2s",
+            invalidate_on = ["a", B(b), |user| [C(user.c)],], skip(self, pool, self.config.0.1), cache = map::<A, B>(x),
         };
         let args = CachedArgs::parse(tokens, &mut errors);
         errors.finish(()).unwrap();
@@ -911,7 +935,8 @@ mod tests {
         assert_eq!(args.hedge, Some(Duration::from_secs(2)));
         assert!(matches!(&args.tags[0], TagArgument::Template(tag) if tag.value() == "a"));
         assert!(matches!(&args.tags[1], TagArgument::Typed(Expr::Call(_))));
-        assert_eq!(args.tags.len(), 2);
+        assert!(matches!(&args.tags[2], TagArgument::OfValue(_)));
+        assert_eq!(args.tags.len(), 3);
         let skipped = args.skip.iter().map(|skip| match skip {
             Skip::Name(name) => name.to_string(),
             Skip::Field(receiver, path) => format!("{receiver}{path}"),
@@ -1043,6 +1068,11 @@ mod tests {
             quote!(key = "user:<id>", hedge = "0s"),
             quote!(key = "user:<id>", hedge = |user| user.hedge()),
             quote!(key = "user:<id>", detach = true),
+            quote!(key = "user:<id>", invalidate_on = || ["users"]),
+            quote!(
+                key = "user:<id>",
+                invalidate_on = ["users", |user, id| [user]]
+            ),
             quote!(key = "user:<id>", skip(a.b)),
             quote!(key = "user:<id>", skip(self.b.c())),
             quote!(key = "user:<id>", skip(self.)),

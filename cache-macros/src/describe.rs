@@ -38,7 +38,8 @@ fn reads(cached: &CachedFn, names: &Names<'_>) -> TokenStream {
         let value = value.tokens(&cached.runtime);
         quote!(.value(#value))
     });
-    quote!(#function #value)
+    let of_value = (!cached.tags_of_value.is_empty()).then(|| quote!(.tags_of_value()));
+    quote!(#function #of_value #value)
 }
 
 /// A function that invalidates.

@@ -12,7 +12,13 @@ use std::sync::atomic::Ordering::SeqCst;
 use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::sync::atomic::AtomicU64;
 
+use crate::call::compare;
+use crate::call::load::{Defaults, Keep, Request};
+use crate::call::of_value::WithTags;
+use crate::call::receiver::Receiver;
+use crate::call::shape::ResultOf;
 use crate::sabotage::{self, Rule};
+use crate::tier::Query;
 use crate::{Cache, Key, Options};
 
 const ORDERS: usize = 3_000;
@@ -72,6 +78,46 @@ impl Database {
         value
     }
 
+    /// The same, where only the value tells the tag.
+    async fn read_of_value(&self) -> u64 {
+        let floor = self.floor.load(SeqCst);
+        let load = async {
+            let value = self.row.load(SeqCst);
+            pending_twice().await;
+            Ok::<_, Infallible>(value)
+        };
+        let request = Request {
+            core: self.cache.core().clone(),
+            query: Query {
+                key: "row".into(),
+                tags: Vec::new(),
+                learns_tags: true,
+                schema: 0,
+                value_type: None,
+                ttl: std::time::Duration::from_secs(60),
+                none_ttl: None,
+                site: None,
+            },
+            codec: None,
+            compare: compare::not_at_all,
+            receiver: Receiver::UNASKED,
+            in_transaction: false,
+            is_refresh: false,
+            defaults: Defaults {
+                cache: false,
+                ttl: false,
+            },
+        };
+        let keeping = WithTags {
+            keep: |_: &u64| Keep::Default,
+            tags: |_: &u64| vec![Key::from("rows")],
+        };
+        let read = request.get_or_load::<ResultOf<u64, Infallible>, _>(keeping, load);
+        let Ok(value) = read.await;
+        assert!(value >= floor, "{value} was read after {floor}");
+        value
+    }
+
     async fn write(&self, name: &str) {
         let value = self.row.fetch_add(1, SeqCst) + 1;
         self.cache.invalidate([name]).await.unwrap();
@@ -102,6 +148,39 @@ fn readers_and_a_writer(name: &'static str) {
         // When all are done, nothing stale is left.
         assert_eq!(database.read().await, 1);
     });
+}
+
+fn a_tag_of_the_value_is_invalidated() {
+    block_on(async move {
+        let database = Database::new();
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let database = database.clone();
+                spawn(async move {
+                    database.read_of_value().await;
+                    database.read_of_value().await
+                })
+            })
+            .collect();
+        let writer = {
+            let database = database.clone();
+            spawn(async move { database.write("rows").await })
+        };
+        for reader in readers {
+            reader.await.unwrap();
+        }
+        writer.await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(database.read_of_value().await, 1);
+        }
+    });
+}
+
+#[test]
+fn no_read_yields_a_value_from_before_an_invalidation_of_a_tag_that_it_tells() {
+    holds(a_tag_of_the_value_is_invalidated);
+    needs(Rule::TagsBeforeLoad, a_tag_of_the_value_is_invalidated);
+    needs(Rule::LateWaiter, a_tag_of_the_value_is_invalidated);
 }
 
 fn a_key_is_invalidated() {
@@ -282,7 +361,7 @@ mod flights {
             };
             if leader.claim() != Claim::Superseded {
                 self.landed.fetch_add(1, SeqCst);
-                leader.land(Arc::new(loaded));
+                leader.land(Arc::new(loaded), true);
                 leader.finish();
             }
             loaded

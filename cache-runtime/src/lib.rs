@@ -181,6 +181,7 @@ pub mod __private {
     pub use crate::call::future::{Returned, future_of, returned_future};
     pub use crate::call::invalidate::{InvalidateCall, ReturnsError};
     pub use crate::call::load::Keep;
+    pub use crate::call::of_value::tell;
     pub use crate::call::receiver::Receiver;
     pub use crate::call::return_type::{
         ReturnType, ReturnsNone, cacheable_shape, error_sharing_shape, return_failure,
@@ -190,8 +191,8 @@ pub mod __private {
     pub use crate::call::transaction::{AskedTypes, GivenTransaction, argument_transaction};
     use crate::core::Core;
     pub use crate::key::{
-        Name, OtherField, Parts, ReceiverField, RenderedPart, TypeName, checked_part, part,
-        receiver_field, tag,
+        AndOfValue, Name, OtherField, Parts, ReceiverField, RenderedPart, TypeName, checked_part,
+        part, receiver_field, tag,
     };
     pub use crate::registry::{Node, Registered};
     pub use crate::tier::shared::{EntryParts, SlotParts, decode_entry, encode_entry, slot_parts};

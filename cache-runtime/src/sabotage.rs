@@ -118,6 +118,12 @@ pub enum Rule {
     NewestPrimary,
     /// Over HTTP, a read carries the token of the last write of its process.
     SyncToken,
+    /// Where only the value tells its tags, it is stored only if their versions were read before the
+    /// load.
+    TagsBeforeLoad,
+    /// A caller that boarded after a load had begun is handed its value only if the versions of all
+    /// tags of the value are in the evidence.
+    LateWaiter,
 }
 
 impl Rule {
@@ -173,6 +179,8 @@ impl Rule {
         Self::LeavesReplaced,
         Self::NewestPrimary,
         Self::SyncToken,
+        Self::TagsBeforeLoad,
+        Self::LateWaiter,
     ];
 }
 

@@ -28,6 +28,7 @@ mod outage;
 mod patterns;
 mod prime;
 mod races;
+mod races_of_lists;
 mod real_code;
 mod refresh;
 mod refusals;

@@ -5,7 +5,8 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 
-use super::cached::{compared, keep};
+use super::cached::compared;
+use super::keep::Keep;
 use super::{body, cache, name, receiver, setter, shape, transaction};
 use crate::attr::Ttl;
 use crate::describe;
@@ -32,6 +33,7 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
         codec,
         key,
         tags,
+        tags_of_value,
         unnamed_fields,
         transactions,
         asks_receiver,
@@ -75,9 +77,17 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
     let cache = self::cache(&runtime, cache);
     let receiver = receiver::of_call(&runtime, asks_receiver);
     let compared = compared(&runtime, &format_ident!("call", span = blame), "BatchCall");
-    let keep = keep(&runtime, false, unless, ttl_of_value)
-        .unwrap_or_else(|| quote_spanned!(Span::mixed_site()=> |_| #private::Keep::Default));
     let load = load(&runtime, &function, &output, &batch.argument);
+    let Keep {
+        keep,
+        tags: tags_of_value,
+    } = Keep::new(&runtime, false, unless, ttl_of_value, &tags_of_value);
+    let keep = keep.unwrap_or_else(|| Keep::default(&runtime));
+    let learning = tags_of_value.is_some().then(|| quote!(.learning_tags()));
+    let loading = match tags_of_value {
+        None => quote_spanned!(blame=> load(#keep, #of_row, #load)),
+        Some(tags) => quote_spanned!(blame=> load_telling(#keep, #tags, #of_row, #load)),
+    };
     let unnamed_fields = receiver::check(&runtime, &unnamed_fields);
     let call = quote_spanned! {blame=>
         #(#rendered)*
@@ -101,12 +111,13 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
         #codec
         #condition
         #given
+        #learning
         .with(elements, #of_element);
         #compared
         let mut call = call;
         while let ::core::option::Option::Some(missing) = call.next().await {
             if let ::core::option::Option::Some(returned) =
-                call.load(#keep, #of_row, #load).await
+                call.#loading.await
             {
                 return returned;
             }

@@ -3,8 +3,8 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Expr, ExprClosure};
 
+use super::keep::Keep;
 use super::{
     body, cache, detach, handle, in_default_cache, name, receiver, setter, shape, transaction,
 };
@@ -52,6 +52,7 @@ fn function(cached: CachedFn) -> TokenStream {
         codec,
         key,
         tags,
+        tags_of_value,
         unnamed_fields,
         transactions,
         asks_receiver,
@@ -78,7 +79,10 @@ fn function(cached: CachedFn) -> TokenStream {
     let setters = [fixed_ttl, none_ttl, hedge, schema, name::names_type(&key)];
     let setters = setters.into_iter().flatten();
     let key = name::template(&runtime, &key);
-    let tags = name::tags(&runtime, &tags);
+    let mut tags = name::tags(&runtime, &tags);
+    if !tags_of_value.is_empty() {
+        tags = quote_spanned!(Span::mixed_site()=> #private::AndOfValue(#tags));
+    }
     let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
     let receiver = receiver::of_call(&runtime, asks_receiver);
     let given = transaction::given(&runtime, &transactions);
@@ -114,7 +118,7 @@ fn function(cached: CachedFn) -> TokenStream {
     };
     let call = Ident::new("call", blame);
     let is_owned = detached.is_some() || !matches!(output, Output::Value(_));
-    let keep = keep(&runtime, is_owned, unless, ttl_of_value);
+    let keep = Keep::new(&runtime, is_owned, unless, ttl_of_value, &tags_of_value);
     let resolve = resolve(&runtime, &function, &output, detached.as_ref(), keep);
     let answer = answer(&runtime, &output, &call);
     let compared = compared(&runtime, &call, "CachedCall");
@@ -186,7 +190,7 @@ fn resolve(
     function: &Function,
     output: &Output,
     detached: Option<&Detach>,
-    keep: Option<TokenStream>,
+    keep: Keep,
 ) -> TokenStream {
     let blame = output.ty().span().resolved_at(Span::mixed_site());
     let call = Ident::new("call", blame);
@@ -197,41 +201,27 @@ fn resolve(
     } else {
         let load = body::body(runtime, function, output);
         body::future(output, load, |load| match keep {
-            None => quote_spanned! {blame=>
+            Keep {
+                keep: None,
+                tags: None,
+            } => quote_spanned! {blame=>
                 #private::CachedCall::resolve(#call, #load)
             },
-            Some(keep) => quote_spanned! {blame=>
+            Keep {
+                keep: Some(keep),
+                tags: None,
+            } => quote_spanned! {blame=>
                 #private::CachedCall::resolve_keeping(#call, #keep, #load)
             },
+            Keep {
+                keep,
+                tags: Some(tags),
+            } => {
+                let keep = keep.unwrap_or_else(|| Keep::default(runtime));
+                quote_spanned! {blame=>
+                    #private::CachedCall::resolve_telling(#call, #keep, #tags, #load)
+                }
+            }
         })
     }
-}
-
-/// What the value itself decides: whether it is stored, and for how long.
-pub(super) fn keep(
-    runtime: &Runtime,
-    is_owned: bool,
-    unless: Option<Expr>,
-    ttl: Option<ExprClosure>,
-) -> Option<TokenStream> {
-    let private = runtime.private(Span::mixed_site());
-    let keep = match &ttl {
-        None => quote_spanned!(Span::mixed_site()=> #private::Keep::Default),
-        Some(ttl) => quote_spanned! {Span::mixed_site()=>
-            #private::Keep::For(#private::ask(value, #ttl))
-        },
-    };
-    let keep = match unless {
-        None => ttl.map(|_| keep)?,
-        Some(unless) => quote_spanned! {Span::mixed_site()=>
-            if #private::ask(value, #unless) {
-                #private::Keep::Not
-            } else {
-                #keep
-            }
-        },
-    };
-    // A future that is returned owns what the closures use. So does a task.
-    let capture = is_owned.then(|| quote_spanned!(Span::mixed_site()=> move));
-    Some(quote_spanned!(Span::mixed_site()=> #capture |value| #keep))
 }

@@ -6,6 +6,7 @@ use syn::visit_mut::VisitMut;
 use syn::{BoundLifetimes, Lifetime, Type};
 
 use super::body;
+use super::keep::Keep;
 use crate::function::Function;
 use crate::lower::{Copied, Detach, Output};
 use crate::runtime::Runtime;
@@ -70,18 +71,22 @@ pub(super) fn future(
     runtime: &Runtime,
     output: &Output,
     detach: &Detach,
-    keep: Option<TokenStream>,
+    keep: Keep,
     load: TokenStream,
 ) -> TokenStream {
-    let private = runtime.private(Span::mixed_site());
-    let keep =
-        keep.unwrap_or_else(|| quote_spanned!(Span::mixed_site()=> |_| #private::Keep::Default));
+    let Keep { keep, tags } = keep;
+    let keep = keep.unwrap_or_else(|| Keep::default(runtime));
     // What keeps the load from being sent to a task is an error at the option.
     let blame = detach.span.resolved_at(Span::mixed_site());
     let private = runtime.private(blame);
     let call = Ident::new("call", blame);
-    let resolved = quote_spanned! {blame=>
-        #private::CachedCall::resolve_detached(#call, #keep, #load)
+    let resolved = match tags {
+        None => quote_spanned! {blame=>
+            #private::CachedCall::resolve_detached(#call, #keep, #load)
+        },
+        Some(tags) => quote_spanned! {blame=>
+            #private::CachedCall::resolve_detached_telling(#call, #keep, #tags, #load)
+        },
     };
     match output {
         Output::Value(_) => quote_spanned!(blame=> #resolved.await),

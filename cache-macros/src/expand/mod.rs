@@ -10,6 +10,7 @@ mod cached;
 mod detach;
 mod handle;
 mod invalidate;
+mod keep;
 mod name;
 mod receiver;
 mod shape;

@@ -424,6 +424,52 @@ fn closures_over_the_value_decide_what_is_kept() {
 }
 
 #[test]
+fn closures_over_the_value_tell_tags() {
+    let function = quote! {
+        async fn page(nr: u64) -> Page {
+            load(nr).await
+        }
+    };
+    let tags = quote!(["pages", |page| page.tags(), |page| [Owner(page.owner)]]);
+    let args = quote!(key = "page:<nr>", invalidate_on = #tags);
+    let expanded = pretty(cached(args, function.clone()));
+    let rest = quote! {
+        fn rest() {
+            ::cache_runtime::__private::CachedCall::resolve_telling(
+                call,
+                |_| ::cache_runtime::__private::Keep::Default,
+                |value| {
+                    let mut tags = ::std::vec::Vec::new();
+                    ::cache_runtime::__private::tell(&mut tags, value, |page| page.tags());
+                    ::cache_runtime::__private::tell(&mut tags, value, |page| [Owner(page.owner)]);
+                    tags
+                },
+            )
+        }
+    };
+    let rest = pretty(rest);
+    let mut lines = rest.lines().skip(1).take(rest.lines().count() - 3);
+    assert!(
+        lines.all(|line| expanded.contains(line.trim())),
+        "{expanded}"
+    );
+    let known = "::cache_runtime::__private::AndOfValue((";
+    assert!(expanded.contains(known), "{expanded}");
+    assert!(expanded.contains(".tags_of_value()"), "{expanded}");
+
+    let args = quote!(
+        key = "page:<nr>",
+        detach,
+        invalidate_on = |page| page.tags()
+    );
+    let expanded = pretty(cached(args, function));
+    assert!(
+        expanded.contains("CachedCall::resolve_detached_telling("),
+        "{expanded}"
+    );
+}
+
+#[test]
 fn a_detached_load_owns_copies_of_what_the_function_borrows() {
     let function = quote! {
         async fn get(&self, id: u64, mut name: &str) -> User {

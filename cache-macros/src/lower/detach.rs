@@ -35,7 +35,7 @@ pub(super) fn lower(
     span: Span,
     function: &mut Function,
     output: &Output,
-    closures: &[Option<&Expr>],
+    closures: &[Expr],
     errors: &mut Errors,
 ) -> Detach {
     let mut detach = Detach {
@@ -56,7 +56,7 @@ pub(super) fn lower(
             "return a value that owns its data, or leave `detach` out",
         );
     }
-    for closure in closures.iter().copied().flatten() {
+    for closure in closures {
         detach.check_closure(closure, errors);
     }
     if detach.copied.iter().any(Copied::is_receiver) {

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use proc_macro2::{Ident, Span};
 use syn::spanned::Spanned;
-use syn::{Expr, LitStr};
+use syn::{Expr, ExprClosure, LitStr};
 
 pub(crate) use self::batch::{Argument, ArgumentKind, Batch};
 pub(crate) use self::detach::{Copied, Detach};
@@ -31,7 +31,8 @@ use self::parameters::{Parameters, Place};
 pub(crate) use self::receiver::UnnamedField;
 pub(crate) use self::template::{Access, LoweredTemplate, Part, Root, lower_parts, parse_template};
 use crate::attr::{
-    CachedArgs, Defaults, FenceLength, FenceOption, InvalidateArgs, NoneTtl, OnErr, Ttl,
+    CachedArgs, Defaults, FenceLength, FenceOption, InvalidateArgs, NoneTtl, OnErr, TagArgument,
+    Ttl,
 };
 use crate::errors::Errors;
 use crate::function::Function;
@@ -56,6 +57,8 @@ pub(crate) struct CachedFn {
     pub(crate) codec: Option<Expr>,
     pub(crate) key: LoweredTemplate,
     pub(crate) tags: Vec<Tag>,
+    /// Closures over the value, which tell further tags.
+    pub(crate) tags_of_value: Vec<ExprClosure>,
     /// Fields of `self` that the compiler asks about: see `expand::receiver`.
     pub(crate) unnamed_fields: Vec<UnnamedField>,
     /// Arguments that may be a transaction.
@@ -138,6 +141,11 @@ pub(crate) fn cached(
         Some(key) => parameters.lower(Place::Key, key, &mut errors),
         None => LoweredTemplate::empty(Span::call_site()),
     };
+    let of_value = |tag: &TagArgument| match tag {
+        TagArgument::OfValue(closure) => Some(closure.clone()),
+        _ => None,
+    };
+    let tags_of_value: Vec<_> = args.tags.iter().filter_map(of_value).collect();
     let tags = parameters.lower_all(Place::Tag, std::mem::take(&mut args.tags), &mut errors);
     parameters.skip(&args.skip, &mut errors);
     let Defaults {
@@ -172,7 +180,8 @@ pub(crate) fn cached(
             Some(Ttl::OfValue(ttl)) => Some(Expr::Closure(ttl.clone())),
             _ => None,
         };
-        let closures = [ttl.as_ref(), args.unless.as_ref()];
+        let mut closures: Vec<Expr> = tags_of_value.iter().cloned().map(Expr::Closure).collect();
+        closures.extend(ttl.into_iter().chain(args.unless.clone()));
         detach::lower(span, &mut function, &output, &closures, &mut errors)
     });
 
@@ -198,6 +207,7 @@ pub(crate) fn cached(
         codec: args.codec,
         key,
         tags,
+        tags_of_value,
         unnamed_fields,
         transactions,
         asks_receiver,

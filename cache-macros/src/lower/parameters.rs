@@ -253,10 +253,14 @@ impl<'f> Parameters<'f> {
         errors: &mut Errors,
     ) -> Vec<Tag> {
         let lower = |tag| match tag {
-            TagArgument::Template(literal) => Tag::Template(self.lower(place, &literal, errors)),
-            TagArgument::Typed(expr) => Tag::Typed(self.lower_typed(place, expr, errors)),
+            TagArgument::Template(literal) => {
+                Some(Tag::Template(self.lower(place, &literal, errors)))
+            }
+            TagArgument::Typed(expr) => Some(Tag::Typed(self.lower_typed(place, expr, errors))),
+            // It names the value, and has no name of its own.
+            TagArgument::OfValue(_) => None,
         };
-        tags.into_iter().map(lower).collect()
+        tags.into_iter().filter_map(lower).collect()
     }
 
     fn lower_typed(&mut self, place: Place, expr: Expr, errors: &mut Errors) -> TypedTag {

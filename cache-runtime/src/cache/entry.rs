@@ -136,7 +136,8 @@ impl CachedEntry {
         &self.request.query.key
     }
 
-    /// The tags that the call's entry has.
+    /// The tags that the call's entry has, as far as they are known without its value: not those that a
+    /// closure in [`invalidate_on`](macro@crate::cached#invalidate_on) tells.
     ///
     /// ```
     /// # use cache_runtime::{CachedEntry, cached};
@@ -320,15 +321,16 @@ impl fmt::Debug for CachedEntry {
 ///
 /// A value that the function does not cache (`unless`, a ttl of zero, a `None` without `none_ttl`) is
 /// not stored here either, and removes the entry that is there: it is older. Nor is one of
-/// [another type](macro@crate::cached#types) than the first, which leaves the entry alone. Behind a
+/// [another type](macro@crate::cached#types) than the first, which leaves the entry alone. Where the value
+/// tells tags, it is stored with those that this value tells. Behind a
 /// [fence](macro@crate::cache_invalidate#fence) and within [`after_commit`](crate::after_commit), this
 /// does what [`Cache::set`] does.
 ///
 /// # Errors
 ///
 /// [`Error::is_call`] as [`CachedEntry::of`], or if the call behind a wrapper caches values of another
-/// type; [`Error::is_key`] if its key or a tag is invalid; as [`Cache::set`] if the cache fails, or the
-/// value cannot be encoded.
+/// type; [`Error::is_key`] if its key or a tag is invalid; [`Error::is_codec`] if the value tells too many
+/// tags; as [`Cache::set`] if the cache fails, or the value cannot be encoded.
 ///
 /// # Cancellation
 ///
@@ -344,11 +346,13 @@ where
 {
     let (entry, given) = CachedEntry::left(future, Some(Box::new(value)), "prime")?;
     match given {
-        Some(Given::Value(value, ttl)) => {
+        Some(Given::Value { value, ttl, tags }) => {
             let CachedEntry { request, cache, .. } = &entry;
             let codec = request.codec();
-            cache.store(&request.query, &*value, codec, ttl).await
+            let query = &request.query;
+            cache.store(query, &*value, &tags, codec, ttl).await
         }
+        Some(Given::Failed(error)) => Err(error),
         Some(Given::OtherType(cached)) => Err(Error::call(format!(
             "`prime` was given a `{}` for `{}`, whose function caches a `{cached}`; give it the call \
              itself, and a value of that type",

@@ -120,6 +120,7 @@ impl Cache {
                 let query = Query {
                     key,
                     tags: options.tags.clone(),
+                    learns_tags: false,
                     schema: 0,
                     value_type: None,
                     ttl,
@@ -128,6 +129,7 @@ impl Cache {
                 };
                 let filling = Filling {
                     value,
+                    tags: &[],
                     cost: Duration::ZERO,
                     codec,
                     is_checked: settings.check_values,

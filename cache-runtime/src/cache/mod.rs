@@ -177,6 +177,7 @@ impl Cache {
             query: Query {
                 key: key.into(),
                 tags: options.tags,
+                learns_tags: false,
                 schema: 0,
                 value_type: None,
                 ttl: options.ttl.unwrap_or(self.core.settings.default_ttl),
@@ -194,7 +195,7 @@ impl Cache {
             },
         };
         request
-            .get_or_load::<ResultOf<T, E>, _>(|_| Keep::Default, load)
+            .get_or_load::<ResultOf<T, E>, _>(|_: &T| Keep::Default, load)
             .await
     }
 
@@ -295,6 +296,7 @@ impl Cache {
         let query = Query {
             key,
             tags: options.tags,
+            learns_tags: false,
             schema: 0,
             value_type: None,
             ttl,
@@ -303,15 +305,18 @@ impl Cache {
         };
         let ttl = clock::jittered(ttl, settings.jitter);
         let codec = options.codec.unwrap_or(settings.codec);
-        self.store(&query, &SetValue(value), codec, Some(ttl)).await
+        self.store(&query, &SetValue(value), &[], codec, Some(ttl))
+            .await
     }
 
     /// Stores a value that no load yielded, for `ttl`. Without that, it is not to be stored; the entry
-    /// that is there is older, and is removed.
+    /// that is there is older, and is removed. `tags` are those that the value has told; the query has
+    /// them, too.
     async fn store(
         &self,
         query: &Query,
         value: &dyn Storable,
+        tags: &[Key],
         codec: Codec,
         ttl: Option<Duration>,
     ) -> Result<(), Error> {
@@ -332,6 +337,7 @@ impl Cache {
         };
         let filling = Filling {
             value,
+            tags,
             cost: Duration::ZERO,
             codec,
             is_checked: core.settings.check_values,

@@ -34,6 +34,8 @@ use crate::context::mode::{self, Mode};
 /// * An error is returned, and leaves the entry that is there.
 /// * A value that the function does not cache (`unless`, a ttl of zero, a `None` without `none_ttl`)
 ///   removes the entry that is there: it is older.
+/// * A value that tells [tags](macro@crate::cached#invalidate_on) that the one before did not have is
+///   returned, and not stored. It removes the entry that is there: that is older.
 /// * An invalidation that comes while the body runs keeps the value from being stored, as for any load.
 ///   So does an entry that is set by hand.
 /// * With [`detach`](macro@crate::cached#detach), the body runs in a task of its own, and goes on if the

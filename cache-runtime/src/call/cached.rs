@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::compare::{self, Compare, Values};
 use super::detach::{self, ReturnedByTask};
-use super::load::{Defaults, Keep, Request};
+use super::load::{Defaults, Keep, Keeping, Request};
+use super::of_value::WithTags;
 use super::order::{self, Begin};
 use super::receiver::Receiver;
 use super::scope;
@@ -17,7 +18,7 @@ use super::transaction::GivenTransaction;
 use crate::codec::Codec;
 use crate::context::{self, default_cache, mode};
 use crate::core::Core;
-use crate::key::{Name, Names, Parts};
+use crate::key::{Key, Name, Names, Parts};
 use crate::tier::Query;
 use crate::type_name::{self, ValueType};
 use crate::value::CacheValue;
@@ -202,6 +203,7 @@ impl<S: Shape> CachedCall<S> {
             query: Query {
                 key: key.render(),
                 tags: names,
+                learns_tags: N::LEARNS,
                 schema: site.schema,
                 value_type: value_type::<S>(core, receiver),
                 ttl: site.ttl.unwrap_or(core.settings.default_ttl),
@@ -246,10 +248,35 @@ impl<S: Shape> CachedCall<S> {
     ///
     /// Here and below, no `S::Return` is in scope, not even as the `None` of an
     /// `Option`, while anything is awaited: an error need not be `Send`.
-    pub async fn resolve_keeping<K, F>(self, keep: K, load: F) -> S::Return
+    pub fn resolve_keeping<K, F>(self, keep: K, load: F) -> impl Future<Output = S::Return>
     where
         S::Value: CacheValue,
         K: Fn(&S::Value) -> Keep,
+        F: Future<Output = S::Return>,
+    {
+        self.run(keep, load)
+    }
+
+    /// The same, where the value tells tags, too.
+    pub fn resolve_telling<K, T, F>(
+        self,
+        keep: K,
+        tags: T,
+        load: F,
+    ) -> impl Future<Output = S::Return>
+    where
+        S::Value: CacheValue,
+        K: Fn(&S::Value) -> Keep,
+        T: Fn(&S::Value) -> Vec<Key>,
+        F: Future<Output = S::Return>,
+    {
+        self.run(WithTags { keep, tags }, load)
+    }
+
+    async fn run<K, F>(self, keep: K, load: F) -> S::Return
+    where
+        S::Value: CacheValue,
+        K: Keeping<S::Value>,
         F: Future<Output = S::Return>,
     {
         match self.begin(&keep) {
@@ -261,7 +288,7 @@ impl<S: Shape> CachedCall<S> {
     }
 
     /// What the call does. It is asked when the call is first polled.
-    fn begin(self, keep: &impl Fn(&S::Value) -> Keep) -> Begin
+    fn begin(self, keep: &impl Keeping<S::Value>) -> Begin
     where
         S::Value: CacheValue,
     {
@@ -287,12 +314,43 @@ impl<S: Shape> CachedCall<S> {
 
     /// The same, with a load that runs in a task of its own: see [`detach`](super::detach).
     /// `load` is called only if this call loads.
-    pub async fn resolve_detached<K, L, F>(self, keep: K, load: L) -> S::Return
+    pub fn resolve_detached<K, L, F>(self, keep: K, load: L) -> impl Future<Output = S::Return>
     where
         S: 'static,
         S::Value: CacheValue,
         S::Return: ReturnedByTask,
         K: Fn(&S::Value) -> Keep + Send + 'static,
+        L: FnOnce() -> F,
+        F: Future<Output = S::Return> + Send + 'static,
+    {
+        self.run_detached(keep, load)
+    }
+
+    /// The same, where the value tells tags, too.
+    pub fn resolve_detached_telling<K, T, L, F>(
+        self,
+        keep: K,
+        tags: T,
+        load: L,
+    ) -> impl Future<Output = S::Return>
+    where
+        S: 'static,
+        S::Value: CacheValue,
+        S::Return: ReturnedByTask,
+        K: Fn(&S::Value) -> Keep + Send + 'static,
+        T: Fn(&S::Value) -> Vec<Key> + Send + 'static,
+        L: FnOnce() -> F,
+        F: Future<Output = S::Return> + Send + 'static,
+    {
+        self.run_detached(WithTags { keep, tags }, load)
+    }
+
+    async fn run_detached<K, L, F>(self, keep: K, load: L) -> S::Return
+    where
+        S: 'static,
+        S::Value: CacheValue,
+        S::Return: ReturnedByTask,
+        K: Keeping<S::Value> + Send + 'static,
         L: FnOnce() -> F,
         F: Future<Output = S::Return> + Send + 'static,
     {

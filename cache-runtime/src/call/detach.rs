@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
 
-use super::load::{BeforeLoad, Keep, Request};
+use super::load::{BeforeLoad, Keeping, Request};
 use super::shape::Shape;
 use crate::context::{default_cache, mode};
 use crate::flight::Leader;
@@ -39,7 +39,7 @@ use crate::value::CacheValue;
 pub(super) async fn get_or_load<S, K, L, F>(request: Arc<Request>, keep: K, load: L) -> S::Return
 where
     S: Shape<Value: CacheValue, Return: Send> + 'static,
-    K: Fn(&S::Value) -> Keep + Send + 'static,
+    K: Keeping<S::Value> + Send + 'static,
     L: FnOnce() -> F,
     F: Future<Output = S::Return> + Send + 'static,
 {
@@ -80,7 +80,7 @@ async fn lead<S, K, F>(
 ) -> S::Return
 where
     S: Shape<Value: CacheValue, Return: Send> + 'static,
-    K: Fn(&S::Value) -> Keep + Send + 'static,
+    K: Keeping<S::Value> + Send + 'static,
     F: Future<Output = S::Return> + Send + 'static,
 {
     let (Ok(runtime), Some(waiting)) = (Handle::try_current(), leader.wait_for_task()) else {

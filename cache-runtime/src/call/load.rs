@@ -36,6 +36,7 @@ use crate::flight::{Claim, Landing, Leader, LoadEnd, Patience, Seat, Waiter};
 use crate::key::Key;
 use crate::observe::{Event, NotFilledReason};
 use crate::sabotage::{self, Rule};
+use crate::tier::remembered;
 use crate::tier::{
     Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Renewal, Storable,
     Store as _,
@@ -88,6 +89,25 @@ pub enum Keep {
     Not,
 }
 
+/// What a value itself decides: how long it is cached, and which tags its entry has besides those that
+/// are known before the load.
+pub(crate) trait Keeping<V> {
+    /// How long it is cached.
+    fn keep(&self, value: &V) -> Keep;
+
+    /// Its tags: sorted, each of them once.
+    fn tags(&self, _value: &V) -> Vec<Key> {
+        Vec::new()
+    }
+}
+
+impl<V, F: Fn(&V) -> Keep> Keeping<V> for F {
+    #[inline]
+    fn keep(&self, value: &V) -> Keep {
+        self(value)
+    }
+}
+
 /// What a call does before it loads, or instead of it.
 pub(super) enum BeforeLoad<R> {
     /// Return this.
@@ -136,11 +156,7 @@ impl Request {
     }
 
     /// The value under this key, or what `load` yields.
-    pub(crate) async fn get_or_load<S, F>(
-        &self,
-        keep: impl Fn(&S::Value) -> Keep,
-        load: F,
-    ) -> S::Return
+    pub(crate) async fn get_or_load<S, F>(&self, keep: impl Keeping<S::Value>, load: F) -> S::Return
     where
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
@@ -179,7 +195,7 @@ impl Request {
 
     /// Loads, whatever is stored. What another caller's load yields is returned only if that load begins
     /// after this call.
-    async fn refresh<S, F>(&self, keep: impl Fn(&S::Value) -> Keep, load: F) -> S::Return
+    async fn refresh<S, F>(&self, keep: impl Keeping<S::Value>, load: F) -> S::Return
     where
         S: Shape<Value: CacheValue>,
         F: Future<Output = S::Return>,
@@ -450,7 +466,13 @@ impl Request {
         if let Some((mut watcher, value)) = watcher {
             self.observe_shared();
             if watcher.claim() != Claim::Superseded {
-                watcher.land(value);
+                // In a cluster, the look may have read a version before another caller boarded. If it
+                // is not in the evidence, that caller has not compared it.
+                let evidence = watcher.evidence();
+                let is_covered = evidence
+                    .as_deref()
+                    .is_none_or(|evidence| found.is_covered_by(evidence));
+                watcher.land(value, is_covered);
                 watcher.finish();
             }
         } else {
@@ -493,7 +515,7 @@ impl Request {
     pub(super) async fn lead<S, F>(
         &self,
         mut leader: Leader<Evidence>,
-        keep: impl Fn(&S::Value) -> Keep,
+        keep: impl Keeping<S::Value>,
         load: F,
     ) -> S::Return
     where
@@ -532,18 +554,23 @@ impl Request {
         if let (Some(site), Some(took)) = (self.query.site, leader.pending_for()) {
             site.note_load(took);
         }
+        let told = self.told(&outcome, &keep);
         let filling = {
             let filling = Filling {
                 value: &Loaded::<S>::new(&outcome, self.compare),
+                tags: &told.tags,
                 cost,
                 codec: self.codec(),
                 is_checked: self.core.settings.check_values,
             };
-            let ttl = || self.lifetime(&outcome, &keep);
+            let ttl = || match told.error {
+                None => self.lifetime(&outcome, &keep),
+                Some(_) => None,
+            };
             self.core.tier.fill(&self.query, leader, &filling, &ttl)
         };
         let filled = filling.await;
-        self.observe_filled(&filled);
+        self.observe_filled(&told.of(filled));
         to_return::<S>(outcome).expect("the outcome was made from a value of this type")
     }
 
@@ -582,10 +609,10 @@ impl Request {
     pub(super) fn lifetime<V>(
         &self,
         outcome: &Outcome<V>,
-        keep: &impl Fn(&V) -> Keep,
+        keep: &impl Keeping<V>,
     ) -> Option<Duration> {
         let ttl = match outcome {
-            Outcome::Value(value) => match keep(value) {
+            Outcome::Value(value) => match keep.keep(value) {
                 Keep::Default => self.query.ttl,
                 Keep::For(ttl) => ttl,
                 Keep::Not => return None,
@@ -593,6 +620,24 @@ impl Request {
             Outcome::None => self.query.none_ttl?,
         };
         (!ttl.is_zero()).then(|| clock::jittered(ttl, self.core.settings.jitter))
+    }
+
+    /// The tags that an outcome tells.
+    #[inline]
+    pub(super) fn told<V>(&self, outcome: &Outcome<V>, keep: &impl Keeping<V>) -> Told {
+        match outcome {
+            Outcome::Value(value) if self.query.learns_tags => {
+                let mut tags = keep.tags(value);
+                let error = remembered::check(&self.query.key, &tags).err();
+                // Nothing can be invalidated by an empty name.
+                tags.retain(|tag| tag.check().is_ok());
+                Told { tags, error }
+            }
+            _ => Told {
+                tags: Vec::new(),
+                error: None,
+            },
+        }
     }
 
     pub(crate) fn codec(&self) -> Codec {
@@ -680,6 +725,7 @@ impl Request {
         match filled {
             Filled::Stored(ttl) => self.observe(Event::Fill { key, ttl: *ttl }),
             Filled::Overtaken => self.not_filled(NotFilledReason::Overtaken),
+            Filled::NewTags => self.not_filled(NotFilledReason::NewTags),
             Filled::Superseded => self.not_filled(NotFilledReason::Superseded),
             Filled::Unstorable => self.not_filled(NotFilledReason::Unstorable),
             Filled::Unwanted => self.not_filled(NotFilledReason::Unwanted),
@@ -707,6 +753,23 @@ pub(super) async fn renew_while<F: Future>(renewal: Option<Renewal>, load: F) ->
         },
     })
     .await
+}
+
+/// The tags that a value told.
+pub(super) struct Told {
+    pub(super) tags: Vec<Key>,
+    /// Why the value is not stored with them.
+    pub(super) error: Option<Error>,
+}
+
+impl Told {
+    /// What became of the value, with the reason if it was not stored because of its tags.
+    pub(super) fn of(self, filled: Filled) -> Filled {
+        match (filled, self.error) {
+            (Filled::Unwanted, Some(error)) => Filled::Failed(error),
+            (filled, _) => filled,
+        }
+    }
 }
 
 /// What a load yielded, in both of the forms in which stores keep it.

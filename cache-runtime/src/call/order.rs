@@ -22,11 +22,13 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::compare::Compare;
-use super::load::{Keep, Request, share_outcome};
+use super::load::{Keeping, Request, Told, share_outcome};
 use super::shape::Shape;
 use crate::codec::{Codec, Reason};
 use crate::context::mode::{self, Mode};
 use crate::context::{self, Open, Slot};
+use crate::error::Error;
+use crate::key::Key;
 use crate::tier::{Encoded, Storable};
 use crate::value::{CacheValue, Outcome, SharedValue};
 
@@ -74,7 +76,14 @@ pub(crate) enum Left {
 /// What a call makes of the value that it was given.
 pub(crate) enum Given {
     /// What to store, and for how long; not at all without that.
-    Value(Box<dyn Storable>, Option<Duration>),
+    Value {
+        value: Box<dyn Storable>,
+        ttl: Option<Duration>,
+        /// The tags that the value told. The call has them, too.
+        tags: Vec<Key>,
+    },
+    /// The value cannot be stored.
+    Failed(Error),
     /// The call caches values of this type, and that is another one.
     OtherType(&'static str),
     /// Nothing: the call leaves the cache alone, since it is of another type than its site's first.
@@ -117,7 +126,7 @@ pub(super) fn is_given() -> bool {
 
 /// Takes the order, if there is one, and does what it says. Else it does what the mode says.
 #[cold]
-pub(super) fn obey<S>(request: Option<Box<Request>>, keep: &impl Fn(&S::Value) -> Keep) -> Begin
+pub(super) fn obey<S>(request: Option<Box<Request>>, keep: &impl Keeping<S::Value>) -> Begin
 where
     S: Shape<Value: CacheValue>,
 {
@@ -137,28 +146,32 @@ where
     match order {
         Order::Refresh(_) => Begin::On(refreshed(request)),
         Order::Leave(leave) => {
-            let given = |value, request: &Request| match outcome_of::<S::Value>(value) {
+            let given = |value, request: &mut Request| match outcome_of::<S::Value>(value) {
                 Some(_) if request.other_type::<S::Value>().is_some() => Given::Nothing,
                 Some(outcome) => {
                     let ttl = request.lifetime(&outcome, keep);
+                    let Told { mut tags, error } = request.told(&outcome, keep);
+                    if let Some(error) = error {
+                        return Given::Failed(error);
+                    }
+                    tags.retain(|tag| !request.query.tags.contains(tag));
+                    request.query.tags.extend_from_slice(&tags);
                     let share = share_outcome::<S>;
                     let compare = request.compare;
-                    Given::Value(
-                        Box::new(Owned {
-                            outcome,
-                            share,
-                            compare,
-                        }),
-                        ttl,
-                    )
+                    let value = Box::new(Owned {
+                        outcome,
+                        share,
+                        compare,
+                    });
+                    Given::Value { value, ttl, tags }
                 }
                 None => Given::OtherType(type_name::<S::Value>()),
             };
             let left = match request {
                 None => Left::Bypass,
-                Some(request) => {
+                Some(mut request) => {
                     let value = lock(&leave).value.take();
-                    let given = value.map(|value| given(value, &request));
+                    let given = value.map(|value| given(value, &mut request));
                     Left::Call {
                         is_cached: request.other_type::<S::Value>().is_none(),
                         request,

@@ -21,6 +21,10 @@
 //! The first attempt that ends with a value serves all callers of the flight, and stores the value.
 //! An attempt that ends later finds that the flight is over: it only serves its own caller.
 //!
+//! Where only the value tells its tags, it may have some that are not in the evidence: it is *uncovered*.
+//! Then the evidence of a caller that boarded after the load had begun proves nothing about the value.
+//! That caller looks at the store again, and so does no caller board the flight any more.
+//!
 //! A flight that is boarding asks for its lease. If its leader is dropped or set aside then, the
 //! flight is dissolved, and its waiters look at the store again.
 
@@ -102,6 +106,9 @@ struct FlightState<Evidence> {
     is_watch: bool,
     /// Whether its load has begun.
     has_begun: bool,
+    /// Whether the value that landed is for none that boarded after the load had begun: it has tags
+    /// that are not in the evidence.
+    uncovered: bool,
     waiters: usize,
     /// The attempts that are under way, also those that were taken over from.
     attempts: usize,
@@ -310,11 +317,12 @@ impl<Evidence: PartialEq> Shard<'_, Evidence> {
         let mut state = lock(&flight.state);
         let same_evidence = evidence.is_some() && evidence == state.evidence.as_deref()
             || !sabotage::keeps(Rule::Boarding);
-        match state.phase {
-            Phase::Boarding => {}
-            Phase::Loading | Phase::Landed(_) if same_evidence => {}
+        let is_late = match state.phase {
+            Phase::Boarding => false,
+            Phase::Landed(_) if state.uncovered => return None,
+            Phase::Loading | Phase::Landed(_) if same_evidence => true,
             _ => return None,
-        }
+        };
         if state.begin_wanted() {
             let generation = state.generation;
             drop(state);
@@ -323,6 +331,7 @@ impl<Evidence: PartialEq> Shard<'_, Evidence> {
                 key,
                 flight,
                 generation,
+                is_late,
             )));
         }
         state.waiters += 1;
@@ -331,6 +340,7 @@ impl<Evidence: PartialEq> Shard<'_, Evidence> {
             key: key.clone(),
             flight: flight.clone(),
             boarded: true,
+            is_late,
         }))
     }
 }
@@ -357,6 +367,7 @@ impl<Evidence> Shard<'_, Evidence> {
                 previous,
                 is_watch: false,
                 has_begun: !is_boarding,
+                uncovered: false,
                 task_waits: 0,
                 waiters: 0,
                 attempts: 1,
@@ -372,9 +383,15 @@ impl<Evidence> Shard<'_, Evidence> {
             }),
             changed: Notify::new(),
         });
-        let leader = Leader::new(self.flights, key, &flight, 0);
+        let leader = Leader::new(self.flights, key, &flight, 0, false);
         self.removed = self.map.insert(key.clone(), flight);
         leader
+    }
+
+    /// What the leader of the current flight for `key` saw, and whether its value is uncovered.
+    pub(crate) fn current(&self, key: &Key) -> Option<(Arc<Evidence>, bool)> {
+        let state = lock(&self.map.get(key)?.state);
+        Some((state.evidence.clone()?, state.uncovered))
     }
 
     /// The flight that one which starts now replaces, and may put back.
@@ -423,6 +440,8 @@ pub(crate) struct Leader<Evidence> {
     generation: u32,
     /// Set once a part of this caller's work has been pending.
     progress: Option<Arc<Progress>>,
+    /// Whether this caller boarded after the load had begun.
+    is_late: bool,
     /// Whether the value of this attempt is the flight's.
     has_claimed: bool,
     ended: bool,
@@ -434,6 +453,7 @@ impl<Evidence> Leader<Evidence> {
         key: &Key,
         flight: &Arc<Flight<Evidence>>,
         generation: u32,
+        is_late: bool,
     ) -> Leader<Evidence> {
         Self {
             flights: flights.clone(),
@@ -441,6 +461,7 @@ impl<Evidence> Leader<Evidence> {
             flight: flight.clone(),
             generation,
             progress: None,
+            is_late,
             has_claimed: false,
             ended: false,
         }
@@ -459,6 +480,7 @@ impl<Evidence> Leader<Evidence> {
         Some(TaskWait {
             _waiting: waiting,
             flight,
+            is_late: self.is_late,
         })
     }
 
@@ -532,7 +554,7 @@ impl<Evidence> Leader<Evidence> {
         std::future::poll_fn(move |context| {
             // The first attempt of a flight, at its first poll, has no other beside it.
             if (self.progress.is_some() || self.generation > 0)
-                && let Some(landed) = flight.landed()
+                && let Some(landed) = flight.landed_for(self.is_late)
                 && let Some(returned) = share(&landed)
             {
                 return Poll::Ready(LoadEnd::Shared(returned));
@@ -591,26 +613,34 @@ impl<Evidence> Leader<Evidence> {
         self.progress.as_ref().map(|progress| progress.age())
     }
 
-    /// Hands the value to the waiters, and to callers that board until the flight ends.
-    pub(crate) fn land(&self, value: SharedValue) {
-        self.land_locked(lock(&self.flight.state), value);
+    /// Hands the value to the waiters, and to callers that board until the flight ends. If it is not
+    /// covered, those that boarded after the load had begun look again: it has tags that are not in the
+    /// evidence.
+    pub(crate) fn land(&self, value: SharedValue, is_covered: bool) {
+        self.land_locked(lock(&self.flight.state), value, is_covered);
     }
 
     /// Claims, and lands at once; false if another attempt was first.
     #[inline]
-    pub(crate) fn claim_and_land(&mut self, value: SharedValue) -> bool {
+    pub(crate) fn claim_and_land(&mut self, value: SharedValue, is_covered: bool) -> bool {
         let mut state = lock(&self.flight.state);
         if !state.claim(self.generation) {
             return false;
         }
         self.has_claimed = true;
-        self.land_locked(state, value);
+        self.land_locked(state, value, is_covered);
         true
     }
 
     #[inline]
-    fn land_locked(&self, mut state: MutexGuard<'_, FlightState<Evidence>>, value: SharedValue) {
+    fn land_locked(
+        &self,
+        mut state: MutexGuard<'_, FlightState<Evidence>>,
+        value: SharedValue,
+        is_covered: bool,
+    ) {
         state.phase = Phase::Landed(value);
+        state.uncovered = !is_covered && sabotage::keeps(Rule::LateWaiter);
         state.wanted = 0;
         // A flight that waits for this one to end is told when it does.
         if state.has_others() {
@@ -740,12 +770,13 @@ pub(crate) struct TaskWait<Evidence> {
     _waiting: Waiting,
     /// Held for as long as the wait is noted under its address.
     flight: Arc<Flight<Evidence>>,
+    is_late: bool,
 }
 
 impl<Evidence> TaskWait<Evidence> {
     /// The value that the task has loaded, if it was dropped while it stored it.
     pub(crate) fn landed(&self) -> Option<SharedValue> {
-        self.flight.landed()
+        self.flight.landed_for(self.is_late)
     }
 }
 
@@ -762,6 +793,8 @@ pub(crate) struct Waiter<Evidence> {
     key: Key,
     flight: Arc<Flight<Evidence>>,
     boarded: bool,
+    /// Whether the load had begun when this caller boarded.
+    is_late: bool,
 }
 
 impl<Evidence: Send + Sync + 'static> Waiter<Evidence> {
@@ -804,6 +837,9 @@ impl<Evidence: Send + Sync + 'static> Waiter<Evidence> {
             state.take_over();
         }
         let landing = match &state.phase {
+            Phase::Landed(_) if state.uncovered && self.is_late => {
+                Landing::Dissolved { has_begun: true }
+            }
             Phase::Landed(value) => Landing::Value(value.clone()),
             Phase::FailedWith(error) => Landing::Error(error.clone()),
             Phase::Failed => Landing::Alone,
@@ -820,6 +856,7 @@ impl<Evidence: Send + Sync + 'static> Waiter<Evidence> {
                     &self.key,
                     &self.flight,
                     generation,
+                    self.is_late,
                 ))
             }
         };
@@ -878,9 +915,12 @@ impl<Evidence> Flight<Evidence> {
         }
     }
 
-    fn landed(&self) -> Option<SharedValue> {
-        match &lock(&self.state).phase {
-            Phase::Landed(value) => Some(value.clone()),
+    /// The value that has landed, if it is for a caller that boarded before the load had begun, or after
+    /// it.
+    fn landed_for(&self, is_late: bool) -> Option<SharedValue> {
+        let state = lock(&self.state);
+        match &state.phase {
+            Phase::Landed(value) if !(state.uncovered && is_late) => Some(value.clone()),
             _ => None,
         }
     }

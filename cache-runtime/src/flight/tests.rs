@@ -52,7 +52,7 @@ async fn any_caller_boards_a_flight_whose_load_has_not_begun() {
     let mut leader = lead(&flights, None);
     let (with, without) = (wait(&flights, Some(1)), wait(&flights, None));
     leader.begin(Some(2));
-    leader.land(Arc::new(7_u32));
+    leader.land(Arc::new(7_u32), true);
     leader.finish();
     assert_eq!(landing(with).await, "value 7");
     assert_eq!(landing(without).await, "value 7");
@@ -69,7 +69,7 @@ fn a_flight_whose_load_has_begun_is_boarded_with_its_evidence_only() {
     let mut no_evidence = lead(&flights, None);
     no_evidence.begin(Some(3));
     wait(&flights, Some(3));
-    no_evidence.land(Arc::new(7_u32));
+    no_evidence.land(Arc::new(7_u32), true);
     wait(&flights, Some(3));
     let after_landing = lead(&flights, Some(4));
     let mut without = lead(&flights, None);
@@ -101,7 +101,7 @@ async fn a_caller_with_the_evidence_takes_over_from_a_dropped_leader() {
     let waiter = wait(&flights, Some(1));
     drop(leader);
     let leader = lead(&flights, Some(1));
-    leader.land(Arc::new(7_u32));
+    leader.land(Arc::new(7_u32), true);
     leader.finish();
     assert_eq!(landing(waiter).await, "value 7");
 }
@@ -195,7 +195,7 @@ async fn the_first_success_of_a_wave_serves_all_that_are_left() {
     fail(attempts.next().unwrap());
     let mut second = attempts.next().unwrap();
     assert_eq!(second.claim(), Claim::Shared);
-    second.land(Arc::new(7_u32));
+    second.land(Arc::new(7_u32), true);
     second.finish();
     for mut late in attempts {
         assert_eq!(late.claim(), Claim::Superseded);
@@ -255,7 +255,7 @@ async fn a_waiter_takes_over_from_a_leader_that_is_set_aside() {
     assert_eq!(new.evidence().as_deref(), Some(&1));
     let waiter = wait(&flights, Some(1));
     assert_eq!(new.claim(), Claim::Shared);
-    new.land(Arc::new(7_u32));
+    new.land(Arc::new(7_u32), true);
     assert_eq!(old.claim(), Claim::Superseded);
     drop(old);
     new.finish();
@@ -271,7 +271,7 @@ async fn a_leader_that_was_set_aside_and_ends_first_serves_all() {
         panic!("expected to lead");
     };
     assert_eq!(old.claim(), Claim::Shared);
-    old.land(Arc::new(7_u32));
+    old.land(Arc::new(7_u32), true);
     old.finish();
     // The other attempt ends with that value, though its own load does not.
     let mut work = pin!(async {
@@ -353,7 +353,7 @@ async fn a_wait_that_would_close_a_circle_does_not_begin() {
     let ended = of_other.load(waits_for_one.as_mut(), |_| None).await;
     assert_eq!(ended, LoadEnd::Loaded("alone".to_owned()));
     assert_eq!(of_other.claim(), Claim::Shared);
-    of_other.land(Arc::new(7_u32));
+    of_other.land(Arc::new(7_u32), true);
     of_other.finish();
     assert_eq!(load.await, LoadEnd::Loaded("value 7".to_owned()));
     // No wait is left behind.
@@ -368,7 +368,7 @@ async fn a_value_that_has_landed_outlasts_the_flight() {
         let mut leader = lead(&flights, Some(1));
         let waiter = wait(&flights, Some(1));
         assert_eq!(leader.claim(), Claim::Shared);
-        leader.land(Arc::new(7_u32));
+        leader.land(Arc::new(7_u32), true);
         end(leader);
         assert_eq!(landing(waiter).await, "value 7");
         assert!(is_empty(&flights));
@@ -421,7 +421,7 @@ async fn a_new_flight_waits_for_the_previous_one() {
         previous.await;
     }
     second.begin(None);
-    second.land(Arc::new(7_u32));
+    second.land(Arc::new(7_u32), true);
     second.finish();
     assert_eq!(landing(waiter).await, "value 7");
 
@@ -447,7 +447,7 @@ async fn a_flight_that_ends_before_its_load_gives_way_to_the_one_that_it_replace
     third.finish();
     let other = wait(&flights, Some(1));
     assert_eq!(loading.claim(), Claim::Shared);
-    loading.land(Arc::new(7_u32));
+    loading.land(Arc::new(7_u32), true);
     lead(&flights, None).finish();
     assert_eq!(landing(wait(&flights, Some(1))).await, "value 7");
     loading.finish();
@@ -502,7 +502,7 @@ async fn a_takeover_that_is_not_needed_any_more_leaves_nothing_behind() {
     assert!(leaders(&mut waiters).await.is_empty());
     lock(&leader.flight.state).take_over();
     assert_eq!(leader.claim(), Claim::Shared);
-    leader.land(Arc::new(7_u32));
+    leader.land(Arc::new(7_u32), true);
     drop(leader);
     assert!(is_empty(&flights));
 }
@@ -597,7 +597,7 @@ async fn an_attempt_that_fails_takes_no_value_from_the_waiters() {
     let waiter = wait(&flights, Some(1));
     assert_eq!(old.claim(), Claim::Shared);
     new.fail(Some(Arc::new("an error")));
-    old.land(Arc::new(7_u32));
+    old.land(Arc::new(7_u32), true);
     old.finish();
     assert_eq!(landing(waiter).await, "value 7");
     assert!(is_empty(&flights));

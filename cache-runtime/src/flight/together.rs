@@ -103,7 +103,7 @@ fn poll<Evidence, T>(
 impl<Evidence> Leader<Evidence> {
     /// The value that another attempt of the flight has landed with.
     pub(crate) fn landed(&self) -> Option<SharedValue> {
-        self.flight.landed()
+        self.flight.landed_for(self.is_late)
     }
 
     /// From now on, this is the progress of this attempt.

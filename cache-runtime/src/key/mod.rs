@@ -35,7 +35,7 @@ use std::fmt;
 
 pub(crate) use self::hash::NameHashes;
 pub(crate) use self::name::Names;
-pub use self::name::{Name, Parts};
+pub use self::name::{AndOfValue, Name, Parts};
 pub use self::ordered::{Float, Ordered};
 pub use self::part::{KeyPart, KeyWriter, ListWriter, Written, part};
 pub use self::pattern::Pattern;

@@ -103,6 +103,12 @@ impl<K: KeyPart, P: Parts> Parts for (K, P) {
 
 /// Several names: a nested tuple, like [`Parts`].
 pub trait Names {
+    /// How many they are.
+    const COUNT: usize;
+
+    /// Whether they are the tags of a function whose values tell further ones.
+    const LEARNS: bool = false;
+
     /// Renders all names.
     fn render_into(&self, out: &mut Vec<Key>);
 
@@ -111,6 +117,8 @@ pub trait Names {
 }
 
 impl Names for () {
+    const COUNT: usize = 0;
+
     fn render_into(&self, _out: &mut Vec<Key>) {}
 
     #[inline]
@@ -120,6 +128,8 @@ impl Names for () {
 }
 
 impl<P: Parts, N: Names> Names for (Name<P>, N) {
+    const COUNT: usize = 1 + N::COUNT;
+
     fn render_into(&self, out: &mut Vec<Key>) {
         out.push(self.0.render());
         self.1.render_into(out);
@@ -129,6 +139,25 @@ impl<P: Parts, N: Names> Names for (Name<P>, N) {
     fn are<'a>(&self, mut names: impl Iterator<Item = &'a Key>) -> bool {
         let name = names.next().map(|name| name.as_str().as_bytes());
         name.is_some_and(|name| self.0.is(name, name.len())) && self.1.are(names)
+    }
+}
+
+/// The tags that are known before the load, where the value tells further ones.
+#[derive(Debug)]
+pub struct AndOfValue<N>(pub N);
+
+impl<N: Names> Names for AndOfValue<N> {
+    const COUNT: usize = N::COUNT;
+    const LEARNS: bool = true;
+
+    fn render_into(&self, out: &mut Vec<Key>) {
+        self.0.render_into(out);
+    }
+
+    /// Those of the value follow, whichever they are.
+    #[inline]
+    fn are<'a>(&self, names: impl Iterator<Item = &'a Key>) -> bool {
+        self.0.are(names.take(N::COUNT))
     }
 }
 

@@ -60,6 +60,8 @@ impl<T: CacheTag + ?Sized> CacheTag for &T {
 }
 
 impl<T: CacheTag + ?Sized, N: Names> Names for (&T, N) {
+    const COUNT: usize = 1 + N::COUNT;
+
     fn render_into(&self, out: &mut Vec<Key>) {
         (self.0.name(), ()).render_into(out);
         self.1.render_into(out);

@@ -356,6 +356,9 @@ pub enum Event<'a> {
 pub enum NotFilledReason<'a> {
     /// An invalidation, a fence or another entry came while it was loaded.
     Overtaken,
+    /// Its function's values tell tags (a closure in `invalidate_on`), and it has some whose versions were
+    /// not read before it was loaded. The next load is stored, unless it has other tags again.
+    NewTags,
     /// Nothing could be stored when its load began: a fence stands, the store could not be asked,
     /// another process loads, the load that the call waited for failed, the entry is of another
     /// type or of a newer schema version (`version`), a name is empty, or there is no store.
@@ -441,6 +444,7 @@ impl fmt::Display for NotFilledReason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Overtaken => f.write_str("overtaken"),
+            Self::NewTags => f.write_str("new tags"),
             Self::Unstorable => f.write_str("unstorable"),
             Self::Superseded => f.write_str("superseded"),
             Self::Unwanted => f.write_str("unwanted"),

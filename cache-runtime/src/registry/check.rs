@@ -20,7 +20,8 @@ use super::{Function, NamedType, OwnName, Registered, Role, Template, link};
 ///   `Option<Vec<u64>>` and `Vec<u64>`, `<name.to_lowercase()>` and `<name>`, `<user>` and `<user.id>`
 ///   of one type;
 /// * one template with its placeholders in another order: `<tenant>:<id>` and `<id>:<tenant>`;
-/// * an invalidation that reaches no cached function, or none in its cache;
+/// * an invalidation that reaches no cached function, or none in its cache, unless a function there tells
+///   tags of its values (a closure in `invalidate_on`): which ones those are is not known;
 /// * a tag that nothing invalidates;
 /// * a key or a tag of several caches that is not invalidated in each of them;
 /// * a program without annotated functions, which has most likely not linked them.
@@ -357,7 +358,7 @@ impl Program {
 
     fn check_invalidations(&self, findings: &mut Vec<Finding>) {
         for used in self.uses.iter().filter(|used| !used.is_read()) {
-            if self.is_by_hand(used) {
+            if self.is_by_hand(used) || self.may_be_of_value(used) {
                 continue;
             }
             let name = used.written.text;
@@ -378,6 +379,13 @@ impl Program {
 
     fn is_by_hand(&self, used: &Use) -> bool {
         used.shapes().any(|shape| self.by_hand.contains(&shape))
+    }
+
+    /// Whether a name may be a tag that the value of a function tells.
+    fn may_be_of_value(&self, used: &Use) -> bool {
+        self.uses
+            .iter()
+            .any(|other| other.function.tags_of_value && other.cache.may_be(used.cache))
     }
 
     /// The reads of a name that is invalidated, or the invalidations of a name that is read.
@@ -960,11 +968,14 @@ fn value(used: &Use) -> NamedType {
 
 fn tags(used: &Use) -> String {
     match used.function.role {
-        Role::Caches { tags, .. } if !tags.is_empty() => {
-            let tags: Vec<_> = tags.iter().map(|tag| shape(tag.text)).collect();
+        Role::Caches { tags, .. } => {
+            let mut tags: Vec<_> = tags.iter().map(|tag| shape(tag.text)).collect();
+            if used.function.tags_of_value {
+                tags.push("|value| …".to_owned());
+            }
             tags.join("`, `")
         }
-        _ => String::new(),
+        Role::Invalidates { .. } => String::new(),
     }
 }
 

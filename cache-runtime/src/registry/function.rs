@@ -34,6 +34,9 @@ pub struct Function {
     /// The arguments of the attribute other than keys and tags, as they are written, such as
     /// `ttl = 60`.
     pub options: &'static [&'static str],
+    /// Whether its values tell further tags, by a closure in `invalidate_on`. Which ones they are is not
+    /// known here.
+    pub tags_of_value: bool,
     /// The type of what is cached.
     pub(crate) value: NamedType,
 }
@@ -48,6 +51,7 @@ impl Function {
             role,
             cache: None,
             options: &[],
+            tags_of_value: false,
             value: NamedType::written("_"),
         }
     }
@@ -56,6 +60,13 @@ impl Function {
     #[must_use]
     pub const fn value(mut self, value: NamedType) -> Self {
         self.value = value;
+        self
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn tags_of_value(mut self) -> Self {
+        self.tags_of_value = true;
         self
     }
 

@@ -26,6 +26,37 @@ fn report(registered: &'static [Registered]) -> String {
         .map_or_else(|findings| findings.to_string(), |()| String::new())
 }
 
+/// Which tags a value tells is not known, so a name may be one of them.
+#[test]
+fn a_name_that_a_value_may_tell_reaches_a_function() {
+    let find = |cache| {
+        let find = Function::new(
+            "find",
+            "src/a.rs",
+            1,
+            caches(Template::new("page:<n>", &["u64"])),
+        );
+        if cache { find.cache("MINE") } else { find }
+    };
+    let names: &'static [Template] = Box::leak(Box::new([Template::typed("IssueTag")]));
+    let change = Function::new("change", "src/a.rs", 2, Role::invalidates(names));
+    let unused = ["unused invalidation IssueTag change"];
+    assert_eq!(ids_of([find(false), change]), unused);
+    assert!(ids_of([find(false).tags_of_value(), change]).is_empty());
+    // Not in another cache.
+    assert_eq!(ids_of([find(true).tags_of_value(), change]), unused);
+    // Functions that share a key have the same tags, or none of them tells some.
+    let other = Function {
+        path: "other",
+        ..find(false)
+    };
+    assert_eq!(
+        ids_of([find(false).tags_of_value(), other]),
+        ["tags page:<n> find, other"]
+    );
+    assert!(ids_of([find(false).tags_of_value(), other.tags_of_value()]).is_empty());
+}
+
 /// The ids of what is found in a program that reads by the first template and invalidates by the
 /// second.
 fn ids(read: Template, invalidated: Template) -> Vec<String> {

@@ -22,6 +22,7 @@
 
 pub(crate) mod local;
 mod off;
+pub(crate) mod remembered;
 pub(crate) mod shared;
 
 use std::convert::Infallible;
@@ -57,7 +58,11 @@ pub(crate) enum Tier {
 #[derive(Debug)]
 pub(crate) struct Query {
     pub(crate) key: Key,
+    /// The tags that are known before the load.
     pub(crate) tags: Vec<Key>,
+    /// Whether the value tells further tags. Then only an entry that has those of its value, too, is
+    /// served.
+    pub(crate) learns_tags: bool,
     /// Entries of another schema version are not served.
     pub(crate) schema: u32,
     /// The type of the value: an entry of another type is not served. `None` by hand, and in the
@@ -149,6 +154,8 @@ pub(crate) enum Evidence {
 /// A value that a store is given, and how to write it.
 pub(crate) struct Filling<'a> {
     pub(crate) value: &'a dyn Storable,
+    /// The tags that the value tells: sorted, each of them once.
+    pub(crate) tags: &'a [Key],
     /// How long the load took. The shared tier keeps it in the entry.
     pub(crate) cost: Duration,
     /// How the shared tier encodes the value. The local tier keeps the value as it is.
@@ -173,6 +180,9 @@ pub(crate) enum Filled {
     Stored(Duration),
     /// Not stored: an invalidation, a fence or another entry came while it was loaded.
     Overtaken,
+    /// Not stored: it has tags whose versions were not read before the load. Those of its next load
+    /// will be.
+    NewTags,
     /// Not stored: another attempt of the flight ended first.
     Superseded,
     /// Not stored: its load has no evidence, so nothing shows whether an invalidation came while it
@@ -471,14 +481,21 @@ impl Found {
     /// Whether a call with this query stores such an entry: with its tags and its schema version.
     pub(crate) fn suits(&self, query: &Query) -> bool {
         match self {
-            Self::Value(entry) => {
-                entry.basis.schema() == query.schema && entry.basis.tags().eq(&query.tags)
-            }
+            Self::Value(entry) => entry.basis.suits_query(query),
             Self::Encoded(entry) => {
                 entry.header.schema == query.schema
                     && shared::is_of_type(query, entry)
-                    && entry.has_tags(&query.tags)
+                    && entry.suits(&query.tags, query.learns_tags)
             }
+        }
+    }
+
+    /// Whether its value is for callers that saw this evidence before another process's load ended: all
+    /// of its tags are in the evidence.
+    pub(crate) fn is_covered_by(&self, evidence: &Evidence) -> bool {
+        match self {
+            Self::Value(_) => true,
+            Self::Encoded(entry) => evidence.covers(entry),
         }
     }
 

@@ -13,6 +13,7 @@ pub(crate) mod forked;
 mod killed_writer;
 mod large_values;
 mod late;
+mod lists;
 mod liveness;
 mod loader;
 mod long_lived;
@@ -90,6 +91,22 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "races, on the server",
         &[(&[Rule::CompareAndFill], &[races::STUCK])],
         |size| Box::pin(races::on_the_server(size)),
+    ),
+    Scenario::new(
+        "races of lists, in process",
+        &[
+            (&[Rule::TagsBeforeLoad], &[races::STUCK]),
+            (&[Rule::LateWaiter], &[mixed::STALE]),
+        ],
+        |size| Box::pin(lists::in_process(size)),
+    ),
+    Scenario::new(
+        "races of lists, on the server",
+        &[
+            (&[Rule::TagsBeforeLoad], &[races::STUCK]),
+            (&[Rule::LateWaiter], &[mixed::STALE]),
+        ],
+        |size| Box::pin(lists::on_the_server(size)),
     ),
     Scenario::new(
         "steady, two processes",

@@ -17,6 +17,7 @@ mod round_trip;
 mod schemas;
 mod shapes;
 mod tags;
+mod tags_of_value;
 mod values;
 
 use std::sync::atomic::{AtomicU32, Ordering};

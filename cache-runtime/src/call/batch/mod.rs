@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::marker::PhantomData;
 use std::mem;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ use self::rows::{BatchShape, KnownOf, Rows};
 use super::cached::value_type;
 use super::compare::{self, Compare, Values};
 use super::invalidate::CollectedNames;
-use super::load::{BeforeLoad, Defaults, Keep, Loaded as LoadedValue, Request};
+use super::load::{BeforeLoad, Defaults, Keep, Keeping, Loaded as LoadedValue, Request};
+use super::of_value::WithTags;
 use super::order::{self, BatchBegin};
 use super::receiver::Receiver;
 use super::scope;
@@ -64,6 +65,8 @@ where
     codec: Option<Codec>,
     compare: Compare,
     in_transaction: bool,
+    /// Whether values tell tags.
+    learns_tags: bool,
     /// Whether it leaves the cache alone.
     is_bypassed: bool,
     has_begun: bool,
@@ -132,6 +135,7 @@ where
             codec: None,
             compare: compare::not_at_all,
             in_transaction: false,
+            learns_tags: false,
             is_bypassed: false,
             has_begun: false,
             looks: 0,
@@ -168,6 +172,13 @@ where
     #[must_use]
     pub fn given(mut self, given: GivenTransaction) -> Self {
         self.in_transaction = given != GivenTransaction::None;
+        self
+    }
+
+    /// Says that values tell further tags.
+    #[must_use]
+    pub fn learning_tags(mut self) -> Self {
+        self.learns_tags = true;
         self
     }
 
@@ -220,6 +231,7 @@ where
             query: Query {
                 key,
                 tags,
+                learns_tags: self.learns_tags,
                 schema: site.schema,
                 value_type: value_type::<S>(&self.core, self.receiver),
                 ttl: ttl.unwrap_or(self.core.settings.default_ttl),
@@ -407,6 +419,38 @@ where
         N: Fn(&R::Row, &mut CollectedNames),
         F: Future<Output = B::Return>,
     {
+        self.load_keeping(keep, names, pin!(body)).await
+    }
+
+    /// The same, where values tell tags.
+    pub async fn load_telling<K, W, N, F>(
+        &mut self,
+        keep: K,
+        tags: W,
+        names: N,
+        body: F,
+    ) -> Option<B::Return>
+    where
+        K: Fn(&S::Value) -> Keep,
+        W: Fn(&S::Value) -> Vec<Key>,
+        N: Fn(&R::Row, &mut CollectedNames),
+        F: Future<Output = B::Return>,
+    {
+        let keep = WithTags { keep, tags };
+        self.load_keeping(keep, names, pin!(body)).await
+    }
+
+    async fn load_keeping<K, N, F>(
+        &mut self,
+        keep: K,
+        names: N,
+        body: Pin<&mut F>,
+    ) -> Option<B::Return>
+    where
+        K: Keeping<S::Value>,
+        N: Fn(&R::Row, &mut CollectedNames),
+        F: Future<Output = B::Return>,
+    {
         if self.is_bypassed {
             return Some(body.await);
         }
@@ -415,7 +459,7 @@ where
             let requests = load.places().map(|place| &self.calls[place].request);
             requests.for_each(Request::load_begins);
             let is_usable = |landed: &_| outcome::<S::Value>(landed).is_some();
-            let Some(returned) = load.run(&self.core, pin!(body), is_usable).await else {
+            let Some(returned) = load.run(&self.core, body, is_usable).await else {
                 self.share_landed(load);
                 return None;
             };
@@ -495,7 +539,7 @@ where
     /// Stores what was loaded, and keeps it for this call.
     async fn fill<K>(&mut self, load: Load, mut loaded: Loaded<S::Value>, keep: K)
     where
-        K: Fn(&S::Value) -> Keep,
+        K: Keeping<S::Value>,
     {
         let cost = load.cost();
         if let Some(took) = load.pending_for() {
@@ -523,15 +567,18 @@ where
                 }
             }
         }
-        let filled = {
-            let values = kept
-                .iter()
-                .map(|(_, outcome)| LoadedValue::<S>::new(outcome, self.compare));
-            let values: Vec<_> = values.collect();
+        let (told, filled) = {
+            let mut told = Vec::with_capacity(kept.len());
+            let mut values = Vec::with_capacity(kept.len());
+            for (place, outcome) in &kept {
+                told.push(self.calls[*place].request.told(outcome, &keep));
+                values.push(LoadedValue::<S>::new(outcome, self.compare));
+            }
             let mut fills = Vec::with_capacity(kept.len());
-            for ((leader, value), (place, outcome)) in leaders.into_iter().zip(&values).zip(&kept) {
+            for (at, leader) in leaders.into_iter().enumerate() {
+                let (place, outcome) = &kept[at];
                 let request = &self.calls[*place].request;
-                let may_be_stored = leader.evidence().is_some();
+                let may_be_stored = leader.evidence().is_some() && told[at].error.is_none();
                 fills.push(Fill {
                     query: &request.query,
                     ttl: may_be_stored
@@ -539,18 +586,20 @@ where
                         .flatten(),
                     leader,
                     filling: Filling {
-                        value,
+                        value: &values[at],
+                        tags: &told[at].tags,
                         cost,
                         codec: request.codec(),
                         is_checked: self.core.settings.check_values,
                     },
                 });
             }
-            self.core.tier.fill_many(fills).await
+            let filled = self.core.tier.fill_many(fills).await;
+            (told, filled)
         };
-        for ((place, outcome), filled) in kept.into_iter().zip(filled) {
+        for (((place, outcome), told), filled) in kept.into_iter().zip(told).zip(filled) {
             let call = &mut self.calls[place];
-            call.request.observe_filled(&filled);
+            call.request.observe_filled(&told.of(filled));
             call.keep(Some(outcome));
         }
     }

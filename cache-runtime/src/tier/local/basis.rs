@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use crate::key::{Key, Names};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
+use crate::tier::Query;
 
 /// The tags of an entry, with the versions that they had before its load began, and its schema
 /// version. Most entries have neither tags nor a schema version. For those it is `None`, and
@@ -18,10 +19,13 @@ pub(crate) struct Basis(Option<Arc<TagVersions>>);
 #[derive(Debug, PartialEq)]
 struct TagVersions {
     schema: u32,
+    /// Whether the tags of the value are among the tags, of a function whose values tell them. They
+    /// follow those that are known before the load.
+    of_value: bool,
     tags: Box<[TagVersion]>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct TagVersion {
     tag: Key,
     /// The tag's counter.
@@ -44,11 +48,40 @@ impl Basis {
         reason = "where it is called, the tags' literals are known"
     )]
     #[inline(always)]
-    pub(crate) fn suits(&self, tags: &impl Names, schema: u32) -> bool {
+    pub(crate) fn suits<N: Names>(&self, tags: &N, schema: u32) -> bool {
         if self.0.is_none() {
-            return schema == 0 && tags.are(std::iter::empty());
+            return !N::LEARNS && schema == 0 && tags.are(std::iter::empty());
         }
-        self.schema() == schema && tags.are(self.tags())
+        self.schema() == schema && (!N::LEARNS || self.is_of_value()) && tags.are(self.tags())
+    }
+
+    /// The same for a call whose names are rendered.
+    pub(crate) fn suits_query(&self, query: &Query) -> bool {
+        if self.schema() != query.schema {
+            return false;
+        }
+        if query.learns_tags {
+            let known = self.tags().take(query.tags.len());
+            return self.is_of_value() && known.eq(&query.tags);
+        }
+        self.tags().eq(&query.tags)
+    }
+
+    /// Whether the tags of the value are among its tags.
+    fn is_of_value(&self) -> bool {
+        self.0.as_ref().is_some_and(|parts| parts.of_value)
+    }
+
+    /// The basis of an entry with these tags, if all of them are among the tags of this one.
+    pub(super) fn narrowed<'k>(&self, tags: impl Iterator<Item = &'k Key>) -> Option<Self> {
+        let versions = self.tag_versions();
+        let find = |tag: &Key| versions.iter().find(|version| version.tag == *tag).cloned();
+        let tags = tags.map(find).collect::<Option<_>>()?;
+        Some(Self(Some(Arc::new(TagVersions {
+            schema: self.schema(),
+            of_value: self.is_of_value(),
+            tags,
+        }))))
     }
 
     #[inline]
@@ -87,8 +120,8 @@ struct TagMap {
 
 impl Tags {
     /// Reads the versions of `tags` for a load that begins now.
-    pub(super) fn read(&self, tags: &[Key], schema: u32) -> Basis {
-        if tags.is_empty() && schema == 0 {
+    pub(super) fn read(&self, tags: &[Key], schema: u32, of_value: bool) -> Basis {
+        if tags.is_empty() && schema == 0 && !of_value {
             return Basis(None);
         }
         let mut map = self.lock();
@@ -103,7 +136,11 @@ impl Tags {
             }
         };
         let tags = tags.iter().map(read).collect();
-        Basis(Some(Arc::new(TagVersions { schema, tags })))
+        Basis(Some(Arc::new(TagVersions {
+            schema,
+            of_value,
+            tags,
+        })))
     }
 
     /// Counts the version of a tag up.
@@ -149,7 +186,7 @@ mod tests {
         let tags = Tags::default();
         let basis = |names: &[&str]| {
             let names: Vec<Key> = names.iter().map(|&name| name.into()).collect();
-            tags.read(&names, 0)
+            tags.read(&names, 0, false)
         };
         let (users, both, none) = (basis(&["users"]), basis(&["posts", "users"]), basis(&[]));
         assert_eq!(users, basis(&["users"]));
@@ -162,7 +199,7 @@ mod tests {
     fn counters_that_no_entry_carries_are_swept() {
         let tags = Tags::default();
         for i in 0..10_000 {
-            drop(tags.read(&[Key::from(format!("tag:{i}"))], 0));
+            drop(tags.read(&[Key::from(format!("tag:{i}"))], 0, false));
         }
         assert!(tags.lock().counters.len() <= 1024);
     }

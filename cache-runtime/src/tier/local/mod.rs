@@ -12,6 +12,7 @@ mod sweeper;
 mod table;
 mod walk;
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::basis::Basis;
@@ -19,16 +20,17 @@ use self::basis::Tags;
 use self::fence::Fences;
 use self::table::{Hashed, Table};
 use self::walk::Walk;
+use super::remembered::Remembered;
 use super::{
     Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
 };
 use crate::backlog::Buckets;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::flight::{Flights, Leader, Seat};
+use crate::flight::{Flights, Leader, Seat, Shard};
 use crate::key::{Key, Name, Parts, Pattern};
 use crate::removal::Removal;
-use crate::sabotage;
+use crate::sabotage::{self, Rule};
 use crate::value::SharedValue;
 
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub(crate) struct Local {
     tags: Tags,
     fences: Fences,
     flights: Flights<Evidence>,
+    remembered: Remembered,
 }
 
 /// An entry: an outcome whose type only its reader knows, and the tags and the schema version with
@@ -59,6 +62,15 @@ pub(crate) struct LocalEvidence {
     is_refresh: bool,
 }
 
+impl Evidence {
+    fn local(&self) -> Option<&LocalEvidence> {
+        match self {
+            Self::Local(evidence) => Some(evidence),
+            Self::Shared(_) => None,
+        }
+    }
+}
+
 impl PartialEq for LocalEvidence {
     fn eq(&self, other: &Self) -> bool {
         self.basis == other.basis
@@ -73,6 +85,7 @@ impl Local {
             fences: Fences::new(clock.clone()),
             clock,
             flights: Flights::default(),
+            remembered: Remembered::default(),
         }
     }
 
@@ -96,19 +109,17 @@ impl Local {
     /// under the lock under which flights store, so no flight stores between the look and the
     /// boarding.
     fn look_and_board(&self, query: &Query) -> Look {
-        let Query {
-            key, tags, schema, ..
-        } = query;
+        let Query { key, schema, .. } = query;
         let schema = *schema;
-        let basis = self.tags.read(tags, schema);
+        let tags = &*self.tags_of(query);
+        let basis = self.tags.read(tags, schema, query.learns_tags);
         let hashed = self.entries.hashed(key);
         // Declared before the lock, and so dropped after it: the value's `Drop` is the user's code.
         let found;
         let mut shard = self.flights.lock(key);
         found = self.entries.get(hashed, self.clock.now());
         if let Some(entry) = &found
-            && entry.basis.schema() == schema
-            && entry.basis.tags().eq(tags)
+            && entry.basis.suits_query(query)
         {
             return Look::Hit(Found::Value(entry.clone()));
         }
@@ -129,13 +140,53 @@ impl Local {
             hash: hashed.hash,
             is_refresh: false,
         });
-        let seat = shard
-            .join(key, Some(&evidence))
-            .unwrap_or_else(|| Seat::Lead(shard.start(key, Some(evidence))));
+        let mut seat = shard.join(key, Some(&evidence));
+        if query.learns_tags && seat.is_none() {
+            seat = self.join_with_its_tags(query, &mut shard);
+        }
+        let seat = seat.unwrap_or_else(|| Seat::Lead(shard.start(key, Some(evidence))));
         match seat {
             Seat::Lead(leader) => Look::Lead(leader),
             Seat::Wait(waiter) => Look::Miss(Miss::Boarded(waiter)),
         }
+    }
+
+    /// Boards the current flight with the versions of its tags, which may be others than those that this
+    /// caller has remembered.
+    fn join_with_its_tags(
+        &self,
+        query: &Query,
+        shard: &mut Shard<'_, Evidence>,
+    ) -> Option<Seat<Evidence>> {
+        let (current, _) = shard.current(&query.key)?;
+        let Evidence::Local(current) = &*current else {
+            return None;
+        };
+        let tags: Vec<Key> = current.basis.tags().cloned().collect();
+        if self.fences.stand(tags.iter()) {
+            return None;
+        }
+        let basis = self.tags.read(&tags, query.schema, true);
+        let evidence = Evidence::Local(LocalEvidence {
+            basis,
+            hash: current.hash,
+            is_refresh: false,
+        });
+        shard.join(&query.key, Some(&evidence))
+    }
+
+    /// The tags under whose versions a load begins: those that are known, and those that the value told
+    /// last, as far as that is remembered.
+    fn tags_of<'q>(&self, query: &'q Query) -> Cow<'q, [Key]> {
+        let Query { key, tags, .. } = query;
+        if !query.learns_tags {
+            return Cow::Borrowed(tags);
+        }
+        let mut all = tags.clone();
+        if let Some(remembered) = self.remembered.get(key) {
+            all.extend(remembered.iter().filter(|tag| !tags.contains(tag)).cloned());
+        }
+        Cow::Owned(all)
     }
 
     /// Whether the entry of a call's key is of a newer schema version, which the call does not replace.
@@ -149,8 +200,9 @@ impl Local {
     /// Starts a flight in the place of the current one, whose load does not store any more: of two
     /// loads, the one that begins later is stored.
     fn board_for_refresh(&self, query: &Query) -> Boarded {
-        let Query { key, tags, .. } = query;
-        let basis = self.tags.read(tags, query.schema);
+        let key = &query.key;
+        let tags = &*self.tags_of(query);
+        let basis = self.tags.read(tags, query.schema, query.learns_tags);
         let hash = self.entries.hashed(key).hash;
         let mut shard = self.flights.lock(key);
         // As in `look_and_board`.
@@ -169,25 +221,38 @@ impl Local {
     /// forgotten the flight.
     fn land_and_store(
         &self,
-        key: &Key,
+        query: &Query,
         mut leader: Leader<Evidence>,
         value: SharedValue,
+        told: &[Key],
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> Filled {
-        if !leader.claim_and_land(value.clone()) {
+        let key = &query.key;
+        let evidence = leader.evidence();
+        let evidence = evidence.as_deref().and_then(Evidence::local);
+        let mut narrowed = None;
+        if query.learns_tags {
+            // Before others wake and look again.
+            self.remembered.set(key, told);
+            narrowed = evidence.map(|evidence| self.narrowed(query, told, evidence));
+        }
+        // Without evidence, no caller boards once the load has begun.
+        let is_covered = !matches!(narrowed, Some(None));
+        if !leader.claim_and_land(value.clone(), is_covered) {
             return Filled::Superseded;
         }
-        let evidence = leader.evidence();
-        let Some(Evidence::Local(LocalEvidence {
+        let Some(LocalEvidence {
             basis,
             hash,
             is_refresh,
-        })) = evidence.as_deref()
+        }) = evidence
         else {
             leader.finish();
             return Filled::Unstorable;
         };
-        let Some(ttl) = ttl() else {
+        let ttl = ttl();
+        let is_wanted = ttl.is_some();
+        let Some(ttl) = ttl.filter(|_| is_covered) else {
             if *is_refresh {
                 // The entry that is there is older than this value.
                 let remove = || self.entries.remove(key, self.clock.now());
@@ -195,11 +260,17 @@ impl Local {
             } else {
                 leader.finish();
             }
-            return Filled::Unwanted;
+            return if is_wanted {
+                Filled::NewTags
+            } else {
+                Filled::Unwanted
+            };
         };
+        let narrowed = narrowed.flatten();
+        let basis = narrowed.as_ref().unwrap_or(basis);
         let basis = sabotage::basis_of_fill(basis, || {
             let tags: Vec<Key> = basis.tags().cloned().collect();
-            self.tags.read(&tags, basis.schema())
+            self.tags.read(&tags, basis.schema(), query.learns_tags)
         });
         let entry = Entry { value, basis };
         let key = Hashed { key, hash: *hash };
@@ -213,12 +284,25 @@ impl Local {
         }
     }
 
+    /// The basis of an entry with the tags that its value told; `None` if one of them is not in the
+    /// evidence.
+    fn narrowed(&self, query: &Query, told: &[Key], evidence: &LocalEvidence) -> Option<Basis> {
+        let further = told.iter().filter(|tag| !query.tags.contains(tag));
+        let tags = query.tags.iter().chain(further);
+        let narrowed = evidence.basis.narrowed(tags.clone());
+        if narrowed.is_none() && !sabotage::keeps(Rule::TagsBeforeLoad) {
+            let tags: Vec<Key> = tags.cloned().collect();
+            return Some(self.tags.read(&tags, query.schema, true));
+        }
+        narrowed
+    }
+
     /// Stores a value that no flight loaded, or behind a fence removes the entry. An invalidation
     /// comes before all of it or after all of it, by the lock of the key's flights or, for a tag,
     /// by the versions that are read first.
     fn store(&self, query: &Query, value: SharedValue, ttl: Duration) -> Filled {
         let Query { key, tags, .. } = query;
-        let basis = self.tags.read(tags, query.schema);
+        let basis = self.tags.read(tags, query.schema, query.learns_tags);
         let mut shard = self.flights.lock(key);
         // The API by hand has no schema version, and `set` replaces any entry.
         if query.site.is_some() && self.holds_newer(query) {
@@ -329,13 +413,15 @@ impl Store for Local {
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled> {
         let value = filling.value.share();
-        MaybeReady::Ready(Some(self.land_and_store(&query.key, leader, value, ttl)))
+        let filled = self.land_and_store(query, leader, value, filling.tags, ttl);
+        MaybeReady::Ready(Some(filled))
     }
 
     fn fill_many<'a>(&'a self, fills: Vec<Fill<'a>>) -> MaybeReady<'a, Vec<Filled>> {
         let filled = fills.into_iter().map(|fill| {
             let value = fill.filling.value.share();
-            self.land_and_store(&fill.query.key, fill.leader, value, &|| fill.ttl)
+            let told = fill.filling.tags;
+            self.land_and_store(fill.query, fill.leader, value, told, &|| fill.ttl)
         });
         MaybeReady::Ready(Some(filled.collect()))
     }
@@ -355,6 +441,9 @@ impl Store for Local {
         filling: &Filling<'_>,
         ttl: Duration,
     ) -> Result<Filled, Error> {
+        if query.learns_tags {
+            self.remembered.set(&query.key, filling.tags);
+        }
         Ok(self.store(query, filling.value.share(), ttl))
     }
 
@@ -444,6 +533,7 @@ mod tests {
         Query {
             key: key.clone(),
             tags: tags.to_vec(),
+            learns_tags: false,
             schema: 0,
             value_type: None,
             ttl: LONG,
@@ -468,7 +558,9 @@ mod tests {
     }
 
     fn fill(local: &Local, key: &Key, leader: Leader<Evidence>, value: i32) -> Filled {
-        local.land_and_store(key, leader, Arc::new(value), &|| Some(LONG))
+        local.land_and_store(&query(key, &[]), leader, Arc::new(value), &[], &|| {
+            Some(LONG)
+        })
     }
 
     #[test]

@@ -129,14 +129,16 @@ impl Connector {
         }
     }
 
-    /// Reads versions, for the entry in this slot, from the servers of an earlier look.
+    /// Reads versions, for the entry in this slot, from the servers of an earlier look. At most until
+    /// then.
     pub(super) async fn look_further(
         self: &Arc<Self>,
         slot: &str,
         witness: Witness,
         keys: ReadKeys,
+        until: Instant,
     ) -> Result<(Witness, Vec<Option<Bytes>>), Error> {
-        let (further, values) = self.read_further(&witness, keys).await?;
+        let (further, values) = self.read_further(&witness, keys, until).await?;
         Ok((self.and(slot, &witness, &further), values))
     }
 
@@ -145,8 +147,8 @@ impl Connector {
         self: &Arc<Self>,
         witness: &Witness,
         keys: ReadKeys,
+        until: Instant,
     ) -> Result<(Witness, Vec<Option<Bytes>>), Error> {
-        let until = self.deadline_from(None);
         match (&self.place, witness) {
             (Place::Server(server), Witness::Server(connection)) => {
                 let answers = server.node.send_to(connection, &keys, until).await?;

@@ -20,6 +20,9 @@
 //! A name of more than [`Key::MAX_LEN`] bytes is called otherwise on a server, so two names may have one
 //! slot. The entry of such a key has a flag, and the whole key. Tags have the names that servers know.
 //!
+//! Where only the value tells some of its tags, those follow the others. Such an entry has a flag. So has
+//! one that only remembers the tags of a value, which was not stored: it has no payload, and no versions.
+//!
 //! A fence stands in versions too, where all else is a decimal number. Its writers are hexadecimal
 //! numbers (`0` stands for all that it does not name), and its deadlines are milliseconds of the
 //! server's clock.
@@ -43,6 +46,10 @@ use crate::value::{CacheValue, Outcome, SharedValue, into_outcome};
 const NONE: u8 = 1;
 /// The flag of an entry that has its key.
 const KEY: u8 = 2;
+/// The flag of an entry that only remembers the tags of a value.
+const REMEMBERS: u8 = 4;
+/// The flag of an entry whose tags include those that its value told.
+const OF_VALUE: u8 = 8;
 /// The type in an entry that does not say of which type its value is.
 pub(crate) const ANY_TYPE: u32 = 0;
 
@@ -183,6 +190,8 @@ pub(crate) struct DecodedHeader {
     pub(crate) form: Form,
     /// Whether the entry holds a `None`.
     pub(crate) none: bool,
+    /// Whether its tags include those that its value told.
+    pub(crate) told: ToldTags,
     /// The schema version of the value.
     pub(crate) schema: u32,
     /// The hash of the name of the value's type, or [`ANY_TYPE`].
@@ -195,6 +204,17 @@ pub(crate) struct DecodedHeader {
     key_at: usize,
     /// Where the payload begins.
     payload_at: usize,
+}
+
+/// Whether a value was asked for its tags.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum ToldTags {
+    /// It was not: all tags were known before the load.
+    No,
+    /// The entry has all of its tags.
+    Carried,
+    /// The entry has them, and not the value: their versions were not read before the load.
+    Remembered,
 }
 
 /// Where the schema version of an entry is.
@@ -226,6 +246,22 @@ impl Entry {
         self.tags()
             .map(|(tag, _)| tag)
             .eq(tags.iter().map(Key::as_str))
+    }
+
+    /// Whether it has the tags that a call knows before its load. Where the value tells further ones,
+    /// they follow those.
+    pub(crate) fn suits(&self, tags: &[Key], learns_tags: bool) -> bool {
+        if !learns_tags {
+            return self.has_tags(tags);
+        }
+        let known = on_server(tags);
+        let first = self.tags().map(|(tag, _)| tag).take(known.len());
+        self.header.told != ToldTags::No && first.eq(known.iter().map(Key::as_str))
+    }
+
+    /// Whether it has no value, and only remembers the tags of one.
+    pub(crate) fn only_remembers(&self) -> bool {
+        self.header.told == ToldTags::Remembered
     }
 
     /// Whether it is the entry of this key. Only where a key is long may the slot have another's.
@@ -337,6 +373,7 @@ impl Encoded {
 pub(crate) struct Header<'a> {
     pub(crate) form: Form,
     pub(crate) none: bool,
+    pub(crate) told: ToldTags,
     pub(crate) schema: u32,
     pub(crate) value_type: u32,
     pub(crate) ttl: Duration,
@@ -360,7 +397,12 @@ impl Header<'_> {
         out.extend(self.form.to_bytes());
         let key = self.key.filter(|key| key.is_long());
         let flag = |flag, is_set| if is_set { flag } else { 0 };
-        out.push(flag(NONE, self.none) | flag(KEY, key.is_some()));
+        let told = match self.told {
+            ToldTags::No => 0,
+            ToldTags::Carried => OF_VALUE,
+            ToldTags::Remembered => OF_VALUE | REMEMBERS,
+        };
+        out.push(flag(NONE, self.none) | flag(KEY, key.is_some()) | told);
         out.extend(self.schema.to_le_bytes());
         out.extend(self.value_type.to_le_bytes());
         out.extend(millis(created).to_le_bytes());
@@ -368,8 +410,8 @@ impl Header<'_> {
         let cost = u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX);
         out.extend(cost.to_le_bytes());
         out.extend(self.epoch.to_le_bytes());
-        // Both numbers fit: a function has few tags, and on a server a name has at most
-        // `Key::MAX_LEN` bytes.
+        // Both numbers fit: a function has few tags, a value a bounded number of them, and on a server a
+        // name has at most `Key::MAX_LEN` bytes.
         let count = u16::try_from(self.tags.len()).unwrap_or(u16::MAX);
         out.extend(count.to_le_bytes());
         for (tag, version) in self.tags.iter().zip(self.versions) {
@@ -421,7 +463,7 @@ fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
     let mut fields = fields.as_slice();
     let form = Form::from_bytes(take(&mut fields)?)?;
     let [flags] = take(&mut fields)?;
-    if flags & !(NONE | KEY) != 0 {
+    if flags & !(NONE | KEY | REMEMBERS | OF_VALUE) != 0 {
         return None;
     }
     let schema = u32::from_le_bytes(take(&mut fields)?);
@@ -446,6 +488,13 @@ fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
     Some(DecodedHeader {
         form,
         none: flags & NONE != 0,
+        told: if flags & REMEMBERS != 0 {
+            ToldTags::Remembered
+        } else if flags & OF_VALUE != 0 {
+            ToldTags::Carried
+        } else {
+            ToldTags::No
+        },
         schema,
         value_type,
         epoch,
@@ -468,6 +517,7 @@ pub fn encode_entry(tags: &[Key], versions: &[u64], payload: &[u8]) -> Vec<u8> {
     let header = Header {
         form: Form::NONE,
         none: false,
+        told: ToldTags::No,
         schema: 0,
         value_type: ANY_TYPE,
         ttl: Duration::from_secs(60),
@@ -506,6 +556,7 @@ mod tests {
         let header = Header {
             form: Form::NONE,
             none: false,
+            told: ToldTags::No,
             schema: 2,
             value_type: 5,
             ttl: Duration::from_secs(60),
@@ -532,6 +583,40 @@ mod tests {
         let tags: Vec<_> = entry.tags().collect();
         assert_eq!(tags, [("users", 1), ("größe", 2)]);
         assert_eq!(entry.payload(), b"{}");
+    }
+
+    #[test]
+    fn an_entry_says_whether_its_value_told_its_tags() {
+        let tags = [Key::from("users"), Key::from("user:1")];
+        for (told, suits, only_remembers) in [
+            (ToldTags::No, false, false),
+            (ToldTags::Carried, true, false),
+            (ToldTags::Remembered, true, true),
+        ] {
+            let header = Header {
+                form: Form::NONE,
+                none: false,
+                told,
+                schema: 2,
+                value_type: 5,
+                ttl: Duration::from_secs(60),
+                cost: Duration::ZERO,
+                epoch: 7,
+                tags: &tags,
+                versions: &[1, 2],
+                key: None,
+            };
+            let Slot::Entry(entry) = decode(Some(header.encode())) else {
+                panic!("not an entry");
+            };
+            assert_eq!(entry.header.told, told);
+            assert_eq!(entry.only_remembers(), only_remembers);
+            for known in [&tags[..0], &tags[..1], &tags] {
+                assert_eq!(entry.suits(known, true), suits);
+            }
+            assert!(!entry.suits(&tags[1..], true));
+            assert!(entry.suits(&tags, false) && !entry.suits(&tags[..1], false));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::connector::Connector;
-use super::entry::{Encoded, Header, LeaseToken, Mark};
+use super::entry::{Encoded, Header, LeaseToken, Mark, ToldTags};
 use super::witness::Witness;
 use super::{LeaseEvidence, LeaseSeen, value_type};
 use crate::clock;
@@ -66,6 +66,21 @@ pub(crate) struct Lease {
     /// The tags, with the versions that they had before the load.
     pub(super) tags: Vec<Key>,
     pub(super) versions: Vec<u64>,
+    /// The same tags, where only the value tells all of them: as those of a look.
+    pub(super) asked: Option<Vec<Key>>,
+}
+
+/// The tags of an entry whose value has told some of them.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// First those that were known before the load.
+    pub(super) tags: Vec<Key>,
+    /// The versions from before the load; 0 for each, where one of them was not read.
+    pub(super) versions: Vec<u64>,
+    /// Of the servers of the slot and of these versions.
+    pub(super) epoch: u64,
+    /// Whether all versions were read before the load.
+    pub(super) is_covered: bool,
 }
 
 /// A lease that may stand in a slot. If it is dropped and not settled, it is given back.
@@ -94,23 +109,26 @@ impl Lease {
         let seen = LeaseSeen {
             mark: self.mark,
             epoch: self.witness.epoch(),
+            tags: self.asked.clone(),
             versions: self.versions.clone(),
         };
         let lease = Some(self);
         Evidence::Shared(Box::new(LeaseEvidence { seen, lease }))
     }
 
-    /// Runs `first`, and replaces the lease by an entry; false if the slot no longer holds it.
+    /// Runs `first`, and replaces the lease by an entry; false if the slot no longer holds it. With what
+    /// the value has told, the entry has those tags.
     pub(super) async fn fill(
         &self,
         first: Vec<Operation>,
         query: &Query,
         value: &Encoded,
+        told: Option<&Told>,
         ttl: Duration,
         cost: Duration,
     ) -> Result<bool, Error> {
         let mut operations = first;
-        operations.push(self.filling(query, value, ttl, cost));
+        operations.push(self.filling(query, value, told, ttl, cost));
         let connector = &self.hold.connector;
         let replies = connector.run_over(&self.witness, operations).await?;
         self.hold.settle();
@@ -122,19 +140,29 @@ impl Lease {
         &self,
         query: &Query,
         value: &Encoded,
+        told: Option<&Told>,
         ttl: Duration,
         cost: Duration,
     ) -> Operation {
+        let (tags, versions) = match told {
+            None => (&self.tags, &self.versions),
+            Some(told) => (&told.tags, &told.versions),
+        };
         let entry = value.after(&Header {
             form: value.form(),
             none: value.is_none(),
+            told: match told {
+                None => ToldTags::No,
+                Some(told) if told.is_covered => ToldTags::Carried,
+                Some(_) => ToldTags::Remembered,
+            },
             schema: query.schema,
             value_type: value_type(query),
             ttl,
             cost,
-            epoch: self.witness.epoch(),
-            tags: &on_server(&self.tags),
-            versions: &self.versions,
+            epoch: told.map_or_else(|| self.witness.epoch(), |told| told.epoch),
+            tags: &on_server(tags),
+            versions,
             key: Some(&query.key),
         });
         fill(self.hold.slot.clone(), &self.hold.start, entry, ttl)

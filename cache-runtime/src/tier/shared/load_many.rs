@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::entry::Version;
-use super::lease::Lease;
+use super::lease::{Lease, Told};
 use super::witness::Witness;
 use super::{Acquired, Decision, Encoded, ServerLook, Shared, encode, numbers, seated, version};
 use crate::driver::{Operation, Reply};
@@ -44,6 +44,7 @@ struct Ending<'a> {
     at: usize,
     evidence: Arc<Evidence>,
     query: &'a Query,
+    told: Option<Box<Told>>,
     end: End,
     cost: Duration,
 }
@@ -73,7 +74,7 @@ impl Shared {
                     match self.decide(query, &look) {
                         Decision::Unstored => Boarded::Unstored,
                         // They are drawn when this call boards alone.
-                        Decision::DrawVersions => Boarded::LookAgain,
+                        Decision::DrawVersions | Decision::LookAgain => Boarded::LookAgain,
                         Decision::Seat(Seat::Lead(leader)) if leader.is_boarding() => {
                             leaders.push(leader);
                             boarding.push(Boarding { at, query, look });
@@ -156,7 +157,7 @@ impl Shared {
             };
             operations.push(take);
             leases.push(Some(lease));
-            for tag in &query.tags {
+            for tag in look.tags(query) {
                 places.entry(tag).or_insert_with(|| {
                     tags.push(tag.clone());
                     tags.len() - 1
@@ -211,19 +212,30 @@ impl Shared {
             } = fill;
             // What is not ended here is replaced below.
             filled.push(Filled::Unstorable);
+            let evidence = leader.evidence();
+            // Before others wake and look again: it remembers the tags.
+            let told = query
+                .learns_tags
+                .then(|| Box::new(self.told(query, filling.tags, evidence.as_deref())));
+            let is_covered = told.as_ref().is_none_or(|told| told.is_covered);
             match leader.claim() {
                 Claim::Superseded => {
                     filled[at] = Filled::Superseded;
                     continue;
                 }
-                Claim::Shared => leader.land(filling.value.share()),
+                Claim::Shared => leader.land(filling.value.share(), is_covered),
                 Claim::Unshared => {}
             }
-            let Some(evidence) = leader.evidence().filter(|it| it.lease().is_some()) else {
+            let Some(evidence) = evidence.filter(|it| it.lease().is_some()) else {
                 leader.finish();
                 continue;
             };
-            let end = match (encode(query, &filling), ttl) {
+            let encoded = if is_covered {
+                encode(query, &filling)
+            } else {
+                Ok(Encoded::None)
+            };
+            let end = match (encoded, ttl) {
                 (Ok(value), Some(ttl)) => End::Store { value, ttl },
                 (Ok(_), None) => End::GiveBack(Filled::Unwanted),
                 (Err(reason), _) => {
@@ -236,6 +248,7 @@ impl Shared {
                 at,
                 evidence,
                 query,
+                told,
                 end,
                 cost: filling.cost,
             });
@@ -283,7 +296,7 @@ impl Shared {
         // Before the entries: a version that ends before its entry would cost the entry.
         for ending in &endings {
             if let End::Store { ttl, .. } = ending.end {
-                operations.extend(self.extend_versions(ending.query, ttl));
+                operations.extend(self.extend_versions(ending.query, ending.tags(), ttl));
             }
         }
         let first = operations.len();
@@ -312,9 +325,11 @@ impl Shared {
                 lease.hold.settle();
             }
             let reply = replies.next();
+            let is_uncovered = ending.is_uncovered();
             let ended = match ending.end {
-                End::Store { ttl, .. } if reply == Some(Reply::Number(1)) => Filled::Stored(ttl),
-                End::Store { .. } => Filled::Overtaken,
+                End::Store { .. } if reply != Some(Reply::Number(1)) => Filled::Overtaken,
+                End::Store { .. } if is_uncovered => Filled::NewTags,
+                End::Store { ttl, .. } => Filled::Stored(ttl),
                 End::GiveBack(why) => why,
             };
             (ending.at, ended)
@@ -326,9 +341,23 @@ impl Shared {
 impl Ending<'_> {
     fn operation(&self, lease: &Lease) -> Operation {
         match &self.end {
-            End::Store { value, ttl } => lease.filling(self.query, value, *ttl, self.cost),
+            End::Store { value, ttl } => {
+                let told = self.told.as_deref();
+                lease.filling(self.query, value, told, *ttl, self.cost)
+            }
             End::GiveBack(_) => lease.hold.giving_back(),
         }
+    }
+
+    fn tags(&self) -> &[Key] {
+        self.told
+            .as_ref()
+            .map_or(&self.query.tags, |told| &told.tags)
+    }
+
+    /// Whether its value has told tags whose versions were not read before the load.
+    fn is_uncovered(&self) -> bool {
+        self.told.as_ref().is_some_and(|told| !told.is_covered)
     }
 
     fn size(&self) -> usize {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entry::{Encoded, Entry, Header, LeaseToken, Slot, Version};
+use super::entry::{Encoded, Entry, Header, LeaseToken, Slot, ToldTags, Version};
 use super::journal::Heard;
 use super::lease::{self, Hold, server_ttl};
 use super::witness::Witness;
@@ -106,7 +106,7 @@ impl Shared {
         let Slot::Entry(entry) = std::mem::replace(&mut look.slot, Slot::Absent) else {
             return Ok(None);
         };
-        if !entry.is_of(key) {
+        if !entry.is_of(key) || entry.only_remembers() {
             return Ok(None);
         }
         let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
@@ -123,7 +123,9 @@ impl Shared {
         let mut all = HashMap::with_capacity(tags.len());
         for tags in tags.chunks(VERSIONS_TOGETHER) {
             let keys = self.keyspace.versions(tags);
-            let (witness, values) = self.connector.read_further(witness, keys).await?;
+            let until = self.connector.deadline_from(None);
+            let further = self.connector.read_further(witness, keys, until);
+            let (witness, values) = further.await?;
             for (at, (tag, value)) in tags.iter().zip(values).enumerate() {
                 let version = Version::read(value.as_deref());
                 all.insert(tag, (version, witness.at(at)));
@@ -217,6 +219,7 @@ impl Shared {
             let entry = value.after(&Header {
                 form: value.form(),
                 none: value.is_none(),
+                told: ToldTags::No,
                 schema: query.schema,
                 value_type: value_type(query),
                 ttl: *ttl,

@@ -32,13 +32,14 @@ mod selection;
 mod window;
 mod witness;
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::breaker::Limits;
 use self::connector::Connector;
-use self::entry::{ANY_TYPE, Header, LeaseToken, Slot, Version};
+use self::entry::{ANY_TYPE, Header, LeaseToken, Slot, ToldTags, Version};
 pub(crate) use self::entry::{Encoded, Entry, Mark};
 pub use self::entry::{decode_entry, encode_entry};
 use self::journal::Heard;
@@ -46,11 +47,12 @@ use self::journal::Heard;
 pub(crate) use self::journal::Journal;
 use self::keyspace::Keyspace;
 pub(crate) use self::lease::Lease;
-use self::lease::{Hold, Owner, server_ttl};
+use self::lease::{Hold, Owner, Told, server_ttl};
 use self::many::Setting;
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
 use self::selection::Selection;
 use self::witness::{Looked, Witness};
+use super::remembered::Remembered;
 use super::{
     Boarded, Evidence, Fill, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
     Waiting,
@@ -98,6 +100,8 @@ pub(crate) struct Shared {
     /// No load comes between them. If the call is set aside there, others wait no longer than this.
     lease_by_hand: Duration,
     flights: Flights<Evidence>,
+    /// The tags that values last told, by the names that servers know.
+    remembered: Remembered,
     observer: Observer,
 }
 
@@ -105,6 +109,9 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct ServerLook {
     slot: Slot,
+    /// The tags that were asked for, where only the value tells all of them; by the names that servers
+    /// know.
+    tags: Option<Vec<Key>>,
     /// In the order of the tags.
     versions: Arc<[Version]>,
     witness: Witness,
@@ -124,6 +131,8 @@ pub(crate) struct LeaseEvidence {
 struct LeaseSeen {
     mark: Mark,
     epoch: u64,
+    /// As those of a look.
+    tags: Option<Vec<Key>>,
     versions: Vec<u64>,
 }
 
@@ -141,6 +150,8 @@ enum Decision {
     Seat(Seat<Evidence>),
     /// Versions are absent, without which nothing can be shared.
     DrawVersions,
+    /// The load in this process has asked for other tags than the call.
+    LookAgain,
 }
 
 /// How a request for a lease ends.
@@ -188,6 +199,7 @@ impl Shared {
             lease,
             lease_by_hand: lease.min(limits.operation.saturating_mul(2)),
             flights: Flights::default(),
+            remembered: Remembered::default(),
             observer: observer.clone(),
         }
     }
@@ -233,9 +245,148 @@ impl Shared {
         }
         Ok(ServerLook {
             slot,
+            tags: None,
             versions,
             witness,
         })
+    }
+
+    /// A look of a call whose function learns tags from its values: at the slot, and at the versions of the
+    /// tags that are known or remembered. The entry names the tags that it carries. If those are others,
+    /// their versions are read as well. `None` if one of the names is distrusted.
+    async fn look_and_learn(
+        &self,
+        query: &Query,
+        heard: Heard,
+        until: Option<Instant>,
+    ) -> Result<Option<ServerLook>, Error> {
+        let key = &query.key;
+        let began = Instant::now();
+        let mut tags = on_server(&query.tags).into_owned();
+        if let Some(remembered) = self.remembered.get(key) {
+            tags.extend_from_slice(&remembered);
+        }
+        if self.distrusts(key, &tags) {
+            return Ok(None);
+        }
+        let mut look = self.look_at_server(key, &tags, until).await?;
+        if self.distrusts_since(heard, key, &tags) {
+            return Ok(None);
+        }
+        if let Slot::Entry(entry) = &look.slot
+            && entry.is_of(key)
+            && entry.suits(&query.tags, true)
+            && !entry.has_tags(&tags)
+        {
+            tags = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
+            self.remembered.set(key, &tags[query.tags.len()..]);
+            // After the look, and before the versions are read: a replay may end between the two.
+            if self.distrusts_since(heard, key, &tags) {
+                return Ok(None);
+            }
+            let versions = self.keyspace.versions(&tags);
+            let slot = self.keyspace.slot(key);
+            let of_slot = look.witness.of_slot();
+            let until = until.unwrap_or_else(|| self.connector.deadline_from(Some(began)));
+            let further = self.connector.look_further(&slot, of_slot, versions, until);
+            let (witness, values) = further.await?;
+            look.witness = witness;
+            let versions = values.iter().map(|value| Version::read(value.as_deref()));
+            look.versions = versions.collect();
+            if self.distrusts_since(heard, key, &tags) {
+                return Ok(None);
+            }
+        }
+        look.tags = Some(tags);
+        Ok(Some(look))
+    }
+
+    /// The tags that a value told, by the names that servers know, but for those that were known before.
+    fn further(query: &Query, told: &[Key]) -> Vec<Key> {
+        let known = on_server(&query.tags);
+        let told = on_server(told);
+        let further = told.iter().filter(|tag| !known.contains(tag));
+        further.cloned().collect()
+    }
+
+    /// The tags of a value that was loaded with this evidence. They are remembered.
+    fn told(&self, query: &Query, told: &[Key], evidence: Option<&Evidence>) -> Told {
+        let further = Self::further(query, told);
+        self.remembered.set(&query.key, &further);
+        let mut tags = on_server(&query.tags).into_owned();
+        tags.extend(further);
+        let mut told = Told {
+            versions: vec![0; tags.len()],
+            tags,
+            epoch: 0,
+            // Without evidence, no caller boards once the load has begun.
+            is_covered: true,
+        };
+        let Some(Evidence::Shared(evidence)) = evidence else {
+            return told;
+        };
+        let seen = &evidence.seen;
+        let seen_tags = seen.tags.as_deref().unwrap_or_default();
+        let places: HashMap<&Key, usize> = seen_tags.iter().zip(0..).collect();
+        let places: Option<Vec<usize>> = told
+            .tags
+            .iter()
+            .map(|tag| places.get(tag).copied())
+            .collect();
+        match places {
+            Some(places) => {
+                told.versions = places.iter().map(|at| seen.versions[*at]).collect();
+                if let Some(lease) = &evidence.lease {
+                    told.epoch = lease.witness.epoch_with(places.iter().copied());
+                }
+            }
+            None => told.is_covered = !sabotage::keeps(Rule::TagsBeforeLoad),
+        }
+        told
+    }
+
+    /// Where the rule is taken away that the versions of a value's tags are read before its load: reads
+    /// those that were not.
+    async fn read_tags_after_load(
+        &self,
+        query: &Query,
+        lease: &Lease,
+        told: Option<Box<Told>>,
+    ) -> Option<Box<Told>> {
+        let mut told = told?;
+        if !sabotage::keeps(Rule::TagsBeforeLoad) && told.versions.contains(&0) {
+            let read = self.read_versions(&told.tags, query.longest_ttl());
+            let replies = self.connector.run_over(&lease.witness, read.collect());
+            let versions = replies
+                .await
+                .and_then(|replies| numbers(replies.into_iter().map(version), &query.key));
+            if let Ok(Some(versions)) = versions {
+                told.versions = versions;
+                told.epoch = lease.witness.epoch();
+            }
+        }
+        Some(told)
+    }
+
+    /// The tags for which a caller is to look again that sees the lease of a load in this process: those
+    /// whose versions that load began with. If its value has other tags already, those.
+    fn tags_of_flight(&self, query: &Query, seen: &LeaseSeen) -> Option<Vec<Key>> {
+        let current = self.flights.lock(&query.key).current(&query.key);
+        let (evidence, is_uncovered) = current?;
+        let Evidence::Shared(evidence) = &*evidence else {
+            return None;
+        };
+        if evidence.seen.mark != seen.mark {
+            return None;
+        }
+        let known = query.tags.len();
+        let tags = if is_uncovered {
+            self.remembered.get(&query.key)?.to_vec()
+        } else {
+            evidence.seen.tags.as_ref()?.get(known..)?.to_vec()
+        };
+        let asked = seen.tags.as_ref()?.get(known..)?;
+        (*tags != *asked).then_some(tags)
     }
 
     /// After a look: joins the load that is under way, or takes the lease.
@@ -247,7 +398,8 @@ impl Shared {
     ) -> Boarded {
         match self.decide(query, &look) {
             Decision::Unstored => Boarded::Unstored,
-            Decision::DrawVersions => self.draw_versions(query, &look.witness, until).await,
+            Decision::LookAgain => Boarded::LookAgain,
+            Decision::DrawVersions => self.draw_versions(query, &look, until).await,
             Decision::Seat(Seat::Lead(leader)) if leader.is_boarding() => {
                 self.lead(query, leader, &look, until).await
             }
@@ -266,7 +418,7 @@ impl Shared {
             Slot::Entry(ref entry) if look.belongs_to_newer(query, entry) => Decision::Unstored,
             Slot::Lease(token) if !look.is_of_another_server(token) => {
                 match look.lease_seen(token.mark) {
-                    Some(seen) => Decision::Seat(self.board_lease(query, token, seen)),
+                    Some(seen) => self.decide_at_lease(query, token, seen),
                     None => Decision::DrawVersions,
                 }
             }
@@ -277,14 +429,20 @@ impl Shared {
 
     /// Joins the load that holds the lease. If this cache took the lease, and none of its loads holds
     /// it with these versions, replaces it.
-    fn board_lease(&self, query: &Query, token: LeaseToken, seen: LeaseSeen) -> Seat<Evidence> {
+    fn decide_at_lease(&self, query: &Query, token: LeaseToken, seen: LeaseSeen) -> Decision {
+        if query.learns_tags
+            && let Some(tags) = self.tags_of_flight(query, &seen)
+        {
+            self.remembered.set(&query.key, &tags);
+            return Decision::LookAgain;
+        }
         let evidence = Evidence::Shared(Box::new(LeaseEvidence { seen, lease: None }));
         if token.owner != self.owner.here() || !sabotage::keeps(Rule::DeadLease) {
-            return self.flights.board_watch(&query.key, evidence);
+            return Decision::Seat(self.flights.board_watch(&query.key, evidence));
         }
         let mut shard = self.flights.lock(&query.key);
         let joined = shard.join(&query.key, Some(&evidence));
-        joined.unwrap_or_else(|| Seat::Lead(shard.start(&query.key, None)))
+        Decision::Seat(joined.unwrap_or_else(|| Seat::Lead(shard.start(&query.key, None))))
     }
 
     /// Asks for the lease, for all callers that board before the load begins.
@@ -322,7 +480,7 @@ impl Shared {
         let Some((take, mut lease)) = self.lease_to_take(query, look) else {
             return Ok(Acquired::Fenced);
         };
-        let versions = self.read_versions(&query.tags, query.longest_ttl());
+        let versions = self.read_versions(look.tags(query), query.longest_ttl());
         let acquire: Vec<_> = std::iter::once(take).chain(versions).collect();
         let replies = self
             .connector
@@ -362,8 +520,9 @@ impl Shared {
             mark: token.mark,
             hold: Hold::new(&self.connector, slot, token, self.lease),
             witness: look.witness.clone(),
-            tags: query.tags.clone(),
+            tags: look.tags(query).to_vec(),
             versions: Vec::new(),
+            asked: look.tags.clone(),
         };
         Some((take, lease))
     }
@@ -371,23 +530,17 @@ impl Shared {
     /// Boards for a call that loads whatever the slot holds. An entry that may be served stays in its
     /// slot, so that other callers are served, and a load that fails leaves it there.
     async fn board_refresh_at_server(&self, query: &Query, until: Instant) -> Boarded {
-        let heard = self.connector.journal.heard();
-        if self.distrusts(&query.key, &query.tags) {
-            self.distrusted(query);
-            return Boarded::Unstored;
-        }
-        let looked = self.look_at_server(&query.key, &query.tags, Some(until));
-        let look = match looked.await {
-            Ok(look) => look,
+        let look = match self.look_to_refresh(query, until).await {
+            Ok(Some(look)) => look,
+            Ok(None) => {
+                self.distrusted(query);
+                return Boarded::Unstored;
+            }
             Err(error) => {
                 self.degrade(query, &error);
                 return Boarded::Unstored;
             }
         };
-        if self.distrusts_since(heard, &query.key, &query.tags) {
-            self.distrusted(query);
-            return Boarded::Unstored;
-        }
         if matches!(look.slot, Slot::Fence) || look.is_fenced() {
             return Boarded::Unstored;
         }
@@ -422,6 +575,25 @@ impl Shared {
         }
     }
 
+    /// What the server shows; `None` if one of the names is distrusted.
+    async fn look_to_refresh(
+        &self,
+        query: &Query,
+        until: Instant,
+    ) -> Result<Option<ServerLook>, Error> {
+        let heard = self.connector.journal.heard();
+        if query.learns_tags {
+            return self.look_and_learn(query, heard, Some(until)).await;
+        }
+        if self.distrusts(&query.key, &query.tags) {
+            return Ok(None);
+        }
+        let looked = self.look_at_server(&query.key, &query.tags, Some(until));
+        let look = looked.await?;
+        let is_trusted = !self.distrusts_since(heard, &query.key, &query.tags);
+        Ok(is_trusted.then_some(look))
+    }
+
     /// Makes a valid entry the one that a load is to replace, and then reads the tags' versions, in one
     /// round trip: both before the load begins.
     async fn hold_entry(
@@ -440,7 +612,8 @@ impl Shared {
             mark.as_slice().into(),
             clock::millis(enough).into(),
         ]);
-        let versions = self.read_versions(&query.tags, query.longest_ttl());
+        let tags = look.tags(query);
+        let versions = self.read_versions(tags, query.longest_ttl());
         let operations: Vec<_> = std::iter::once(hold).chain(versions).collect();
         let replies = self
             .connector
@@ -460,19 +633,21 @@ impl Shared {
             mark,
             hold: Hold::of_entry(&self.connector, slot, mark),
             witness: look.witness.clone(),
-            tags: query.tags.clone(),
+            tags: tags.to_vec(),
             versions,
+            asked: look.tags.clone(),
         };
         Ok(Held::Entry(lease.into_evidence()))
     }
 
     /// Callers that saw an absent version share nothing that an invalidation would have
     /// changed. So they give each tag a version first, and look again.
-    async fn draw_versions(&self, query: &Query, witness: &Witness, until: Instant) -> Boarded {
+    async fn draw_versions(&self, query: &Query, look: &ServerLook, until: Instant) -> Boarded {
         let draw: Vec<_> = self
-            .read_versions(&query.tags, query.longest_ttl())
+            .read_versions(look.tags(query), query.longest_ttl())
             .collect();
-        let replies = self.connector.run_over_until(witness, draw, until).await;
+        let replies = self.connector.run_over_until(&look.witness, draw, until);
+        let replies = replies.await;
         match replies.and_then(|replies| numbers(replies.into_iter().map(version), &query.key)) {
             Ok(_) => Boarded::LookAgain,
             Err(error) => {
@@ -497,14 +672,14 @@ impl Shared {
 
     /// Makes the versions outlive an entry with this ttl, if that is longer than was known when they
     /// were read: a ttl may depend on the value.
-    fn extend_versions(&self, query: &Query, ttl: Duration) -> Vec<Operation> {
+    fn extend_versions(&self, query: &Query, tags: &[Key], ttl: Duration) -> Vec<Operation> {
         if ttl <= query.longest_ttl() || !sabotage::keeps(Rule::VersionsOutlive) {
             return Vec::new();
         }
         let lives = server_ttl(version_ttl(ttl));
         let extend =
             |tag| Operation::script(EXTEND, self.keyspace.version(tag)).with([lives.into()]);
-        query.tags.iter().map(extend).collect()
+        tags.iter().map(extend).collect()
     }
 
     /// Reads an entry whose tags are known only from its header. If it has tags, their versions
@@ -519,7 +694,7 @@ impl Shared {
         let Slot::Entry(entry) = std::mem::replace(&mut look.slot, Slot::Absent) else {
             return Ok(None);
         };
-        if !entry.is_of(key) {
+        if !entry.is_of(key) || entry.only_remembers() {
             return Ok(None);
         }
         let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
@@ -530,7 +705,10 @@ impl Shared {
         if !tags.is_empty() {
             let versions = self.keyspace.versions(&tags);
             let slot = self.keyspace.slot(key);
-            let further = self.connector.look_further(&slot, look.witness, versions);
+            let until = self.connector.deadline_from(None);
+            let further = self
+                .connector
+                .look_further(&slot, look.witness, versions, until);
             let (witness, values) = further.await?;
             look.witness = witness;
             let versions = values.iter().map(|value| Version::read(value.as_deref()));
@@ -580,6 +758,11 @@ impl Shared {
         let entry = value.after(&Header {
             form: value.form(),
             none: value.is_none(),
+            told: if query.learns_tags {
+                ToldTags::Carried
+            } else {
+                ToldTags::No
+            },
             schema: query.schema,
             value_type: value_type(query),
             ttl,
@@ -663,6 +846,27 @@ impl Shared {
         Err(self.still_kept(&reason))
     }
 
+    /// What a look shows a call.
+    fn show(&self, query: &Query, mut look: ServerLook, undecodable: Option<Mark>) -> Look {
+        match look.slot {
+            Slot::Entry(entry)
+                if undecodable != Some(entry.mark) && look.serves_to(query, &entry) =>
+            {
+                Look::Hit(Found::Encoded(entry))
+            }
+            slot => {
+                look.slot = slot;
+                if let Some(value_type) = query.value_type
+                    && look.shows_other_type(query)
+                {
+                    let name = value_type.name;
+                    self.observer.other_type(query.site, &query.key, name, None);
+                }
+                Look::Miss(Miss::AtServer(Box::new(look)))
+            }
+        }
+    }
+
     fn still_kept(&self, reason: &dyn std::fmt::Display) -> Error {
         let waiting = self.waiting();
         let names = match waiting {
@@ -718,11 +922,23 @@ impl Store for Shared {
         asking_since: Option<Instant>,
     ) -> Look {
         let heard = self.connector.journal.heard();
+        if query.learns_tags {
+            let until = asking_since.map(|since| self.connector.look_deadline(since));
+            let looked = Box::pin(self.look_and_learn(query, heard, until)).await;
+            return match looked {
+                Ok(Some(look)) => self.show(query, look, undecodable),
+                Ok(None) => self.distrusted(query),
+                Err(error) => {
+                    self.degrade(query, &error);
+                    Look::Miss(Miss::Unknown)
+                }
+            };
+        }
         if self.distrusts(&query.key, &query.tags) {
             return self.distrusted(query);
         }
         let until = asking_since.map(|since| self.connector.look_deadline(since));
-        let mut look = match self.look_at_server(&query.key, &query.tags, until).await {
+        let look = match self.look_at_server(&query.key, &query.tags, until).await {
             Ok(look) => look,
             Err(error) => {
                 self.degrade(query, &error);
@@ -732,23 +948,7 @@ impl Store for Shared {
         if self.distrusts_since(heard, &query.key, &query.tags) {
             return self.distrusted(query);
         }
-        match look.slot {
-            Slot::Entry(entry)
-                if undecodable != Some(entry.mark) && look.serves_to(query, &entry) =>
-            {
-                Look::Hit(Found::Encoded(entry))
-            }
-            slot => {
-                look.slot = slot;
-                if let Some(value_type) = query.value_type
-                    && look.shows_other_type(query)
-                {
-                    let name = value_type.name;
-                    self.observer.other_type(query.site, &query.key, name, None);
-                }
-                Look::Miss(Miss::AtServer(Box::new(look)))
-            }
-        }
+        self.show(query, look, undecodable)
     }
 
     fn board<'a>(
@@ -794,27 +994,39 @@ impl Store for Shared {
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled> {
+        let evidence = leader.evidence();
+        // Before others wake and look again: it remembers the tags.
+        let told = query
+            .learns_tags
+            .then(|| Box::new(self.told(query, filling.tags, evidence.as_deref())));
+        let is_covered = told.as_ref().is_none_or(|told| told.is_covered);
         match leader.claim() {
             Claim::Superseded => return MaybeReady::Ready(Some(Filled::Superseded)),
-            Claim::Shared => leader.land(filling.value.share()),
+            Claim::Shared => leader.land(filling.value.share(), is_covered),
             Claim::Unshared => {}
         }
-        let evidence = leader.evidence();
         if evidence.as_deref().and_then(Evidence::lease).is_none() {
             leader.finish();
             return MaybeReady::Ready(Some(Filled::Unstorable));
         }
         let (ttl, cost) = (ttl(), filling.cost);
-        let extend = ttl.map(|ttl| self.extend_versions(query, ttl));
-        let encoded = encode(query, filling);
+        let tags = told.as_ref().map_or(&query.tags, |told| &told.tags);
+        let extend = ttl.map(|ttl| self.extend_versions(query, tags, ttl));
+        let encoded = if is_covered {
+            encode(query, filling)
+        } else {
+            Ok(Encoded::None)
+        };
         MaybeReady::Later(Box::pin(async move {
             let filled = match evidence.as_deref().and_then(Evidence::lease) {
                 Some(lease) => {
                     if let Ok(encoded) = &encoded {
                         self.connector.expect(lease.slot(), encoded.size());
                     }
-                    let filled = pin!(fill(lease, query, encoded, ttl.zip(extend), cost));
-                    leader.follow(filled).await
+                    let told = self.read_tags_after_load(query, lease, told).await;
+                    let told = told.as_deref();
+                    let filled = fill(lease, query, encoded, told, ttl.zip(extend), cost);
+                    leader.follow(pin!(filled)).await
                 }
                 None => Filled::Unstorable,
             };
@@ -873,6 +1085,10 @@ impl Store for Shared {
         let encoded = encode(query, filling);
         let failed = |reason| Error::unstorable(query.key.as_str(), &reason);
         let encoded = encoded.map_err(failed)?;
+        if query.learns_tags {
+            let further = on_server(filling.tags);
+            self.remembered.set(&query.key, &further);
+        }
         Box::pin(self.write(query, &encoded, ttl)).await
     }
 
@@ -988,6 +1204,7 @@ async fn fill(
     lease: &Lease,
     query: &Query,
     encoded: Result<Encoded, Reason>,
+    told: Option<&Told>,
     ttl: Option<(Duration, Vec<Operation>)>,
     cost: Duration,
 ) -> Filled {
@@ -998,7 +1215,8 @@ async fn fill(
             Err(reason) => Filled::Failed(Error::unstorable(query.key.as_str(), &reason)),
         };
     };
-    match lease.fill(extend, query, value, ttl, cost).await {
+    match lease.fill(extend, query, value, told, ttl, cost).await {
+        Ok(true) if told.is_some_and(|told| !told.is_covered) => Filled::NewTags,
         Ok(true) => Filled::Stored(ttl),
         Ok(false) => Filled::Overtaken,
         Err(error) => Filled::Failed(error),
@@ -1006,6 +1224,16 @@ async fn fill(
 }
 
 impl Evidence {
+    /// Whether each tag of an entry is among those that this evidence has the versions of.
+    pub(super) fn covers(&self, entry: &Entry) -> bool {
+        let tags = match self {
+            Self::Shared(evidence) => evidence.seen.tags.as_deref(),
+            Self::Local(_) => None,
+        };
+        let has = |tags: &[Key], tag| tags.iter().any(|it| it.as_str() == tag);
+        tags.is_none_or(|tags| entry.has_tags(tags) || entry.tags().all(|(tag, _)| has(tags, tag)))
+    }
+
     fn lease(&self) -> Option<&Lease> {
         match self {
             Self::Shared(evidence) => evidence.lease.as_ref(),
@@ -1015,10 +1243,16 @@ impl Evidence {
 }
 
 impl ServerLook {
+    /// The tags whose versions it shows.
+    fn tags<'a>(&'a self, query: &'a Query) -> &'a [Key] {
+        self.tags.as_deref().unwrap_or(&query.tags)
+    }
+
     /// Whether an entry may be served to this call.
     fn serves_to(&self, query: &Query, entry: &Entry) -> bool {
         entry.header.schema == query.schema
             && entry.is_of(&query.key)
+            && (!query.learns_tags || entry.suits(&query.tags, true))
             && self.serves(entry)
             && is_of_type(query, entry)
     }
@@ -1028,7 +1262,7 @@ impl ServerLook {
     fn belongs_to_newer(&self, query: &Query, entry: &Entry) -> bool {
         entry.header.schema > query.schema
             && entry.is_of(&query.key)
-            && (self.serves(entry) || !entry.has_tags(&query.tags))
+            && (self.serves(entry) || !entry.has_tags(self.tags(query)))
     }
 
     /// Whether only its type keeps the entry from being served to this call.
@@ -1053,6 +1287,7 @@ impl ServerLook {
                 || *now == Version::Absent && !sabotage::keeps(Rule::AbsentVersion)
         };
         entry.header.epoch == self.witness.epoch()
+            && !entry.only_remembers()
             && entry.tags().len() == self.versions.len()
             && entry.tags().zip(&*self.versions).all(is_same)
     }
@@ -1075,6 +1310,7 @@ impl ServerLook {
         Some(LeaseSeen {
             mark,
             epoch: self.witness.epoch(),
+            tags: self.tags.clone(),
             versions: versions.collect::<Option<_>>()?,
         })
     }

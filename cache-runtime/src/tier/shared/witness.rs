@@ -51,6 +51,26 @@ impl Witness {
         }
     }
 
+    /// The epoch of the servers of the slot and of some of the versions, in this order.
+    pub(super) fn epoch_with(&self, versions: impl Iterator<Item = usize> + Clone) -> u64 {
+        let slot = self.slot_epoch();
+        match self {
+            Self::Nodes(nodes) if sabotage::keeps(Rule::ClusterEpochs) => together(
+                slot,
+                versions.filter_map(|at| Some(nodes.get(at + 1)?.1.epoch())),
+            ),
+            Self::Server(_) | Self::Nodes(_) => slot,
+        }
+    }
+
+    /// The part that answered for the slot.
+    pub(super) fn of_slot(&self) -> Self {
+        match self {
+            Self::Server(connection) => Self::Server(connection.clone()),
+            Self::Nodes(nodes) => Self::Nodes(nodes.iter().take(1).cloned().collect()),
+        }
+    }
+
     /// The connection over which a hash slot was answered.
     pub(super) fn node(&self, hash_slot: u16) -> Option<&Arc<Connection>> {
         match self {

@@ -32,6 +32,7 @@ on_every_backend! {
     a_batch_is_bypassed
     a_batch_is_no_entry
     values_decide_how_long_they_are_cached
+    values_tell_their_tags
     more_elements_than_fit_one_request
 }
 
@@ -398,6 +399,41 @@ async fn values_decide_how_long_they_are_cached(Recorded { cache, events }: Reco
             .iter()
             .any(|event| event.starts_with("not filled row:2"))
     );
+}
+
+/// As in a function for one, new tags are known from the second load on.
+async fn values_tell_their_tags(cache: Cache) {
+    #[cached(
+        key = "row:<id>", ttl = 60, invalidate_on = ["rows", |value| [format!("value:{value}")]],
+        each(id in ids), cache = table.cache, skip(table)
+    )]
+    async fn some(table: &Table, ids: &[u64]) -> BTreeMap<u64, u64> {
+        table.load(ids).into_iter().collect()
+    }
+    #[cached(
+        key = "row:<id>", ttl = 60, invalidate_on = ["rows", |value| [format!("value:{value}")]],
+        cache = table.cache, skip(table)
+    )]
+    async fn one(table: &Table, id: u64) -> Option<u64> {
+        table.load(&[id]).first().map(|(_, value)| *value)
+    }
+    let table = Table::new(&cache);
+    for loads in [vec![vec![1, 2]], vec![vec![1, 2]], vec![]] {
+        assert_eq!(some(&table, &[1, 2]).await, [(1, 10), (2, 20)].into());
+        assert_eq!(table.loads(), loads);
+    }
+    assert_eq!(one(&table, 2).await, Some(20));
+    assert_eq!(table.loads(), Vec::<Vec<u64>>::new());
+    cache.invalidate(["value:20"]).await.unwrap();
+    table.set_silently(2, 21);
+    for (value, loads) in [(21, vec![vec![2]]), (21, vec![vec![2]]), (21, vec![])] {
+        assert_eq!(some(&table, &[1, 2]).await, [(1, 10), (2, value)].into());
+        assert_eq!(table.loads(), loads);
+    }
+    cache.invalidate(["rows"]).await.unwrap();
+    assert_eq!(some(&table, &[1, 2]).await.len(), 2);
+    assert_eq!(some(&table, &[1, 2]).await.len(), 2);
+    assert_eq!(table.loads(), [[1, 2]]);
 }
 
 async fn more_elements_than_fit_one_request(cache: Cache) {

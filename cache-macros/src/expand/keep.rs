@@ -1,0 +1,92 @@
+//! What the value itself decides: whether it is stored, for how long, and under which further tags.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote_spanned;
+use syn::spanned::Spanned;
+use syn::{Expr, ExprClosure};
+
+use crate::runtime::Runtime;
+
+/// What the value itself decides.
+pub(super) struct Keep {
+    /// Whether it is stored, and for how long.
+    pub(super) keep: Option<TokenStream>,
+    /// Which further tags its entry has.
+    pub(super) tags: Option<TokenStream>,
+}
+
+impl Keep {
+    pub(super) fn new(
+        runtime: &Runtime,
+        is_owned: bool,
+        unless: Option<Expr>,
+        ttl: Option<ExprClosure>,
+        tags: &[ExprClosure],
+    ) -> Self {
+        Self {
+            keep: keep(runtime, is_owned, unless, ttl),
+            tags: tags_of_value(runtime, is_owned, tags),
+        }
+    }
+
+    /// As if the value decided nothing.
+    pub(super) fn default(runtime: &Runtime) -> TokenStream {
+        let private = runtime.private(Span::mixed_site());
+        quote_spanned!(Span::mixed_site()=> |_| #private::Keep::Default)
+    }
+}
+
+/// The tags that the value tells.
+fn tags_of_value(
+    runtime: &Runtime,
+    is_owned: bool,
+    closures: &[ExprClosure],
+) -> Option<TokenStream> {
+    if closures.is_empty() {
+        return None;
+    }
+    let tell = closures.iter().map(|closure| {
+        let blame = closure.span();
+        let private = runtime.private(blame);
+        // In the names of the expansion, and blamed on the closure.
+        let [tags, value] = ["tags", "value"].map(|name| Ident::new(name, Span::mixed_site()));
+        quote_spanned!(blame=> #private::tell(&mut #tags, #value, #closure);)
+    });
+    let capture = is_owned.then(|| quote_spanned!(Span::mixed_site()=> move));
+    Some(quote_spanned! {Span::mixed_site()=>
+        #capture |value| {
+            let mut tags = ::std::vec::Vec::new();
+            #(#tell)*
+            tags
+        }
+    })
+}
+
+/// Whether the value is stored, and for how long.
+fn keep(
+    runtime: &Runtime,
+    is_owned: bool,
+    unless: Option<Expr>,
+    ttl: Option<ExprClosure>,
+) -> Option<TokenStream> {
+    let private = runtime.private(Span::mixed_site());
+    let keep = match &ttl {
+        None => quote_spanned!(Span::mixed_site()=> #private::Keep::Default),
+        Some(ttl) => quote_spanned! {Span::mixed_site()=>
+            #private::Keep::For(#private::ask(value, #ttl))
+        },
+    };
+    let keep = match unless {
+        None => ttl.map(|_| keep)?,
+        Some(unless) => quote_spanned! {Span::mixed_site()=>
+            if #private::ask(value, #unless) {
+                #private::Keep::Not
+            } else {
+                #keep
+            }
+        },
+    };
+    // A future that is returned owns what the closures use. So does a task.
+    let capture = is_owned.then(|| quote_spanned!(Span::mixed_site()=> move));
+    Some(quote_spanned!(Span::mixed_site()=> #capture |value| #keep))
+}

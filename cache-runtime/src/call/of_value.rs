@@ -1,0 +1,72 @@
+//! Tags that only the loaded value tells.
+
+use super::load::{Keep, Keeping};
+use crate::key::Key;
+
+/// What a value itself decides, where it tells tags, too.
+#[derive(Debug)]
+pub(crate) struct WithTags<K, T> {
+    pub(crate) keep: K,
+    pub(crate) tags: T,
+}
+
+impl<V, K, T> Keeping<V> for WithTags<K, T>
+where
+    K: Fn(&V) -> Keep,
+    T: Fn(&V) -> Vec<Key>,
+{
+    fn keep(&self, value: &V) -> Keep {
+        (self.keep)(value)
+    }
+
+    /// Sorted, each of them once: so values with the same tags have them in one order.
+    fn tags(&self, value: &V) -> Vec<Key> {
+        let mut tags = (self.tags)(value);
+        tags.sort_unstable();
+        tags.dedup();
+        tags
+    }
+}
+
+/// Adds the tags that a closure of the user's tells of a value.
+pub fn tell<'v, V, I>(tags: &mut Vec<Key>, value: &'v V, tell: impl FnOnce(&'v V) -> I)
+where
+    I: TagsOfValue<Tag: TagOfValue>,
+{
+    tags.extend(tell(value).into_tags().map(Into::into));
+}
+
+/// What a closure in `invalidate_on` may return.
+#[diagnostic::on_unimplemented(
+    message = "the closure in `invalidate_on` returns a `{Self}`, which is no list of tags",
+    label = "this returns no list of tags",
+    note = "it returns what can be iterated over: `|page| page.issues.iter().map(|issue| IssueTag(issue.id))`; \
+            for one tag, `|page| [OwnerTag(page.owner)]` or `|page| Some(OwnerTag(page.owner))`"
+)]
+pub trait TagsOfValue {
+    /// One of them.
+    type Tag;
+
+    /// All of them.
+    fn into_tags(self) -> impl Iterator<Item = Self::Tag>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<I: IntoIterator> TagsOfValue for I {
+    type Tag = I::Item;
+
+    fn into_tags(self) -> impl Iterator<Item = I::Item> {
+        self.into_iter()
+    }
+}
+
+/// What a closure in `invalidate_on` may yield.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a tag",
+    label = "the closure in `invalidate_on` yields these",
+    note = "a tag is a value of a type that derives `CacheTag`, a `Key`, as `key!` makes it, or a string"
+)]
+pub trait TagOfValue: Into<Key> {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<Key>> TagOfValue for T {}
