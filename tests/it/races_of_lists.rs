@@ -198,7 +198,7 @@ async fn stale_reads(caches: Vec<Cache>) -> (u64, usize) {
     let stats: Vec<_> = caches.iter().map(Cache::stats).collect();
     let hits: u64 = stats.iter().map(|stats| stats.hits).sum();
     let errors: u64 = stats.iter().map(|stats| stats.errors).sum();
-    assert_eq!(errors, 0, "the server answered all calls");
+    assert_eq!(errors, 0, "the server answered all calls: {stats:?}");
     assert!(
         hits > 100,
         "an entry that is not served cannot be stale: {hits}"

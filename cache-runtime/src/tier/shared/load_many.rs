@@ -185,7 +185,7 @@ impl Shared {
                 return Ok(Acquired::Taken);
             }
             let of_tag = |tag| versions.get(*places.get(tag)?).copied();
-            let of_tags = query
+            let of_tags = lease
                 .tags
                 .iter()
                 .map(|tag| of_tag(tag).unwrap_or(Version::Absent));

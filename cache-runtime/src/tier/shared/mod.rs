@@ -284,15 +284,20 @@ impl Shared {
             if self.distrusts_since(heard, key, &tags) {
                 return Ok(None);
             }
-            let versions = self.keyspace.versions(&tags);
-            let slot = self.keyspace.slot(key);
-            let of_slot = look.witness.of_slot();
-            let until = until.unwrap_or_else(|| self.connector.deadline_from(Some(began)));
-            let further = self.connector.look_further(&slot, of_slot, versions, until);
-            let (witness, values) = further.await?;
-            look.witness = witness;
-            let versions = values.iter().map(|value| Version::read(value.as_deref()));
-            look.versions = versions.collect();
+            look.witness = look.witness.of_slot();
+            look.versions = [].into();
+            if !tags.is_empty() {
+                let versions = self.keyspace.versions(&tags);
+                let slot = self.keyspace.slot(key);
+                let until = until.unwrap_or_else(|| self.connector.deadline_from(Some(began)));
+                let further = self
+                    .connector
+                    .look_further(&slot, look.witness, versions, until);
+                let (witness, values) = further.await?;
+                look.witness = witness;
+                let versions = values.iter().map(|value| Version::read(value.as_deref()));
+                look.versions = versions.collect();
+            }
             if self.distrusts_since(heard, key, &tags) {
                 return Ok(None);
             }
@@ -335,7 +340,8 @@ impl Shared {
             .collect();
         match places {
             Some(places) => {
-                told.versions = places.iter().map(|at| seen.versions[*at]).collect();
+                let version = |at: &usize| seen.versions.get(*at).copied().unwrap_or_default();
+                told.versions = places.iter().map(version).collect();
                 if let Some(lease) = &evidence.lease {
                     told.epoch = lease.witness.epoch_with(places.iter().copied());
                 }
