@@ -236,7 +236,9 @@ impl Gated {
     async fn run(self: &Arc<Self>) -> Vec<u64> {
         self.may_end.add_permits(1);
         let got = self.get().await;
-        let _ = self.may_end.try_acquire().map(|left| left.forget());
+        if let Ok(left) = self.may_end.try_acquire() {
+            left.forget();
+        }
         got
     }
 }
