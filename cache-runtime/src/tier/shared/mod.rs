@@ -418,7 +418,11 @@ impl Shared {
             && let Some(tags) = self.tags_of_flight(query, &seen)
         {
             self.remembered.set(&query.key, &tags);
-            return Boarded::LookAgain;
+            // Unless they are too many to be remembered.
+            let remembered = self.remembered.get(&query.key);
+            if remembered.as_deref().unwrap_or_default() == tags {
+                return Boarded::LookAgain;
+            }
         }
         let evidence = Evidence::Shared(Box::new(LeaseEvidence { seen, lease: None }));
         if token.owner != self.owner.here() || !sabotage::keeps(Rule::DeadLease) {
