@@ -216,6 +216,17 @@ pub(crate) fn fill_script(compare_and_fill: &'static str) -> &'static str {
     }
 }
 
+/// The same for a script that fills several slots.
+pub(crate) fn fill_many_script(compare_and_fill: &'static str) -> &'static str {
+    if keeps(Rule::CompareAndFill) {
+        compare_and_fill
+    } else {
+        "for at, slot in ipairs(KEYS) do\n\
+         redis.call('SET', slot, ARGV[3 * at - 1], 'PX', ARGV[3 * at])\nend\n\
+         return string.rep('1', #KEYS)"
+    }
+}
+
 /// The script that counts a version up: it removes a version that it cannot count up. Wrong
 /// alternative: it fails there.
 pub(crate) fn bump_script(bump_or_unlink: &'static str) -> &'static str {

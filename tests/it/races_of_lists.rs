@@ -12,8 +12,8 @@ use cache_tests::{Random, RedisCluster, RedisServer, Upstash, patient, until};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-const PAGES: u64 = 3;
-const ROWS: u64 = 12;
+const PAGES: usize = 3;
+const ROWS: usize = 12;
 const READERS: u64 = 6;
 const READS: u64 = 300;
 const WRITERS: u64 = 3;
@@ -22,20 +22,20 @@ const SEED: u64 = 0x0115_7500;
 
 #[derive(CacheTag)]
 #[cache_tag("row:<0>")]
-struct RowTag(u64);
+struct RowTag(usize);
 
 /// What a row holds, and the page that it is on.
 #[derive(Clone, Copy)]
 struct Row {
     version: u64,
-    page: u64,
+    page: usize,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Page {
     /// How often a row came to the page, or left it.
     moves: u64,
-    rows: BTreeMap<u64, u64>,
+    rows: BTreeMap<usize, u64>,
 }
 
 /// The rows, and how new each read has to be.
@@ -55,18 +55,18 @@ impl Database {
         };
         let floors = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
         Arc::new(Self {
-            rows: Mutex::new(((0..ROWS).map(row).collect(), vec![0; PAGES as usize])),
+            rows: Mutex::new(((0..ROWS).map(row).collect(), vec![0; PAGES])),
             row_floors: floors(ROWS),
             page_floors: floors(PAGES),
             stale: AtomicU64::new(0),
         })
     }
 
-    fn page(&self, nr: u64) -> Page {
+    fn page(&self, nr: usize) -> Page {
         let all = self.rows.lock().unwrap();
         let rows = (0..).zip(&all.0).filter(|(_, row)| row.page == nr);
         Page {
-            moves: all.1[nr as usize],
+            moves: all.1[nr],
             rows: rows.map(|(id, row)| (id, row.version)).collect(),
         }
     }
@@ -88,14 +88,16 @@ impl Process {
         })
     }
 
-    fn below(&self, limit: u64) -> u64 {
-        self.random.lock().unwrap().below(limit)
+    fn below(&self, limit: usize) -> usize {
+        let below = self.random.lock().unwrap().below(limit as u64);
+        usize::try_from(below).unwrap()
     }
 
-    async fn pause(&self, up_to: u64) {
-        match self.below(up_to) {
+    /// For less than so many milliseconds.
+    async fn pause(&self, limit: usize) {
+        match self.below(limit) {
             0 => tokio::task::yield_now().await,
-            ms => tokio::time::sleep(Duration::from_millis(ms)).await,
+            ms => tokio::time::sleep(Duration::from_millis(ms as u64)).await,
         }
     }
 
@@ -105,28 +107,28 @@ impl Process {
         invalidate_on = |page| page.rows.keys().map(|id| RowTag(*id)),
         cache = self.cache,
     )]
-    async fn page(&self, nr: u64) -> Page {
+    async fn page(&self, nr: usize) -> Page {
         let page = self.database.page(nr);
         self.pause(4).await;
         page
     }
 
     #[cache_invalidate(RowTag(row), cache = self.cache)]
-    async fn change(&self, row: u64) -> u64 {
+    async fn change(&self, row: usize) -> u64 {
         let mut all = self.database.rows.lock().unwrap();
-        let row = &mut all.0[row as usize];
+        let row = &mut all.0[row];
         row.version += 1;
         row.version
     }
 
     /// The page that the row leaves carries its tag. The other one does not yet.
     #[cache_invalidate(RowTag(row), "page:<to>", cache = self.cache)]
-    async fn move_to(&self, row: u64, to: u64) -> [(u64, u64); 2] {
+    async fn move_to(&self, row: usize, to: usize) -> [(usize, u64); 2] {
         let mut all = self.database.rows.lock().unwrap();
-        let from = std::mem::replace(&mut all.0[row as usize].page, to);
+        let from = std::mem::replace(&mut all.0[row].page, to);
         [from, to].map(|page| {
-            all.1[page as usize] += 1;
-            (page, all.1[page as usize])
+            all.1[page] += 1;
+            (page, all.1[page])
         })
     }
 
@@ -134,9 +136,9 @@ impl Process {
         let nr = self.below(PAGES);
         let floor = |floor: &AtomicU64| floor.load(SeqCst);
         let rows: Vec<u64> = self.database.row_floors.iter().map(floor).collect();
-        let moves = floor(&self.database.page_floors[nr as usize]);
+        let moves = floor(&self.database.page_floors[nr]);
         let page = self.page(nr).await;
-        let is_old = |(id, version): (&u64, &u64)| *version < rows[*id as usize];
+        let is_old = |(id, version): (&usize, &u64)| *version < rows[*id];
         if page.moves < moves || page.rows.iter().any(is_old) {
             self.database.stale.fetch_add(1, SeqCst);
         }
@@ -146,11 +148,11 @@ impl Process {
         let row = self.below(ROWS);
         if self.below(4) == 0 {
             for (page, moves) in self.move_to(row, self.below(PAGES)).await {
-                self.database.page_floors[page as usize].fetch_max(moves, SeqCst);
+                self.database.page_floors[page].fetch_max(moves, SeqCst);
             }
         } else {
             let version = self.change(row).await;
-            self.database.row_floors[row as usize].fetch_max(version, SeqCst);
+            self.database.row_floors[row].fetch_max(version, SeqCst);
         }
         self.pause(6).await;
     }

@@ -50,7 +50,11 @@ fn tags_of_value(
         let private = runtime.private(blame);
         // In the names of the expansion, and blamed on the closure.
         let [tags, value] = ["tags", "value"].map(|name| Ident::new(name, Span::mixed_site()));
-        quote_spanned!(blame=> #private::tell(&mut #tags, #value, #closure);)
+        // A method in the place of the closure would be taken for a tag.
+        quote_spanned! {blame=>
+            #[allow(clippy::redundant_closure, clippy::redundant_closure_for_method_calls)]
+            #private::tell(&mut #tags, #value, #closure);
+        }
     });
     let capture = is_owned.then(|| quote_spanned!(Span::mixed_site()=> move));
     Some(quote_spanned! {Span::mixed_site()=>

@@ -31,33 +31,9 @@ where
 /// Adds the tags that a closure of the user's tells of a value.
 pub fn tell<'v, V, I>(tags: &mut Vec<Key>, value: &'v V, tell: impl FnOnce(&'v V) -> I)
 where
-    I: TagsOfValue<Tag: TagOfValue>,
+    I: IntoIterator<Item: TagOfValue>,
 {
-    tags.extend(tell(value).into_tags().map(Into::into));
-}
-
-/// What a closure in `invalidate_on` may return.
-#[diagnostic::on_unimplemented(
-    message = "the closure in `invalidate_on` returns a `{Self}`, which is no list of tags",
-    label = "this returns no list of tags",
-    note = "it returns what can be iterated over: `|page| page.issues.iter().map(|issue| IssueTag(issue.id))`; \
-            for one tag, `|page| [OwnerTag(page.owner)]` or `|page| Some(OwnerTag(page.owner))`"
-)]
-pub trait TagsOfValue {
-    /// One of them.
-    type Tag;
-
-    /// All of them.
-    fn into_tags(self) -> impl Iterator<Item = Self::Tag>;
-}
-
-#[diagnostic::do_not_recommend]
-impl<I: IntoIterator> TagsOfValue for I {
-    type Tag = I::Item;
-
-    fn into_tags(self) -> impl Iterator<Item = I::Item> {
-        self.into_iter()
-    }
+    tags.extend(tell(value).into_iter().map(Into::into));
 }
 
 /// What a closure in `invalidate_on` may yield.

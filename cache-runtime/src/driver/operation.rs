@@ -4,14 +4,15 @@ use bytes::Bytes;
 
 use super::cluster::Elsewhere;
 
-/// One command. Each names at most one key, or keys that one server listed. So a driver for several
-/// servers knows where to send it.
+/// One command. Each names at most one key, or keys of one server. So a driver for several servers knows
+/// where to send it.
 #[derive(Debug)]
 pub(crate) enum Operation {
-    /// Runs a script on one key.
+    /// Runs a script on one key, and on further keys that the same server has.
     Script {
         text: &'static str,
         key: String,
+        further_keys: Vec<String>,
         arguments: Vec<Argument>,
     },
     /// Runs a script on keys that this server listed itself.
@@ -64,7 +65,23 @@ impl Operation {
         Self::Script {
             text,
             key,
+            further_keys: Vec::new(),
             arguments: Vec::new(),
+        }
+    }
+
+    /// A script on several keys of one server, with its arguments.
+    pub(crate) fn script_on_all(
+        text: &'static str,
+        keys: impl IntoIterator<Item = String>,
+        arguments: Vec<Argument>,
+    ) -> Self {
+        let mut keys = keys.into_iter();
+        Self::Script {
+            text,
+            key: keys.next().unwrap_or_default(),
+            further_keys: keys.collect(),
+            arguments,
         }
     }
 

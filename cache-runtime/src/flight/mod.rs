@@ -106,9 +106,6 @@ struct FlightState<Evidence> {
     is_watch: bool,
     /// Whether its load has begun.
     has_begun: bool,
-    /// Whether the value that landed is for none that boarded after the load had begun: it has tags
-    /// that are not in the evidence.
-    uncovered: bool,
     waiters: usize,
     /// The attempts that are under way, also those that were taken over from.
     attempts: usize,
@@ -143,13 +140,27 @@ enum Phase {
     /// The attempts load, or one watches for another process's entry. Next: any phase below.
     Loading,
     /// The waiters can take the value, while an attempt still stores it.
-    Landed(SharedValue),
+    Landed(LandedValue),
     /// The load failed with an error for all waiters.
     FailedWith(SharedError),
     /// The load failed too often: each waiter loads for itself.
     Failed,
     /// The flight ended without a value for the waiters: each looks at the store again.
     Dissolved,
+}
+
+#[derive(Debug)]
+struct LandedValue {
+    value: SharedValue,
+    /// Whether it is also for callers that boarded after the load had begun: all of its tags are in the
+    /// evidence.
+    is_covered: bool,
+}
+
+impl LandedValue {
+    fn is_for(&self, is_late: bool) -> bool {
+        self.is_covered || !is_late
+    }
 }
 
 /// A caller's part in the flight that it boarded or started.
@@ -319,7 +330,7 @@ impl<Evidence: PartialEq> Shard<'_, Evidence> {
             || !sabotage::keeps(Rule::Boarding);
         let is_late = match state.phase {
             Phase::Boarding => false,
-            Phase::Landed(_) if state.uncovered => return None,
+            Phase::Landed(ref landed) if !landed.is_covered => return None,
             Phase::Loading | Phase::Landed(_) if same_evidence => true,
             _ => return None,
         };
@@ -367,7 +378,6 @@ impl<Evidence> Shard<'_, Evidence> {
                 previous,
                 is_watch: false,
                 has_begun: !is_boarding,
-                uncovered: false,
                 task_waits: 0,
                 waiters: 0,
                 attempts: 1,
@@ -391,7 +401,8 @@ impl<Evidence> Shard<'_, Evidence> {
     /// What the leader of the current flight for `key` saw, and whether its value is uncovered.
     pub(crate) fn current(&self, key: &Key) -> Option<(Arc<Evidence>, bool)> {
         let state = lock(&self.map.get(key)?.state);
-        Some((state.evidence.clone()?, state.uncovered))
+        let is_uncovered = matches!(&state.phase, Phase::Landed(landed) if !landed.is_covered);
+        Some((state.evidence.clone()?, is_uncovered))
     }
 
     /// The flight that one which starts now replaces, and may put back.
@@ -639,8 +650,10 @@ impl<Evidence> Leader<Evidence> {
         value: SharedValue,
         is_covered: bool,
     ) {
-        state.phase = Phase::Landed(value);
-        state.uncovered = !is_covered && sabotage::keeps(Rule::LateWaiter);
+        state.phase = Phase::Landed(LandedValue {
+            value,
+            is_covered: is_covered || !sabotage::keeps(Rule::LateWaiter),
+        });
         state.wanted = 0;
         // A flight that waits for this one to end is told when it does.
         if state.has_others() {
@@ -837,10 +850,10 @@ impl<Evidence: Send + Sync + 'static> Waiter<Evidence> {
             state.take_over();
         }
         let landing = match &state.phase {
-            Phase::Landed(_) if state.uncovered && self.is_late => {
-                Landing::Dissolved { has_begun: true }
+            Phase::Landed(landed) if landed.is_for(self.is_late) => {
+                Landing::Value(landed.value.clone())
             }
-            Phase::Landed(value) => Landing::Value(value.clone()),
+            Phase::Landed(_) => Landing::Dissolved { has_begun: true },
             Phase::FailedWith(error) => Landing::Error(error.clone()),
             Phase::Failed => Landing::Alone,
             Phase::Dissolved => Landing::Dissolved {
@@ -920,7 +933,7 @@ impl<Evidence> Flight<Evidence> {
     fn landed_for(&self, is_late: bool) -> Option<SharedValue> {
         let state = lock(&self.state);
         match &state.phase {
-            Phase::Landed(value) if !(state.uncovered && is_late) => Some(value.clone()),
+            Phase::Landed(landed) if landed.is_for(is_late) => Some(landed.value.clone()),
             _ => None,
         }
     }

@@ -85,6 +85,62 @@ fn a_flight_whose_load_has_begun_is_boarded_with_its_evidence_only() {
 }
 
 #[tokio::test]
+async fn a_value_with_other_tags_is_for_those_that_boarded_before_its_load() {
+    let flights = Flights::default();
+    let mut leader = lead(&flights, None);
+    let early = wait(&flights, Some(1));
+    leader.begin(Some(1));
+    let late = [(); 2].map(|()| wait(&flights, Some(1)));
+    leader.land(Arc::new(7_u32), false);
+    // Nor does any other caller board it.
+    let next = lead(&flights, Some(1));
+    leader.finish();
+    assert_eq!(landing(early).await, "value 7");
+    for late in late {
+        assert_eq!(landing(late).await, "dissolved");
+    }
+    next.finish();
+    assert!(is_empty(&flights));
+}
+
+#[tokio::test]
+async fn an_attempt_of_a_late_caller_does_not_end_with_a_value_that_has_other_tags() {
+    for is_covered in [true, false] {
+        let flights = Flights::default();
+        let first = lead(&flights, Some(1));
+        let waiter = wait(&flights, Some(1));
+        drop(first);
+        let Landing::Lead(mut late) = waiter.wait(PATIENCE_OF_WAITERS).await else {
+            panic!("expected to lead");
+        };
+        let share = |value: &SharedValue| {
+            let value: &dyn std::any::Any = &**value;
+            value.downcast_ref::<u32>().copied()
+        };
+        let mut load = std::pin::pin!(async {
+            tokio::task::yield_now().await;
+            8_u32
+        });
+        let mut loading = std::pin::pin!(late.load(load.as_mut(), share));
+        let poll = |context: &mut Context<'_>| {
+            assert!(loading.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        };
+        std::future::poll_fn(poll).await;
+        lock(&flights.lock(&key()).map[&key()].state).phase = Phase::Landed(LandedValue {
+            value: Arc::new(7_u32),
+            is_covered,
+        });
+        let expected = if is_covered {
+            LoadEnd::Shared(7)
+        } else {
+            LoadEnd::Loaded(8)
+        };
+        assert_eq!(loading.await, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_waiter_takes_over_from_a_dropped_leader_with_its_evidence() {
     let flights = Flights::default();
     let leader = lead(&flights, Some(1));

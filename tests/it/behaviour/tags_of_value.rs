@@ -89,7 +89,7 @@ impl Pages {
         key = "page:<project>:<nr>",
         ttl = 60,
         none_ttl = 60,
-        invalidate_on = ["project:<project>", |page| page.issues.iter().map(|issue| IssueTag(*issue))],
+        invalidate_on = ["pages-of:<project>", |page| page.issues.iter().map(|issue| IssueTag(*issue))],
         cache = self.cache,
     )]
     async fn page(&self, project: u64, nr: u64) -> Result<Option<Page>, String> {
@@ -145,7 +145,7 @@ async fn the_second_load_is_stored_and_a_tag_of_the_value_invalidates_it(
         assert_eq!(pages.read(1).await, (Some(vec![3, 7]), loads));
     }
     // So does one of the tags that are known before the load, and the key.
-    pages.cache.invalidate(["project:1"]).await.unwrap();
+    pages.cache.invalidate(["pages-of:1"]).await.unwrap();
     assert_eq!(pages.read(1).await.1, 5);
     pages.cache.invalidate(["page:1:1"]).await.unwrap();
     assert_eq!(pages.read(1).await.1, 6);
@@ -236,7 +236,9 @@ impl Gated {
     async fn run(self: &Arc<Self>) -> Vec<u64> {
         self.may_end.add_permits(1);
         let got = self.get().await;
-        let _ = self.may_end.try_acquire().map(|left| left.forget());
+        if let Ok(left) = self.may_end.try_acquire() {
+            left.forget();
+        }
         got
     }
 }
@@ -302,7 +304,7 @@ async fn a_none_has_no_tags_of_its_own(cache: Cache) {
     for _ in 0..3 {
         assert_eq!(pages.read(1).await, (None, 1));
     }
-    pages.cache.invalidate(["project:1"]).await.unwrap();
+    pages.cache.invalidate(["pages-of:1"]).await.unwrap();
     pages.put(1, &[4]);
     for loads in [2, 3, 3] {
         assert_eq!(pages.read(1).await, (Some(vec![4]), loads));
@@ -331,7 +333,7 @@ async fn a_value_without_tags_is_stored_at_once(cache: Cache) {
     for _ in 0..3 {
         assert_eq!(pages.read(1).await, (Some(vec![]), 1));
     }
-    pages.cache.invalidate(["project:1"]).await.unwrap();
+    pages.cache.invalidate(["pages-of:1"]).await.unwrap();
     assert_eq!(pages.read(1).await.1, 2);
 }
 
@@ -347,7 +349,7 @@ async fn a_value_that_is_primed_has_its_tags(cache: Cache) {
     let entry = CachedEntry::of(pages.page(1, 1)).unwrap();
     assert!(entry.exists().await.unwrap());
     assert_eq!(entry.get::<Page>().await.unwrap(), Some(page(&[6, 8])));
-    assert_eq!(entry.tags(), [Key::from("project:1")]);
+    assert_eq!(entry.tags(), [Key::from("pages-of:1")]);
     pages.change(8).await;
     assert!(!entry.exists().await.unwrap());
     // Its tags are remembered, so the load is stored.
@@ -390,7 +392,7 @@ async fn what_is_set_by_hand_is_not_taken_for_a_value_with_its_tags(cache: Cache
         issues: vec![2],
         title: "by hand".to_owned(),
     };
-    let options = Options::new().tag("project:1");
+    let options = Options::new().tag("pages-of:1");
     pages.cache.set("page:1:1", &page, options).await.unwrap();
     assert_eq!(pages.read(1).await.1, 1);
     assert_eq!(pages.read(1).await.1, 2);

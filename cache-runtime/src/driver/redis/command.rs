@@ -42,9 +42,12 @@ pub(super) fn command(operation: &Operation) -> Cmd {
         Operation::Script {
             text,
             key,
+            further_keys,
             arguments,
         } => {
-            command.arg("EVAL").arg(text).arg(1).arg(key);
+            let keys = 1 + further_keys.len();
+            command.arg("EVAL").arg(text).arg(keys).arg(key);
+            command.arg(further_keys);
             for argument in arguments {
                 match argument {
                     Argument::Bytes(bytes) => command.arg(bytes),

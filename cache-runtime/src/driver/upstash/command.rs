@@ -67,13 +67,17 @@ impl Commands {
             Operation::Script {
                 text,
                 key,
+                further_keys,
                 arguments,
             } => {
                 self.writes = true;
                 self.begin("EVAL");
                 self.text(text);
-                self.text("1");
+                self.text(&(1 + further_keys.len()).to_string());
                 self.text(key);
+                for key in further_keys {
+                    self.text(key);
+                }
                 for argument in arguments {
                     match argument {
                         Argument::Bytes(bytes) => self.bytes(bytes)?,

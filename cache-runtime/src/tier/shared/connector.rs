@@ -117,15 +117,34 @@ impl Connector {
         match &self.place {
             Place::Server(server) => {
                 let found = server.reads.read_until(keys, until).await?;
-                Ok(Looked {
-                    slot: found.slot,
-                    shared_decode: found.shared_decode,
-                    versions: found.versions,
-                    witness: Witness::Server(found.connection),
-                })
+                Ok(Looked::from(found))
             }
             // Boxed, since every call has room for what it awaits.
             Place::Cluster(nodes) => Box::pin(nodes.look(keys, until)).await,
+        }
+    }
+
+    /// The same for several slots.
+    pub(super) async fn look_each(
+        self: &Arc<Self>,
+        keys: Vec<ReadKeys>,
+    ) -> Vec<Result<Looked, Error>> {
+        match &self.place {
+            Place::Server(server) => {
+                let found = server.reads.read_each(keys).await.into_iter();
+                found.map(|found| found.map(Looked::from)).collect()
+            }
+            Place::Cluster(nodes) => {
+                join::all(keys.into_iter().map(|keys| nodes.look(keys, None))).await
+            }
+        }
+    }
+
+    /// Whether all keys are on the one server that has answered: then one script may be for several.
+    pub(super) fn is_one_server(&self, witness: &Witness) -> bool {
+        match (&self.place, witness) {
+            (Place::Server(_), Witness::Server(connection)) => !connection.is_of_cluster(),
+            _ => false,
         }
     }
 

@@ -168,6 +168,19 @@ pub(crate) enum Slot {
     Unreadable(Box<[u8]>),
 }
 
+impl Slot {
+    /// The bytes that a lease is to replace, none for an absent slot; `None` for a fence.
+    pub(super) fn start(&self) -> Option<&[u8]> {
+        match self {
+            Self::Absent => Some(&[]),
+            Self::Entry(entry) => Some(&entry.mark),
+            Self::Lease(token) => Some(&token.mark),
+            Self::Unreadable(start) => Some(start),
+            Self::Fence => None,
+        }
+    }
+}
+
 /// An entry as it was read: its header is decoded, its payload is not.
 #[derive(Debug)]
 pub(crate) struct Entry {

@@ -24,7 +24,10 @@ use crate::sabotage::{self, Rule};
 use crate::tier::{Evidence, Query};
 use crate::unique;
 
+const LEASE: &str = include_str!("scripts/lease.lua");
+const LEASE_MANY: &str = include_str!("scripts/lease_many.lua");
 const FILL: &str = include_str!("scripts/fill.lua");
+const FILL_MANY: &str = include_str!("scripts/fill_many.lua");
 const RENEW: &str = include_str!("scripts/renew.lua");
 const RELEASE: &str = include_str!("scripts/release.lua");
 
@@ -136,7 +139,7 @@ impl Lease {
     }
 
     /// What replaces the lease by an entry.
-    pub(super) fn filling(
+    fn filling(
         &self,
         query: &Query,
         value: &Encoded,
@@ -144,11 +147,24 @@ impl Lease {
         ttl: Duration,
         cost: Duration,
     ) -> Operation {
+        let entry = self.entry(query, value, told, cost, ttl);
+        self.hold.filling(entry, ttl)
+    }
+
+    /// The entry that replaces the lease.
+    pub(super) fn entry(
+        &self,
+        query: &Query,
+        value: &Encoded,
+        told: Option<&Told>,
+        cost: Duration,
+        ttl: Duration,
+    ) -> Vec<u8> {
         let (tags, versions) = match told {
             None => (&self.tags, &self.versions),
             Some(told) => (&told.tags, &told.versions),
         };
-        let entry = value.after(&Header {
+        value.after(&Header {
             form: value.form(),
             none: value.is_none(),
             told: match told {
@@ -164,9 +180,37 @@ impl Lease {
             tags: &on_server(tags),
             versions,
             key: Some(&query.key),
-        });
-        fill(self.hold.slot.clone(), &self.hold.start, entry, ttl)
+        })
     }
+}
+
+/// What asks for leases on slots of one server that still hold what was seen: see `lease_many.lua`.
+pub(super) fn take_all<'a>(asked: &[(&'a [u8], &'a Hold)]) -> Operation {
+    let shortest = asked.iter().map(|(_, hold)| hold.duration).min();
+    let mut arguments = Vec::with_capacity(1 + 2 * asked.len());
+    arguments.push(server_ttl(shortest.unwrap_or_default()).into());
+    for (seen, hold) in asked {
+        arguments.extend([(*seen).into(), hold.start.as_slice().into()]);
+    }
+    let slots = asked.iter().map(|(_, hold)| hold.slot.clone());
+    Operation::script_on_all(LEASE_MANY, slots, arguments)
+}
+
+/// What replaces leases in slots of one server by entries, or gives them back where there is no entry:
+/// see `fill_many.lua`.
+pub(super) fn end_all(ends: Vec<(&Hold, Option<(Vec<u8>, Duration)>)>) -> Operation {
+    let slots: Vec<_> = ends.iter().map(|(hold, _)| hold.slot.clone()).collect();
+    let mut arguments = Vec::with_capacity(3 * ends.len());
+    for (hold, entry) in ends {
+        let (entry, ttl) = entry.unwrap_or_default();
+        arguments.extend([
+            hold.start.as_slice().into(),
+            entry.into(),
+            server_ttl(ttl).into(),
+        ]);
+    }
+    let script = sabotage::fill_many_script(FILL_MANY);
+    Operation::script_on_all(script, slots, arguments)
 }
 
 /// Renews leases for as long as it is polled, up to `limit`.
@@ -232,6 +276,20 @@ impl Hold {
             duration: Duration::ZERO,
             is_settled: AtomicBool::new(true),
         }
+    }
+
+    /// What puts the lease into a slot that still holds what was seen.
+    pub(super) fn taking(&self, seen: &[u8]) -> Operation {
+        Operation::script(LEASE, self.slot.clone()).with([
+            seen.into(),
+            self.start.as_slice().into(),
+            server_ttl(self.duration).into(),
+        ])
+    }
+
+    /// What replaces the lease by this entry.
+    pub(super) fn filling(&self, entry: Vec<u8>, ttl: Duration) -> Operation {
+        fill(self.slot.clone(), &self.start, entry, ttl)
     }
 
     fn renewal(&self) -> Operation {

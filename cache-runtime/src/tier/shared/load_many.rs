@@ -10,11 +10,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::Version;
-use super::lease::{Lease, Told};
+use super::entry::{Slot, Version};
+use super::lease::{self, Hold, Lease, Told};
 use super::witness::Witness;
 use super::{Acquired, Decision, Encoded, ServerLook, Shared, encode, numbers, seated, version};
-use crate::driver::{Operation, Reply};
+use crate::driver::Reply;
 use crate::error::Error;
 use crate::flight::{Claim, Leader, Seat, together};
 use crate::join;
@@ -59,7 +59,25 @@ enum End {
 impl Shared {
     /// Looks for the entries of several calls.
     pub(super) async fn look_each(&self, queries: &[&Query]) -> Vec<Look> {
-        join::all(queries.iter().map(|query| self.look(query, None, None))).await
+        let heard = self.connector.journal.heard();
+        // Where values tell tags, each entry may need a look of its own at further versions.
+        if queries.iter().any(|query| query.learns_tags) {
+            return join::all(queries.iter().map(|query| self.look(query, None, None))).await;
+        }
+        let is_trusted = |query: &&&Query| !self.distrusts(&query.key, &query.tags);
+        let trusted: Vec<&&Query> = queries.iter().filter(is_trusted).collect();
+        let keys = |query: &&&Query| self.keyspace.slot_and_versions(&query.key, &query.tags);
+        let keys = trusted.iter().map(keys).collect();
+        let mut looked = self.connector.look_each(keys).await.into_iter();
+        let mut trusted = trusted.into_iter().peekable();
+        let looks = queries.iter().map(|query| {
+            let is_it = |it: &&&Query| std::ptr::eq(**it, *query);
+            match trusted.next_if(is_it).and_then(|_| looked.next()) {
+                Some(looked) => self.looked(query, heard, looked.map(ServerLook::from), None),
+                None => self.distrusted(query),
+            }
+        });
+        looks.collect()
     }
 
     /// Boards for several calls. Those that lead ask for their leases together.
@@ -147,16 +165,14 @@ impl Shared {
     ) -> Vec<Result<Acquired, Error>> {
         // Dropped if the request fails or is given up: then the leases go back.
         let mut leases = Vec::with_capacity(members.len());
-        let mut operations = Vec::with_capacity(members.len() + 1);
         let mut tags: Vec<Key> = Vec::new();
         let mut places: HashMap<&Key, usize> = HashMap::new();
         for Boarding { query, look, .. } in members {
-            let Some((take, lease)) = self.lease_to_take(query, look) else {
+            if let Slot::Fence = look.slot {
                 leases.push(None);
                 continue;
-            };
-            operations.push(take);
-            leases.push(Some(lease));
+            }
+            leases.push(Some(self.lease_to_take(query, look)));
             for tag in look.tags(query) {
                 places.entry(tag).or_insert_with(|| {
                     tags.push(tag.clone());
@@ -164,8 +180,19 @@ impl Shared {
                 });
             }
         }
+        let asked: Vec<(&[u8], &Hold)> = members
+            .iter()
+            .zip(&leases)
+            .filter_map(|(it, lease)| Some((it.look.slot.start()?, &lease.as_ref()?.hold)))
+            .collect();
+        let one_script = self.connector.is_one_server(witness);
+        let mut operations = if one_script && !asked.is_empty() {
+            vec![lease::take_all(&asked)]
+        } else {
+            asked.iter().map(|(seen, hold)| hold.taking(seen)).collect()
+        };
         let lives = members.iter().map(|it| it.query.longest_ttl()).max();
-        let taken = operations.len();
+        let (asked, taking) = (asked.len(), operations.len());
         operations.extend(self.read_versions(&tags, lives.unwrap_or_default()));
         let replies = self.connector.run_over_until(witness, operations, until);
         let replies = match replies.await {
@@ -173,14 +200,14 @@ impl Shared {
             Err(error) => return members.iter().map(|_| Err(error.clone())).collect(),
         };
         let mut replies = replies.into_iter();
-        let mut taken = replies.by_ref().take(taken).collect::<Vec<_>>().into_iter();
+        let mut taken = each(replies.by_ref().take(taking), asked).into_iter();
         let versions: Vec<_> = replies.map(version).collect();
         let acquired = members.iter().zip(leases).map(|(member, lease)| {
             let query = member.query;
             let Some(mut lease) = lease else {
                 return Ok(Acquired::Fenced);
             };
-            if taken.next() != Some(Reply::Number(1)) {
+            if taken.next() != Some(true) {
                 lease.hold.settle();
                 return Ok(Acquired::Taken);
             }
@@ -300,18 +327,27 @@ impl Shared {
             }
         }
         let first = operations.len();
+        let mut ends = Vec::with_capacity(endings.len());
         for ending in &endings {
             if let Some(lease) = ending.evidence.lease() {
-                operations.push(ending.operation(lease));
                 if let End::Store { value, .. } = &ending.end {
                     self.connector.expect(lease.slot(), value.size());
                 }
+                ends.push((&lease.hold, ending.entry(lease)));
             }
         }
+        let count = ends.len();
+        if self.connector.is_one_server(witness) {
+            operations.push(lease::end_all(ends));
+        } else {
+            operations.extend(ends.into_iter().map(|(hold, entry)| match entry {
+                Some((entry, ttl)) => hold.filling(entry, ttl),
+                None => hold.giving_back(),
+            }));
+        }
         let replies = self.connector.run_over(witness, operations).await;
-        let replies = replies.map(|replies| replies.into_iter().skip(first));
-        let mut replies = match replies {
-            Ok(replies) => replies,
+        let mut replaced = match replies {
+            Ok(replies) => each(replies.into_iter().skip(first), count).into_iter(),
             Err(error) => {
                 let failed = endings.into_iter().map(|ending| match ending.end {
                     End::Store { .. } => (ending.at, Filled::Failed(error.clone())),
@@ -324,10 +360,10 @@ impl Shared {
             if let Some(lease) = ending.evidence.lease() {
                 lease.hold.settle();
             }
-            let reply = replies.next();
+            let is_replaced = replaced.next() == Some(true);
             let is_uncovered = ending.is_uncovered();
             let ended = match ending.end {
-                End::Store { .. } if reply != Some(Reply::Number(1)) => Filled::Overtaken,
+                End::Store { .. } if !is_replaced => Filled::Overtaken,
                 End::Store { .. } if is_uncovered => Filled::NewTags,
                 End::Store { ttl, .. } => Filled::Stored(ttl),
                 End::GiveBack(why) => why,
@@ -338,14 +374,28 @@ impl Shared {
     }
 }
 
+/// Whether each of so many slots was replaced, by the answers of a script for each, or of one for all.
+fn each(replies: impl Iterator<Item = Reply>, count: usize) -> Vec<bool> {
+    let mut each = Vec::with_capacity(count);
+    for reply in replies {
+        match reply {
+            Reply::Bytes(all) => each.extend(all.iter().map(|one| *one == b'1')),
+            one => each.push(one == Reply::Number(1)),
+        }
+    }
+    each
+}
+
 impl Ending<'_> {
-    fn operation(&self, lease: &Lease) -> Operation {
+    /// The entry that replaces the lease, and how long it may be served.
+    fn entry(&self, lease: &Lease) -> Option<(Vec<u8>, Duration)> {
         match &self.end {
             End::Store { value, ttl } => {
                 let told = self.told.as_deref();
-                lease.filling(self.query, value, told, *ttl, self.cost)
+                let entry = lease.entry(self.query, value, told, self.cost, *ttl);
+                Some((entry, *ttl))
             }
-            End::GiveBack(_) => lease.hold.giving_back(),
+            End::GiveBack(_) => None,
         }
     }
 

@@ -71,7 +71,6 @@ use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
 use crate::unique;
 
-const LEASE: &str = include_str!("scripts/lease.lua");
 const VERSION: &str = include_str!("scripts/version.lua");
 const EXTEND: &str = include_str!("scripts/extend.lua");
 const SEIZE: &str = include_str!("scripts/seize.lua");
@@ -225,6 +224,27 @@ impl Shared {
         sabotage::keeps(Rule::Distrust) && journal.distrusts_since(heard, key, tags)
     }
 
+    /// What a call makes of the answer to its look.
+    fn looked(
+        &self,
+        query: &Query,
+        heard: Heard,
+        looked: Result<ServerLook, Error>,
+        undecodable: Option<Mark>,
+    ) -> Look {
+        let look = match looked {
+            Ok(look) => look,
+            Err(error) => {
+                self.degrade(query, &error);
+                return Look::Miss(Miss::Unknown);
+            }
+        };
+        if self.distrusts_since(heard, &query.key, &query.tags) {
+            return self.distrusted(query);
+        }
+        self.show(query, look, undecodable)
+    }
+
     /// Reads a slot and the versions of `tags`, in one round trip, which other callers may share.
     async fn look_at_server(
         &self,
@@ -233,22 +253,8 @@ impl Shared {
         until: Option<Instant>,
     ) -> Result<ServerLook, Error> {
         let keys = self.keyspace.slot_and_versions(key, tags);
-        let Looked {
-            slot,
-            shared_decode,
-            versions,
-            witness,
-        } = self.connector.look(keys, until).await?;
-        let mut slot = entry::decode(slot);
-        if let Slot::Entry(entry) = &mut slot {
-            entry.shared_decode = shared_decode;
-        }
-        Ok(ServerLook {
-            slot,
-            tags: None,
-            versions,
-            witness,
-        })
+        let looked = self.connector.look(keys, until).await?;
+        Ok(ServerLook::from(looked))
     }
 
     /// A look of a call whose function learns tags from its values: at the slot, and at the versions of the
@@ -440,7 +446,11 @@ impl Shared {
             && let Some(tags) = self.tags_of_flight(query, &seen)
         {
             self.remembered.set(&query.key, &tags);
-            return Decision::LookAgain;
+            // Unless they are too many to be remembered.
+            let remembered = self.remembered.get(&query.key);
+            if remembered.as_deref().unwrap_or_default() == tags {
+                return Decision::LookAgain;
+            }
         }
         let evidence = Evidence::Shared(Box::new(LeaseEvidence { seen, lease: None }));
         if token.owner != self.owner.here() || !sabotage::keeps(Rule::DeadLease) {
@@ -483,11 +493,14 @@ impl Shared {
         look: &ServerLook,
         until: Instant,
     ) -> Result<Acquired, Error> {
-        let Some((take, mut lease)) = self.lease_to_take(query, look) else {
+        let Some(seen) = look.slot.start() else {
             return Ok(Acquired::Fenced);
         };
+        let mut lease = self.lease_to_take(query, look);
         let versions = self.read_versions(look.tags(query), query.longest_ttl());
-        let acquire: Vec<_> = std::iter::once(take).chain(versions).collect();
+        let acquire: Vec<_> = std::iter::once(lease.hold.taking(seen))
+            .chain(versions)
+            .collect();
         let replies = self
             .connector
             .run_over_until(&look.witness, acquire, until)
@@ -505,32 +518,18 @@ impl Shared {
         Ok(Acquired::Lease(lease.into_evidence()))
     }
 
-    /// What asks for the lease on a slot that still holds what the look showed, and the lease, whose
-    /// versions are not known yet. `None` if that is a fence.
-    fn lease_to_take(&self, query: &Query, look: &ServerLook) -> Option<(Operation, Lease)> {
-        let expected: &[u8] = match &look.slot {
-            Slot::Absent => &[],
-            Slot::Entry(entry) => &entry.mark,
-            Slot::Lease(token) => &token.mark,
-            Slot::Unreadable(start) => start,
-            Slot::Fence => return None,
-        };
+    /// A lease that is to be asked for, whose versions are not known yet.
+    fn lease_to_take(&self, query: &Query, look: &ServerLook) -> Lease {
         let slot = self.keyspace.slot(&query.key);
         let token = LeaseToken::new(self.owner.here(), look.witness.slot_epoch());
-        let take = Operation::script(LEASE, slot.clone()).with([
-            expected.into(),
-            token.to_bytes().as_slice().into(),
-            server_ttl(self.lease).into(),
-        ]);
-        let lease = Lease {
+        Lease {
             mark: token.mark,
             hold: Hold::new(&self.connector, slot, token, self.lease),
             witness: look.witness.clone(),
             tags: look.tags(query).to_vec(),
             versions: Vec::new(),
             asked: look.tags.clone(),
-        };
-        Some((take, lease))
+        }
     }
 
     /// Boards for a call that loads whatever the slot holds. An entry that may be served stays in its
@@ -944,17 +943,8 @@ impl Store for Shared {
             return self.distrusted(query);
         }
         let until = asking_since.map(|since| self.connector.look_deadline(since));
-        let look = match self.look_at_server(&query.key, &query.tags, until).await {
-            Ok(look) => look,
-            Err(error) => {
-                self.degrade(query, &error);
-                return Look::Miss(Miss::Unknown);
-            }
-        };
-        if self.distrusts_since(heard, &query.key, &query.tags) {
-            return self.distrusted(query);
-        }
-        self.show(query, look, undecodable)
+        let looked = self.look_at_server(&query.key, &query.tags, until).await;
+        self.looked(query, heard, looked, undecodable)
     }
 
     fn board<'a>(
@@ -1244,6 +1234,21 @@ impl Evidence {
         match self {
             Self::Shared(evidence) => evidence.lease.as_ref(),
             Self::Local(_) => None,
+        }
+    }
+}
+
+impl From<Looked> for ServerLook {
+    fn from(looked: Looked) -> Self {
+        let mut slot = entry::decode(looked.slot);
+        if let Slot::Entry(entry) = &mut slot {
+            entry.shared_decode = looked.shared_decode;
+        }
+        Self {
+            slot,
+            tags: None,
+            versions: looked.versions,
+            witness: looked.witness,
         }
     }
 }

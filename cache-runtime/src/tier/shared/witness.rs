@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::batch::SlotRead;
 use super::entry::{SharedDecode, Version};
 use crate::driver::Connection;
 use crate::sabotage::{self, Rule};
@@ -27,6 +28,17 @@ pub(super) struct Looked {
     /// In the order in which they were asked for.
     pub(super) versions: Arc<[Version]>,
     pub(super) witness: Witness,
+}
+
+impl From<SlotRead<Connection>> for Looked {
+    fn from(found: SlotRead<Connection>) -> Self {
+        Self {
+            slot: found.slot,
+            shared_decode: found.shared_decode,
+            versions: found.versions,
+            witness: Witness::Server(found.connection),
+        }
+    }
 }
 
 impl Witness {

@@ -78,7 +78,7 @@ impl<S: Source> Drop for Dispatcher<S> {
 
 impl<S: Source> Reads<S> {
     /// Reads for many callers, and answers each by its deadline.
-    async fn read_many(&self, mut callers: Vec<Caller<S::Connection>>, charge: Charge) {
+    pub(super) async fn read_many(&self, mut callers: Vec<Caller<S::Connection>>, charge: Charge) {
         // Checked as late as possible: callers that have left need no answer.
         callers.retain(|caller| !caller.reply.is_closed());
         let Some(until) = callers.iter().map(|caller| caller.deadline).max() else {

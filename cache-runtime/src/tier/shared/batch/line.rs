@@ -21,7 +21,7 @@ use crate::error::Error;
 pub(super) const MAX_SINGLE_READS: usize = 8;
 
 /// So many commands, of one caller or many, may be under way once callers wait.
-const MAX_BATCHES: usize = 2;
+pub(super) const MAX_BATCHES: usize = 2;
 
 /// At most so many callers share a command.
 pub(super) const MAX_CALLERS: usize = 256;
@@ -126,11 +126,7 @@ impl<C> Lines<C> {
     ) -> Entered<C> {
         let room = self.room.bytes();
         let mut lines = self.lock();
-        let at = lines.iter().position(|line| line.id == id);
-        let at = at.unwrap_or_else(|| {
-            lines.push(Line::new(id, runtime));
-            lines.len() - 1
-        });
+        let at = Self::find(&mut lines, id, runtime);
         let line = &mut lines[at];
         if line.has_turn(self.max_single_reads) && line.has_room(bytes, room) {
             line.turns += 1;
@@ -147,6 +143,36 @@ impl<C> Lines<C> {
             // Other reads may overtake one of a large value, so a dispatcher may come too late for it.
             dispatcher_has_timer: line.dispatcher_runs && id.size == Size::Small,
         }
+    }
+
+    /// The same for reads of one caller that one command may read: they have one turn, or wait in the
+    /// line. Returns them if they have a turn.
+    pub(super) fn enter_together(
+        &self,
+        id: LineId,
+        runtime: Handle,
+        callers: Vec<Caller<C>>,
+        bytes: usize,
+    ) -> Option<(Vec<Caller<C>>, Charge)> {
+        let room = self.room.bytes();
+        let mut lines = self.lock();
+        let at = Self::find(&mut lines, id, runtime);
+        let line = &mut lines[at];
+        if line.has_turn(self.max_single_reads) && line.has_room(bytes, room) {
+            line.turns += 1;
+            return Some((callers, Self::charge(&mut lines, at, bytes)));
+        }
+        callers.into_iter().for_each(|caller| line.push(caller));
+        None
+    }
+
+    /// The line with this id, which is made if there is none.
+    fn find(lines: &mut Vec<Line<C>>, id: LineId, runtime: Handle) -> usize {
+        let at = lines.iter().position(|line| line.id == id);
+        at.unwrap_or_else(|| {
+            lines.push(Line::new(id, runtime));
+            lines.len() - 1
+        })
     }
 
     /// Counts a command whose answer takes so many bytes.

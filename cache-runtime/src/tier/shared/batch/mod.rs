@@ -88,13 +88,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
-use self::line::{Charge, Entered, LineId, Lines, MAX_SINGLE_READS, Read};
+use self::line::{Caller, Charge, Entered, LineId, Lines, MAX_SINGLE_READS, Read};
 use self::sizes::Size;
 pub(crate) use self::source::{SlotRead, Source, Values};
 use self::turn::CallerTurn;
 use crate::driver::ReadKeys;
 use crate::error::Error;
+use crate::join;
 use crate::tier::shared::entry::Version;
 
 /// The reads of one process from one source.
@@ -174,6 +176,93 @@ impl<S: Source> BatchedReads<S> {
                 }
             }
         }
+    }
+}
+
+impl<S: Source> BatchedReads<S> {
+    /// Reads several slots, each with versions, for one caller. Those that are expected to be small share
+    /// commands, as those of several callers do that wait in a line.
+    pub(crate) async fn read_each(
+        &self,
+        all: Vec<ReadKeys>,
+    ) -> Vec<Result<SlotRead<S::Connection>, Error>> {
+        let reads = &self.0;
+        let deadline = reads.source.deadline();
+        let Ok(runtime) = Handle::try_current() else {
+            return join::all(all.into_iter().map(|keys| self.read_until(keys, None))).await;
+        };
+        let sizes = &reads.lines.sizes;
+        let room = reads.lines.room.bytes() / line::MAX_BATCHES;
+        let mut groups: Vec<(Vec<Read>, usize)> = Vec::new();
+        for keys in all {
+            let slot_hash = sizes.hash(keys.first());
+            let bytes = sizes.expected(slot_hash);
+            let read = Read { keys, slot_hash };
+            // A large one is a group of its own, as one that is larger than the room is.
+            let fits = |(group, of_all): &&mut (Vec<Read>, usize)| {
+                group.len() < line::MAX_CALLERS
+                    && Size::of(bytes) == Size::Small
+                    && group.first().is_some_and(|first| {
+                        Size::of(sizes.expected(first.slot_hash)) == Size::Small
+                    })
+                    && *of_all + bytes <= room
+            };
+            match groups.last_mut().filter(fits) {
+                Some((group, of_all)) => {
+                    group.push(read);
+                    *of_all += bytes;
+                }
+                None => groups.push((vec![read], bytes)),
+            }
+        }
+        let mut answers = Vec::with_capacity(groups.len());
+        for (group, bytes) in groups {
+            answers.push(self.read_group(group, bytes, runtime.clone(), deadline));
+        }
+        join::all(answers).await.into_iter().flatten().collect()
+    }
+
+    /// Reads slots that one command may read, if a turn is free; else they wait in the line.
+    async fn read_group(
+        &self,
+        group: Vec<Read>,
+        bytes: usize,
+        runtime: Handle,
+        deadline: Instant,
+    ) -> Vec<Result<SlotRead<S::Connection>, Error>> {
+        let reads = &self.0;
+        if let [_] = &*group {
+            let keys = group.into_iter().map(|read| read.keys);
+            return join::all(keys.map(|keys| self.read_until(keys, Some(deadline)))).await;
+        }
+        let line = LineId {
+            runtime: runtime.id(),
+            size: Size::Small,
+        };
+        let mut callers = Vec::with_capacity(group.len());
+        let mut replies = Vec::with_capacity(group.len());
+        for read in group {
+            let (reply, receiver) = oneshot::channel();
+            callers.push(Caller {
+                read,
+                deadline,
+                reply,
+            });
+            replies.push(receiver);
+        }
+        if let Some((callers, charge)) = reads.lines.enter_together(line, runtime, callers, bytes) {
+            let turn = CallerTurn::new(reads, line, charge);
+            turn.run(Box::pin(reads.read_many(callers, charge))).await;
+        }
+        let mut answers = Vec::with_capacity(replies.len());
+        for reply in replies {
+            let reply = async {
+                let reply = reply.await;
+                reply.unwrap_or_else(|_| Err(reads.source.runtime_shut_down()))
+            };
+            answers.push(reads.source.within(deadline, reply).await);
+        }
+        answers
     }
 }
 

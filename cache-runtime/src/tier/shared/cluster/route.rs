@@ -147,12 +147,7 @@ impl<O: Owner> Nodes<O> {
         let is_on_first = |key| server_of(key).is_ok_and(|(_, it)| Arc::ptr_eq(it, first));
         if keys.iter().skip(1).all(is_on_first) {
             let found = first.reads.read_until(keys.clone(), until).await?;
-            return Ok(Looked {
-                slot: found.slot,
-                shared_decode: found.shared_decode,
-                versions: found.versions,
-                witness: Witness::Server(found.connection),
-            });
+            return Ok(Looked::from(found));
         }
         let mut parts: Vec<Part<'_, O>> = Vec::new();
         let mut hash_slots = Vec::with_capacity(keys.len());
