@@ -117,10 +117,8 @@ async fn an_attempt_of_a_late_caller_does_not_end_with_a_value_that_has_other_ta
             let value: &dyn std::any::Any = &**value;
             value.downcast_ref::<u32>().copied()
         };
-        let mut load = std::pin::pin!(async {
-            tokio::task::yield_now().await;
-            8_u32
-        });
+        let (ends, end) = tokio::sync::oneshot::channel();
+        let mut load = std::pin::pin!(async { end.await.unwrap_or_default() });
         let mut loading = std::pin::pin!(late.load(load.as_mut(), share));
         let poll = |context: &mut Context<'_>| {
             assert!(loading.as_mut().poll(context).is_pending());
@@ -131,6 +129,7 @@ async fn an_attempt_of_a_late_caller_does_not_end_with_a_value_that_has_other_ta
             value: Arc::new(7_u32),
             is_covered,
         });
+        ends.send(8_u32).unwrap();
         let expected = if is_covered {
             LoadEnd::Shared(7)
         } else {
