@@ -54,15 +54,14 @@ async fn by_hand(connection: &mut MultiplexedConnection, ids: &[u64]) -> HashMap
     let mut store = redis::pipe();
     let mut misses = 0;
     for (id, found) in ids.iter().zip(found) {
-        let user = match found {
-            Some(payload) => serde_json::from_slice(&payload).expect("a user"),
-            None => {
-                let user = User::load(*id);
-                let payload = serde_json::to_vec(&user).expect("JSON");
-                store.set_ex(key(*id), payload, TTL_SECONDS).ignore();
-                misses += 1;
-                user
-            }
+        let user = if let Some(payload) = found {
+            serde_json::from_slice(&payload).expect("a user")
+        } else {
+            let user = User::load(*id);
+            let payload = serde_json::to_vec(&user).expect("JSON");
+            store.set_ex(key(*id), payload, TTL_SECONDS).ignore();
+            misses += 1;
+            user
         };
         users.insert(*id, user);
     }

@@ -174,7 +174,7 @@ pub mod __private {
 
     pub use crate::__register as register;
     pub use crate::cache::{DefaultCache, default_cache};
-    pub use crate::call::batch::{Bare, BatchCall, Pairs, elements_of, one};
+    pub use crate::call::batch::{Asked, Bare, BatchCall, Pairs, batch_shape, one};
     pub use crate::call::cached::{Answer, CachedCall, ask};
     pub use crate::call::compare::{Compare, Values, comparison};
     pub use crate::call::detach::{Argument, argument_copy, owned_by_task};

@@ -127,6 +127,11 @@ const CHAPTERS: &[Chapter] = &[
         cases: &["value_", "impl_trait_result"],
     },
     Chapter {
+        title: "Several keys in one call",
+        idea: "A function with `each` takes a list of elements, and returns a collection of what they have.",
+        cases: &["each_", "by_"],
+    },
+    Chapter {
         title: "Tags",
         idea: "A tag is a template, or a value of a type that implements `CacheTag`. Each field of \
                such a type is in its template, or marked with `#[cache_tag(skip)]`.",

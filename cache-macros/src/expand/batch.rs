@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 
 use super::cached::compared;
 use super::keep::Keep;
-use super::{body, cache, name, receiver, setter, shape, transaction};
+use super::{body, cache, name, receiver, shape, site, transaction};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::function::Function;
@@ -17,19 +17,16 @@ use crate::lower::{
 use crate::runtime::Runtime;
 
 pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
-    let description = describe::batch(&cached, &batch);
+    let site = site::site(&cached, &describe::batch(&cached, &batch));
     let CachedFn {
         runtime,
         function,
         output,
         may_share_errors,
         ttl,
-        none_ttl,
-        hedge,
         cache,
         condition,
         unless,
-        schema,
         codec,
         key,
         tags,
@@ -39,36 +36,24 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
         asks_receiver,
         ..
     } = cached;
-    let private = runtime.private(Span::mixed_site());
     let codec = codec.map(|codec| quote_spanned!(codec.span()=> .codec(|| #codec)));
-    let (fixed_ttl, computed_ttl, ttl_of_value) = match ttl {
-        None => (None, None, None),
-        Some(Ttl::Fixed(ttl)) => (Some(setter("ttl", ttl)), None, None),
-        Some(Ttl::Computed(ttl)) => (None, Some(quote_spanned!(ttl.span()=> .ttl(|| #ttl))), None),
-        Some(Ttl::OfValue(ttl)) => (None, None, Some(ttl)),
+    let (computed_ttl, ttl_of_value) = match ttl {
+        Some(Ttl::Computed(ttl)) => (Some(quote_spanned!(ttl.span()=> .ttl(|| #ttl))), None),
+        Some(Ttl::OfValue(ttl)) => (None, Some(ttl)),
+        Some(Ttl::Fixed(_)) | None => (None, None),
     };
-    let setters = [
-        fixed_ttl,
-        none_ttl.map(|option| setter("none_ttl", option.length)),
-        hedge.map(|hedge| setter("hedge", hedge)),
-        schema.map(|schema| quote!(.schema(#schema))),
-        name::names_type(&key),
-    ];
-    let setters = setters.into_iter().flatten();
-    let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
     let condition =
         condition.map(|condition| quote_spanned!(condition.span()=> .only_if(#condition)));
     let given = transaction::given(&runtime, &transactions);
     let given = given.map(|given| quote_spanned!(Span::mixed_site()=> .given(#given)));
     let blame = output.ty().span().resolved_at(Span::mixed_site());
     let at_type = runtime.private(blame);
-    let rows = match &batch.by {
-        None => quote_spanned!(blame=> #at_type::Pairs),
-        Some(_) => quote_spanned!(blame=> #at_type::Bare),
+    let rows = if batch.by.is_none() {
+        quote_spanned!(blame=> #at_type::Pairs)
+    } else {
+        quote_spanned!(blame=> #at_type::Bare)
     };
-    let returned = shape::shape(&runtime, &output);
-    let one =
-        quote_spanned!(blame=> #at_type::one(&batch, #rows, &#at_type::elements_of(&elements)));
+    let one = quote_spanned!(blame=> #at_type::one(&ready));
     let one = shape::cacheable(&runtime, blame, &one, may_share_errors);
     let names = Names::new(&runtime, &batch, &key, &tags);
     let rendered = &names.rendered;
@@ -92,18 +77,19 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
     let call = quote_spanned! {blame=>
         #(#rendered)*
         let elements = #elements;
+        let ready = {
+            let asked = #at_type::Asked::of(batch, #rows, &elements);
+            {
+                use #at_type::batch_shape::*;
+                (&&asked).ready()
+            }
+        };
         let one = #one;
         #[allow(clippy::used_underscore_binding)]
         let call = #at_type::BatchCall::start(
-            {
-                static SITE: #private::CallSite =
-                    #private::CallSite::new(#description) #(#setters)*;
-                #registered
-                &SITE
-            },
+            #site,
             #cache,
-            batch,
-            #rows,
+            ready,
             one,
             #receiver,
         )
@@ -124,21 +110,27 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
         }
         call.finish()
     };
-    let future = body::returned(&runtime, &output);
+    let statements = in_its_future(&runtime, &output, &call);
+    body::function(&function, &quote!(#unnamed_fields #statements))
+}
+
+/// The statements of the call, in the way that the function gives its value.
+fn in_its_future(runtime: &Runtime, output: &Output, call: &TokenStream) -> TokenStream {
+    let blame = output.ty().span().resolved_at(Span::mixed_site());
+    let future = body::returned(runtime, output);
+    let batch = shape::shape(runtime, output);
     let call = match output {
-        Output::Value(_) => call,
+        Output::Value(_) => call.clone(),
         Output::Future(_) => quote_spanned!(blame=> async move { #call }),
         Output::Boxed(_) => {
             quote_spanned!(blame=> future.boxed(::std::boxed::Box::pin(async move { #call })))
         }
     };
-    let statements = quote_spanned! {Span::mixed_site()=>
-        #unnamed_fields
+    quote_spanned! {Span::mixed_site()=>
         #future
-        let batch = #returned;
+        let batch = #batch;
         #call
-    };
-    body::function(&function, &statements)
+    }
 }
 
 /// The elements of the argument, in a `Vec`.

@@ -6,7 +6,7 @@ use syn::spanned::Spanned;
 
 use super::keep::Keep;
 use super::{
-    body, cache, detach, handle, in_default_cache, name, receiver, setter, shape, transaction,
+    body, cache, detach, handle, in_default_cache, name, receiver, shape, site, transaction,
 };
 use crate::attr::Ttl;
 use crate::describe;
@@ -34,7 +34,7 @@ pub(crate) fn cached(mut cached: CachedFn) -> TokenStream {
 
 /// The function, with its body as the load of a call.
 fn function(cached: CachedFn) -> TokenStream {
-    let description = describe::cached(&cached);
+    let site = site::site(&cached, &describe::cached(&cached));
     let CachedFn {
         runtime,
         function,
@@ -42,13 +42,13 @@ fn function(cached: CachedFn) -> TokenStream {
         may_share_errors,
         ttl,
         none_ttl,
-        hedge,
+        hedge: _,
         detach: detached,
         handle: _,
         cache,
         condition,
         unless,
-        schema,
+        schema: _,
         codec,
         key,
         tags,
@@ -61,40 +61,28 @@ fn function(cached: CachedFn) -> TokenStream {
     } = cached;
     let private = runtime.private(Span::mixed_site());
     let may_be_none = none_ttl.map(|option| shape::check_none(&runtime, &output, option.span));
-    let none_ttl = none_ttl.map(|option| setter("none_ttl", option.length));
-    let hedge = hedge.map(|hedge| setter("hedge", hedge));
-    let schema = schema.map(|schema| quote!(.schema(#schema)));
     let codec = codec.map(|codec| quote_spanned!(codec.span()=> .codec(|| #codec)));
-    let (fixed_ttl, computed_ttl, ttl_of_value) = match ttl {
-        None => (None, None, None),
-        Some(Ttl::Fixed(ttl)) => (Some(setter("ttl", ttl)), None, None),
-        Some(Ttl::Computed(ttl)) => (None, Some(quote_spanned!(ttl.span()=> .ttl(|| #ttl))), None),
-        Some(Ttl::OfValue(ttl)) => (None, None, Some(ttl)),
+    let (computed_ttl, ttl_of_value) = match ttl {
+        Some(Ttl::Computed(ttl)) => (Some(quote_spanned!(ttl.span()=> .ttl(|| #ttl))), None),
+        Some(Ttl::OfValue(ttl)) => (None, Some(ttl)),
+        Some(Ttl::Fixed(_)) | None => (None, None),
     };
     let in_default_cache = in_default_cache(&output, cache.as_ref());
     let cache = self::cache(&runtime, cache);
     let blame = output.ty().span().resolved_at(Span::mixed_site());
     let shape = shape::shape(&runtime, &output);
     let shape = shape::cacheable(&runtime, blame, &shape, may_share_errors);
-    let setters = [fixed_ttl, none_ttl, hedge, schema, name::names_type(&key)];
-    let setters = setters.into_iter().flatten();
     let key = name::template(&runtime, &key);
     let mut tags = name::tags(&runtime, &tags);
     if !tags_of_value.is_empty() {
         tags = quote_spanned!(Span::mixed_site()=> #private::AndOfValue(#tags));
     }
-    let registered = describe::registered(&runtime, &quote!(Cached(&SITE)));
     let receiver = receiver::of_call(&runtime, asks_receiver);
     let given = transaction::given(&runtime, &transactions);
     let start = start(&output, given.is_some());
     let start = quote_spanned! {Span::mixed_site()=>
         #private::CachedCall::#start(
-            {
-                static SITE: #private::CallSite =
-                    #private::CallSite::new(#description) #(#setters)*;
-                #registered
-                &SITE
-            },
+            #site,
             #cache,
             #shape,
             #key,

@@ -14,6 +14,7 @@ mod keep;
 mod name;
 mod receiver;
 mod shape;
+mod site;
 #[cfg(test)]
 mod tests;
 mod transaction;

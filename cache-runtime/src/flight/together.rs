@@ -85,15 +85,12 @@ fn poll<Evidence, T>(
         return poll(context);
     }
     let noted = leaders.iter().find_map(|leader| leader.progress.clone());
-    let progress = match noted {
-        Some(progress) => progress,
-        None => {
-            if let Poll::Ready(output) = poll(context) {
-                return Poll::Ready(output);
-            }
-            Arc::new(Progress::new())
-        }
-    };
+    if noted.is_none()
+        && let Poll::Ready(output) = poll(context)
+    {
+        return Poll::Ready(output);
+    }
+    let progress = noted.unwrap_or_else(|| Arc::new(Progress::new()));
     for leader in leaders {
         leader.note_progress(&progress);
     }

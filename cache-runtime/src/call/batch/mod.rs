@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::load::Load;
-pub use self::rows::{Bare, Pairs, elements_of, one};
-use self::rows::{BatchShape, KnownOf, Rows};
+pub use self::rows::{Asked, Bare, Pairs, batch_shape, one};
+use self::rows::{BatchShape, KnownOf, Ready, Rows};
 use super::cached::value_type;
 use super::compare::{self, Compare, Values};
 use super::invalidate::CollectedNames;
@@ -67,9 +67,8 @@ where
     in_transaction: bool,
     /// Whether values tell tags.
     learns_tags: bool,
-    /// Whether it leaves the cache alone.
-    is_bypassed: bool,
-    has_begun: bool,
+    stage: Stage,
+    /// How often it has looked at all of its open keys.
     looks: u32,
     /// One for each element: no two have the same key.
     calls: Vec<OneOf<S::Value, T>>,
@@ -78,7 +77,18 @@ where
     others: Vec<R::Row>,
     /// The error with which another caller's load failed.
     failed: Option<SharedError>,
-    shape: PhantomData<fn() -> (B, R, S)>,
+    shapes: Shapes<B, R, S>,
+}
+
+type Shapes<B, R, S> = PhantomData<fn() -> (B, R, S)>;
+
+/// How far a call is.
+#[derive(PartialEq)]
+enum Stage {
+    NotBegun,
+    Begun,
+    /// It leaves the cache alone.
+    Bypass,
 }
 
 /// What is known of one element.
@@ -97,9 +107,9 @@ enum State<V> {
     Alone(NotFilledReason<'static>),
     /// Another caller loads it, and this call has boarded its load.
     Boarded(Waiter<Evidence>),
-    /// This call looks at it, and waits for it, as a call for one key does: another process loads it, or
-    /// its entry could not be decoded.
-    Singly(Option<Look>),
+    /// This call goes on as a call for one key does: another process loads it, or its entry could not be
+    /// decoded.
+    Alike(GoOn),
     /// The load yielded this.
     Known(Outcome<V>),
     /// The load yielded several rows for it.
@@ -112,6 +122,14 @@ type Loaded<V> = HashMap<usize, Option<Outcome<V>>>;
 /// What a call for one key returns, as far as it needs no load.
 type Known<S> = Result<Option<<S as Shape>::Value>, SharedError>;
 
+/// Where a call for one key goes on.
+enum GoOn {
+    /// It looks.
+    Look,
+    /// After this look.
+    After(Look),
+}
+
 impl<B, R, S, T> BatchCall<B, R, S, T>
 where
     B: BatchShape<R, T>,
@@ -122,8 +140,7 @@ where
     pub fn start(
         site: &'static CallSite,
         core: &Arc<Core>,
-        _batch: B,
-        _rows: R,
+        _ready: Ready<B, R, T>,
         _one: S,
         receiver: Receiver,
     ) -> Self {
@@ -136,14 +153,13 @@ where
             compare: compare::not_at_all,
             in_transaction: false,
             learns_tags: false,
-            is_bypassed: false,
-            has_begun: false,
+            stage: Stage::NotBegun,
             looks: 0,
             calls: Vec::new(),
             places: HashMap::new(),
             others: Vec::new(),
             failed: None,
-            shape: PhantomData,
+            shapes: PhantomData,
         }
     }
 
@@ -164,7 +180,9 @@ where
     /// Leaves the cache alone if `condition` is false.
     #[must_use]
     pub fn only_if(mut self, condition: bool) -> Self {
-        self.is_bypassed |= !condition;
+        if !condition {
+            self.stage = Stage::Bypass;
+        }
         self
     }
 
@@ -260,7 +278,8 @@ where
 {
     /// The elements that the body is to load; `None` once nothing is left to load.
     pub async fn next(&mut self) -> Option<Vec<T>> {
-        if !mem::replace(&mut self.has_begun, true) {
+        if self.stage == Stage::NotBegun {
+            self.stage = Stage::Begun;
             self.begin().await;
         }
         while self.failed.is_none() {
@@ -291,11 +310,11 @@ where
                     call.request.is_refresh = true;
                 }
             }
-            BatchBegin::Bypass => self.is_bypassed = true,
+            BatchBegin::Bypass => {
+                self.stage = Stage::Bypass;
+                return;
+            }
             BatchBegin::Stay => pending().await,
-        }
-        if self.is_bypassed {
-            return;
         }
         for place in 0..self.calls.len() {
             match self.calls[place].request.reason_to_bypass::<S::Value>() {
@@ -317,7 +336,8 @@ where
 
     /// The elements that this call loads, or all of a call that leaves the cache alone.
     fn missing(&self) -> Vec<T> {
-        let is_missing = |call: &&OneOf<S::Value, T>| self.is_bypassed || call.state.is_loaded();
+        let is_bypassed = self.stage == Stage::Bypass;
+        let is_missing = |call: &&OneOf<S::Value, T>| is_bypassed || call.state.is_loaded();
         let missing = self.calls.iter().filter(is_missing);
         missing.map(|call| call.element.clone()).collect()
     }
@@ -348,7 +368,7 @@ where
         }
         if self.looks > MOST_LOOKS {
             for place in open {
-                calls[place].state = State::Singly(None);
+                calls[place].state = State::Alike(GoOn::Look);
             }
             return;
         }
@@ -382,16 +402,16 @@ where
     /// wait for.
     async fn wait(&mut self) {
         let mut places = Vec::new();
-        let mut looks = Vec::new();
+        let mut all = Vec::new();
         for (place, call) in self.calls.iter_mut().enumerate() {
-            if let Some(look) = call.state.take_wait() {
+            if let Some(go_on) = call.state.take_wait() {
                 places.push(place);
-                looks.push(look);
+                all.push(go_on);
             }
         }
         let mut waits = Vec::with_capacity(places.len());
-        for (place, look) in places.iter().zip(looks) {
-            waits.push(self.calls[*place].request.known::<S>(look));
+        for (place, go_on) in places.iter().zip(all) {
+            waits.push(self.calls[*place].request.known::<S>(go_on));
         }
         let is_end = |before: &BeforeLoad<Known<S>>| !matches!(before, BeforeLoad::Return(Ok(_)));
         for (index, before) in join::up_to(waits, is_end).await {
@@ -451,7 +471,7 @@ where
         N: Fn(&R::Row, &mut CollectedNames),
         F: Future<Output = B::Return>,
     {
-        if self.is_bypassed {
+        if self.stage == Stage::Bypass {
             return Some(body.await);
         }
         let mut load = self.take_load();
@@ -631,7 +651,7 @@ impl<V: CacheValue, T> OneOf<V, T> {
                 self.state = match self.request.serve::<KnownOf<S>>(&mut found, None) {
                     Ok(Ok(value)) => State::known(value),
                     // It could not be decoded. A call for one key says so, and replaces it.
-                    Ok(Err(_)) | Err(_) => State::Singly(Some(Look::Hit(found))),
+                    Ok(Err(_)) | Err(_) => State::Alike(GoOn::After(Look::Hit(found))),
                 };
                 None
             }
@@ -648,7 +668,7 @@ impl<V: CacheValue, T> OneOf<V, T> {
             Boarded::Lead(leader) => State::Leads(leader),
             Boarded::Wait(waiter) => State::Boarded(waiter),
             // A watch that is not polled would hold its followers up: it begins once nothing is loaded.
-            Boarded::Watch(_) => State::Singly(None),
+            Boarded::Watch(_) => State::Alike(GoOn::Look),
             Boarded::Unstored => match self
                 .request
                 .core
@@ -669,7 +689,7 @@ impl<V: CacheValue, T> OneOf<V, T> {
     fn board_refresh(&mut self, boarded: Boarded) {
         match boarded {
             Boarded::Wait(_) | Boarded::Watch(_) | Boarded::LookAgain => {
-                self.state = State::Singly(None);
+                self.state = State::Alike(GoOn::Look);
             }
             boarded => self.board(boarded),
         }
@@ -708,11 +728,11 @@ impl<V> State<V> {
         matches!(self, Self::Leads(_) | Self::Alone(_))
     }
 
-    /// From where a call for one key goes on; `None` if this call does not wait for it.
-    fn take_wait(&mut self) -> Option<Option<Look>> {
+    /// Where a call for one key would go on to wait for it; `None` if this call does not wait for it.
+    fn take_wait(&mut self) -> Option<GoOn> {
         match mem::replace(self, Self::Open) {
-            Self::Boarded(waiter) => Some(Some(Look::Miss(Miss::Boarded(waiter)))),
-            Self::Singly(look) => Some(look),
+            Self::Boarded(waiter) => Some(GoOn::After(Look::Miss(Miss::Boarded(waiter)))),
+            Self::Alike(go_on) => Some(go_on),
             other => {
                 *self = other;
                 None
@@ -722,14 +742,14 @@ impl<V> State<V> {
 }
 
 impl Request {
-    /// Does what a call for one key does, up to its load. Without a look, it begins with one.
-    async fn known<S: Shape<Value: CacheValue>>(&self, look: Option<Look>) -> BeforeLoad<Known<S>> {
+    /// Does what a call for one key does, up to its load.
+    async fn known<S: Shape<Value: CacheValue>>(&self, go_on: GoOn) -> BeforeLoad<Known<S>> {
         if self.is_refresh {
             return self.before_refresh::<KnownOf<S>>().await;
         }
-        let mut look = match look {
-            Some(look) => look,
-            None => self.core.tier.look(&self.query, None, None).await,
+        let mut look = match go_on {
+            GoOn::After(look) => look,
+            GoOn::Look => self.core.tier.look(&self.query, None, None).await,
         };
         self.before_load::<KnownOf<S>>(&mut look).await
     }

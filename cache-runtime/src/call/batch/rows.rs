@@ -168,21 +168,78 @@ impl<C, E, R: Rows<C, T>, T> BatchShape<R, T> for ResultOf<C, E> {
     }
 }
 
+/// A batch function's return type, its rows and its elements: `(&&Asked::of(…)).ready()` says whether they
+/// fit each other.
+#[derive(Debug)]
+pub struct Asked<B, R, T>(Shapes<B, R, T>);
+
+/// Such types that fit each other.
+#[derive(Debug)]
+pub struct Ready<B, R, T>(Shapes<B, R, T>);
+
+type Shapes<B, R, T> = PhantomData<fn() -> (B, R, T)>;
+
+impl<B, R, T> Asked<B, R, T> {
+    /// The types of these.
+    pub fn of(_batch: B, _rows: R, _elements: &[T]) -> Self {
+        Self(PhantomData)
+    }
+}
+
 /// The shape of what a function for one element returns.
-pub fn one<B, R, T>(_batch: &B, _rows: R, _elements: &Elements<T>) -> B::One
-where
-    B: BatchShape<R, T>,
-{
+pub fn one<B: BatchShape<R, T>, R, T>(_ready: &Ready<B, R, T>) -> B::One {
     Shape::NEW
 }
 
-/// The type of a list's elements.
-#[derive(Debug)]
-pub struct Elements<T>(PhantomData<fn() -> T>);
+pub mod batch_shape {
+    //! The traits that tell whether a function can be called for several keys, the first for those that
+    //! can.
+    //!
+    //! If it can't, that is one error: see [`cacheable_shape`](crate::call::return_type::cacheable_shape).
+    use super::{Asked, BatchShape, PhantomData, Ready};
 
-/// The type of these elements.
-pub fn elements_of<T>(_elements: &[T]) -> Elements<T> {
-    Elements(PhantomData)
+    /// The answer for types that fit each other.
+    pub trait IsReady {
+        /// The same types.
+        type Ready;
+        /// Gives them back.
+        fn ready(&self) -> Self::Ready;
+    }
+
+    impl<B: BatchShape<R, T>, R, T> IsReady for &Asked<B, R, T> {
+        type Ready = Ready<B, R, T>;
+
+        fn ready(&self) -> Ready<B, R, T> {
+            Ready(PhantomData)
+        }
+    }
+
+    /// The answer for any others.
+    pub trait IsNotReady {
+        /// The return type.
+        type Batch;
+        /// The rows.
+        type Rows;
+        /// An element.
+        type Element;
+        /// Does not compile.
+        fn ready<Unknown>(&self) -> Unknown
+        where
+            Self::Batch: BatchShape<Self::Rows, Self::Element>;
+    }
+
+    impl<B, R, T> IsNotReady for Asked<B, R, T> {
+        type Batch = B;
+        type Rows = R;
+        type Element = T;
+
+        fn ready<Unknown>(&self) -> Unknown
+        where
+            B: BatchShape<R, T>,
+        {
+            unreachable!("this call does not compile")
+        }
+    }
 }
 
 /// What is known of one element: a shape like `S`, whose errors other callers may have, too.

@@ -184,6 +184,9 @@ impl Lease {
     }
 }
 
+/// An entry as it is written, and how long it may be served.
+pub(super) type NewEntry = (Vec<u8>, Duration);
+
 /// What asks for leases on slots of one server that still hold what was seen: see `lease_many.lua`.
 pub(super) fn take_all<'a>(asked: &[(&'a [u8], &'a Hold)]) -> Operation {
     let shortest = asked.iter().map(|(_, hold)| hold.duration).min();
@@ -198,7 +201,7 @@ pub(super) fn take_all<'a>(asked: &[(&'a [u8], &'a Hold)]) -> Operation {
 
 /// What replaces leases in slots of one server by entries, or gives them back where there is no entry:
 /// see `fill_many.lua`.
-pub(super) fn end_all(ends: Vec<(&Hold, Option<(Vec<u8>, Duration)>)>) -> Operation {
+pub(super) fn end_all(ends: Vec<(&Hold, Option<NewEntry>)>) -> Operation {
     let slots: Vec<_> = ends.iter().map(|(hold, _)| hold.slot.clone()).collect();
     let mut arguments = Vec::with_capacity(3 * ends.len());
     for (hold, entry) in ends {

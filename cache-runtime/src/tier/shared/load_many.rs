@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::entry::{Slot, Version};
-use super::lease::{self, Hold, Lease, Told};
+use super::lease::{self, Hold, Lease, NewEntry, Told};
 use super::witness::Witness;
 use super::{Acquired, Decision, Encoded, ServerLook, Shared, encode, numbers, seated, version};
 use crate::driver::Reply;
@@ -387,8 +387,8 @@ fn each(replies: impl Iterator<Item = Reply>, count: usize) -> Vec<bool> {
 }
 
 impl Ending<'_> {
-    /// The entry that replaces the lease, and how long it may be served.
-    fn entry(&self, lease: &Lease) -> Option<(Vec<u8>, Duration)> {
+    /// The entry that replaces the lease.
+    fn entry(&self, lease: &Lease) -> Option<NewEntry> {
         match &self.end {
             End::Store { value, ttl } => {
                 let told = self.told.as_deref();

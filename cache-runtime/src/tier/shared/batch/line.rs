@@ -162,7 +162,9 @@ impl<C> Lines<C> {
             line.turns += 1;
             return Some((callers, Self::charge(&mut lines, at, bytes)));
         }
-        callers.into_iter().for_each(|caller| line.push(caller));
+        for caller in callers {
+            line.push(caller);
+        }
         None
     }
 
