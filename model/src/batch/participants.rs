@@ -110,7 +110,8 @@ impl Batch {
     /// What a task does once nothing is left of what it does now.
     fn go_on(&self, state: &mut State, it: usize) {
         let task = &state.tasks[it];
-        let (leads, waits) = (task.any(Call::leads), task.any(Call::waits));
+        let leads = task.any(Call::makes_load);
+        let waits = task.any(Call::waits);
         if task.at == At::Waiting && leads {
             let waits_on =
                 self.lacks(Without::LoadsBeforeItWaits) || self.lacks(Without::LeadingEndsItsWaits);
@@ -215,9 +216,7 @@ impl Batch {
         if !self.config.one_load {
             return;
         }
-        for key in keys(state, it, |call| {
-            call.leads() || matches!(call, Call::Superseded { .. })
-        }) {
+        for key in keys(state, it, Call::makes_load) {
             state.loads[key] = state.loads[key].saturating_add(1);
         }
     }
@@ -456,6 +455,31 @@ impl Batch {
         let task = &mut state.tasks[it];
         *task = <_>::default();
         task.at = At::Done;
+    }
+
+    /// What no task will end.
+    pub(super) fn leaves_behind(&self, state: &State) -> Option<&'static str> {
+        for (process, flights) in state.flights.iter().enumerate() {
+            for (key, flight) in flights.iter().enumerate() {
+                let any = |is_it: fn(Call) -> bool| {
+                    self.tasks_in(process)
+                        .any(|it| is_it(state.tasks[it].calls[key]))
+                };
+                let is_over = match flight {
+                    Flight::None => false,
+                    Flight::UnderWay { .. } => !any(|it| it.is_attempt() || it == Call::Boarded),
+                    Flight::Landed => !any(Call::is_attempt),
+                };
+                if is_over {
+                    return Some("a flight is left behind");
+                }
+                let has_lease = state.leases[key] == Some(process);
+                if has_lease && (*flight == Flight::None || is_watch(*flight)) {
+                    return Some("a lease is left behind");
+                }
+            }
+        }
+        None
     }
 
     fn tasks_in(&self, process: usize) -> impl Iterator<Item = usize> + use<'_> {

@@ -159,6 +159,11 @@ impl Call {
         matches!(self, Self::Leads { .. })
     }
 
+    /// Whether its task loads the key.
+    pub fn makes_load(self) -> bool {
+        matches!(self, Self::Leads { .. } | Self::Superseded { .. })
+    }
+
     /// Whether it is an attempt of the key's flight.
     pub fn is_attempt(self) -> bool {
         match self {
