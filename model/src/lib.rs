@@ -3,7 +3,7 @@
 //! [`shared`] is the shared tier: slots, versions, leases, flights, fences, the
 //! server's epoch, refresh and the journal. [`local`] is the local tier, and
 //! [`front`] is the local tier in front of the shared one. [`nested`] has several keys, and
-//! calls that are made inside of loads. Each model takes the steps that the code takes, one
+//! calls that are made inside of loads. [`batch`] has calls for several keys. Each model takes the steps that the code takes, one
 //! atomic command or one lock at a time, in every order. Among them are faults, of which
 //! each configuration has a budget. ARCHITECTURE.md says what the models leave out.
 //!
@@ -31,6 +31,7 @@
 #[macro_use]
 mod declare;
 
+pub mod batch;
 pub mod front;
 pub mod local;
 pub mod nested;

@@ -2,6 +2,7 @@
 //!
 //! `cargo test -p cache-model -- --nocapture` prints how many states there are.
 
+use cache_model::batch::{self, Batch};
 use cache_model::front::{self, Front};
 use cache_model::local::{self, Local};
 use cache_model::nested::{self, Nested};
@@ -144,4 +145,31 @@ fn calls_inside_of_loads_keep_their_promises_in_every_shape() {
 #[test]
 fn each_rule_of_calls_inside_of_loads_is_needed() {
     each_is_needed(rules!(Nested in nested));
+}
+
+#[test]
+fn calls_for_several_keys_keep_their_promises() {
+    all_hold(batch::configurations().into_iter().map(|config| {
+        let without = None;
+        (config.name, Batch { config, without })
+    }));
+}
+
+#[test]
+fn calls_for_several_keys_keep_their_promises_in_every_shape() {
+    let configurations = batch::every_shape();
+    let (count, mut states) = (configurations.len(), 0);
+    for config in configurations {
+        let without = None;
+        match explore(&Batch { config, without }) {
+            Ok(all) => states += all.states,
+            Err(found) => panic!("{found}"),
+        }
+    }
+    println!("{states} states in {count} configurations");
+}
+
+#[test]
+fn each_rule_of_calls_for_several_keys_is_needed() {
+    each_is_needed(rules!(Batch in batch));
 }
