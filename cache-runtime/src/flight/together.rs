@@ -17,8 +17,52 @@ pub(crate) async fn follow<Evidence, F: Future>(
     leaders: &mut [Leader<Evidence>],
     mut work: Pin<&mut F>,
 ) -> F::Output {
-    std::future::poll_fn(|context| poll(leaders, context, |context| work.as_mut().poll(context)))
-        .await
+    std::future::poll_fn(|context| {
+        poll(leaders.iter_mut(), context, |context| {
+            work.as_mut().poll(context)
+        })
+    })
+    .await
+}
+
+/// Awaits these futures at once, and returns their outputs in their order. The leaders that some of them
+/// yield are followed while the others are awaited.
+pub(crate) async fn gather<Evidence, F: Future>(
+    futures: impl IntoIterator<Item = F>,
+    leader_of: impl Fn(&mut F::Output) -> Option<&mut Leader<Evidence>>,
+) -> Vec<F::Output> {
+    let mut pending: Vec<(usize, Pin<Box<F>>)> =
+        futures.into_iter().map(Box::pin).enumerate().collect();
+    let mut outputs: Vec<(usize, F::Output)> = Vec::with_capacity(pending.len());
+    std::future::poll_fn(|context| {
+        loop {
+            let mut new = Vec::new();
+            let leaders = outputs.iter_mut().map(|(_, output)| output);
+            let ended = poll(leaders.filter_map(&leader_of), context, |context| {
+                pending.retain_mut(|(index, future)| match future.as_mut().poll(context) {
+                    Poll::Pending => true,
+                    Poll::Ready(output) => {
+                        new.push((*index, output));
+                        false
+                    }
+                });
+                if pending.is_empty() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            });
+            // Once more with the new ones: what wakes the others shows that these move, too.
+            let has_new = !new.is_empty();
+            outputs.append(&mut new);
+            if ended.is_ready() || !has_new {
+                return ended;
+            }
+        }
+    })
+    .await;
+    outputs.sort_by_key(|(index, _)| *index);
+    outputs.into_iter().map(|(_, output)| output).collect()
 }
 
 /// Waits, at most for `limit`, until the flights that these have replaced are over, as
@@ -52,7 +96,7 @@ pub(crate) async fn load<Evidence, F: Future>(
             return Poll::Ready(None);
         }
         let flights: Vec<_> = leaders.iter().map(|leader| leader.flight.id()).collect();
-        let loaded = poll(leaders, context, |context| {
+        let loaded = poll(leaders.iter_mut(), context, |context| {
             // What the load calls is inside of the loads of all these keys.
             let _polling: Vec<_> = flights.iter().copied().map(Polling::begin).collect();
             load.as_mut().poll(context)
@@ -76,11 +120,12 @@ fn is_needless<Evidence>(
 }
 
 /// As [`Leader::poll`]: what is ready at its first poll costs nothing more.
-fn poll<Evidence, T>(
-    leaders: &mut [Leader<Evidence>],
+fn poll<'a, Evidence: 'a, T>(
+    leaders: impl Iterator<Item = &'a mut Leader<Evidence>>,
     context: &mut Context<'_>,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
+    let leaders: Vec<_> = leaders.collect();
     if leaders.is_empty() {
         return poll(context);
     }

@@ -461,6 +461,16 @@ pub(crate) trait Store {
     }
 }
 
+impl Boarded {
+    /// What the caller leads.
+    pub(crate) fn leader(&mut self) -> Option<&mut Leader<Evidence>> {
+        match self {
+            Self::Lead(leader) | Self::Watch(leader) => Some(leader),
+            Self::Wait(_) | Self::Unstored | Self::Alone | Self::LookAgain => None,
+        }
+    }
+}
+
 impl Miss {
     /// Whether the server still shows this evidence: the same lease, with the same versions.
     pub(crate) fn shows(&self, evidence: &Evidence) -> bool {

@@ -11,9 +11,8 @@
 //! Time helps only a call that watches for another process's lease. A hung load is hedged; a load
 //! that is led and not polled is not, though the runtime would hedge it too, later.
 //!
-//! The code lacks one rule so far, [`LooksAreFollowed`](Without::LooksAreFollowed). If a call leads
-//! a key after a wait, looks again at the other keys, and is set aside at that look, then only
-//! `hedge` ends the wait for what it leads.
+//! The code loads what it leads before it looks again at the other keys. Where it leads a key while
+//! it still asks for the leases of others, that request is followed.
 
 mod participants;
 pub mod rules;

@@ -40,7 +40,7 @@ use crate::codec::{Codec, Reason};
 use crate::context;
 use crate::core::Core;
 use crate::error::Error;
-use crate::flight::{Leader, Seat, Waiter};
+use crate::flight::{Leader, Seat, Waiter, together};
 use crate::join;
 use crate::key::Key;
 use crate::observe::NotFilledReason;
@@ -287,11 +287,18 @@ where
             if !missing.is_empty() {
                 return Some(missing);
             }
-            if self.calls.iter().all(|call| call.state.is_known()) {
+            // This call leads nothing now, so no caller waits for it while it looks or waits.
+            if self
+                .calls
+                .iter()
+                .any(|call| matches!(call.state, State::Open))
+            {
+                self.look().await;
+            } else if self.calls.iter().all(|call| call.state.is_known()) {
                 return None;
+            } else {
+                self.wait().await;
             }
-            self.wait().await;
-            self.look().await;
         }
         None
     }
@@ -360,7 +367,7 @@ where
                 let query = &calls[*place].request.query;
                 tier.board_refresh(query)
             });
-            let boarded = join::all(boarding).await;
+            let boarded = together::gather(boarding, Boarded::leader).await;
             for (place, boarded) in open.into_iter().zip(boarded) {
                 calls[place].board_refresh(boarded);
             }

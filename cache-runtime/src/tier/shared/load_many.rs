@@ -27,8 +27,8 @@ const SLOTS_TOGETHER: usize = 200;
 /// The most bytes of values that are stored together, unless one value has more.
 const BYTES_TOGETHER: usize = 1 << 20;
 
-/// What stands in the place of an answer until the lease was asked for.
-const ASKS_FOR_LEASE: Boarded = Boarded::LookAgain;
+/// What stands in the place of an answer until the leases were asked for.
+const LATER: Boarded = Boarded::LookAgain;
 
 /// A call that leads the flight of its key, and asks for the lease.
 struct Boarding<'a> {
@@ -85,6 +85,8 @@ impl Shared {
         let until = self.connector.deadline_from(None);
         let mut boarded = Vec::with_capacity(misses.len());
         let (mut boarding, mut leaders) = (Vec::new(), Vec::new());
+        // Leaders that need no lease: of a further attempt, or of a watch.
+        let mut others = Vec::new();
         for (at, (query, miss)) in misses.into_iter().enumerate() {
             boarded.push(match miss {
                 Miss::AtServer(look) => {
@@ -96,7 +98,11 @@ impl Shared {
                         Decision::Seat(Seat::Lead(leader)) if leader.is_boarding() => {
                             leaders.push(leader);
                             boarding.push(Boarding { at, query, look });
-                            ASKS_FOR_LEASE
+                            LATER
+                        }
+                        Decision::Seat(Seat::Lead(leader)) => {
+                            others.push((at, leader));
+                            LATER
                         }
                         Decision::Seat(seat) => seated(seat),
                     }
@@ -105,11 +111,15 @@ impl Shared {
                 _ => Boarded::Unstored,
             });
         }
+        let (places, others): (Vec<_>, Vec<_>) = others.into_iter().unzip();
+        leaders.extend(others);
         let acquired = pin!(self.acquire_each(&boarding, until));
         let acquired = together::follow(&mut leaders, acquired).await;
-        for ((Boarding { at, query, .. }, mut leader), acquired) in
-            boarding.iter().zip(leaders).zip(acquired)
-        {
+        let mut leaders = leaders.into_iter();
+        for (Boarding { at, query, .. }, acquired) in boarding.iter().zip(acquired) {
+            let Some(mut leader) = leaders.next() else {
+                break;
+            };
             boarded[*at] = match acquired {
                 Ok(Acquired::Taken) => {
                     leader.finish();
@@ -129,6 +139,9 @@ impl Shared {
                     Boarded::Lead(leader)
                 }
             };
+        }
+        for (at, leader) in places.into_iter().zip(leaders) {
+            boarded[at] = seated(Seat::Lead(leader));
         }
         boarded
     }

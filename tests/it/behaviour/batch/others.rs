@@ -17,6 +17,7 @@ on_every_backend! {
     an_error_of_another_caller_is_shared
     what_another_caller_gives_up_is_loaded
     a_batch_that_is_given_up_hands_over
+    a_batch_that_is_set_aside_holds_nobody_up
     many_batches_share_loads
     a_batch_inside_of_a_load_does_not_wait_for_that
     a_batch_that_comes_after_an_update_does_not_share_an_older_load
@@ -192,6 +193,21 @@ async fn a_batch_that_is_given_up_hands_over(Recorded { cache, events }: Recorde
         Ok(map([(1, 1), (2, 1), (3, 1)]))
     );
     assert_eq!(table.loads.load(Ordering::SeqCst), 6);
+}
+
+async fn a_batch_that_is_set_aside_holds_nobody_up(cache: Cache) {
+    let table = Slow::new(&cache);
+    let mut batch = Box::pin(table.some(&[1, 2]));
+    tokio::select! {
+        _ = &mut batch => unreachable!("its load may not end"),
+        () = table.started.passed() => {}
+    }
+    table.may_end.stay_open();
+    // From here on, the first call is not polled.
+    assert_eq!(answer(single(&table, 2)).await, Ok(Some(1)));
+    let other = tokio::time::timeout(LIMIT, table.some(&[1, 2, 3])).await;
+    assert_eq!(other.unwrap(), Ok(map([(1, 1), (2, 1), (3, 1)])));
+    assert_eq!(batch.await, Ok(map([(1, 1), (2, 1)])));
 }
 
 async fn many_batches_share_loads(cache: Cache) {
