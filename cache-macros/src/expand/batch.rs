@@ -5,7 +5,6 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 
-use super::cached::compared;
 use super::keep::Keep;
 use super::{body, cache, name, receiver, shape, site, transaction};
 use crate::attr::Ttl;
@@ -61,7 +60,7 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
     let elements = elements(&batch.argument);
     let cache = self::cache(&runtime, cache);
     let receiver = receiver::of_call(&runtime, asks_receiver);
-    let compared = compared(&runtime, &format_ident!("call", span = blame), "BatchCall");
+    let compared = shape::compared(&runtime, &format_ident!("call", span = blame), "BatchCall");
     let load = load(&runtime, &function, &output, &batch.argument);
     let Keep {
         keep,

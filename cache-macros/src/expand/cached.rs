@@ -109,7 +109,7 @@ fn function(cached: CachedFn) -> TokenStream {
     let keep = Keep::new(&runtime, is_owned, unless, ttl_of_value, &tags_of_value);
     let resolve = resolve(&runtime, &function, &output, detached.as_ref(), keep);
     let answer = answer(&runtime, &output, &call);
-    let compared = compared(&runtime, &call, "CachedCall");
+    let compared = shape::compared(&runtime, &call, "CachedCall");
     let returned = body::returned(&runtime, &output);
     let unnamed_fields = receiver::check(&runtime, &unnamed_fields);
     // A statement of its own drops the temporaries of the placeholders, such as a guard,
@@ -142,22 +142,6 @@ fn answer(runtime: &Runtime, output: &Output, call: &Ident) -> Option<TokenStrea
             ::core::result::Result::Err(#call) => #call,
         };
     })
-}
-
-/// The statement that finds out, by trait, how values of a call are compared with what would come back.
-pub(super) fn compared(runtime: &Runtime, call: &Ident, kind: &str) -> TokenStream {
-    let private = runtime.private(call.span());
-    let kind = Ident::new(kind, call.span());
-    quote_spanned! {call.span()=>
-        let #call = {
-            let values = #private::#kind::values(&#call);
-            let compare = {
-                use #private::comparison::*;
-                (&&&&values).comparison()
-            };
-            #private::#kind::compared(#call, compare)
-        };
-    }
 }
 
 /// The function that begins the call. A future that is returned looks at the cache when it is polled,

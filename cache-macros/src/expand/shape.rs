@@ -82,6 +82,22 @@ pub(super) fn is_failure(runtime: &Runtime, output: &Output) -> TokenStream {
     }
 }
 
+/// The statement that finds out, by trait, how values of a call are compared with what would come back.
+pub(super) fn compared(runtime: &Runtime, call: &Ident, kind: &str) -> TokenStream {
+    let private = runtime.private(call.span());
+    let kind = Ident::new(kind, call.span());
+    quote_spanned! {call.span()=>
+        let #call = {
+            let values = #private::#kind::values(&#call);
+            let compare = {
+                use #private::comparison::*;
+                (&&&&values).comparison()
+            };
+            #private::#kind::compared(#call, compare)
+        };
+    }
+}
+
 /// The return type as a value, to ask traits about.
 fn return_type(runtime: &Runtime, output: &Output, span: Span) -> TokenStream {
     let private = runtime.private(span);
