@@ -90,12 +90,16 @@ impl Rows {
 
     #[cache_invalidate("row:<id>", each(id in ids), cache = self.cache)]
     async fn update_some(&self, ids: &[u64], number: u64) {
-        ids.iter().for_each(|id| self.set(*id, number));
+        for id in ids {
+            self.set(*id, number);
+        }
     }
 
     #[cache_invalidate("rows", cache = self.cache)]
     async fn update_all(&self, number: u64) {
-        (0..IDS).for_each(|id| self.set(id, number));
+        for id in 0..IDS {
+            self.set(id, number);
+        }
     }
 }
 
