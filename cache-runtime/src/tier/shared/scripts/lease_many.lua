@@ -6,16 +6,15 @@
 local answers = {}
 for at, slot in ipairs(KEYS) do
   local seen, lease = ARGV[2 * at], ARGV[2 * at + 1]
-  local unchanged
+  local taken
   if seen == '' then
-    unchanged = redis.pcall('STRLEN', slot) == 0
+    taken = redis.call('SET', slot, lease, 'PX', ARGV[1], 'NX')
   else
     local is = redis.pcall('GETRANGE', slot, 0, 9)
-    unchanged = type(is) == 'string' and string.sub(is, 1, #seen) == seen and string.sub(is, 1, 2) ~= 'F\1'
+    if type(is) == 'string' and string.sub(is, 1, #seen) == seen and string.sub(is, 1, 2) ~= 'F\1' then
+      taken = redis.call('SET', slot, lease, 'PX', ARGV[1])
+    end
   end
-  if unchanged then
-    redis.call('SET', slot, lease, 'PX', ARGV[1])
-  end
-  answers[at] = unchanged and '1' or '0'
+  answers[at] = taken and '1' or '0'
 end
 return table.concat(answers)
