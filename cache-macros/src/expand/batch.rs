@@ -3,6 +3,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::Expr;
 use syn::spanned::Spanned;
 
 use super::keep::Keep;
@@ -41,8 +42,7 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
         Some(Ttl::OfValue(ttl)) => (None, Some(ttl)),
         Some(Ttl::Fixed(_)) | None => (None, None),
     };
-    let condition =
-        condition.map(|condition| quote_spanned!(condition.span()=> .only_if(#condition)));
+    let (wanted, only_if) = condition.map(only_if).unzip();
     let given = transaction::given(&runtime, &transactions);
     let given = given.map(|given| quote_spanned!(Span::mixed_site()=> .given(#given)));
     let blame = output.ty().span().resolved_at(Span::mixed_site());
@@ -75,6 +75,7 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
     let unnamed_fields = receiver::check(&runtime, &unnamed_fields);
     let call = quote_spanned! {blame=>
         #(#rendered)*
+        #wanted
         let elements = #elements;
         let ready = {
             let asked = #at_type::Asked::of(batch, #rows, &elements);
@@ -94,7 +95,7 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
         )
         #computed_ttl
         #codec
-        #condition
+        #only_if
         #given
         #learning
         .with(elements, #of_element);
@@ -111,6 +112,16 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
     };
     let statements = in_its_future(&runtime, &output, &call);
     body::function(&function, &quote!(#unnamed_fields #statements))
+}
+
+/// The statement that asks the condition, and what says its answer to the call. It is asked before the
+/// argument with the elements is moved, which it may name.
+fn only_if(condition: Expr) -> (TokenStream, TokenStream) {
+    let span = condition.span().resolved_at(Span::mixed_site());
+    (
+        quote_spanned!(span=> let is_wanted: bool = #condition;),
+        quote_spanned!(span=> .only_if(is_wanted)),
+    )
 }
 
 /// The statements of the call, in the way that the function gives its value.
