@@ -124,6 +124,16 @@ pub enum Rule {
     /// A caller that boarded after a load had begun is handed its value only if the versions of all
     /// tags of the value are in the evidence.
     LateWaiter,
+    /// What a script invalidates, it publishes, for the processes that keep copies.
+    PublishedByScript,
+    /// A copy is kept only if nothing of it was invalidated since before it was read.
+    CopyGeneration,
+    /// A process invalidates its own copies after the server's entries.
+    OwnCopies,
+    /// Copies are served only for as long as their connection has lately shown that it hears.
+    TrustEnds,
+    /// An answer shows that its connection hears as of when its request was sent.
+    TrustCountsFromRequest,
 }
 
 impl Rule {
@@ -181,6 +191,11 @@ impl Rule {
         Self::SyncToken,
         Self::TagsBeforeLoad,
         Self::LateWaiter,
+        Self::PublishedByScript,
+        Self::CopyGeneration,
+        Self::OwnCopies,
+        Self::TrustEnds,
+        Self::TrustCountsFromRequest,
     ];
 }
 

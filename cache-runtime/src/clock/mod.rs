@@ -118,6 +118,13 @@ impl Now {
         (!self.fixed).then_some(self.at_least)
     }
 
+    /// Whether the present, in real time whatever a test's clock shows, is before a moment.
+    #[inline]
+    pub(crate) fn is_really_before(self, moment: Moment) -> bool {
+        let is_surely = !self.fixed && self.at_least + LAG < moment;
+        is_surely || system::precise() < moment
+    }
+
     #[inline]
     pub(crate) fn is_before(self, moment: Moment) -> bool {
         if self.fixed {
@@ -130,6 +137,16 @@ impl Now {
 /// The present in real time, up to [`LAG`] late.
 pub(crate) fn real() -> Moment {
     system::coarse()
+}
+
+/// The present in real time.
+pub(crate) fn precise() -> Moment {
+    system::precise()
+}
+
+/// A duration in whole milliseconds, rounded up.
+pub(crate) fn millis_rounded_up(duration: Duration) -> u64 {
+    millis(duration).saturating_add(1)
 }
 
 /// A duration in whole milliseconds, rounded down.

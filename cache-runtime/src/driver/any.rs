@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Answers, Failure, Home, NodeAddress, Operation, ReadKeys, Reply, SlotRanges, Tls, redis,
+    Answers, Failure, Hearing, Home, NodeAddress, Operation, ReadKeys, Reply, SlotRanges, Tls, redis,
     upstash,
 };
 use crate::error::Error;
@@ -107,6 +107,23 @@ impl Connection {
     /// Whether no connection to this kind of server listens.
     pub(crate) fn is_deaf(&self) -> bool {
         matches!(self, Self::Upstash(_))
+    }
+
+    /// Whether it hears what is invalidated; `None` where no connection to this kind of server listens.
+    pub(crate) fn hearing(&self) -> Option<&Hearing> {
+        match self {
+            Self::Redis(connection) => Some(connection.hearing()),
+            Self::Upstash(_) => None,
+        }
+    }
+
+    /// Asks the server which hash slots it has, as one number, to see whether it has others later. It has
+    /// the number 0 if it is in no cluster. `None` while some are on their way.
+    pub(crate) async fn hash_slots_told(&self, trial: &str) -> Result<Option<u64>, Failure> {
+        match self {
+            Self::Redis(connection) => connection.hash_slots_told(trial).await,
+            Self::Upstash(_) => Ok(Some(0)),
+        }
     }
 
     /// Whether the server is a node of a cluster.

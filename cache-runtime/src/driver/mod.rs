@@ -36,6 +36,7 @@ mod mark;
 )]
 mod operation;
 mod read_keys;
+mod trust;
 
 #[cfg(feature = "__tls")]
 mod tls;
@@ -74,6 +75,7 @@ pub(crate) use self::home::Home;
 pub(crate) use self::mark::{ASCII, ENTRY, FENCE, LEASE, Mark};
 pub(crate) use self::operation::{Answers, Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;
+pub(crate) use self::trust::{Hearing, LAG, Trust};
 #[cfg(feature = "__tls")]
 pub use self::tls::Tls;
 #[cfg(not(feature = "__tls"))]

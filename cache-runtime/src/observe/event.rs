@@ -324,6 +324,13 @@ pub enum Event<'a> {
     /// entries.
     #[non_exhaustive]
     AnnouncementUnreadable,
+    /// This process cannot hear what other processes invalidate, so it keeps no copies of entries, and each
+    /// call asks the server.
+    #[non_exhaustive]
+    CopiesUnheard {
+        /// Why it does not hear.
+        error: &'a Error,
+    },
     /// This process cannot listen to announcements, and may serve old entries of what another
     /// process failed to invalidate.
     #[non_exhaustive]
@@ -435,6 +442,7 @@ impl fmt::Display for Event<'_> {
             Self::NotAnnounced { error } => write!(f, "not announced: {error}"),
             Self::AnnouncementUnreadable => f.write_str("announcement unreadable"),
             Self::AnnouncementsUnheard { error } => write!(f, "announcements unheard: {error}"),
+            Self::CopiesUnheard { error } => write!(f, "copies unheard: {error}"),
             Self::RepeatLost { count } => write!(f, "repeat lost: {count} names"),
         }
     }

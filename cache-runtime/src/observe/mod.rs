@@ -219,6 +219,10 @@ impl Observer {
             Event::AnnouncementsUnheard { error } => {
                 tracing::warn!(%error, "what other processes announce is not heard");
             }
+            Event::CopiesUnheard { error } => tracing::warn!(
+                %error,
+                "what other processes invalidate is not heard, so no copies are kept in this process"
+            ),
             Event::ServerAway { error } if error.is_refused() => {
                 tracing::error!(%error, "the cache degrades to misses until this is mended");
             }

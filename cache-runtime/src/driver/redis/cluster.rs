@@ -10,7 +10,7 @@ use super::address::{Address, Form};
 use super::command::bytes;
 use super::explain::{explain, explain_greeting};
 use super::hosts::{UrlParts, without_brackets};
-use super::identity::field;
+use super::identity::{field, fnv1a};
 use super::stream::Stage;
 use super::{Driver, Tls, greet};
 use crate::clock;
@@ -214,6 +214,24 @@ fn current_epoch(info: &str) -> u64 {
     epoch.and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
 }
 
+/// The hash slots that a node says it has itself, in its answer to `CLUSTER NODES`, as one number that is
+/// not 0. `None` while some are on their way, or if the node is no primary.
+pub(super) fn own_hash_slots(nodes: &str) -> Option<u64> {
+    /// After the node's id, its address, its flags, its primary, two times, its epoch and its state.
+    const FIRST: usize = 8;
+    let own = nodes.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        let is_own = fields.get(2)?.split(',').any(|flag| flag == "myself");
+        is_own.then_some(fields)
+    })?;
+    let is_primary = own[2].split(',').any(|flag| flag == "master");
+    let hash_slots = own.get(FIRST..)?;
+    if !is_primary || hash_slots.iter().any(|some| some.starts_with('[')) {
+        return None;
+    }
+    Some(fnv1a(&hash_slots.join(" ")) | 1)
+}
+
 /// What the error of one command says of the key's place, if that is what it is about.
 pub(super) fn elsewhere(error: &RedisError, answering: &str) -> Option<Elsewhere> {
     let node = || {
@@ -285,6 +303,23 @@ mod tests {
             current_epoch("cluster_state:ok\r\ncluster_current_epoch:6\r\n"),
             6
         );
+    }
+
+    #[test]
+    fn a_node_tells_its_own_hash_slots_while_none_is_on_its_way() {
+        let nodes = |flags: &str, own: &str| {
+            format!(
+                "a1 h:1@2 master - 0 9 2 connected 0-99\nb2 h:3@4 {flags} - 0 9 3 connected {own}\n"
+            )
+        };
+        let told = own_hash_slots(&nodes("myself,master", "100-199 300"));
+        assert!(told.is_some());
+        assert_eq!(told, own_hash_slots(&nodes("myself,master", "100-199 300")));
+        assert_ne!(told, own_hash_slots(&nodes("myself,master", "100-199")));
+        assert_eq!(own_hash_slots(&nodes("myself,slave", "")), None);
+        let moving = "100-199 [100->-a1]";
+        assert_eq!(own_hash_slots(&nodes("myself,master", moving)), None);
+        assert_eq!(own_hash_slots(&nodes("master", "100-199")), None);
     }
 
     #[test]

@@ -39,7 +39,7 @@ use self::identity::identity;
 use self::sentinel::Sentinels;
 use self::stream::Stage;
 use super::cluster::hash_slot;
-use super::{Answers, Failure, Home, Operation, ReadKeys, Reply, Tls};
+use super::{Answers, Failure, Hearing, Home, Operation, ReadKeys, Reply, Tls};
 use crate::clock;
 use crate::error::Error;
 
@@ -68,6 +68,7 @@ pub(crate) struct Connection {
     /// The host of a node of a cluster.
     node_host: Option<Arc<str>>,
     home: Home,
+    hearing: Hearing,
     pump: Pump,
 }
 
@@ -208,6 +209,7 @@ async fn reached(
         hears,
         node_host: address.host().filter(|_| address.is_node()).map(Arc::from),
         home: Home::here(),
+        hearing: Hearing::default(),
         pump,
     })
 }
@@ -244,6 +246,38 @@ impl Connection {
     /// The runtime that it was made on, and that drives it.
     pub(crate) fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// Whether it hears what is invalidated.
+    pub(crate) fn hearing(&self) -> &Hearing {
+        &self.hearing
+    }
+
+    /// Asks a node of a cluster which hash slots it has, as one number. `None` while some are on their way
+    /// to it or from it, or if it has none for now. Of another server it is 0.
+    pub(crate) async fn hash_slots_told(&self, trial: &str) -> Result<Option<u64>, Failure> {
+        let mut ask = Pipeline::new();
+        ask.ignore_errors();
+        ask.cmd("GET").arg(trial);
+        if self.node_host.is_some() {
+            ask.cmd("CLUSTER").arg("NODES");
+        }
+        let mut redis = self.redis.clone();
+        let answers: Result<Vec<Value>, _> = ask.query_async(&mut redis).await;
+        let told = answers.and_then(|answers| {
+            let mut told = Some(0);
+            for answer in answers {
+                let answer = match (answer.extract_error(), &self.node_host) {
+                    (Err(error), Some(host)) if elsewhere(&error, host).is_some() => return Ok(None),
+                    (answer, _) => answer?,
+                };
+                if let Some(nodes) = bytes(answer).filter(|_| self.node_host.is_some()) {
+                    told = cluster::own_hash_slots(&String::from_utf8_lossy(&nodes));
+                }
+            }
+            Ok(told)
+        });
+        told.map_err(|error| self.failure(&error))
     }
 
     /// Listens to a channel from now on, and checks that the server answers in time. The

@@ -6,6 +6,8 @@ use std::sync::{Arc, PoisonError};
 
 use hashbrown::HashMap;
 
+use crate::clock::{Moment, Now};
+use crate::driver::Trust;
 use crate::key::{Key, Names};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 use crate::tier::Query;
@@ -23,6 +25,44 @@ struct TagVersions {
     /// follow those that are known before the load.
     of_value: bool,
     tags: Box<[TagVersion]>,
+    /// Of a copy of what servers hold: the connections over which it was read.
+    trusts: Trusts,
+}
+
+/// What must hold for a copy to be served: one for each server that its entry was read from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trusts(Box<[Arc<Trust>]>);
+
+impl FromIterator<Arc<Trust>> for Trusts {
+    fn from_iter<T: IntoIterator<Item = Arc<Trust>>>(trusts: T) -> Self {
+        let mut each: Vec<Arc<Trust>> = Vec::with_capacity(1);
+        for trust in trusts {
+            if !each.iter().any(|it| Arc::ptr_eq(it, &trust)) {
+                each.push(trust);
+            }
+        }
+        Self(each.into())
+    }
+}
+
+impl Trusts {
+    /// Whether each of the connections listened before that moment.
+    pub(crate) fn began_before(&self, moment: Moment) -> bool {
+        self.0.iter().all(|trust| trust.began_before(moment))
+    }
+
+    #[inline]
+    pub(crate) fn hold(&self, now: Now) -> bool {
+        self.0.iter().all(|trust| trust.holds(now))
+    }
+}
+
+/// Equal means: over the same connections.
+impl PartialEq for Trusts {
+    fn eq(&self, other: &Self) -> bool {
+        let mut both = self.0.iter().zip(&other.0);
+        self.0.len() == other.0.len() && both.all(|(one, other)| Arc::ptr_eq(one, other))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -35,10 +75,24 @@ struct TagVersion {
 }
 
 impl Basis {
-    /// Whether no tag has been invalidated since.
-    pub(super) fn is_current(&self) -> bool {
+    /// Whether no tag has been invalidated since and, of a copy, whether that is known.
+    pub(super) fn is_current(&self, now: Now) -> bool {
+        let Some(parts) = &self.0 else {
+            return true;
+        };
         let is_current = |tag: &TagVersion| tag.current.load(Ordering::Acquire) == tag.version;
-        self.tag_versions().iter().all(is_current)
+        parts.trusts.hold(now) && parts.tags.iter().all(is_current)
+    }
+
+    /// The same basis, of a copy that was read over these connections.
+    pub(crate) fn trusting(self, trusts: Trusts) -> Self {
+        let (schema, of_value) = (self.schema(), self.is_of_value());
+        Self(Some(Arc::new(TagVersions {
+            schema,
+            of_value,
+            tags: self.tag_versions().into(),
+            trusts,
+        })))
     }
 
     /// Whether an entry with this basis has the tags and the schema version that a call has. Only
@@ -81,7 +135,13 @@ impl Basis {
             schema: self.schema(),
             of_value: self.is_of_value(),
             tags,
+            trusts: self.trusts(),
         }))))
+    }
+
+    fn trusts(&self) -> Trusts {
+        let parts = self.0.as_ref();
+        parts.map(|parts| parts.trusts.clone()).unwrap_or_default()
     }
 
     #[inline]
@@ -140,6 +200,7 @@ impl Tags {
             schema,
             of_value,
             tags,
+            trusts: Trusts::default(),
         })))
     }
 
@@ -191,7 +252,8 @@ mod tests {
         let (users, both, none) = (basis(&["users"]), basis(&["posts", "users"]), basis(&[]));
         assert_eq!(users, basis(&["users"]));
         tags.invalidate(&"posts".into());
-        assert!(users.is_current() && !both.is_current() && none.is_current());
+        let is_current = |basis: &Basis| basis.is_current(Now::at(0));
+        assert!(is_current(&users) && !is_current(&both) && is_current(&none));
         assert_ne!(both, basis(&["posts", "users"]));
     }
 

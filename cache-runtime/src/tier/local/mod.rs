@@ -15,7 +15,7 @@ mod walk;
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-pub(crate) use self::basis::Basis;
+pub(crate) use self::basis::{Basis, Trusts};
 use self::basis::Tags;
 use self::fence::Fences;
 use self::table::{Hashed, Table};
@@ -358,6 +358,37 @@ impl Local {
         self.flights.forget_where(is_meant);
         self.tags.invalidate_where(is_meant);
         Walk::new(&self.entries, &self.clock, pattern)
+    }
+
+    /// The entry of a call's key, if the call may be served it.
+    pub(super) fn find_for(&self, query: &Query) -> Option<Entry> {
+        let entry = self.peek(&query.key)?;
+        entry.basis.suits_query(query).then_some(entry)
+    }
+
+    /// Reads the versions of tags, for a copy of what a server holds.
+    pub(super) fn basis_of(&self, query: &Query, tags: &[Key]) -> Basis {
+        self.tags.read(tags, query.schema, query.learns_tags)
+    }
+
+    /// Stores a copy of what a server holds, unless it is outdated. That is asked under the lock under which
+    /// a key is invalidated.
+    pub(super) fn store_copy(
+        &self,
+        key: &Key,
+        entry: Entry,
+        ttl: Duration,
+        is_outdated: impl FnOnce() -> bool,
+    ) {
+        let hashed = self.entries.hashed(key);
+        let replaced;
+        let shard = self.flights.lock(key);
+        if is_outdated() {
+            return;
+        }
+        replaced = self.insert(hashed, entry, ttl);
+        drop(shard);
+        drop(replaced);
     }
 
     fn remove_all(&self) {

@@ -517,7 +517,7 @@ impl Slot {
     }
 
     fn is_alive(&self, now: Now) -> bool {
-        now.is_before(self.expiry()) && self.entry.basis.is_current()
+        now.is_before(self.expiry()) && self.entry.basis.is_current(now)
     }
 
     fn expiry(&self) -> Moment {

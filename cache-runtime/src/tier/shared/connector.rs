@@ -107,6 +107,10 @@ impl Connector {
         })
     }
 
+    pub(super) fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
     /// Reads a slot and versions, in one round trip, which other callers may share. At most until
     /// then; without a deadline, as long as a request may take.
     pub(super) async fn look(

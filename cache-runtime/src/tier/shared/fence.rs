@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::entry;
 use super::keyspace::Keyspace;
+use super::notice::Notice;
 use crate::clock;
 use crate::driver::Operation;
 use crate::key::Key;
@@ -31,20 +32,21 @@ pub(super) fn join(
     length: Duration,
 ) -> Vec<Operation> {
     let length = clock::millis(length.min(clock::FOREVER)).max(1);
-    let join = |key| {
-        Operation::script(FENCE, key).with([
+    let join = |(key, notice)| {
+        let join = Operation::script(FENCE, key).with([
             entry::new_fence().as_slice().into(),
             format!("{writer:x}").into(),
             length.into(),
             sabotage::named_writers(NAMED).into(),
-        ])
+        ]);
+        keyspace.publishing(join, &notice)
     };
     places(keyspace, names).map(join).collect()
 }
 
 /// Takes a writer out of the fences again.
 pub(super) fn leave(keyspace: &Keyspace, names: &[Key], writer: u64) -> Vec<Operation> {
-    let leave = |key| {
+    let leave = |(key, _)| {
         Operation::script(UNFENCE, key).with([
             entry::new_fence().as_slice().into(),
             format!("{writer:x}").into(),
@@ -53,8 +55,13 @@ pub(super) fn leave(keyspace: &Keyspace, names: &[Key], writer: u64) -> Vec<Oper
     places(keyspace, names).map(leave).collect()
 }
 
-fn places(keyspace: &Keyspace, names: &[Key]) -> impl Iterator<Item = String> {
-    names
-        .iter()
-        .flat_map(|name| [keyspace.slot(name), keyspace.version(name)])
+/// The slot and the version of each name, with what is told of each.
+fn places(keyspace: &Keyspace, names: &[Key]) -> impl Iterator<Item = (String, Notice)> {
+    names.iter().flat_map(|name| {
+        let on_server = || name.on_server().into_owned();
+        [
+            (keyspace.slot(name), Notice::Entry(on_server())),
+            (keyspace.version(name), Notice::Tag(on_server())),
+        ]
+    })
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::announcement::Message;
+use super::notice::{self, Notice};
 use super::selection::Selection;
 use super::window::Window;
 use crate::driver::{Connection, Elsewhere, NodeAddress, Operation, ReadKeys, Reply, hash_slot};
@@ -65,6 +66,28 @@ impl Keyspace {
         format!("{}:{}:i", self.namespace, self.database)
     }
 
+    /// The channel on which a server tells what was invalidated there, for the processes that keep copies.
+    pub(crate) fn notices(&self) -> String {
+        format!("{}:{}:n", self.namespace, self.database)
+    }
+
+    /// Has a script tell the processes that keep copies.
+    pub(super) fn publishing(&self, script: Operation, notice: &Notice) -> Operation {
+        if sabotage::keeps(Rule::PublishedByScript) {
+            notice::publishing(script, &self.notices(), notice)
+        } else {
+            script
+        }
+    }
+
+    /// Tells the processes that keep copies of what a scan has removed.
+    pub(super) fn tell(&self, notice: &Notice) -> Operation {
+        Operation::Publish {
+            channel: self.notices(),
+            message: notice.to_bytes(),
+        }
+    }
+
     /// Reads and writes a key that no entry has: whether that is allowed.
     pub(crate) fn trial(&self, number: u32) -> Vec<Operation> {
         let key = || self.trial_key(number);
@@ -85,18 +108,21 @@ impl Keyspace {
 
     /// Removes what is in a slot, unless it is a fence.
     pub(crate) fn unlink(&self, key: &Key) -> Operation {
-        Operation::script(UNLINK, self.slot(key))
+        let key = key.on_server().into_owned();
+        let unlink = Operation::script(UNLINK, self.slot(&key));
+        self.publishing(unlink, &Notice::Entry(key))
+    }
+
+    /// Moves the version of a tag on, unless it is a fence.
+    fn bump(&self, tag: &Key) -> Operation {
+        let tag = tag.on_server().into_owned();
+        let bump = Operation::script(sabotage::bump_script(BUMP), self.version(&tag));
+        self.publishing(bump, &Notice::Tag(tag))
     }
 
     /// Removes each name's slot, and moves its version on; fences are spared.
     pub(crate) fn invalidate(&self, names: &[Key]) -> Vec<Operation> {
-        let bump = sabotage::bump_script(BUMP);
-        let both = |name| {
-            [
-                self.unlink(name),
-                Operation::script(bump, self.version(name)),
-            ]
-        };
+        let both = |name| [self.unlink(name), self.bump(name)];
         names.iter().flat_map(both).collect()
     }
 
@@ -125,7 +151,23 @@ impl Keyspace {
             self.remove_page(connection, pages, &mut scan, None, &job)
                 .await?;
         }
-        Ok(())
+        self.tell_of(connection, &[Notice::Everything], pages.limit)
+            .await
+    }
+
+    /// Tells the processes that keep copies of what a scan has removed. Where that is not allowed, only the
+    /// ttl of a copy ends it.
+    async fn tell_of(
+        &self,
+        connection: &Connection,
+        notices: &[Notice],
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let tell: Vec<_> = notices.iter().map(|notice| self.tell(notice)).collect();
+        match connection.run_within(&tell, limit).await {
+            Err(error) if !error.is_refused() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the slots and versions of the names that are selected from one server, from where a scan
@@ -165,11 +207,15 @@ impl Keyspace {
                 return Ok(false);
             }
         }
-        let written = self.try_to_write(connection, trial, pages.limit).await;
-        if written.is_err() {
+        let notices = selection.notices();
+        let ended = match self.try_to_write(connection, trial, pages.limit).await {
+            Ok(()) => self.tell_of(connection, &notices, pages.limit).await,
+            Err(error) => Err(error),
+        };
+        if ended.is_err() {
             *scan = Scan::default();
         }
-        written.map(|()| true)
+        ended.map(|()| true)
     }
 
     /// Reads and writes the key for trials of this number, to see whether that is allowed.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::connector::Connector;
+use super::notice::Notice;
 use super::entry::{Encoded, Header, LeaseToken, Mark, ToldTags};
 use super::witness::Witness;
 use super::{LeaseEvidence, LeaseSeen, value_type};
@@ -148,7 +149,7 @@ impl Lease {
         cost: Duration,
     ) -> Operation {
         let entry = self.entry(query, value, told, cost, ttl);
-        self.hold.filling(entry, ttl)
+        self.hold.filling(&query.key, entry, ttl)
     }
 
     /// The entry that replaces the lease.
@@ -290,9 +291,15 @@ impl Hold {
         ])
     }
 
-    /// What replaces the lease by this entry.
-    pub(super) fn filling(&self, entry: Vec<u8>, ttl: Duration) -> Operation {
-        fill(self.slot.clone(), &self.start, entry, ttl)
+    /// What replaces the lease by this entry. If it replaces an entry, processes may have copies of that.
+    pub(super) fn filling(&self, key: &Key, entry: Vec<u8>, ttl: Duration) -> Operation {
+        let fill = fill(self.slot.clone(), &self.start, entry, ttl);
+        if self.is_entry {
+            let notice = Notice::Entry(key.on_server().into_owned());
+            self.connector.keyspace().publishing(fill, &notice)
+        } else {
+            fill
+        }
     }
 
     fn renewal(&self) -> Operation {

@@ -353,8 +353,9 @@ impl Shared {
         if self.connector.is_one_server(witness) {
             operations.push(lease::end_all(ends));
         } else {
-            operations.extend(ends.into_iter().map(|(hold, entry)| match entry {
-                Some((entry, ttl)) => hold.filling(entry, ttl),
+            let ends = ends.into_iter().zip(&endings);
+            operations.extend(ends.map(|((hold, entry), ending)| match entry {
+                Some((entry, ttl)) => hold.filling(&ending.query.key, entry, ttl),
                 None => hold.giving_back(),
             }));
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::entry::{Encoded, Entry, Header, LeaseToken, Slot, ToldTags, Version};
 use super::journal::Heard;
 use super::lease::{self, Hold, server_ttl};
+use super::notice::Notice;
 use super::witness::Witness;
 use super::{SEIZE, ServerLook, Shared, numbers, value_type, version};
 use crate::driver::{Connection, Operation, Reply};
@@ -230,7 +231,9 @@ impl Shared {
                 key: Some(&query.key),
             });
             connector.expect(slot, value.size());
-            fills.push((at, lease::fill(slot.clone(), seen, entry, *ttl)));
+            let fill = lease::fill(slot.clone(), seen, entry, *ttl);
+            let notice = Notice::Entry(query.key.on_server().into_owned());
+            fills.push((at, self.keyspace.publishing(fill, &notice)));
         }
         let mut filled: Vec<Filled> = settings.iter().map(|_| Filled::Unstorable).collect();
         let (places, fills): (Vec<usize>, Vec<Operation>) = fills.into_iter().unzip();

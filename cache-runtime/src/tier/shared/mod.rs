@@ -27,6 +27,7 @@ mod lease;
 mod load_many;
 mod many;
 mod node;
+mod notice;
 mod parts;
 mod selection;
 mod window;
@@ -49,6 +50,7 @@ use self::keyspace::Keyspace;
 pub(crate) use self::lease::Lease;
 use self::lease::{Hold, Owner, Told, server_ttl};
 use self::many::Setting;
+pub(crate) use self::notice::Notice;
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
 use self::selection::Selection;
 use self::witness::{Looked, Witness};
@@ -779,6 +781,8 @@ impl Shared {
         });
         connector.expect(&slot, value.size());
         let fill = lease::fill(slot, &seen, entry, ttl);
+        let notice = Notice::Entry(key.on_server().into_owned());
+        let fill = self.keyspace.publishing(fill, &notice);
         let replies = connector.run_over(&witness, vec![fill]).await?;
         hold.settle();
         Ok(match replies.first() {

@@ -35,6 +35,7 @@
 //! one node to another may be missed once), and the whole is begun anew if hash slots have moved
 //! meanwhile.
 
+use super::notice::Notice;
 use crate::backlog::Buckets;
 use crate::key::{Key, Pattern};
 
@@ -87,6 +88,16 @@ impl Selection {
 
     pub(crate) fn patterns(&self) -> &[Pattern] {
         &self.patterns
+    }
+
+    /// What processes that keep copies are told once it is removed.
+    pub(super) fn notices(&self) -> Vec<Notice> {
+        if self.buckets.are_none() {
+            let matching = self.patterns.iter().cloned().map(Notice::Matching);
+            matching.collect()
+        } else {
+            vec![Notice::Everything]
+        }
     }
 
     /// The texts of the patterns, as they are announced.

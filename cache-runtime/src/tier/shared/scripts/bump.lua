@@ -2,7 +2,10 @@
 -- is refused (no memory left, not a number), the version is removed instead. A fence, which is no
 -- number either, stays.
 -- If this is late, it costs the newer entries that carry the tag.
--- KEYS[1] version
+-- Tells the processes that keep copies, also where the version is absent. One that may not publish
+-- invalidates all the same.
+-- KEYS[1] version   ARGV[1] channel   ARGV[2] notice
+redis.pcall('PUBLISH', ARGV[1], ARGV[2])
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
 end

@@ -4,8 +4,10 @@
 -- writers have abandoned stays short. The key lives until the last deadline. All deadlines are of
 -- this server's clock.
 -- If this is late, its writer may have left already: nothing is stored until the writer's deadline.
+-- Tells the processes that keep copies: what is fenced may change at any time.
 -- KEYS[1] slot or version   ARGV[1] mark   ARGV[2] writer   ARGV[3] milliseconds   ARGV[4] how many
--- writers have names
+-- writers have names   ARGV[5] channel   ARGV[6] notice
+redis.pcall('PUBLISH', ARGV[5], ARGV[6])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = now + ARGV[3]

@@ -1,0 +1,124 @@
+//! Until when a process has heard of every invalidation at a server.
+//!
+//! What is invalidated at a server is published there, and arrives over a connection that listens before
+//! the answer to any request that the server gets later. So an answer shows that, when its request was
+//! sent, nothing was still to be heard. A copy of what that server holds may be served for a moment longer:
+//! for [`LAG`].
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{self, Moment, Now};
+use crate::sabotage::{self, Rule};
+
+/// The longest that another process may serve a copy after its invalidation has returned. Copies are
+/// compared with the coarse clock, which may be half as much behind.
+pub(crate) const LAG: Duration = Duration::from_millis(500);
+
+/// What one connection that listens has shown. Copies are tied to it: a connection that is closed shows
+/// nothing any more, and its copies end with it.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    /// When the connection began to listen.
+    since: Moment,
+    /// Until when copies are served.
+    until: AtomicU64,
+}
+
+impl Trust {
+    /// Of a connection that listens from now on.
+    pub(crate) fn new() -> Self {
+        Self {
+            since: clock::precise(),
+            until: AtomicU64::new(0),
+        }
+    }
+
+    /// Of copies that only their ttl bounds.
+    pub(crate) fn without_bound() -> Self {
+        Self {
+            since: 0,
+            until: AtomicU64::new(Moment::MAX),
+        }
+    }
+
+    /// Whether the connection listened before that moment.
+    pub(crate) fn began_before(&self, moment: Moment) -> bool {
+        self.since < moment
+    }
+
+    /// Whether a copy may be served.
+    #[inline]
+    pub(crate) fn holds(&self, now: Now) -> bool {
+        now.is_really_before(self.until.load(Acquire)) || !sabotage::keeps(Rule::TrustEnds)
+    }
+
+    /// A request was answered that was sent at that moment.
+    pub(crate) fn answered(&self, sent: Moment) {
+        let sent = if sabotage::keeps(Rule::TrustCountsFromRequest) {
+            sent
+        } else {
+            clock::precise()
+        };
+        self.until.fetch_max(sent + clock::millis(LAG), Release);
+    }
+
+    /// Whether a request was answered that was sent at most so long ago.
+    pub(crate) fn was_answered_within(&self, age: Duration) -> bool {
+        let until = self.until.load(Relaxed);
+        clock::precise() + clock::millis(LAG) <= until.saturating_add(clock::millis(age))
+    }
+
+    /// What was copied is not served any more.
+    pub(crate) fn end(&self) {
+        self.until.store(0, Release);
+    }
+}
+
+/// Whether a connection hears what is invalidated, and what that has shown.
+#[derive(Debug, Default)]
+pub(crate) struct Hearing {
+    /// Whether a task makes it hear, and asks the server whenever no call does.
+    is_kept: AtomicBool,
+    /// Whether there is a trust.
+    is_trusted: AtomicBool,
+    trust: Mutex<Option<Arc<Trust>>>,
+}
+
+impl Hearing {
+    /// What copies are tied to that are read now.
+    pub(crate) fn trust(&self) -> Option<Arc<Trust>> {
+        if self.is_trusted.load(Relaxed) {
+            self.lock().clone()
+        } else {
+            None
+        }
+    }
+
+    /// What is copied from now on is tied to another trust, or is not kept. What was copied before ends.
+    pub(crate) fn replace_trust(&self, trust: Option<Arc<Trust>>) {
+        let mut current = self.lock();
+        self.is_trusted.store(trust.is_some(), Relaxed);
+        if let Some(replaced) = std::mem::replace(&mut *current, trust) {
+            replaced.end();
+        }
+    }
+
+    /// Whether the caller is to keep it from now on.
+    pub(crate) fn begin_to_keep(&self) -> bool {
+        !self.is_kept.load(Relaxed) && !self.is_kept.swap(true, Relaxed)
+    }
+
+    /// Another caller may keep it.
+    pub(crate) fn stop_keeping(&self) {
+        self.replace_trust(None);
+        self.is_kept.store(false, Relaxed);
+    }
+
+    /// Nothing panics under this lock.
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Trust>>> {
+        self.trust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
