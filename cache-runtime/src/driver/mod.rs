@@ -36,6 +36,7 @@ mod mark;
 )]
 mod operation;
 mod read_keys;
+mod server_clock;
 
 #[cfg(feature = "__tls")]
 mod tls;
@@ -74,6 +75,7 @@ pub(crate) use self::home::Home;
 pub(crate) use self::mark::{ASCII, ENTRY, FENCE, LEASE, Mark};
 pub(crate) use self::operation::{Answers, Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;
+pub(crate) use self::server_clock::ServerClock;
 #[cfg(feature = "__tls")]
 pub use self::tls::Tls;
 #[cfg(not(feature = "__tls"))]

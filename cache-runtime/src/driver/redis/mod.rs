@@ -35,11 +35,11 @@ pub(crate) use self::cluster::Cluster;
 use self::cluster::elsewhere;
 use self::command::{bytes, command, get, mget, pong, reply, values};
 use self::explain::{explain, explain_greeting, may_want_older_protocol, wants_older_protocol};
-use self::identity::identity;
+use self::identity::{Identity, identity};
 use self::sentinel::Sentinels;
 use self::stream::Stage;
 use super::cluster::hash_slot;
-use super::{Answers, Failure, Home, Operation, ReadKeys, Reply, Tls};
+use super::{Answers, Failure, Home, Operation, ReadKeys, Reply, ServerClock, Tls};
 use crate::clock;
 use crate::error::Error;
 
@@ -63,6 +63,7 @@ pub(crate) struct Connection {
     address: Arc<str>,
     /// The server's identity, hashed; 0 where the server does not tell it.
     epoch: u64,
+    clock: ServerClock,
     /// Whether it hears what other processes publish.
     hears: bool,
     /// The host of a node of a cluster.
@@ -197,7 +198,8 @@ async fn reached(
     (mut redis, pump): (MultiplexedConnection, Pump),
     hears: bool,
 ) -> Result<Connection, Error> {
-    let epoch = identity(&mut redis, address.shown(), address.is_node()).await?;
+    let Identity { epoch, clock } =
+        identity(&mut redis, address.shown(), address.is_node()).await?;
     if let Some(variable) = address.shared_by {
         eviction::check(&mut redis, address.shown(), variable).await;
     }
@@ -205,6 +207,7 @@ async fn reached(
         redis,
         address: address.shown().clone(),
         epoch,
+        clock,
         hears,
         node_host: address.host().filter(|_| address.is_node()).map(Arc::from),
         home: Home::here(),
@@ -234,6 +237,11 @@ impl Connection {
     /// The server's identity, hashed; 0 where the server does not tell it.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// The server's wall clock.
+    pub(crate) fn clock(&self) -> ServerClock {
+        self.clock
     }
 
     /// Whether the server is a node of a cluster.

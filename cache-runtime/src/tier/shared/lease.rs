@@ -174,6 +174,7 @@ impl Lease {
             },
             schema: query.schema,
             value_type: value_type(query),
+            now: self.witness.now(),
             ttl,
             cost,
             epoch: told.map_or_else(|| self.witness.epoch(), |told| told.epoch),
