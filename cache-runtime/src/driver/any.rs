@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Answers, Failure, Hearing, Home, NodeAddress, Operation, ReadKeys, Reply, SlotRanges, Tls, redis,
-    upstash,
+    Answers, Failure, Hearing, Home, NodeAddress, Operation, ReadKeys, Reply, ServerClock,
+    SlotRanges, Tls, redis, upstash,
 };
 use crate::error::Error;
 
@@ -93,6 +93,14 @@ impl Connection {
         match self {
             Self::Redis(connection) => connection.epoch(),
             Self::Upstash(connection) => connection.epoch(),
+        }
+    }
+
+    /// The server's wall clock.
+    pub(crate) fn clock(&self) -> ServerClock {
+        match self {
+            Self::Redis(connection) => connection.clock(),
+            Self::Upstash(_) => ServerClock::UNTOLD,
         }
     }
 

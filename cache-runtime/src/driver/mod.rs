@@ -36,6 +36,7 @@ mod mark;
 )]
 mod operation;
 mod read_keys;
+mod server_clock;
 mod trust;
 
 #[cfg(feature = "__tls")]
@@ -75,11 +76,12 @@ pub(crate) use self::home::Home;
 pub(crate) use self::mark::{ASCII, ENTRY, FENCE, LEASE, Mark};
 pub(crate) use self::operation::{Answers, Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;
-pub(crate) use self::trust::{Hearing, LAG, Trust};
+pub(crate) use self::server_clock::ServerClock;
 #[cfg(feature = "__tls")]
 pub use self::tls::Tls;
 #[cfg(not(feature = "__tls"))]
 pub(crate) use self::tls::Tls;
+pub(crate) use self::trust::{Hearing, LAG, Trust};
 use crate::clock;
 use crate::error::Error;
 

@@ -31,7 +31,7 @@ impl Trust {
     /// Of a connection that listens from now on.
     pub(crate) fn new() -> Self {
         Self {
-            since: clock::precise(),
+            since: clock::monotonic(),
             until: AtomicU64::new(0),
         }
     }
@@ -60,7 +60,7 @@ impl Trust {
         let sent = if sabotage::keeps(Rule::TrustCountsFromRequest) {
             sent
         } else {
-            clock::precise()
+            clock::monotonic()
         };
         self.until.fetch_max(sent + clock::millis(LAG), Release);
     }
@@ -68,7 +68,7 @@ impl Trust {
     /// Whether a request was answered that was sent at most so long ago.
     pub(crate) fn was_answered_within(&self, age: Duration) -> bool {
         let until = self.until.load(Relaxed);
-        clock::precise() + clock::millis(LAG) <= until.saturating_add(clock::millis(age))
+        clock::monotonic() + clock::millis(LAG) <= until.saturating_add(clock::millis(age))
     }
 
     /// What was copied is not served any more.

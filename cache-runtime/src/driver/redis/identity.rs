@@ -6,22 +6,32 @@ use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue as _, Pipeline, Value};
 
 use super::explain::{IS_NODE, explain};
+use crate::clock::{self, Moment};
+use crate::driver::ServerClock;
 use crate::error::Error;
 use crate::sabotage::{self, Rule};
 
-/// Which server this is. Where `INFO` is denied, or does not say, a restart from an old snapshot goes
+/// What a server says of itself when a connection is made.
+pub(super) struct Identity {
+    /// Which server it is, hashed; 0 where it does not say.
+    pub(super) epoch: u64,
+    pub(super) clock: ServerClock,
+}
+
+/// Which server this is, and what time it has. Where `INFO` is denied, or does not say, a restart from an old snapshot goes
 /// unnoticed, and only the ttl bounds what such a snapshot brings back.
 pub(super) async fn identity(
     redis: &mut MultiplexedConnection,
     address: &str,
     in_cluster: bool,
-) -> Result<u64, Error> {
+) -> Result<Identity, Error> {
     let mut ask = Pipeline::new();
     ask.ignore_errors();
     // A server that still loads its data answers `PING` with an error, and `INFO` without one. So
     // does one that takes no writes for a while; that one can be read.
     ask.cmd("PING").cmd("INFO").arg("server");
     ask.cmd("INFO").arg("replication");
+    let asked = clock::monotonic();
     let replies: Vec<Value> = ask
         .query_async(redis)
         .await
@@ -40,7 +50,10 @@ pub(super) async fn identity(
             }
             Err(error) if matches!(error.code(), Some("NOPERM" | "ERR")) => {
                 warn_of_no_epoch(address, &error);
-                return Ok(0);
+                return Ok(Identity {
+                    epoch: 0,
+                    clock: ServerClock::UNTOLD,
+                });
             }
             // It may be told later.
             Err(error) => return Err(explain(address, &error)),
@@ -56,14 +69,15 @@ pub(super) async fn identity(
             &"it is a replica, and takes no writes",
         ));
     }
+    let clock = clock_of(&info, asked);
     if !sabotage::keeps(Rule::Epoch) {
-        return Ok(0);
+        return Ok(Identity { epoch: 0, clock });
     }
     let epoch = epoch(&info);
     if epoch == 0 {
         warn_of_no_epoch(address, &"its `INFO` has no `run_id`");
     }
-    Ok(epoch)
+    Ok(Identity { epoch, clock })
 }
 
 fn warn_of_no_epoch(address: &str, why: &dyn fmt::Display) {
@@ -73,6 +87,14 @@ fn warn_of_no_epoch(address: &str, why: &dyn fmt::Display) {
         "the cache server does not say which server it is: if it restarts from an old snapshot, old \
          entries may be served until their ttl ends"
     );
+}
+
+/// The clock of a server that was asked at this moment.
+fn clock_of(info: &str, asked: Moment) -> ServerClock {
+    let shown = field(info, "server_time_usec:").and_then(|micros| micros.parse().ok());
+    shown.map_or(ServerClock::UNTOLD, |micros| {
+        ServerClock::showed(micros, asked)
+    })
 }
 
 /// The epoch of a server: its `run_id`, and the replication history that it had when it was
@@ -121,5 +143,13 @@ mod tests {
         let with_replica = info("a", "0", "-1") + "master_replid:d\r\nconnected_slaves:1\r\n";
         assert_eq!(first, epoch(&with_replica));
         assert_eq!(epoch("# Server\r\n"), 0, "not told");
+    }
+
+    #[test]
+    fn a_server_tells_its_time() {
+        let info = "# Server\r\nserver_time_usec:1700000000123456\r\n";
+        let clock = clock_of(info, clock::monotonic());
+        assert!((1_700_000_000_123..1_700_000_060_000).contains(&clock.now()));
+        assert_eq!(clock_of("# Server\r\n", 0), ServerClock::UNTOLD);
     }
 }

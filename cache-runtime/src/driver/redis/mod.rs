@@ -35,11 +35,11 @@ pub(crate) use self::cluster::Cluster;
 use self::cluster::elsewhere;
 use self::command::{bytes, command, get, mget, pong, reply, values};
 use self::explain::{explain, explain_greeting, may_want_older_protocol, wants_older_protocol};
-use self::identity::identity;
+use self::identity::{Identity, identity};
 use self::sentinel::Sentinels;
 use self::stream::Stage;
 use super::cluster::hash_slot;
-use super::{Answers, Failure, Hearing, Home, Operation, ReadKeys, Reply, Tls};
+use super::{Answers, Failure, Hearing, Home, Operation, ReadKeys, Reply, ServerClock, Tls};
 use crate::clock;
 use crate::error::Error;
 
@@ -63,6 +63,7 @@ pub(crate) struct Connection {
     address: Arc<str>,
     /// The server's identity, hashed; 0 where the server does not tell it.
     epoch: u64,
+    clock: ServerClock,
     /// Whether it hears what other processes publish.
     hears: bool,
     /// The host of a node of a cluster.
@@ -198,7 +199,8 @@ async fn reached(
     (mut redis, pump): (MultiplexedConnection, Pump),
     hears: bool,
 ) -> Result<Connection, Error> {
-    let epoch = identity(&mut redis, address.shown(), address.is_node()).await?;
+    let Identity { epoch, clock } =
+        identity(&mut redis, address.shown(), address.is_node()).await?;
     if let Some(variable) = address.shared_by {
         eviction::check(&mut redis, address.shown(), variable).await;
     }
@@ -206,6 +208,7 @@ async fn reached(
         redis,
         address: address.shown().clone(),
         epoch,
+        clock,
         hears,
         node_host: address.host().filter(|_| address.is_node()).map(Arc::from),
         home: Home::here(),
@@ -238,6 +241,11 @@ impl Connection {
         self.epoch
     }
 
+    /// The server's wall clock.
+    pub(crate) fn clock(&self) -> ServerClock {
+        self.clock
+    }
+
     /// Whether the server is a node of a cluster.
     pub(crate) fn is_of_cluster(&self) -> bool {
         self.node_host.is_some()
@@ -268,7 +276,9 @@ impl Connection {
             let mut told = Some(0);
             for answer in answers {
                 let answer = match (answer.extract_error(), &self.node_host) {
-                    (Err(error), Some(host)) if elsewhere(&error, host).is_some() => return Ok(None),
+                    (Err(error), Some(host)) if elsewhere(&error, host).is_some() => {
+                        return Ok(None);
+                    }
                     (answer, _) => answer?,
                 };
                 if let Some(nodes) = bytes(answer).filter(|_| self.node_host.is_some()) {

@@ -15,8 +15,8 @@ mod walk;
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-pub(crate) use self::basis::{Basis, Trusts};
 use self::basis::Tags;
+pub(crate) use self::basis::{Basis, Trusts};
 use self::fence::Fences;
 use self::table::{Hashed, Table};
 use self::walk::Walk;

@@ -29,7 +29,7 @@
 
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -195,8 +195,7 @@ pub(crate) struct Entry {
 /// Readers of one batch share a decoded value; the last takes it without a clone.
 pub(crate) type SharedDecode = Arc<OnceLock<SharedValue>>;
 
-/// The fields of a header that readers use. The others (when the entry was created, its ttl, and how
-/// long its load took) are for people with `redis-cli`, and for early refresh.
+/// The fields of a header.
 #[derive(Debug)]
 pub(crate) struct DecodedHeader {
     /// The form of the payload.
@@ -209,6 +208,12 @@ pub(crate) struct DecodedHeader {
     pub(crate) schema: u32,
     /// The hash of the name of the value's type, or [`ANY_TYPE`].
     pub(crate) value_type: u32,
+    /// When it was created, in milliseconds since 1970, by the clock of the slot's server.
+    pub(crate) created: u64,
+    /// How long it is fresh from then on, in milliseconds.
+    pub(crate) ttl: u64,
+    /// How long its load took, in microseconds.
+    pub(crate) cost: u32,
     /// The epoch of the server that gave the lease.
     pub(crate) epoch: u64,
     /// How many tags follow.
@@ -270,6 +275,16 @@ impl Entry {
         let known = on_server(tags);
         let first = self.tags().map(|(tag, _)| tag).take(known.len());
         self.header.told != ToldTags::No && first.eq(known.iter().map(Key::as_str))
+    }
+
+    /// How old it is when the clock of its slot's server shows `now`, in milliseconds since 1970.
+    pub(crate) fn age(&self, now: u64) -> Duration {
+        Duration::from_millis(now.saturating_sub(self.header.created))
+    }
+
+    /// How long it is still fresh then; zero if its ttl has ended.
+    pub(crate) fn left(&self, now: u64) -> Duration {
+        Duration::from_millis(self.header.ttl).saturating_sub(self.age(now))
     }
 
     /// Whether it has no value, and only remembers the tags of one.
@@ -389,6 +404,8 @@ pub(crate) struct Header<'a> {
     pub(crate) told: ToldTags,
     pub(crate) schema: u32,
     pub(crate) value_type: u32,
+    /// The present, in milliseconds since 1970, by the clock of the slot's server.
+    pub(crate) now: u64,
     pub(crate) ttl: Duration,
     /// How long the load took.
     pub(crate) cost: Duration,
@@ -402,9 +419,6 @@ pub(crate) struct Header<'a> {
 impl Header<'_> {
     /// Encodes the header. The caller appends the payload.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let created = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         let mut out = Vec::with_capacity(128);
         out.extend(new_mark(ENTRY));
         out.extend(self.form.to_bytes());
@@ -418,7 +432,7 @@ impl Header<'_> {
         out.push(flag(NONE, self.none) | flag(KEY, key.is_some()) | told);
         out.extend(self.schema.to_le_bytes());
         out.extend(self.value_type.to_le_bytes());
-        out.extend(millis(created).to_le_bytes());
+        out.extend(self.now.to_le_bytes());
         out.extend(millis(self.ttl).to_le_bytes());
         let cost = u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX);
         out.extend(cost.to_le_bytes());
@@ -481,9 +495,9 @@ fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
     }
     let schema = u32::from_le_bytes(take(&mut fields)?);
     let value_type = u32::from_le_bytes(take(&mut fields)?);
-    let _created = u64::from_le_bytes(take(&mut fields)?);
-    let _ttl = u64::from_le_bytes(take(&mut fields)?);
-    let _cost = u32::from_le_bytes(take(&mut fields)?);
+    let created = u64::from_le_bytes(take(&mut fields)?);
+    let ttl = u64::from_le_bytes(take(&mut fields)?);
+    let cost = u32::from_le_bytes(take(&mut fields)?);
     let epoch = u64::from_le_bytes(take(&mut fields)?);
     let tags = u16::from_le_bytes(take(&mut fields)?);
     for _ in 0..tags {
@@ -510,6 +524,9 @@ fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
         },
         schema,
         value_type,
+        created,
+        ttl,
+        cost,
         epoch,
         tags,
         key_at,
@@ -533,6 +550,7 @@ pub fn encode_entry(tags: &[Key], versions: &[u64], payload: &[u8]) -> Vec<u8> {
         told: ToldTags::No,
         schema: 0,
         value_type: ANY_TYPE,
+        now: 1_700_000_000_000,
         ttl: Duration::from_secs(60),
         cost: Duration::from_millis(3),
         epoch: 7,
@@ -572,6 +590,7 @@ mod tests {
             told: ToldTags::No,
             schema: 2,
             value_type: 5,
+            now: 1_000,
             ttl: Duration::from_secs(60),
             cost: Duration::from_millis(3),
             epoch: 7,
@@ -593,6 +612,16 @@ mod tests {
         let header = &entry.header;
         assert_eq!((header.none, header.schema, header.epoch), (false, 2, 7));
         assert_eq!(header.value_type, 5);
+        assert_eq!((header.created, header.cost), (1_000, 3_000));
+        for (now, age, left) in [
+            (500, 0, 60_000),
+            (1_000, 0, 60_000),
+            (60_999, 59_999, 1),
+            (90_000, 89_000, 0),
+        ] {
+            assert_eq!(entry.age(now), Duration::from_millis(age));
+            assert_eq!(entry.left(now), Duration::from_millis(left));
+        }
         let tags: Vec<_> = entry.tags().collect();
         assert_eq!(tags, [("users", 1), ("größe", 2)]);
         assert_eq!(entry.payload(), b"{}");
@@ -612,6 +641,7 @@ mod tests {
                 told,
                 schema: 2,
                 value_type: 5,
+                now: 1_000,
                 ttl: Duration::from_secs(60),
                 cost: Duration::ZERO,
                 epoch: 7,

@@ -85,7 +85,7 @@ impl Keeping {
     /// One trust after the other, until there is no copy.
     async fn keep(&self) -> End {
         loop {
-            let sent = clock::precise();
+            let sent = clock::monotonic();
             // Before the question: what the node loses later, it tells later.
             let trust = Arc::new(Trust::new());
             let told = match self.ask().await {
@@ -126,7 +126,7 @@ impl Keeping {
             if told == 0 && trust.was_answered_within(PAUSE) {
                 continue;
             }
-            let sent = clock::precise();
+            let sent = clock::monotonic();
             match self.ask().await {
                 Ok(now) if now == told => trust.answered(sent),
                 Ok(_) | Err(Asked::Moving) => return None,
@@ -186,7 +186,7 @@ impl Connection {
             && !self.is_of_cluster()
         {
             let ago = clock::millis_rounded_up(sent.elapsed());
-            trust.answered(clock::precise().saturating_sub(ago));
+            trust.answered(clock::monotonic().saturating_sub(ago));
         }
     }
 

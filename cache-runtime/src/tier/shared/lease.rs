@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::connector::Connector;
-use super::notice::Notice;
 use super::entry::{Encoded, Header, LeaseToken, Mark, ToldTags};
+use super::notice::Notice;
 use super::witness::Witness;
 use super::{LeaseEvidence, LeaseSeen, value_type};
 use crate::clock;
@@ -175,6 +175,7 @@ impl Lease {
             },
             schema: query.schema,
             value_type: value_type(query),
+            now: self.witness.now(),
             ttl,
             cost,
             epoch: told.map_or_else(|| self.witness.epoch(), |told| told.epoch),

@@ -217,15 +217,17 @@ impl Shared {
                 continue;
             };
             let Setting { query, value, ttl } = setting;
+            let witness = witness.of_entry(at, settings.len());
             let entry = value.after(&Header {
                 form: value.form(),
                 none: value.is_none(),
                 told: ToldTags::No,
                 schema: query.schema,
                 value_type: value_type(query),
+                now: witness.now(),
                 ttl: *ttl,
                 cost: Duration::ZERO,
-                epoch: witness.of_entry(at, settings.len()).epoch(),
+                epoch: witness.epoch(),
                 tags: &on_server(tags),
                 versions: &versions,
                 key: Some(&query.key),

@@ -772,6 +772,7 @@ impl Shared {
             },
             schema: query.schema,
             value_type: value_type(query),
+            now: witness.now(),
             ttl,
             cost: Duration::ZERO,
             epoch: witness.epoch(),

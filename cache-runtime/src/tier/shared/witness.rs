@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::batch::SlotRead;
 use super::entry::{SharedDecode, Version};
-use crate::driver::Connection;
+use crate::driver::{Connection, ServerClock};
 use crate::sabotage::{self, Rule};
 
 /// The connections that an answer came over. What belongs to that answer is sent to the same servers.
@@ -73,6 +73,18 @@ impl Witness {
             ),
             Self::Server(_) | Self::Nodes(_) => slot,
         }
+    }
+
+    /// What time the server of the slot has, in milliseconds since 1970. Entries say when they were
+    /// created by it.
+    pub(super) fn now(&self) -> u64 {
+        let clock = match self {
+            Self::Server(connection) => connection.clock(),
+            Self::Nodes(nodes) => nodes
+                .first()
+                .map_or(ServerClock::UNTOLD, |(_, node)| node.clock()),
+        };
+        clock.now()
     }
 
     /// The part that answered for the slot.
