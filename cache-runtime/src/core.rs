@@ -25,6 +25,9 @@ pub struct Core {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) default_ttl: Duration,
+    /// How long this process keeps copies of what a server holds, where a function does not say; zero for
+    /// not at all.
+    pub(crate) local_ttl: Duration,
     pub(crate) codec: Codec,
     /// Whether what is stored on a server is decoded once more, and compared.
     pub(crate) check_values: bool,

@@ -14,9 +14,9 @@ use crate::error::Error;
 use crate::observe::{Event, Listener, Observer};
 #[cfg(feature = "test-util")]
 use crate::testing::TestClock;
-use crate::tier::Tier;
 use crate::tier::local::Local;
 use crate::tier::shared::{Limits, Shared};
+use crate::tier::{Front, Tier};
 use crate::unsettled::Unsettled;
 
 /// Builds a [`Cache`] from its settings. No method here touches the network.
@@ -55,6 +55,8 @@ pub struct CacheBuilder {
     load_limit: Duration,
     hedge: Option<Duration>,
     max_entries: usize,
+    local_ttl: Duration,
+    local_ttl_unheard: bool,
     settle: Duration,
     backlog_room: usize,
     listener: Option<Listener>,
@@ -79,6 +81,8 @@ impl Default for CacheBuilder {
             load_limit: Duration::from_secs(30),
             hedge: None,
             max_entries: 100_000,
+            local_ttl: Duration::ZERO,
+            local_ttl_unheard: false,
             settle: Duration::from_secs(5),
             backlog_room: 256 << 20,
             listener: None,
@@ -226,6 +230,50 @@ impl CacheBuilder {
     /// ```
     pub fn default_ttl(mut self, ttl: Duration) -> Self {
         self.default_ttl = ttl;
+        self
+    }
+
+    /// Sets how long this process may keep copies of what a server holds, where neither the function nor the
+    /// call's [`Options`](crate::Options) say. A hit on a copy takes no request. Zero, the default, keeps
+    /// none.
+    ///
+    /// An invalidation ends copies. In the process that invalidates, no read that begins after the
+    /// invalidation has returned is served an old one. In other processes, the server tells it at once.
+    /// Should that message be late or lost, an old copy is served for at most half a second: longer than
+    /// that, a copy is served only while the connection shows that it hears. So while the server is away,
+    /// calls go past the copies.
+    ///
+    /// Copies take room in this process: up to [`max_entries`](Self::max_entries). It has no effect with
+    /// `memory:`, where all entries are in this process.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = cache_runtime::Cache::builder()
+    ///     .url("redis://127.0.0.1/")
+    ///     .local_ttl(Duration::from_secs(10));
+    /// # let _ = builder;
+    /// ```
+    pub fn local_ttl(mut self, ttl: Duration) -> Self {
+        self.local_ttl = ttl;
+        self.local_ttl_unheard = false;
+        self
+    }
+
+    /// The same, also where this process cannot hear what others invalidate: over Upstash's HTTP interface,
+    /// on a server without the third version of the protocol, or where `SUBSCRIBE` is not allowed. There,
+    /// **other processes' invalidations do not end copies**, and old ones are served until this time
+    /// has passed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = cache_runtime::Cache::builder().local_ttl_unheard(Duration::from_secs(1));
+    /// # let _ = builder;
+    /// ```
+    pub fn local_ttl_unheard(mut self, ttl: Duration) -> Self {
+        self.local_ttl = ttl;
+        self.local_ttl_unheard = true;
         self
     }
 
@@ -510,6 +558,7 @@ impl CacheBuilder {
         // Longer durations could not be added to a moment.
         for duration in [
             &mut self.default_ttl,
+            &mut self.local_ttl,
             &mut self.op_timeout,
             &mut self.connect_timeout,
             &mut self.lease,
@@ -543,6 +592,7 @@ impl CacheBuilder {
             tier,
             settings: Settings {
                 default_ttl: self.default_ttl,
+                local_ttl: self.local_ttl,
                 codec: self.codec,
                 check_values: self.check_values,
                 jitter: self.jitter,
@@ -597,6 +647,13 @@ impl CacheBuilder {
             | "redis+sentinel" | "valkey+sentinel" | "rediss+sentinel" | "valkeys+sentinel" => {
                 self.shared(observer)
             }
+            "upstash" | "upstash+http" if !self.local_ttl.is_zero() && !self.local_ttl_unheard => {
+                Err(Error::config(
+                    "`local_ttl` is set, and Upstash's HTTP interface does not tell a process what others \
+                     invalidate; use its `rediss://` URL, or write `local_ttl_unheard` to have copies \
+                     bounded by that time only",
+                ))
+            }
             "upstash" | "upstash+http" => self.shared(observer),
             _ => Err(Error::config(format!(
                 "the cache URL is `{}`; write `memory:`, `off:`, `redis://host:port/database`, \
@@ -624,13 +681,22 @@ impl CacheBuilder {
             operation: self.op_timeout,
             connect: self.connect_timeout,
         };
-        Ok(Tier::Shared(Shared::new(
-            servers,
-            &self.namespace,
-            self.lease,
-            limits,
-            self.backlog_room,
-            observer,
+        let shared = |told| {
+            let (lease, room) = (self.lease, self.backlog_room);
+            Shared::new(
+                servers,
+                &self.namespace,
+                lease,
+                limits,
+                room,
+                observer,
+                told,
+            )
+        };
+        Ok(Tier::Shared(Front::new(
+            Local::new(self.max_entries, self.clock.clone()),
+            self.local_ttl_unheard,
+            shared,
         )))
     }
 }

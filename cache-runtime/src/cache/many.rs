@@ -124,6 +124,7 @@ impl Cache {
                     schema: 0,
                     value_type: None,
                     ttl,
+                    local_ttl: Duration::ZERO,
                     none_ttl: None,
                     site: None,
                 };

@@ -181,6 +181,7 @@ impl Cache {
                 schema: 0,
                 value_type: None,
                 ttl: options.ttl.unwrap_or(self.core.settings.default_ttl),
+                local_ttl: options.local_ttl.unwrap_or(self.core.settings.local_ttl),
                 none_ttl: None,
                 site: None,
             },
@@ -300,6 +301,7 @@ impl Cache {
             schema: 0,
             value_type: None,
             ttl,
+            local_ttl: Duration::ZERO,
             none_ttl: None,
             site: None,
         };

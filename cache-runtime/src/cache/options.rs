@@ -25,6 +25,7 @@ use crate::key::Key;
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub(crate) ttl: Option<Duration>,
+    pub(crate) local_ttl: Option<Duration>,
     pub(crate) tags: Vec<Key>,
     pub(crate) codec: Option<Codec>,
 }
@@ -39,6 +40,22 @@ impl Options {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets how long this process may keep a copy of what a server holds: see
+    /// [`CacheBuilder::local_ttl`](crate::CacheBuilder::local_ttl). With zero, none is kept. For
+    /// [`get_or_load`](crate::Cache::get_or_load); `get` always asks the server.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let options = cache_runtime::Options::new().local_ttl(Duration::from_secs(10));
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn local_ttl(mut self, ttl: Duration) -> Self {
+        self.local_ttl = Some(ttl);
+        self
     }
 
     /// Sets the longest that the entry may be served. Jitter makes it shorter, never longer. With

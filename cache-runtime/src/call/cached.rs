@@ -61,7 +61,7 @@ impl<S: Shape> CachedCall<S> {
         {
             return started;
         }
-        if let Some(local) = core.tier.as_local()
+        if let Some(local) = core.tier.as_local(site)
             && site.other_receiver(receiver).is_none()
             && let Some(entry) = local.find(&key)
             && entry.basis.suits(&tags, site.schema)
@@ -207,6 +207,7 @@ impl<S: Shape> CachedCall<S> {
                 schema: site.schema,
                 value_type: value_type::<S>(core, receiver),
                 ttl: site.ttl.unwrap_or(core.settings.default_ttl),
+                local_ttl: site.local_ttl.unwrap_or(core.settings.local_ttl),
                 none_ttl: site.none_ttl,
                 site: Some(site),
             },
@@ -367,7 +368,7 @@ impl<S: Shape> CachedCall<S> {
 
 /// What an entry says of the type of its value.
 pub(super) fn value_type<S: Shape>(core: &Core, receiver: Receiver) -> Option<ValueType> {
-    let is_local = core.tier.as_local().is_some();
+    let is_local = core.tier.is_in_process();
     (!is_local).then(|| type_name::of::<S::Value>(receiver.name()))
 }
 

@@ -459,6 +459,10 @@ impl Request {
         watcher: Option<Leader<Evidence>>,
     ) -> Result<S::Return, Error> {
         let outcome = found.outcome(&self.query.key, share_outcome::<S>)?;
+        if let Some(copying) = found.copying() {
+            let value = share_outcome::<S>(&outcome);
+            self.core.tier.keep_copy(&self.query, *copying, value);
+        }
         let watcher = watcher.map(|watcher| (watcher, share_outcome::<S>(&outcome)));
         let returned = to_return::<S>(outcome).ok_or_else(|| {
             Error::codec(self.query.key.as_str(), "decoded", &"a `None` is stored")

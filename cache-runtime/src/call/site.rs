@@ -15,6 +15,8 @@ pub struct CallSite {
     pub(crate) function: Function,
     pub(crate) ttl: Option<Duration>,
     pub(crate) none_ttl: Option<Duration>,
+    /// How long a process keeps copies of its entries on a server; zero for not at all.
+    pub(crate) local_ttl: Option<Duration>,
     /// Entries of another schema version are not served.
     pub(crate) schema: u32,
     /// For how long callers wait for a load that is not woken.
@@ -38,6 +40,7 @@ impl CallSite {
             function,
             ttl: None,
             none_ttl: None,
+            local_ttl: None,
             schema: 0,
             hedge: None,
             names_type: false,
@@ -52,6 +55,13 @@ impl CallSite {
     #[must_use]
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets how long a process keeps copies of its entries on a server.
+    #[must_use]
+    pub const fn local_ttl(mut self, local_ttl: Duration) -> Self {
+        self.local_ttl = Some(local_ttl);
         self
     }
 

@@ -74,14 +74,14 @@ pub(crate) use self::any::{Cluster, Connection, Driver, Servers};
 pub(crate) use self::cluster::{Elsewhere, HASH_SLOTS, NodeAddress, SlotRanges, hash_slot};
 pub(crate) use self::home::Home;
 pub(crate) use self::mark::{ASCII, ENTRY, FENCE, LEASE, Mark};
-pub(crate) use self::operation::{Answers, Operation, Reply};
+pub(crate) use self::operation::{Answers, Argument, Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;
 pub(crate) use self::server_clock::ServerClock;
 #[cfg(feature = "__tls")]
 pub use self::tls::Tls;
 #[cfg(not(feature = "__tls"))]
 pub(crate) use self::tls::Tls;
-pub(crate) use self::trust::{Hearing, LAG, Trust};
+pub(crate) use self::trust::{Hearing, Trust, Trusts};
 use crate::clock;
 use crate::error::Error;
 

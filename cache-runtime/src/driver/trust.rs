@@ -36,14 +36,6 @@ impl Trust {
         }
     }
 
-    /// Of copies that only their ttl bounds.
-    pub(crate) fn without_bound() -> Self {
-        Self {
-            since: 0,
-            until: AtomicU64::new(Moment::MAX),
-        }
-    }
-
     /// Whether the connection listened before that moment.
     pub(crate) fn began_before(&self, moment: Moment) -> bool {
         self.since < moment
@@ -74,6 +66,42 @@ impl Trust {
     /// What was copied is not served any more.
     pub(crate) fn end(&self) {
         self.until.store(0, Release);
+    }
+}
+
+/// What must hold for a copy to be served: one for each server that its entry was read from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trusts(Box<[Arc<Trust>]>);
+
+impl FromIterator<Arc<Trust>> for Trusts {
+    fn from_iter<T: IntoIterator<Item = Arc<Trust>>>(trusts: T) -> Self {
+        let mut each: Vec<Arc<Trust>> = Vec::with_capacity(1);
+        for trust in trusts {
+            if !each.iter().any(|it| Arc::ptr_eq(it, &trust)) {
+                each.push(trust);
+            }
+        }
+        Self(each.into())
+    }
+}
+
+impl Trusts {
+    /// Whether each of the connections listened before that moment.
+    pub(crate) fn began_before(&self, moment: Moment) -> bool {
+        self.0.iter().all(|trust| trust.began_before(moment))
+    }
+
+    #[inline]
+    pub(crate) fn hold(&self, now: Now) -> bool {
+        self.0.iter().all(|trust| trust.holds(now))
+    }
+}
+
+/// Equal means: over the same connections.
+impl PartialEq for Trusts {
+    fn eq(&self, other: &Self) -> bool {
+        let mut both = self.0.iter().zip(&other.0);
+        self.0.len() == other.0.len() && both.all(|(one, other)| Arc::ptr_eq(one, other))
     }
 }
 

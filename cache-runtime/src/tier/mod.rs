@@ -17,9 +17,12 @@
 //!                     └─────> LookAgain ──> look        the store has changed since the look
 //! ```
 //!
+//! A [`Front`] is a shared store with copies of its entries in this process.
+//!
 //! [`Look`] is what a look shows, [`Miss`] what it shows without an entry, [`Boarded`] what the
 //! caller does then, and [`Filled`] what became of the value that it loaded.
 
+mod front;
 pub(crate) mod local;
 mod off;
 pub(crate) mod remembered;
@@ -31,10 +34,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use self::front::Copying;
+pub(crate) use self::front::Front;
 use self::local::{Local, LocalEvidence};
 use self::off::Off;
 pub(crate) use self::shared::{Encoded, Mark};
-use self::shared::{LeaseEvidence, ServerLook, Shared};
+use self::shared::{LeaseEvidence, ServerLook};
 use crate::backlog::Buckets;
 use crate::call::site::CallSite;
 use crate::codec::{Codec, Reason};
@@ -51,7 +56,7 @@ use crate::value::{CacheValue, Outcome, SharedValue, outcome};
 pub(crate) enum Tier {
     Off(Off),
     Local(Local),
-    Shared(Shared),
+    Shared(Front),
 }
 
 /// What a call asks a store for.
@@ -70,6 +75,8 @@ pub(crate) struct Query {
     pub(crate) value_type: Option<ValueType>,
     /// How long a value is cached, if it does not say otherwise itself.
     pub(crate) ttl: Duration,
+    /// How long this process may keep a copy of what a server holds; zero for not at all.
+    pub(crate) local_ttl: Duration,
     /// How long a `None` is cached; without it, a `None` is not cached.
     pub(crate) none_ttl: Option<Duration>,
     pub(crate) site: Option<&'static CallSite>,
@@ -101,6 +108,8 @@ pub(crate) enum Found {
     Value(local::Entry),
     /// In the shared tier: bytes, still encoded.
     Encoded(shared::Entry),
+    /// The same, and a copy of it may be kept in this process.
+    ToCopy(shared::Entry, Option<Box<Copying>>),
 }
 
 /// What a look shows where no entry may be served. [`Store::board`] takes it.
@@ -484,7 +493,7 @@ impl Found {
     pub(crate) fn mark(&self) -> Option<Mark> {
         match self {
             Self::Value(_) => None,
-            Self::Encoded(entry) => Some(entry.mark),
+            Self::Encoded(entry) | Self::ToCopy(entry, _) => Some(entry.mark),
         }
     }
 
@@ -492,7 +501,7 @@ impl Found {
     pub(crate) fn suits(&self, query: &Query) -> bool {
         match self {
             Self::Value(entry) => entry.basis.suits_query(query),
-            Self::Encoded(entry) => {
+            Self::Encoded(entry) | Self::ToCopy(entry, _) => {
                 entry.header.schema == query.schema
                     && shared::is_of_type(query, entry)
                     && entry.suits(&query.tags, query.learns_tags)
@@ -505,7 +514,7 @@ impl Found {
     pub(crate) fn is_covered_by(&self, evidence: &Evidence) -> bool {
         match self {
             Self::Value(_) => true,
-            Self::Encoded(entry) => evidence.covers(entry),
+            Self::Encoded(entry) | Self::ToCopy(entry, _) => evidence.covers(entry),
         }
     }
 
@@ -519,7 +528,15 @@ impl Found {
         match self {
             Self::Value(entry) => outcome::<V>(&entry.value)
                 .ok_or_else(|| Error::codec(key.as_str(), "read", &"it is of another type")),
-            Self::Encoded(entry) => entry.outcome(key, share),
+            Self::Encoded(entry) | Self::ToCopy(entry, _) => entry.outcome(key, share),
+        }
+    }
+
+    /// What is needed to keep a copy of it, if one may be kept.
+    pub(crate) fn copying(&mut self) -> Option<Box<Copying>> {
+        match self {
+            Self::ToCopy(_, copying) => copying.take(),
+            Self::Value(_) | Self::Encoded(_) => None,
         }
     }
 }
@@ -551,12 +568,26 @@ impl<T: Unpin> Future for MaybeReady<'_, T> {
 impl Tier {
     pub(crate) const OFF: Self = Self::Off(Off);
 
-    /// The local tier, for a hit that is answered at once.
+    /// What this process holds, for a hit that is answered at once. A function may have its entries kept
+    /// out of the copies.
     #[inline]
-    pub(crate) fn as_local(&self) -> Option<&Local> {
+    pub(crate) fn as_local(&self, site: &CallSite) -> Option<&Local> {
         match self {
             Self::Local(local) => Some(local),
+            Self::Shared(front) if site.local_ttl != Some(Duration::ZERO) => front.copies(),
             _ => None,
+        }
+    }
+
+    /// Whether values are kept in this process only, as they are.
+    pub(crate) fn is_in_process(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
+    /// Keeps a copy of what a call was served.
+    pub(crate) fn keep_copy(&self, query: &Query, copying: Copying, value: SharedValue) {
+        if let Self::Shared(front) = self {
+            front.keep(query, copying, value);
         }
     }
 

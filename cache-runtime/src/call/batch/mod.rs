@@ -253,6 +253,7 @@ where
                 schema: site.schema,
                 value_type: value_type::<S>(&self.core, self.receiver),
                 ttl: ttl.unwrap_or(self.core.settings.default_ttl),
+                local_ttl: site.local_ttl.unwrap_or(self.core.settings.local_ttl),
                 none_ttl: site.none_ttl,
                 site: Some(site),
             },

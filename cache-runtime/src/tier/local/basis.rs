@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError};
 
 use hashbrown::HashMap;
 
-use crate::clock::{Moment, Now};
-use crate::driver::Trust;
+use crate::clock::Now;
+use crate::driver::Trusts;
 use crate::key::{Key, Names};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 use crate::tier::Query;
@@ -25,44 +25,10 @@ struct TagVersions {
     /// follow those that are known before the load.
     of_value: bool,
     tags: Box<[TagVersion]>,
-    /// Of a copy of what servers hold: the connections over which it was read.
+    /// Of a copy of what servers hold: the hash of the name of its value's type, or 0.
+    value_type: u32,
+    /// Of such a copy: the connections over which it was read.
     trusts: Trusts,
-}
-
-/// What must hold for a copy to be served: one for each server that its entry was read from.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Trusts(Box<[Arc<Trust>]>);
-
-impl FromIterator<Arc<Trust>> for Trusts {
-    fn from_iter<T: IntoIterator<Item = Arc<Trust>>>(trusts: T) -> Self {
-        let mut each: Vec<Arc<Trust>> = Vec::with_capacity(1);
-        for trust in trusts {
-            if !each.iter().any(|it| Arc::ptr_eq(it, &trust)) {
-                each.push(trust);
-            }
-        }
-        Self(each.into())
-    }
-}
-
-impl Trusts {
-    /// Whether each of the connections listened before that moment.
-    pub(crate) fn began_before(&self, moment: Moment) -> bool {
-        self.0.iter().all(|trust| trust.began_before(moment))
-    }
-
-    #[inline]
-    pub(crate) fn hold(&self, now: Now) -> bool {
-        self.0.iter().all(|trust| trust.holds(now))
-    }
-}
-
-/// Equal means: over the same connections.
-impl PartialEq for Trusts {
-    fn eq(&self, other: &Self) -> bool {
-        let mut both = self.0.iter().zip(&other.0);
-        self.0.len() == other.0.len() && both.all(|(one, other)| Arc::ptr_eq(one, other))
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -84,15 +50,22 @@ impl Basis {
         parts.trusts.hold(now) && parts.tags.iter().all(is_current)
     }
 
-    /// The same basis, of a copy that was read over these connections.
-    pub(crate) fn trusting(self, trusts: Trusts) -> Self {
+    /// The same basis, of a copy of such a value that was read over these connections.
+    pub(crate) fn of_copy(self, value_type: u32, trusts: Trusts) -> Self {
         let (schema, of_value) = (self.schema(), self.is_of_value());
         Self(Some(Arc::new(TagVersions {
             schema,
             of_value,
             tags: self.tag_versions().into(),
+            value_type,
             trusts,
         })))
+    }
+
+    /// Whether a copy with this basis is of a value of this type.
+    pub(super) fn is_of_type(&self, value_type: u32) -> bool {
+        let own = self.0.as_ref().map_or(0, |parts| parts.value_type);
+        own == value_type
     }
 
     /// Whether an entry with this basis has the tags and the schema version that a call has. Only
@@ -135,13 +108,9 @@ impl Basis {
             schema: self.schema(),
             of_value: self.is_of_value(),
             tags,
-            trusts: self.trusts(),
+            value_type: 0,
+            trusts: Trusts::default(),
         }))))
-    }
-
-    fn trusts(&self) -> Trusts {
-        let parts = self.0.as_ref();
-        parts.map(|parts| parts.trusts.clone()).unwrap_or_default()
     }
 
     #[inline]
@@ -200,6 +169,7 @@ impl Tags {
             schema,
             of_value,
             tags,
+            value_type: 0,
             trusts: Trusts::default(),
         })))
     }

@@ -15,8 +15,8 @@ mod walk;
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+pub(crate) use self::basis::Basis;
 use self::basis::Tags;
-pub(crate) use self::basis::{Basis, Trusts};
 use self::fence::Fences;
 use self::table::{Hashed, Table};
 use self::walk::Walk;
@@ -326,7 +326,7 @@ impl Local {
 
     /// Removes the entry of `key`, and returns whether it was alive. A load that is under way does
     /// not store any more, and no caller boards it.
-    fn remove(&self, key: &Key) -> bool {
+    pub(super) fn remove(&self, key: &Key) -> bool {
         let mut shard = self.flights.lock(key);
         shard.forget(key);
         let removed = self.entries.remove(key, self.clock.now());
@@ -360,10 +360,24 @@ impl Local {
         Walk::new(&self.entries, &self.clock, pattern)
     }
 
-    /// The entry of a call's key, if the call may be served it.
-    pub(super) fn find_for(&self, query: &Query) -> Option<Entry> {
-        let entry = self.peek(&query.key)?;
-        entry.basis.suits_query(query).then_some(entry)
+    /// The copy of a call's entry, if the call may be served it.
+    pub(super) fn find_copy(&self, query: &Query) -> Option<Entry> {
+        let copy = self.peek(&query.key)?;
+        let value_type = query.value_type.map_or(0, |value_type| value_type.hash);
+        let suits = copy.basis.suits_query(query) && copy.basis.is_of_type(value_type);
+        suits.then_some(copy)
+    }
+
+    pub(super) fn invalidate_tag(&self, tag: &Key) {
+        self.tags.invalidate(tag);
+    }
+
+    /// Invalidates all names that match a pattern, without a pause.
+    pub(super) fn invalidate_matching_now(&self, pattern: &Pattern) {
+        let is_meant = |name: &Key| pattern.matches_bytes(name.bytes());
+        self.flights.forget_where(is_meant);
+        self.tags.invalidate_where(is_meant);
+        self.entries.remove_where(|key| pattern.matches_bytes(key));
     }
 
     /// Reads the versions of tags, for a copy of what a server holds.
@@ -391,7 +405,7 @@ impl Local {
         drop(replaced);
     }
 
-    fn remove_all(&self) {
+    pub(super) fn remove_all(&self) {
         drop(self.flights.forget_all(|| self.entries.drain()));
     }
 
@@ -568,6 +582,7 @@ mod tests {
             schema: 0,
             value_type: None,
             ttl: LONG,
+            local_ttl: Duration::ZERO,
             none_ttl: None,
             site: None,
         }

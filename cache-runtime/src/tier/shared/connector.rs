@@ -14,19 +14,21 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::announcement::Message;
+use super::announcement::{Announced, Message};
 use super::batch::BatchedReads;
 use super::breaker::Limits;
 use super::cluster::{Map, Nodes, Server};
+use super::hearing;
 use super::journal::{Journal, Sender, UnderWay};
 use super::keeper::{Keepers, Mend};
 use super::keyspace::{Keyspace, Pages, ROUNDS, Scan, Scans};
 use super::node::{Node, Owner, Prepared, Sick};
+use super::notice::Notice;
 use super::selection::Selection;
 use super::window::Window;
 use super::witness::{Looked, Witness};
 use crate::clock;
-use crate::driver::{Connection, Operation, ReadKeys, Reply, Servers, hash_slot};
+use crate::driver::{Connection, Hearing, Operation, ReadKeys, Reply, Servers, Trusts, hash_slot};
 use crate::error::Error;
 use crate::health::Status;
 use crate::join;
@@ -64,6 +66,8 @@ pub(crate) struct Connector {
     keyspace: Keyspace,
     observer: Observer,
     keepers: Mutex<Keepers>,
+    /// Is called with what a server tells that was invalidated.
+    told: Box<dyn Fn(Notice) + Send + Sync>,
 }
 
 /// What requests go to.
@@ -79,6 +83,7 @@ impl Connector {
         keyspace: Keyspace,
         backlog_room: usize,
         observer: Observer,
+        told: Box<dyn Fn(Notice) + Send + Sync>,
     ) -> Arc<Self> {
         let journal = Arc::new(Journal::new(backlog_room, observer.clone()));
         Arc::new_cyclic(|owner| {
@@ -103,12 +108,46 @@ impl Connector {
                 keyspace,
                 observer,
                 keepers: Mutex::default(),
+                told,
             }
         })
     }
 
     pub(super) fn keyspace(&self) -> &Keyspace {
         &self.keyspace
+    }
+
+    /// How long a request may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.limits.operation
+    }
+
+    pub(super) fn observe(&self, event: Event<'_>) {
+        self.observer.observe(None, event);
+    }
+
+    /// A key for trials that the server of this connection has.
+    pub(super) fn trial_key(&self, connection: &Connection) -> String {
+        let number = match &self.place {
+            Place::Server(_) => 0,
+            Place::Cluster(nodes) => nodes.trial_of(connection.address()),
+        };
+        self.keyspace.trial_key(number)
+    }
+
+    /// What copies are tied to of what these connections answered. `None` if one of them does not hear what
+    /// is invalidated: from now on it is made to.
+    pub(super) fn trusts(self: &Arc<Self>, witness: &Witness) -> Option<Trusts> {
+        let trust = |connection: &Arc<Connection>| {
+            let trust = connection.hearing().and_then(Hearing::trust);
+            if trust.is_none() {
+                hearing::begin(self, connection);
+            }
+            trust
+        };
+        // All are asked, so that all begin to hear.
+        let trusts: Vec<_> = witness.connections().map(trust).collect();
+        trusts.into_iter().collect()
     }
 
     /// Reads a slot and versions, in one round trip, which other callers may share. At most until
@@ -693,6 +732,25 @@ impl Connector {
         }
     }
 
+    /// What a server refuses to invalidate is not served from copies either.
+    fn tell_announced(&self, announced: &Announced) {
+        let Announced {
+            names,
+            buckets,
+            patterns,
+        } = announced;
+        for name in names {
+            (self.told)(Notice::Entry(name.clone()));
+            (self.told)(Notice::Tag(name.clone()));
+        }
+        for pattern in patterns {
+            (self.told)(Notice::Matching(pattern.clone()));
+        }
+        if !buckets.is_empty() {
+            (self.told)(Notice::Everything);
+        }
+    }
+
     /// Nothing panics under this lock.
     fn keepers(&self) -> MutexGuard<'_, Keepers> {
         self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
@@ -701,7 +759,15 @@ impl Connector {
 
 impl Owner for Connector {
     fn hear(self: &Arc<Self>, message: &[u8]) {
-        self.journal.hear(Message::from_bytes(message));
+        if let Some(notice) = Notice::from_bytes(message) {
+            (self.told)(notice);
+            return;
+        }
+        let message = Message::from_bytes(message);
+        if let Some(Message::Kept { announced, .. }) = &message {
+            self.tell_announced(announced);
+        }
+        self.journal.hear(message);
         if !self.journal.is_empty() {
             self.ensure_keeper();
         }

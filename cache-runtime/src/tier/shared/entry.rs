@@ -36,7 +36,7 @@ use bytes::Bytes;
 use crate::clock::millis;
 use crate::codec::{Form, Payload, Reason};
 pub(crate) use crate::driver::Mark;
-use crate::driver::{ASCII, ENTRY, FENCE, LEASE};
+use crate::driver::{ASCII, ENTRY, FENCE, LEASE, Trusts};
 use crate::error::Error;
 use crate::key::{Key, on_server};
 use crate::unique;
@@ -190,6 +190,17 @@ pub(crate) struct Entry {
     bytes: Bytes,
     /// The place of the decoded value, if several readers of one batch share it.
     pub(crate) shared_decode: Option<SharedDecode>,
+    /// From where it was read, for a call that may keep a copy.
+    pub(crate) source: Option<Box<Source>>,
+}
+
+/// From where an entry was read.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// How long it may still be served.
+    pub(crate) left: Duration,
+    /// What a copy is tied to; `None` where it is not heard what is invalidated.
+    pub(crate) trusts: Option<Trusts>,
 }
 
 /// Readers of one batch share a decoded value; the last takes it without a clone.
@@ -473,6 +484,7 @@ pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
                     header,
                     bytes,
                     shared_decode: None,
+                    source: None,
                 });
             }
         }

@@ -20,6 +20,7 @@ mod cluster;
 mod connector;
 mod entry;
 mod fence;
+mod hearing;
 mod journal;
 mod keeper;
 mod keyspace;
@@ -40,7 +41,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::breaker::Limits;
 use self::connector::Connector;
-use self::entry::{ANY_TYPE, Header, LeaseToken, Slot, ToldTags, Version};
+use self::entry::{ANY_TYPE, Header, LeaseToken, Slot, Source, ToldTags, Version};
 pub(crate) use self::entry::{Encoded, Entry, Mark};
 pub use self::entry::{decode_entry, encode_entry};
 use self::journal::Heard;
@@ -184,6 +185,7 @@ impl Shared {
         limits: Limits,
         backlog_room: usize,
         observer: &Observer,
+        told: Box<dyn Fn(Notice) + Send + Sync>,
     ) -> Self {
         let keyspace = Keyspace::new(namespace, servers.database());
         let connector = Connector::new(
@@ -192,6 +194,7 @@ impl Shared {
             keyspace.clone(),
             backlog_room,
             observer.clone(),
+            told,
         );
         Self {
             connector,
@@ -859,9 +862,15 @@ impl Shared {
     /// What a look shows a call.
     fn show(&self, query: &Query, mut look: ServerLook, undecodable: Option<Mark>) -> Look {
         match look.slot {
-            Slot::Entry(entry)
+            Slot::Entry(mut entry)
                 if undecodable != Some(entry.mark) && look.serves_to(query, &entry) =>
             {
+                if !query.local_ttl.is_zero() {
+                    entry.source = Some(Box::new(Source {
+                        left: entry.left(look.witness.now()),
+                        trusts: self.connector.trusts(&look.witness),
+                    }));
+                }
                 Look::Hit(Found::Encoded(entry))
             }
             slot => {

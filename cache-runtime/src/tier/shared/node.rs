@@ -301,6 +301,9 @@ impl<O: Owner> Node<O> {
     ) -> Result<T, Error> {
         match &result {
             Ok(_) => {
+                if let Some(connection) = connection {
+                    connection.note_answer(begun);
+                }
                 if self.has_strikes.load(Ordering::Relaxed) {
                     self.forgive();
                 }

@@ -87,6 +87,15 @@ impl Witness {
         clock.now()
     }
 
+    /// The connections that answered. In a cluster, one may be named several times.
+    pub(super) fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        let (one, nodes) = match self {
+            Self::Server(connection) => (Some(connection), None),
+            Self::Nodes(nodes) => (None, Some(nodes.iter().map(|(_, node)| node))),
+        };
+        one.into_iter().chain(nodes.into_iter().flatten())
+    }
+
     /// The part that answered for the slot.
     pub(super) fn of_slot(&self) -> Self {
         match self {

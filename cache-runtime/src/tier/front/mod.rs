@@ -1,0 +1,343 @@
+//! The shared tier, with copies of its entries in front, in this process.
+//!
+//! The server stays the truth: what is loaded, stored and invalidated goes there. A copy is kept of an entry
+//! that a call was served by the server, and further calls are served the copy. It ends with its
+//! `local_ttl`, with the entry's ttl, and with an invalidation:
+//!
+//! * *In this process,* an invalidation drops copies after the server has carried it out, and before it
+//!   returns.
+//! * *In other processes,* the server [tells](Notice) what was invalidated, over the
+//!   connection that the copy was read over. A copy is served only for as long as that connection has
+//!   lately shown that it hears: see [`Trust`](crate::driver::Trust). So no message that is lost or late
+//!   makes it older than [`LAG`](crate::driver::LAG).
+//!
+//! A copy is kept only if nothing of it was invalidated here since before the server was asked. `model/`
+//! has the rules, each with what breaks without it.
+
+mod copies;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) use self::copies::Copying;
+use self::copies::{Asked, Copies};
+use super::local::Local;
+use super::shared::{Notice, Shared};
+use super::{
+    Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Renewal,
+    Store, Waiting,
+};
+use crate::backlog::Buckets;
+use crate::driver::Trusts;
+use crate::error::Error;
+use crate::flight::{Leader, Seat};
+use crate::health::Status;
+use crate::key::{Key, Pattern};
+use crate::removal::Removal;
+use crate::sabotage::{self, Rule};
+use crate::value::SharedValue;
+
+#[derive(Debug)]
+pub(crate) struct Front {
+    copies: Arc<Copies>,
+    shared: Shared,
+    /// Whether copies are kept though what other processes invalidate is not heard.
+    without_hearing: bool,
+}
+
+/// Drops copies once the server's entries are invalidated, or that was given up.
+struct DropCopies<'a> {
+    copies: &'a Copies,
+    names: &'a [Key],
+}
+
+impl Drop for DropCopies<'_> {
+    fn drop(&mut self) {
+        if sabotage::keeps(Rule::OwnCopies) {
+            self.copies.invalidate(self.names);
+        }
+    }
+}
+
+/// The same for all copies.
+struct DropAll<'a>(&'a Copies);
+
+impl Drop for DropAll<'_> {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Front {
+    /// `shared` makes the shared tier, which says what its servers tell.
+    pub(crate) fn new(
+        copies: Local,
+        without_hearing: bool,
+        shared: impl FnOnce(Box<dyn Fn(Notice) + Send + Sync>) -> Shared,
+    ) -> Self {
+        let copies = Arc::new(Copies::new(copies));
+        let hearing = copies.clone();
+        Self {
+            shared: shared(Box::new(move |notice| hearing.hear(notice))),
+            copies,
+            without_hearing,
+        }
+    }
+
+    /// The copies, for a hit that is answered at once.
+    #[inline]
+    pub(super) fn copies(&self) -> Option<&Local> {
+        self.copies.in_use()
+    }
+
+    /// Keeps a copy of what a call was served.
+    pub(super) fn keep(&self, query: &Query, copying: Copying, value: SharedValue) {
+        self.copies.keep(&query.key, copying, value);
+    }
+
+    /// Says of an entry that was found whether a copy of it may be kept.
+    fn found(&self, asked: Asked, query: &Query, look: Look) -> Look {
+        let Look::Hit(Found::Encoded(mut entry)) = look else {
+            return look;
+        };
+        let copying = entry.source.take().and_then(|source| {
+            let trusts = match source.trusts {
+                Some(trusts) => trusts,
+                None if self.without_hearing => Trusts::default(),
+                None => return None,
+            };
+            let tags = entry.tags().map(|(tag, _)| Key::from(tag));
+            self.copies.copying(asked, query, tags, trusts, source.left)
+        });
+        Look::Hit(match copying {
+            Some(copying) => Found::ToCopy(entry, Some(copying)),
+            None => Found::Encoded(entry),
+        })
+    }
+
+    fn drop_copies<'a>(&'a self, names: &'a [Key]) -> DropCopies<'a> {
+        DropCopies {
+            copies: &self.copies,
+            names,
+        }
+    }
+}
+
+impl Store for Front {
+    fn name(&self) -> &'static str {
+        self.shared.name()
+    }
+
+    async fn look(
+        &self,
+        query: &Query,
+        undecodable: Option<Mark>,
+        asking_since: Option<Instant>,
+    ) -> Look {
+        if query.local_ttl.is_zero() {
+            return self.shared.look(query, undecodable, asking_since).await;
+        }
+        if let Some(copy) = self.copies.find(query) {
+            return Look::Hit(Found::Value(copy));
+        }
+        let asked = self.copies.asked(query);
+        let look = self.shared.look(query, undecodable, asking_since).await;
+        self.found(asked, query, look)
+    }
+
+    fn board<'a>(
+        &'a self,
+        query: &'a Query,
+        miss: Miss,
+        asking_since: Option<Instant>,
+    ) -> MaybeReady<'a, Boarded> {
+        self.shared.board(query, miss, asking_since)
+    }
+
+    fn board_refresh<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Boarded> {
+        self.shared.board_refresh(query)
+    }
+
+    fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {
+        self.shared.board_unstored(key)
+    }
+
+    fn renew(&self, leader: &Leader<Evidence>, limit: Duration) -> Option<Renewal> {
+        self.shared.renew(leader, limit)
+    }
+
+    fn fill<'a>(
+        &'a self,
+        query: &'a Query,
+        leader: Leader<Evidence>,
+        filling: &Filling<'_>,
+        ttl: &dyn Fn() -> Option<Duration>,
+    ) -> MaybeReady<'a, Filled> {
+        let filled = self.shared.fill(query, leader, filling, ttl);
+        if self.copies.in_use().is_none() {
+            return filled;
+        }
+        // It may replace an entry of which there is a copy.
+        MaybeReady::Later(Box::pin(async move {
+            let _dropped = self.drop_copies(std::slice::from_ref(&query.key));
+            filled.await
+        }))
+    }
+
+    async fn look_many(&self, queries: &[&Query]) -> Vec<Look> {
+        let mut looks: Vec<Option<Look>> = Vec::with_capacity(queries.len());
+        let (mut asked, mut further) = (Vec::new(), Vec::new());
+        for query in queries {
+            let is_copied = !query.local_ttl.is_zero();
+            let copy = self.copies.find(query).filter(|_| is_copied);
+            if copy.is_none() {
+                asked.push(is_copied.then(|| self.copies.asked(query)));
+                further.push(*query);
+            }
+            looks.push(copy.map(|copy| Look::Hit(Found::Value(copy))));
+        }
+        let mut found = Vec::new();
+        if !further.is_empty() {
+            found = self.shared.look_many(&further).await;
+        }
+        let found = found.into_iter().zip(asked).zip(further);
+        let mut found = found.map(|((look, asked), query)| match asked {
+            Some(asked) => self.found(asked, query, look),
+            None => look,
+        });
+        let looks = looks.into_iter();
+        looks
+            .map(|look| {
+                look.or_else(|| found.next())
+                    .unwrap_or(Look::Miss(Miss::Unknown))
+            })
+            .collect()
+    }
+
+    async fn board_many(&self, misses: Vec<(&Query, Miss)>) -> Vec<Boarded> {
+        self.shared.board_many(misses).await
+    }
+
+    fn renew_many(&self, leaders: &[Leader<Evidence>], limit: Duration) -> Option<Renewal> {
+        self.shared.renew_many(leaders, limit)
+    }
+
+    fn fill_many<'a>(&'a self, fills: Vec<Fill<'a>>) -> MaybeReady<'a, Vec<Filled>> {
+        self.shared.fill_many(fills)
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
+        self.shared.get(key).await
+    }
+
+    async fn remaining(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        self.shared.remaining(key).await
+    }
+
+    async fn set(
+        &self,
+        query: &Query,
+        filling: &Filling<'_>,
+        ttl: Duration,
+    ) -> Result<Filled, Error> {
+        let _dropped = self.drop_copies(std::slice::from_ref(&query.key));
+        self.shared.set(query, filling, ttl).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, Error> {
+        self.shared.get_many(keys).await
+    }
+
+    async fn set_many(
+        &self,
+        settings: &[(Query, Filling<'_>, Duration)],
+    ) -> Result<Vec<Filled>, Error> {
+        let keys: Vec<Key> = settings
+            .iter()
+            .map(|(query, ..)| query.key.clone())
+            .collect();
+        let _dropped = self.drop_copies(&keys);
+        self.shared.set_many(settings).await
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Result<Vec<bool>, Error> {
+        let _dropped = self.drop_copies(keys);
+        self.shared.delete_many(keys).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        let _dropped = self.drop_copies(std::slice::from_ref(key));
+        self.shared.delete(key).await
+    }
+
+    async fn invalidate(&self, names: &[Key]) -> Result<(), Error> {
+        let _dropped = self.drop_copies(names);
+        self.shared.invalidate(names).await
+    }
+
+    fn invalidate_now(&self, names: &[Key]) -> bool {
+        self.shared.invalidate_now(names)
+    }
+
+    fn invalidate_later(&self, names: &[Key]) {
+        let _dropped = self.drop_copies(names);
+        self.shared.invalidate_later(names);
+    }
+
+    fn invalidate_buckets_later(&self, buckets: Buckets) {
+        let _dropped = DropAll(&self.copies);
+        self.shared.invalidate_buckets_later(buckets);
+    }
+
+    async fn invalidate_matching(
+        &self,
+        pattern: &Pattern,
+        removal: &Removal<'_>,
+    ) -> Result<(), Error> {
+        let _dropped = DropAll(&self.copies);
+        self.shared.invalidate_matching(pattern, removal).await
+    }
+
+    fn invalidate_matching_later(&self, pattern: &Pattern) {
+        let _dropped = DropAll(&self.copies);
+        self.shared.invalidate_matching_later(pattern);
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        let _dropped = DropAll(&self.copies);
+        self.shared.clear().await
+    }
+
+    async fn fence(&self, names: &[Key], writer: u64, length: Duration) -> Result<(), Error> {
+        let _dropped = self.drop_copies(names);
+        self.shared.fence(names, writer, length).await
+    }
+
+    async fn unfence(&self, names: &[Key], writer: u64) -> Result<(), Error> {
+        self.shared.unfence(names, writer).await
+    }
+
+    fn unfence_now(&self, names: &[Key], writer: u64) -> bool {
+        self.shared.unfence_now(names, writer)
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.shared.ping().await
+    }
+
+    async fn flush(&self, limit: Duration) -> Result<(), Error> {
+        self.shared.flush(limit).await
+    }
+
+    fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    fn waiting(&self) -> Waiting {
+        self.shared.waiting()
+    }
+
+    fn entries(&self) -> u64 {
+        self.copies.local.entries()
+    }
+}
