@@ -30,6 +30,7 @@ pub(crate) struct CachedArgs {
     pub(crate) ttl: Option<Ttl>,
     pub(crate) none_ttl: Option<NoneTtl>,
     /// For how long callers wait for a load that is not woken.
+    pub(crate) local_ttl: Option<Duration>,
     pub(crate) hedge: Option<Duration>,
     /// The place of `detach`.
     pub(crate) detach: Option<Span>,
@@ -217,6 +218,11 @@ const CACHED: &[Usage] = &[
          `none_ttl = \"1m30s\"`",
     ),
     (
+        "local_ttl",
+        "write how long a process may keep a copy, `local_ttl = 10`, or a string with units of `d`, `h`, \
+         `m`, `s`, `ms`: `local_ttl = \"500ms\"`; with `0` it keeps none",
+    ),
+    (
         "hedge",
         "write longer than a load waits for an answer: seconds, `hedge = 2`, or a string with units \
          of `d`, `h`, `m`, `s`, `ms`: `hedge = \"500ms\"`",
@@ -333,6 +339,7 @@ impl CachedArgs {
                 "key" => args.key = Some(option.string(input)?),
                 "ttl" => args.ttl = Some(option.ttl(input)?),
                 "none_ttl" => args.none_ttl = Some(option.none_ttl(input)?),
+                "local_ttl" => args.local_ttl = Some(option.fixed(&option.value(input)?)?),
                 "hedge" => args.hedge = Some(option.fixed(&option.value(input)?)?),
                 "detach" => args.detach = Some(option.alone(input)?),
                 "handle" => args.handle = Some(option.alone(input)?),
@@ -857,6 +864,7 @@ impl OptionName {
                 "must be longer than zero",
                 "write longer than a load waits for an answer, or leave it out for the cache's default",
             )),
+            Some(Duration::ZERO) if self.name == "local_ttl" => Ok(Duration::ZERO),
             Some(Duration::ZERO) => Err(self.wrong(
                 span,
                 "must be longer than zero",

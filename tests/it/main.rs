@@ -12,6 +12,7 @@ mod environment;
 mod fences;
 mod findings;
 mod fixture_works;
+mod front;
 mod gated;
 mod health;
 mod hygiene;

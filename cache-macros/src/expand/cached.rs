@@ -42,6 +42,7 @@ fn function(cached: CachedFn) -> TokenStream {
         may_share_errors,
         ttl,
         none_ttl,
+        local_ttl: _,
         hedge: _,
         detach: detached,
         handle: _,

@@ -1,0 +1,173 @@
+//! Copies of a server's entries in a process: what is served from them, and what ends them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use cache_runtime::{Cache, CacheBuilder, Options, cached};
+use cache_tests::{Proxy, RedisServer, Way, patient, until};
+
+const LONG: Duration = Duration::from_secs(60);
+/// The longest that an old copy may be served in another process.
+const LAG: Duration = Duration::from_millis(500);
+
+/// A row that one process changes, and all read.
+#[derive(Clone)]
+struct Rows {
+    cache: Cache,
+    row: Arc<AtomicU64>,
+}
+
+impl Rows {
+    fn new(builder: CacheBuilder, row: &Arc<AtomicU64>) -> Self {
+        Self {
+            cache: builder.local_ttl(LONG).build().unwrap(),
+            row: row.clone(),
+        }
+    }
+
+    #[cached(key = "row:<id>", ttl = 60, invalidate_on = "rows", cache = self.cache)]
+    async fn read(&self, id: u64) -> u64 {
+        let row = self.row.load(SeqCst);
+        tokio::task::yield_now().await;
+        row
+    }
+
+    fn change(&self) -> u64 {
+        self.row.fetch_add(1, SeqCst) + 1
+    }
+
+    /// Reads until the answer is a copy.
+    async fn read_copy(&self, server: &RedisServer, id: u64) -> u64 {
+        let mut read = 0;
+        until(async || {
+            let before = gets(server);
+            read = self.read(id).await;
+            gets(server) == before
+        })
+        .await;
+        read
+    }
+}
+
+fn gets(server: &RedisServer) -> u64 {
+    server.calls("mget")
+}
+
+fn rows(server: &RedisServer) -> [Rows; 2] {
+    let row = Arc::new(AtomicU64::new(0));
+    [(); 2].map(|()| Rows::new(patient(&server.url()), &row))
+}
+
+#[tokio::test]
+async fn a_hit_on_a_copy_takes_no_request() {
+    let server = RedisServer::start();
+    let [rows, _] = rows(&server);
+    rows.read_copy(&server, 7).await;
+    let before = gets(&server);
+    for _ in 0..100 {
+        rows.read(7).await;
+    }
+    assert_eq!(gets(&server), before);
+    assert_eq!(rows.cache.stats().loads, 1);
+    assert_eq!(rows.cache.stats().entries, 1);
+}
+
+#[tokio::test]
+async fn an_invalidation_ends_copies_by_key_tag_pattern_and_all() {
+    let server = RedisServer::start();
+    let [one, other] = rows(&server);
+    for way in 0..4 {
+        for rows in [&one, &other] {
+            rows.read_copy(&server, 7).await;
+        }
+        let row = one.change();
+        match way {
+            0 => one.cache.invalidate(["row:7"]).await.unwrap(),
+            1 => one.cache.invalidate(["rows"]).await.unwrap(),
+            2 => drop(one.cache.invalidate_matching("row:*").await.unwrap()),
+            _ => one.cache.clear().await.unwrap(),
+        }
+        assert_eq!(one.read(7).await, row, "{way}");
+        until(async || other.read(7).await == row).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_set_or_deleted_by_hand_ends_copies() {
+    let server = RedisServer::start();
+    let [one, other] = rows(&server);
+    for rows in [&one, &other] {
+        rows.read_copy(&server, 7).await;
+    }
+    let options = || Options::new().tag("rows");
+    one.cache.set("row:7", &70_u64, options()).await.unwrap();
+    assert_eq!(one.read(7).await, 70);
+    until(async || other.read(7).await == 70).await;
+    let row = one.change();
+    assert!(one.cache.delete("row:7").await.unwrap());
+    assert_eq!(one.read(7).await, row);
+    until(async || other.read(7).await == row).await;
+}
+
+#[tokio::test]
+async fn a_function_may_keep_its_entries_out() {
+    #[cached(key = "strict", ttl = 60, local_ttl = 0, cache = cache, skip(cache))]
+    async fn strict(cache: &Cache) -> u64 {
+        7
+    }
+    let server = RedisServer::start();
+    let [rows, _] = rows(&server);
+    rows.read_copy(&server, 7).await;
+    strict(&rows.cache).await;
+    let before = gets(&server);
+    for _ in 0..10 {
+        strict(&rows.cache).await;
+    }
+    assert_eq!(gets(&server), before + 10);
+}
+
+#[tokio::test]
+async fn a_copy_ends_with_its_entry() {
+    const TTL: Duration = Duration::from_millis(300);
+    static LOADS: AtomicU64 = AtomicU64::new(0);
+    #[cached(key = "short", ttl = "300ms", cache = cache, skip(cache))]
+    async fn short(cache: &Cache) -> u64 {
+        LOADS.fetch_add(1, SeqCst) + 1
+    }
+    let server = RedisServer::start();
+    let [rows, _] = rows(&server);
+    for load in 1..5 {
+        while short(&rows.cache).await < load {}
+        let loaded = std::time::Instant::now();
+        loop {
+            // The age is read first: the thread may be stopped between the two.
+            let age = loaded.elapsed();
+            let read = short(&rows.cache).await;
+            assert!(read > load || age <= TTL, "served after {age:?}");
+            if read > load {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_answers_copies_are_served_for_no_longer_than_the_lag() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.port()).await;
+    let row = Arc::new(AtomicU64::new(0));
+    let one = Rows::new(patient(&server.url()), &row);
+    let other = Rows::new(patient(&proxy.url()).op_timeout(Duration::from_millis(50)), &row);
+    one.read_copy(&server, 7).await;
+    other.read_copy(&server, 7).await;
+    // Messages and answers are held back.
+    proxy.hold(Way::ToClient);
+    let row = one.change();
+    one.cache.invalidate(["row:7"]).await.unwrap();
+    let returned = std::time::Instant::now();
+    while returned.elapsed() < LAG {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(other.read(7).await, row);
+}
