@@ -1,9 +1,12 @@
 //! A stand-in for a database: rows of growing versions, which several processes share.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::copies;
 
 /// Two numbers for each row, in a file: its *version*, which a commit counts up, and its *floor*,
 /// the version of the last update whose invalidation has returned.
@@ -11,9 +14,11 @@ use std::sync::{Mutex, PoisonError};
 /// One process writes a row; all of them read it.
 #[derive(Debug)]
 pub(crate) struct Database {
-    file: File,
+    file: Arc<File>,
     /// Held by a commit, which reads a version and writes the next.
-    committing: Mutex<()>,
+    committing: Arc<Mutex<()>>,
+    /// Where copies are kept: the floors of reads in this process, which come before those of others.
+    own_floors: Mutex<HashMap<u32, u64>>,
 }
 
 const VERSION: u64 = 0;
@@ -29,8 +34,9 @@ impl Database {
             .truncate(false)
             .open(folder.join("rows"));
         Self {
-            file: file.expect("a file for the rows"),
-            committing: Mutex::new(()),
+            file: Arc::new(file.expect("a file for the rows")),
+            committing: Arc::default(),
+            own_floors: Mutex::default(),
         }
     }
 
@@ -41,7 +47,8 @@ impl Database {
 
     /// The version that a read which begins now must at least see.
     pub(crate) fn floor(&self, row: u32) -> u64 {
-        self.get(row, FLOOR)
+        let own = lock(&self.own_floors).get(&row).copied();
+        self.get(row, FLOOR).max(own.unwrap_or(0))
     }
 
     /// Commits an update, and returns the row's new version.
@@ -54,10 +61,27 @@ impl Database {
 
     /// Notes that the invalidation after the commit of `version` has returned.
     pub(crate) fn promise(&self, row: u32, version: u64) {
-        let _one_at_a_time = self
-            .committing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        if !copies::are_kept() {
+            return self.promise_all(row, version);
+        }
+        lock(&self.own_floors)
+            .entry(row)
+            .and_modify(|floor| *floor = version.max(*floor))
+            .or_insert(version);
+        let database = Self {
+            file: self.file.clone(),
+            committing: self.committing.clone(),
+            own_floors: Mutex::default(),
+        };
+        tokio::spawn(async move {
+            tokio::time::sleep(copies::LAG).await;
+            database.promise_all(row, version);
+        });
+    }
+
+    /// The same for all processes.
+    fn promise_all(&self, row: u32, version: u64) {
+        let _one_at_a_time = lock(&self.committing);
         let floor = self.get(row, FLOOR).max(version);
         self.put(row, FLOOR, floor);
     }
@@ -87,6 +111,10 @@ impl Database {
             .write_all_at(&twice, place(row, column))
             .expect("the rows can be written");
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn place(row: u32, column: u64) -> u64 {

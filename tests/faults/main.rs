@@ -6,6 +6,7 @@
 //! table and does not end the suite. Each scenario also runs once more without each mechanism
 //! that its promises stand on: then its figure must be bad.
 
+mod copies;
 mod database;
 mod fake;
 mod figure;

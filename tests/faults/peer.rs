@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
+use crate::copies;
 use crate::rows::{Mix, Row, Rows, Tally};
 
 /// Begins the arguments of a peer.
@@ -54,12 +55,12 @@ impl Peer {
     }
 
     fn launch(url: &str, folder: &Path, limits: &str) -> Self {
-        Self(cache_tests::Peer::start(
-            Command::new(std::env::current_exe().expect("our own program"))
-                .args([COMMAND, url])
-                .arg(folder)
-                .arg(limits),
-        ))
+        let mut command = Command::new(std::env::current_exe().expect("our own program"));
+        command.args([COMMAND, url]).arg(folder).arg(limits);
+        if copies::are_kept() {
+            command.env(copies::VARIABLE, "1");
+        }
+        Self(cache_tests::Peer::start(&mut command))
     }
 
     /// Gives the peer an order, and does not wait.
@@ -76,6 +77,16 @@ impl Peer {
     /// Waits for the answer to [`Order::Stuck`].
     pub(crate) fn stuck(&mut self) -> u64 {
         self.answer().stuck
+    }
+
+    /// Stops the peer, until it is told to go on.
+    pub(crate) fn stop(&self) {
+        self.0.stop();
+    }
+
+    /// Has a peer that was stopped go on.
+    pub(crate) fn go_on(&self) {
+        self.0.go_on();
     }
 
     /// Ends the peer as `kill -9` does.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::copies;
 use crate::database::Database;
 
 const NAMESPACE: &str = "faults";
@@ -299,6 +300,7 @@ impl Rows {
 
     /// Reads a row, and checks how new the result is.
     pub(crate) async fn read(&self, row: u32) {
+        self.at_rest.store(false, SeqCst);
         let floor = self.database.floor(row);
         if let Some(content) = self.find_any(Row(row)).await
             && content.version < floor
@@ -311,6 +313,7 @@ impl Rows {
     /// Updates a row, and invalidates its own name or that of its shelf. From then on each read
     /// must see the update.
     pub(crate) async fn write(&self, row: u32) {
+        self.at_rest.store(false, SeqCst);
         let (by_shelf, it) = (self.random().is_multiple_of(2), Row(row));
         let written = match (self.are_together, by_shelf) {
             (false, false) => self.observe(self.update(it)).await,
@@ -360,7 +363,9 @@ impl Rows {
 
     /// How many rows are not read as they are now. At rest there must be none.
     pub(crate) async fn stuck(&self, rows: impl IntoIterator<Item = u32>) -> u64 {
-        self.at_rest.store(true, SeqCst);
+        if !self.at_rest.swap(true, SeqCst) && copies::are_kept() {
+            tokio::time::sleep(copies::LAG).await;
+        }
         let mut stuck = 0;
         for row in rows {
             let newest = self.database.version(row);
@@ -369,7 +374,6 @@ impl Rows {
                 stuck += 1;
             }
         }
-        self.at_rest.store(false, SeqCst);
         stuck
     }
 
@@ -444,11 +448,16 @@ impl Rows {
 
 /// A cache with the limits that a program has by default.
 pub(crate) fn cache(url: &str) -> CacheBuilder {
-    Cache::builder().url(url).namespace(NAMESPACE)
+    copies::of(Cache::builder().url(url).namespace(NAMESPACE), url)
 }
 
 /// A cache for scenarios in which the server does not fail.
 pub(crate) fn patient(url: &str) -> Cache {
-    let builder = cache_tests::patient(url).namespace(NAMESPACE);
+    cache_of(cache_tests::patient(url), url)
+}
+
+/// A cache with these limits.
+pub(crate) fn cache_of(builder: CacheBuilder, url: &str) -> Cache {
+    let builder = copies::of(builder.namespace(NAMESPACE), url);
     builder.build().expect("a cache")
 }

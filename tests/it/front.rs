@@ -158,7 +158,10 @@ async fn without_answers_copies_are_served_for_no_longer_than_the_lag() {
     let proxy = Proxy::start(server.port()).await;
     let row = Arc::new(AtomicU64::new(0));
     let one = Rows::new(patient(&server.url()), &row);
-    let other = Rows::new(patient(&proxy.url()).op_timeout(Duration::from_millis(50)), &row);
+    let other = Rows::new(
+        patient(&proxy.url()).op_timeout(Duration::from_millis(50)),
+        &row,
+    );
     one.read_copy(&server, 7).await;
     other.read_copy(&server, 7).await;
     // Messages and answers are held back.

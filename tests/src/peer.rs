@@ -52,6 +52,30 @@ impl Peer {
         line.trim_end().to_owned()
     }
 
+    /// Stops the process, until it is told to go on.
+    ///
+    /// # Panics
+    ///
+    /// If the process has ended.
+    pub fn stop(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Has a process that was stopped go on.
+    ///
+    /// # Panics
+    ///
+    /// As [`stop`](Self::stop).
+    pub fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.expect("`kill` runs").success(), "the peer runs");
+    }
+
     /// Kills the process, as `kill -9` does.
     pub fn kill(self) {
         drop(self);

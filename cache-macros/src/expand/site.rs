@@ -19,7 +19,9 @@ pub(super) fn site(cached: &CachedFn, description: &TokenStream) -> TokenStream 
     let setters = [
         ttl,
         none_ttl.map(|option| setter("none_ttl", option.length)),
-        cached.local_ttl.map(|local_ttl| setter("local_ttl", local_ttl)),
+        cached
+            .local_ttl
+            .map(|local_ttl| setter("local_ttl", local_ttl)),
         cached.hedge.map(|hedge| setter("hedge", hedge)),
         cached.schema.map(|schema| quote!(.schema(#schema))),
         name::names_type(&cached.key),

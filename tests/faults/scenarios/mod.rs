@@ -5,6 +5,7 @@ mod abandoned_fence;
 mod announced;
 mod bad_server;
 mod cluster;
+mod copies;
 mod dead_lease;
 mod detached;
 mod failing;
@@ -40,6 +41,7 @@ use std::time::Duration;
 
 use cache_runtime::sabotage::Rule;
 
+use self::copies::Channel;
 use crate::fake::Manner;
 use crate::figure::Figure;
 use crate::suite::Size;
@@ -116,6 +118,59 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ],
         |size| Box::pin(mixed::two_processes(size)),
     ),
+    Scenario::new(
+        "copies, races",
+        &[(&[Rule::CopyGeneration], &[mixed::STALE, races::STUCK])],
+        |size| Box::pin(copies::races(size)),
+    ),
+    Scenario::new(
+        "copies, steady, two processes",
+        &[
+            (&[Rule::CopyGeneration], &[mixed::STALE]),
+            (&[Rule::PublishedByScript], &[mixed::STALE]),
+            (&[Rule::PublishedByScript, Rule::OwnCopies], &[mixed::STALE]),
+        ],
+        |size| Box::pin(copies::steady(size)),
+    ),
+    Scenario::new(
+        "copies, nothing is heard",
+        &[(&[Rule::TrustEnds], &[mixed::STALE])],
+        |size| Box::pin(copies::through(Channel::Dead, size)),
+    ),
+    Scenario::new("copies, no request arrives", &[], |size| {
+        Box::pin(copies::through(Channel::HalfDead, size))
+    }),
+    Scenario::new(
+        "copies, what is heard is late",
+        &[(&[Rule::TrustCountsFromRequest], &[mixed::STALE])],
+        |size| Box::pin(copies::through(Channel::Slow, size)),
+    ),
+    Scenario::new(
+        "copies, too much is heard",
+        &[(&[Rule::TrustEnds], &[mixed::STALE])],
+        |size| Box::pin(copies::through(Channel::Flooded, size)),
+    ),
+    Scenario::new(
+        "copies, a process is stopped and goes on",
+        &[(&[Rule::TrustEnds], &[mixed::STALE])],
+        |size| Box::pin(copies::stopped(size)),
+    ),
+    Scenario::new(
+        "copies, a cluster, two processes",
+        &[
+            (&[Rule::CopyGeneration], &[mixed::STALE]),
+            (&[Rule::PublishedByScript], &[mixed::STALE]),
+        ],
+        |size| Box::pin(copies::in_a_cluster(size)),
+    ),
+    Scenario::new(
+        "copies, a cluster, one node is not heard",
+        &[(&[Rule::TrustEnds], &[mixed::STALE])],
+        |size| Box::pin(copies::one_node_unheard(size)),
+    ),
+    Scenario::new("copies, a cluster, hash slots move", &[], |size| {
+        Box::pin(copies::hash_slots_move(size))
+    }),
     Scenario::new(
         "Upstash, one process, replicas that lag",
         &[
