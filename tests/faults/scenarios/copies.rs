@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use cache_tests::{Proxy, RedisCluster, RedisServer, Way, patient};
 use tempfile::TempDir;
-use tokio::task::block_in_place;
 
 use super::mixed::{self, stale_reads};
 use super::{cluster, races};
@@ -116,7 +115,7 @@ pub(crate) async fn stopped(size: Size) -> Vec<Figure> {
 pub(crate) async fn one_node_unheard(size: Size) -> Vec<Figure> {
     copies::keep();
     let folder = tempfile::tempdir().expect("a folder");
-    let mut cluster = block_in_place(|| RedisCluster::builder().start_behind_proxies());
+    let mut cluster = RedisCluster::builder().start_behind_proxies().await;
     let ours = rows(&folder, &cluster.url());
     ours.warm(0..ROWS).await;
     let others = rows(&folder, &cluster.url());
