@@ -57,7 +57,7 @@ pub(crate) async fn races(size: Size) -> Vec<Figure> {
 
 pub(crate) async fn steady(size: Size) -> Vec<Figure> {
     let cluster = RedisCluster::start();
-    mixed::steady(&cluster.url(), size).await
+    mixed::steady(&cluster.url(), 1, size).await
 }
 
 /// Two caches on one cluster, which know as little of each other as two processes do.

@@ -2,32 +2,30 @@
 
 use std::time::Duration;
 
-use cache_tests::{Proxy, RedisCluster, RedisServer, Way, patient};
+use cache_tests::{Proxy, RedisCluster, RedisServer, Way, patient, until};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
+use super::cluster;
 use super::mixed::{self, stale_reads};
-use super::{cluster, races};
 use crate::copies;
 use crate::figure::Figure;
 use crate::peer::{Order, Peer};
-use crate::rows::{Rows, cache_of};
+use crate::rows::{A_SHELF, Rows, cache, cache_of};
 use crate::suite::Size;
 
 const ROWS: u32 = 20;
 
-pub(crate) async fn races(size: Size) -> Vec<Figure> {
-    copies::keep();
-    races::on_the_server(size).await
-}
-
 pub(crate) async fn steady(size: Size) -> Vec<Figure> {
     copies::keep();
-    mixed::two_processes(size).await
+    let server = RedisServer::start();
+    mixed::steady(&server.url(), A_SHELF, size).await
 }
 
 pub(crate) async fn in_a_cluster(size: Size) -> Vec<Figure> {
     copies::keep();
-    cluster::steady(size).await
+    let cluster = RedisCluster::start();
+    mixed::steady(&cluster.url(), A_SHELF, size).await
 }
 
 pub(crate) async fn hash_slots_move(size: Size) -> Vec<Figure> {
@@ -60,7 +58,7 @@ pub(crate) async fn through(channel: Channel, size: Size) -> Vec<Figure> {
     match channel {
         Channel::Dead => proxy.hold(Way::ToClient),
         Channel::HalfDead => proxy.hold(Way::ToServer),
-        Channel::Slow => proxy.delay_way(Way::ToClient, copies::LAG * 2),
+        Channel::Slow => proxy.delay_way(Way::ToClient, copies::LAG * 3 / 2),
         Channel::Flooded => proxy.bandwidth(50_000, Duration::from_secs(1)),
     }
     let rounds = size.pick(20, 4);
@@ -73,31 +71,37 @@ pub(crate) async fn through(channel: Channel, size: Size) -> Vec<Figure> {
         }
         let row = round % ROWS;
         ours.write(row).await;
-        let read = async {
-            loop {
-                for row in 0..ROWS {
-                    others.read(row).await;
+        let mut readers = JoinSet::new();
+        for row in 0..ROWS {
+            let rows = others.clone();
+            readers.spawn(async move {
+                loop {
+                    rows.read(row).await;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let _ = tokio::time::timeout(copies::LAG * 2, read).await;
+            });
+        }
+        tokio::time::sleep(copies::LAG * 2).await;
+        readers.shutdown().await;
     }
     stale_reads(ours.tally().and(others.tally()))
 }
 
-/// A process is stopped for longer than the lag, and reads as soon as it goes on.
+/// A process is stopped for longer than the lag, and reads as soon as it goes on. What it was told meanwhile
+/// has not arrived.
 pub(crate) async fn stopped(size: Size) -> Vec<Figure> {
     copies::keep();
     let folder = tempfile::tempdir().expect("a folder");
     let server = RedisServer::start();
+    let proxy = Proxy::start(server.port()).await;
     let ours = rows(&folder, &server.url());
-    let mut peer = Peer::start(&server.url(), folder.path());
+    let mut peer = Peer::patient(&proxy.url(), folder.path());
     for _ in 0..size.pick(10, 3) {
         for _ in 0..20 {
             peer.tell(&Order::Read(0..ROWS));
             peer.tally();
         }
+        proxy.hold(Way::ToClient);
         peer.stop();
         for row in 0..ROWS {
             ours.write(row).await;
@@ -105,6 +109,8 @@ pub(crate) async fn stopped(size: Size) -> Vec<Figure> {
         tokio::time::sleep(copies::LAG * 3 / 2).await;
         peer.tell(&Order::Read(0..ROWS));
         peer.go_on();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        proxy.release(Way::ToClient);
         peer.tally();
     }
     peer.tell(&Order::Read(0..0));
@@ -116,23 +122,24 @@ pub(crate) async fn one_node_unheard(size: Size) -> Vec<Figure> {
     copies::keep();
     let folder = tempfile::tempdir().expect("a folder");
     let mut cluster = RedisCluster::builder().start_behind_proxies().await;
-    let ours = rows(&folder, &cluster.url());
+    let [ours, others] = [(); 2].map(|()| {
+        let cache = cache(&cluster.url()).build().expect("a cache");
+        Rows::new(cache, folder.path())
+    });
     ours.warm(0..ROWS).await;
-    let others = rows(&folder, &cluster.url());
-    keep_copies(&others).await;
     let rounds = size.pick(9, 3);
     for round in 0..rounds {
+        keep_copies(&others).await;
+        // For both caches: what `ours` is not told to be done there stays in its journal, too.
+        cluster.proxy(round % 3).hold(Way::ToClient);
         for row in 0..ROWS {
             ours.write(row).await;
         }
-        // For both caches, so what `ours` could not say there is kept in its journal.
-        cluster.proxy(round % 3).hold(Way::ToClient);
         tokio::time::sleep(copies::LAG).await;
         for row in 0..ROWS {
             others.read(row).await;
         }
         cluster.proxy(round % 3).heal().await;
-        keep_copies(&others).await;
     }
     stale_reads(ours.tally().and(others.tally()))
 }
@@ -143,12 +150,9 @@ fn rows(folder: &TempDir, url: &str) -> std::sync::Arc<Rows> {
 
 /// Reads rows until copies of all of them are kept.
 async fn keep_copies(rows: &Rows) {
-    for _ in 0..20 {
+    until(async || {
         rows.warm(0..ROWS).await;
-        if rows.cache.stats().entries >= u64::from(ROWS) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("no copies are kept: {:?}", rows.cache.stats());
+        rows.cache.stats().entries >= u64::from(ROWS)
+    })
+    .await;
 }

@@ -13,10 +13,11 @@ pub(crate) const STALE: &str = "stale reads";
 
 pub(crate) async fn two_processes(size: Size) -> Vec<Figure> {
     let server = RedisServer::start();
-    steady(&server.url(), size).await
+    steady(&server.url(), 1, size).await
 }
 
-pub(super) async fn steady(url: &str, size: Size) -> Vec<Figure> {
+/// Rows that are so far apart, at these servers.
+pub(super) async fn steady(url: &str, apart: u32, size: Size) -> Vec<Figure> {
     let folder = tempfile::tempdir().expect("a folder");
     // So long that a reader that comes after an update meets a load from before it.
     let latency = Duration::from_millis(6);
@@ -24,7 +25,7 @@ pub(super) async fn steady(url: &str, size: Size) -> Vec<Figure> {
     let mut peer = Peer::patient(url, folder.path());
     let mix = |writers| Mix {
         rows: 4,
-        apart: 1,
+        apart,
         readers: 16,
         writers,
         all_writers: 4,
@@ -35,8 +36,9 @@ pub(super) async fn steady(url: &str, size: Size) -> Vec<Figure> {
     let peer = peer.tally();
     assert!(peer.reads > 0 && peer.writes > 0, "the peer took part");
     let tally = rows.tally().and(peer);
+    let stuck = rows.stuck((0..4).map(|row| row * apart)).await;
     let mut figures = stale_reads(tally);
-    figures.push(Figure::none("stale for good", rows.stuck(0..4).await).of(4));
+    figures.push(Figure::none("stale for good", stuck).of(4));
     figures
 }
 

@@ -119,11 +119,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         |size| Box::pin(mixed::two_processes(size)),
     ),
     Scenario::new(
-        "copies, races",
-        &[(&[Rule::CopyGeneration], &[mixed::STALE, races::STUCK])],
-        |size| Box::pin(copies::races(size)),
-    ),
-    Scenario::new(
         "copies, steady, two processes",
         &[
             (&[Rule::CopyGeneration], &[mixed::STALE]),
