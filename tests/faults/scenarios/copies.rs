@@ -62,15 +62,18 @@ pub(crate) async fn through(channel: Channel, size: Size) -> Vec<Figure> {
         Channel::Flooded => proxy.bandwidth(50_000, Duration::from_secs(1)),
     }
     let rounds = size.pick(20, 4);
-    for round in 0..rounds {
+    for _ in 0..rounds {
         if let Channel::Flooded = channel {
             let message = "e".repeat(10_000);
             for _ in 0..20 {
                 let _: u64 = server.query(&["PUBLISH", "faults:0:n", &message]);
             }
         }
-        let row = round % ROWS;
-        ours.write(row).await;
+        for row in 0..ROWS {
+            ours.write(row).await;
+        }
+        // So that the other cache finds an entry.
+        ours.warm(0..ROWS).await;
         let mut readers = JoinSet::new();
         for row in 0..ROWS {
             let rows = others.clone();
@@ -140,6 +143,8 @@ pub(crate) async fn one_node_unheard(size: Size) -> Vec<Figure> {
             others.read(row).await;
         }
         cluster.proxy(round % 3).heal().await;
+        // Until then, other processes may be served what could not be invalidated.
+        until(async || ours.cache.health().waiting == 0).await;
     }
     stale_reads(ours.tally().and(others.tally()))
 }
