@@ -132,8 +132,6 @@ pub enum Rule {
     OwnCopies,
     /// Copies are served only for as long as their connection has lately shown that it hears.
     TrustEnds,
-    /// An answer shows that its connection hears as of when its request was sent.
-    TrustCountsFromRequest,
 }
 
 impl Rule {
@@ -195,7 +193,6 @@ impl Rule {
         Self::CopyGeneration,
         Self::OwnCopies,
         Self::TrustEnds,
-        Self::TrustCountsFromRequest,
     ];
 }
 

@@ -49,11 +49,6 @@ impl Trust {
 
     /// A request was answered that was sent at that moment.
     pub(crate) fn answered(&self, sent: Moment) {
-        let sent = if sabotage::keeps(Rule::TrustCountsFromRequest) {
-            sent
-        } else {
-            clock::monotonic()
-        };
         self.until.fetch_max(sent + clock::millis(LAG), Release);
     }
 
@@ -148,5 +143,54 @@ impl Hearing {
     /// Nothing panics under this lock.
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Trust>>> {
         self.trust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn an_answer_counts_from_when_its_request_was_sent() {
+        let trust = Trust::new();
+        let now = Clock::SYSTEM.now();
+        assert!(!trust.holds(now), "nothing was answered");
+        let sent = clock::monotonic();
+        trust.answered(sent.saturating_sub(clock::millis(LAG)));
+        assert!(!trust.holds(now), "what was sent then is too old by now");
+        trust.answered(sent + 60_000);
+        assert!(trust.holds(now));
+        // Of two answers, that of the later request counts.
+        trust.answered(sent);
+        assert!(trust.holds(now));
+        trust.end();
+        assert!(!trust.holds(now));
+    }
+
+    #[test]
+    fn a_trust_that_is_replaced_ends() {
+        let hearing = Hearing::default();
+        assert!(hearing.begin_to_keep() && !hearing.begin_to_keep());
+        let trusts = [(); 2].map(|()| Arc::new(Trust::new()));
+        for trust in &trusts {
+            trust.answered(clock::monotonic() + 60_000);
+            hearing.replace_trust(Some(trust.clone()));
+        }
+        let now = Clock::SYSTEM.now();
+        assert!(!trusts[0].holds(now) && trusts[1].holds(now));
+        assert!(Arc::ptr_eq(&hearing.trust().expect("a trust"), &trusts[1]));
+        hearing.stop_keeping();
+        assert!(!trusts[1].holds(now) && hearing.trust().is_none());
+        assert!(hearing.begin_to_keep());
+    }
+
+    #[test]
+    fn trusts_of_one_connection_are_one() {
+        let [one, other] = [(); 2].map(|()| Arc::new(Trust::new()));
+        let trusts: Trusts = [one.clone(), other.clone(), one.clone()].into_iter().collect();
+        assert_eq!(trusts.0.len(), 2);
+        assert_eq!(trusts, [one.clone(), other].into_iter().collect());
+        assert_ne!(trusts, [one].into_iter().collect());
     }
 }

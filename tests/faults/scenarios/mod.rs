@@ -137,7 +137,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     }),
     Scenario::new(
         "copies, what is heard is late",
-        &[(&[Rule::TrustCountsFromRequest], &[mixed::STALE])],
+        &[(&[Rule::TrustEnds], &[mixed::STALE])],
         |size| Box::pin(copies::through(Channel::Slow, size)),
     ),
     Scenario::new(
