@@ -6,6 +6,7 @@ mod borrows;
 mod defaults;
 mod detach;
 mod each;
+mod freshness;
 mod handle;
 mod output;
 mod parameters;
@@ -25,6 +26,7 @@ use syn::{Expr, ExprClosure, LitStr};
 pub(crate) use self::batch::{Argument, ArgumentKind, Batch};
 pub(crate) use self::detach::{Copied, Detach};
 pub(crate) use self::each::List;
+pub(crate) use self::freshness::Freshness;
 pub(crate) use self::handle::Handle;
 pub(crate) use self::output::Output;
 use self::parameters::{Parameters, Place};
@@ -48,6 +50,8 @@ pub(crate) struct CachedFn {
     pub(crate) ttl: Option<Ttl>,
     pub(crate) none_ttl: Option<NoneTtl>,
     pub(crate) hedge: Option<Duration>,
+    /// What the options say of old values.
+    pub(crate) freshness: Option<Freshness>,
     pub(crate) detach: Option<Detach>,
     pub(crate) handle: Option<Handle>,
     pub(crate) cache: Option<Expr>,
@@ -172,6 +176,7 @@ pub(crate) fn cached(
     if !skipped.is_empty() {
         options.push(format!("skip({})", skipped.join(", ")));
     }
+    let freshness = freshness::lower(&mut args, &mut errors);
     let handle = args
         .handle
         .map(|span| handle::lower(span, &function, &output, &mut errors));
@@ -182,6 +187,8 @@ pub(crate) fn cached(
         };
         let mut closures: Vec<Expr> = tags_of_value.iter().cloned().map(Expr::Closure).collect();
         closures.extend(ttl.into_iter().chain(args.unless.clone()));
+        let excuses = freshness.as_ref().and_then(Freshness::excuses);
+        closures.extend(excuses.cloned());
         detach::lower(span, &mut function, &output, &closures, &mut errors)
     });
 
@@ -198,6 +205,7 @@ pub(crate) fn cached(
         ttl: args.ttl,
         none_ttl: args.none_ttl,
         hedge: args.hedge,
+        freshness,
         detach,
         handle,
         cache: args.cache,

@@ -125,6 +125,7 @@ impl Cache {
                     value_type: None,
                     ttl,
                     none_ttl: None,
+                    fresh: None,
                     site: None,
                 };
                 let filling = Filling {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::receiver::{FirstReceiver, Receiver};
 use crate::clock;
+use crate::freshness::Freshness;
 use crate::registry::function::Function;
 
 /// What is known of a `#[cached]` function at compile time.
@@ -15,6 +16,8 @@ pub struct CallSite {
     pub(crate) function: Function,
     pub(crate) ttl: Option<Duration>,
     pub(crate) none_ttl: Option<Duration>,
+    /// What it says of old values.
+    pub(crate) fresh: Option<Freshness>,
     /// Entries of another schema version are not served.
     pub(crate) schema: u32,
     /// For how long callers wait for a load that is not woken.
@@ -38,6 +41,7 @@ impl CallSite {
             function,
             ttl: None,
             none_ttl: None,
+            fresh: None,
             schema: 0,
             hedge: None,
             names_type: false,
@@ -59,6 +63,13 @@ impl CallSite {
     #[must_use]
     pub const fn none_ttl(mut self, none_ttl: Duration) -> Self {
         self.none_ttl = Some(none_ttl);
+        self
+    }
+
+    /// Sets what it says of old values.
+    #[must_use]
+    pub const fn fresh(mut self, fresh: Freshness) -> Self {
+        self.fresh = Some(fresh);
         self
     }
 

@@ -254,6 +254,7 @@ where
                 value_type: value_type::<S>(&self.core, self.receiver),
                 ttl: ttl.unwrap_or(self.core.settings.default_ttl),
                 none_ttl: site.none_ttl,
+                fresh: site.fresh,
                 site: Some(site),
             },
             codec: self.codec,
@@ -687,6 +688,7 @@ impl<V: CacheValue, T> OneOf<V, T> {
                 None => State::Alone(NotFilledReason::Unstorable),
             },
             Boarded::Alone => State::Alone(NotFilledReason::Unstorable),
+            Boarded::Old(_) => State::Alike(GoOn::Look),
             Boarded::LookAgain => State::Open,
         };
     }

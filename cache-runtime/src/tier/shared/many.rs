@@ -92,7 +92,9 @@ impl Shared {
         }
         let entries = keys.iter().zip(looked).map(|(key, looked)| {
             let Looked { entry, look, tags } = looked?;
-            let serves = look.serves(&entry) && !self.distrusts_since(heard, key, &tags);
+            let serves = look.serves(&entry)
+                && !entry.is_past(look.witness.now())
+                && !self.distrusts_since(heard, key, &tags);
             serves.then_some(entry)
         });
         Ok(entries.collect())
@@ -225,6 +227,7 @@ impl Shared {
                 value_type: value_type(query),
                 now: witness.now(),
                 ttl: *ttl,
+                outlives: query.life(*ttl) > *ttl,
                 cost: Duration::ZERO,
                 epoch: witness.epoch(),
                 tags: &on_server(tags),
@@ -232,7 +235,8 @@ impl Shared {
                 key: Some(&query.key),
             });
             connector.expect(slot, value.size());
-            fills.push((at, lease::fill(slot.clone(), seen, entry, *ttl)));
+            let life = query.life(*ttl);
+            fills.push((at, lease::fill(slot.clone(), seen, entry, life)));
         }
         let mut filled: Vec<Filled> = settings.iter().map(|_| Filled::Unstorable).collect();
         let (places, fills): (Vec<usize>, Vec<Operation>) = fills.into_iter().unzip();
