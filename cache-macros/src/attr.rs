@@ -29,9 +29,11 @@ pub(crate) struct CachedArgs {
     pub(crate) key: Option<LitStr>,
     pub(crate) ttl: Option<Ttl>,
     pub(crate) none_ttl: Option<NoneTtl>,
-    /// For how long callers wait for a load that is not woken.
+    /// How long a process may keep a copy of what a server holds.
     pub(crate) local_ttl: Option<Duration>,
+    /// For how long callers wait for a load that is not woken.
     pub(crate) hedge: Option<Duration>,
+    pub(crate) freshness: FreshnessArgs,
     /// The place of `detach`.
     pub(crate) detach: Option<Span>,
     /// The place of `handle`.
@@ -55,6 +57,29 @@ pub(crate) struct CachedArgs {
     pub(crate) defaults: Defaults,
     /// The options other than names, as text: `ttl = 60`.
     pub(crate) options: Vec<String>,
+}
+
+/// What the options of `#[cached]` say of old values: each with the place of its name.
+#[derive(Default)]
+pub(crate) struct FreshnessArgs {
+    /// `early_refresh = 1.0`
+    pub(crate) early: Option<(Span, f64)>,
+    /// `stale_while_revalidate = "30s"`
+    pub(crate) revalidate: Option<(Span, Duration)>,
+    pub(crate) on_error: Option<StaleIfError>,
+    /// `stale_if_slow = "200ms"`
+    pub(crate) slow: Option<(Span, Duration)>,
+    /// `retry_after = "2s"`
+    pub(crate) retry_after: Option<(Span, Duration)>,
+}
+
+/// `stale_if_error = "1h"`, or `stale_if_error("1h", if = |error| …)`
+pub(crate) struct StaleIfError {
+    /// The place of the option's name.
+    pub(crate) span: Span,
+    pub(crate) window: Duration,
+    /// A closure, or the path of a function: whether an old value takes the place of an error.
+    pub(crate) excuses: Option<Expr>,
 }
 
 /// `#[cache_defaults(…)]`
@@ -227,6 +252,30 @@ const CACHED: &[Usage] = &[
         "write longer than a load waits for an answer: seconds, `hedge = 2`, or a string with units \
          of `d`, `h`, `m`, `s`, `ms`: `hedge = \"500ms\"`",
     ),
+    (
+        "early_refresh",
+        "write how eagerly entries are refreshed before their ttl ends, above zero: `early_refresh = 1.0`",
+    ),
+    (
+        "stale_while_revalidate",
+        "write for how long after the ttl: seconds, `stale_while_revalidate = 30`, or a string with units \
+         of `d`, `h`, `m`, `s`, `ms`: `stale_while_revalidate = \"1m30s\"`",
+    ),
+    (
+        "stale_if_error",
+        "write for how long after the ttl, `stale_if_error = \"1h\"`, and perhaps for which errors: \
+         `stale_if_error(\"1h\", if = |error| !error.is_not_found())`",
+    ),
+    (
+        "stale_if_slow",
+        "write after how long: seconds, `stale_if_slow = 1`, or a string with units of `d`, `h`, `m`, `s`, \
+         `ms`: `stale_if_slow = \"200ms\"`",
+    ),
+    (
+        "retry_after",
+        "write for how long: seconds, `retry_after = 2`, or a string with units of `d`, `h`, `m`, `s`, \
+         `ms`: `retry_after = \"500ms\"`",
+    ),
     ("detach", "write it alone: `key = \"user:<id>\", detach`"),
     ("handle", "write it alone: `key = \"user:<id>\", handle`"),
     (
@@ -341,6 +390,19 @@ impl CachedArgs {
                 "none_ttl" => args.none_ttl = Some(option.none_ttl(input)?),
                 "local_ttl" => args.local_ttl = Some(option.fixed(&option.value(input)?)?),
                 "hedge" => args.hedge = Some(option.fixed(&option.value(input)?)?),
+                "early_refresh" => {
+                    args.freshness.early = Some((option.span, option.beta(input)?));
+                }
+                "stale_while_revalidate" => {
+                    args.freshness.revalidate = Some((option.span, option.duration(input)?));
+                }
+                "stale_if_error" => args.freshness.on_error = Some(option.stale_if_error(input)?),
+                "stale_if_slow" => {
+                    args.freshness.slow = Some((option.span, option.duration(input)?));
+                }
+                "retry_after" => {
+                    args.freshness.retry_after = Some((option.span, option.duration(input)?));
+                }
                 "detach" => args.detach = Some(option.alone(input)?),
                 "handle" => args.handle = Some(option.alone(input)?),
                 "invalidate_on" => args.tags = option.tags(input)?,
@@ -824,6 +886,64 @@ impl OptionName {
         }
     }
 
+    fn duration(&self, input: ParseStream<'_>) -> syn::Result<Duration> {
+        self.fixed(&self.value(input)?)
+    }
+
+    fn beta(&self, input: ParseStream<'_>) -> syn::Result<f64> {
+        let value = self.value(input)?;
+        let beta = match as_literal(&value) {
+            Some(Lit::Float(beta)) if beta.suffix().is_empty() => beta.base10_parse::<f64>().ok(),
+            Some(Lit::Int(beta)) if beta.suffix().is_empty() => beta.base10_parse::<f64>().ok(),
+            _ => None,
+        };
+        let beta = beta.filter(|beta| beta.is_finite() && *beta > 0.0);
+        beta.ok_or_else(|| self.wrong(value.span(), "must be a number above zero", self.usage))
+    }
+
+    /// `= "1h"`, or `("1h", if = |error| …)`.
+    fn stale_if_error(&self, input: ParseStream<'_>) -> syn::Result<StaleIfError> {
+        if !input.peek(token::Paren) {
+            return Ok(StaleIfError {
+                span: self.span,
+                window: self.duration(input)?,
+                excuses: None,
+            });
+        }
+        let content;
+        parenthesized!(content in input);
+        let rule = "takes a duration, and perhaps `if` with a closure over the error";
+        let wrong = || self.wrong(self.span, rule, self.usage);
+        let window = content.parse::<Expr>().map_err(|_| wrong())?;
+        let window = self.fixed(&window)?;
+        let mut excuses = None;
+        if content.peek(Token![,]) {
+            content.parse::<Token![,]>()?;
+            if !content.is_empty() {
+                content.parse::<Token![if]>().map_err(|_| wrong())?;
+                content.parse::<Token![=]>().map_err(|_| wrong())?;
+                let question = ungrouped(content.parse().map_err(|_| wrong())?);
+                let is_question = match &question {
+                    Expr::Closure(closure) => closure.inputs.len() == 1,
+                    other => matches!(other, Expr::Path(_)),
+                };
+                if !is_question {
+                    return Err(self.wrong(question.span(), rule, self.usage));
+                }
+                excuses = Some(question);
+                content.parse::<Option<Token![,]>>()?;
+            }
+        }
+        if !content.is_empty() {
+            return Err(wrong());
+        }
+        Ok(StaleIfError {
+            span: self.span,
+            window,
+            excuses,
+        })
+    }
+
     fn none_ttl(&self, input: ParseStream<'_>) -> syn::Result<NoneTtl> {
         Ok(NoneTtl {
             span: self.span,
@@ -865,6 +985,16 @@ impl OptionName {
                 "write longer than a load waits for an answer, or leave it out for the cache's default",
             )),
             Some(Duration::ZERO) if self.name == "local_ttl" => Ok(Duration::ZERO),
+            Some(Duration::ZERO) if self.name.starts_with("stale") => Err(self.wrong(
+                span,
+                "must be longer than zero",
+                "leave it out, and nothing old is served for it",
+            )),
+            Some(Duration::ZERO) if self.name == "retry_after" => Err(self.wrong(
+                span,
+                "must be longer than zero",
+                "leave it out for the cache's default",
+            )),
             Some(Duration::ZERO) => Err(self.wrong(
                 span,
                 "must be longer than zero",

@@ -7,6 +7,7 @@ use crate::codec::Codec;
 use crate::error::Error;
 use crate::key::{Key, Pattern};
 use crate::observe::{Event, Observer};
+use crate::refreshes::Refreshes;
 use crate::removal::{Removal, Removed};
 use crate::tier::{Store as _, Tier};
 use crate::unsettled::Unsettled;
@@ -19,6 +20,8 @@ pub struct Core {
     pub(crate) observer: Observer,
     /// Names of updates of unknown outcome.
     pub(crate) unsettled: Unsettled,
+    /// Refreshes that are under way, and keys that are not refreshed for a while.
+    pub(crate) refreshes: Refreshes,
 }
 
 /// The settings that calls ask for.
@@ -38,6 +41,8 @@ pub(crate) struct Settings {
     /// For how long callers wait for a load that is not woken; without it, that depends on how long
     /// the loads of a function usually take.
     pub(crate) hedge: Option<Duration>,
+    /// For how long a refresh that failed is not tried again, where its function does not say it.
+    pub(crate) retry_after: Duration,
 }
 
 impl Settings {

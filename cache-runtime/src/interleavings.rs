@@ -96,6 +96,7 @@ impl Database {
                 value_type: None,
                 ttl: std::time::Duration::from_secs(60),
                 none_ttl: None,
+                fresh: None,
                 site: None,
             },
             codec: None,

@@ -107,8 +107,10 @@ mod clock;
 mod duration;
 mod error;
 mod fallback;
+mod freshness;
 mod health;
 mod join;
+mod refreshes;
 mod removal;
 mod sync;
 mod type_name;
@@ -148,8 +150,8 @@ pub use cache_macros::{
 };
 
 pub use crate::cache::{
-    AsCache, Cache, CacheBuilder, CachedEntry, InvalidateOnDrop, Options, SiteStats, Stats, Yields,
-    bypass, global, install, prime, refresh, refresh_all, with_cache,
+    AsCache, Cache, CacheBuilder, CachedEntry, Entry, InvalidateOnDrop, Options, SiteStats, Stats,
+    Yields, bypass, global, install, prime, refresh, refresh_all, with_cache,
 };
 pub use crate::call::after_commit::after_commit;
 pub use crate::call::future::BoxedFuture;
@@ -163,7 +165,7 @@ pub use crate::health::{Health, Status};
 pub use crate::key::{
     CacheTag, Float, Key, KeyPart, KeyWriter, ListWriter, Ordered, Pattern, Written,
 };
-pub use crate::observe::{Event, NeverHit, NotFilledReason};
+pub use crate::observe::{Event, NeverHit, NotFilledReason, StaleReason};
 pub use crate::removal::Removed;
 pub use crate::value::CacheValue;
 
@@ -178,6 +180,7 @@ pub mod __private {
     pub use crate::call::cached::{Answer, CachedCall, ask};
     pub use crate::call::compare::{Compare, Values, comparison};
     pub use crate::call::detach::{Argument, argument_copy, owned_by_task};
+    pub use crate::call::fresh::may_fail;
     pub use crate::call::future::{Returned, future_of, returned_future};
     pub use crate::call::invalidate::{InvalidateCall, ReturnsError};
     pub use crate::call::load::Keep;
@@ -190,6 +193,7 @@ pub mod __private {
     pub use crate::call::site::CallSite;
     pub use crate::call::transaction::{AskedTypes, GivenTransaction, argument_transaction};
     use crate::core::Core;
+    pub use crate::freshness::Freshness;
     pub use crate::key::{
         AndOfValue, Name, OtherField, Parts, ReceiverField, RenderedPart, TypeName, checked_part,
         part, receiver_field, tag,

@@ -65,6 +65,7 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
     let Keep {
         keep,
         tags: tags_of_value,
+        excuses: _,
     } = Keep::new(&runtime, false, unless, ttl_of_value, &tags_of_value);
     let keep = keep.unwrap_or_else(|| Keep::default(&runtime));
     let learning = tags_of_value.is_some().then(|| quote!(.learning_tags()));

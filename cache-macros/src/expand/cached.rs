@@ -6,7 +6,8 @@ use syn::spanned::Spanned;
 
 use super::keep::Keep;
 use super::{
-    body, cache, detach, handle, in_default_cache, name, receiver, shape, site, transaction,
+    body, cache, detach, freshness, handle, in_default_cache, name, receiver, shape, site,
+    transaction,
 };
 use crate::attr::Ttl;
 use crate::describe;
@@ -44,6 +45,7 @@ fn function(cached: CachedFn) -> TokenStream {
         none_ttl,
         local_ttl: _,
         hedge: _,
+        freshness,
         detach: detached,
         handle: _,
         cache,
@@ -80,7 +82,7 @@ fn function(cached: CachedFn) -> TokenStream {
     }
     let receiver = receiver::of_call(&runtime, asks_receiver);
     let given = transaction::given(&runtime, &transactions);
-    let start = start(&output, given.is_some());
+    let start = start(&output, freshness.is_some(), given.is_some());
     let start = quote_spanned! {Span::mixed_site()=>
         #private::CachedCall::#start(
             #site,
@@ -107,7 +109,11 @@ fn function(cached: CachedFn) -> TokenStream {
     };
     let call = Ident::new("call", blame);
     let is_owned = detached.is_some() || !matches!(output, Output::Value(_));
-    let keep = Keep::new(&runtime, is_owned, unless, ttl_of_value, &tags_of_value);
+    let excuses = freshness.map(|it| freshness::excuses(&runtime, is_owned, &it));
+    let keep = Keep {
+        excuses,
+        ..Keep::new(&runtime, is_owned, unless, ttl_of_value, &tags_of_value)
+    };
     let resolve = resolve(&runtime, &function, &output, detached.as_ref(), keep);
     let answer = answer(&runtime, &output, &call);
     let compared = shape::compared(&runtime, &call, "CachedCall");
@@ -147,8 +153,10 @@ fn answer(runtime: &Runtime, output: &Output, call: &Ident) -> Option<TokenStrea
 
 /// The function that begins the call. A future that is returned looks at the cache when it is polled,
 /// which may be after an invalidation. An `async fn` is not called before it is polled.
-fn start(output: &Output, is_given: bool) -> Ident {
+fn start(output: &Output, is_fresh: bool, is_given: bool) -> Ident {
     let name = match (output, is_given) {
+        (Output::Value(_), false) if is_fresh => "start_fresh",
+        (Output::Value(_), true) if is_fresh => "start_fresh_given",
         (Output::Value(_), false) => "start",
         (Output::Value(_), true) => "start_given",
         (Output::Future(_) | Output::Boxed(_), false) => "defer",
@@ -175,20 +183,40 @@ fn resolve(
         let load = body::body(runtime, function, output);
         body::future(output, load, |load| match keep {
             Keep {
+                keep,
+                tags,
+                excuses: Some(excuses),
+            } => {
+                let keep = keep.unwrap_or_else(|| Keep::default(runtime));
+                match tags {
+                    None => quote_spanned! {blame=>
+                        #private::CachedCall::resolve_fresh(#call, #keep, #excuses, #load)
+                    },
+                    Some(tags) => quote_spanned! {blame=>
+                        #private::CachedCall::resolve_fresh_telling(
+                            #call, #keep, #tags, #excuses, #load
+                        )
+                    },
+                }
+            }
+            Keep {
                 keep: None,
                 tags: None,
+                excuses: None,
             } => quote_spanned! {blame=>
                 #private::CachedCall::resolve(#call, #load)
             },
             Keep {
                 keep: Some(keep),
                 tags: None,
+                excuses: None,
             } => quote_spanned! {blame=>
                 #private::CachedCall::resolve_keeping(#call, #keep, #load)
             },
             Keep {
                 keep,
                 tags: Some(tags),
+                excuses: None,
             } => {
                 let keep = keep.unwrap_or_else(|| Keep::default(runtime));
                 quote_spanned! {blame=>

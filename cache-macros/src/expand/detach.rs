@@ -74,17 +74,29 @@ pub(super) fn future(
     keep: Keep,
     load: TokenStream,
 ) -> TokenStream {
-    let Keep { keep, tags } = keep;
+    let Keep {
+        keep,
+        tags,
+        excuses,
+    } = keep;
     let keep = keep.unwrap_or_else(|| Keep::default(runtime));
     // What keeps the load from being sent to a task is an error at the option.
     let blame = detach.span.resolved_at(Span::mixed_site());
     let private = runtime.private(blame);
     let call = Ident::new("call", blame);
-    let resolved = match tags {
-        None => quote_spanned! {blame=>
+    let resolved = match (tags, excuses) {
+        (None, Some(excuses)) => quote_spanned! {blame=>
+            #private::CachedCall::resolve_detached_fresh(#call, #keep, #excuses, #load)
+        },
+        (Some(tags), Some(excuses)) => quote_spanned! {blame=>
+            #private::CachedCall::resolve_detached_fresh_telling(
+                #call, #keep, #tags, #excuses, #load
+            )
+        },
+        (None, None) => quote_spanned! {blame=>
             #private::CachedCall::resolve_detached(#call, #keep, #load)
         },
-        Some(tags) => quote_spanned! {blame=>
+        (Some(tags), None) => quote_spanned! {blame=>
             #private::CachedCall::resolve_detached_telling(#call, #keep, #tags, #load)
         },
     };

@@ -13,6 +13,8 @@ pub(super) struct Keep {
     pub(super) keep: Option<TokenStream>,
     /// Which further tags its entry has.
     pub(super) tags: Option<TokenStream>,
+    /// Whether an old value takes the place of an error, where the options say something of old values.
+    pub(super) excuses: Option<TokenStream>,
 }
 
 impl Keep {
@@ -26,6 +28,7 @@ impl Keep {
         Self {
             keep: keep(runtime, is_owned, unless, ttl),
             tags: tags_of_value(runtime, is_owned, tags),
+            excuses: None,
         }
     }
 

@@ -8,6 +8,7 @@ mod batch;
 mod body;
 mod cached;
 mod detach;
+mod freshness;
 mod handle;
 mod invalidate;
 mod keep;

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 
-use super::{name, setter};
+use super::{freshness, name, setter};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::lower::CachedFn;
@@ -23,6 +23,10 @@ pub(super) fn site(cached: &CachedFn, description: &TokenStream) -> TokenStream 
             .local_ttl
             .map(|local_ttl| setter("local_ttl", local_ttl)),
         cached.hedge.map(|hedge| setter("hedge", hedge)),
+        cached
+            .freshness
+            .as_ref()
+            .map(|it| freshness::of_site(&cached.runtime, it)),
         cached.schema.map(|schema| quote!(.schema(#schema))),
         name::names_type(&cached.key),
     ];

@@ -6,6 +6,7 @@ mod borrows;
 mod defaults;
 mod detach;
 mod each;
+mod freshness;
 mod handle;
 mod output;
 mod parameters;
@@ -25,6 +26,7 @@ use syn::{Expr, ExprClosure, LitStr};
 pub(crate) use self::batch::{Argument, ArgumentKind, Batch};
 pub(crate) use self::detach::{Copied, Detach};
 pub(crate) use self::each::List;
+pub(crate) use self::freshness::Freshness;
 pub(crate) use self::handle::Handle;
 pub(crate) use self::output::Output;
 use self::parameters::{Parameters, Place};
@@ -49,6 +51,8 @@ pub(crate) struct CachedFn {
     pub(crate) none_ttl: Option<NoneTtl>,
     pub(crate) local_ttl: Option<Duration>,
     pub(crate) hedge: Option<Duration>,
+    /// What the options say of old values.
+    pub(crate) freshness: Option<Freshness>,
     pub(crate) detach: Option<Detach>,
     pub(crate) handle: Option<Handle>,
     pub(crate) cache: Option<Expr>,
@@ -173,6 +177,7 @@ pub(crate) fn cached(
     if !skipped.is_empty() {
         options.push(format!("skip({})", skipped.join(", ")));
     }
+    let freshness = freshness::lower(&mut args, &mut errors);
     let handle = args
         .handle
         .map(|span| handle::lower(span, &function, &output, &mut errors));
@@ -183,6 +188,8 @@ pub(crate) fn cached(
         };
         let mut closures: Vec<Expr> = tags_of_value.iter().cloned().map(Expr::Closure).collect();
         closures.extend(ttl.into_iter().chain(args.unless.clone()));
+        let excuses = freshness.as_ref().and_then(Freshness::excuses);
+        closures.extend(excuses.cloned());
         detach::lower(span, &mut function, &output, &closures, &mut errors)
     });
 
@@ -200,6 +207,7 @@ pub(crate) fn cached(
         none_ttl: args.none_ttl,
         local_ttl: args.local_ttl,
         hedge: args.hedge,
+        freshness,
         detach,
         handle,
         cache: args.cache,

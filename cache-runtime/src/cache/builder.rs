@@ -12,6 +12,7 @@ use crate::driver::{Servers, Tls};
 use crate::duration;
 use crate::error::Error;
 use crate::observe::{Event, Listener, Observer};
+use crate::refreshes::Refreshes;
 #[cfg(feature = "test-util")]
 use crate::testing::TestClock;
 use crate::tier::local::Local;
@@ -54,6 +55,8 @@ pub struct CacheBuilder {
     lease_wait: Duration,
     load_limit: Duration,
     hedge: Option<Duration>,
+    max_refreshes: usize,
+    retry_after: Duration,
     max_entries: usize,
     local_ttl: Duration,
     local_ttl_unheard: bool,
@@ -80,6 +83,8 @@ impl Default for CacheBuilder {
             lease_wait: Duration::from_secs(1),
             load_limit: Duration::from_secs(30),
             hedge: None,
+            max_refreshes: 64,
+            retry_after: Duration::from_secs(2),
             max_entries: 100_000,
             local_ttl: Duration::ZERO,
             local_ttl_unheard: false,
@@ -437,6 +442,34 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets how many refreshes may be under way at once in this process: loads of entries that other calls are
+    /// served meanwhile, for [`early_refresh`](macro@crate::cached#early_refresh) and
+    /// [`stale_while_revalidate`](macro@crate::cached#stale_while_revalidate). An entry that one more would
+    /// be for is served as it is. With 0, no entry is refreshed. Default: 64.
+    ///
+    /// ```
+    /// let builder = cache_runtime::Cache::builder().max_refreshes(8);
+    /// # let _ = builder;
+    /// ```
+    pub fn max_refreshes(mut self, most: usize) -> Self {
+        self.max_refreshes = most;
+        self
+    }
+
+    /// Sets for how long a refresh that failed is not tried again, in all processes. Default: 2 s.
+    /// `#[cached(retry_after = "10s")]` sets it for one function.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = cache_runtime::Cache::builder().retry_after(Duration::from_secs(10));
+    /// # let _ = builder;
+    /// ```
+    pub fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = pause;
+        self
+    }
+
     /// Sets the most entries that the local tier holds. A new entry beyond them evicts one that
     /// was used little of late. Entries are spread over up to 64 shards, and a full shard evicts
     /// while others have room. The shared tier is bounded by its server only. Above zero.
@@ -565,6 +598,7 @@ impl CacheBuilder {
             &mut self.lease_wait,
             &mut self.load_limit,
             &mut self.settle,
+            &mut self.retry_after,
         ] {
             *duration = (*duration).min(FOREVER);
         }
@@ -600,7 +634,9 @@ impl CacheBuilder {
                 lease_wait: self.lease_wait,
                 load_limit: self.load_limit,
                 hedge: self.hedge,
+                retry_after: self.retry_after,
             },
+            refreshes: Refreshes::new(self.max_refreshes, self.clock),
             observer,
             unsettled,
         })

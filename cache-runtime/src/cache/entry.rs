@@ -235,11 +235,11 @@ impl CachedEntry {
     /// # Ok(()) }
     /// ```
     pub async fn ttl(&self) -> Result<Option<Duration>, Error> {
-        if !self.exists().await? {
-            return Ok(None);
-        }
         let core = &self.cache.core;
-        core.failed(core.tier.remaining(self.key()).await)
+        let Some(found) = core.failed(self.find().await)? else {
+            return Ok(None);
+        };
+        core.failed(core.tier.remaining(self.key(), &found).await)
     }
 
     /// Invalidates the key of the entry, as [`Cache::invalidate`] does: also what is loaded meanwhile.
@@ -272,8 +272,12 @@ impl CachedEntry {
     /// The entry, if the call would be served it.
     async fn find(&self) -> Result<Option<Found>, Error> {
         let found = self.cache.look_up(self.key()).await?;
-        let is_served = |found: &Found| self.is_cached && found.suits(&self.request.query);
-        Ok(found.filter(is_served))
+        Ok(found.filter(|found| self.is_served(found)))
+    }
+
+    /// Whether the call is served such an entry.
+    pub(super) fn is_served(&self, found: &Found) -> bool {
+        self.is_cached && found.suits(&self.request.query)
     }
 }
 

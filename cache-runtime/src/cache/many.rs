@@ -126,6 +126,7 @@ impl Cache {
                     ttl,
                     local_ttl: Duration::ZERO,
                     none_ttl: None,
+                    fresh: None,
                     site: None,
                 };
                 let filling = Filling {

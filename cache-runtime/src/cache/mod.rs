@@ -11,6 +11,7 @@ mod on_drop;
 mod options;
 mod refresh;
 mod stats;
+mod stored;
 mod with_cache;
 
 use std::fmt;
@@ -29,6 +30,7 @@ pub use self::on_drop::InvalidateOnDrop;
 pub use self::options::Options;
 pub use self::refresh::{refresh, refresh_all};
 pub use self::stats::{SiteStats, Stats};
+pub use self::stored::Entry;
 pub use self::with_cache::{DefaultCache, default_cache, with_cache};
 use crate::call::compare::{self, Compare};
 use crate::call::load::{Defaults, Keep, Request};
@@ -183,6 +185,7 @@ impl Cache {
                 ttl: options.ttl.unwrap_or(self.core.settings.default_ttl),
                 local_ttl: options.local_ttl.unwrap_or(self.core.settings.local_ttl),
                 none_ttl: None,
+                fresh: None,
                 site: None,
             },
             codec: options.codec,
@@ -303,6 +306,7 @@ impl Cache {
             ttl,
             local_ttl: Duration::ZERO,
             none_ttl: None,
+            fresh: None,
             site: None,
         };
         let ttl = clock::jittered(ttl, settings.jitter);
@@ -437,7 +441,9 @@ impl Cache {
         key.check()?;
         match self.core.failed(self.look_up(&key).await)? {
             None => Ok(None),
-            Some(_) => self.core.failed(self.core.tier.remaining(&key).await),
+            Some(found) => self
+                .core
+                .failed(self.core.tier.remaining(&key, &found).await),
         }
     }
 

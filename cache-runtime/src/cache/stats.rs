@@ -47,6 +47,18 @@ pub struct Stats {
     /// that could not be written, an invalidation that is kept to be sent later, or an error that
     /// a method of [`Cache`](crate::Cache) returned.
     pub errors: u64,
+    /// Look-ups that were answered with an old entry: one past its ttl, or whose refresh failed.
+    pub stale: u64,
+    /// Refreshes that began.
+    pub refreshes: u64,
+    /// Refreshes that failed.
+    pub refreshes_failed: u64,
+    /// Refreshes whose value was not stored, since an invalidation, a fence or another entry came
+    /// meanwhile.
+    pub refreshes_discarded: u64,
+    /// Refreshes that did not begin, since as many were under way as
+    /// [`max_refreshes`](crate::CacheBuilder::max_refreshes) allows.
+    pub refreshes_skipped: u64,
     /// Entries in the local tier now. Expired ones count until they are removed. The shared tier
     /// has none here.
     pub entries: u64,
@@ -64,8 +76,14 @@ pub struct Stats {
 impl Stats {
     pub(super) fn of(observer: &Observer, entries: u64) -> Self {
         let counters = observer.counters();
+        let [refreshes, failed, discarded, skipped] = observer.refreshes();
         let mut stats = Self {
             entries,
+            stale: observer.stale(),
+            refreshes,
+            refreshes_failed: failed,
+            refreshes_discarded: discarded,
+            refreshes_skipped: skipped,
             outages: observer.outages(),
             refusals: observer.refusals(),
             overflows: observer.overflows(),

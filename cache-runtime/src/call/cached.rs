@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::compare::{self, Compare, Values};
 use super::detach::{self, ReturnedByTask};
+use super::fresh;
 use super::load::{Defaults, Keep, Keeping, Request};
 use super::of_value::WithTags;
 use super::order::{self, Begin};
@@ -18,6 +19,7 @@ use super::transaction::GivenTransaction;
 use crate::codec::Codec;
 use crate::context::{self, default_cache, mode};
 use crate::core::Core;
+use crate::freshness::Freshness;
 use crate::key::{Key, Name, Names, Parts};
 use crate::tier::Query;
 use crate::type_name::{self, ValueType};
@@ -71,6 +73,58 @@ impl<S: Shape> CachedCall<S> {
             return Self(Started::Answered(value));
         }
         Self::miss(site, core, &key, &tags, receiver)
+    }
+
+    /// The same as [`start`](Self::start), of a function whose options say something of old values. An
+    /// entry is served at once only if it is not one of those, and is not perhaps to be refreshed.
+    #[inline]
+    pub fn start_fresh<P: Parts, N: Names>(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        _shape: S,
+        key: Name<P>,
+        tags: N,
+        receiver: Receiver,
+    ) -> Self
+    where
+        S::Value: 'static,
+    {
+        if context::is_open()
+            && let Some(started) = Self::start_in_context(site, core, &key, &tags, receiver)
+        {
+            return started;
+        }
+        if let Some(local) = core.tier.as_local(site)
+            && site.other_receiver(receiver).is_none()
+            && let Some(entry) = local.find(&key)
+            && entry.basis.suits_at_any_age(&tags, site.schema)
+            && local.is_fresh(site.fresh.as_ref().unwrap_or(&Freshness::NONE), &entry)
+            && let Some(value) = S::check(entry.value)
+        {
+            core.observer.hit(Some(site), || key.render());
+            return Self(Started::Answered(value));
+        }
+        Self::miss(site, core, &key, &tags, receiver)
+    }
+
+    /// The same of a function with arguments that may be transactions.
+    #[inline]
+    pub fn start_fresh_given<P: Parts, N: Names>(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        shape: S,
+        key: Name<P>,
+        tags: N,
+        receiver: Receiver,
+        given: GivenTransaction,
+    ) -> Self
+    where
+        S::Value: 'static,
+    {
+        if given != GivenTransaction::None {
+            return Self::defer_given(site, core, shape, key, tags, receiver, given);
+        }
+        Self::start_fresh(site, core, shape, key, tags, receiver)
     }
 
     /// A call that leaves the cache alone.
@@ -209,6 +263,7 @@ impl<S: Shape> CachedCall<S> {
                 ttl: site.ttl.unwrap_or(core.settings.default_ttl),
                 local_ttl: site.local_ttl.unwrap_or(core.settings.local_ttl),
                 none_ttl: site.none_ttl,
+                fresh: site.fresh,
                 site: Some(site),
             },
             codec: None,
@@ -272,6 +327,57 @@ impl<S: Shape> CachedCall<S> {
         F: Future<Output = S::Return>,
     {
         self.run(WithTags { keep, tags }, load)
+    }
+
+    /// The same as [`resolve_keeping`](Self::resolve_keeping), of a function whose options say something of
+    /// old values. `excuses` says of an error whether an old value may be served in its place.
+    pub fn resolve_fresh<K, X, F>(
+        self,
+        keep: K,
+        excuses: X,
+        load: F,
+    ) -> impl Future<Output = S::Return>
+    where
+        S::Value: CacheValue,
+        K: Fn(&S::Value) -> Keep,
+        X: Fn(&S::Return) -> bool,
+        F: Future<Output = S::Return>,
+    {
+        self.run_fresh(keep, excuses, load)
+    }
+
+    /// The same, where the value tells tags, too.
+    pub fn resolve_fresh_telling<K, T, X, F>(
+        self,
+        keep: K,
+        tags: T,
+        excuses: X,
+        load: F,
+    ) -> impl Future<Output = S::Return>
+    where
+        S::Value: CacheValue,
+        K: Fn(&S::Value) -> Keep,
+        T: Fn(&S::Value) -> Vec<Key>,
+        X: Fn(&S::Return) -> bool,
+        F: Future<Output = S::Return>,
+    {
+        self.run_fresh(WithTags { keep, tags }, excuses, load)
+    }
+
+    async fn run_fresh<K, X, F>(self, keep: K, excuses: X, load: F) -> S::Return
+    where
+        S::Value: CacheValue,
+        K: Keeping<S::Value>,
+        X: Fn(&S::Return) -> bool,
+        F: Future<Output = S::Return>,
+    {
+        match self.begin(&keep) {
+            Begin::On(Some(request)) => {
+                fresh::get_or_load::<S, _>(&request, keep, excuses, pin!(load)).await
+            }
+            Begin::On(None) => load.await,
+            Begin::Stay => pending().await,
+        }
     }
 
     async fn run<K, F>(self, keep: K, load: F) -> S::Return
@@ -344,6 +450,67 @@ impl<S: Shape> CachedCall<S> {
         F: Future<Output = S::Return> + Send + 'static,
     {
         self.run_detached(WithTags { keep, tags }, load)
+    }
+
+    /// The same as [`resolve_detached`](Self::resolve_detached), of a function whose options say something
+    /// of old values.
+    pub fn resolve_detached_fresh<K, X, L, F>(
+        self,
+        keep: K,
+        excuses: X,
+        load: L,
+    ) -> impl Future<Output = S::Return>
+    where
+        S: 'static,
+        S::Value: CacheValue,
+        S::Return: ReturnedByTask,
+        K: Fn(&S::Value) -> Keep + Send + 'static,
+        X: Fn(&S::Return) -> bool + Send + Sync + 'static,
+        L: FnOnce() -> F,
+        F: Future<Output = S::Return> + Send + 'static,
+    {
+        self.run_detached_fresh(keep, excuses, load)
+    }
+
+    /// The same, where the value tells tags, too.
+    pub fn resolve_detached_fresh_telling<K, T, X, L, F>(
+        self,
+        keep: K,
+        tags: T,
+        excuses: X,
+        load: L,
+    ) -> impl Future<Output = S::Return>
+    where
+        S: 'static,
+        S::Value: CacheValue,
+        S::Return: ReturnedByTask,
+        K: Fn(&S::Value) -> Keep + Send + 'static,
+        T: Fn(&S::Value) -> Vec<Key> + Send + 'static,
+        X: Fn(&S::Return) -> bool + Send + Sync + 'static,
+        L: FnOnce() -> F,
+        F: Future<Output = S::Return> + Send + 'static,
+    {
+        self.run_detached_fresh(WithTags { keep, tags }, excuses, load)
+    }
+
+    async fn run_detached_fresh<K, X, L, F>(self, keep: K, excuses: X, load: L) -> S::Return
+    where
+        S: 'static,
+        S::Value: CacheValue,
+        S::Return: ReturnedByTask,
+        K: Keeping<S::Value> + Send + 'static,
+        X: Fn(&S::Return) -> bool + Send + Sync + 'static,
+        L: FnOnce() -> F,
+        F: Future<Output = S::Return> + Send + 'static,
+    {
+        match self.begin(&keep) {
+            Begin::On(Some(request)) => {
+                let request = Arc::from(request);
+                fresh::get_or_load_detached::<S, _, _, _, _>(request, keep, excuses, load).await
+            }
+            Begin::On(None) => load().await,
+            Begin::Stay => pending().await,
+        }
     }
 
     async fn run_detached<K, L, F>(self, keep: K, load: L) -> S::Return

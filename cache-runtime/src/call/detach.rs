@@ -72,7 +72,7 @@ where
 }
 
 /// Loads for all callers of a flight, in a task: it goes on if this caller gives up.
-async fn lead<S, K, F>(
+pub(super) async fn lead<S, K, F>(
     request: Arc<Request>,
     leader: Leader<Evidence>,
     keep: K,

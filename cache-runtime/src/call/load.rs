@@ -34,7 +34,7 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::flight::{Claim, Landing, Leader, LoadEnd, Patience, Seat, Waiter};
 use crate::key::Key;
-use crate::observe::{Event, NotFilledReason};
+use crate::observe::{Event, NotFilledReason, StaleReason};
 use crate::sabotage::{self, Rule};
 use crate::tier::remembered;
 use crate::tier::{
@@ -122,6 +122,8 @@ pub(super) enum BeforeLoad<R> {
 enum Step {
     /// Serve this entry. If this caller watched for other callers, serve it to those too.
     Serve(Box<Found>, Option<Leader<Evidence>>),
+    /// Serve this entry in the place of the error with which its load failed a moment ago.
+    ServeOld(Box<Found>),
     /// Serve what another caller's load yielded.
     Share(SharedValue),
     /// Return the error with which another caller's load failed.
@@ -130,6 +132,17 @@ enum Step {
     Lead(Leader<Evidence>),
     /// Load, and store nothing.
     Alone,
+}
+
+/// For whom a load is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Role {
+    /// A call that was not answered from the cache.
+    Call,
+    /// A call that refreshes an entry which others are served.
+    Refresh,
+    /// A task that does so.
+    Background,
 }
 
 /// A wait for another caller's load, which is logged if it is long, also if the caller gives up.
@@ -227,7 +240,7 @@ impl Request {
                 Boarded::Unstored => break self.load_unstored().await,
                 Boarded::Alone => Some(Step::Alone),
                 // There is nothing to watch: what another process loads began before.
-                Boarded::Watch(_) | Boarded::LookAgain => None,
+                Boarded::Watch(_) | Boarded::Old(_) | Boarded::LookAgain => None,
             };
             match step {
                 Some(step) => break step,
@@ -247,7 +260,7 @@ impl Request {
                 }
                 None => BeforeLoad::Alone,
             },
-            Step::Serve(..) | Step::Alone => BeforeLoad::Alone,
+            Step::Serve(..) | Step::ServeOld(_) | Step::Alone => BeforeLoad::Alone,
         }
     }
 
@@ -293,6 +306,15 @@ impl Request {
                         break;
                     }
                 }
+                Step::ServeOld(mut found) => {
+                    let outcome = found.outcome(&self.query.key, share_outcome::<S>);
+                    let returned = outcome.map(to_return::<S>);
+                    if let Ok(Some(returned)) = returned {
+                        self.observe_old_at_once();
+                        return BeforeLoad::Return(returned);
+                    }
+                    break;
+                }
                 Step::Alone => break,
             }
             *look = self.look_again(undecodable, None).await;
@@ -334,6 +356,7 @@ impl Request {
                 }
                 Boarded::Unstored => return Box::pin(self.load_unstored()).await,
                 Boarded::Alone => return Step::Alone,
+                Boarded::Old(found) => return Step::ServeOld(found),
                 Boarded::LookAgain => None,
             };
             match step {
@@ -399,7 +422,11 @@ impl Request {
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
             match look {
                 Look::Hit(found) => return Some(Step::Serve(Box::new(found), Some(leader))),
-                Look::Miss(miss) if is_as_before(&miss) => {}
+                Look::Miss(miss)
+                    if is_as_before(&miss)
+                        && leader
+                            .follow(pin!(self.core.tier.is_under_way(&self.query, &miss)))
+                            .await => {}
                 Look::Miss(Miss::Unknown) => break,
                 Look::Lead(_) | Look::Miss(_) => {
                     leader.finish();
@@ -479,6 +506,8 @@ impl Request {
                 watcher.land(value, is_covered);
                 watcher.finish();
             }
+        } else if self.query.fresh.is_some() && self.state(found).is_stale() {
+            self.observe_revalidated();
         } else {
             self.core
                 .observer
@@ -518,8 +547,26 @@ impl Request {
     /// Loads for all callers of a flight, and stores what the load yields.
     pub(super) async fn lead<S, F>(
         &self,
-        mut leader: Leader<Evidence>,
+        leader: Leader<Evidence>,
         keep: impl Keeping<S::Value>,
+        load: F,
+    ) -> S::Return
+    where
+        S: Shape<Value: CacheValue>,
+        F: Future<Output = S::Return>,
+    {
+        self.lead_as::<S, F>(leader, Role::Call, keep, |_| {}, load)
+            .await
+    }
+
+    /// The same for a load that is perhaps a refresh. `failed` is told of its error, before the callers that
+    /// wait for it are.
+    pub(super) async fn lead_as<S, F>(
+        &self,
+        mut leader: Leader<Evidence>,
+        role: Role,
+        keep: impl Keeping<S::Value>,
+        failed: impl FnOnce(&S::Return),
         load: F,
     ) -> S::Return
     where
@@ -528,10 +575,11 @@ impl Request {
     {
         let renewal = self.core.tier.renew(&leader, self.core.settings.load_limit);
         // An entry that replaces a lease records how long its load took.
-        let started = renewal.is_some().then(Instant::now);
+        let is_timed = renewal.is_some() || self.query.fresh.is_some();
+        let started = is_timed.then(Instant::now);
         // If this future is dropped here, the leader hands the flight on, with the lease.
         let returned = {
-            let load = pin!(renew_while(renewal, self.run_load(load)));
+            let load = pin!(renew_while(renewal, self.run_load(role, load)));
             let share = |landed: &_| self.share_landed::<S>(landed);
             match leader.load(load, share).await {
                 LoadEnd::Loaded(returned) => returned,
@@ -550,8 +598,12 @@ impl Request {
         let outcome = match S::into_outcome(returned) {
             Ok(outcome) => outcome,
             Err(returned) => {
+                failed(&returned);
                 leader.fail(S::share_error(&returned));
                 self.load_failed();
+                if role != Role::Call {
+                    self.observe_refresh_failed();
+                }
                 return returned;
             }
         };
@@ -573,8 +625,12 @@ impl Request {
             };
             self.core.tier.fill(&self.query, leader, &filling, &ttl)
         };
-        let filled = filling.await;
-        self.observe_filled(&told.of(filled));
+        let filled = told.of(filling.await);
+        self.observe_filled(&filled);
+        if role != Role::Call && matches!(filled, Filled::Overtaken) {
+            let key = &self.query.key;
+            self.observe(Event::RefreshDiscarded { key });
+        }
         to_return::<S>(outcome).expect("the outcome was made from a value of this type")
     }
 
@@ -584,7 +640,7 @@ impl Request {
         S: Shape,
         F: Future<Output = S::Return>,
     {
-        let returned = self.run_load(load).await;
+        let returned = self.run_load(Role::Call, load).await;
         match S::view(&returned) {
             View::Error => self.load_failed(),
             View::Value(_) | View::None => self.not_filled(why),
@@ -593,8 +649,20 @@ impl Request {
     }
 
     /// Runs the load, and counts it.
-    async fn run_load<F: Future>(&self, load: F) -> F::Output {
-        self.load_begins();
+    async fn run_load<F: Future>(&self, role: Role, load: F) -> F::Output {
+        let key = &self.query.key;
+        match role {
+            Role::Call => self.load_begins(),
+            Role::Refresh => {
+                self.observe(Event::Refresh { key });
+                self.load_begins();
+            }
+            // No call is answered by it.
+            Role::Background => {
+                self.observe(Event::Refresh { key });
+                self.observe(Event::Load { key });
+            }
+        }
         load.await
     }
 
@@ -602,6 +670,35 @@ impl Request {
         let key = &self.query.key;
         self.observe(Event::Miss { key });
         self.observe(Event::Load { key });
+    }
+
+    pub(super) fn observe_refresh_failed(&self) {
+        let key = &self.query.key;
+        self.observe(Event::RefreshFailed { key });
+    }
+
+    /// A call is answered with an entry past its ttl, which is refreshed.
+    #[cold]
+    fn observe_revalidated(&self) {
+        let why = StaleReason::Revalidating;
+        let key = &self.query.key;
+        self.observe(Event::Stale {
+            key,
+            why,
+            waited: false,
+        });
+    }
+
+    /// A call is answered with an old entry, since its load failed a moment ago.
+    #[cold]
+    pub(super) fn observe_old_at_once(&self) {
+        let why = StaleReason::Error;
+        let key = &self.query.key;
+        self.observe(Event::Stale {
+            key,
+            why,
+            waited: false,
+        });
     }
 
     pub(super) fn load_failed(&self) {
@@ -710,7 +807,7 @@ impl Request {
     }
 
     #[inline]
-    fn observe(&self, event: Event<'_>) {
+    pub(super) fn observe(&self, event: Event<'_>) {
         self.core.observer.observe(self.query.site, event);
     }
 

@@ -23,6 +23,7 @@ pub(crate) mod compare;
 pub(crate) mod detach;
 pub(crate) mod due;
 mod fence;
+pub(crate) mod fresh;
 pub(crate) mod future;
 pub(crate) mod invalidate;
 pub(crate) mod load;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::receiver::{FirstReceiver, Receiver};
 use crate::clock;
+use crate::freshness::Freshness;
 use crate::registry::function::Function;
 
 /// What is known of a `#[cached]` function at compile time.
@@ -17,6 +18,8 @@ pub struct CallSite {
     pub(crate) none_ttl: Option<Duration>,
     /// How long a process keeps copies of its entries on a server; zero for not at all.
     pub(crate) local_ttl: Option<Duration>,
+    /// What it says of old values.
+    pub(crate) fresh: Option<Freshness>,
     /// Entries of another schema version are not served.
     pub(crate) schema: u32,
     /// For how long callers wait for a load that is not woken.
@@ -41,6 +44,7 @@ impl CallSite {
             ttl: None,
             none_ttl: None,
             local_ttl: None,
+            fresh: None,
             schema: 0,
             hedge: None,
             names_type: false,
@@ -69,6 +73,13 @@ impl CallSite {
     #[must_use]
     pub const fn none_ttl(mut self, none_ttl: Duration) -> Self {
         self.none_ttl = Some(none_ttl);
+        self
+    }
+
+    /// Sets what it says of old values.
+    #[must_use]
+    pub const fn fresh(mut self, fresh: Freshness) -> Self {
+        self.fresh = Some(fresh);
         self
     }
 

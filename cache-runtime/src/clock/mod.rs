@@ -76,6 +76,11 @@ impl Clock {
         Duration::from_millis(moment.saturating_sub(self.precise()))
     }
 
+    /// The present moment.
+    pub(crate) fn moment(&self) -> Moment {
+        self.precise()
+    }
+
     fn precise(&self) -> Moment {
         #[cfg(feature = "test-util")]
         if let Some(test) = &self.test {

@@ -188,7 +188,9 @@ mod tests {
     #[test]
     fn trusts_of_one_connection_are_one() {
         let [one, other] = [(); 2].map(|()| Arc::new(Trust::new()));
-        let trusts: Trusts = [one.clone(), other.clone(), one.clone()].into_iter().collect();
+        let trusts: Trusts = [one.clone(), other.clone(), one.clone()]
+            .into_iter()
+            .collect();
         assert_eq!(trusts.0.len(), 2);
         assert_eq!(trusts, [one.clone(), other].into_iter().collect());
         assert_ne!(trusts, [one].into_iter().collect());

@@ -398,6 +398,12 @@ impl<Evidence> Shard<'_, Evidence> {
         leader
     }
 
+    /// Whether a flight for `key` is under way that may yet yield a value.
+    pub(crate) fn is_under_way(&self, key: &Key) -> bool {
+        let flight = self.map.get(key);
+        flight.is_some_and(|flight| lock(&flight.state).may_yield_value())
+    }
+
     /// What the leader of the current flight for `key` saw, and whether its value is uncovered.
     pub(crate) fn current(&self, key: &Key) -> Option<(Arc<Evidence>, bool)> {
         let state = lock(&self.map.get(key)?.state);

@@ -83,6 +83,51 @@ pub enum Event<'a> {
         /// The key that was loaded.
         key: &'a Key,
     },
+    /// A call is answered with an old entry: one that is past its ttl, or whose refresh has failed. An
+    /// entry that was invalidated is never one of these.
+    #[non_exhaustive]
+    Stale {
+        /// The key of the entry.
+        key: &'a Key,
+        /// Why the entry is served.
+        why: StaleReason,
+        /// Whether the call has loaded, or has waited for a load, before it was answered: then
+        /// [`Miss`](Self::Miss) was told of it, or is next. Else it counts as a hit.
+        waited: bool,
+    },
+    /// A refresh begins: a load of an entry that other calls are served meanwhile. [`Fill`](Self::Fill) and
+    /// the others say how the load ended, too.
+    #[non_exhaustive]
+    Refresh {
+        /// The key that is loaded.
+        key: &'a Key,
+    },
+    /// A refresh failed, or took longer than [`load_limit`](crate::CacheBuilder::load_limit). The entry
+    /// stays as it is.
+    #[non_exhaustive]
+    RefreshFailed {
+        /// The key that was loaded.
+        key: &'a Key,
+    },
+    /// What a refresh has loaded is not stored: an invalidation, a fence or another entry came meanwhile.
+    #[non_exhaustive]
+    RefreshDiscarded {
+        /// The key that was loaded.
+        key: &'a Key,
+    },
+    /// An entry was to be refreshed and is not, since as many refreshes are under way as
+    /// [`max_refreshes`](crate::CacheBuilder::max_refreshes) allows.
+    #[non_exhaustive]
+    RefreshSkipped {
+        /// The key of the entry.
+        key: &'a Key,
+    },
+    /// The ttl of entries was ended, by [`Cache::expire`](crate::Cache::expire).
+    #[non_exhaustive]
+    Expire {
+        /// The keys.
+        keys: &'a [Key],
+    },
     /// A load begins: the function's body runs. [`Fill`](Self::Fill), [`NotFilled`](Self::NotFilled)
     /// or [`LoadFailed`](Self::LoadFailed) says how it ended, unless it panics or is dropped.
     #[non_exhaustive]
@@ -384,6 +429,39 @@ pub enum NotFilledReason<'a> {
     Failed(&'a Error),
 }
 
+/// Why a call is answered with an old entry.
+///
+/// ```
+/// use cache_runtime::{Cache, Event, StaleReason};
+///
+/// let builder = Cache::builder().on_event(|event| {
+///     if let Event::Stale { key, why: StaleReason::Error, .. } = event {
+///         eprintln!("{key} cannot be loaded, and is served as it was");
+///     }
+/// });
+/// # let _ = builder;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StaleReason {
+    /// It is refreshed (`stale_while_revalidate`).
+    Revalidating,
+    /// Its load failed (`stale_if_error`), or its refresh did.
+    Error,
+    /// Its load takes long (`stale_if_slow`).
+    Slow,
+}
+
+impl fmt::Display for StaleReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Revalidating => "revalidating",
+            Self::Error => "error",
+            Self::Slow => "slow",
+        })
+    }
+}
+
 impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -392,6 +470,12 @@ impl fmt::Display for Event<'_> {
             Self::Wait { key } => write!(f, "wait {key}"),
             Self::Watch { key } => write!(f, "watch {key}"),
             Self::Share { key } => write!(f, "share {key}"),
+            Self::Stale { key, why, .. } => write!(f, "stale {key}: {why}"),
+            Self::Refresh { key } => write!(f, "refresh {key}"),
+            Self::RefreshFailed { key } => write!(f, "refresh failed {key}"),
+            Self::RefreshDiscarded { key } => write!(f, "refresh discarded {key}"),
+            Self::RefreshSkipped { key } => write!(f, "refresh skipped {key}"),
+            Self::Expire { keys } => write!(f, "expire {}", Spaced(keys)),
             Self::Load { key } => write!(f, "load {key}"),
             Self::LoadFailed { key } => write!(f, "load failed {key}"),
             Self::Fill { key, ttl } => write!(f, "fill {key} ttl={ttl:?}"),

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use self::event::Spaced;
-pub use self::event::{Event, NotFilledReason};
+pub use self::event::{Event, NotFilledReason, StaleReason};
 pub use self::never_hits::NeverHit;
 use self::never_hits::NeverHits;
 use crate::call::site::CallSite;
@@ -44,6 +44,11 @@ struct Incidents {
     outages: AtomicU64,
     refusals: AtomicU64,
     overflows: AtomicU64,
+    stale: AtomicU64,
+    refreshes: AtomicU64,
+    refreshes_failed: AtomicU64,
+    refreshes_discarded: AtomicU64,
+    refreshes_skipped: AtomicU64,
     never_hits: NeverHits,
     /// By the address of the call site, or 0 for the API by hand. There are at most as many as
     /// there are sites and kinds of reports.
@@ -157,6 +162,30 @@ impl Observer {
             | Event::Fail { .. } => {
                 counters = self.counters.of(site);
                 &counters.tally.errors
+            }
+            Event::Stale { waited, .. } => {
+                self.incidents.stale.fetch_add(1, Relaxed);
+                if *waited {
+                    return;
+                }
+                counters = self.counters.of(site);
+                &counters.tally.hits
+            }
+            Event::Refresh { .. } => {
+                self.incidents.refreshes.fetch_add(1, Relaxed);
+                return;
+            }
+            Event::RefreshFailed { .. } => {
+                self.incidents.refreshes_failed.fetch_add(1, Relaxed);
+                return;
+            }
+            Event::RefreshDiscarded { .. } => {
+                self.incidents.refreshes_discarded.fetch_add(1, Relaxed);
+                return;
+            }
+            Event::RefreshSkipped { .. } => {
+                self.incidents.refreshes_skipped.fetch_add(1, Relaxed);
+                return;
             }
             Event::ServerAway { .. } => {
                 self.incidents.outages.fetch_add(1, Relaxed);
@@ -395,6 +424,28 @@ impl Observer {
 
     pub(crate) fn counters(&self) -> &CounterTable {
         &self.counters
+    }
+
+    pub(crate) fn stale(&self) -> u64 {
+        self.incidents.stale.load(Relaxed)
+    }
+
+    /// The refreshes that began, that failed, that were discarded, and that were skipped.
+    pub(crate) fn refreshes(&self) -> [u64; 4] {
+        let Incidents {
+            refreshes,
+            refreshes_failed,
+            refreshes_discarded,
+            refreshes_skipped,
+            ..
+        } = &*self.incidents;
+        [
+            refreshes,
+            refreshes_failed,
+            refreshes_discarded,
+            refreshes_skipped,
+        ]
+        .map(|counter| counter.load(Relaxed))
     }
 
     pub(crate) fn outages(&self) -> u64 {

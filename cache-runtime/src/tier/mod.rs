@@ -45,6 +45,7 @@ use crate::call::site::CallSite;
 use crate::codec::{Codec, Reason};
 use crate::error::Error;
 use crate::flight::{Leader, Seat, Waiter};
+use crate::freshness::{self, Age, Freshness};
 use crate::health::Status;
 use crate::key::{Key, Pattern};
 use crate::removal::Removal;
@@ -79,13 +80,20 @@ pub(crate) struct Query {
     pub(crate) local_ttl: Duration,
     /// How long a `None` is cached; without it, a `None` is not cached.
     pub(crate) none_ttl: Option<Duration>,
+    /// What the call's function says of old values.
+    pub(crate) fresh: Option<Freshness>,
     pub(crate) site: Option<&'static CallSite>,
 }
 
 impl Query {
     /// The longest that what this call stores may be served.
-    fn longest_ttl(&self) -> Duration {
-        self.ttl.max(self.none_ttl.unwrap_or_default())
+    fn longest_life(&self) -> Duration {
+        self.life(self.ttl.max(self.none_ttl.unwrap_or_default()))
+    }
+
+    /// How long an entry is kept that is fresh for `ttl`.
+    fn life(&self, ttl: Duration) -> Duration {
+        freshness::life(self.fresh.as_ref(), ttl)
     }
 }
 
@@ -110,6 +118,16 @@ pub(crate) enum Found {
     Encoded(shared::Entry),
     /// The same, and a copy of it may be kept in this process.
     ToCopy(shared::Entry, Option<Box<Copying>>),
+}
+
+/// What is known of a stored value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About {
+    pub(crate) age: Option<Duration>,
+    /// How long it is still fresh.
+    pub(crate) remaining: Duration,
+    /// Another one for each value that was ever stored.
+    pub(crate) stamp: u64,
 }
 
 /// What a look shows where no entry may be served. [`Store::board`] takes it.
@@ -147,8 +165,28 @@ pub(crate) enum Boarded {
     Unstored,
     /// The caller loads for itself only, and stores nothing.
     Alone,
+    /// The entry is past its ttl, and its load has failed a moment ago: it is served in the place of the
+    /// error.
+    Old(Box<Found>),
     /// The store has changed since the look: the caller looks again.
     LookAgain,
+}
+
+/// What a caller does that would refresh an entry beside it.
+#[derive(Debug)]
+pub(crate) enum Beside {
+    /// It loads. What it loads replaces this entry and no other.
+    Lead(Leader<Evidence>),
+    /// Another caller does, in this process or another.
+    Held,
+    /// The last load has failed, and is not tried again for so long.
+    Failed {
+        left: Duration,
+        /// Whether the old value is served in the place of the error.
+        excused: bool,
+    },
+    /// Nothing: the entry is another one by now, or what is loaded could not be stored.
+    Skip,
 }
 
 /// What a caller saw before its load began, and an invalidation would have changed. Callers that
@@ -273,6 +311,33 @@ pub(crate) trait Store {
     /// fails.
     fn board_refresh<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Boarded>;
 
+    /// How old an entry is that this call was shown; `None` where nothing was noted of that.
+    fn age(&self, query: &Query, found: &Found) -> Option<Age>;
+
+    /// Boards a refresh of this entry, unless it is refreshed already. The entry stays, and is served.
+    fn board_beside<'a>(&'a self, query: &'a Query, found: &'a Found) -> MaybeReady<'a, Beside>;
+
+    /// The valid entry of a call, however old it is, as long as it may be served in the place of an error.
+    fn find_old<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Option<Found>>;
+
+    /// Notes that the load with this evidence has failed: other processes do not try it again for so long.
+    fn note_failure(&self, _evidence: &Evidence, _pause: Duration, _excused: bool) {}
+
+    /// Whether another process may still be loading what this miss has shown.
+    fn is_under_way<'a>(&'a self, _query: &'a Query, _miss: &'a Miss) -> MaybeReady<'a, bool> {
+        MaybeReady::Ready(Some(true))
+    }
+
+    /// The entry of a key that was not invalidated, whatever its tags and its age.
+    fn find_at_any_age(
+        &self,
+        key: &Key,
+    ) -> impl Future<Output = Result<Option<(Found, About)>, Error>> + Send;
+
+    /// Has the entries of keys be past their ttl from now on. One that no option allows to be served then
+    /// is removed. A load that is under way does not store.
+    fn expire(&self, keys: &[Key]) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// For a load that is not stored: boards the current flight if its load has not begun, or else
     /// starts one. `None` if this store shares no loads.
     fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>>;
@@ -334,8 +399,12 @@ pub(crate) trait Store {
     /// The entry of a key that may be served, whatever its tags.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Found>, Error>> + Send;
 
-    /// How long the entry of a key will still be served, at most.
-    fn remaining(&self, key: &Key) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
+    /// How long the entry of a key, which was just found, is still fresh, at most.
+    fn remaining(
+        &self,
+        key: &Key,
+        found: &Found,
+    ) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
 
     /// Stores a value that no flight loaded. A load that is under way does not store over it. Behind
     /// a fence, nothing is stored, and what was there is removed. An invalidation that begins after
@@ -475,7 +544,7 @@ impl Boarded {
     pub(crate) fn leader(&mut self) -> Option<&mut Leader<Evidence>> {
         match self {
             Self::Lead(leader) | Self::Watch(leader) => Some(leader),
-            Self::Wait(_) | Self::Unstored | Self::Alone | Self::LookAgain => None,
+            Self::Wait(_) | Self::Unstored | Self::Alone | Self::Old(_) | Self::LookAgain => None,
         }
     }
 }
@@ -634,6 +703,34 @@ impl Store for Tier {
         on!(self, store => store.board_refresh(query))
     }
 
+    fn age(&self, query: &Query, found: &Found) -> Option<Age> {
+        on!(self, store => store.age(query, found))
+    }
+
+    fn board_beside<'a>(&'a self, query: &'a Query, found: &'a Found) -> MaybeReady<'a, Beside> {
+        on!(self, store => store.board_beside(query, found))
+    }
+
+    fn find_old<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Option<Found>> {
+        on!(self, store => store.find_old(query))
+    }
+
+    fn note_failure(&self, evidence: &Evidence, pause: Duration, excused: bool) {
+        on!(self, store => store.note_failure(evidence, pause, excused));
+    }
+
+    fn is_under_way<'a>(&'a self, query: &'a Query, miss: &'a Miss) -> MaybeReady<'a, bool> {
+        on!(self, store => store.is_under_way(query, miss))
+    }
+
+    async fn find_at_any_age(&self, key: &Key) -> Result<Option<(Found, About)>, Error> {
+        on!(self, store => store.find_at_any_age(key).await)
+    }
+
+    async fn expire(&self, keys: &[Key]) -> Result<(), Error> {
+        on!(self, store => store.expire(keys).await)
+    }
+
     fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {
         on!(self, store => store.board_unstored(key))
     }
@@ -672,8 +769,8 @@ impl Store for Tier {
         on!(self, store => store.get(key).await)
     }
 
-    async fn remaining(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        on!(self, store => store.remaining(key).await)
+    async fn remaining(&self, key: &Key, found: &Found) -> Result<Option<Duration>, Error> {
+        on!(self, store => store.remaining(key, found).await)
     }
 
     async fn set(

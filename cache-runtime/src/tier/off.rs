@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
+    About, Beside, Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss,
+    Query, Store,
 };
 use crate::backlog::Buckets;
 use crate::error::Error;
 use crate::flight::{Leader, Seat};
+use crate::freshness::Age;
 use crate::key::{Key, Pattern};
 use crate::removal::Removal;
 
@@ -41,6 +43,26 @@ impl Store for Off {
         MaybeReady::Ready(Some(Boarded::Alone))
     }
 
+    fn age(&self, _query: &Query, _found: &Found) -> Option<Age> {
+        None
+    }
+
+    fn board_beside<'a>(&'a self, _query: &'a Query, _found: &'a Found) -> MaybeReady<'a, Beside> {
+        MaybeReady::Ready(Some(Beside::Skip))
+    }
+
+    fn find_old<'a>(&'a self, _query: &'a Query) -> MaybeReady<'a, Option<Found>> {
+        MaybeReady::Ready(Some(None))
+    }
+
+    async fn find_at_any_age(&self, _key: &Key) -> Result<Option<(Found, About)>, Error> {
+        Ok(None)
+    }
+
+    async fn expire(&self, _keys: &[Key]) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn board_unstored(&self, _key: &Key) -> Option<Seat<Evidence>> {
         None
     }
@@ -68,7 +90,7 @@ impl Store for Off {
         Ok(None)
     }
 
-    async fn remaining(&self, _key: &Key) -> Result<Option<Duration>, Error> {
+    async fn remaining(&self, _key: &Key, _found: &Found) -> Result<Option<Duration>, Error> {
         Ok(None)
     }
 

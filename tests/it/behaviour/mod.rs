@@ -4,6 +4,7 @@ mod batch;
 mod detach;
 mod each;
 mod flights;
+mod freshness;
 mod invalidation;
 mod liveness;
 mod long_names;

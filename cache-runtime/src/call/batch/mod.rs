@@ -255,6 +255,7 @@ where
                 ttl: ttl.unwrap_or(self.core.settings.default_ttl),
                 local_ttl: site.local_ttl.unwrap_or(self.core.settings.local_ttl),
                 none_ttl: site.none_ttl,
+                fresh: site.fresh,
                 site: Some(site),
             },
             codec: self.codec,
@@ -688,6 +689,7 @@ impl<V: CacheValue, T> OneOf<V, T> {
                 None => State::Alone(NotFilledReason::Unstorable),
             },
             Boarded::Alone => State::Alone(NotFilledReason::Unstorable),
+            Boarded::Old(_) => State::Alike(GoOn::Look),
             Boarded::LookAgain => State::Open,
         };
     }

@@ -24,13 +24,14 @@ use self::copies::{Asked, Copies};
 use super::local::Local;
 use super::shared::{Notice, Shared};
 use super::{
-    Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Renewal,
-    Store, Waiting,
+    About, Beside, Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss,
+    Query, Renewal, Store, Waiting,
 };
 use crate::backlog::Buckets;
 use crate::driver::Trusts;
 use crate::error::Error;
 use crate::flight::{Leader, Seat};
+use crate::freshness::Age;
 use crate::health::Status;
 use crate::key::{Key, Pattern};
 use crate::removal::Removal;
@@ -230,8 +231,38 @@ impl Store for Front {
         self.shared.get(key).await
     }
 
-    async fn remaining(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        self.shared.remaining(key).await
+    async fn remaining(&self, key: &Key, found: &Found) -> Result<Option<Duration>, Error> {
+        self.shared.remaining(key, found).await
+    }
+
+    /// A copy is fresh for as long as it is kept.
+    fn age(&self, query: &Query, found: &Found) -> Option<Age> {
+        self.shared.age(query, found)
+    }
+
+    fn board_beside<'a>(&'a self, query: &'a Query, found: &'a Found) -> MaybeReady<'a, Beside> {
+        self.shared.board_beside(query, found)
+    }
+
+    fn find_old<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Option<Found>> {
+        self.shared.find_old(query)
+    }
+
+    fn note_failure(&self, evidence: &Evidence, pause: Duration, excused: bool) {
+        self.shared.note_failure(evidence, pause, excused);
+    }
+
+    fn is_under_way<'a>(&'a self, query: &'a Query, miss: &'a Miss) -> MaybeReady<'a, bool> {
+        self.shared.is_under_way(query, miss)
+    }
+
+    async fn find_at_any_age(&self, key: &Key) -> Result<Option<(Found, About)>, Error> {
+        self.shared.find_at_any_age(key).await
+    }
+
+    async fn expire(&self, keys: &[Key]) -> Result<(), Error> {
+        let _dropped = self.drop_copies(keys);
+        self.shared.expire(keys).await
     }
 
     async fn set(

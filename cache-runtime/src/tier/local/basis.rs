@@ -1,16 +1,19 @@
 //! The basis of an entry: the versions of its tags from before its load. The entry is served only
 //! while they are still the same.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64 as AtomicMoment, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::driver::Trusts;
+use crate::freshness::Age;
 use crate::key::{Key, Names};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 use crate::tier::Query;
+use crate::unique;
 
 /// The tags of an entry, with the versions that they had before its load began, and its schema
 /// version. Most entries have neither tags nor a schema version. For those it is `None`, and
@@ -18,9 +21,15 @@ use crate::tier::Query;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Basis(Option<Arc<TagVersions>>);
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct TagVersions {
-    schema: u32,
+    /// The schema version. With [`HAS_LIFE`], it is that of no call: an entry whose age matters is looked
+    /// at by those functions only that ask for its age.
+    form: u64,
+    /// Of an entry: how old it may be. No evidence has it.
+    life: Option<Life>,
+    /// Of an entry: a number that no other value has which was ever stored; 0 until it is asked for.
+    stamp: u64,
     /// Whether the tags of the value are among the tags, of a function whose values tell them. They
     /// follow those that are known before the load.
     of_value: bool,
@@ -29,6 +38,64 @@ struct TagVersions {
     value_type: u32,
     /// Of such a copy: the connections over which it was read.
     trusts: Trusts,
+}
+
+/// The part of a form that says that there is a [`Life`].
+const HAS_LIFE: u64 = 1 << 32;
+
+/// How old an entry may be, where that matters before it expires.
+#[derive(Debug)]
+pub(crate) struct Life {
+    /// Milliseconds of the local tier's clock.
+    created: Moment,
+    /// When its ttl ends. It may be put forward.
+    fresh_until: AtomicMoment,
+    cost: Duration,
+    /// Whether it is kept for longer than its ttl.
+    outlives: bool,
+}
+
+impl Life {
+    pub(super) fn new(
+        created: Moment,
+        fresh_until: Moment,
+        cost: Duration,
+        outlives: bool,
+    ) -> Self {
+        Self {
+            created,
+            fresh_until: AtomicMoment::new(fresh_until),
+            cost,
+            outlives,
+        }
+    }
+
+    pub(super) fn age(&self, now: Moment) -> Age {
+        let fresh_until = self.fresh_until.load(Ordering::Relaxed);
+        Age {
+            since_created: Duration::from_millis(now.saturating_sub(self.created)),
+            ttl: Duration::from_millis(fresh_until.saturating_sub(self.created)),
+            cost: self.cost,
+        }
+    }
+
+    pub(super) fn fresh_until(&self) -> Moment {
+        self.fresh_until.load(Ordering::Relaxed)
+    }
+
+    /// Ends its ttl. Returns whether it is kept nevertheless.
+    pub(super) fn expire(&self, now: Moment) -> bool {
+        self.fresh_until.fetch_min(now, Ordering::Relaxed);
+        self.outlives
+    }
+}
+
+/// Evidence has neither life nor stamp, and an entry is compared with no evidence.
+impl PartialEq for TagVersions {
+    fn eq(&self, other: &Self) -> bool {
+        (self.form, self.of_value, &self.tags, &self.trusts)
+            == (other.form, other.of_value, &other.tags, &other.trusts)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -52,10 +119,11 @@ impl Basis {
 
     /// The same basis, of a copy of such a value that was read over these connections.
     pub(crate) fn of_copy(self, value_type: u32, trusts: Trusts) -> Self {
-        let (schema, of_value) = (self.schema(), self.is_of_value());
         Self(Some(Arc::new(TagVersions {
-            schema,
-            of_value,
+            form: self.form(),
+            life: None,
+            stamp: 0,
+            of_value: self.is_of_value(),
             tags: self.tag_versions().into(),
             value_type,
             trusts,
@@ -79,7 +147,34 @@ impl Basis {
         if self.0.is_none() {
             return !N::LEARNS && schema == 0 && tags.are(std::iter::empty());
         }
+        self.form() == u64::from(schema)
+            && (!N::LEARNS || self.is_of_value())
+            && tags.are(self.tags())
+    }
+
+    /// The same for a call that asks for the entry's age.
+    #[inline]
+    pub(crate) fn suits_at_any_age<N: Names>(&self, tags: &N, schema: u32) -> bool {
         self.schema() == schema && (!N::LEARNS || self.is_of_value()) && tags.are(self.tags())
+    }
+
+    /// How old the entry may be, where that matters before it expires.
+    #[inline]
+    pub(super) fn life(&self) -> Option<&Life> {
+        self.0.as_ref()?.life.as_ref()
+    }
+
+    /// The same basis, of an entry that may be so old.
+    pub(super) fn with(&self, life: Life) -> Self {
+        Self(Some(Arc::new(TagVersions {
+            form: u64::from(self.schema()) | HAS_LIFE,
+            life: Some(life),
+            stamp: unique::number().max(1),
+            of_value: self.is_of_value(),
+            tags: self.tag_versions().into(),
+            value_type: 0,
+            trusts: Trusts::default(),
+        })))
     }
 
     /// The same for a call whose names are rendered.
@@ -94,6 +189,27 @@ impl Basis {
         self.tags().eq(&query.tags)
     }
 
+    /// The number of the value, if it has one.
+    pub(super) fn stamp(&self) -> Option<u64> {
+        self.0
+            .as_ref()
+            .map(|it| it.stamp)
+            .filter(|stamp| *stamp != 0)
+    }
+
+    /// The same basis, of an entry without a life, with a number for its value.
+    pub(super) fn stamped(&self) -> Self {
+        Self(Some(Arc::new(TagVersions {
+            form: self.form(),
+            life: None,
+            stamp: unique::number().max(1),
+            of_value: self.is_of_value(),
+            tags: self.tag_versions().into(),
+            value_type: 0,
+            trusts: Trusts::default(),
+        })))
+    }
+
     /// Whether the tags of the value are among its tags.
     fn is_of_value(&self) -> bool {
         self.0.as_ref().is_some_and(|parts| parts.of_value)
@@ -105,7 +221,9 @@ impl Basis {
         let find = |tag: &Key| versions.iter().find(|version| version.tag == *tag).cloned();
         let tags = tags.map(find).collect::<Option<_>>()?;
         Some(Self(Some(Arc::new(TagVersions {
-            schema: self.schema(),
+            form: self.schema().into(),
+            life: None,
+            stamp: 0,
             of_value: self.is_of_value(),
             tags,
             value_type: 0,
@@ -114,8 +232,15 @@ impl Basis {
     }
 
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "it is the lower half")]
     pub(crate) fn schema(&self) -> u32 {
-        self.0.as_ref().map_or(0, |parts| parts.schema)
+        // What is cut off says that there is a life.
+        self.form() as u32
+    }
+
+    #[inline]
+    fn form(&self) -> u64 {
+        self.0.as_ref().map_or(0, |parts| parts.form)
     }
 
     #[inline]
@@ -166,7 +291,9 @@ impl Tags {
         };
         let tags = tags.iter().map(read).collect();
         Basis(Some(Arc::new(TagVersions {
-            schema,
+            form: schema.into(),
+            life: None,
+            stamp: 0,
             of_value,
             tags,
             value_type: 0,

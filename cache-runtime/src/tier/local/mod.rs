@@ -13,21 +13,24 @@ mod table;
 mod walk;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::basis::Basis;
-use self::basis::Tags;
+use self::basis::{Life, Tags};
 use self::fence::Fences;
 use self::table::{Hashed, Table};
 use self::walk::Walk;
 use super::remembered::Remembered;
 use super::{
-    Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss, Query, Store,
+    About, Beside, Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss,
+    Query, Store,
 };
 use crate::backlog::Buckets;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::flight::{Flights, Leader, Seat, Shard};
+use crate::freshness::{Age, Freshness, State};
 use crate::key::{Key, Name, Parts, Pattern};
 use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
@@ -100,9 +103,36 @@ impl Local {
         self.entries.find(name, self.clock.now())
     }
 
-    /// The entry of `key`, if it is alive: it has not expired, and its tags are not invalidated.
+    /// The entry of `key`, if it is alive, and its ttl has not ended: its tags are not invalidated.
     fn peek(&self, key: &Key) -> Option<Entry> {
-        self.entries.get(self.entries.hashed(key), self.clock.now())
+        let entry = self
+            .entries
+            .get(self.entries.hashed(key), self.clock.now())?;
+        (self.state(None, &entry) < State::Revalidate).then_some(entry)
+    }
+
+    /// Whether an entry is served to a call with these options, without asking for anything first; and
+    /// whether it is long before the end of its ttl.
+    #[inline]
+    pub(crate) fn is_fresh(&self, freshness: &Freshness, entry: &Entry) -> bool {
+        self.state(Some(freshness), entry) == State::Fresh
+    }
+
+    /// What a call with these options may do with an entry that has not expired.
+    fn state(&self, freshness: Option<&Freshness>, entry: &Entry) -> State {
+        let Some(life) = entry.basis.life() else {
+            return State::Fresh;
+        };
+        let age = life.age(self.clock.moment());
+        freshness.unwrap_or(&Freshness::NONE).of(age)
+    }
+
+    /// The life of an entry that is stored now; `None` if its age does not matter until it expires.
+    fn life(&self, query: &Query, ttl: Duration, cost: Duration) -> Option<Life> {
+        query.fresh.as_ref()?;
+        let created = self.clock.moment();
+        let fresh_until = self.clock.expiry(ttl);
+        Some(Life::new(created, fresh_until, cost, query.life(ttl) > ttl))
     }
 
     /// Looks for an entry. Without one, boards the flight of the key or starts one. Both happen
@@ -118,10 +148,16 @@ impl Local {
         let found;
         let mut shard = self.flights.lock(key);
         found = self.entries.get(hashed, self.clock.now());
+        let mut is_beside = false;
         if let Some(entry) = &found
             && entry.basis.suits_query(query)
         {
-            return Look::Hit(Found::Value(entry.clone()));
+            match self.state(query.fresh.as_ref(), entry) {
+                state if state.is_served() => return Look::Hit(Found::Value(entry.clone())),
+                // It stays while it is loaded, and if that fails.
+                State::OnError => is_beside = true,
+                _ => {}
+            }
         }
         if found
             .as_ref()
@@ -138,7 +174,7 @@ impl Local {
         let evidence = Evidence::Local(LocalEvidence {
             basis,
             hash: hashed.hash,
-            is_refresh: false,
+            is_refresh: is_beside,
         });
         let mut seat = shard.join(key, Some(&evidence));
         if query.learns_tags && seat.is_none() {
@@ -197,6 +233,59 @@ impl Local {
         schema.is_some_and(|schema| schema > query.schema)
     }
 
+    /// Starts a flight beside an entry, unless one is under way or the entry has been replaced.
+    fn board_beside_value(&self, query: &Query, seen: &Entry) -> Beside {
+        let key = &query.key;
+        let tags = &*self.tags_of(query);
+        let basis = self.tags.read(tags, query.schema, query.learns_tags);
+        let hashed = self.entries.hashed(key);
+        let found;
+        let mut shard = self.flights.lock(key);
+        found = self.entries.get(hashed, self.clock.now());
+        let is_seen = |entry: &Entry| Arc::ptr_eq(&entry.value, &seen.value);
+        if !found.as_ref().is_some_and(is_seen) || self.fences.stand(tags.iter().chain([key])) {
+            return Beside::Skip;
+        }
+        if shard.is_under_way(key) {
+            return Beside::Held;
+        }
+        let evidence = Evidence::Local(LocalEvidence {
+            basis,
+            hash: hashed.hash,
+            is_refresh: true,
+        });
+        Beside::Lead(shard.start(key, Some(evidence)))
+    }
+
+    /// The entry of a call, however old it is, as long as it may be served in the place of an error.
+    fn find_old_value(&self, query: &Query) -> Option<Found> {
+        let hashed = self.entries.hashed(&query.key);
+        let entry = self.entries.get(hashed, self.clock.now())?;
+        let may_be_served = entry.basis.suits_query(query)
+            && self.state(query.fresh.as_ref(), &entry) < State::Gone;
+        may_be_served.then_some(Found::Value(entry))
+    }
+
+    /// Ends the ttl of the entry of `key`. A load that is under way does not store any more, and no caller
+    /// boards it.
+    fn expire_key(&self, key: &Key) {
+        let removed;
+        let mut shard = self.flights.lock(key);
+        shard.forget(key);
+        let (now, moment) = (self.clock.now(), self.clock.moment());
+        let entry = self.entries.get(self.entries.hashed(key), now);
+        let life = entry.as_ref().and_then(|entry| entry.basis.life());
+        let is_kept = life.is_some_and(|life| life.expire(moment));
+        removed = if is_kept {
+            None
+        } else {
+            self.entries.remove(key, now)
+        };
+        drop(shard);
+        drop(removed);
+        drop(entry);
+    }
+
     /// Starts a flight in the place of the current one, whose load does not store any more: of two
     /// loads, the one that begins later is stored.
     fn board_for_refresh(&self, query: &Query) -> Boarded {
@@ -224,7 +313,7 @@ impl Local {
         query: &Query,
         mut leader: Leader<Evidence>,
         value: SharedValue,
-        told: &[Key],
+        (told, cost): (&[Key], Duration),
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> Filled {
         let key = &query.key;
@@ -272,10 +361,15 @@ impl Local {
             let tags: Vec<Key> = basis.tags().cloned().collect();
             self.tags.read(&tags, basis.schema(), query.learns_tags)
         });
+        let basis = match self.life(query, ttl, cost) {
+            Some(life) => basis.with(life),
+            None => basis,
+        };
         let entry = Entry { value, basis };
         let key = Hashed { key, hash: *hash };
         // What the entry replaces is dropped after the lock: `Drop` may be the user's.
-        match leader.finish_storing(|| self.insert(key, entry, ttl)) {
+        let life = query.life(ttl);
+        match leader.finish_storing(|| self.insert(key, entry, life)) {
             Some(replaced) => {
                 drop(replaced);
                 Filled::Stored(ttl)
@@ -302,7 +396,10 @@ impl Local {
     /// by the versions that are read first.
     fn store(&self, query: &Query, value: SharedValue, ttl: Duration) -> Filled {
         let Query { key, tags, .. } = query;
-        let basis = self.tags.read(tags, query.schema, query.learns_tags);
+        let mut basis = self.tags.read(tags, query.schema, query.learns_tags);
+        if let Some(life) = self.life(query, ttl, Duration::ZERO) {
+            basis = basis.with(life);
+        }
         let mut shard = self.flights.lock(key);
         // The API by hand has no schema version, and `set` replaces any entry.
         if query.site.is_some() && self.holds_newer(query) {
@@ -317,7 +414,8 @@ impl Local {
             drop(removed);
             Filled::Unstorable
         } else {
-            replaced = self.insert(self.entries.hashed(key), Entry { value, basis }, ttl);
+            let life = query.life(ttl);
+            replaced = self.insert(self.entries.hashed(key), Entry { value, basis }, life);
             drop(shard);
             drop(replaced);
             Filled::Stored(ttl)
@@ -446,6 +544,52 @@ impl Store for Local {
         MaybeReady::Ready(Some(self.board_for_refresh(query)))
     }
 
+    fn age(&self, _query: &Query, found: &Found) -> Option<Age> {
+        match found {
+            Found::Value(entry) => Some(entry.basis.life()?.age(self.clock.moment())),
+            Found::Encoded(_) | Found::ToCopy(..) => None,
+        }
+    }
+
+    fn board_beside<'a>(&'a self, query: &'a Query, found: &'a Found) -> MaybeReady<'a, Beside> {
+        MaybeReady::Ready(Some(match found {
+            Found::Value(entry) => self.board_beside_value(query, entry),
+            Found::Encoded(_) | Found::ToCopy(..) => Beside::Skip,
+        }))
+    }
+
+    fn find_old<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Option<Found>> {
+        MaybeReady::Ready(Some(self.find_old_value(query)))
+    }
+
+    async fn find_at_any_age(&self, key: &Key) -> Result<Option<(Found, About)>, Error> {
+        let now = self.clock.now();
+        // Before the entry: if another one comes in between, its stamp is compared with a newer value.
+        let stamp = self.entries.stamp(key, now);
+        let entry = self.entries.get(self.entries.hashed(key), now);
+        let (Some(stamp), Some(entry)) = (stamp, entry) else {
+            return Ok(None);
+        };
+        let moment = self.clock.moment();
+        let life = entry.basis.life();
+        let expiry = self.entries.expiry(key, now);
+        let ends = life.map(Life::fresh_until).into_iter().chain(expiry).min();
+        let about = About {
+            age: life.map(|life| life.age(moment).since_created),
+            remaining: ends.map_or(Duration::ZERO, |end| self.clock.until(end)),
+            // That of this entry, if another has taken the place of the one that was stamped.
+            stamp: entry.basis.stamp().unwrap_or(stamp),
+        };
+        Ok(Some((Found::Value(entry), about)))
+    }
+
+    async fn expire(&self, keys: &[Key]) -> Result<(), Error> {
+        for key in keys {
+            self.expire_key(key);
+        }
+        Ok(())
+    }
+
     fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {
         Some(self.flights.board(key, None))
     }
@@ -458,14 +602,15 @@ impl Store for Local {
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled> {
         let value = filling.value.share();
-        let filled = self.land_and_store(query, leader, value, filling.tags, ttl);
+        let told = (filling.tags, filling.cost);
+        let filled = self.land_and_store(query, leader, value, told, ttl);
         MaybeReady::Ready(Some(filled))
     }
 
     fn fill_many<'a>(&'a self, fills: Vec<Fill<'a>>) -> MaybeReady<'a, Vec<Filled>> {
         let filled = fills.into_iter().map(|fill| {
             let value = fill.filling.value.share();
-            let told = fill.filling.tags;
+            let told = (fill.filling.tags, fill.filling.cost);
             self.land_and_store(fill.query, fill.leader, value, told, &|| fill.ttl)
         });
         MaybeReady::Ready(Some(filled.collect()))
@@ -475,9 +620,14 @@ impl Store for Local {
         Ok(self.peek(key).map(Found::Value))
     }
 
-    async fn remaining(&self, key: &Key) -> Result<Option<Duration>, Error> {
+    async fn remaining(&self, key: &Key, _found: &Found) -> Result<Option<Duration>, Error> {
+        let Some(entry) = self.peek(key) else {
+            return Ok(None);
+        };
+        let fresh_until = entry.basis.life().map(Life::fresh_until);
         let expiry = self.entries.expiry(key, self.clock.now());
-        Ok(expiry.map(|expiry| self.clock.until(expiry)))
+        let end = fresh_until.into_iter().chain(expiry).min();
+        Ok(end.map(|end| self.clock.until(end)))
     }
 
     async fn set(
@@ -584,6 +734,7 @@ mod tests {
             ttl: LONG,
             local_ttl: Duration::ZERO,
             none_ttl: None,
+            fresh: None,
             site: None,
         }
     }
@@ -604,7 +755,8 @@ mod tests {
     }
 
     fn fill(local: &Local, key: &Key, leader: Leader<Evidence>, value: i32) -> Filled {
-        local.land_and_store(&query(key, &[]), leader, Arc::new(value), &[], &|| {
+        let told = (&[][..], Duration::ZERO);
+        local.land_and_store(&query(key, &[]), leader, Arc::new(value), told, &|| {
             Some(LONG)
         })
     }

@@ -160,6 +160,23 @@ impl Table {
         slot.is_alive(now).then(|| slot.entry.basis.schema())
     }
 
+    /// The number of the value of `key`, if it is alive; it has one from now on.
+    pub(super) fn stamp(&self, key: &Key, now: Now) -> Option<u64> {
+        let hash = self.hash(key);
+        let mut shard = write(self.shard(hash));
+        let at = shard.find(hash, key.bytes())?;
+        let slot = shard.slots.get_mut(at as usize)?.as_mut()?;
+        if !slot.is_alive(now) {
+            return None;
+        }
+        let basis = &mut slot.entry.basis;
+        if basis.stamp().is_none() {
+            // No code of the user's runs when the old one is dropped.
+            *basis = basis.stamped();
+        }
+        basis.stamp()
+    }
+
     /// When the entry of `key` expires, if it is alive.
     pub(super) fn expiry(&self, key: &Key, now: Now) -> Option<Moment> {
         let hash = self.hash(key);

@@ -23,6 +23,9 @@
 //! Where only the value tells some of its tags, those follow the others. Such an entry has a flag. So has
 //! one that only remembers the tags of a value, which was not stored: it has no payload, and no versions.
 //!
+//! An entry that its slot keeps for longer than its ttl, since a function's options let it be served then,
+//! has a flag. A process with a release before takes it for unreadable, and replaces it.
+//!
 //! A fence stands in versions too, where all else is a decimal number. Its writers are hexadecimal
 //! numbers (`0` stands for all that it does not name), and its deadlines are milliseconds of the
 //! server's clock.
@@ -50,6 +53,8 @@ const KEY: u8 = 2;
 const REMEMBERS: u8 = 4;
 /// The flag of an entry whose tags include those that its value told.
 const OF_VALUE: u8 = 8;
+/// The flag of an entry that its slot keeps for longer than its ttl.
+const OUTLIVES: u8 = 16;
 /// The type in an entry that does not say of which type its value is.
 pub(crate) const ANY_TYPE: u32 = 0;
 
@@ -188,6 +193,8 @@ pub(crate) struct Entry {
     pub(crate) header: DecodedHeader,
     /// All bytes of the slot. Readers of one batch share them.
     bytes: Bytes,
+    /// What the clock of the slot's server showed when it was looked at, if the call asks for its age.
+    pub(crate) seen_at: u64,
     /// The place of the decoded value, if several readers of one batch share it.
     pub(crate) shared_decode: Option<SharedDecode>,
     /// From where it was read, for a call that may keep a copy.
@@ -215,6 +222,8 @@ pub(crate) struct DecodedHeader {
     pub(crate) none: bool,
     /// Whether its tags include those that its value told.
     pub(crate) told: ToldTags,
+    /// Whether the slot keeps it for longer than its ttl. Else its ttl ends with the slot.
+    pub(crate) outlives: bool,
     /// The schema version of the value.
     pub(crate) schema: u32,
     /// The hash of the name of the value's type, or [`ANY_TYPE`].
@@ -248,6 +257,9 @@ pub(crate) enum ToldTags {
 
 /// Where the schema version of an entry is.
 const SCHEMA_AT: usize = size_of::<Mark>() + 3;
+
+/// Where its ttl is.
+const TTL_AT: usize = SCHEMA_AT + 16;
 
 /// The schema version of the entry that begins with these bytes, if it is one.
 pub(super) fn schema_of(start: &[u8]) -> Option<u32> {
@@ -286,6 +298,27 @@ impl Entry {
         let known = on_server(tags);
         let first = self.tags().map(|(tag, _)| tag).take(known.len());
         self.header.told != ToldTags::No && first.eq(known.iter().map(Key::as_str))
+    }
+
+    /// Whether its ttl has ended, though its slot keeps it.
+    pub(super) fn is_past(&self, now: u64) -> bool {
+        self.header.outlives && self.left(now).is_zero()
+    }
+
+    /// The part of its mark that differs for each entry.
+    pub(super) fn stamp(&self) -> u64 {
+        let mut stamp = [0; 8];
+        stamp.copy_from_slice(&self.mark[2..]);
+        u64::from_le_bytes(stamp)
+    }
+
+    /// The same entry with another mark, as it would be if its ttl ended now.
+    pub(super) fn expired(&self, now: u64) -> Vec<u8> {
+        let mut bytes = self.bytes.to_vec();
+        bytes[..size_of::<Mark>()].copy_from_slice(&new_mark_of(self.mark));
+        let ttl = millis(self.age(now)).min(self.header.ttl);
+        bytes[TTL_AT..TTL_AT + 8].copy_from_slice(&ttl.to_le_bytes());
+        bytes
     }
 
     /// How old it is when the clock of its slot's server shows `now`, in milliseconds since 1970.
@@ -418,6 +451,8 @@ pub(crate) struct Header<'a> {
     /// The present, in milliseconds since 1970, by the clock of the slot's server.
     pub(crate) now: u64,
     pub(crate) ttl: Duration,
+    /// Whether the slot keeps it for longer.
+    pub(crate) outlives: bool,
     /// How long the load took.
     pub(crate) cost: Duration,
     pub(crate) epoch: u64,
@@ -440,7 +475,9 @@ impl Header<'_> {
             ToldTags::Carried => OF_VALUE,
             ToldTags::Remembered => OF_VALUE | REMEMBERS,
         };
-        out.push(flag(NONE, self.none) | flag(KEY, key.is_some()) | told);
+        out.push(
+            flag(NONE, self.none) | flag(KEY, key.is_some()) | flag(OUTLIVES, self.outlives) | told,
+        );
         out.extend(self.schema.to_le_bytes());
         out.extend(self.value_type.to_le_bytes());
         out.extend(self.now.to_le_bytes());
@@ -483,6 +520,7 @@ pub(crate) fn decode(bytes: Option<impl Into<Bytes>>) -> Slot {
                     mark,
                     header,
                     bytes,
+                    seen_at: 0,
                     shared_decode: None,
                     source: None,
                 });
@@ -502,7 +540,7 @@ fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
     let mut fields = fields.as_slice();
     let form = Form::from_bytes(take(&mut fields)?)?;
     let [flags] = take(&mut fields)?;
-    if flags & !(NONE | KEY | REMEMBERS | OF_VALUE) != 0 {
+    if flags & !(NONE | KEY | REMEMBERS | OF_VALUE | OUTLIVES) != 0 {
         return None;
     }
     let schema = u32::from_le_bytes(take(&mut fields)?);
@@ -534,6 +572,7 @@ fn decode_header(bytes: &[u8]) -> Option<DecodedHeader> {
         } else {
             ToldTags::No
         },
+        outlives: flags & OUTLIVES != 0,
         schema,
         value_type,
         created,
@@ -564,6 +603,7 @@ pub fn encode_entry(tags: &[Key], versions: &[u64], payload: &[u8]) -> Vec<u8> {
         value_type: ANY_TYPE,
         now: 1_700_000_000_000,
         ttl: Duration::from_secs(60),
+        outlives: false,
         cost: Duration::from_millis(3),
         epoch: 7,
         tags,
@@ -604,6 +644,7 @@ mod tests {
             value_type: 5,
             now: 1_000,
             ttl: Duration::from_secs(60),
+            outlives: false,
             cost: Duration::from_millis(3),
             epoch: 7,
             tags,
@@ -634,6 +675,22 @@ mod tests {
             assert_eq!(entry.age(now), Duration::from_millis(age));
             assert_eq!(entry.left(now), Duration::from_millis(left));
         }
+        let Slot::Entry(expired) = decode(Some(entry.expired(11_000))) else {
+            panic!("not an entry");
+        };
+        assert_ne!(expired.mark, entry.mark);
+        assert_eq!(
+            (expired.header.created, expired.header.ttl),
+            (1_000, 10_000)
+        );
+        assert_eq!(
+            (expired.header.cost, expired.payload()),
+            (3_000, &b"{}"[..])
+        );
+        let Slot::Entry(as_before) = decode(Some(entry.expired(90_000))) else {
+            panic!("not an entry");
+        };
+        assert_eq!(as_before.header.ttl, 60_000);
         let tags: Vec<_> = entry.tags().collect();
         assert_eq!(tags, [("users", 1), ("größe", 2)]);
         assert_eq!(entry.payload(), b"{}");
@@ -655,6 +712,7 @@ mod tests {
                 value_type: 5,
                 now: 1_000,
                 ttl: Duration::from_secs(60),
+                outlives: false,
                 cost: Duration::ZERO,
                 epoch: 7,
                 tags: &tags,

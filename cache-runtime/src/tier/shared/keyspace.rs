@@ -51,6 +51,21 @@ impl Keyspace {
         ReadKeys::new(tags.iter().map(|tag| self.version_in_pieces(tag)))
     }
 
+    /// The lock under which the entry of a key is refreshed. It is in the hash slot of the entry, unless its
+    /// name has a `}` before any `{`.
+    pub(crate) fn lock(&self, key: &Key) -> String {
+        let slot = self.slot(key);
+        let has_tag = slot
+            .split_once('{')
+            .is_some_and(|(_, rest)| rest.split_once('}').is_some_and(|(tag, _)| !tag.is_empty()));
+        if has_tag {
+            let rest = &slot[self.namespace.len() + ":e:".len()..];
+            format!("{}:r:{rest}", self.namespace)
+        } else {
+            format!("{}:r:{{{slot}}}", self.namespace)
+        }
+    }
+
     /// The pieces are those of a name that is not long.
     fn slot_in_pieces<'a>(&'a self, key: &'a Key) -> [&'a str; 3] {
         [&self.namespace, ":e:", key.as_str()]
@@ -356,9 +371,15 @@ impl Keyspace {
         Ok(removed)
     }
 
-    /// The name whose slot or version this is.
+    /// The name whose slot, version or refresh lock this is.
     fn name_in<'a>(&self, key: &'a [u8]) -> Option<&'a [u8]> {
-        let rest = key.strip_prefix(self.namespace.as_bytes())?;
+        let namespace = self.namespace.as_bytes();
+        let rest = key.strip_prefix(namespace)?;
+        if let Some(lock) = rest.strip_prefix(b":r:") {
+            let slot = lock.strip_prefix(b"{").and_then(|it| it.strip_suffix(b"}"));
+            let slot = slot.and_then(|it| it.strip_prefix(namespace)?.strip_prefix(b":e:"));
+            return Some(slot.unwrap_or(lock));
+        }
         rest.strip_prefix(b":e:")
             .or_else(|| rest.strip_prefix(b":v:"))
     }

@@ -4,8 +4,8 @@
 use std::convert::Infallible;
 use std::mem;
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -30,6 +30,7 @@ const LEASE_MANY: &str = include_str!("scripts/lease_many.lua");
 const FILL: &str = include_str!("scripts/fill.lua");
 const FILL_MANY: &str = include_str!("scripts/fill_many.lua");
 const RENEW: &str = include_str!("scripts/renew.lua");
+const FAIL: &str = include_str!("scripts/fail.lua");
 const RELEASE: &str = include_str!("scripts/release.lua");
 
 /// The pause between two tries to give a lease back: the first, and the longest.
@@ -65,6 +66,8 @@ pub(crate) struct Lease {
     /// With which bytes it, or the entry that it stands for, begins.
     pub(super) mark: Mark,
     pub(super) hold: Hold,
+    /// The lock under which an entry that is served meanwhile is refreshed.
+    pub(super) lock: Option<Hold>,
     /// The connection over which it was taken. The entry names the server behind it.
     pub(super) witness: Witness,
     /// The tags, with the versions that they had before the load.
@@ -100,6 +103,8 @@ pub(super) struct Hold {
     duration: Duration,
     /// Whether it was used, given back, or never taken. Then `Drop` does nothing.
     is_settled: AtomicBool,
+    /// Of a refresh lock, how its load failed: what is put in its place.
+    failure: OnceLock<(&'static str, u64)>,
 }
 
 impl Lease {
@@ -149,7 +154,7 @@ impl Lease {
         cost: Duration,
     ) -> Operation {
         let entry = self.entry(query, value, told, cost, ttl);
-        self.hold.filling(&query.key, entry, ttl)
+        self.hold.filling(&query.key, entry, query.life(ttl))
     }
 
     /// The entry that replaces the lease.
@@ -177,6 +182,7 @@ impl Lease {
             value_type: value_type(query),
             now: self.witness.now(),
             ttl,
+            outlives: query.life(ttl) > ttl,
             cost,
             epoch: told.map_or_else(|| self.witness.epoch(), |told| told.epoch),
             tags: &on_server(tags),
@@ -220,12 +226,16 @@ pub(super) fn end_all(ends: Vec<(&Hold, Option<NewEntry>)>) -> Operation {
 
 /// Renews leases for as long as it is polled, up to `limit`.
 pub(super) async fn renew(leases: &[&Lease], limit: Duration) -> Infallible {
-    let held = leases.iter().filter(|lease| !lease.hold.is_entry);
     let mut groups: Vec<(Witness, Vec<&Hold>)> = Vec::new();
-    for lease in held {
-        Witness::group(&mut groups, &lease.witness, &lease.hold);
+    let mut shortest = None::<Duration>;
+    for lease in leases {
+        for hold in std::iter::once(&lease.hold).chain(&lease.lock) {
+            if !hold.is_entry {
+                shortest = Some(shortest.map_or(hold.duration, |it| it.min(hold.duration)));
+                Witness::group(&mut groups, &lease.witness, hold);
+            }
+        }
     }
-    let shortest = leases.iter().map(|lease| lease.hold.duration).min();
     let pause = (shortest.unwrap_or_default() / 3).max(Duration::from_millis(1));
     let mut renewed = Duration::ZERO;
     // Without a runtime there is no server.
@@ -268,6 +278,7 @@ impl Hold {
             is_entry: false,
             duration,
             is_settled: AtomicBool::new(false),
+            failure: OnceLock::new(),
         }
     }
 
@@ -280,6 +291,7 @@ impl Hold {
             is_entry: true,
             duration: Duration::ZERO,
             is_settled: AtomicBool::new(true),
+            failure: OnceLock::new(),
         }
     }
 
@@ -324,6 +336,11 @@ impl Hold {
         }
     }
 
+    /// Has a refresh lock be replaced by the mark of a load that failed, where it would be given back.
+    pub(super) fn fail(&self, failure: (&'static str, u64)) {
+        let _ = self.failure.set(failure);
+    }
+
     /// Marks the lease as one that `Drop` need not give back.
     pub(super) fn settle(&self) {
         self.is_settled.store(true, Ordering::Relaxed);
@@ -343,6 +360,7 @@ fn giving_back(slot: &str, start: &[u8]) -> Operation {
 /// A lease that goes back as soon as the server can be reached: until then, other processes wait
 /// for it.
 struct Abandoned {
+    failure: Option<(&'static str, u64)>,
     connector: Arc<Connector>,
     slot: String,
     /// The bytes of the lease.
@@ -368,7 +386,15 @@ impl Abandoned {
     }
 
     async fn give_back(&self) -> bool {
-        give_back(&self.connector, &self.slot, &self.start).await
+        let Some((mark, millis)) = self.failure else {
+            return give_back(&self.connector, &self.slot, &self.start).await;
+        };
+        let fail = Operation::script(FAIL, self.slot.clone()).with([
+            self.start.as_slice().into(),
+            mark.as_bytes().into(),
+            millis.into(),
+        ]);
+        self.connector.run(vec![fail]).await.is_ok()
     }
 
     /// Goes on on a thread, with a connection of its own. If there is no thread to be had, the lease
@@ -408,6 +434,7 @@ impl Drop for Hold {
             slot: mem::take(&mut self.slot),
             start: mem::take(&mut self.start),
             duration: self.duration,
+            failure: self.failure.get().copied(),
             is_done: false,
         };
         match Handle::try_current() {

@@ -87,6 +87,8 @@ impl Shared {
         let (mut boarding, mut leaders) = (Vec::new(), Vec::new());
         // Leaders that need no lease: of a further attempt, or of a watch.
         let mut others = Vec::new();
+        // Leaders of loads beside old entries.
+        let mut besides = Vec::new();
         for (at, (query, miss)) in misses.into_iter().enumerate() {
             boarded.push(match miss {
                 Miss::AtServer(look) => {
@@ -102,6 +104,10 @@ impl Shared {
                         }
                         Decision::Seat(Seat::Lead(leader)) => {
                             others.push((at, leader));
+                            LATER
+                        }
+                        Decision::Beside(leader) => {
+                            besides.push((at, query, leader, look));
                             LATER
                         }
                         Decision::Seat(seat) => seated(seat),
@@ -142,6 +148,13 @@ impl Shared {
         }
         for (at, leader) in places.into_iter().zip(leaders) {
             boarded[at] = seated(Seat::Lead(leader));
+        }
+        let places: Vec<usize> = besides.iter().map(|(at, ..)| *at).collect();
+        let besides = besides
+            .into_iter()
+            .map(|(_, query, leader, look)| self.lead_beside(query, leader, look, until));
+        for (at, beside) in places.into_iter().zip(join::all(besides).await) {
+            boarded[at] = beside;
         }
         boarded
     }
@@ -204,7 +217,7 @@ impl Shared {
         } else {
             asked.iter().map(|(seen, hold)| hold.taking(seen)).collect()
         };
-        let lives = members.iter().map(|it| it.query.longest_ttl()).max();
+        let lives = members.iter().map(|it| it.query.longest_life()).max();
         let (asked, taking) = (asked.len(), operations.len());
         operations.extend(self.read_versions(&tags, lives.unwrap_or_default()));
         let replies = self.connector.run_over_until(witness, operations, until);
@@ -407,7 +420,7 @@ impl Ending<'_> {
             End::Store { value, ttl } => {
                 let told = self.told.as_deref();
                 let entry = lease.entry(self.query, value, told, self.cost, *ttl);
-                Some((entry, *ttl))
+                Some((entry, self.query.life(*ttl)))
             }
             End::GiveBack(_) => None,
         }

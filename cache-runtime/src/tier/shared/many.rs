@@ -93,7 +93,9 @@ impl Shared {
         }
         let entries = keys.iter().zip(looked).map(|(key, looked)| {
             let Looked { entry, look, tags } = looked?;
-            let serves = look.serves(&entry) && !self.distrusts_since(heard, key, &tags);
+            let serves = look.serves(&entry)
+                && !entry.is_past(look.witness.now())
+                && !self.distrusts_since(heard, key, &tags);
             serves.then_some(entry)
         });
         Ok(entries.collect())
@@ -226,6 +228,7 @@ impl Shared {
                 value_type: value_type(query),
                 now: witness.now(),
                 ttl: *ttl,
+                outlives: query.life(*ttl) > *ttl,
                 cost: Duration::ZERO,
                 epoch: witness.epoch(),
                 tags: &on_server(tags),
@@ -233,7 +236,7 @@ impl Shared {
                 key: Some(&query.key),
             });
             connector.expect(slot, value.size());
-            let fill = lease::fill(slot.clone(), seen, entry, *ttl);
+            let fill = lease::fill(slot.clone(), seen, entry, query.life(*ttl));
             let notice = Notice::Entry(query.key.on_server().into_owned());
             fills.push((at, self.keyspace.publishing(fill, &notice)));
         }

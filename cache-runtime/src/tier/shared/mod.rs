@@ -15,6 +15,7 @@
 
 mod announcement;
 mod batch;
+mod beside;
 mod breaker;
 mod cluster;
 mod connector;
@@ -57,8 +58,8 @@ use self::selection::Selection;
 use self::witness::{Looked, Witness};
 use super::remembered::Remembered;
 use super::{
-    Boarded, Evidence, Fill, Filled, Filling, Found, Look, MaybeReady, Miss, Query, Renewal, Store,
-    Waiting,
+    About, Beside, Boarded, Evidence, Fill, Filled, Filling, Found, Look, MaybeReady, Miss, Query,
+    Renewal, Store, Waiting,
 };
 use crate::backlog::Buckets;
 use crate::call::site::CallSite;
@@ -67,6 +68,7 @@ use crate::codec::{self, Reason};
 use crate::driver::{Operation, Reply, Servers};
 use crate::error::Error;
 use crate::flight::{Claim, Flights, Leader, Seat};
+use crate::freshness::{Age, Freshness};
 use crate::health::Status;
 use crate::key::{Key, Pattern, on_server};
 use crate::observe::{Event, Observer};
@@ -152,6 +154,8 @@ enum Decision {
     Seat(Seat<Evidence>),
     /// Versions are absent, without which nothing can be shared.
     DrawVersions,
+    /// The call loads, for all that board this flight, beside an old entry.
+    Beside(Leader<Evidence>),
     /// The load in this process has asked for other tags than the call.
     LookAgain,
 }
@@ -372,7 +376,7 @@ impl Shared {
     ) -> Option<Box<Told>> {
         let mut told = told?;
         if !sabotage::keeps(Rule::TagsBeforeLoad) && told.versions.contains(&0) {
-            let read = self.read_versions(&told.tags, query.longest_ttl());
+            let read = self.read_versions(&told.tags, query.longest_life());
             let replies = self.connector.run_over(&lease.witness, read.collect());
             let versions = replies
                 .await
@@ -417,6 +421,7 @@ impl Shared {
             Decision::Unstored => Boarded::Unstored,
             Decision::LookAgain => Boarded::LookAgain,
             Decision::DrawVersions => self.draw_versions(query, &look, until).await,
+            Decision::Beside(leader) => self.lead_beside(query, leader, look, until).await,
             Decision::Seat(Seat::Lead(leader)) if leader.is_boarding() => {
                 self.lead(query, leader, &look, until).await
             }
@@ -439,8 +444,24 @@ impl Shared {
                     None => Decision::DrawVersions,
                 }
             }
+            Slot::Entry(ref entry) if look.is_old(query, entry) => {
+                match look.lease_seen(entry.mark) {
+                    Some(seen) => self.decide_beside(query, seen),
+                    None => Decision::DrawVersions,
+                }
+            }
             // Absent, dead or unreadable: this process loads.
             _ => Decision::Seat(self.flights.board(&query.key, None)),
+        }
+    }
+
+    /// Joins the load beside the entry that the call has seen.
+    fn decide_beside(&self, query: &Query, seen: LeaseSeen) -> Decision {
+        let evidence = Evidence::Shared(Box::new(LeaseEvidence { seen, lease: None }));
+        let mut shard = self.flights.lock(&query.key);
+        match shard.join(&query.key, Some(&evidence)) {
+            Some(seat) => Decision::Seat(seat),
+            None => Decision::Beside(shard.start(&query.key, None)),
         }
     }
 
@@ -502,7 +523,7 @@ impl Shared {
             return Ok(Acquired::Fenced);
         };
         let mut lease = self.lease_to_take(query, look);
-        let versions = self.read_versions(look.tags(query), query.longest_ttl());
+        let versions = self.read_versions(look.tags(query), query.longest_life());
         let acquire: Vec<_> = std::iter::once(lease.hold.taking(seen))
             .chain(versions)
             .collect();
@@ -530,6 +551,7 @@ impl Shared {
         Lease {
             mark: token.mark,
             hold: Hold::new(&self.connector, slot, token, self.lease),
+            lock: None,
             witness: look.witness.clone(),
             tags: look.tags(query).to_vec(),
             versions: Vec::new(),
@@ -623,7 +645,7 @@ impl Shared {
             clock::millis(enough).into(),
         ]);
         let tags = look.tags(query);
-        let versions = self.read_versions(tags, query.longest_ttl());
+        let versions = self.read_versions(tags, query.longest_life());
         let operations: Vec<_> = std::iter::once(hold).chain(versions).collect();
         let replies = self
             .connector
@@ -642,6 +664,7 @@ impl Shared {
         let lease = Lease {
             mark,
             hold: Hold::of_entry(&self.connector, slot, mark),
+            lock: None,
             witness: look.witness.clone(),
             tags: tags.to_vec(),
             versions,
@@ -654,7 +677,7 @@ impl Shared {
     /// changed. So they give each tag a version first, and look again.
     async fn draw_versions(&self, query: &Query, look: &ServerLook, until: Instant) -> Boarded {
         let draw: Vec<_> = self
-            .read_versions(look.tags(query), query.longest_ttl())
+            .read_versions(look.tags(query), query.longest_life())
             .collect();
         let replies = self.connector.run_over_until(&look.witness, draw, until);
         let replies = replies.await;
@@ -683,25 +706,32 @@ impl Shared {
     /// Makes the versions outlive an entry with this ttl, if that is longer than was known when they
     /// were read: a ttl may depend on the value.
     fn extend_versions(&self, query: &Query, tags: &[Key], ttl: Duration) -> Vec<Operation> {
-        if ttl <= query.longest_ttl() || !sabotage::keeps(Rule::VersionsOutlive) {
+        let life = query.life(ttl);
+        if life <= query.longest_life() || !sabotage::keeps(Rule::VersionsOutlive) {
             return Vec::new();
         }
-        let lives = server_ttl(version_ttl(ttl));
+        let lives = server_ttl(version_ttl(life));
         let extend =
             |tag| Operation::script(EXTEND, self.keyspace.version(tag)).with([lives.into()]);
         tags.iter().map(extend).collect()
     }
 
+    /// The same, if its ttl has not ended.
+    async fn look_up(&self, key: &Key) -> Result<Option<Entry>, Error> {
+        let found = self.look_up_at_any_age(key).await?;
+        Ok(found.filter(|entry| !entry.is_past(entry.seen_at)))
+    }
+
     /// Reads an entry whose tags are known only from its header. If it has tags, their versions
     /// take another round trip. They are read after the slot, so they show each invalidation of a
     /// tag that returned before this call.
-    async fn look_up(&self, key: &Key) -> Result<Option<Entry>, Error> {
+    async fn look_up_at_any_age(&self, key: &Key) -> Result<Option<Entry>, Error> {
         let heard = self.connector.journal.heard();
         if self.distrusts(key, &[]) {
             return Ok(None);
         }
         let mut look = self.look_at_server(key, &[], None).await?;
-        let Slot::Entry(entry) = std::mem::replace(&mut look.slot, Slot::Absent) else {
+        let Slot::Entry(mut entry) = std::mem::replace(&mut look.slot, Slot::Absent) else {
             return Ok(None);
         };
         if !entry.is_of(key) || entry.only_remembers() {
@@ -725,6 +755,7 @@ impl Shared {
             look.versions = versions.collect();
         }
         let serves = look.serves(&entry) && !self.distrusts_since(heard, key, &tags);
+        entry.seen_at = look.witness.now();
         Ok(serves.then_some(entry))
     }
 
@@ -745,7 +776,8 @@ impl Shared {
             token.to_bytes().as_slice().into(),
             server_ttl(self.lease_by_hand).into(),
         ]);
-        let read = std::iter::once(seize).chain(self.read_versions(tags, ttl));
+        let life = query.life(ttl);
+        let read = std::iter::once(seize).chain(self.read_versions(tags, life));
         let hold = Hold::new(connector, slot.clone(), token, self.lease_by_hand);
         let (witness, replies) = connector.run_to_store(read.collect()).await?;
         let mut replies = replies.into_iter();
@@ -777,6 +809,7 @@ impl Shared {
             value_type: value_type(query),
             now: witness.now(),
             ttl,
+            outlives: life > ttl,
             cost: Duration::ZERO,
             epoch: witness.epoch(),
             tags: &on_server(tags),
@@ -784,7 +817,7 @@ impl Shared {
             key: Some(key),
         });
         connector.expect(&slot, value.size());
-        let fill = lease::fill(slot, &seen, entry, ttl);
+        let fill = lease::fill(slot, &seen, entry, life);
         let notice = Notice::Entry(key.on_server().into_owned());
         let fill = self.keyspace.publishing(fill, &notice);
         let replies = connector.run_over(&witness, vec![fill]).await?;
@@ -863,11 +896,17 @@ impl Shared {
     fn show(&self, query: &Query, mut look: ServerLook, undecodable: Option<Mark>) -> Look {
         match look.slot {
             Slot::Entry(mut entry)
-                if undecodable != Some(entry.mark) && look.serves_to(query, &entry) =>
+                if undecodable != Some(entry.mark)
+                    && look.serves_to(query, &entry)
+                    && (!entry.header.outlives || is_served(&look.witness, query, &entry)) =>
             {
+                let now = look.witness.now();
+                if query.fresh.is_some() {
+                    entry.seen_at = now;
+                }
                 if !query.local_ttl.is_zero() {
                     entry.source = Some(Box::new(Source {
-                        left: entry.left(look.witness.now()),
+                        left: entry.left(now),
                         trusts: self.connector.trusts(&look.witness),
                     }));
                 }
@@ -918,6 +957,13 @@ impl Shared {
             self.degrade(query, &Error::codec(query.key.as_str(), "read", &reason));
         }
     }
+}
+
+/// Whether a valid entry that its slot keeps for longer than its ttl is served to a call.
+#[cold]
+fn is_served(witness: &Witness, query: &Query, entry: &Entry) -> bool {
+    let freshness = query.fresh.as_ref().unwrap_or(&Freshness::NONE);
+    freshness.of(entry.age_at(witness.now())).is_served()
 }
 
 /// What a call does that has boarded a flight, and need not ask for a lease.
@@ -980,6 +1026,56 @@ impl Store for Shared {
     fn board_refresh<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Boarded> {
         let until = self.connector.deadline_from(None);
         MaybeReady::Later(Box::pin(self.board_refresh_at_server(query, until)))
+    }
+
+    fn age(&self, _query: &Query, found: &Found) -> Option<Age> {
+        match found {
+            Found::Encoded(entry) | Found::ToCopy(entry, _) => Some(entry.age_when_seen()),
+            Found::Value(_) => None,
+        }
+    }
+
+    fn board_beside<'a>(&'a self, query: &'a Query, found: &'a Found) -> MaybeReady<'a, Beside> {
+        match found {
+            Found::Encoded(entry) | Found::ToCopy(entry, _) => {
+                MaybeReady::Later(Box::pin(self.refresh_beside(query, entry)))
+            }
+            Found::Value(_) => MaybeReady::Ready(Some(Beside::Skip)),
+        }
+    }
+
+    fn find_old<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Option<Found>> {
+        MaybeReady::Later(Box::pin(self.find_old_entry(query)))
+    }
+
+    fn note_failure(&self, evidence: &Evidence, pause: Duration, excused: bool) {
+        if let Some(lock) = evidence.lease().and_then(|lease| lease.lock.as_ref()) {
+            lock.fail(beside::failure(pause, excused));
+        }
+    }
+
+    fn is_under_way<'a>(&'a self, query: &'a Query, miss: &'a Miss) -> MaybeReady<'a, bool> {
+        MaybeReady::Later(Box::pin(self.is_locked(query, miss)))
+    }
+
+    async fn find_at_any_age(&self, key: &Key) -> Result<Option<(Found, About)>, Error> {
+        let entry = Box::pin(self.look_up_at_any_age(key)).await?;
+        Ok(entry.map(|entry| {
+            let age = entry.age_when_seen();
+            let about = About {
+                age: Some(age.since_created),
+                remaining: age.ttl.saturating_sub(age.since_created),
+                stamp: entry.stamp(),
+            };
+            (Found::Encoded(entry), about)
+        }))
+    }
+
+    async fn expire(&self, keys: &[Key]) -> Result<(), Error> {
+        for key in keys {
+            Box::pin(self.expire_entry(key)).await?;
+        }
+        Ok(())
     }
 
     fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {
@@ -1074,7 +1170,12 @@ impl Store for Shared {
         Ok(entry.map(Found::Encoded))
     }
 
-    async fn remaining(&self, key: &Key) -> Result<Option<Duration>, Error> {
+    async fn remaining(&self, key: &Key, found: &Found) -> Result<Option<Duration>, Error> {
+        if let Found::Encoded(entry) = found
+            && entry.header.outlives
+        {
+            return Ok(Some(entry.left(entry.seen_at)));
+        }
         let key = self.keyspace.slot(key);
         let (_, replies) = self
             .connector
@@ -1345,6 +1446,9 @@ impl ServerLook {
         match (&self.slot, evidence) {
             (&Slot::Lease(token), Evidence::Shared(evidence)) => {
                 self.lease_seen(token.mark).as_ref() == Some(&evidence.seen)
+            }
+            (Slot::Entry(entry), Evidence::Shared(evidence)) => {
+                self.lease_seen(entry.mark).as_ref() == Some(&evidence.seen)
             }
             _ => false,
         }
