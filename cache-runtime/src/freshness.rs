@@ -133,6 +133,16 @@ impl Freshness {
         }
     }
 
+    /// How long an entry of this age is still served without a thought of refreshing it.
+    pub(crate) fn undisturbed(&self, age: Age) -> Duration {
+        let left = age.ttl.saturating_sub(age.since_created);
+        if self.early > 0.0 {
+            left.saturating_sub(age.ttl / LAST_PART)
+        } else {
+            left
+        }
+    }
+
     /// Whether a caller is to refresh an entry that is served to it. Before the ttl has ended, chance
     /// decides: the more likely, the less of the ttl is left and the longer a load takes. So of many
     /// callers about one refreshes, before the ttl ends for all of them.
@@ -202,7 +212,9 @@ mod tests {
             (159, State::OnError),
             (160, State::Gone),
         ] {
-            assert_eq!(all.of(age(since_created)), state, "{since_created}");
+            let age = age(since_created);
+            assert_eq!(all.of(age), state, "{since_created}");
+            assert_eq!(all.undisturbed(age).is_zero(), state != State::Fresh);
         }
         assert_eq!(Freshness::NONE.of(age(99)), State::Fresh);
         assert_eq!(Freshness::NONE.of(age(100)), State::Gone);

@@ -906,7 +906,9 @@ impl Shared {
                 }
                 if !query.local_ttl.is_zero() {
                     entry.source = Some(Box::new(Source {
-                        left: entry.left(now),
+                        left: query
+                            .fresh
+                            .map_or_else(|| entry.left(now), |it| it.undisturbed(entry.age_at(now))),
                         trusts: self.connector.trusts(&look.witness),
                     }));
                 }
