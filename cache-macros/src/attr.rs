@@ -31,6 +31,8 @@ pub(crate) struct CachedArgs {
     pub(crate) none_ttl: Option<NoneTtl>,
     /// How long a process may keep a copy of what a server holds.
     pub(crate) local_ttl: Option<Duration>,
+    /// The place of `local`.
+    pub(crate) local: Option<Span>,
     /// For how long callers wait for a load that is not woken.
     pub(crate) hedge: Option<Duration>,
     pub(crate) freshness: FreshnessArgs,
@@ -247,6 +249,7 @@ const CACHED: &[Usage] = &[
         "write how long a process may keep a copy, `local_ttl = 10`, or a string with units of `d`, `h`, \
          `m`, `s`, `ms`: `local_ttl = \"500ms\"`; with `0` it keeps none",
     ),
+    ("local", "write it alone: `key = \"rules:<tenant>\", local`"),
     (
         "hedge",
         "write longer than a load waits for an answer: seconds, `hedge = 2`, or a string with units \
@@ -389,6 +392,7 @@ impl CachedArgs {
                 "ttl" => args.ttl = Some(option.ttl(input)?),
                 "none_ttl" => args.none_ttl = Some(option.none_ttl(input)?),
                 "local_ttl" => args.local_ttl = Some(option.fixed(&option.value(input)?)?),
+                "local" => args.local = Some(option.alone(input)?),
                 "hedge" => args.hedge = Some(option.fixed(&option.value(input)?)?),
                 "early_refresh" => {
                     args.freshness.early = Some((option.span, option.beta(input)?));

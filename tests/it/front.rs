@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use cache_runtime::{Cache, CacheBuilder, Options, cached};
+use cache_runtime::{Cache, CacheBuilder, Options, cached, prime, refresh};
 use cache_tests::{Proxy, RedisServer, Way, patient, until};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -173,4 +173,125 @@ async fn without_answers_copies_are_served_for_no_longer_than_the_lag() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(other.read(7).await, row);
+}
+
+/// It has no serde.
+#[derive(Clone)]
+struct Rules(Arc<dyn Fn(u64) -> bool + Send + Sync>);
+
+/// Rules that one process changes, and all compile.
+#[derive(Clone)]
+struct Policy {
+    cache: Cache,
+    limit: Arc<AtomicU64>,
+    /// How often they were compiled in this process.
+    compiled: Arc<AtomicU64>,
+}
+
+impl Policy {
+    fn new(builder: CacheBuilder, limit: &Arc<AtomicU64>) -> Self {
+        Self {
+            cache: builder.build().unwrap(),
+            limit: limit.clone(),
+            compiled: Arc::default(),
+        }
+    }
+
+    #[cached(
+        key = "rules:<tenant>", ttl = 60, local, invalidate_on = "rules", unless = |rules| rules.0(0),
+        cache = self.cache
+    )]
+    async fn rules(&self, tenant: u64) -> Result<Rules, std::io::Error> {
+        self.compiled.fetch_add(1, SeqCst);
+        let limit = self.limit.load(SeqCst);
+        tokio::task::yield_now().await;
+        Ok(Rules(Arc::new(move |it| it > limit + tenant)))
+    }
+
+    async fn allows(&self, it: u64) -> bool {
+        self.rules(0).await.unwrap().0(it)
+    }
+
+    fn compiled(&self) -> u64 {
+        self.compiled.load(SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_kept_until_any_process_invalidates_it() {
+    let server = RedisServer::start();
+    let limit = Arc::new(AtomicU64::new(10));
+    let [one, other] = [(); 2].map(|()| Policy::new(patient(&server.url()), &limit));
+    for (at, policy) in [&one, &other].into_iter().enumerate() {
+        for _ in 0..10 {
+            assert!(policy.allows(11).await && !policy.allows(10).await);
+        }
+        assert_eq!(policy.compiled(), 1, "{at}");
+    }
+    for (way, now) in [("key", 20), ("tag", 30), ("pattern", 40), ("all", 50)] {
+        limit.store(now, SeqCst);
+        match way {
+            "key" => one.cache.invalidate(["rules:0"]).await.unwrap(),
+            "tag" => one.cache.invalidate(["rules"]).await.unwrap(),
+            "pattern" => drop(one.cache.invalidate_matching("rules:*").await.unwrap()),
+            _ => one.cache.clear().await.unwrap(),
+        }
+        assert!(!one.allows(now).await, "{way}");
+        until(async || !other.allows(now).await).await;
+    }
+    let keys = server.keys();
+    assert!(!keys.iter().any(|key| key.contains(":e:rules")), "{keys:?}");
+}
+
+#[tokio::test]
+async fn callers_share_one_load_of_what_cannot_be_written() {
+    let server = RedisServer::start();
+    for url in [server.url(), "memory:".to_owned()] {
+        let policy = Policy::new(patient(&url), &Arc::default());
+        let calls = (0..100).map(|_| {
+            let policy = policy.clone();
+            tokio::spawn(async move { policy.allows(1).await })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            assert!(call.await.unwrap());
+        }
+        assert_eq!(policy.compiled(), 1, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_loaded_each_time_while_the_server_is_away() {
+    let mut server = RedisServer::start();
+    let builder = Cache::builder().url(server.url());
+    let policy = Policy::new(
+        builder.op_timeout(Duration::from_millis(50)),
+        &Arc::default(),
+    );
+    assert!(policy.allows(1).await && policy.allows(1).await);
+    assert_eq!(policy.compiled(), 1);
+    server.kill();
+    until(async || {
+        let before = policy.compiled();
+        policy.allows(1).await && policy.compiled() > before
+    })
+    .await;
+    server.restart();
+    until(async || {
+        let before = policy.compiled();
+        policy.allows(1).await && policy.compiled() == before
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_primed_and_refreshed() {
+    let server = RedisServer::start();
+    let policy = Policy::new(patient(&server.url()), &Arc::default());
+    let primed = Rules(Arc::new(|it| it == 7));
+    prime(policy.rules(0), primed).await.unwrap();
+    assert!(policy.allows(7).await && !policy.allows(8).await);
+    assert_eq!(policy.compiled(), 0);
+    assert!(refresh(policy.rules(0)).await.unwrap().0(8));
+    assert!(policy.allows(8).await);
+    assert_eq!(policy.compiled(), 1);
 }

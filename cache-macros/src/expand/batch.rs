@@ -66,7 +66,7 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
         keep,
         tags: tags_of_value,
         excuses: _,
-    } = Keep::new(&runtime, false, unless, ttl_of_value, &tags_of_value);
+    } = Keep::new(&runtime, false, false, unless, ttl_of_value, &tags_of_value);
     let keep = keep.unwrap_or_else(|| Keep::default(&runtime));
     let learning = tags_of_value.is_some().then(|| quote!(.learning_tags()));
     let loading = match tags_of_value {

@@ -44,6 +44,7 @@ fn function(cached: CachedFn) -> TokenStream {
         ttl,
         none_ttl,
         local_ttl: _,
+        is_local,
         hedge: _,
         freshness,
         detach: detached,
@@ -73,7 +74,10 @@ fn function(cached: CachedFn) -> TokenStream {
     let in_default_cache = in_default_cache(&output, cache.as_ref());
     let cache = self::cache(&runtime, cache);
     let blame = output.ty().span().resolved_at(Span::mixed_site());
-    let shape = shape::shape(&runtime, &output);
+    let mut shape = shape::shape(&runtime, &output);
+    if is_local {
+        shape = quote_spanned!(blame=> #private::in_process(#shape));
+    }
     let shape = shape::cacheable(&runtime, blame, &shape, may_share_errors);
     let key = name::template(&runtime, &key);
     let mut tags = name::tags(&runtime, &tags);
@@ -112,11 +116,19 @@ fn function(cached: CachedFn) -> TokenStream {
     let excuses = freshness.map(|it| freshness::excuses(&runtime, is_owned, &it));
     let keep = Keep {
         excuses,
-        ..Keep::new(&runtime, is_owned, unless, ttl_of_value, &tags_of_value)
+        ..Keep::new(
+            &runtime,
+            is_owned,
+            is_local,
+            unless,
+            ttl_of_value,
+            &tags_of_value,
+        )
     };
     let resolve = resolve(&runtime, &function, &output, detached.as_ref(), keep);
     let answer = answer(&runtime, &output, &call);
-    let compared = shape::compared(&runtime, &call, "CachedCall");
+    // A value that is never written does not come back as another one.
+    let compared = (!is_local).then(|| shape::compared(&runtime, &call, "CachedCall"));
     let returned = body::returned(&runtime, &output);
     let unnamed_fields = receiver::check(&runtime, &unnamed_fields);
     // A statement of its own drops the temporaries of the placeholders, such as a guard,

@@ -21,12 +21,13 @@ impl Keep {
     pub(super) fn new(
         runtime: &Runtime,
         is_owned: bool,
+        is_local: bool,
         unless: Option<Expr>,
         ttl: Option<ExprClosure>,
         tags: &[ExprClosure],
     ) -> Self {
         Self {
-            keep: keep(runtime, is_owned, unless, ttl),
+            keep: keep(runtime, is_owned, is_local, unless, ttl),
             tags: tags_of_value(runtime, is_owned, tags),
             excuses: None,
         }
@@ -73,6 +74,7 @@ fn tags_of_value(
 fn keep(
     runtime: &Runtime,
     is_owned: bool,
+    is_local: bool,
     unless: Option<Expr>,
     ttl: Option<ExprClosure>,
 ) -> Option<TokenStream> {
@@ -92,6 +94,15 @@ fn keep(
                 #keep
             }
         },
+    };
+    // The closures are about the value itself, and not what it is wrapped in.
+    let keep = if is_local {
+        quote_spanned! {Span::mixed_site()=> {
+            let value = &value.0;
+            #keep
+        }}
+    } else {
+        keep
     };
     // A future that is returned owns what the closures use. So does a task.
     let capture = is_owned.then(|| quote_spanned!(Span::mixed_site()=> move));

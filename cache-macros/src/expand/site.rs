@@ -22,6 +22,7 @@ pub(super) fn site(cached: &CachedFn, description: &TokenStream) -> TokenStream 
         cached
             .local_ttl
             .map(|local_ttl| setter("local_ttl", local_ttl)),
+        cached.is_local.then(|| quote!(.local())),
         cached.hedge.map(|hedge| setter("hedge", hedge)),
         cached
             .freshness

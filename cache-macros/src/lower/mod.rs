@@ -50,6 +50,8 @@ pub(crate) struct CachedFn {
     pub(crate) ttl: Option<Ttl>,
     pub(crate) none_ttl: Option<NoneTtl>,
     pub(crate) local_ttl: Option<Duration>,
+    /// Whether values never leave the process.
+    pub(crate) is_local: bool,
     pub(crate) hedge: Option<Duration>,
     /// What the options say of old values.
     pub(crate) freshness: Option<Freshness>,
@@ -127,6 +129,7 @@ pub(crate) fn cached(
 ) -> syn::Result<CachedFn> {
     let in_doubt = !errors.is_empty() || args.defaults.in_doubt;
     let argument = batch::argument(&args, &mut function, &mut errors);
+    let is_batch = argument.is_some();
     batch::check_by(&args, &mut errors);
     let mut parameters = Parameters::of(&function.sig);
     // The argument that is wrong may be the one that names a parameter.
@@ -178,6 +181,7 @@ pub(crate) fn cached(
         options.push(format!("skip({})", skipped.join(", ")));
     }
     let freshness = freshness::lower(&mut args, &mut errors);
+    check_local(&args, is_batch, !tags_of_value.is_empty(), &mut errors);
     let handle = args
         .handle
         .map(|span| handle::lower(span, &function, &output, &mut errors));
@@ -206,6 +210,7 @@ pub(crate) fn cached(
         ttl: args.ttl,
         none_ttl: args.none_ttl,
         local_ttl: args.local_ttl,
+        is_local: args.local.is_some(),
         hedge: args.hedge,
         freshness,
         detach,
@@ -225,6 +230,42 @@ pub(crate) fn cached(
         options: args.options,
         function,
     })
+}
+
+/// Options that `local` leaves nothing to say.
+fn check_local(args: &CachedArgs, is_batch: bool, learns_tags: bool, errors: &mut Errors) {
+    let Some(local) = args.local else {
+        return;
+    };
+    if args.codec.is_some() {
+        errors.push(
+            local,
+            "`codec` beside `local`, whose values are never written",
+            "leave one of them out",
+        );
+    }
+    if args.local_ttl.is_some() {
+        errors.push(
+            local,
+            "`local_ttl` beside `local`: its entries are not copies, and live for their `ttl`",
+            "write `ttl` only",
+        );
+    }
+    if is_batch {
+        errors.push(
+            local,
+            "`each` beside `local`",
+            "leave one of them out: a function for several keys stores what it loads on the server",
+        );
+    }
+    if learns_tags {
+        errors.push(
+            local,
+            "tags that only the value tells, beside `local`: which servers tell of them is not known \
+             before the load",
+            "name tags that are known before it, or leave `local` out",
+        );
+    }
 }
 
 /// `errors` has the mistakes in the arguments.

@@ -125,6 +125,7 @@ impl Cache {
                     value_type: None,
                     ttl,
                     local_ttl: Duration::ZERO,
+                    is_local: false,
                     none_ttl: None,
                     fresh: None,
                     site: None,

@@ -262,6 +262,7 @@ impl<S: Shape> CachedCall<S> {
                 value_type: value_type::<S>(core, receiver),
                 ttl: site.ttl.unwrap_or(core.settings.default_ttl),
                 local_ttl: site.local_ttl.unwrap_or(core.settings.local_ttl),
+                is_local: site.is_local,
                 none_ttl: site.none_ttl,
                 fresh: site.fresh,
                 site: Some(site),

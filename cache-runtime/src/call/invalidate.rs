@@ -147,7 +147,7 @@ impl InvalidateCall {
     ) -> InvalidateCallWithResult<S, N, MayHaveCommitted<S>>
     where
         S: Shape,
-        N: FnOnce(&S::Value, &mut CollectedNames),
+        N: FnOnce(&S::Viewed, &mut CollectedNames),
     {
         InvalidateCallWithResult {
             due: self.due,
@@ -204,7 +204,7 @@ where
 impl<S, N, C> InvalidateCallWithResult<S, N, C>
 where
     S: Shape,
-    N: FnOnce(&S::Value, &mut CollectedNames),
+    N: FnOnce(&S::Viewed, &mut CollectedNames),
     C: FnOnce(&S::Return) -> bool,
 {
     /// Invalidates nothing after an error, a panic, or a caller that gave up.
@@ -282,7 +282,7 @@ pub struct FencedCall<S: Shape, N, C> {
 impl<S, N, C> FencedCall<S, N, C>
 where
     S: Shape,
-    N: FnOnce(&S::Value, &mut CollectedNames),
+    N: FnOnce(&S::Viewed, &mut CollectedNames),
     C: FnOnce(&S::Return) -> bool,
 {
     /// Runs the body behind the fence only.

@@ -25,6 +25,7 @@ pub(crate) mod due;
 mod fence;
 pub(crate) mod fresh;
 pub(crate) mod future;
+pub(crate) mod in_process;
 pub(crate) mod invalidate;
 pub(crate) mod load;
 pub(crate) mod of_value;

@@ -146,7 +146,7 @@ where
     match order {
         Order::Refresh(_) => Begin::On(refreshed(request)),
         Order::Leave(leave) => {
-            let given = |value, request: &mut Request| match outcome_of::<S::Value>(value) {
+            let given = |value, request: &mut Request| match S::given(value) {
                 Some(_) if request.other_type::<S::Value>().is_some() => Given::Nothing,
                 Some(outcome) => {
                     let ttl = request.lifetime(&outcome, keep);
@@ -280,16 +280,6 @@ impl Order {
 /// No code of the user's runs under this lock.
 fn lock(leave: &Mutex<Leave>) -> MutexGuard<'_, Leave> {
     leave.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A value as it is cached, or an `Option` of it.
-fn outcome_of<V: CacheValue>(value: AnyValue) -> Option<Outcome<V>> {
-    let value = match value.downcast::<V>() {
-        Ok(value) => return Some(Outcome::Value(*value)),
-        Err(value) => value,
-    };
-    let value = value.downcast::<Option<V>>().ok()?;
-    Some(value.map_or(Outcome::None, Outcome::Value))
 }
 
 /// A value that no load yielded, in both of the forms in which stores keep one.

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::order::AnyValue;
 use crate::value::{CacheValue, Outcome, SharedError, SharedValue};
 
 /// A returned value, borrowed, as the cache sees it.
@@ -25,11 +26,13 @@ pub trait Shape: Sized {
     type Return;
     /// The part of it that is cached.
     type Value;
+    /// The same part, as [`view`](Self::view) borrows it.
+    type Viewed;
     /// A value of the local tier whose type was checked, and which was not returned yet.
     type Checked;
 
     /// Borrows the cached part of a returned value.
-    fn view(returned: &Self::Return) -> View<'_, Self::Value>;
+    fn view(returned: &Self::Return) -> View<'_, Self::Viewed>;
     /// Takes the cached part out of a returned value.
     ///
     /// # Errors
@@ -55,6 +58,19 @@ pub trait Shape: Sized {
         Self::Value: 'static,
     {
         None
+    }
+
+    /// The outcome that a caller gives: a value as it is cached, or an `Option` of it.
+    fn given(value: AnyValue) -> Option<Outcome<Self::Value>>
+    where
+        Self::Value: 'static,
+    {
+        let value = match value.downcast::<Self::Value>() {
+            Ok(value) => return Some(Outcome::Value(*value)),
+            Err(value) => value,
+        };
+        let value = value.downcast::<Option<Self::Value>>().ok()?;
+        Some(value.map_or(Outcome::None, Outcome::Value))
     }
 
     /// A copy of the value for the cache and for other callers.
@@ -101,6 +117,7 @@ const CHECKED: &str = "`check` has found that the return type holds this outcome
 macro_rules! any_value {
     () => {
         const NEW: Self = Self(PhantomData);
+        type Viewed = Self::Value;
         /// The shared outcome. Its type has been checked.
         type Checked = SharedValue;
 
@@ -168,9 +185,10 @@ where
     const NEW: Self = Self(PhantomData);
     type Return = S::Return;
     type Value = Arc<T>;
+    type Viewed = S::Viewed;
     type Checked = Outcome<Arc<T>>;
 
-    fn view(returned: &S::Return) -> View<'_, Arc<T>> {
+    fn view(returned: &S::Return) -> View<'_, S::Viewed> {
         S::view(returned)
     }
 
@@ -224,9 +242,10 @@ where
     const NEW: Self = Self(PhantomData);
     type Return = Result<T, E>;
     type Value = S::Value;
+    type Viewed = S::Viewed;
     type Checked = S::Checked;
 
-    fn view(returned: &Result<T, E>) -> View<'_, S::Value> {
+    fn view(returned: &Result<T, E>) -> View<'_, S::Viewed> {
         S::view(returned)
     }
 
@@ -242,6 +261,13 @@ where
     #[inline]
     fn from_none() -> Option<Result<T, E>> {
         S::from_none()
+    }
+
+    fn given(value: AnyValue) -> Option<Outcome<S::Value>>
+    where
+        S::Value: 'static,
+    {
+        S::given(value)
     }
 
     fn share_error(returned: &Result<T, E>) -> Option<SharedError>

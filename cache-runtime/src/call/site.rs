@@ -18,6 +18,8 @@ pub struct CallSite {
     pub(crate) none_ttl: Option<Duration>,
     /// How long a process keeps copies of its entries on a server; zero for not at all.
     pub(crate) local_ttl: Option<Duration>,
+    /// Whether its values never leave the process.
+    pub(crate) is_local: bool,
     /// What it says of old values.
     pub(crate) fresh: Option<Freshness>,
     /// Entries of another schema version are not served.
@@ -44,6 +46,7 @@ impl CallSite {
             ttl: None,
             none_ttl: None,
             local_ttl: None,
+            is_local: false,
             fresh: None,
             schema: 0,
             hedge: None,
@@ -66,6 +69,13 @@ impl CallSite {
     #[must_use]
     pub const fn local_ttl(mut self, local_ttl: Duration) -> Self {
         self.local_ttl = Some(local_ttl);
+        self
+    }
+
+    /// Says that its values never leave the process.
+    #[must_use]
+    pub const fn local(mut self) -> Self {
+        self.is_local = true;
         self
     }
 

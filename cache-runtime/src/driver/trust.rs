@@ -66,7 +66,7 @@ impl Trust {
 
 /// What must hold for a copy to be served: one for each server that its entry was read from.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Trusts(Box<[Arc<Trust>]>);
+pub(crate) struct Trusts(Option<Arc<[Arc<Trust>]>>);
 
 impl FromIterator<Arc<Trust>> for Trusts {
     fn from_iter<T: IntoIterator<Item = Arc<Trust>>>(trusts: T) -> Self {
@@ -76,27 +76,40 @@ impl FromIterator<Arc<Trust>> for Trusts {
                 each.push(trust);
             }
         }
-        Self(each.into())
+        Self((!each.is_empty()).then(|| each.into()))
     }
 }
 
 impl Trusts {
+    /// None must hold.
+    pub(crate) const NONE: &Self = &Self(None);
+
+    pub(crate) fn are_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether each of the connections listened before that moment.
     pub(crate) fn began_before(&self, moment: Moment) -> bool {
-        self.0.iter().all(|trust| trust.began_before(moment))
+        self.each().all(|trust| trust.began_before(moment))
     }
 
     #[inline]
     pub(crate) fn hold(&self, now: Now) -> bool {
-        self.0.iter().all(|trust| trust.holds(now))
+        self.each().all(|trust| trust.holds(now))
+    }
+
+    #[inline]
+    fn each(&self) -> impl Iterator<Item = &Arc<Trust>> {
+        self.0.iter().flat_map(|each| each.iter())
     }
 }
 
 /// Equal means: over the same connections.
 impl PartialEq for Trusts {
     fn eq(&self, other: &Self) -> bool {
-        let mut both = self.0.iter().zip(&other.0);
-        self.0.len() == other.0.len() && both.all(|(one, other)| Arc::ptr_eq(one, other))
+        self.each()
+            .map(Arc::as_ptr)
+            .eq(other.each().map(Arc::as_ptr))
     }
 }
 
@@ -191,7 +204,7 @@ mod tests {
         let trusts: Trusts = [one.clone(), other.clone(), one.clone()]
             .into_iter()
             .collect();
-        assert_eq!(trusts.0.len(), 2);
+        assert_eq!(trusts.each().count(), 2);
         assert_eq!(trusts, [one.clone(), other].into_iter().collect());
         assert_ne!(trusts, [one].into_iter().collect());
     }

@@ -78,6 +78,8 @@ pub(crate) struct Query {
     pub(crate) ttl: Duration,
     /// How long this process may keep a copy of what a server holds; zero for not at all.
     pub(crate) local_ttl: Duration,
+    /// Whether its values never leave the process.
+    pub(crate) is_local: bool,
     /// How long a `None` is cached; without it, a `None` is not cached.
     pub(crate) none_ttl: Option<Duration>,
     /// What the call's function says of old values.

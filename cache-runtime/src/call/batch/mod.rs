@@ -254,6 +254,7 @@ where
                 value_type: value_type::<S>(&self.core, self.receiver),
                 ttl: ttl.unwrap_or(self.core.settings.default_ttl),
                 local_ttl: site.local_ttl.unwrap_or(self.core.settings.local_ttl),
+                is_local: site.is_local,
                 none_ttl: site.none_ttl,
                 fresh: site.fresh,
                 site: Some(site),

@@ -250,6 +250,7 @@ impl<S: Shape> Shape for KnownOf<S> {
     const NEW: Self = Self(PhantomData);
     type Return = Result<Option<S::Value>, SharedError>;
     type Value = S::Value;
+    type Viewed = S::Value;
     type Checked = S::Checked;
 
     fn view(returned: &Self::Return) -> View<'_, S::Value> {

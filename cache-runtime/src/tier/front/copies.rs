@@ -67,6 +67,14 @@ impl Copies {
         self.in_use.load(Relaxed).then_some(&self.local)
     }
 
+    /// Where the entries of functions are kept whose values never leave the process.
+    pub(super) fn for_local(&self) -> &Local {
+        if !self.in_use.load(Relaxed) {
+            self.in_use.store(true, Relaxed);
+        }
+        &self.local
+    }
+
     /// The copy that a call may be served.
     pub(super) fn find(&self, query: &Query) -> Option<Entry> {
         self.in_use()?.find_copy(query)
@@ -119,16 +127,13 @@ impl Copies {
             basis,
             ttl,
         } = copying;
-        if !self.in_use.load(Relaxed) {
-            self.in_use.store(true, Relaxed);
-        }
         let is_outdated = || {
             let is_same = self.of_key(key).load(Acquire) == of_key
                 && of_all.is_none_or(|of_all| self.of_all.load(Acquire) == of_all);
             !is_same && sabotage::keeps(Rule::CopyGeneration)
         };
         let entry = Entry { value, basis };
-        self.local.store_copy(key, entry, ttl, is_outdated);
+        self.for_local().store_copy(key, entry, ttl, is_outdated);
     }
 
     /// Drops the copies of names, and keeps those that are just being read from being stored.

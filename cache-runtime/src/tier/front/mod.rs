@@ -116,6 +116,25 @@ impl Front {
         })
     }
 
+    /// The entry of a call whose values never leave the process, or its place in a load.
+    async fn look_here(&self, query: &Query) -> Look {
+        let here = self.copies.for_local();
+        if let Some(entry) = here.find_fresh(query) {
+            return Look::Hit(Found::Value(entry));
+        }
+        match self.trusts(query).await {
+            Some(trusts) => here.look_and_board(query, &trusts),
+            None => Look::Miss(Miss::Fenced),
+        }
+    }
+
+    /// What an entry is tied to whose value never leaves the process. `None` if it cannot be kept: what other
+    /// processes invalidate is not heard, or writers are at work.
+    async fn trusts(&self, query: &Query) -> Option<Trusts> {
+        let trusts = Box::pin(self.shared.trusts(query, self.without_hearing));
+        trusts.await
+    }
+
     fn drop_copies<'a>(&'a self, names: &'a [Key]) -> DropCopies<'a> {
         DropCopies {
             copies: &self.copies,
@@ -135,6 +154,9 @@ impl Store for Front {
         undecodable: Option<Mark>,
         asking_since: Option<Instant>,
     ) -> Look {
+        if query.is_local {
+            return Box::pin(self.look_here(query)).await;
+        }
         if query.local_ttl.is_zero() {
             return self.shared.look(query, undecodable, asking_since).await;
         }
@@ -156,7 +178,15 @@ impl Store for Front {
     }
 
     fn board_refresh<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Boarded> {
-        self.shared.board_refresh(query)
+        if !query.is_local {
+            return self.shared.board_refresh(query);
+        }
+        MaybeReady::Later(Box::pin(async move {
+            match self.trusts(query).await {
+                Some(trusts) => self.copies.for_local().board_for_refresh(query, &trusts),
+                None => Boarded::Unstored,
+            }
+        }))
     }
 
     fn board_unstored(&self, key: &Key) -> Option<Seat<Evidence>> {
@@ -174,6 +204,9 @@ impl Store for Front {
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled> {
+        if query.is_local {
+            return self.copies.for_local().fill(query, leader, filling, ttl);
+        }
         let filled = self.shared.fill(query, leader, filling, ttl);
         if self.copies.in_use().is_none() {
             return filled;
@@ -237,14 +270,23 @@ impl Store for Front {
 
     /// A copy is fresh for as long as it is kept.
     fn age(&self, query: &Query, found: &Found) -> Option<Age> {
+        if query.is_local {
+            return self.copies.for_local().age(query, found);
+        }
         self.shared.age(query, found)
     }
 
     fn board_beside<'a>(&'a self, query: &'a Query, found: &'a Found) -> MaybeReady<'a, Beside> {
+        if query.is_local {
+            return self.copies.for_local().board_beside(query, found);
+        }
         self.shared.board_beside(query, found)
     }
 
     fn find_old<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Option<Found>> {
+        if query.is_local {
+            return self.copies.for_local().find_old(query);
+        }
         self.shared.find_old(query)
     }
 
@@ -271,6 +313,13 @@ impl Store for Front {
         filling: &Filling<'_>,
         ttl: Duration,
     ) -> Result<Filled, Error> {
+        if query.is_local {
+            let stored = self.trusts(query).await.map(|trusts| {
+                let (here, value) = (self.copies.for_local(), filling.value.share());
+                here.store(query, value, ttl, &trusts)
+            });
+            return Ok(stored.unwrap_or(Filled::Unstorable));
+        }
         let _dropped = self.drop_copies(std::slice::from_ref(&query.key));
         self.shared.set(query, filling, ttl).await
     }

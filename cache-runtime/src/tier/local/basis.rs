@@ -132,8 +132,16 @@ impl Basis {
 
     /// Whether a copy with this basis is of a value of this type.
     pub(super) fn is_of_type(&self, value_type: u32) -> bool {
-        let own = self.0.as_ref().map_or(0, |parts| parts.value_type);
-        own == value_type
+        self.value_type() == value_type
+    }
+
+    fn value_type(&self) -> u32 {
+        self.0.as_ref().map_or(0, |parts| parts.value_type)
+    }
+
+    /// What must hold for the entry to be served.
+    pub(super) fn trusts(&self) -> &Trusts {
+        self.0.as_ref().map_or(Trusts::NONE, |parts| &parts.trusts)
     }
 
     /// Whether an entry with this basis has the tags and the schema version that a call has. Only
@@ -205,8 +213,8 @@ impl Basis {
             stamp: unique::number().max(1),
             of_value: self.is_of_value(),
             tags: self.tag_versions().into(),
-            value_type: 0,
-            trusts: Trusts::default(),
+            value_type: self.value_type(),
+            trusts: self.trusts().clone(),
         })))
     }
 
@@ -226,8 +234,8 @@ impl Basis {
             stamp: 0,
             of_value: self.is_of_value(),
             tags,
-            value_type: 0,
-            trusts: Trusts::default(),
+            value_type: self.value_type(),
+            trusts: self.trusts().clone(),
         }))))
     }
 

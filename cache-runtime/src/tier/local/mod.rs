@@ -28,6 +28,7 @@ use super::{
 };
 use crate::backlog::Buckets;
 use crate::clock::Clock;
+use crate::driver::Trusts;
 use crate::error::Error;
 use crate::flight::{Flights, Leader, Seat, Shard};
 use crate::freshness::{Age, Freshness, State};
@@ -138,11 +139,13 @@ impl Local {
     /// Looks for an entry. Without one, boards the flight of the key or starts one. Both happen
     /// under the lock under which flights store, so no flight stores between the look and the
     /// boarding.
-    fn look_and_board(&self, query: &Query) -> Look {
+    ///
+    /// In front of a server, what is loaded is tied to trusts.
+    pub(super) fn look_and_board(&self, query: &Query, trusts: &Trusts) -> Look {
         let Query { key, schema, .. } = query;
         let schema = *schema;
         let tags = &*self.tags_of(query);
-        let basis = self.tags.read(tags, schema, query.learns_tags);
+        let basis = self.basis(query, tags, trusts);
         let hashed = self.entries.hashed(key);
         // Declared before the lock, and so dropped after it: the value's `Drop` is the user's code.
         let found;
@@ -237,7 +240,7 @@ impl Local {
     fn board_beside_value(&self, query: &Query, seen: &Entry) -> Beside {
         let key = &query.key;
         let tags = &*self.tags_of(query);
-        let basis = self.tags.read(tags, query.schema, query.learns_tags);
+        let basis = self.basis(query, tags, seen.basis.trusts());
         let hashed = self.entries.hashed(key);
         let found;
         let mut shard = self.flights.lock(key);
@@ -288,10 +291,10 @@ impl Local {
 
     /// Starts a flight in the place of the current one, whose load does not store any more: of two
     /// loads, the one that begins later is stored.
-    fn board_for_refresh(&self, query: &Query) -> Boarded {
+    pub(super) fn board_for_refresh(&self, query: &Query, trusts: &Trusts) -> Boarded {
         let key = &query.key;
         let tags = &*self.tags_of(query);
-        let basis = self.tags.read(tags, query.schema, query.learns_tags);
+        let basis = self.basis(query, tags, trusts);
         let hash = self.entries.hashed(key).hash;
         let mut shard = self.flights.lock(key);
         // As in `look_and_board`.
@@ -394,9 +397,15 @@ impl Local {
     /// Stores a value that no flight loaded, or behind a fence removes the entry. An invalidation
     /// comes before all of it or after all of it, by the lock of the key's flights or, for a tag,
     /// by the versions that are read first.
-    fn store(&self, query: &Query, value: SharedValue, ttl: Duration) -> Filled {
+    pub(super) fn store(
+        &self,
+        query: &Query,
+        value: SharedValue,
+        ttl: Duration,
+        trusts: &Trusts,
+    ) -> Filled {
         let Query { key, tags, .. } = query;
-        let mut basis = self.tags.read(tags, query.schema, query.learns_tags);
+        let mut basis = self.basis(query, tags, trusts);
         if let Some(life) = self.life(query, ttl, Duration::ZERO) {
             basis = basis.with(life);
         }
@@ -478,6 +487,24 @@ impl Local {
         self.entries.remove_where(|key| pattern.matches_bytes(key));
     }
 
+    /// Reads the versions of tags, for a load that begins now.
+    fn basis(&self, query: &Query, tags: &[Key], trusts: &Trusts) -> Basis {
+        let basis = self.tags.read(tags, query.schema, query.learns_tags);
+        if trusts.are_none() {
+            basis
+        } else {
+            basis.of_copy(0, trusts.clone())
+        }
+    }
+
+    /// The entry that a call may be served at once.
+    pub(super) fn find_fresh(&self, query: &Query) -> Option<Entry> {
+        let entry = self.peek(&query.key)?;
+        let freshness = query.fresh.as_ref().unwrap_or(&Freshness::NONE);
+        let suits = entry.basis.suits_query(query) && self.is_fresh(freshness, &entry);
+        suits.then_some(entry)
+    }
+
     /// Reads the versions of tags, for a copy of what a server holds.
     pub(super) fn basis_of(&self, query: &Query, tags: &[Key]) -> Basis {
         self.tags.read(tags, query.schema, query.learns_tags)
@@ -525,7 +552,7 @@ impl Store for Local {
         _undecodable: Option<Mark>,
         _asking_since: Option<Instant>,
     ) -> Look {
-        self.look_and_board(query)
+        self.look_and_board(query, Trusts::NONE)
     }
 
     fn board<'a>(
@@ -541,7 +568,7 @@ impl Store for Local {
     }
 
     fn board_refresh<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Boarded> {
-        MaybeReady::Ready(Some(self.board_for_refresh(query)))
+        MaybeReady::Ready(Some(self.board_for_refresh(query, Trusts::NONE)))
     }
 
     fn age(&self, _query: &Query, found: &Found) -> Option<Age> {
@@ -639,7 +666,7 @@ impl Store for Local {
         if query.learns_tags {
             self.remembered.set(&query.key, filling.tags);
         }
-        Ok(self.store(query, filling.value.share(), ttl))
+        Ok(self.store(query, filling.value.share(), ttl, Trusts::NONE))
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
@@ -733,6 +760,7 @@ mod tests {
             value_type: None,
             ttl: LONG,
             local_ttl: Duration::ZERO,
+            is_local: false,
             none_ttl: None,
             fresh: None,
             site: None,
@@ -740,7 +768,7 @@ mod tests {
     }
 
     fn look(local: &Local, key: &Key, tags: &[Key]) -> Seat<Evidence> {
-        match local.look_and_board(&query(key, tags)) {
+        match local.look_and_board(&query(key, tags), Trusts::NONE) {
             Look::Lead(leader) => Seat::Lead(leader),
             Look::Miss(Miss::Boarded(waiter)) => Seat::Wait(waiter),
             other => panic!("expected a flight: {other:?}"),
@@ -793,7 +821,7 @@ mod tests {
         let key = Key::from("user:1");
         assert!(local.invalidate_now(&[]));
         local.fences.join(std::slice::from_ref(&key), 1);
-        let look = local.look_and_board(&query(&key, &[]));
+        let look = local.look_and_board(&query(&key, &[]), Trusts::NONE);
         assert!(matches!(look, Look::Miss(Miss::Fenced)), "{look:?}");
         let Seat::Lead(mut leader) = local.flights.board(&key, None) else {
             panic!("expected to lead");

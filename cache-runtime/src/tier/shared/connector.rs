@@ -150,6 +150,22 @@ impl Connector {
         trusts.into_iter().collect()
     }
 
+    /// The same, and waits until they hear, at most until then.
+    pub(super) async fn trusts_in_time(
+        self: &Arc<Self>,
+        witness: &Witness,
+        until: Instant,
+    ) -> Option<Trusts> {
+        const PAUSE: Duration = Duration::from_millis(1);
+        loop {
+            let trusts = self.trusts(witness);
+            if trusts.is_some() || Instant::now() >= until || witness.is_deaf() {
+                return trusts;
+            }
+            clock::pause(PAUSE).await;
+        }
+    }
+
     /// Reads a slot and versions, in one round trip, which other callers may share. At most until
     /// then; without a deadline, as long as a request may take.
     pub(super) async fn look(

@@ -65,7 +65,7 @@ use crate::backlog::Buckets;
 use crate::call::site::CallSite;
 use crate::clock;
 use crate::codec::{self, Reason};
-use crate::driver::{Operation, Reply, Servers};
+use crate::driver::{Operation, Reply, Servers, Trusts};
 use crate::error::Error;
 use crate::flight::{Claim, Flights, Leader, Seat};
 use crate::freshness::{Age, Freshness};
@@ -210,6 +210,30 @@ impl Shared {
             remembered: Remembered::default(),
             observer: observer.clone(),
         }
+    }
+
+    /// What an entry is tied to that never leaves the process. `None` if it cannot be kept: see
+    /// [`Front`](crate::tier::Front).
+    pub(super) async fn trusts(&self, query: &Query, without_hearing: bool) -> Option<Trusts> {
+        let until = self.connector.deadline_from(None);
+        let look = match self.look_to_refresh(query, until).await {
+            Ok(look) => look,
+            Err(error) => {
+                self.degrade(query, &error);
+                return None;
+            }
+        };
+        let Some(look) = look else {
+            self.distrusted(query);
+            return None;
+        };
+        if matches!(look.slot, Slot::Fence) || look.is_fenced() {
+            return None;
+        }
+        if without_hearing {
+            return Some(Trusts::default());
+        }
+        self.connector.trusts_in_time(&look.witness, until).await
     }
 
     /// Whether an invalidation of one of these names has failed, and was not repeated yet. Then
@@ -906,9 +930,10 @@ impl Shared {
                 }
                 if !query.local_ttl.is_zero() {
                     entry.source = Some(Box::new(Source {
-                        left: query
-                            .fresh
-                            .map_or_else(|| entry.left(now), |it| it.undisturbed(entry.age_at(now))),
+                        left: query.fresh.map_or_else(
+                            || entry.left(now),
+                            |it| it.undisturbed(entry.age_at(now)),
+                        ),
                         trusts: self.connector.trusts(&look.witness),
                     }));
                 }

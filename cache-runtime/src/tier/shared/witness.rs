@@ -87,6 +87,11 @@ impl Witness {
         clock.now()
     }
 
+    /// Whether one of the connections never hears anything.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.connections().any(|connection| connection.is_deaf())
+    }
+
     /// The connections that answered. In a cluster, one may be named several times.
     pub(super) fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
         let (one, nodes) = match self {
