@@ -21,6 +21,7 @@ mod tags;
 mod tags_of_value;
 mod values;
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -63,16 +64,25 @@ pub(crate) use on_backends;
 macro_rules! on_backend {
     ([$($behaviour:ident)+] $backend:ident: $running:expr, $point:expr) => {
         mod $backend {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $behaviour() {
-                let running = $running;
-                let subject = $crate::behaviour::subject(&running, $point);
-                super::$behaviour(subject).await;
+            $(#[test]
+            fn $behaviour() {
+                $crate::behaviour::run(Box::pin(async {
+                    let running = $running;
+                    let subject = $crate::behaviour::subject(&running, $point);
+                    super::$behaviour(subject).await;
+                }));
             })+
         }
     };
 }
 pub(crate) use on_backend;
+
+/// Runs a test. It is compiled once, and not for each of thousands of tests.
+pub(crate) fn run(test: Pin<Box<dyn Future<Output = ()>>>) {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(test);
+}
 
 /// What a behaviour is a function of.
 pub(crate) trait Subject {
