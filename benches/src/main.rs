@@ -2,6 +2,7 @@
 
 mod allocations;
 mod batch;
+mod copies;
 mod floor;
 mod growth;
 mod harness;
@@ -33,6 +34,7 @@ const GROUPS: &[Group] = &[
     }),
     ("growth-tags", growth::tags),
     ("memory", |_| growth::memory()),
+    ("copies-hit", copies::hit),
     ("shared-hit", shared::hit),
     ("shared-batch", batch::compare_batches),
     ("stampede", stampede::compare),
