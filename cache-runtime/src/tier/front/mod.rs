@@ -163,9 +163,13 @@ impl Store for Front {
         if let Some(copy) = self.copies.find(query) {
             return Look::Hit(Found::Value(copy));
         }
-        let asked = self.copies.asked(query);
-        let look = self.shared.look(query, undecodable, asking_since).await;
-        self.found(asked, query, look)
+        // Boxed, so that other calls have no room for what it holds.
+        Box::pin(async move {
+            let asked = self.copies.asked(query);
+            let look = self.shared.look(query, undecodable, asking_since).await;
+            self.found(asked, query, look)
+        })
+        .await
     }
 
     fn board<'a>(
