@@ -124,6 +124,12 @@ pub enum Rule {
     /// A caller that boarded after a load had begun is handed its value only if the versions of all
     /// tags of the value are in the evidence.
     LateWaiter,
+    /// One caller of all processes refreshes an entry that others are served meanwhile.
+    RefreshLock,
+    /// A load that failed is not tried again for a while, where an old value is served instead.
+    RetryAfter,
+    /// A refresh that fails leaves the entry, and its callers are served that.
+    OldForError,
 }
 
 impl Rule {
@@ -181,6 +187,9 @@ impl Rule {
         Self::SyncToken,
         Self::TagsBeforeLoad,
         Self::LateWaiter,
+        Self::RefreshLock,
+        Self::RetryAfter,
+        Self::OldForError,
     ];
 }
 
