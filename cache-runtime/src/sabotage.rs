@@ -132,6 +132,12 @@ pub enum Rule {
     OwnCopies,
     /// Copies are served only for as long as their connection has lately shown that it hears.
     TrustEnds,
+    /// One caller of all processes refreshes an entry that others are served meanwhile.
+    RefreshLock,
+    /// A load that failed is not tried again for a while, where an old value is served instead.
+    RetryAfter,
+    /// A refresh that fails leaves the entry, and its callers are served that.
+    OldForError,
 }
 
 impl Rule {
@@ -193,6 +199,9 @@ impl Rule {
         Self::CopyGeneration,
         Self::OwnCopies,
         Self::TrustEnds,
+        Self::RefreshLock,
+        Self::RetryAfter,
+        Self::OldForError,
     ];
 }
 

@@ -92,6 +92,8 @@ const CHAPTERS: &[Chapter] = &[
             "ttl_",
             "none_ttl_",
             "hedge_",
+            "stale_",
+            "retry_after_",
             "detach_",
             "handle_",
             "condition_",

@@ -7,7 +7,7 @@ use syn::Expr;
 use syn::spanned::Spanned;
 
 use super::keep::Keep;
-use super::{body, cache, name, receiver, shape, site, transaction};
+use super::{body, cache, freshness, name, receiver, shape, site, transaction};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::function::Function;
@@ -24,6 +24,7 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
         output,
         may_share_errors,
         ttl,
+        freshness,
         cache,
         condition,
         unless,
@@ -62,17 +63,13 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
     let receiver = receiver::of_call(&runtime, asks_receiver);
     let compared = shape::compared(&runtime, &format_ident!("call", span = blame), "BatchCall");
     let load = load(&runtime, &function, &output, &batch.argument);
-    let Keep {
-        keep,
-        tags: tags_of_value,
-        excuses: _,
-    } = Keep::new(&runtime, false, false, unless, ttl_of_value, &tags_of_value);
-    let keep = keep.unwrap_or_else(|| Keep::default(&runtime));
-    let learning = tags_of_value.is_some().then(|| quote!(.learning_tags()));
-    let loading = match tags_of_value {
-        None => quote_spanned!(blame=> load(#keep, #of_row, #load)),
-        Some(tags) => quote_spanned!(blame=> load_telling(#keep, #tags, #of_row, #load)),
+    let excuses = freshness.map(|it| freshness::excuses(&runtime, false, &it));
+    let keep = Keep {
+        excuses,
+        ..Keep::new(&runtime, false, false, unless, ttl_of_value, &tags_of_value)
     };
+    let learning = keep.tags.is_some().then(|| quote!(.learning_tags()));
+    let loading = loading(&runtime, blame, keep, &of_row, &load);
     let unnamed_fields = receiver::check(&runtime, &unnamed_fields);
     let call = quote_spanned! {blame=>
         #(#rendered)*
@@ -113,6 +110,32 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
     };
     let statements = in_its_future(&runtime, &output, &call);
     body::function(&function, &quote!(#unnamed_fields #statements))
+}
+
+/// The call of the method that runs the body.
+fn loading(
+    runtime: &Runtime,
+    blame: Span,
+    keep: Keep,
+    of_row: &TokenStream,
+    load: &TokenStream,
+) -> TokenStream {
+    let Keep {
+        lifetime,
+        tags,
+        excuses,
+    } = keep;
+    let keep = lifetime.unwrap_or_else(|| Keep::default(runtime));
+    match (tags, excuses) {
+        (None, None) => quote_spanned!(blame=> load(#keep, #of_row, #load)),
+        (Some(tags), None) => quote_spanned!(blame=> load_telling(#keep, #tags, #of_row, #load)),
+        (None, Some(excuses)) => {
+            quote_spanned!(blame=> load_fresh(#keep, #excuses, #of_row, #load))
+        }
+        (Some(tags), Some(excuses)) => {
+            quote_spanned!(blame=> load_fresh_telling(#keep, #tags, #excuses, #of_row, #load))
+        }
+    }
 }
 
 /// The statement that asks the condition, and what says its answer to the call. It is asked before the

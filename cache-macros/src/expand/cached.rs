@@ -195,7 +195,7 @@ fn resolve(
         let load = body::body(runtime, function, output);
         body::future(output, load, |load| match keep {
             Keep {
-                keep,
+                lifetime: keep,
                 tags,
                 excuses: Some(excuses),
             } => {
@@ -212,21 +212,21 @@ fn resolve(
                 }
             }
             Keep {
-                keep: None,
+                lifetime: None,
                 tags: None,
                 excuses: None,
             } => quote_spanned! {blame=>
                 #private::CachedCall::resolve(#call, #load)
             },
             Keep {
-                keep: Some(keep),
+                lifetime: Some(keep),
                 tags: None,
                 excuses: None,
             } => quote_spanned! {blame=>
                 #private::CachedCall::resolve_keeping(#call, #keep, #load)
             },
             Keep {
-                keep,
+                lifetime: keep,
                 tags: Some(tags),
                 excuses: None,
             } => {

@@ -75,7 +75,7 @@ pub(super) fn future(
     load: TokenStream,
 ) -> TokenStream {
     let Keep {
-        keep,
+        lifetime: keep,
         tags,
         excuses,
     } = keep;

@@ -34,12 +34,13 @@ pub(super) fn excuses(runtime: &Runtime, is_owned: bool, freshness: &Freshness) 
     // An error about the return type points at the option, and one about the answer at the closure.
     let blame = on_error.span.resolved_at(Span::mixed_site());
     let private = runtime.private(blame);
-    let question = match &on_error.excuses {
-        Some(question) => quote_spanned! {question.span()=>
+    let question = if let Some(question) = &on_error.excuses {
+        quote_spanned! {question.span()=>
             #[allow(clippy::redundant_closure_for_method_calls)]
             #question
-        },
-        None => quote!(|_| true),
+        }
+    } else {
+        quote!(|_| true)
     };
     let capture = is_owned.then(|| quote_spanned!(Span::mixed_site()=> move));
     quote_spanned!(blame=> #capture |returned| #private::may_fail(returned, #question))

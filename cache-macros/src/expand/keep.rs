@@ -10,7 +10,7 @@ use crate::runtime::Runtime;
 /// What the value itself decides.
 pub(super) struct Keep {
     /// Whether it is stored, and for how long.
-    pub(super) keep: Option<TokenStream>,
+    pub(super) lifetime: Option<TokenStream>,
     /// Which further tags its entry has.
     pub(super) tags: Option<TokenStream>,
     /// Whether an old value takes the place of an error, where the options say something of old values.
@@ -27,7 +27,7 @@ impl Keep {
         tags: &[ExprClosure],
     ) -> Self {
         Self {
-            keep: keep(runtime, is_owned, is_local, unless, ttl),
+            lifetime: lifetime(runtime, is_owned, is_local, unless, ttl),
             tags: tags_of_value(runtime, is_owned, tags),
             excuses: None,
         }
@@ -71,7 +71,7 @@ fn tags_of_value(
 }
 
 /// Whether the value is stored, and for how long.
-fn keep(
+fn lifetime(
     runtime: &Runtime,
     is_owned: bool,
     is_local: bool,

@@ -144,15 +144,6 @@ pub(super) fn lower(
     for (option, span) in [
         ("detach", args.detach),
         ("handle", args.handle),
-        ("early_refresh", freshness.early.map(|(span, _)| span)),
-        (
-            "stale_while_revalidate",
-            freshness.revalidate.map(|(span, _)| span),
-        ),
-        (
-            "stale_if_error",
-            freshness.on_error.as_ref().map(|it| it.span),
-        ),
         ("stale_if_slow", freshness.slow.map(|(span, _)| span)),
     ] {
         if let Some(span) = span {

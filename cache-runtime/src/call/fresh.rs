@@ -33,6 +33,7 @@ use crate::flight::Leader;
 use crate::freshness::State;
 use crate::observe::{Event, NotFilledReason, StaleReason};
 use crate::refreshes::{Refused, Ticket, Why};
+use crate::sabotage::{self, Rule};
 use crate::tier::{Beside, Evidence, Found, Look, Miss, Store as _};
 use crate::value::CacheValue;
 
@@ -58,7 +59,7 @@ enum Before<R> {
 pub(super) async fn get_or_load<S, F>(
     request: &Request,
     keep: impl Keeping<S::Value>,
-    excuses: impl Fn(&S::Return) -> bool,
+    is_excused: impl Fn(&S::Return) -> bool,
     load: F,
 ) -> S::Return
 where
@@ -77,7 +78,7 @@ where
         Before::Lead(leader) => {
             let evidence = leader.evidence();
             let failed = |error: &S::Return| {
-                request.failed(evidence.as_deref(), None, excuses(error));
+                request.failed(evidence.as_deref(), None, is_excused(error));
             };
             request
                 .lead_as::<S, F>(leader, Role::Call, keep, failed, load)
@@ -87,7 +88,7 @@ where
             let evidence = leader.evidence();
             let mut ticket = Some(ticket);
             let failed = |error: &S::Return| {
-                request.failed(evidence.as_deref(), ticket.take(), excuses(error));
+                request.failed(evidence.as_deref(), ticket.take(), is_excused(error));
             };
             request
                 .lead_as::<S, F>(leader, Role::Refresh, keep, failed, load)
@@ -98,14 +99,14 @@ where
             request.load_alone::<S, F>(why, load).await
         }
     };
-    request.or_old::<S>(returned, excuses).await
+    request.or_old::<S>(returned, is_excused).await
 }
 
 /// The same, with a load that runs in a task of its own.
 pub(super) async fn get_or_load_detached<S, K, X, L, F>(
     request: Arc<Request>,
     keep: K,
-    excuses: X,
+    is_excused: X,
     load: L,
 ) -> S::Return
 where
@@ -120,7 +121,7 @@ where
     }
     let slow = request.query.fresh.and_then(|fresh| fresh.after_slow());
     let has_loaded = &AtomicBool::new(false);
-    let answer = answer_detached::<S, _, _, _, _>(&request, keep, excuses, load, has_loaded);
+    let answer = answer_detached::<S, _, _, _, _>(&request, keep, is_excused, load, has_loaded);
     let mut answer = pin!(answer);
     let Some(after) = slow else {
         return answer.await;
@@ -145,7 +146,7 @@ where
 async fn answer_detached<S, K, X, L, F>(
     request: &Arc<Request>,
     keep: K,
-    excuses: X,
+    is_excused: X,
     load: L,
     has_loaded: &AtomicBool,
 ) -> S::Return
@@ -158,12 +159,12 @@ where
 {
     let mut look = Look::Miss(Miss::Off);
     let (leader, ticket) = match request.before_fresh::<S>(&mut look).await {
-        Before::Return(returned) => return request.or_old::<S>(returned, excuses).await,
+        Before::Return(returned) => return request.or_old::<S>(returned, is_excused).await,
         Before::Alone => {
             let why = NotFilledReason::Unstorable;
             has_loaded.store(true, Relaxed);
             let returned = request.load_alone::<S, _>(why, load()).await;
-            return request.or_old::<S>(returned, excuses).await;
+            return request.or_old::<S>(returned, is_excused).await;
         }
         Before::Refresh(leader, ticket) => {
             if let Ok(runtime) = Handle::try_current()
@@ -175,7 +176,7 @@ where
                     leader,
                     ticket,
                     keep,
-                    excuses,
+                    is_excused,
                     load(),
                 );
                 let task = default_cache::carried(mode::carried(task.instrument(Span::current())));
@@ -190,10 +191,10 @@ where
     has_loaded.store(true, Relaxed);
     let returned = detach::lead::<S, _, _>(request.clone(), leader, keep, load()).await;
     if let View::Error = S::view(&returned) {
-        request.failed(evidence.as_deref(), ticket, excuses(&returned));
+        request.failed(evidence.as_deref(), ticket, is_excused(&returned));
     }
     drop(evidence);
-    request.or_old::<S>(returned, excuses).await
+    request.or_old::<S>(returned, is_excused).await
 }
 
 /// Refreshes an entry that is served meanwhile. Nobody waits for it, so its time is bounded here.
@@ -202,7 +203,7 @@ async fn refresh_in_background<S, K, X, F>(
     leader: Leader<Evidence>,
     ticket: Ticket,
     keep: K,
-    excuses: X,
+    is_excused: X,
     load: F,
 ) where
     S: Shape<Value: CacheValue>,
@@ -214,7 +215,7 @@ async fn refresh_in_background<S, K, X, F>(
     let mut ticket = Some(ticket);
     let in_time = {
         let failed = |error: &S::Return| {
-            request.failed(evidence.as_deref(), ticket.take(), excuses(error));
+            request.failed(evidence.as_deref(), ticket.take(), is_excused(error));
         };
         let load = pin!(load);
         let refresh = pin!(request.lead_as::<S, _>(leader, Role::Background, keep, failed, load));
@@ -250,9 +251,9 @@ impl<T, E> MayFail for Result<T, E> {
     }
 }
 
-/// Whether a returned error is one that `excuses`.
-pub fn may_fail<R: MayFail>(returned: &R, excuses: impl FnOnce(&R::Error) -> bool) -> bool {
-    returned.error().is_some_and(excuses)
+/// Whether a returned error is one that `is_excused`.
+pub fn may_fail<R: MayFail>(returned: &R, is_excused: impl FnOnce(&R::Error) -> bool) -> bool {
+    returned.error().is_some_and(is_excused)
 }
 
 impl Request {
@@ -263,7 +264,7 @@ impl Request {
         S: Shape<Value: CacheValue>,
     {
         // While its load is not tried again, an old entry needs no lock.
-        if let Some(excused) = self.core.refreshes.has_failed(&self.query.key)
+        if let Some(excused) = self.has_failed()
             && let Some(returned) = self.old_at_once::<S>(excused).await
         {
             return Before::Return(returned);
@@ -285,7 +286,7 @@ impl Request {
     }
 
     /// Boards a refresh of an entry, if it is this caller that is to refresh it.
-    async fn revalidate(&self, found: &Found) -> Option<(Leader<Evidence>, Ticket)> {
+    pub(super) async fn revalidate(&self, found: &Found) -> Option<(Leader<Evidence>, Ticket)> {
         let Self { core, query, .. } = self;
         let freshness = query.fresh.as_ref()?;
         let age = core.tier.age(query, found)?;
@@ -309,6 +310,17 @@ impl Request {
         None
     }
 
+    /// Whether the load of this key has failed a moment ago; and then, whether old values take the place of
+    /// the error.
+    pub(super) fn has_failed(&self) -> Option<bool> {
+        self.core.refreshes.has_failed(&self.query.key)
+    }
+
+    pub(super) fn observe_refresh(&self) {
+        let key = &self.query.key;
+        self.observe(Event::Refresh { key });
+    }
+
     /// What is known of an entry's age.
     pub(super) fn state(&self, found: &Found) -> State {
         let age = self.core.tier.age(&self.query, found);
@@ -320,7 +332,15 @@ impl Request {
 
     /// Has the load of this evidence, which failed, not be tried again for a while, in any process. If it is
     /// `excused`, old values take the place of the error.
-    fn failed(&self, evidence: Option<&Evidence>, ticket: Option<Ticket>, excused: bool) {
+    pub(super) fn failed(
+        &self,
+        evidence: Option<&Evidence>,
+        ticket: Option<Ticket>,
+        excused: bool,
+    ) {
+        if !sabotage::keeps(Rule::RetryAfter) {
+            return;
+        }
         let pause = self.query.fresh.and_then(|it| it.pause_after_failure());
         let pause = pause.unwrap_or(self.core.settings.retry_after);
         if let Some(evidence) = evidence {
@@ -337,7 +357,7 @@ impl Request {
     async fn or_old<S>(
         &self,
         returned: S::Return,
-        excuses: impl Fn(&S::Return) -> bool,
+        is_excused: impl Fn(&S::Return) -> bool,
     ) -> S::Return
     where
         S: Shape<Value: CacheValue>,
@@ -345,7 +365,10 @@ impl Request {
         let View::Error = S::view(&returned) else {
             return returned;
         };
-        let excused = excuses(&returned);
+        if !sabotage::keeps(Rule::OldForError) {
+            return returned;
+        }
+        let excused = is_excused(&returned);
         match self.old::<S>(excused, StaleReason::Error).await {
             Some(old) => old,
             None => returned,
@@ -354,7 +377,7 @@ impl Request {
 
     /// The value of the entry that is there, for a call that was not answered by it at first. If its ttl
     /// has ended and it is not to be served while it is refreshed, only if the error is `excused`.
-    async fn old<S>(&self, excused: bool, why: StaleReason) -> Option<S::Return>
+    pub(super) async fn old<S>(&self, excused: bool, why: StaleReason) -> Option<S::Return>
     where
         S: Shape<Value: CacheValue>,
     {
@@ -369,7 +392,7 @@ impl Request {
     }
 
     /// The same for a call that has not asked for anything else.
-    async fn old_at_once<S>(&self, excused: bool) -> Option<S::Return>
+    pub(super) async fn old_at_once<S>(&self, excused: bool) -> Option<S::Return>
     where
         S: Shape<Value: CacheValue>,
     {
@@ -378,7 +401,7 @@ impl Request {
         Some(returned)
     }
 
-    async fn find_old<S>(&self, excused: bool) -> Option<S::Return>
+    pub(super) async fn find_old<S>(&self, excused: bool) -> Option<S::Return>
     where
         S: Shape<Value: CacheValue>,
     {

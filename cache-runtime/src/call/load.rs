@@ -628,8 +628,7 @@ impl Request {
         let filled = told.of(filling.await);
         self.observe_filled(&filled);
         if role != Role::Call && matches!(filled, Filled::Overtaken) {
-            let key = &self.query.key;
-            self.observe(Event::RefreshDiscarded { key });
+            self.observe_refresh_discarded();
         }
         to_return::<S>(outcome).expect("the outcome was made from a value of this type")
     }
@@ -675,6 +674,11 @@ impl Request {
     pub(super) fn observe_refresh_failed(&self) {
         let key = &self.query.key;
         self.observe(Event::RefreshFailed { key });
+    }
+
+    pub(super) fn observe_refresh_discarded(&self) {
+        let key = &self.query.key;
+        self.observe(Event::RefreshDiscarded { key });
     }
 
     /// A call is answered with an entry past its ttl, which is refreshed.

@@ -11,6 +11,7 @@ mod detached;
 mod failing;
 mod failover;
 pub(crate) mod forked;
+mod freshness;
 mod killed_writer;
 mod large_values;
 mod late;
@@ -628,6 +629,22 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             ],
         )],
         |size| Box::pin(detached::callers_give_up(size)),
+    ),
+    Scenario::new(
+        "a ttl ends in two processes",
+        &[
+            (&[Rule::CompareAndFill], &[restored::STALE]),
+            (&[Rule::RefreshLock], &[freshness::AT_ONCE]),
+        ],
+        |size| Box::pin(freshness::ttl_ends(size)),
+    ),
+    Scenario::new(
+        "the database is away, old values are there",
+        &[
+            (&[Rule::OldForError], &[freshness::ERRORS]),
+            (&[Rule::RetryAfter], &[freshness::LOADS]),
+        ],
+        |size| Box::pin(freshness::database_is_away(size)),
     ),
     Scenario::new(
         "forked workers",

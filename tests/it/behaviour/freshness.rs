@@ -1,14 +1,17 @@
 //! Old values, where they are asked for: refreshed while they are served, or served in the place of an
 //! error or of a slow load. And never after an invalidation.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
-use cache_runtime::{Cache, CachedEntry, Options, after_commit, cached, refresh};
-use cache_tests::{EventLog, until};
+use cache_runtime::testing::TestClock;
+use cache_runtime::{Cache, CacheBuilder, CachedEntry, Options, after_commit, cached, refresh};
+use cache_tests::{EventLog, LIMIT, Random, RedisServer, until};
 use tokio::task::JoinHandle;
 
-use super::{Recorded, on_every_backend};
+use super::{Recorded, builder, is_in_process, on_every_backend};
 use crate::gated::Gate;
 
 on_every_backend! {
@@ -33,6 +36,9 @@ on_every_backend! {
     a_load_under_way_is_not_stored_after_an_expiration
     within_after_commit_nothing_is_refreshed
     an_entry_tells_its_age_and_its_stamp
+    elements_past_their_ttl_are_refreshed_by_one_call
+    elements_take_the_place_of_an_error_if_all_are_there
+    random_calls_are_served_nothing_from_before_an_invalidation
 }
 
 /// A row whose loads end when the test says so, one by one.
@@ -479,4 +485,432 @@ async fn an_entry_tells_its_age_and_its_stamp(cache: Cache) {
     assert_ne!(second.stamp, first.stamp);
     cache.invalidate(["rows"]).await.unwrap();
     assert_eq!(cache.entry::<u64>("row").await.unwrap(), None);
+}
+
+/// Rows that are loaded together. Elements from 100 on are not there.
+struct Rows {
+    cache: Cache,
+    value: AtomicU64,
+    loads: AtomicU64,
+    fails: AtomicBool,
+}
+
+impl Rows {
+    fn new(cache: &Cache) -> Self {
+        Self {
+            cache: cache.clone(),
+            value: AtomicU64::new(1),
+            loads: AtomicU64::new(0),
+            fails: AtomicBool::new(false),
+        }
+    }
+
+    #[cached(
+        key = "row:<id>", each(id in ids), ttl = 60, invalidate_on = "rows",
+        stale_while_revalidate = "1h", cache = self.cache, skip(self)
+    )]
+    async fn read(&self, ids: &[u64]) -> Result<HashMap<u64, u64>, String> {
+        self.load(ids)
+    }
+
+    #[cached(
+        key = "row:<id>", each(id in ids), ttl = 60, invalidate_on = "rows",
+        stale_if_error("1h", if = |error| !error.is_empty()), cache = self.cache, skip(self)
+    )]
+    async fn read_or_old(&self, ids: &[u64]) -> Result<HashMap<u64, u64>, String> {
+        self.load(ids)
+    }
+
+    fn load(&self, ids: &[u64]) -> Result<HashMap<u64, u64>, String> {
+        self.loads.fetch_add(1, SeqCst);
+        if self.fails.load(SeqCst) {
+            return Err("the database is away".to_owned());
+        }
+        let value = self.value.load(SeqCst);
+        Ok(ids.iter().map(|id| (*id, value)).collect())
+    }
+}
+
+fn all(ids: &[u64], value: u64) -> Result<HashMap<u64, u64>, String> {
+    Ok(ids.iter().map(|id| (*id, value)).collect())
+}
+
+async fn elements_past_their_ttl_are_refreshed_by_one_call(cache: Cache) {
+    let rows = Rows::new(&cache);
+    assert_eq!(rows.read(&[1, 2, 3]).await, all(&[1, 2, 3], 1));
+    cache.expire(["row:1", "row:2"]).await.unwrap();
+    rows.value.store(2, SeqCst);
+    // The call that draws them loads them, and what is missing, with one body.
+    let read = rows.read(&[1, 2, 3, 4]).await.unwrap();
+    assert_eq!(read, HashMap::from([(1, 2), (2, 2), (3, 1), (4, 2)]));
+    assert_eq!((rows.loads.load(SeqCst), cache.stats().refreshes), (2, 2));
+    cache.expire(["row:1"]).await.unwrap();
+    rows.fails.store(true, SeqCst);
+    for _ in 0..2 {
+        assert_eq!(rows.read(&[1, 2]).await, all(&[1, 2], 2));
+    }
+    assert_eq!(rows.loads.load(SeqCst), 3, "it is not tried again at once");
+    cache.invalidate(["rows"]).await.unwrap();
+    assert!(rows.read(&[1]).await.is_err());
+}
+
+async fn elements_take_the_place_of_an_error_if_all_are_there(cache: Cache) {
+    let rows = Rows::new(&cache);
+    assert_eq!(rows.read_or_old(&[1, 2]).await, all(&[1, 2], 1));
+    cache.expire(["row:1", "row:2"]).await.unwrap();
+    rows.fails.store(true, SeqCst);
+    assert!(
+        rows.read_or_old(&[1, 3]).await.is_err(),
+        "there is no old 3"
+    );
+    assert_eq!(rows.read_or_old(&[1, 2]).await, all(&[1, 2], 1));
+    cache.invalidate(["row:1"]).await.unwrap();
+    assert!(rows.read_or_old(&[1, 2]).await.is_err());
+}
+
+/// A row that is read, changed, invalidated and expired at random, and whose loads fail at random.
+struct Race {
+    cache: Cache,
+    id: u64,
+    value: AtomicU64,
+    /// What was committed before the last invalidation that has returned began.
+    floor: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Race {
+    async fn load(&self) -> Result<u64, String> {
+        let value = self.value.load(SeqCst);
+        tokio::task::yield_now().await;
+        if self.failures.fetch_add(1, SeqCst).is_multiple_of(3) {
+            return Err("by chance".to_owned());
+        }
+        tokio::task::yield_now().await;
+        Ok(value)
+    }
+
+    #[cached(
+        key = "race:<self.id>", ttl = 60, invalidate_on = "races:<self.id>", early_refresh = 1.0,
+        stale_while_revalidate = "1h", retry_after = "1ms", cache = self.cache
+    )]
+    async fn revalidated(&self) -> Result<u64, String> {
+        self.load().await
+    }
+
+    #[cached(
+        key = "race:<self.id>", ttl = 60, invalidate_on = "races:<self.id>",
+        stale_if_error = "1h", retry_after = "1ms", cache = self.cache
+    )]
+    async fn or_old(&self) -> Result<u64, String> {
+        self.load().await
+    }
+
+    async fn read(self: &Arc<Self>, how: u64) {
+        let floor = self.floor.load(SeqCst);
+        let read = match how {
+            0 => self.revalidated().await,
+            1 => self.or_old().await,
+            _ => race_detached(self.clone()).await,
+        };
+        if let Ok(value) = read {
+            assert!(value >= floor, "{value} was read after {floor}");
+        }
+    }
+
+    async fn write(&self, how: u64) {
+        let value = self.value.fetch_add(1, SeqCst) + 1;
+        tokio::task::yield_now().await;
+        let (key, tag) = (format!("race:{}", self.id), format!("races:{}", self.id));
+        match how {
+            0 => self.cache.invalidate([key]).await.unwrap(),
+            1 => self.cache.invalidate([tag]).await.unwrap(),
+            _ => self.cache.invalidate([key, tag]).await.unwrap(),
+        }
+        self.floor.fetch_max(value, SeqCst);
+    }
+
+    async fn expire(&self) {
+        let key = format!("race:{}", self.id);
+        self.cache.expire([key]).await.unwrap();
+    }
+}
+
+#[cached(
+    key = "race:<race.id>", ttl = 60, invalidate_on = "races:<race.id>", stale_while_revalidate = "1h",
+    stale_if_error = "2h", stale_if_slow = "1ms", retry_after = "1ms", detach, cache = race.cache
+)]
+async fn race_detached(race: Arc<Race>) -> Result<u64, String> {
+    race.load().await
+}
+
+async fn random_calls_are_served_nothing_from_before_an_invalidation(builder: CacheBuilder) {
+    let cache = builder.build().unwrap();
+    let random = &mut Random::new(7);
+    // Each round is an interleaving of six tasks.
+    let rounds = if is_in_process(&cache) { 10_000 } else { 100 };
+    for id in 0..rounds {
+        let race = Arc::new(Race {
+            cache: cache.clone(),
+            id,
+            value: AtomicU64::new(1),
+            floor: AtomicU64::new(0),
+            failures: AtomicU64::new(random.below(3)),
+        });
+        let mut tasks = tokio::task::JoinSet::new();
+        for task in 0..6 {
+            let race = race.clone();
+            let steps = if task == 0 { 1 } else { 4 };
+            let steps: Vec<u64> = (0..steps).map(|_| random.below(30)).collect();
+            tasks.spawn(async move {
+                for step in steps {
+                    for _ in 0..step % 5 {
+                        tokio::task::yield_now().await;
+                    }
+                    match task {
+                        0 => race.write(step % 3).await,
+                        1 | 2 => race.expire().await,
+                        _ => race.read(step % 3).await,
+                    }
+                }
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
+        }
+        let newest = race.value.load(SeqCst);
+        race.write(2).await;
+        let read = race.or_old().await;
+        assert!(
+            read.is_err() || read > Ok(newest),
+            "{read:?} after {newest}"
+        );
+    }
+    let stats = cache.stats();
+    assert!(stats.stale > 0, "{stats:?}");
+    assert!(stats.refreshes > 0 || !is_in_process(&cache), "{stats:?}");
+}
+
+/// A load that notes how many of it are under way at once.
+struct Alone {
+    cache: Cache,
+    under_way: Arc<AtomicU64>,
+    loads: Arc<AtomicU64>,
+}
+
+impl Alone {
+    #[cached(
+        key = "alone", ttl = 60, stale_while_revalidate = "1h", cache = self.cache, skip(self)
+    )]
+    async fn read(&self) -> u64 {
+        assert_eq!(
+            self.under_way.fetch_add(1, SeqCst),
+            0,
+            "another refresh is under way"
+        );
+        let load = self.loads.fetch_add(1, SeqCst) + 1;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        self.under_way.fetch_sub(1, SeqCst);
+        load
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_caches_on_a_server_never_refresh_at_once() {
+    let server = RedisServer::start();
+    let [one, other] = [(); 2].map(|()| builder(&server.url()).build().unwrap());
+    let (under_way, loads) = (Arc::default(), Arc::default());
+    let alone = [&one, &other].map(|cache| {
+        Arc::new(Alone {
+            cache: cache.clone(),
+            under_way: Arc::clone(&under_way),
+            loads: Arc::clone(&loads),
+        })
+    });
+    assert_eq!(alone[0].read().await, 1);
+    let mut tasks = tokio::task::JoinSet::new();
+    for alone in alone
+        .iter()
+        .flat_map(|alone| [(); 8].map(|()| alone.clone()))
+    {
+        tasks.spawn(async move {
+            for _ in 0..40 {
+                alone.read().await;
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    for _ in 0..20 {
+        one.expire(["alone"]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    let refreshes = one.stats().refreshes + other.stats().refreshes;
+    assert!(refreshes > 0);
+    assert_eq!(loads.load(SeqCst), refreshes + 1);
+}
+
+/// Callers in two processes come at a key whose ttl has ended: one of them begins a load, and nobody waits.
+/// (It does not end before all others have been served.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_ttl_ends_under_load_one_caller_loads_and_none_waits() {
+    const CALLERS: usize = 512;
+    let server = RedisServer::start();
+    let one = builder(&server.url()).build().unwrap();
+    let other = builder(&server.url()).build().unwrap();
+    let row = Row::old(&one).await;
+    let elsewhere = Row::gated(&other);
+    elsewhere.change(2);
+    let mut callers = tokio::task::JoinSet::new();
+    for row in [&row, &elsewhere] {
+        for _ in 0..CALLERS {
+            let row = row.clone();
+            callers.spawn(async move { read_detached(&row).await });
+        }
+    }
+    let served = async {
+        while let Some(served) = callers.join_next().await {
+            assert_eq!(served.unwrap(), Ok(1));
+        }
+    };
+    tokio::time::timeout(LIMIT, served)
+        .await
+        .expect("nobody waits");
+    until(async || row.loads() + elsewhere.loads() == 2).await;
+    row.may_end.iter().for_each(Gate::stay_open);
+    elsewhere.may_end.iter().for_each(Gate::stay_open);
+    until(async || read_detached(&row).await == Ok(2)).await;
+    assert_eq!(row.loads() + elsewhere.loads(), 2);
+    assert_eq!(one.stats().refreshes + other.stats().refreshes, 1);
+}
+
+/// A value that is loaded anew by each load, and cannot be loaded while the database is away.
+struct Counter {
+    cache: Cache,
+    loads: AtomicU64,
+    is_away: AtomicBool,
+}
+
+impl Counter {
+    fn at(clock: &TestClock) -> Self {
+        let builder = builder("memory:").jitter(0.0).clock(clock);
+        Self {
+            cache: builder.build().unwrap(),
+            loads: AtomicU64::new(0),
+            is_away: AtomicBool::new(false),
+        }
+    }
+
+    async fn load(&self) -> Result<u64, String> {
+        let load = self.loads.fetch_add(1, SeqCst) + 1;
+        if self.is_away.load(SeqCst) {
+            return Err("the database is away".to_owned());
+        }
+        Ok(load)
+    }
+
+    #[cached(
+        key = "counter", ttl = 100, stale_while_revalidate = 50, stale_if_error = 200, retry_after = 5,
+        cache = self.cache, skip(self)
+    )]
+    async fn read(&self) -> Result<u64, String> {
+        self.load().await
+    }
+
+    /// A beta so large that chance plays no part.
+    #[cached(
+        key = "early", ttl = 100, early_refresh = 1000000000000.0, cache = self.cache, skip(self)
+    )]
+    async fn read_early(&self) -> Result<u64, String> {
+        self.load().await
+    }
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+#[tokio::test]
+async fn each_window_begins_and_ends_in_its_time() {
+    let clock = TestClock::new();
+    let counter = Counter::at(&clock);
+    assert_eq!(counter.read().await, Ok(1));
+    clock.advance(secs(99));
+    assert_eq!(counter.read().await, Ok(1), "fresh");
+    counter.is_away.store(true, SeqCst);
+    clock.advance(secs(1));
+    for _ in 0..3 {
+        assert_eq!(counter.read().await, Ok(1), "its refresh fails");
+    }
+    assert_eq!(counter.loads.load(SeqCst), 2);
+    clock.advance(secs(5));
+    assert_eq!(counter.read().await, Ok(1));
+    assert_eq!(counter.loads.load(SeqCst), 3, "it is tried again");
+    // That it was served has not renewed it.
+    clock.advance(secs(194));
+    assert_eq!(counter.read().await, Ok(1), "299 s after it was loaded");
+    clock.advance(secs(5));
+    assert!(counter.read().await.is_err(), "304 s after it was loaded");
+    assert_eq!(counter.cache.entry::<u64>("counter").await.unwrap(), None);
+    counter.is_away.store(false, SeqCst);
+    assert_eq!(counter.read().await, Ok(6));
+    clock.advance(secs(160));
+    assert_eq!(
+        counter.read().await,
+        Ok(7),
+        "past the window in which it is served at once"
+    );
+}
+
+#[tokio::test]
+async fn an_entry_is_refreshed_early_in_the_last_quarter_of_its_ttl() {
+    let clock = TestClock::new();
+    let counter = Counter::at(&clock);
+    assert_eq!(counter.read_early().await, Ok(1));
+    clock.advance(secs(74));
+    assert_eq!(counter.read_early().await, Ok(1));
+    clock.advance(secs(2));
+    assert_eq!(counter.read_early().await, Ok(2));
+    counter.is_away.store(true, SeqCst);
+    clock.advance(secs(80));
+    assert_eq!(
+        counter.read_early().await,
+        Ok(2),
+        "a refresh that fails shows nobody its error"
+    );
+    clock.advance(secs(20));
+    assert!(
+        counter.read_early().await.is_err(),
+        "nothing is kept past its ttl"
+    );
+}
+
+#[tokio::test]
+async fn no_more_refreshes_are_under_way_than_there_may_be() {
+    let cache = builder("memory:").max_refreshes(0).build().unwrap();
+    let row = Row::old(&cache).await;
+    for _ in 0..3 {
+        assert_eq!(row.read().await, Ok(1));
+    }
+    let stats = cache.stats();
+    assert_eq!(
+        (stats.refreshes, stats.refreshes_skipped, stats.stale),
+        (0, 3, 3)
+    );
+}
+
+/// Entries and locks on a server: what they are called, and that they are removed with the rest.
+#[tokio::test]
+async fn a_lock_lies_beside_its_entry_and_is_removed_with_it() {
+    let server = RedisServer::start();
+    let cache = builder(&server.url()).build().unwrap();
+    let row = Row::old(&cache).await;
+    let refreshing = row.refreshing().await;
+    let lock = "cache:r:{cache:e:row}".to_owned();
+    assert!(server.keys().contains(&lock), "{:?}", server.keys());
+    cache.invalidate_matching("r*w").await.unwrap();
+    assert!(!server.keys().contains(&lock), "{:?}", server.keys());
+    row.may_end.iter().for_each(Gate::stay_open);
+    assert_eq!(refreshing.await.unwrap(), Ok(2));
 }

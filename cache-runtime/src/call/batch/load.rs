@@ -1,6 +1,8 @@
 //! The load of a batch call: one body for all keys that the call leads.
 
+use std::collections::HashMap;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::call::load::renew_while;
@@ -59,7 +61,7 @@ impl Load {
             leader.begin(None);
         }
         let renewal = core.tier.renew_many(leaders, core.settings.load_limit);
-        self.began = renewal.is_some().then(Instant::now);
+        self.began = Some(Instant::now());
         let may_share = self.alone.is_empty();
         let load = pin!(renew_while(renewal, body));
         together::load(leaders, load, |landed| may_share && is_usable(landed)).await
@@ -70,6 +72,13 @@ impl Load {
         for leader in self.leaders {
             leader.fail(error.cloned());
         }
+    }
+
+    /// What the leaders saw, by place.
+    pub(super) fn evidence(&self) -> HashMap<usize, Arc<Evidence>> {
+        let all = self.led.iter().zip(&self.leaders);
+        all.filter_map(|(place, leader)| Some((*place, leader.evidence()?)))
+            .collect()
     }
 
     pub(super) fn cost(&self) -> Duration {

@@ -11,6 +11,7 @@
 //! loaded their own: nobody waits for ever. A wait may end without a value: another caller has failed, or
 //! does not move. Then the body runs once more, for that key.
 
+mod fresh;
 mod load;
 mod rows;
 
@@ -44,7 +45,8 @@ use crate::flight::{Leader, Seat, Waiter, together};
 use crate::join;
 use crate::key::Key;
 use crate::observe::NotFilledReason;
-use crate::tier::{Boarded, Evidence, Fill, Filling, Look, Miss, Query, Store as _};
+use crate::refreshes::Ticket;
+use crate::tier::{Boarded, Evidence, Fill, Filled, Filling, Look, Miss, Query, Store as _};
 use crate::value::{CacheValue, Outcome, SharedError, outcome};
 
 /// How often a call looks at its open keys together. Then it looks at each of them alone.
@@ -96,6 +98,8 @@ struct OneOf<V, T> {
     element: T,
     request: Request,
     state: State<V>,
+    /// The right to refresh it, while this call does.
+    ticket: Option<Ticket>,
 }
 
 enum State<V> {
@@ -236,6 +240,7 @@ where
                 element,
                 request,
                 state: State::Open,
+                ticket: None,
             });
         }
         self
@@ -354,18 +359,26 @@ where
 
     /// Looks at the keys of which nothing is known, and boards a load of each that has no entry.
     async fn look(&mut self) {
-        let calls = &mut self.calls;
+        let calls = &self.calls;
         let open = calls.iter().enumerate();
-        let open: Vec<usize> = open
+        let mut open: Vec<usize> = open
             .filter(|(_, call)| matches!(call.state, State::Open))
             .map(|(place, _)| place)
             .collect();
         let Some(first) = open.first() else {
             return;
         };
-        let tier = &self.core.tier;
+        let is_refresh = calls[*first].request.is_refresh;
         self.looks += 1;
-        if calls[*first].request.is_refresh {
+        if !is_refresh {
+            self.serve_failed(&open).await;
+            let calls = &self.calls;
+            open.retain(|place| matches!(calls[*place].state, State::Open));
+        }
+        let core = self.core.clone();
+        let tier = &core.tier;
+        let calls = &mut self.calls;
+        if is_refresh {
             let boarding = open.iter().map(|place| {
                 let query = &calls[*place].request.query;
                 tier.board_refresh(query)
@@ -387,8 +400,15 @@ where
             .map(|place| &calls[*place].request.query)
             .collect();
         let looks = tier.look_many(&queries).await;
+        let refreshes = self.revalidate(&open, &looks).await;
+        let calls = &mut self.calls;
         let mut misses = Vec::new();
-        for (place, look) in open.into_iter().zip(looks) {
+        for ((place, look), refresh) in open.into_iter().zip(looks).zip(refreshes) {
+            if let Some((leader, ticket)) = refresh {
+                calls[place].state = State::Leads(leader);
+                calls[place].ticket = Some(ticket);
+                continue;
+            }
             if let Some(miss) = calls[place].look_at::<S>(look) {
                 misses.push((place, miss));
             }
@@ -425,11 +445,13 @@ where
         }
         let is_end = |before: &BeforeLoad<Known<S>>| !matches!(before, BeforeLoad::Return(Ok(_)));
         for (index, before) in join::up_to(waits, is_end).await {
-            let call = &mut self.calls[places[index]];
-            call.state = match before {
+            self.calls[places[index]].state = match before {
                 BeforeLoad::Return(Ok(value)) => State::known(value),
                 BeforeLoad::Return(Err(error)) => {
-                    self.failed = Some(error);
+                    match Box::pin(self.known_old(places[index])).await {
+                        Some(value) => self.calls[places[index]].state = State::known(value),
+                        None => self.failed = Some(error),
+                    }
                     continue;
                 }
                 BeforeLoad::Lead(leader) => State::Leads(leader),
@@ -629,7 +651,11 @@ where
         };
         for (((place, outcome), told), filled) in kept.into_iter().zip(told).zip(filled) {
             let call = &mut self.calls[place];
-            call.request.observe_filled(&told.of(filled));
+            let filled = told.of(filled);
+            call.request.observe_filled(&filled);
+            if call.ticket.is_some() && matches!(filled, Filled::Overtaken) {
+                call.request.observe_refresh_discarded();
+            }
             call.keep(Some(outcome));
         }
     }
@@ -678,7 +704,8 @@ impl<V: CacheValue, T> OneOf<V, T> {
             Boarded::Lead(leader) => State::Leads(leader),
             Boarded::Wait(waiter) => State::Boarded(waiter),
             // A watch that is not polled would hold its followers up: it begins once nothing is loaded.
-            Boarded::Watch(_) => State::Alike(GoOn::Look),
+            // An old entry is served as a call for one key is.
+            Boarded::Watch(_) | Boarded::Old(_) => State::Alike(GoOn::Look),
             Boarded::Unstored => match self
                 .request
                 .core
@@ -690,7 +717,6 @@ impl<V: CacheValue, T> OneOf<V, T> {
                 None => State::Alone(NotFilledReason::Unstorable),
             },
             Boarded::Alone => State::Alone(NotFilledReason::Unstorable),
-            Boarded::Old(_) => State::Alike(GoOn::Look),
             Boarded::LookAgain => State::Open,
         };
     }

@@ -26,10 +26,8 @@ struct TagVersions {
     /// The schema version. With [`HAS_LIFE`], it is that of no call: an entry whose age matters is looked
     /// at by those functions only that ask for its age.
     form: u64,
-    /// Of an entry: how old it may be. No evidence has it.
-    life: Option<Life>,
-    /// Of an entry: a number that no other value has which was ever stored; 0 until it is asked for.
-    stamp: u64,
+    /// What only some entries have, and no evidence.
+    of_entry: Option<Box<OfEntry>>,
     /// Whether the tags of the value are among the tags, of a function whose values tell them. They
     /// follow those that are known before the load.
     of_value: bool,
@@ -38,6 +36,15 @@ struct TagVersions {
     value_type: u32,
     /// Of such a copy: the connections over which it was read.
     trusts: Trusts,
+}
+
+/// What is known of an entry besides what it was loaded under.
+#[derive(Debug)]
+struct OfEntry {
+    /// How old it may be.
+    life: Option<Life>,
+    /// A number that no other value has which was ever stored.
+    stamp: u64,
 }
 
 /// The part of a form that says that there is a [`Life`].
@@ -121,8 +128,7 @@ impl Basis {
     pub(crate) fn of_copy(self, value_type: u32, trusts: Trusts) -> Self {
         Self(Some(Arc::new(TagVersions {
             form: self.form(),
-            life: None,
-            stamp: 0,
+            of_entry: None,
             of_value: self.is_of_value(),
             tags: self.tag_versions().into(),
             value_type,
@@ -169,15 +175,17 @@ impl Basis {
     /// How old the entry may be, where that matters before it expires.
     #[inline]
     pub(super) fn life(&self) -> Option<&Life> {
-        self.0.as_ref()?.life.as_ref()
+        self.0.as_ref()?.of_entry.as_ref()?.life.as_ref()
     }
 
     /// The same basis, of an entry that may be so old.
     pub(super) fn with(&self, life: Life) -> Self {
         Self(Some(Arc::new(TagVersions {
             form: u64::from(self.schema()) | HAS_LIFE,
-            life: Some(life),
-            stamp: unique::number().max(1),
+            of_entry: Some(Box::new(OfEntry {
+                life: Some(life),
+                stamp: unique::number(),
+            })),
             of_value: self.is_of_value(),
             tags: self.tag_versions().into(),
             value_type: 0,
@@ -199,18 +207,17 @@ impl Basis {
 
     /// The number of the value, if it has one.
     pub(super) fn stamp(&self) -> Option<u64> {
-        self.0
-            .as_ref()
-            .map(|it| it.stamp)
-            .filter(|stamp| *stamp != 0)
+        Some(self.0.as_ref()?.of_entry.as_ref()?.stamp)
     }
 
     /// The same basis, of an entry without a life, with a number for its value.
     pub(super) fn stamped(&self) -> Self {
         Self(Some(Arc::new(TagVersions {
             form: self.form(),
-            life: None,
-            stamp: unique::number().max(1),
+            of_entry: Some(Box::new(OfEntry {
+                life: None,
+                stamp: unique::number(),
+            })),
             of_value: self.is_of_value(),
             tags: self.tag_versions().into(),
             value_type: self.value_type(),
@@ -230,8 +237,7 @@ impl Basis {
         let tags = tags.map(find).collect::<Option<_>>()?;
         Some(Self(Some(Arc::new(TagVersions {
             form: self.schema().into(),
-            life: None,
-            stamp: 0,
+            of_entry: None,
             of_value: self.is_of_value(),
             tags,
             value_type: self.value_type(),
@@ -300,8 +306,7 @@ impl Tags {
         let tags = tags.iter().map(read).collect();
         Basis(Some(Arc::new(TagVersions {
             form: schema.into(),
-            life: None,
-            stamp: 0,
+            of_entry: None,
             of_value,
             tags,
             value_type: 0,

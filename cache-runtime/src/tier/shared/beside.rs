@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::flight::Leader;
 use crate::freshness::{Age, Freshness, State};
 use crate::key::Key;
+use crate::sabotage::{self, Rule};
 use crate::tier::{Beside, Boarded, Evidence, Found, Miss, Query};
 
 const LOCK: &str = include_str!("scripts/lock.lua");
@@ -154,7 +155,7 @@ impl Shared {
     async fn prepare(&self, query: &Query, mark: Mark, until: Instant) -> Result<Prepared, Error> {
         let key = self.keyspace.lock(&query.key);
         let token = LeaseToken::new(self.owner.here(), 0);
-        let lock = Hold::new(&self.connector, key.clone(), token, self.lease);
+        let right = Hold::new(&self.connector, key.clone(), token, self.lease);
         let take = Operation::script(LOCK, key).with([
             token.to_bytes().as_slice().into(),
             server_ttl(self.lease).into(),
@@ -163,15 +164,16 @@ impl Shared {
         match replies.first() {
             Some(Reply::Number(1)) => {}
             Some(&Reply::Number(failed)) if failed < 0 => {
-                lock.settle();
+                right.settle();
                 let left = Duration::from_millis(failed.unsigned_abs() / 2);
                 let excused = failed % 2 == 0;
                 return Ok(Prepared::Failed { left, excused });
             }
-            _ => {
-                lock.settle();
+            _ if sabotage::keeps(Rule::RefreshLock) => {
+                right.settle();
                 return Ok(Prepared::Held);
             }
+            _ => {}
         }
         let Some(look) = self.look_to_refresh(query, until).await? else {
             self.distrusted(query);
@@ -199,7 +201,7 @@ impl Shared {
         let lease = Lease {
             mark,
             hold: Hold::of_entry(&self.connector, slot, mark),
-            lock: Some(lock),
+            lock: Some(right),
             tags: tags.to_vec(),
             versions,
             asked: look.tags.clone(),

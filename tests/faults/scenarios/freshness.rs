@@ -1,0 +1,157 @@
+//! Old values where they are asked for: a ttl ends in two processes, and the database is away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use cache_runtime::{Cache, cached};
+use cache_tests::RedisServer;
+use tokio::task::JoinSet;
+
+use super::restored::STALE;
+use crate::figure::Figure;
+use crate::rows::cache;
+use crate::suite::Size;
+
+pub(crate) const AT_ONCE: &str = "refreshes at once";
+pub(crate) const ERRORS: &str = "errors that callers got";
+pub(crate) const LOADS: &str = "loads while the database was away";
+
+const CALLERS: u32 = 16;
+const LOAD: Duration = Duration::from_millis(10);
+
+/// A database of one row.
+#[derive(Default)]
+struct Database {
+    version: AtomicU64,
+    loads: AtomicU64,
+    under_way: AtomicU64,
+    most_under_way: AtomicU64,
+    is_away: AtomicBool,
+}
+
+#[derive(Clone)]
+struct Row {
+    cache: Cache,
+    database: Arc<Database>,
+}
+
+impl Row {
+    #[cached(
+        key = "row", ttl = 600, invalidate_on = "rows", stale_while_revalidate = "1h",
+        retry_after = "1m", cache = self.cache, skip(self)
+    )]
+    async fn find(&self) -> Result<u64, String> {
+        self.database.load().await
+    }
+
+    #[cached(
+        key = "row", ttl = 600, invalidate_on = "rows", stale_if_error = "1h", retry_after = "1m",
+        cache = self.cache, skip(self)
+    )]
+    async fn find_or_old(&self) -> Result<u64, String> {
+        self.database.load().await
+    }
+}
+
+impl Database {
+    async fn load(&self) -> Result<u64, String> {
+        let version = self.version.load(SeqCst);
+        self.loads.fetch_add(1, SeqCst);
+        let under_way = self.under_way.fetch_add(1, SeqCst) + 1;
+        self.most_under_way.fetch_max(under_way, SeqCst);
+        tokio::time::sleep(LOAD).await;
+        self.under_way.fetch_sub(1, SeqCst);
+        if self.is_away.load(SeqCst) {
+            return Err("the database is away".to_owned());
+        }
+        Ok(version)
+    }
+}
+
+/// Two caches on one server, as two processes have them.
+fn two_caches(server: &RedisServer) -> [Row; 2] {
+    let database = Arc::new(Database::default());
+    [(); 2].map(|()| Row {
+        cache: cache(&server.url()).build().expect("a cache"),
+        database: database.clone(),
+    })
+}
+
+/// A ttl ends while callers of two processes come, and while the entry is refreshed it is invalidated.
+pub(crate) async fn ttl_ends(size: Size) -> Vec<Figure> {
+    let rounds = size.pick(200, 40);
+    let server = RedisServer::start();
+    let [one, other] = &two_caches(&server);
+    let mut stale = 0;
+    let mut reads = 0;
+    for _ in 0..rounds {
+        one.find().await.expect("the database answers");
+        one.cache.expire(["row"]).await.expect("the server answers");
+        let mut callers = JoinSet::new();
+        for row in [one, other] {
+            for _ in 0..CALLERS {
+                let row = row.clone();
+                callers.spawn(async move { row.find().await });
+            }
+        }
+        // One of them has read the row by now.
+        tokio::time::sleep(LOAD / 2).await;
+        let version = one.database.version.fetch_add(1, SeqCst) + 1;
+        let invalidated = other.cache.invalidate(["row"]).await;
+        invalidated.expect("the server answers");
+        // What they have loaded is stored, or not.
+        callers.join_all().await;
+        for row in [one, other] {
+            reads += 1;
+            stale += u64::from(row.find().await.expect("the database answers") < version);
+        }
+    }
+    let database = &one.database;
+    // Without entries, loads are no refreshes.
+    database.most_under_way.store(0, SeqCst);
+    for _ in 0..rounds {
+        one.cache.expire(["row"]).await.expect("the server answers");
+        let mut callers = JoinSet::new();
+        for row in [one, other] {
+            for _ in 0..CALLERS {
+                let row = row.clone();
+                callers.spawn(async move { row.find().await });
+            }
+        }
+        callers.join_all().await;
+    }
+    let at_once = database.most_under_way.load(SeqCst);
+    vec![
+        Figure::none(STALE, stale).of(reads),
+        Figure::at_most(AT_ONCE, at_once, 1),
+    ]
+}
+
+/// The database is away, and an old value is there.
+pub(crate) async fn database_is_away(size: Size) -> Vec<Figure> {
+    let calls = size.pick(1_000, 200);
+    let server = RedisServer::start();
+    let [one, other] = &two_caches(&server);
+    one.find().await.expect("the database answers");
+    one.cache.expire(["row"]).await.expect("the server answers");
+    let database = &one.database;
+    database.is_away.store(true, SeqCst);
+    let before = database.loads.load(SeqCst);
+    let mut errors = 0;
+    for nth in 0..calls {
+        let row = if nth % 2 == 0 { one } else { other };
+        let found = if nth % 4 < 2 {
+            row.find_or_old().await
+        } else {
+            row.find().await
+        };
+        errors += u64::from(found.is_err());
+    }
+    let loads = database.loads.load(SeqCst) - before;
+    vec![
+        Figure::none(ERRORS, errors).of(calls),
+        // Each process may try once before it hears of the other's failure.
+        Figure::at_most(LOADS, loads, 2),
+    ]
+}
