@@ -5,6 +5,7 @@
 mod certificates;
 mod cluster;
 mod events;
+mod messages;
 mod patient;
 mod peer;
 mod pets;
@@ -21,6 +22,7 @@ mod upstash;
 pub use certificates::{Authority, Certificate, Validity};
 pub use cluster::{Move, RedisCluster, RedisClusterBuilder, SharedCluster, slot_of};
 pub use events::EventLog;
+pub use messages::Messages;
 pub use patient::patient;
 pub use peer::Peer;
 pub use pets::{Cat, Dog, Hamster, Pet, Pets};

@@ -346,7 +346,7 @@ impl fmt::Debug for CachedEntry {
 pub async fn prime<F, T>(future: F, value: T) -> Result<(), Error>
 where
     F: Future<Output: Yields<T>>,
-    T: CacheValue,
+    T: Send + 'static,
 {
     let (entry, given) = CachedEntry::left(future, Some(Box::new(value)), "prime")?;
     match given {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_tests::RedisServer;
+use cache_tests::{Messages, RedisServer};
 use tokio::task::JoinSet;
 
 use super::restored::STALE;
@@ -64,7 +64,7 @@ async fn messages(processes: usize, size: Size) -> u64 {
     let server = RedisServer::start();
     let all = self::processes(processes, &server, folder.path()).await;
     server.refuse_writes();
-    let before = server.calls("publish");
+    let announced = Messages::on(&server, "faults:0:i");
     let reading = read_on(&all);
     let names = (0..HOT).map(|row| format!("row:{row}"));
     let refused = all[0].cache.invalidate(names).await;
@@ -73,7 +73,7 @@ async fn messages(processes: usize, size: Size) -> u64 {
     drop(reading);
     let distrust = all.iter().filter(|rows| rows.cache.health().waiting > 0);
     assert_eq!(distrust.count(), processes, "all have heard of it");
-    server.calls("publish") - before
+    announced.count()
 }
 
 fn lasts(size: Size) -> Duration {

@@ -5,12 +5,12 @@
 -- Tells the processes that keep copies, also where the version is absent. One that may not publish
 -- invalidates all the same.
 -- KEYS[1] version   ARGV[1] channel   ARGV[2] notice
+local exists = redis.call('EXISTS', KEYS[1])
+if exists == 1 then
+  local bumped = redis.pcall('INCR', KEYS[1])
+  if type(bumped) == 'table' and bumped.err and redis.pcall('GETRANGE', KEYS[1], 0, 1) ~= 'F\1' then
+    redis.call('UNLINK', KEYS[1])
+  end
+end
 redis.pcall('PUBLISH', ARGV[1], ARGV[2])
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  return 0
-end
-local bumped = redis.pcall('INCR', KEYS[1])
-if type(bumped) == 'table' and bumped.err and redis.pcall('GETRANGE', KEYS[1], 0, 1) ~= 'F\1' then
-  redis.call('UNLINK', KEYS[1])
-end
-return 1
+return exists

@@ -7,7 +7,6 @@
 -- Tells the processes that keep copies: what is fenced may change at any time.
 -- KEYS[1] slot or version   ARGV[1] mark   ARGV[2] writer   ARGV[3] milliseconds   ARGV[4] how many
 -- writers have names   ARGV[5] channel   ARGV[6] notice
-redis.pcall('PUBLISH', ARGV[5], ARGV[6])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = now + ARGV[3]
@@ -40,4 +39,5 @@ if nameless > 0 then
   texts[#texts + 1] = string.format('0:%.0f', nameless)
 end
 redis.call('SET', KEYS[1], ARGV[1] .. table.concat(texts, ' '), 'PX', string.format('%.0f', last - now))
+redis.pcall('PUBLISH', ARGV[5], ARGV[6])
 return 1
