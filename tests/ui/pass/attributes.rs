@@ -112,9 +112,16 @@ async fn main() {
     assert_eq!(change(id()).await, Ok(id()));
     assert_eq!(change_boxed(id()).await, "a");
     assert_eq!(generated(1).await, 1);
-    let users = TeamUsers::<Team> { id: 1, page: 2, of: PhantomData };
+    let users = TeamUsers::<Team> {
+        id: 1,
+        page: 2,
+        of: PhantomData,
+    };
     let cache = Cache::builder().url("memory:").build().unwrap();
-    cache.set("key", &users.page, Options::new().tag(&users)).await.unwrap();
+    cache
+        .set("key", &users.page, Options::new().tag(&users))
+        .await
+        .unwrap();
     cache.invalidate(["team:1:users"]).await.unwrap();
     assert!(!cache.exists("key").await.unwrap());
 }

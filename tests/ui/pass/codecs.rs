@@ -47,7 +47,10 @@ async fn main() {
     assert_eq!(reports.argument(1).await, Ok(1));
     assert_eq!(Reports::boxed(1, LARGE).await, 1);
 
-    let cache = Cache::builder().codec(Codec::POSTCARD.lz4()).build().unwrap();
+    let cache = Cache::builder()
+        .codec(Codec::POSTCARD.lz4())
+        .build()
+        .unwrap();
     let options = Options::new().codec(Codec::MESSAGE_PACK.zstd(-1));
     cache.set("a", &1, options).await.unwrap();
     assert_eq!(cache.get("a").await.unwrap(), Some(1));

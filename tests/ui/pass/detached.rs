@@ -170,7 +170,11 @@ impl Boxed for Users {
 #[async_recursion]
 #[cached(key = "factorial:<n>", detach)]
 pub async fn factorial(n: u64) -> u64 {
-    if n == 0 { 1 } else { n * factorial(n - 1).await }
+    if n == 0 {
+        1
+    } else {
+        n * factorial(n - 1).await
+    }
 }
 
 /// Any type, by value and borrowed.

@@ -47,7 +47,9 @@ impl Users {
 
     /// On one line.
     #[cached(key = "line:<id>")]
-    pub fn line(&self, id: u64) -> impl Future<Output = u64> + use<> { std::future::ready(id) }
+    pub fn line(&self, id: u64) -> impl Future<Output = u64> + use<> {
+        std::future::ready(id)
+    }
 
     /// With early returns, a mutable parameter and attributes.
     #[cached(key = "early:<self.tenant>:<name>", unless = |length| *length > 100)]
@@ -89,7 +91,9 @@ impl Users {
 
     /// On one line.
     #[cache_invalidate("local:<id>")]
-    pub fn change_local(id: Rc<u64>) -> impl Future<Output = Rc<u64>> { async { id } }
+    pub fn change_local(id: Rc<u64>) -> impl Future<Output = Rc<u64>> {
+        async { id }
+    }
 
     /// Reads the result.
     #[cache_invalidate("impl:<self.tenant>:<result>", "local:<id>", on = ok)]

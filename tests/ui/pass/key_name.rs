@@ -59,10 +59,17 @@ fn main() {
     struct Local(u8);
 
     let (user, page, sort) = (User { id: 1 }, Page(&[1, 2, 3], Box::new(1)), Sort::Newest);
-    assert!(matches!((user.id, page.0, *page.1, sort, Row), (1, _, 1, Sort::Newest, Row)));
+    assert!(matches!(
+        (user.id, page.0, *page.1, sort, Row),
+        (1, _, 1, Sort::Newest, Row)
+    ));
     let (_, local, _) = (Bytes { number: 1 }, Local(1), other::User);
     assert_eq!(local.0, 1);
     // No two types claim one name.
     let findings = cache_runtime::registry::check().unwrap_err();
-    assert!(findings.iter().all(|finding| finding.id() == "no functions"));
+    assert!(
+        findings
+            .iter()
+            .all(|finding| finding.id() == "no functions")
+    );
 }

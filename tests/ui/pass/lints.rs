@@ -106,11 +106,15 @@ pub async fn never() -> u8 {
 
 /// On one line.
 #[cached(key = "line:<id>")]
-pub async fn line(id: u64) -> u64 { id }
+pub async fn line(id: u64) -> u64 {
+    id
+}
 
 /// On one line.
 #[cache_invalidate("line:<id>")]
-pub async fn invalidate_line(id: u64) -> u64 { id }
+pub async fn invalidate_line(id: u64) -> u64 {
+    id
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {

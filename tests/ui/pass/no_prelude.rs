@@ -61,8 +61,9 @@ fn future(id: u64) -> impl ::core::future::Future<Output = Result> + ::core::mar
     async move { Result { id } }
 }
 
-type Boxed<'a, T> =
-    ::core::pin::Pin<::std::boxed::Box<dyn ::core::future::Future<Output = T> + ::core::marker::Send + 'a>>;
+type Boxed<'a, T> = ::core::pin::Pin<
+    ::std::boxed::Box<dyn ::core::future::Future<Output = T> + ::core::marker::Send + 'a>,
+>;
 
 #[cached(key = "boxed:<id>")]
 fn boxed(id: &u64) -> Boxed<'_, Result> {

@@ -47,8 +47,19 @@ struct Team<T> {
 }
 
 fn team(id: UserId) -> Team<u8> {
-    let order = if id.0 == 0 { Order::Ascending } else { Order::By { field: 1, name: "a" } };
-    Team { id, order, name: "b" }
+    let order = if id.0 == 0 {
+        Order::Ascending
+    } else {
+        Order::By {
+            field: 1,
+            name: "a",
+        }
+    };
+    Team {
+        id,
+        order,
+        name: "b",
+    }
 }
 
 #[cached(
@@ -92,6 +103,9 @@ async fn main() {
     assert_eq!(change(id).await, 7);
     assert_eq!(change_future(id).await, 7);
     assert_eq!(generated(7).await, 7);
-    assert_eq!(key!("user:<id>", crate = framework::cache).as_str(), "user:7");
+    assert_eq!(
+        key!("user:<id>", crate = framework::cache).as_str(),
+        "user:7"
+    );
     assert!(CACHE.invalidate([team(UserId(0))]).await.is_ok());
 }

@@ -54,7 +54,9 @@ async fn clear() {}
 
 fn function(name: &str) -> &'static Function {
     let mut functions = registry::all();
-    functions.find(|function| function.path.ends_with(name)).unwrap()
+    functions
+        .find(|function| function.path.ends_with(name))
+        .unwrap()
 }
 
 #[allow(dead_code)]
@@ -77,19 +79,31 @@ fn main() {
     assert_eq!((find.line, find.cache), (24, None));
     assert!(find.file.ends_with("registry.rs"), "{}", find.file);
     assert_eq!(find.options, ["ttl = 60", "none_ttl = 5", "skip(team)"]);
-    let Role::Caches { key, value, tags, .. } = find.role else {
+    let Role::Caches {
+        key, value, tags, ..
+    } = find.role
+    else {
         panic!("{find:?}");
     };
-    assert_eq!((key.text, key.types, value), ("user:<id>", &["UserId"][..], "User"));
+    assert_eq!(
+        (key.text, key.types, value),
+        ("user:<id>", &["UserId"][..], "User")
+    );
     assert_eq!((tags[0].text, tags[0].typed), ("Team", true));
 
     let page = function("::page");
     let Role::Caches { key, value, .. } = page.role else {
         panic!("{page:?}");
     };
-    assert_eq!((key.types, value), (&["type", "[u32]"][..], "Vec<Arc<User>>"));
+    assert_eq!(
+        (key.types, value),
+        (&["type", "[u32]"][..], "Vec<Arc<User>>")
+    );
 
-    assert_eq!(page.options, ["ttl = lifetime::<u8, Vec<u8>>(n.len())", "version = 2"]);
+    assert_eq!(
+        page.options,
+        ["ttl = lifetime::<u8, Vec<u8>>(n.len())", "version = 2"]
+    );
 
     let findings = registry::check().unwrap_err();
     let names: Vec<_> = findings.iter().map(registry::Finding::name).collect();

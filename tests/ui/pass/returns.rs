@@ -142,7 +142,16 @@ async fn all(cache: Cache) -> [bool; 8] {
     let length = unsendable(&cache, "unsendable", text()).await.unwrap_or(0);
     let failed = unsendable(&cache, "unsendable", String::new()).await;
     let failure = failed.is_err_and(|Unsendable(count)| count.get() == 0);
-    [dynamic, query, list, arc, nested, tuple, length == 1, failure]
+    [
+        dynamic,
+        query,
+        list,
+        arc,
+        nested,
+        tuple,
+        length == 1,
+        failure,
+    ]
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use cache_runtime::{CacheValue, Cache, KeyPart, cache_invalidate, cached};
+use cache_runtime::{Cache, CacheValue, KeyPart, cache_invalidate, cached};
 
 #[derive(Clone)]
 struct Repository {
@@ -160,7 +160,11 @@ struct Page {
 #[cached(key = "pattern:<a>:<b>:<number>:<length>:<whole>")]
 async fn patterns(
     (a, mut b): (u64, u64),
-    Page { number, size: length, .. }: Page,
+    Page {
+        number,
+        size: length,
+        ..
+    }: Page,
     whole @ [_, _]: [u8; 2],
 ) -> u64 {
     b += a;
@@ -210,7 +214,9 @@ async fn main() {
     assert_eq!(repository.find(1).await, Some(1));
     assert_eq!(repository.update(1).await, 1);
     assert_eq!(repository.remove().await, [1, 1]);
-    let table = Table { rows: vec!["a".to_owned()] };
+    let table = Table {
+        rows: vec!["a".to_owned()],
+    };
     assert_eq!(table.row(0).await, Some("a".to_owned()));
     assert_eq!(table.row(1).await, None);
 
@@ -218,12 +224,19 @@ async fn main() {
     assert_eq!(generic::<u8, 1>("ab").await, Err("ab"));
     assert_eq!(keyed(1).await, "1");
     assert_eq!(impl_argument("a").await, "a");
-    assert_eq!(borrowed("ab", &[1], &(1, "c".to_owned()), &mut Vec::new()).await, 4);
+    assert_eq!(
+        borrowed("ab", &[1], &(1, "c".to_owned()), &mut Vec::new()).await,
+        4
+    );
     let mut log = Vec::new();
     assert_eq!(pooled(&mut Pool { log: &mut log }, "a ").await, 1);
     assert_eq!(log, ["a "]);
     assert_eq!(moved("A".to_owned()).await, "A!");
-    let page = Page { number: 2, size: 3, _total: 4 };
+    let page = Page {
+        number: 2,
+        size: 3,
+        _total: 4,
+    };
     assert_eq!(patterns((1, 2), page, [4, 5]).await, 13);
     assert_eq!(r#raw(1, 2, Raw { r#fn: 3 }).await, 6);
     assert_eq!(infers::<u8>("ab").await.count(), 2);

@@ -112,7 +112,11 @@ impl Local for Users {
 #[async_recursion]
 #[cached(key = "factorial:<n>")]
 pub async fn factorial(n: u64) -> u64 {
-    if n == 0 { 1 } else { n * factorial(n - 1).await }
+    if n == 0 {
+        1
+    } else {
+        n * factorial(n - 1).await
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -82,7 +82,9 @@ async fn main() {
     assert_eq!(repo.find(7, &mut Tx(&mut db)).await, 7);
     repo.change(7, Tx(&mut db), "").await;
     Repo(1).end(7, Tx(&mut 2)).await;
-    Arc::new(Repo(1)).shared(7, Some(Arc::new(Tx(&mut 2)))).await;
+    Arc::new(Repo(1))
+        .shared(7, Some(Arc::new(Tx(&mut 2))))
+        .await;
     "".touch(7, &[]).await;
     anything(7, "shown", || {}, &1).await;
     let mut tx = Tx(&mut db);

@@ -2,36 +2,48 @@
 //! runs, whatever names the user gave.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
+use std::process::Command;
+use std::{env, fs};
 
-use crate::hygiene::{cargo_in, package, sources};
+use crate::packages::{cargo_in, flags, package, sources};
 
 /// Where all cases are to fail, they are checked by one run of Cargo, side by side.
 #[test]
 fn mistakes_do_not_compile() {
     // A pattern that matches nothing would pass.
     assert!(sources("ui/fail").next().is_some());
-    trybuild::TestCases::new().compile_fail("ui/fail/*.rs");
-}
-
-#[test]
-fn correct_code_compiles_and_runs() {
-    let files: Vec<_> = sources("ui/pass").collect();
-    let package = package("correct", &files);
-    let build = cargo_in(&package)
-        .args(["build", "--quiet", "--examples", "--keep-going"])
+    let (variable, flags) = flags();
+    if env::var(variable).is_ok_and(|now| now == flags) {
+        trybuild::TestCases::new().compile_fail("ui/fail/*.rs");
+        return;
+    }
+    // trybuild compiles the dependencies with fewer flags than the files, and so twice, unless the
+    // variable says otherwise. A test cannot set a variable of its own process safely.
+    let filters = env::args().filter(|argument| argument.starts_with("trybuild="));
+    let run = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "ui::mistakes_do_not_compile", "--nocapture"])
+        .args(filters)
+        .env(variable, flags)
         .output()
         .unwrap();
-    let says = String::from_utf8_lossy(&build.stderr);
-    assert!(build.status.success(), "{says}");
-    for file in files {
-        let name = file.file_stem().unwrap().to_string_lossy();
-        let run = cargo_in(&package)
-            .args(["run", "--quiet", "--example", &name])
-            .output()
-            .unwrap();
-        let says = String::from_utf8_lossy(&run.stderr);
-        assert!(run.status.success(), "{name}: {says}");
+    let [says, errors] = [&run.stdout, &run.stderr].map(|says| String::from_utf8_lossy(says));
+    assert!(says.contains("running 1 test"), "{says}{errors}");
+    assert!(run.status.success(), "{says}{errors}");
+}
+
+/// Each of these programs is a test of this package, which compiles it with the dependencies of the
+/// whole workspace, and runs it. Here is only that none of them is left out.
+#[test]
+fn correct_code_is_compiled_and_run() {
+    let manifest = include_str!("Cargo.toml");
+    for file in sources("ui/pass") {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let test =
+            format!("[[test]]\nname = \"{name}\"\npath = \"ui/pass/{name}.rs\"\nharness = false\n");
+        assert!(
+            manifest.contains(&test),
+            "tests/compiler/Cargo.toml does not run ui/pass/{name}.rs; add:\n\n{test}"
+        );
     }
 }
 
@@ -40,9 +52,8 @@ fn correct_code_compiles_and_runs() {
 #[test]
 fn an_incremental_build_reports_each_mistake_once() {
     let files: Vec<_> = sources("ui/fail").collect();
-    let check = cargo_in(&package("mistakes", &files))
-        .args(["check", "--quiet", "--examples", "--keep-going"])
-        .arg("--message-format=json")
+    let check = cargo_in(&package("mistakes", &files), "check")
+        .args(["--keep-going", "--message-format=json"])
         .env("CARGO_INCREMENTAL", "1")
         .output()
         .unwrap();
