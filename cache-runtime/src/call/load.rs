@@ -610,6 +610,9 @@ impl Request {
         if let (Some(site), Some(took)) = (self.query.site, leader.pending_for()) {
             site.note_load(took);
         }
+        if self.query.fresh.is_some() {
+            self.core.refreshes.forget_failure(&self.query.key);
+        }
         let told = self.told(&outcome, &keep);
         let filling = {
             let filling = Filling {
