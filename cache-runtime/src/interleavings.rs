@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
 use shuttle::future::{block_on, spawn, yield_now};
@@ -104,6 +105,7 @@ impl Database {
             receiver: Receiver::UNASKED,
             in_transaction: false,
             is_refresh: false,
+            is_waiting: AtomicBool::new(false),
             defaults: Defaults {
                 cache: false,
                 ttl: false,

@@ -111,6 +111,14 @@ impl Refreshes {
         state.keys.insert(key.clone(), Note::NotBefore(until, why));
     }
 
+    /// A load of a key has ended well: no note of one that failed is left.
+    pub(crate) fn forget_failure(&self, key: &Key) {
+        let mut state = self.lock();
+        if let Some(Note::NotBefore(_, Why::Failed { .. })) = state.keys.get(key) {
+            state.keys.remove(key);
+        }
+    }
+
     /// Whether the last load of a key failed a moment ago; and then, whether its old value is served in the
     /// place of the error.
     pub(crate) fn has_failed(&self, key: &Key) -> Option<bool> {

@@ -18,6 +18,7 @@ use std::fmt;
 use std::pin::pin;
 use std::slice;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use self::as_cache::AsCache;
@@ -194,6 +195,7 @@ impl Cache {
             receiver: Receiver::UNASKED,
             in_transaction: false,
             is_refresh: mode == Some(Mode::Refresh),
+            is_waiting: AtomicBool::new(false),
             defaults: Defaults {
                 cache: false,
                 ttl: options.ttl.is_none(),

@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::compare::{self, Compare, Values};
@@ -272,6 +273,7 @@ impl<S: Shape> CachedCall<S> {
             receiver,
             in_transaction: false,
             is_refresh: false,
+            is_waiting: AtomicBool::new(false),
             defaults: Defaults {
                 cache: false,
                 ttl: site.ttl.is_none(),

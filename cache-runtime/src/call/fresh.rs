@@ -16,10 +16,12 @@
 //! An old entry is looked for after the load has failed, and not kept from before it: it may have been
 //! invalidated meanwhile.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
@@ -27,7 +29,7 @@ use tracing::{Instrument as _, Span};
 use super::detach;
 use super::load::{BeforeLoad, Keeping, Request, Role, share_outcome};
 use super::shape::{Shape, View, to_return};
-use crate::clock;
+use crate::clock::{self, Sleep};
 use crate::context::{default_cache, mode};
 use crate::flight::Leader;
 use crate::freshness::State;
@@ -126,10 +128,25 @@ where
     let Some(after) = slow else {
         return answer.await;
     };
-    if let Some(returned) = clock::within(after, answer.as_mut()).await {
+    // What comes before the load is not given up: else, where that is slow, nobody would ever load.
+    let mut end = pin!(Sleep::until(Instant::now() + after.min(clock::FOREVER)));
+    let mut is_late = false;
+    let in_time = poll_fn(|context| {
+        if let Poll::Ready(returned) = answer.as_mut().poll(context) {
+            return Poll::Ready(Some(returned));
+        }
+        is_late = is_late || end.as_mut().poll(context).is_ready();
+        let may_leave = has_loaded.load(Relaxed) || request.is_waiting.load(Relaxed);
+        if is_late && may_leave {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
+    });
+    if let Some(returned) = in_time.await {
         return returned;
     }
-    // If the load has begun, its task goes on.
+    // The task of the load goes on.
     match request.old::<S>(true, StaleReason::Slow).await {
         Some(returned) => {
             if !has_loaded.load(Relaxed) {
@@ -343,13 +360,13 @@ impl Request {
         }
         let pause = self.query.fresh.and_then(|it| it.pause_after_failure());
         let pause = pause.unwrap_or(self.core.settings.retry_after);
-        if let Some(evidence) = evidence {
-            self.core.tier.note_failure(evidence, pause, excused);
-        }
+        let note = |evidence: &Evidence| self.core.tier.note_failure(evidence, pause, excused);
+        let is_beside = evidence.is_some_and(note);
         let why = Why::Failed { excused };
         match ticket {
             Some(mut ticket) => ticket.leave_alone(pause, why),
-            None => self.core.refreshes.leave_alone(&self.query.key, pause, why),
+            None if is_beside => self.core.refreshes.leave_alone(&self.query.key, pause, why),
+            None => {}
         }
     }
 

@@ -20,6 +20,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,8 @@ pub(crate) struct Request {
     pub(crate) in_transaction: bool,
     /// Whether it loads, whatever is stored.
     pub(crate) is_refresh: bool,
+    /// Whether it waits for another caller's load.
+    pub(crate) is_waiting: AtomicBool,
     pub(crate) defaults: Defaults,
 }
 
@@ -153,6 +156,7 @@ struct TimedWait<'a> {
 
 impl Drop for TimedWait<'_> {
     fn drop(&mut self) {
+        self.request.is_waiting.store(false, Relaxed);
         let Query { site, key, .. } = &self.request.query;
         let observer = &self.request.core.observer;
         observer.waited(*site, key, self.began.elapsed());
@@ -610,6 +614,9 @@ impl Request {
         if let (Some(site), Some(took)) = (self.query.site, leader.pending_for()) {
             site.note_load(took);
         }
+        if self.query.fresh.is_some() {
+            self.core.refreshes.forget_failure(&self.query.key);
+        }
         let told = self.told(&outcome, &keep);
         let filling = {
             let filling = Filling {
@@ -804,6 +811,7 @@ impl Request {
 
     /// Times a wait for another caller's load, until it is dropped.
     fn time_wait(&self) -> TimedWait<'_> {
+        self.is_waiting.store(true, Relaxed);
         TimedWait {
             request: self,
             began: Instant::now(),

@@ -323,7 +323,8 @@ pub(crate) trait Store {
     fn find_old<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Option<Found>>;
 
     /// Notes that the load with this evidence has failed: other processes do not try it again for so long.
-    fn note_failure(&self, _evidence: &Evidence, _pause: Duration, _excused: bool) {}
+    /// Returns whether there is an old entry, which the load was to replace; else there is nothing to note.
+    fn note_failure(&self, evidence: &Evidence, pause: Duration, excused: bool) -> bool;
 
     /// Whether another process may still be loading what this miss has shown.
     fn is_under_way<'a>(&'a self, _query: &'a Query, _miss: &'a Miss) -> MaybeReady<'a, bool> {
@@ -717,8 +718,8 @@ impl Store for Tier {
         on!(self, store => store.find_old(query))
     }
 
-    fn note_failure(&self, evidence: &Evidence, pause: Duration, excused: bool) {
-        on!(self, store => store.note_failure(evidence, pause, excused));
+    fn note_failure(&self, evidence: &Evidence, pause: Duration, excused: bool) -> bool {
+        on!(self, store => store.note_failure(evidence, pause, excused))
     }
 
     fn is_under_way<'a>(&'a self, query: &'a Query, miss: &'a Miss) -> MaybeReady<'a, bool> {

@@ -55,6 +55,10 @@ impl Store for Off {
         MaybeReady::Ready(Some(None))
     }
 
+    fn note_failure(&self, _evidence: &Evidence, _pause: Duration, _excused: bool) -> bool {
+        false
+    }
+
     async fn find_at_any_age(&self, _key: &Key) -> Result<Option<(Found, About)>, Error> {
         Ok(None)
     }

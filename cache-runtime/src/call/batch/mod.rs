@@ -21,6 +21,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use self::load::Load;
@@ -269,6 +270,7 @@ where
             receiver: self.receiver,
             in_transaction: self.in_transaction,
             is_refresh: false,
+            is_waiting: AtomicBool::new(false),
             defaults: Defaults {
                 cache: false,
                 ttl: ttl.is_none(),

@@ -589,6 +589,11 @@ impl Store for Local {
         MaybeReady::Ready(Some(self.find_old_value(query)))
     }
 
+    /// In this process, the caller notes it.
+    fn note_failure(&self, evidence: &Evidence, _pause: Duration, _excused: bool) -> bool {
+        evidence.local().is_some_and(|it| it.is_refresh)
+    }
+
     async fn find_at_any_age(&self, key: &Key) -> Result<Option<(Found, About)>, Error> {
         let now = self.clock.now();
         // Before the entry: if another one comes in between, its stamp is compared with a newer value.

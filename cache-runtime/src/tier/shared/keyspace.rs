@@ -371,15 +371,10 @@ impl Keyspace {
         Ok(removed)
     }
 
-    /// The name whose slot, version or refresh lock this is.
+    /// The name whose slot or version this is. A refresh lock is left alone: it says nothing of what is
+    /// stored.
     fn name_in<'a>(&self, key: &'a [u8]) -> Option<&'a [u8]> {
-        let namespace = self.namespace.as_bytes();
-        let rest = key.strip_prefix(namespace)?;
-        if let Some(lock) = rest.strip_prefix(b":r:") {
-            let slot = lock.strip_prefix(b"{").and_then(|it| it.strip_suffix(b"}"));
-            let slot = slot.and_then(|it| it.strip_prefix(namespace)?.strip_prefix(b":e:"));
-            return Some(slot.unwrap_or(lock));
-        }
+        let rest = key.strip_prefix(self.namespace.as_bytes())?;
         rest.strip_prefix(b":e:")
             .or_else(|| rest.strip_prefix(b":v:"))
     }

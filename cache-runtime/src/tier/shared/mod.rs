@@ -1075,10 +1075,12 @@ impl Store for Shared {
         MaybeReady::Later(Box::pin(self.find_old_entry(query)))
     }
 
-    fn note_failure(&self, evidence: &Evidence, pause: Duration, excused: bool) {
-        if let Some(lock) = evidence.lease().and_then(|lease| lease.lock.as_ref()) {
+    fn note_failure(&self, evidence: &Evidence, pause: Duration, excused: bool) -> bool {
+        let lock = evidence.lease().and_then(|lease| lease.lock.as_ref());
+        if let Some(lock) = lock {
             lock.fail(beside::failure(pause, excused));
         }
+        lock.is_some()
     }
 
     fn is_under_way<'a>(&'a self, query: &'a Query, miss: &'a Miss) -> MaybeReady<'a, bool> {
