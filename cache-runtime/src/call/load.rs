@@ -492,7 +492,7 @@ impl Request {
         let outcome = found.outcome(&self.query.key, share_outcome::<S>)?;
         if let Some(copying) = found.copying() {
             let value = share_outcome::<S>(&outcome);
-            self.core.tier.keep_copy(&self.query, *copying, value);
+            self.core.tier.keep_copy(&self.query, copying, value);
         }
         let watcher = watcher.map(|watcher| (watcher, share_outcome::<S>(&outcome)));
         let returned = to_return::<S>(outcome).ok_or_else(|| {
@@ -614,9 +614,7 @@ impl Request {
         if let (Some(site), Some(took)) = (self.query.site, leader.pending_for()) {
             site.note_load(took);
         }
-        if self.query.fresh.is_some() {
-            self.core.refreshes.forget_failure(&self.query.key);
-        }
+        self.note_success();
         let told = self.told(&outcome, &keep);
         let filling = {
             let filling = Filling {
@@ -715,6 +713,14 @@ impl Request {
     pub(super) fn load_failed(&self) {
         let key = &self.query.key;
         self.observe(Event::LoadFailed { key });
+    }
+
+    /// A load has ended well: that one before it has failed says nothing any more.
+    #[inline]
+    pub(super) fn note_success(&self) {
+        if self.query.fresh.is_some() {
+            self.core.refreshes.forget_failure(&self.query.key);
+        }
     }
 
     /// How long an outcome is cached, jitter included; `None` for not at all.

@@ -119,7 +119,14 @@ pub(crate) enum Found {
     /// In the shared tier: bytes, still encoded.
     Encoded(shared::Entry),
     /// The same, and a copy of it may be kept in this process.
-    ToCopy(shared::Entry, Option<Box<Copying>>),
+    ToCopy(Box<ToCopy>),
+}
+
+/// An entry of the shared tier, and what is needed to keep a copy of it, until that is taken.
+#[derive(Debug)]
+pub(crate) struct ToCopy {
+    entry: shared::Entry,
+    copying: Option<Copying>,
 }
 
 /// What is known of a stored value.
@@ -565,7 +572,8 @@ impl Found {
     pub(crate) fn mark(&self) -> Option<Mark> {
         match self {
             Self::Value(_) => None,
-            Self::Encoded(entry) | Self::ToCopy(entry, _) => Some(entry.mark),
+            Self::Encoded(entry) => Some(entry.mark),
+            Self::ToCopy(it) => Some(it.entry.mark),
         }
     }
 
@@ -573,11 +581,8 @@ impl Found {
     pub(crate) fn suits(&self, query: &Query) -> bool {
         match self {
             Self::Value(entry) => entry.basis.suits_query(query),
-            Self::Encoded(entry) | Self::ToCopy(entry, _) => {
-                entry.header.schema == query.schema
-                    && shared::is_of_type(query, entry)
-                    && entry.suits(&query.tags, query.learns_tags)
-            }
+            Self::Encoded(entry) => entry_suits(entry, query),
+            Self::ToCopy(it) => entry_suits(&it.entry, query),
         }
     }
 
@@ -586,7 +591,8 @@ impl Found {
     pub(crate) fn is_covered_by(&self, evidence: &Evidence) -> bool {
         match self {
             Self::Value(_) => true,
-            Self::Encoded(entry) | Self::ToCopy(entry, _) => evidence.covers(entry),
+            Self::Encoded(entry) => evidence.covers(entry),
+            Self::ToCopy(it) => evidence.covers(&it.entry),
         }
     }
 
@@ -600,17 +606,24 @@ impl Found {
         match self {
             Self::Value(entry) => outcome::<V>(&entry.value)
                 .ok_or_else(|| Error::codec(key.as_str(), "read", &"it is of another type")),
-            Self::Encoded(entry) | Self::ToCopy(entry, _) => entry.outcome(key, share),
+            Self::Encoded(entry) => entry.outcome(key, share),
+            Self::ToCopy(it) => it.entry.outcome(key, share),
         }
     }
 
     /// What is needed to keep a copy of it, if one may be kept.
-    pub(crate) fn copying(&mut self) -> Option<Box<Copying>> {
+    pub(crate) fn copying(&mut self) -> Option<Copying> {
         match self {
-            Self::ToCopy(_, copying) => copying.take(),
+            Self::ToCopy(it) => it.copying.take(),
             Self::Value(_) | Self::Encoded(_) => None,
         }
     }
+}
+
+fn entry_suits(entry: &shared::Entry, query: &Query) -> bool {
+    entry.header.schema == query.schema
+        && shared::is_of_type(query, entry)
+        && entry.suits(&query.tags, query.learns_tags)
 }
 
 impl PartialEq for Evidence {

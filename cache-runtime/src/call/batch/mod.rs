@@ -611,6 +611,7 @@ where
         for (place, leader) in load.led() {
             match loaded.remove(&place).flatten() {
                 Some(outcome) if !is_uncommitted => {
+                    self.calls[place].request.note_success();
                     kept.push((place, outcome));
                     leaders.push(leader);
                 }

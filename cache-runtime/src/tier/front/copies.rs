@@ -98,7 +98,7 @@ impl Copies {
         tags: impl Iterator<Item = Key>,
         trusts: Trusts,
         left: Duration,
-    ) -> Option<Box<Copying>> {
+    ) -> Option<Copying> {
         let ttl = query.local_ttl.min(left);
         // The server's ttl may end a millisecond later, and its clock is read to a millisecond.
         let ttl = ttl.saturating_sub(Duration::from_millis(1));
@@ -111,12 +111,12 @@ impl Copies {
             .basis
             .unwrap_or_else(|| self.local.basis_of(query, &tags.collect::<Vec<_>>()));
         let value_type = query.value_type.map_or(0, |value_type| value_type.hash);
-        Some(Box::new(Copying {
+        Some(Copying {
             of_key: asked.of_key,
             of_all,
             basis: basis.of_copy(value_type, trusts),
             ttl,
-        }))
+        })
     }
 
     /// Keeps a copy, unless something of it was invalidated since the server was asked.

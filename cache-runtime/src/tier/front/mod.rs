@@ -25,7 +25,7 @@ use super::local::Local;
 use super::shared::{Notice, Shared};
 use super::{
     About, Beside, Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss,
-    Query, Renewal, Store, Waiting,
+    Query, Renewal, Store, ToCopy, Waiting,
 };
 use crate::backlog::Buckets;
 use crate::driver::Trusts;
@@ -111,7 +111,10 @@ impl Front {
             self.copies.copying(asked, query, tags, trusts, source.left)
         });
         Look::Hit(match copying {
-            Some(copying) => Found::ToCopy(entry, Some(copying)),
+            Some(copying) => Found::ToCopy(Box::new(ToCopy {
+                entry,
+                copying: Some(copying),
+            })),
             None => Found::Encoded(entry),
         })
     }
@@ -294,8 +297,11 @@ impl Store for Front {
         self.shared.find_old(query)
     }
 
-    fn note_failure(&self, evidence: &Evidence, pause: Duration, excused: bool) {
-        self.shared.note_failure(evidence, pause, excused);
+    fn note_failure(&self, evidence: &Evidence, pause: Duration, excused: bool) -> bool {
+        match evidence {
+            Evidence::Local(_) => self.copies.local.note_failure(evidence, pause, excused),
+            Evidence::Shared(_) => self.shared.note_failure(evidence, pause, excused),
+        }
     }
 
     fn is_under_way<'a>(&'a self, query: &'a Query, miss: &'a Miss) -> MaybeReady<'a, bool> {

@@ -1057,16 +1057,16 @@ impl Store for Shared {
 
     fn age(&self, _query: &Query, found: &Found) -> Option<Age> {
         match found {
-            Found::Encoded(entry) | Found::ToCopy(entry, _) => Some(entry.age_when_seen()),
+            Found::Encoded(entry) => Some(entry.age_when_seen()),
+            Found::ToCopy(it) => Some(it.entry.age_when_seen()),
             Found::Value(_) => None,
         }
     }
 
     fn board_beside<'a>(&'a self, query: &'a Query, found: &'a Found) -> MaybeReady<'a, Beside> {
         match found {
-            Found::Encoded(entry) | Found::ToCopy(entry, _) => {
-                MaybeReady::Later(Box::pin(self.refresh_beside(query, entry)))
-            }
+            Found::Encoded(entry) => MaybeReady::Later(Box::pin(self.refresh_beside(query, entry))),
+            Found::ToCopy(it) => MaybeReady::Later(Box::pin(self.refresh_beside(query, &it.entry))),
             Found::Value(_) => MaybeReady::Ready(Some(Beside::Skip)),
         }
     }
