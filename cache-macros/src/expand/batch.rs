@@ -66,7 +66,13 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
     let excuses = freshness.map(|it| freshness::excuses(&runtime, false, &it));
     let keep = Keep {
         excuses,
-        ..Keep::new(&runtime, false, false, unless, ttl_of_value, &tags_of_value)
+        ..Keep::new(
+            &runtime,
+            (false, false),
+            unless,
+            ttl_of_value,
+            &tags_of_value,
+        )
     };
     let learning = keep.tags.is_some().then(|| quote!(.learning_tags()));
     let loading = loading(&runtime, blame, keep, &of_row, &load);

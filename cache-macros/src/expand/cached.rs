@@ -43,16 +43,12 @@ fn function(cached: CachedFn) -> TokenStream {
         may_share_errors,
         ttl,
         none_ttl,
-        local_ttl: _,
         is_local,
-        hedge: _,
         freshness,
         detach: detached,
-        handle: _,
         cache,
         condition,
         unless,
-        schema: _,
         codec,
         key,
         tags,
@@ -60,8 +56,7 @@ fn function(cached: CachedFn) -> TokenStream {
         unnamed_fields,
         transactions,
         asks_receiver,
-        batch: _,
-        options: _,
+        ..
     } = cached;
     let private = runtime.private(Span::mixed_site());
     let may_be_none = none_ttl.map(|option| shape::check_none(&runtime, &output, option.span));
@@ -74,11 +69,8 @@ fn function(cached: CachedFn) -> TokenStream {
     let in_default_cache = in_default_cache(&output, cache.as_ref());
     let cache = self::cache(&runtime, cache);
     let blame = output.ty().span().resolved_at(Span::mixed_site());
-    let mut shape = shape::shape(&runtime, &output);
-    if is_local {
-        shape = quote_spanned!(blame=> #private::in_process(#shape));
-    }
-    let shape = shape::cacheable(&runtime, blame, &shape, may_share_errors);
+    let shape = shape::shape(&runtime, &output);
+    let shape = shape::of_call(&runtime, blame, shape, is_local, may_share_errors);
     let key = name::template(&runtime, &key);
     let mut tags = name::tags(&runtime, &tags);
     if !tags_of_value.is_empty() {
@@ -118,8 +110,7 @@ fn function(cached: CachedFn) -> TokenStream {
         excuses,
         ..Keep::new(
             &runtime,
-            is_owned,
-            is_local,
+            (is_owned, is_local),
             unless,
             ttl_of_value,
             &tags_of_value,

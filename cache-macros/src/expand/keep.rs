@@ -20,8 +20,7 @@ pub(super) struct Keep {
 impl Keep {
     pub(super) fn new(
         runtime: &Runtime,
-        is_owned: bool,
-        is_local: bool,
+        (is_owned, is_local): (bool, bool),
         unless: Option<Expr>,
         ttl: Option<ExprClosure>,
         tags: &[ExprClosure],

@@ -25,6 +25,23 @@ pub(super) fn shape(runtime: &Runtime, output: &Output) -> TokenStream {
     }
 }
 
+/// The shape of a call whose value can be cached or, if it is local, be kept in the process.
+pub(super) fn of_call(
+    runtime: &Runtime,
+    blame: Span,
+    shape: TokenStream,
+    is_local: bool,
+    may_share_errors: bool,
+) -> TokenStream {
+    let private = runtime.private(blame);
+    let shape = if is_local {
+        quote_spanned!(blame=> #private::in_process(#shape))
+    } else {
+        shape
+    };
+    cacheable(runtime, blame, &shape, may_share_errors)
+}
+
 /// The shape of a return type whose value can be cached. If it can't, that is one error at
 /// the return type, the place to blame, and nothing else in the expansion is. Where its errors may be
 /// shared, the compiler finds out whether they can be.

@@ -276,7 +276,7 @@ async fn cross([one, other]: [Reads; 2]) -> Duration {
                 both_load.wait().await;
                 reads.read(needs, async { 1 }).await
             };
-            time(reads.read(key, load)).await
+            Box::pin(time(reads.read(key, load))).await
         });
     }
     longest(waits).await
