@@ -103,10 +103,10 @@ async fn a_load_in_a_task_of_its_own_takes_it_along() {
         inner(n).await
     }
     let cache = cache();
-    with_cache(&cache, async {
+    let calls = async {
         assert_eq!((outer(1).await, inner(1).await), (1, 1));
-    })
-    .await;
+    };
+    Box::pin(with_cache(&cache, calls)).await;
     assert_eq!(counted(&cache), (1, 2));
 }
 

@@ -277,14 +277,14 @@ async fn discards_a_refresh(recorded: Recorded, meanwhile: impl AsyncFnOnce(&Cac
 
 async fn an_invalidation_of_the_key_discards_a_refresh(recorded: Recorded) {
     discards_a_refresh(recorded, async |cache| {
-        cache.invalidate(["row"]).await.unwrap()
+        cache.invalidate(["row"]).await.unwrap();
     })
     .await;
 }
 
 async fn an_invalidation_of_a_tag_discards_a_refresh(recorded: Recorded) {
     discards_a_refresh(recorded, async |cache| {
-        cache.invalidate(["rows"]).await.unwrap()
+        cache.invalidate(["rows"]).await.unwrap();
     })
     .await;
 }
@@ -532,13 +532,13 @@ impl Rows {
     }
 }
 
-fn all(ids: &[u64], value: u64) -> Result<HashMap<u64, u64>, String> {
-    Ok(ids.iter().map(|id| (*id, value)).collect())
+fn all(ids: &[u64], value: u64) -> HashMap<u64, u64> {
+    ids.iter().map(|id| (*id, value)).collect()
 }
 
 async fn elements_past_their_ttl_are_refreshed_by_one_call(cache: Cache) {
     let rows = Rows::new(&cache);
-    assert_eq!(rows.read(&[1, 2, 3]).await, all(&[1, 2, 3], 1));
+    assert_eq!(rows.read(&[1, 2, 3]).await, Ok(all(&[1, 2, 3], 1)));
     cache.expire(["row:1", "row:2"]).await.unwrap();
     rows.value.store(2, SeqCst);
     // The call that draws them loads them, and what is missing, with one body.
@@ -548,7 +548,7 @@ async fn elements_past_their_ttl_are_refreshed_by_one_call(cache: Cache) {
     cache.expire(["row:1"]).await.unwrap();
     rows.fails.store(true, SeqCst);
     for _ in 0..2 {
-        assert_eq!(rows.read(&[1, 2]).await, all(&[1, 2], 2));
+        assert_eq!(rows.read(&[1, 2]).await, Ok(all(&[1, 2], 2)));
     }
     assert_eq!(rows.loads.load(SeqCst), 3, "it is not tried again at once");
     cache.invalidate(["rows"]).await.unwrap();
@@ -557,14 +557,14 @@ async fn elements_past_their_ttl_are_refreshed_by_one_call(cache: Cache) {
 
 async fn elements_take_the_place_of_an_error_if_all_are_there(cache: Cache) {
     let rows = Rows::new(&cache);
-    assert_eq!(rows.read_or_old(&[1, 2]).await, all(&[1, 2], 1));
+    assert_eq!(rows.read_or_old(&[1, 2]).await, Ok(all(&[1, 2], 1)));
     cache.expire(["row:1", "row:2"]).await.unwrap();
     rows.fails.store(true, SeqCst);
     assert!(
         rows.read_or_old(&[1, 3]).await.is_err(),
         "there is no old 3"
     );
-    assert_eq!(rows.read_or_old(&[1, 2]).await, all(&[1, 2], 1));
+    assert_eq!(rows.read_or_old(&[1, 2]).await, Ok(all(&[1, 2], 1)));
     cache.invalidate(["row:1"]).await.unwrap();
     assert!(rows.read_or_old(&[1, 2]).await.is_err());
 }
@@ -770,12 +770,12 @@ async fn when_a_ttl_ends_under_load_one_caller_loads_and_none_waits() {
             callers.spawn(async move { read_detached(&row).await });
         }
     }
-    let served = async {
-        while let Some(served) = callers.join_next().await {
-            assert_eq!(served.unwrap(), Ok(1));
+    let all = async {
+        while let Some(read) = callers.join_next().await {
+            assert_eq!(read.unwrap(), Ok(1));
         }
     };
-    tokio::time::timeout(LIMIT, served)
+    tokio::time::timeout(LIMIT, all)
         .await
         .expect("nobody waits");
     until(async || row.loads() + elsewhere.loads() == 2).await;
@@ -803,7 +803,7 @@ impl Counter {
         }
     }
 
-    async fn load(&self) -> Result<u64, String> {
+    fn load(&self) -> Result<u64, String> {
         let load = self.loads.fetch_add(1, SeqCst) + 1;
         if self.is_away.load(SeqCst) {
             return Err("the database is away".to_owned());
@@ -816,7 +816,7 @@ impl Counter {
         cache = self.cache, skip(self)
     )]
     async fn read(&self) -> Result<u64, String> {
-        self.load().await
+        self.load()
     }
 
     /// A beta so large that chance plays no part.
@@ -824,7 +824,7 @@ impl Counter {
         key = "early", ttl = 100, early_refresh = 1000000000000.0, cache = self.cache, skip(self)
     )]
     async fn read_early(&self) -> Result<u64, String> {
-        self.load().await
+        self.load()
     }
 }
 
