@@ -916,6 +916,14 @@ impl OptionName {
         }
         let content;
         parenthesized!(content in input);
+        let content = content.parse::<TokenStream>()?;
+        // What is left of it after an error is no error of its own.
+        let parse = |content: ParseStream<'_>| self.stale_if_error_in(content);
+        parse.parse2(content)
+    }
+
+    /// What is in its parentheses.
+    fn stale_if_error_in(&self, content: ParseStream<'_>) -> syn::Result<StaleIfError> {
         let rule = "takes a duration, and perhaps `if` with a closure over the error";
         let wrong = || self.wrong(self.span, rule, self.usage);
         let window = content.parse::<Expr>().map_err(|_| wrong())?;

@@ -182,7 +182,7 @@ pub mod __private {
     pub use crate::call::detach::{Argument, argument_copy, owned_by_task};
     pub use crate::call::fresh::may_fail;
     pub use crate::call::future::{Returned, future_of, returned_future};
-    pub use crate::call::in_process::{InProcess, LocalValue, Unwritten, in_process};
+    pub use crate::call::in_process::{InProcess, LocalValue, Unwritten, local_shape};
     pub use crate::call::invalidate::{InvalidateCall, ReturnsError};
     pub use crate::call::load::Keep;
     pub use crate::call::of_value::tell;

@@ -35,7 +35,15 @@ pub(super) fn of_call(
 ) -> TokenStream {
     let private = runtime.private(blame);
     let shape = if is_local {
-        quote_spanned!(blame=> #private::in_process(#shape))
+        quote_spanned! {blame=>
+            {
+                let shape = #shape;
+                {
+                    use #private::local_shape::*;
+                    (&shape).in_process()
+                }
+            }
+        }
     } else {
         shape
     };

@@ -55,10 +55,48 @@ impl<T> fmt::Debug for Unwritten<T> {
 #[derive(Debug)]
 pub struct InProcess<S>(PhantomData<fn() -> S>);
 
-/// Keeps the values of a shape in the process.
-#[inline]
-pub fn in_process<S: Shape<Value: LocalValue>>(_: S) -> InProcess<S> {
-    InProcess(PhantomData)
+pub mod local_shape {
+    //! The traits that a shape is asked through whether its value can be kept in the process:
+    //! `(&shape).in_process()`. If it can't, that is one error, as in `cacheable_shape`.
+    use super::{InProcess, LocalValue, PhantomData, Shape};
+
+    /// The answer for a value that can be kept.
+    pub trait IsLocal {
+        /// The shape.
+        type Shape;
+        /// Keeps its values in the process.
+        fn in_process(&self) -> Self::Shape;
+    }
+
+    impl<S: Shape<Value: LocalValue>> IsLocal for &S {
+        type Shape = InProcess<S>;
+
+        #[inline]
+        fn in_process(&self) -> InProcess<S> {
+            InProcess(PhantomData)
+        }
+    }
+
+    /// The answer for anything else.
+    pub trait IsNotLocal {
+        /// The value.
+        type Value;
+        /// Does not compile: the value is not a `LocalValue`.
+        fn in_process<Unknown>(&self) -> Unknown
+        where
+            Self::Value: LocalValue;
+    }
+
+    impl<S: Shape> IsNotLocal for S {
+        type Value = S::Value;
+
+        fn in_process<Unknown>(&self) -> Unknown
+        where
+            S::Value: LocalValue,
+        {
+            unreachable!("this call does not compile")
+        }
+    }
 }
 
 /// Why [`Shape::from_checked`] does not panic.

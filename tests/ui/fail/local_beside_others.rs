@@ -1,10 +1,8 @@
-//! Options that `local` leaves nothing to say, and values that a process cannot keep.
+//! Options that `local` leaves nothing to say.
 
-use std::cell::Cell;
+use cache_runtime::cached;
 
-use cache_runtime::{Codec, cached};
-
-#[cached(key = "a", local, codec = Codec::JSON)]
+#[cached(key = "a", local, codec = cache_runtime::Codec::JSON)]
 async fn never_written() -> u64 {
     1
 }
@@ -22,11 +20,6 @@ async fn several(ids: &[u64]) -> Vec<(u64, u64)> {
 #[cached(key = "d", local, invalidate_on = |value| [format!("of:{value}")])]
 async fn told() -> u64 {
     1
-}
-
-#[cached(key = "e", local)]
-async fn not_sync() -> Cell<u64> {
-    Cell::new(1)
 }
 
 fn main() {}
