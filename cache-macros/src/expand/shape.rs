@@ -40,7 +40,7 @@ pub(super) fn of_call(
                 let shape = #shape;
                 {
                     use #private::local_shape::*;
-                    (&shape).in_process()
+                    (&&shape).in_process()
                 }
             }
         }

@@ -57,7 +57,7 @@ pub struct InProcess<S>(PhantomData<fn() -> S>);
 
 pub mod local_shape {
     //! The traits that a shape is asked through whether its value can be kept in the process:
-    //! `(&shape).in_process()`. If it can't, that is one error, as in `cacheable_shape`.
+    //! `(&&shape).in_process()`. If it can't, that is one error, as in `cacheable_shape`.
     use super::{InProcess, LocalValue, PhantomData, Shape};
 
     /// The answer for a value that can be kept.
