@@ -91,6 +91,7 @@ const CHAPTERS: &[Chapter] = &[
             "key_without_name",
             "ttl_",
             "none_ttl_",
+            "local_",
             "hedge_",
             "stale_",
             "retry_after_",
@@ -126,7 +127,7 @@ const CHAPTERS: &[Chapter] = &[
     Chapter {
         title: "Return types",
         idea: "A cached value owns its data, and can be cloned and serialized.",
-        cases: &["value_", "impl_trait_result"],
+        cases: &["value_", "local_not_sync", "impl_trait_result"],
     },
     Chapter {
         title: "Several keys in one call",
