@@ -55,6 +55,9 @@ pub(crate) type SharedValue = Arc<dyn Erased>;
 /// An error that a load yielded, for the callers that waited, with its type erased.
 pub(crate) type SharedError = Arc<dyn Any + Send + Sync>;
 
+/// A value that a caller gives.
+pub(crate) type AnyValue = Box<dyn Any + Send>;
+
 /// The type-erased content of a [`SharedValue`].
 pub trait Erased: Any + Send + Sync {
     /// Wraps a value of the second form in the `Outcome<Arc<Self>>` that it stands for.

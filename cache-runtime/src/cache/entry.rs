@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::Cache;
 use crate::call::load::Request;
-use crate::call::order::{self, AnyValue, Given, Left, NoCall};
+use crate::call::order::{self, Given, Left, NoCall};
 use crate::error::Error;
 use crate::key::Key;
 use crate::observe::{Event, NotFilledReason};
 use crate::tier::{Found, Store as _};
-use crate::value::CacheValue;
+use crate::value::{AnyValue, CacheValue};
 
 /// The entry of one call of a [`#[cached]`](macro@crate::cached) function: its key, its tags and its
 /// cache, without repeating the function's template.

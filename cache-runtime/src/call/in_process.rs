@@ -12,9 +12,8 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::order::AnyValue;
 use super::shape::{Shape, View};
-use crate::value::{CacheValue, Outcome, SharedError, SharedValue};
+use crate::value::{AnyValue, CacheValue, Outcome, SharedError, SharedValue};
 
 /// A value that a process can keep. Every type that meets the bounds implements it.
 #[diagnostic::on_unimplemented(

@@ -11,7 +11,7 @@
 //!
 //! A call without an order does what the [`Mode`] of the scope around it says.
 
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::mem;
@@ -30,7 +30,7 @@ use crate::context::{self, Open, Slot};
 use crate::error::Error;
 use crate::key::Key;
 use crate::tier::{Encoded, Storable};
-use crate::value::{CacheValue, Outcome, SharedValue};
+use crate::value::{AnyValue, CacheValue, Outcome, SharedValue};
 
 thread_local! {
     /// The order to the first annotated call of what this thread polls.
@@ -54,9 +54,6 @@ struct Leave {
     value: Option<AnyValue>,
     left: Option<Left>,
 }
-
-/// A value that a caller gives.
-pub(crate) type AnyValue = Box<dyn Any + Send>;
 
 /// What a call leaves.
 pub(crate) enum Left {

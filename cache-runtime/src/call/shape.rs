@@ -4,8 +4,7 @@ use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::order::AnyValue;
-use crate::value::{CacheValue, Outcome, SharedError, SharedValue};
+use crate::value::{AnyValue, CacheValue, Outcome, SharedError, SharedValue};
 
 /// A returned value, borrowed, as the cache sees it.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::announcement::{Announced, Message};
 use super::batch::BatchedReads;
 use super::breaker::Limits;
 use super::cluster::{Map, Nodes, Server};
-use super::hearing;
+use super::hearing::{self, Hears};
 use super::journal::{Journal, Sender, UnderWay};
 use super::keeper::{Keepers, Mend};
 use super::keyspace::{Keyspace, Pages, ROUNDS, Scan, Scans};
@@ -115,24 +115,6 @@ impl Connector {
 
     pub(super) fn keyspace(&self) -> &Keyspace {
         &self.keyspace
-    }
-
-    /// How long a request may take.
-    pub(super) fn limit(&self) -> Duration {
-        self.limits.operation
-    }
-
-    pub(super) fn observe(&self, event: Event<'_>) {
-        self.observer.observe(None, event);
-    }
-
-    /// A key for trials that the server of this connection has.
-    pub(super) fn trial_key(&self, connection: &Connection) -> String {
-        let number = match &self.place {
-            Place::Server(_) => 0,
-            Place::Cluster(nodes) => nodes.trial_of(connection.address()),
-        };
-        self.keyspace.trial_key(number)
     }
 
     /// What copies are tied to of what these connections answered. `None` if one of them does not hear what
@@ -851,6 +833,28 @@ impl Owner for Connector {
 
     fn ensure_keeper(self: &Arc<Self>) {
         self.keepers().ensure(self);
+    }
+}
+
+impl Hears for Connector {
+    fn channel(&self) -> String {
+        self.keyspace.notices()
+    }
+
+    fn limit(&self) -> Duration {
+        self.limits.operation
+    }
+
+    fn trial_key(&self, connection: &Connection) -> String {
+        let number = match &self.place {
+            Place::Server(_) => 0,
+            Place::Cluster(nodes) => nodes.trial_of(connection.address()),
+        };
+        self.keyspace.trial_key(number)
+    }
+
+    fn observe(&self, event: Event<'_>) {
+        self.observer.observe(None, event);
     }
 }
 

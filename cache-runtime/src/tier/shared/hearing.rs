@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::connector::Connector;
 use crate::clock;
 use crate::driver::{Connection, Hearing, Trust};
 use crate::error::Error;
@@ -22,8 +21,22 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// For how many pauses there is no copy, before the task ends.
 const IDLE: u32 = 20;
 
+/// What hears.
+pub(super) trait Hears: Send + Sync + 'static {
+    /// The channel of notices.
+    fn channel(&self) -> String;
+
+    /// How long a request may take.
+    fn limit(&self) -> Duration;
+
+    /// A key for trials that the server of this connection has.
+    fn trial_key(&self, connection: &Connection) -> String;
+
+    fn observe(&self, event: Event<'_>);
+}
+
 /// Makes a connection hear, unless it does, or a task is at it.
-pub(super) fn begin(connector: &Arc<Connector>, connection: &Arc<Connection>) {
+pub(super) fn begin<H: Hears>(owner: &Arc<H>, connection: &Arc<Connection>) {
     let Some(hearing) = connection.hearing() else {
         return;
     };
@@ -33,7 +46,7 @@ pub(super) fn begin(connector: &Arc<Connector>, connection: &Arc<Connection>) {
     // A task of the runtime that drives the connection ends with it.
     if runtime.id() == connection.home().runtime() && hearing.begin_to_keep() {
         let keeping = Keeping {
-            connector: Arc::downgrade(connector),
+            owner: Arc::downgrade(owner),
             connection: Arc::downgrade(connection),
         };
         runtime.spawn(keeping.run());
@@ -41,8 +54,8 @@ pub(super) fn begin(connector: &Arc<Connector>, connection: &Arc<Connection>) {
 }
 
 /// Both may be dropped meanwhile.
-struct Keeping {
-    connector: Weak<Connector>,
+struct Keeping<H> {
+    owner: Weak<H>,
     connection: Weak<Connection>,
 }
 
@@ -56,7 +69,7 @@ enum End {
     Gone,
 }
 
-impl Keeping {
+impl<H: Hears> Keeping<H> {
     async fn run(self) {
         let end = match self.listen().await {
             Ok(()) => self.keep().await,
@@ -70,12 +83,12 @@ impl Keeping {
     }
 
     async fn listen(&self) -> Result<(), End> {
-        let (connector, connection) = self.both()?;
-        let (channel, limit) = (connector.keyspace().notices(), connector.limit());
+        let (owner, connection) = self.both()?;
+        let (channel, limit) = (owner.channel(), owner.limit());
         match connection.listen(&channel, limit).await {
             Ok(()) => Ok(()),
             Err(error) if error.is_refused() => {
-                connector.observe(Event::CopiesUnheard { error: &error });
+                owner.observe(Event::CopiesUnheard { error: &error });
                 Err(End::Refused)
             }
             Err(_) => Err(End::Paused),
@@ -140,9 +153,9 @@ impl Keeping {
 
     /// What the server says of itself, which stays the same while it has the same hash slots.
     async fn ask(&self) -> Result<u64, Asked> {
-        let (connector, connection) = self.both().map_err(|_| Asked::Gone)?;
-        let trial = connector.trial_key(&connection);
-        let asked = connection.tell_hash_slots(&trial, connector.limit());
+        let (owner, connection) = self.both().map_err(|_| Asked::Gone)?;
+        let trial = owner.trial_key(&connection);
+        let asked = connection.tell_hash_slots(&trial, owner.limit());
         match asked.await {
             Ok(Some(told)) => Ok(told),
             Ok(None) => Err(Asked::Moving),
@@ -165,8 +178,8 @@ impl Keeping {
         Ok(())
     }
 
-    fn both(&self) -> Result<(Arc<Connector>, Arc<Connection>), End> {
-        let both = self.connector.upgrade().zip(self.connection.upgrade());
+    fn both(&self) -> Result<(Arc<H>, Arc<Connection>), End> {
+        let both = self.owner.upgrade().zip(self.connection.upgrade());
         both.ok_or(End::Gone)
     }
 }
