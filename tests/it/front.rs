@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use cache_runtime::{Cache, CacheBuilder, Options, cached, prime, refresh};
+use cache_runtime::{
+    Cache, CacheBuilder, CachedEntry, Options, cached, prime, refresh, refresh_all,
+};
 use cache_tests::{Proxy, RedisServer, Way, patient, until};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -31,6 +33,13 @@ impl Rows {
         let row = self.row.load(SeqCst);
         tokio::task::yield_now().await;
         row
+    }
+
+    #[cached(key = "row:<id>", ttl = 60, invalidate_on = "rows", each(id in ids), cache = self.cache)]
+    async fn read_many(&self, ids: &[u64]) -> Vec<(u64, u64)> {
+        let row = self.row.load(SeqCst);
+        tokio::task::yield_now().await;
+        ids.iter().map(|id| (*id, row)).collect()
     }
 
     fn change(&self) -> u64 {
@@ -108,6 +117,33 @@ async fn what_is_set_or_deleted_by_hand_ends_copies() {
     assert!(one.cache.delete("row:7").await.unwrap());
     assert_eq!(one.read(7).await, row);
     until(async || other.read(7).await == row).await;
+}
+
+#[tokio::test]
+async fn a_call_for_several_keys_is_served_copies_and_replaces_them() {
+    let server = RedisServer::start();
+    let [one, other] = rows(&server);
+    let ids = [1, 2, 3];
+    for rows in [&one, &other] {
+        for id in ids {
+            rows.read_copy(&server, id).await;
+        }
+    }
+    let before = gets(&server);
+    assert_eq!(other.read_many(&ids).await, [(1, 0), (2, 0), (3, 0)]);
+    assert_eq!(gets(&server), before);
+    // What is not there is asked for, and kept.
+    until(async || {
+        let before = gets(&server);
+        other.read_many(&[1, 4]).await;
+        gets(&server) == before
+    })
+    .await;
+    let row = one.change();
+    refresh_all(one.read_many(&ids)).await;
+    for rows in [&one, &other] {
+        until(async || rows.read_many(&ids).await == ids.map(|id| (id, row))).await;
+    }
 }
 
 #[tokio::test]
@@ -291,7 +327,11 @@ async fn what_cannot_be_written_is_primed_and_refreshed() {
     prime(policy.rules(0), primed).await.unwrap();
     assert!(policy.allows(7).await && !policy.allows(8).await);
     assert_eq!(policy.compiled(), 0);
+    let entry = CachedEntry::of(policy.rules(0)).unwrap();
+    assert!(entry.exists().await.unwrap() && entry.ttl().await.unwrap().is_some());
     assert!(refresh(policy.rules(0)).await.unwrap().0(8));
     assert!(policy.allows(8).await);
     assert_eq!(policy.compiled(), 1);
+    entry.invalidate().await.unwrap();
+    assert!(!entry.exists().await.unwrap());
 }

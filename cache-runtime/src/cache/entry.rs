@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Cache;
 use crate::call::load::Request;
 use crate::call::order::{self, Given, Left, NoCall};
+use crate::call::scope;
 use crate::error::Error;
 use crate::key::Key;
 use crate::observe::{Event, NotFilledReason};
@@ -271,7 +272,11 @@ impl CachedEntry {
 
     /// The entry, if the call would be served it.
     async fn find(&self) -> Result<Option<Found>, Error> {
-        let found = self.cache.look_up(self.key()).await?;
+        let query = &self.request.query;
+        let found = match self.cache.core.tier.kept_here(query) {
+            Some(entry) if !scope::is_uncommitted() => Some(Found::Value(entry)),
+            _ => self.cache.look_up(self.key()).await?,
+        };
         Ok(found.filter(|found| self.is_served(found)))
     }
 

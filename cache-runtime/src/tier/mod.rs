@@ -669,6 +669,14 @@ impl Tier {
         matches!(self, Self::Local(_))
     }
 
+    /// The entry of a call whose values never leave the process, in front of a server.
+    pub(crate) fn kept_here(&self, query: &Query) -> Option<local::Entry> {
+        match self {
+            Self::Shared(front) if query.is_local => front.kept_here(query),
+            _ => None,
+        }
+    }
+
     /// Keeps a copy of what a call was served.
     pub(crate) fn keep_copy(&self, query: &Query, copying: Copying, value: SharedValue) {
         if let Self::Shared(front) = self {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::copies::Copying;
 use self::copies::{Asked, Copies};
-use super::local::Local;
+use super::local::{Entry, Local};
 use super::shared::{Notice, Shared};
 use super::{
     About, Beside, Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss,
@@ -91,6 +91,11 @@ impl Front {
         self.copies.in_use()
     }
 
+    /// The entry of a call whose values never leave the process, if it may be served at once.
+    pub(super) fn kept_here(&self, query: &Query) -> Option<Entry> {
+        self.copies.for_local().find_fresh(query)
+    }
+
     /// Keeps a copy of what a call was served.
     pub(super) fn keep(&self, query: &Query, copying: Copying, value: SharedValue) {
         self.copies.keep(&query.key, copying, value);
@@ -122,7 +127,7 @@ impl Front {
     /// The entry of a call whose values never leave the process, or its place in a load.
     async fn look_here(&self, query: &Query) -> Look {
         let here = self.copies.for_local();
-        if let Some(entry) = here.find_fresh(query) {
+        if let Some(entry) = self.kept_here(query) {
             return Look::Hit(Found::Value(entry));
         }
         match self.trusts(query).await {
@@ -264,7 +269,16 @@ impl Store for Front {
     }
 
     fn fill_many<'a>(&'a self, fills: Vec<Fill<'a>>) -> MaybeReady<'a, Vec<Filled>> {
-        self.shared.fill_many(fills)
+        if self.copies.in_use().is_none() {
+            return self.shared.fill_many(fills);
+        }
+        // They may replace entries of which there are copies.
+        let keys: Vec<Key> = fills.iter().map(|fill| fill.query.key.clone()).collect();
+        let filled = self.shared.fill_many(fills);
+        MaybeReady::Later(Box::pin(async move {
+            let _dropped = self.drop_copies(&keys);
+            filled.await
+        }))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
@@ -272,7 +286,10 @@ impl Store for Front {
     }
 
     async fn remaining(&self, key: &Key, found: &Found) -> Result<Option<Duration>, Error> {
-        self.shared.remaining(key, found).await
+        match found {
+            Found::Value(_) => self.copies.local.remaining(key, found).await,
+            Found::Encoded(_) | Found::ToCopy(_) => self.shared.remaining(key, found).await,
+        }
     }
 
     /// A copy is fresh for as long as it is kept.

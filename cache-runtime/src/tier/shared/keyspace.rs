@@ -13,6 +13,7 @@ use crate::sabotage::{self, Rule};
 
 const UNLINK: &str = include_str!("scripts/unlink.lua");
 const BUMP: &str = include_str!("scripts/bump.lua");
+const TELL: &str = "if ARGV[1] then redis.pcall('PUBLISH', ARGV[1], ARGV[2]) end return 1";
 const WRITE_TRIAL: &str = "return redis.call('SET', KEYS[1], '', 'PX', 1)";
 
 /// The part of a server that one namespace is.
@@ -93,6 +94,13 @@ impl Keyspace {
         } else {
             script
         }
+    }
+
+    /// Tells the processes that keep copies of an entry that it was replaced. One that may not publish has
+    /// replaced it all the same.
+    pub(super) fn telling(&self, key: Key) -> Operation {
+        let tell = Operation::script(TELL, self.slot(&key));
+        self.publishing(tell, &Notice::Entry(key))
     }
 
     /// Tells the processes that keep copies of what a scan has removed.

@@ -315,6 +315,11 @@ impl Hold {
         }
     }
 
+    /// Whether it stands for an entry, which stays unless it is replaced.
+    pub(super) fn is_entry(&self) -> bool {
+        self.is_entry
+    }
+
     fn renewal(&self) -> Operation {
         let arguments = [
             self.start.as_slice().into(),

@@ -364,7 +364,10 @@ impl Shared {
         }
         let count = ends.len();
         if self.connector.is_one_server(witness) {
+            let replaced = endings.iter().filter_map(Ending::replaced_entry);
+            let told: Vec<_> = replaced.map(|key| self.keyspace.telling(key)).collect();
             operations.push(lease::end_all(ends));
+            operations.extend(told);
         } else {
             let ends = ends.into_iter().zip(&endings);
             operations.extend(ends.map(|((hold, entry), ending)| match entry {
@@ -424,6 +427,12 @@ impl Ending<'_> {
             }
             End::GiveBack(_) => None,
         }
+    }
+
+    /// The key, as servers know it, of an entry that is replaced: processes may have copies of that.
+    fn replaced_entry(&self) -> Option<Key> {
+        let is_entry = self.evidence.lease()?.hold.is_entry();
+        is_entry.then(|| self.query.key.on_server().into_owned())
     }
 
     fn tags(&self) -> &[Key] {
