@@ -240,11 +240,12 @@ fn work(jobs: VecDeque<Job>, lanes: usize, reports: &mut [Report]) {
     });
 }
 
-/// Without its mechanism a race is lost only by chance, and a busy machine may make a wait longer:
-/// both are tried up to three times. Stale data count at once.
+/// Without its mechanism a race is lost only by chance, and a busy machine may make a wait longer: the first
+/// is tried up to six times, the second up to three. Stale data count at once.
 fn tried(scenario: &Scenario, job: Job) -> Found {
     let mut found = in_a_process(scenario, job);
-    for _ in 0..2 {
+    let further = if job.guard.is_some() { 5 } else { 2 };
+    for _ in 0..further {
         if scenario.awaits.is_some() || !may_be_chance(scenario, job, &found) {
             break;
         }
