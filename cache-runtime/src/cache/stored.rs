@@ -19,7 +19,7 @@ use crate::value::{CacheValue, Outcome, SharedValue};
 /// use cache_runtime::{Cache, Options};
 ///
 /// let cache = Cache::builder().url("memory:").build()?;
-/// cache.set("answer", &42, Options::new().ttl(Duration::from_secs(60))).await?;
+/// cache.set("answer", &42_u32, Options::new().ttl(Duration::from_secs(60))).await?;
 /// let entry = cache.entry::<u32>("answer").await?.expect("it was just set");
 /// assert_eq!(entry.value, Some(42));
 /// assert!(entry.remaining <= Duration::from_secs(60) && !entry.is_stale);
@@ -51,10 +51,10 @@ impl<T> Entry<T> {
     /// use cache_runtime::{Cache, Options};
     ///
     /// let cache = Cache::builder().url("memory:").build()?;
-    /// cache.set("answer", &42, Options::new()).await?;
+    /// cache.set("answer", &42_u32, Options::new()).await?;
     /// let tag = cache.entry::<u32>("answer").await?.map(|entry| entry.etag());
     /// assert_eq!(cache.entry::<u32>("answer").await?.map(|entry| entry.etag()), tag);
-    /// cache.set("answer", &43, Options::new()).await?;
+    /// cache.set("answer", &43_u32, Options::new()).await?;
     /// assert_ne!(cache.entry::<u32>("answer").await?.map(|entry| entry.etag()), tag);
     /// # Ok(()) }
     /// ```
