@@ -96,6 +96,8 @@ impl Database {
                 schema: 0,
                 value_type: None,
                 ttl: std::time::Duration::from_secs(60),
+                local_ttl: Duration::ZERO,
+                is_local: false,
                 none_ttl: None,
                 fresh: None,
                 site: None,
