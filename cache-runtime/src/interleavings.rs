@@ -96,7 +96,7 @@ impl Database {
                 schema: 0,
                 value_type: None,
                 ttl: std::time::Duration::from_secs(60),
-                local_ttl: Duration::ZERO,
+                local_ttl: std::time::Duration::ZERO,
                 is_local: false,
                 none_ttl: None,
                 fresh: None,
