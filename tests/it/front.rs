@@ -7,7 +7,7 @@ use std::time::Duration;
 use cache_runtime::{
     Cache, CacheBuilder, CachedEntry, Options, cached, prime, refresh, refresh_all,
 };
-use cache_tests::{Proxy, RedisServer, Way, patient, until};
+use cache_tests::{EventLog, Proxy, RedisServer, Upstash, Way, patient, until};
 
 const LONG: Duration = Duration::from_secs(60);
 /// The longest that an old copy may be served in another process.
@@ -334,4 +334,23 @@ async fn what_cannot_be_written_is_primed_and_refreshed() {
     assert_eq!(policy.compiled(), 1);
     entry.invalidate().await.unwrap();
     assert!(!entry.exists().await.unwrap());
+}
+
+#[tokio::test]
+async fn where_nothing_is_heard_nothing_is_kept_and_that_is_told_once() {
+    let server = RedisServer::start();
+    server.set_user("ann", &["on", ">secret", "~*", "&*", "+@all", "-subscribe"]);
+    let emulator = Upstash::start();
+    let user = format!("redis://ann:secret@127.0.0.1:{}", server.port());
+    for url in [user, emulator.url()] {
+        let events = EventLog::default();
+        let policy = Policy::new(events.record(patient(&url)), &Arc::default());
+        for calls in 1..4 {
+            assert!(policy.allows(1).await);
+            assert_eq!(policy.compiled(), calls, "{url}");
+        }
+        let told = events.take().into_iter();
+        let told = told.filter(|event| event.starts_with("copies unheard"));
+        assert_eq!(told.count(), 1, "{url}");
+    }
 }

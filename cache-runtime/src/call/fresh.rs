@@ -128,7 +128,7 @@ where
     let Some(after) = slow else {
         return answer.await;
     };
-    // What comes before the load is not given up: else, where that is slow, nobody would ever load.
+    // What comes before the load is not given up: else, where that is slow, no call would ever load.
     let mut end = pin!(Sleep::until(Instant::now() + after.min(clock::FOREVER)));
     let mut is_late = false;
     let in_time = poll_fn(|context| {
@@ -214,7 +214,7 @@ where
     request.or_old::<S>(returned, is_excused).await
 }
 
-/// Refreshes an entry that is served meanwhile. Nobody waits for it, so its time is bounded here.
+/// Refreshes an entry that is served meanwhile. No caller waits for it, so its time is bounded here.
 async fn refresh_in_background<S, K, X, F>(
     request: Arc<Request>,
     leader: Leader<Evidence>,

@@ -118,6 +118,8 @@ impl PartialEq for Trusts {
 pub(crate) struct Hearing {
     /// Whether a task makes it hear, and asks the server whenever no call does.
     is_kept: AtomicBool,
+    /// Whether the server does not let it hear.
+    is_refused: AtomicBool,
     /// Whether there is a trust.
     is_trusted: AtomicBool,
     trust: Mutex<Option<Arc<Trust>>>,
@@ -145,6 +147,15 @@ impl Hearing {
     /// Whether the caller is to keep it from now on.
     pub(crate) fn begin_to_keep(&self) -> bool {
         !self.is_kept.load(Relaxed) && !self.is_kept.swap(true, Relaxed)
+    }
+
+    /// It never hears anything: there is nothing to wait for.
+    pub(crate) fn refuse(&self) {
+        self.is_refused.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_refused.load(Relaxed)
     }
 
     /// Another caller may keep it.

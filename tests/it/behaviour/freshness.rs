@@ -752,7 +752,7 @@ async fn two_caches_on_a_server_never_refresh_at_once() {
     assert_eq!(loads.load(SeqCst), refreshes + 1);
 }
 
-/// Callers in two processes come at a key whose ttl has ended: one of them begins a load, and nobody waits.
+/// Callers in two processes come at a key whose ttl has ended: one of them begins a load, and no caller waits.
 /// (It does not end before all others have been served.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_a_ttl_ends_under_load_one_caller_loads_and_none_waits() {

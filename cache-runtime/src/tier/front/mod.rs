@@ -108,9 +108,14 @@ impl Front {
         };
         let copying = entry.source.take().and_then(|source| {
             let trusts = match source.trusts {
-                Some(trusts) => trusts,
-                None if self.without_hearing => Trusts::default(),
-                None => return None,
+                Ok(trusts) => trusts,
+                Err(_) if self.without_hearing => Trusts::default(),
+                Err(deaf) => {
+                    if let Some(deaf) = deaf {
+                        self.shared.tell_deafness(&deaf);
+                    }
+                    return None;
+                }
             };
             let tags = entry.tags().map(|(tag, _)| Key::from(tag));
             self.copies.copying(asked, query, tags, trusts, source.left)

@@ -9,6 +9,7 @@
 //! keeper alone replays the journal, and its names stay distrusted until then.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,8 @@ pub(crate) struct Connector {
     keepers: Mutex<Keepers>,
     /// Is called with what a server tells that was invalidated.
     told: Box<dyn Fn(Notice) + Send + Sync>,
+    /// Whether it was told that nothing is heard over this kind of connection.
+    is_deafness_told: AtomicBool,
 }
 
 /// What requests go to.
@@ -109,6 +112,7 @@ impl Connector {
                 observer,
                 keepers: Mutex::default(),
                 told,
+                is_deafness_told: AtomicBool::new(false),
             }
         })
     }
@@ -132,6 +136,16 @@ impl Connector {
         trusts.into_iter().collect()
     }
 
+    /// Tells, once, that no copies are kept because nothing is heard over this kind of connection.
+    pub(super) fn tell_deafness(&self, deaf: &Connection) {
+        if !self.is_deafness_told.swap(true, Ordering::Relaxed) {
+            let reason = "it tells a process nothing of what others invalidate; use its `rediss://` URL, \
+                          or `CacheBuilder::local_ttl_unheard`";
+            let error = Error::denied(deaf.address(), &reason);
+            self.observe(Event::CopiesUnheard { error: &error });
+        }
+    }
+
     /// The same, and waits until they hear, at most until then.
     pub(super) async fn trusts_in_time(
         self: &Arc<Self>,
@@ -141,7 +155,10 @@ impl Connector {
         const PAUSE: Duration = Duration::from_millis(1);
         loop {
             let trusts = self.trusts(witness);
-            if trusts.is_some() || Instant::now() >= until || witness.is_deaf() {
+            if trusts.is_some() || Instant::now() >= until || witness.never_hears() {
+                if let Some(deaf) = witness.deaf() {
+                    self.tell_deafness(deaf);
+                }
                 return trusts;
             }
             clock::pause(PAUSE).await;

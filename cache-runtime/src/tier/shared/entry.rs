@@ -39,7 +39,7 @@ use bytes::Bytes;
 use crate::clock::millis;
 use crate::codec::{Form, Payload, Reason};
 pub(crate) use crate::driver::Mark;
-use crate::driver::{ASCII, ENTRY, FENCE, LEASE, Trusts};
+use crate::driver::{ASCII, Connection, ENTRY, FENCE, LEASE, Trusts};
 use crate::error::Error;
 use crate::key::{Key, on_server};
 use crate::unique;
@@ -206,8 +206,9 @@ pub(crate) struct Entry {
 pub(crate) struct Source {
     /// How long it may still be served.
     pub(crate) left: Duration,
-    /// What a copy is tied to; `None` where it is not heard what is invalidated.
-    pub(crate) trusts: Option<Trusts>,
+    /// What a copy is tied to. Where it is not heard what is invalidated, the connection that never hears, if
+    /// it is of such a kind.
+    pub(crate) trusts: Result<Trusts, Option<Arc<Connection>>>,
 }
 
 /// Readers of one batch share a decoded value; the last takes it without a clone.

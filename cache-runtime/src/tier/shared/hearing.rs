@@ -75,10 +75,14 @@ impl<H: Hears> Keeping<H> {
             Ok(()) => self.keep().await,
             Err(end) => end,
         };
-        if let (End::Paused, Some(connection)) = (&end, self.connection.upgrade())
-            && let Some(hearing) = connection.hearing()
-        {
-            hearing.stop_keeping();
+        let connection = self.connection.upgrade();
+        let Some(hearing) = connection.as_ref().and_then(|it| it.hearing()) else {
+            return;
+        };
+        match end {
+            End::Paused => hearing.stop_keeping(),
+            End::Refused => hearing.refuse(),
+            End::Gone => {}
         }
     }
 

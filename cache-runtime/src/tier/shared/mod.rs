@@ -65,7 +65,7 @@ use crate::backlog::Buckets;
 use crate::call::site::CallSite;
 use crate::clock;
 use crate::codec::{self, Reason};
-use crate::driver::{Operation, Reply, Servers, Trusts};
+use crate::driver::{Connection, Operation, Reply, Servers, Trusts};
 use crate::error::Error;
 use crate::flight::{Claim, Flights, Leader, Seat};
 use crate::freshness::{Age, Freshness};
@@ -210,6 +210,11 @@ impl Shared {
             remembered: Remembered::default(),
             observer: observer.clone(),
         }
+    }
+
+    /// Tells, once, that no copies are kept because nothing is heard over this kind of connection.
+    pub(super) fn tell_deafness(&self, deaf: &Connection) {
+        self.connector.tell_deafness(deaf);
     }
 
     /// What an entry is tied to that never leaves the process. `None` if it cannot be kept: see
@@ -934,7 +939,10 @@ impl Shared {
                             || entry.left(now),
                             |it| it.undisturbed(entry.age_at(now)),
                         ),
-                        trusts: self.connector.trusts(&look.witness),
+                        trusts: self
+                            .connector
+                            .trusts(&look.witness)
+                            .ok_or_else(|| look.witness.deaf().cloned()),
                     }));
                 }
                 Look::Hit(Found::Encoded(entry))

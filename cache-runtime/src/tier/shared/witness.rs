@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::batch::SlotRead;
 use super::entry::{SharedDecode, Version};
-use crate::driver::{Connection, ServerClock};
+use crate::driver::{Connection, Hearing, ServerClock};
 use crate::sabotage::{self, Rule};
 
 /// The connections that an answer came over. What belongs to that answer is sent to the same servers.
@@ -87,9 +87,15 @@ impl Witness {
         clock.now()
     }
 
-    /// Whether one of the connections never hears anything.
-    pub(super) fn is_deaf(&self) -> bool {
-        self.connections().any(|connection| connection.is_deaf())
+    /// The connection that is of a kind that hears nothing, if there is one.
+    pub(super) fn deaf(&self) -> Option<&Arc<Connection>> {
+        self.connections().find(|connection| connection.is_deaf())
+    }
+
+    /// Whether one of the connections hears nothing, and never will.
+    pub(super) fn never_hears(&self) -> bool {
+        let is_deaf = |it: &Arc<Connection>| it.hearing().is_none_or(Hearing::is_refused);
+        self.connections().any(is_deaf)
     }
 
     /// The connections that answered. In a cluster, one may be named several times.

@@ -3,7 +3,7 @@
 -- keeps others from trying again at once: returns its milliseconds, doubled and negative; one less if old
 -- values are not served in the place of that error.
 -- The lock spares loads, and keeps nothing old from being stored: what a refresh replaces is compared.
--- If this is late, nobody refreshes until the lock ends.
+-- If this is late, no caller refreshes until the lock ends.
 -- KEYS[1] lock   ARGV[1] owner   ARGV[2] milliseconds
 local held = redis.pcall('GET', KEYS[1])
 if held == 'failed' then
