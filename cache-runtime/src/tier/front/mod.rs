@@ -9,7 +9,7 @@
 //! * *In other processes,* the server [tells](Notice) what was invalidated, over the
 //!   connection that the copy was read over. A copy is served only for as long as that connection has
 //!   lately shown that it hears: see [`Trust`](crate::driver::Trust). So no message that is lost or late
-//!   makes it older than [`LAG`](crate::driver::LAG).
+//!   makes it older than half a second.
 //!
 //! A copy is kept only if nothing of it was invalidated here since before the server was asked. `model/`
 //! has the rules, each with what breaks without it.

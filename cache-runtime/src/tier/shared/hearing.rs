@@ -15,7 +15,7 @@ use crate::driver::{Connection, Hearing, Trust};
 use crate::error::Error;
 use crate::observe::Event;
 
-/// How often a connection shows that it hears: several times within the [lag](crate::driver::LAG).
+/// How often a connection shows that it hears: several times within the half second that a copy is trusted.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// For how many pauses there is no copy, before the task ends.
