@@ -105,6 +105,11 @@ impl Freshness {
         self.revalidate.max(self.on_error)
     }
 
+    /// Whether an old value may be served in the place of an error.
+    pub(crate) fn excuses(&self) -> bool {
+        !self.on_error.is_zero()
+    }
+
     pub(crate) fn after_slow(&self) -> Option<Duration> {
         self.slow
     }

@@ -115,6 +115,7 @@ mod removal;
 mod sync;
 mod type_name;
 mod unique;
+mod weigher;
 
 #[cfg(feature = "test-util")]
 pub mod testing;

@@ -5,6 +5,7 @@ mod announcements;
 mod bad_input;
 mod batched;
 mod behaviour;
+mod bounds;
 mod cluster;
 mod codecs;
 mod connecting;

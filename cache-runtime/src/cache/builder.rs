@@ -1,5 +1,6 @@
 //! The builder of a cache, whose settings come from its methods or from the environment.
 
+use std::any::Any;
 use std::env::{self, VarError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,11 @@ use crate::observe::{Event, Listener, Observer};
 use crate::refreshes::Refreshes;
 #[cfg(feature = "test-util")]
 use crate::testing::TestClock;
-use crate::tier::local::Local;
+use crate::tier::local::{Bound, Local};
 use crate::tier::shared::{Limits, Shared};
 use crate::tier::{Front, Tier};
 use crate::unsettled::Unsettled;
+use crate::weigher::Weigher;
 
 /// Builds a [`Cache`] from its settings. No method here touches the network.
 ///
@@ -57,7 +59,9 @@ pub struct CacheBuilder {
     hedge: Option<Duration>,
     max_refreshes: usize,
     retry_after: Duration,
-    max_entries: usize,
+    max_entries: Option<usize>,
+    max_bytes: Option<u64>,
+    weigher: Weigher,
     local_ttl: Duration,
     local_ttl_unheard: bool,
     settle: Duration,
@@ -85,7 +89,9 @@ impl Default for CacheBuilder {
             hedge: None,
             max_refreshes: 64,
             retry_after: Duration::from_secs(2),
-            max_entries: 100_000,
+            max_entries: None,
+            max_bytes: None,
+            weigher: Weigher::default(),
             local_ttl: Duration::ZERO,
             local_ttl_unheard: false,
             settle: Duration::from_secs(5),
@@ -473,7 +479,7 @@ impl CacheBuilder {
     /// Sets the most entries that the local tier holds. A new entry beyond them evicts one that
     /// was used little of late. Entries are spread over up to 64 shards, and a full shard evicts
     /// while others have room. The shared tier is bounded by its server only. Above zero.
-    /// Default: 100,000.
+    /// Default: 100,000, or without a bound where [`max_bytes`](Self::max_bytes) is set.
     ///
     /// An expired entry stays in memory for a moment: until an insertion comes by, or else a thread
     /// of the library's own, which looks at 65,000 entries a second while entries expire. So a value
@@ -485,7 +491,71 @@ impl CacheBuilder {
     /// # let _ = builder;
     /// ```
     pub fn max_entries(mut self, entries: usize) -> Self {
-        self.max_entries = entries;
+        self.max_entries = Some(entries);
+        self
+    }
+
+    /// Sets how many bytes the entries in this process may take together: all entries with `memory:`, or
+    /// the copies of what a server holds. A new entry beyond them evicts those that were used little of
+    /// late, until it has room. An entry that alone is larger than all of it is not kept; its calls load,
+    /// and an [event](crate::NotFilledReason::TooHeavy) says so. Above zero. Default: no bound.
+    ///
+    /// An entry takes its key, about a hundred bytes for its place, and its value. What a value takes is
+    /// estimated, at each time that one is stored: the size of its type, and the texts, lists and maps that
+    /// it gives to serde. That is less than the truth for a field that serde skips, for a list with room for
+    /// more, and for a value behind an `Arc` or a `Box`, of which only the parts are known. Of a function
+    /// with [`local`](macro@crate::cached#local), whose value serde does not know, only the size of the type
+    /// is. For such types, say what they take: [`weigh`](Self::weigh).
+    ///
+    /// ```
+    /// let builder = cache_runtime::Cache::builder().max_bytes(64 << 20);
+    /// # let _ = builder;
+    /// ```
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Has a function say how many bytes the values of one type take, itself and all that it points to: for
+    /// [`max_bytes`](Self::max_bytes). Also where functions return an `Arc` of that type. It is called at
+    /// each time that a value is stored, by the call that stores it. Types without one are estimated.
+    ///
+    /// The type is that of the cached value: of a function that returns `Result<Option<Image>, Error>`, it is
+    /// `Image`.
+    ///
+    /// # Panics
+    ///
+    /// If the function panics, so does the call whose value it weighs. Nothing is stored then, and calls that
+    /// wait for the value load for themselves.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use std::sync::Arc;
+    /// use cache_runtime::{Cache, cached};
+    ///
+    /// struct Image { pixels: Vec<u8> }
+    ///
+    /// #[cached(key = "image:<id>", ttl = 60, local, cache = cache, skip(cache))]
+    /// async fn image(cache: &Cache, id: u32) -> Arc<Image> {
+    ///     Arc::new(Image { pixels: vec![0; 1 << 20] })
+    /// }
+    ///
+    /// let cache = Cache::builder()
+    ///     .url("memory:")
+    ///     .max_bytes(10 << 20)
+    ///     .weigh(|image: &Image| size_of::<Image>() + image.pixels.len())
+    ///     .build()?;
+    /// for id in 0..100 {
+    ///     image(&cache, id).await;
+    /// }
+    /// assert_eq!(cache.stats().entries, 9);
+    /// # Ok(()) }
+    /// ```
+    pub fn weigh<T: Any + Send + Sync>(
+        mut self,
+        weigh: impl Fn(&T) -> usize + Send + Sync + 'static,
+    ) -> Self {
+        self.weigher.add(weigh);
         self
     }
 
@@ -663,10 +733,15 @@ impl CacheBuilder {
                 self.jitter
             )));
         }
-        if self.max_entries == 0 {
-            return Err(Error::config(
-                "`max_entries` is 0; to cache nothing, use the URL `off:`",
-            ));
+        for (name, is_zero) in [
+            ("max_entries", self.max_entries == Some(0)),
+            ("max_bytes", self.max_bytes == Some(0)),
+        ] {
+            if is_zero {
+                return Err(Error::config(format!(
+                    "`{name}` is 0; to cache nothing, use the URL `off:`"
+                )));
+            }
         }
         Ok(())
     }
@@ -701,7 +776,13 @@ impl CacheBuilder {
     }
 
     fn local(&self) -> Local {
-        Local::new(self.max_entries, self.clock.clone())
+        let unbounded = self.max_bytes.map(|_| usize::MAX);
+        let bound = Bound {
+            max_entries: self.max_entries.or(unbounded).unwrap_or(MAX_ENTRIES),
+            max_bytes: self.max_bytes,
+            weigher: self.weigher.clone(),
+        };
+        Local::new(bound, self.clock.clone())
     }
 
     fn shared(&self, observer: &Observer) -> Result<Tier, Error> {
@@ -730,12 +811,15 @@ impl CacheBuilder {
             )
         };
         Ok(Tier::Shared(Front::new(
-            Local::new(self.max_entries, self.clock.clone()),
+            self.local(),
             self.local_ttl_unheard,
             shared,
         )))
     }
 }
+
+/// The most entries of the local tier, where no bound is set.
+const MAX_ENTRIES: usize = 100_000;
 
 /// The variables that may be there for other programs too.
 const SHARED_VARIABLES: [&str; 2] = ["VALKEY_URL", "REDIS_URL"];
@@ -991,6 +1075,7 @@ mod tests {
             (Cache::builder().jitter(f64::NAN), "jitter"),
             (Cache::builder().jitter(-0.1), "jitter"),
             (Cache::builder().max_entries(0), "max_entries"),
+            (Cache::builder().max_bytes(0), "max_bytes"),
             (Cache::builder().namespace(""), "namespace"),
             (Cache::builder().url("memory:x"), "memory:x"),
         ] {

@@ -127,7 +127,7 @@ impl Cache {
                     local_ttl: Duration::ZERO,
                     is_local: false,
                     none_ttl: None,
-                    fresh: None,
+                    fresh: options.fresh,
                     site: None,
                 };
                 let filling = Filling {
@@ -146,6 +146,7 @@ impl Cache {
             match filled {
                 Filled::Stored(ttl) => core.observer.observe(None, Event::Fill { key, ttl }),
                 Filled::Overtaken => not_filled(key, NotFilledReason::Overtaken),
+                Filled::TooHeavy => not_filled(key, NotFilledReason::TooHeavy),
                 _ => not_filled(key, NotFilledReason::Unstorable),
             }
         }

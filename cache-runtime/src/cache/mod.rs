@@ -34,6 +34,7 @@ pub use self::stats::{SiteStats, Stats};
 pub use self::stored::Entry;
 pub use self::with_cache::{DefaultCache, default_cache, with_cache};
 use crate::call::compare::{self, Compare};
+use crate::call::fresh;
 use crate::call::load::{Defaults, Keep, Request};
 use crate::call::receiver::Receiver;
 use crate::call::repeat;
@@ -49,6 +50,7 @@ use crate::key::Key;
 use crate::observe::{Event, NotFilledReason};
 use crate::tier::{Encoded, Filled, Filling, Found, Query, Storable, Store as _};
 use crate::value::{CacheValue, Outcome, SharedValue};
+use crate::weigher::Weigher;
 
 /// A cache: where annotated functions keep their results, with methods for use by hand.
 ///
@@ -144,6 +146,9 @@ impl Cache {
     /// (A `#[cached]` function shares an error that is `Clone + Send + Sync + 'static`. This method
     /// takes any `E`, and the compiler cannot tell here whether it can be cloned.)
     ///
+    /// This future holds an error while it looks for an old value, if the options ask for that. So it is
+    /// `Send` only if `E` is.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
     /// use cache_runtime::{Cache, Options, key};
@@ -187,7 +192,7 @@ impl Cache {
                 local_ttl: options.local_ttl.unwrap_or(self.core.settings.local_ttl),
                 is_local: false,
                 none_ttl: None,
-                fresh: None,
+                fresh: options.fresh,
                 site: None,
             },
             codec: options.codec,
@@ -201,6 +206,17 @@ impl Cache {
                 ttl: options.ttl.is_none(),
             },
         };
+        if let Some(fresh) = request.query.fresh {
+            let excuses = |returned: &Result<T, E>| fresh.excuses() && returned.is_err();
+            let answer = fresh::get_or_load::<ResultOf<T, E>, _>(
+                &request,
+                |_: &T| Keep::Default,
+                excuses,
+                load,
+            );
+            // Rare, and large: the future of each call has room for it.
+            return Box::pin(answer).await;
+        }
         request
             .get_or_load::<ResultOf<T, E>, _>(|_: &T| Keep::Default, load)
             .await
@@ -310,7 +326,7 @@ impl Cache {
             local_ttl: Duration::ZERO,
             is_local: false,
             none_ttl: None,
-            fresh: None,
+            fresh: options.fresh,
             site: None,
         };
         let ttl = clock::jittered(ttl, settings.jitter);
@@ -355,6 +371,7 @@ impl Cache {
         match core.failed(core.tier.set(query, &filling, ttl).await)? {
             Filled::Stored(ttl) => observe(Event::Fill { key, ttl }),
             Filled::Overtaken => not_filled(NotFilledReason::Overtaken),
+            Filled::TooHeavy => not_filled(NotFilledReason::TooHeavy),
             _ => not_filled(NotFilledReason::Unstorable),
         }
         Ok(())
@@ -622,8 +639,7 @@ impl Cache {
     /// # Ok::<_, cache_runtime::Error>(())
     /// ```
     pub fn stats(&self) -> Stats {
-        let entries = self.core.tier.entries();
-        Stats::of(&self.core.observer, entries)
+        Stats::of(&self.core.observer, self.core.tier.held())
     }
 }
 
@@ -633,6 +649,10 @@ struct SetValue<'a, T>(&'a T);
 impl<T: CacheValue> Storable for SetValue<'_, T> {
     fn share(&self) -> SharedValue {
         Arc::new(Outcome::Value(self.0.clone()))
+    }
+
+    fn weigh(&self, weigher: &Weigher) -> usize {
+        weigher.weigh(self.0)
     }
 
     fn encode(&self, codec: Codec, is_checked: bool) -> Result<Encoded, Reason> {

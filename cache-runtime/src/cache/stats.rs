@@ -6,6 +6,7 @@ use crate::call::site;
 use crate::counters::Counts;
 use crate::observe::Observer;
 use crate::registry::function::Function;
+use crate::tier::Held;
 
 /// What a cache has done since it was built, from [`Cache::stats`](crate::Cache::stats). Only this
 /// process is counted.
@@ -59,9 +60,11 @@ pub struct Stats {
     /// Refreshes that did not begin, since as many were under way as
     /// [`max_refreshes`](crate::CacheBuilder::max_refreshes) allows.
     pub refreshes_skipped: u64,
-    /// Entries in the local tier now. Expired ones count until they are removed. The shared tier
-    /// has none here.
+    /// Entries in this process now: those of the local tier, or copies of what a server holds. Expired
+    /// ones count until they are removed.
     pub entries: u64,
+    /// What these entries take, in bytes, if [`max_bytes`](crate::CacheBuilder::max_bytes) bounds it.
+    pub bytes: Option<u64>,
     /// How often the server went away. Until it is back, calls do not touch the network.
     pub outages: u64,
     /// How often the server began to refuse something: the credentials, a command, all writes.
@@ -74,11 +77,12 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(super) fn of(observer: &Observer, entries: u64) -> Self {
+    pub(super) fn of(observer: &Observer, held: Held) -> Self {
         let counters = observer.counters();
         let [refreshes, failed, discarded, skipped] = observer.refreshes();
         let mut stats = Self {
-            entries,
+            entries: held.entries,
+            bytes: held.bytes,
             stale: observer.stale(),
             refreshes,
             refreshes_failed: failed,

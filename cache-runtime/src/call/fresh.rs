@@ -58,7 +58,7 @@ enum Before<R> {
 ///
 /// Unlike other calls, this one holds an error while it looks for the old value. So its future is `Send`
 /// only if the error is.
-pub(super) async fn get_or_load<S, F>(
+pub(crate) async fn get_or_load<S, F>(
     request: &Request,
     keep: impl Keeping<S::Value>,
     is_excused: impl Fn(&S::Return) -> bool,

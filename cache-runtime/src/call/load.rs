@@ -43,6 +43,7 @@ use crate::tier::{
     Store as _,
 };
 use crate::value::{CacheValue, Outcome, SharedError, SharedValue, outcome};
+use crate::weigher::Weigher;
 
 /// The pause between two looks at another process's lease: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -491,8 +492,8 @@ impl Request {
     ) -> Result<S::Return, Error> {
         let outcome = found.outcome(&self.query.key, share_outcome::<S>)?;
         if let Some(copying) = found.copying() {
-            let value = share_outcome::<S>(&outcome);
-            self.core.tier.keep_copy(&self.query, copying, value);
+            let value = Loaded::<S>::new(&outcome, self.compare);
+            self.core.tier.keep_copy(&self.query, copying, &value);
         }
         let watcher = watcher.map(|watcher| (watcher, share_outcome::<S>(&outcome)));
         let returned = to_return::<S>(outcome).ok_or_else(|| {
@@ -848,6 +849,7 @@ impl Request {
             Filled::Superseded => self.not_filled(NotFilledReason::Superseded),
             Filled::Unstorable => self.not_filled(NotFilledReason::Unstorable),
             Filled::Unwanted => self.not_filled(NotFilledReason::Unwanted),
+            Filled::TooHeavy => self.not_filled(NotFilledReason::TooHeavy),
             Filled::Failed(error) => {
                 if error.is_altered() {
                     self.core.observer.altered(self.query.site, key, error);
@@ -913,6 +915,10 @@ impl<S: Shape<Value: CacheValue>> Storable for Loaded<'_, S> {
         share_outcome::<S>(self.outcome)
     }
 
+    fn weigh(&self, weigher: &Weigher) -> usize {
+        self.outcome.weigh(weigher)
+    }
+
     fn encode(&self, codec: Codec, is_checked: bool) -> Result<Encoded, Reason> {
         self.outcome
             .encode(codec, is_checked.then_some(self.compare))
@@ -920,6 +926,13 @@ impl<S: Shape<Value: CacheValue>> Storable for Loaded<'_, S> {
 }
 
 impl<V: CacheValue> Outcome<V> {
+    pub(super) fn weigh(&self, weigher: &Weigher) -> usize {
+        match self {
+            Self::Value(value) => weigher.weigh(value),
+            Self::None => 0,
+        }
+    }
+
     /// Encodes a value. It is compared with what would come back, if that is asked for.
     pub(super) fn encode(&self, codec: Codec, compare: Option<Compare>) -> Result<Encoded, Reason> {
         match self {

@@ -31,6 +31,7 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::tier::{Encoded, Storable};
 use crate::value::{AnyValue, CacheValue, Outcome, SharedValue};
+use crate::weigher::Weigher;
 
 thread_local! {
     /// The order to the first annotated call of what this thread polls.
@@ -289,6 +290,10 @@ struct Owned<V> {
 impl<V: CacheValue> Storable for Owned<V> {
     fn share(&self) -> SharedValue {
         (self.share)(&self.outcome)
+    }
+
+    fn weigh(&self, weigher: &Weigher) -> usize {
+        self.outcome.weigh(weigher)
     }
 
     fn encode(&self, codec: Codec, is_checked: bool) -> Result<Encoded, Reason> {

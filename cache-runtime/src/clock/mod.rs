@@ -1,6 +1,8 @@
 //! Time: deadlines, limits of what waits, and the jitter that keeps entries from expiring all at
 //! once.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod asleep;
 #[cfg(feature = "test-util")]
 mod test_clock;
 #[cfg(not(shuttle))]
@@ -20,8 +22,9 @@ use crate::unique;
 /// moment without overflow.
 pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// A moment, as the local tier keeps it: milliseconds of this machine's monotonic clock. It means
-/// nothing to other machines, nor after a restart.
+/// A moment, as the local tier keeps it: milliseconds of this machine's monotonic clock, with the time for
+/// which the machine was asleep, where the system tells it. It means nothing to other machines, nor after
+/// a restart.
 pub(crate) type Moment = u64;
 
 /// The clock by which what a local tier keeps grows old: the system's, except in tests.
@@ -43,7 +46,7 @@ pub(crate) struct Now {
 
 /// The longest, in milliseconds, that the coarse clock is taken to be behind. It is behind by up to
 /// one tick of the system, 1 to 10 ms, and by more while a hypervisor does not run the processor
-/// that counts the ticks.
+/// that counts the ticks. After the machine was asleep, it is further behind for a quarter of a second.
 const LAG: Moment = 250;
 
 #[cfg_attr(
@@ -161,17 +164,32 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 
 /// The coarse clock shows the time of the kernel's last tick. Reading it takes a third of the time
 /// that the precise one takes.
+///
+/// The precise clock counts the time for which the machine is asleep. No coarse clock does, so that time is
+/// added: see [`Asleep`](asleep::Asleep).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
     use rustix::time::{ClockId, Timespec, clock_gettime};
 
+    use super::asleep::Asleep;
+
+    static ASLEEP: Asleep = Asleep::new();
+
     #[inline]
     pub(super) fn coarse() -> u64 {
-        whole_millis(clock_gettime(ClockId::MonotonicCoarse))
+        let awake = whole_millis(clock_gettime(ClockId::MonotonicCoarse));
+        ASLEEP.added_to(awake, measure)
     }
 
     pub(super) fn precise() -> u64 {
-        whole_millis(clock_gettime(ClockId::Monotonic))
+        whole_millis(clock_gettime(ClockId::Boottime))
+    }
+
+    /// How long the machine was asleep. Between the two readings only the second clock goes on, so what is
+    /// measured is never too long.
+    fn measure() -> u64 {
+        let all = precise();
+        all.saturating_sub(whole_millis(clock_gettime(ClockId::Monotonic)) + 1)
     }
 
     #[inline]

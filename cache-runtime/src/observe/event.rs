@@ -420,6 +420,9 @@ pub enum NotFilledReason<'a> {
     Superseded,
     /// The function says so: by a ttl of zero, `unless`, or a `None` without `none_ttl`.
     Unwanted,
+    /// It weighs more than all entries in the process may together
+    /// ([`max_bytes`](crate::CacheBuilder::max_bytes)).
+    TooHeavy,
     /// It was loaded within [`after_commit`](crate::after_commit), or by a function that was given a
     /// transaction, and may be rolled back.
     Uncommitted,
@@ -540,6 +543,7 @@ impl fmt::Display for NotFilledReason<'_> {
             Self::Unstorable => f.write_str("unstorable"),
             Self::Superseded => f.write_str("superseded"),
             Self::Unwanted => f.write_str("unwanted"),
+            Self::TooHeavy => f.write_str("too heavy"),
             Self::Uncommitted => f.write_str("uncommitted"),
             Self::OtherType => f.write_str("other type"),
             Self::Failed(error) => error.fmt(f),

@@ -51,6 +51,7 @@ use crate::key::{Key, Pattern};
 use crate::removal::Removal;
 use crate::type_name::ValueType;
 use crate::value::{CacheValue, Outcome, SharedValue, outcome};
+use crate::weigher::Weigher;
 
 /// Where one cache keeps its entries.
 #[derive(Debug)]
@@ -246,6 +247,8 @@ pub(crate) enum Filled {
     Unstorable,
     /// Not stored: its function or its options say so.
     Unwanted,
+    /// Not stored: it weighs more than all entries may together.
+    TooHeavy,
     /// Not stored: it could not be encoded or written. After an error of the server, it may have
     /// been stored.
     Failed(Error),
@@ -254,6 +257,9 @@ pub(crate) enum Filled {
 /// A value in both of the forms in which stores keep one.
 pub(crate) trait Storable: Send + Sync {
     fn share(&self) -> SharedValue;
+
+    /// How many bytes it takes in this process.
+    fn weigh(&self, weigher: &Weigher) -> usize;
 
     /// With `is_checked`, a value that would come back as another one is an error.
     fn encode(&self, codec: Codec, is_checked: bool) -> Result<Encoded, Reason>;
@@ -268,6 +274,14 @@ pub(crate) struct Waiting {
     pub(crate) names: usize,
     /// Whether there are more names than there is room for, which are kept as buckets.
     pub(crate) has_overflowed: bool,
+}
+
+/// What a process holds of entries.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) entries: u64,
+    /// What they weigh, where that is bounded.
+    pub(crate) bytes: Option<u64>,
 }
 
 /// The answer of a store to one verb. The local tier answers at once, the shared tier after a round
@@ -543,9 +557,9 @@ pub(crate) trait Store {
         Waiting::default()
     }
 
-    /// How many entries this process holds.
-    fn entries(&self) -> u64 {
-        0
+    /// What this process holds.
+    fn held(&self) -> Held {
+        Held::default()
     }
 }
 
@@ -678,7 +692,7 @@ impl Tier {
     }
 
     /// Keeps a copy of what a call was served.
-    pub(crate) fn keep_copy(&self, query: &Query, copying: Copying, value: SharedValue) {
+    pub(crate) fn keep_copy(&self, query: &Query, copying: Copying, value: &dyn Storable) {
         if let Self::Shared(front) = self {
             front.keep(query, copying, value);
         }
@@ -889,7 +903,7 @@ impl Store for Tier {
         on!(self, store => store.waiting())
     }
 
-    fn entries(&self) -> u64 {
-        on!(self, store => store.entries())
+    fn held(&self) -> Held {
+        on!(self, store => store.held())
     }
 }

@@ -11,6 +11,7 @@ mod long_names;
 mod manual;
 mod many;
 mod matching;
+mod old_by_hand;
 mod on_err;
 mod optional;
 mod options;

@@ -11,8 +11,7 @@ use crate::sabotage::{self, Rule};
 use crate::sync::{AtomicBool, AtomicU64};
 use crate::tier::local::{Basis, Entry, Local};
 use crate::tier::shared::Notice;
-use crate::tier::{Query, Store as _};
-use crate::value::SharedValue;
+use crate::tier::{Query, Storable, Store as _};
 
 /// How many numbers count the invalidations of keys. Where two keys share one, an invalidation of the one
 /// keeps a copy of the other from being stored that is just being read.
@@ -120,7 +119,7 @@ impl Copies {
     }
 
     /// Keeps a copy, unless something of it was invalidated since the server was asked.
-    pub(super) fn keep(&self, key: &Key, copying: Copying, value: SharedValue) {
+    pub(super) fn keep(&self, key: &Key, copying: Copying, value: &dyn Storable) {
         let Copying {
             of_key,
             of_all,
@@ -132,8 +131,8 @@ impl Copies {
                 && of_all.is_none_or(|of_all| self.of_all.load(Acquire) == of_all);
             !is_same && sabotage::keeps(Rule::CopyGeneration)
         };
-        let entry = Entry { value, basis };
-        self.for_local().store_copy(key, entry, ttl, is_outdated);
+        self.for_local()
+            .store_copy(key, value, basis, ttl, is_outdated);
     }
 
     /// Drops the copies of names, and keeps those that are just being read from being stored.

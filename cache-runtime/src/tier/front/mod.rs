@@ -24,8 +24,8 @@ use self::copies::{Asked, Copies};
 use super::local::{Entry, Local};
 use super::shared::{Notice, Shared};
 use super::{
-    About, Beside, Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss,
-    Query, Renewal, Store, ToCopy, Waiting,
+    About, Beside, Boarded, Evidence, Fill, Filled, Filling, Found, Held, Look, Mark, MaybeReady,
+    Miss, Query, Renewal, Storable, Store, ToCopy, Waiting,
 };
 use crate::backlog::Buckets;
 use crate::driver::Trusts;
@@ -36,7 +36,6 @@ use crate::health::Status;
 use crate::key::{Key, Pattern};
 use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
-use crate::value::SharedValue;
 
 #[derive(Debug)]
 pub(crate) struct Front {
@@ -97,7 +96,7 @@ impl Front {
     }
 
     /// Keeps a copy of what a call was served.
-    pub(super) fn keep(&self, query: &Query, copying: Copying, value: SharedValue) {
+    pub(super) fn keep(&self, query: &Query, copying: Copying, value: &dyn Storable) {
         self.copies.keep(&query.key, copying, value);
     }
 
@@ -347,8 +346,8 @@ impl Store for Front {
     ) -> Result<Filled, Error> {
         if query.is_local {
             let stored = self.trusts(query).await.map(|trusts| {
-                let (here, value) = (self.copies.for_local(), filling.value.share());
-                here.store(query, value, ttl, &trusts)
+                let here = self.copies.for_local();
+                here.store(query, filling.value, ttl, &trusts)
             });
             return Ok(stored.unwrap_or(Filled::Unstorable));
         }
@@ -449,7 +448,7 @@ impl Store for Front {
         self.shared.waiting()
     }
 
-    fn entries(&self) -> u64 {
-        self.copies.local.entries()
+    fn held(&self) -> Held {
+        self.copies.local.held()
     }
 }

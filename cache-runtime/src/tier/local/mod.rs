@@ -23,8 +23,8 @@ use self::table::{Hashed, Table};
 use self::walk::Walk;
 use super::remembered::Remembered;
 use super::{
-    About, Beside, Boarded, Evidence, Fill, Filled, Filling, Found, Look, Mark, MaybeReady, Miss,
-    Query, Store,
+    About, Beside, Boarded, Evidence, Fill, Filled, Filling, Found, Held, Look, Mark, MaybeReady,
+    Miss, Query, Storable, Store,
 };
 use crate::backlog::Buckets;
 use crate::clock::Clock;
@@ -36,12 +36,18 @@ use crate::key::{Key, Name, Parts, Pattern};
 use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
 use crate::value::SharedValue;
+use crate::weigher::Weigher;
+
+/// What an entry takes besides its key and its value: its place in the table, and the counters of an `Arc`.
+const PLACE: usize = 96;
 
 #[derive(Debug)]
 pub(crate) struct Local {
     /// By which entries expire, and fences whose writers have left them.
     clock: Clock,
     entries: Table,
+    /// Weighs values where entries are bounded by what they weigh.
+    weigher: Option<Weigher>,
     tags: Tags,
     fences: Fences,
     flights: Flights<Evidence>,
@@ -81,10 +87,19 @@ impl PartialEq for LocalEvidence {
     }
 }
 
+/// How much a local tier holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound {
+    pub(crate) max_entries: usize,
+    pub(crate) max_bytes: Option<u64>,
+    pub(crate) weigher: Weigher,
+}
+
 impl Local {
-    pub(crate) fn new(max_entries: usize, clock: Clock) -> Self {
+    pub(crate) fn new(bound: Bound, clock: Clock) -> Self {
         Self {
-            entries: Table::new(max_entries),
+            entries: Table::new(bound.max_entries, bound.max_bytes),
+            weigher: bound.max_bytes.map(|_| bound.weigher),
             tags: Tags::default(),
             fences: Fences::new(clock.clone()),
             clock,
@@ -315,11 +330,12 @@ impl Local {
         &self,
         query: &Query,
         mut leader: Leader<Evidence>,
-        value: SharedValue,
-        (told, cost): (&[Key], Duration),
+        filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> Filled {
         let key = &query.key;
+        let (value, told) = (filling.value.share(), filling.tags);
+        let weight = self.weigh(key, filling.value);
         let evidence = leader.evidence();
         let evidence = evidence.as_deref().and_then(Evidence::local);
         let mut narrowed = None;
@@ -343,8 +359,13 @@ impl Local {
             return Filled::Unstorable;
         };
         let ttl = ttl();
-        let is_wanted = ttl.is_some();
-        let Some(ttl) = ttl.filter(|_| is_covered) else {
+        let filled = match ttl {
+            None => Filled::Unwanted,
+            Some(_) if !is_covered => Filled::NewTags,
+            Some(_) if !self.entries.holds(weight) => Filled::TooHeavy,
+            Some(ttl) => Filled::Stored(ttl),
+        };
+        let Filled::Stored(ttl) = filled else {
             if *is_refresh {
                 // The entry that is there is older than this value.
                 let remove = || self.entries.remove(key, self.clock.now());
@@ -352,11 +373,7 @@ impl Local {
             } else {
                 leader.finish();
             }
-            return if is_wanted {
-                Filled::NewTags
-            } else {
-                Filled::Unwanted
-            };
+            return filled;
         };
         let narrowed = narrowed.flatten();
         let basis = narrowed.as_ref().unwrap_or(basis);
@@ -364,7 +381,7 @@ impl Local {
             let tags: Vec<Key> = basis.tags().cloned().collect();
             self.tags.read(&tags, basis.schema(), query.learns_tags)
         });
-        let basis = match self.life(query, ttl, cost) {
+        let basis = match self.life(query, ttl, filling.cost) {
             Some(life) => basis.with(life),
             None => basis,
         };
@@ -372,7 +389,7 @@ impl Local {
         let key = Hashed { key, hash: *hash };
         // What the entry replaces is dropped after the lock: `Drop` may be the user's.
         let life = query.life(ttl);
-        match leader.finish_storing(|| self.insert(key, entry, life)) {
+        match leader.finish_storing(|| self.insert(key, entry, weight, life)) {
             Some(replaced) => {
                 drop(replaced);
                 Filled::Stored(ttl)
@@ -400,11 +417,12 @@ impl Local {
     pub(super) fn store(
         &self,
         query: &Query,
-        value: SharedValue,
+        value: &dyn Storable,
         ttl: Duration,
         trusts: &Trusts,
     ) -> Filled {
         let Query { key, tags, .. } = query;
+        let (weight, value) = (self.weigh(key, value), value.share());
         let mut basis = self.basis(query, tags, trusts);
         if let Some(life) = self.life(query, ttl, Duration::ZERO) {
             basis = basis.with(life);
@@ -416,15 +434,20 @@ impl Local {
         }
         shard.forget(key);
         let is_fenced = self.fences.stand(tags.iter().chain([key]));
+        let is_too_heavy = !self.entries.holds(weight);
         let (removed, replaced);
-        if is_fenced {
+        if is_fenced || is_too_heavy {
             removed = self.entries.remove(key, self.clock.now());
             drop(shard);
             drop(removed);
-            Filled::Unstorable
+            if is_fenced {
+                Filled::Unstorable
+            } else {
+                Filled::TooHeavy
+            }
         } else {
-            let life = query.life(ttl);
-            replaced = self.insert(self.entries.hashed(key), Entry { value, basis }, life);
+            let (key, entry) = (self.entries.hashed(key), Entry { value, basis });
+            replaced = self.insert(key, entry, weight, query.life(ttl));
             drop(shard);
             drop(replaced);
             Filled::Stored(ttl)
@@ -515,17 +538,23 @@ impl Local {
     pub(super) fn store_copy(
         &self,
         key: &Key,
-        entry: Entry,
+        value: &dyn Storable,
+        basis: Basis,
         ttl: Duration,
         is_outdated: impl FnOnce() -> bool,
     ) {
+        let weight = self.weigh(key, value);
+        if !self.entries.holds(weight) {
+            return;
+        }
+        let value = value.share();
         let hashed = self.entries.hashed(key);
         let replaced;
         let shard = self.flights.lock(key);
         if is_outdated() {
             return;
         }
-        replaced = self.insert(hashed, entry, ttl);
+        replaced = self.insert(hashed, Entry { value, basis }, weight, ttl);
         drop(shard);
         drop(replaced);
     }
@@ -535,9 +564,18 @@ impl Local {
     }
 
     /// Puts an entry into the table, and returns the entries that had to make room.
-    fn insert(&self, key: Hashed<'_>, entry: Entry, ttl: Duration) -> Vec<Entry> {
+    fn insert(&self, key: Hashed<'_>, entry: Entry, weight: u64, ttl: Duration) -> Vec<Entry> {
         let (expiry, now) = (self.clock.expiry(ttl), self.clock.now());
-        self.entries.insert(key, entry, expiry, now)
+        self.entries.insert(key, entry, weight, expiry, now)
+    }
+
+    /// What an entry weighs, with its place and its key; zero where entries are not bounded by that. To be
+    /// asked outside of all locks: the weigher is the user's code.
+    fn weigh(&self, key: &Key, value: &dyn Storable) -> u64 {
+        self.weigher.as_ref().map_or(0, |weigher| {
+            let weight = PLACE + key.bytes().len() + value.weigh(weigher);
+            u64::try_from(weight).unwrap_or(u64::MAX)
+        })
     }
 }
 
@@ -633,18 +671,14 @@ impl Store for Local {
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled> {
-        let value = filling.value.share();
-        let told = (filling.tags, filling.cost);
-        let filled = self.land_and_store(query, leader, value, told, ttl);
+        let filled = self.land_and_store(query, leader, filling, ttl);
         MaybeReady::Ready(Some(filled))
     }
 
     fn fill_many<'a>(&'a self, fills: Vec<Fill<'a>>) -> MaybeReady<'a, Vec<Filled>> {
-        let filled = fills.into_iter().map(|fill| {
-            let value = fill.filling.value.share();
-            let told = (fill.filling.tags, fill.filling.cost);
-            self.land_and_store(fill.query, fill.leader, value, told, &|| fill.ttl)
-        });
+        let filled = fills
+            .into_iter()
+            .map(|fill| self.land_and_store(fill.query, fill.leader, &fill.filling, &|| fill.ttl));
         MaybeReady::Ready(Some(filled.collect()))
     }
 
@@ -671,7 +705,7 @@ impl Store for Local {
         if query.learns_tags {
             self.remembered.set(&query.key, filling.tags);
         }
-        Ok(self.store(query, filling.value.share(), ttl, Trusts::NONE))
+        Ok(self.store(query, filling.value, ttl, Trusts::NONE))
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
@@ -734,15 +768,20 @@ impl Store for Local {
         self.fences.abandon(names, writer, left);
     }
 
-    fn entries(&self) -> u64 {
-        self.entries.len() as u64
+    fn held(&self) -> Held {
+        Held {
+            entries: self.entries.len() as u64,
+            bytes: self.entries.weight(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::{Codec, Reason};
     use crate::flight::{Landing, Patience};
+    use crate::tier::Encoded;
     use std::any::Any;
     use std::sync::Arc;
 
@@ -753,7 +792,12 @@ mod tests {
     };
 
     fn local() -> Local {
-        Local::new(10, Clock::SYSTEM)
+        let bound = Bound {
+            max_entries: 10,
+            max_bytes: None,
+            weigher: Weigher::default(),
+        };
+        Local::new(bound, Clock::SYSTEM)
     }
 
     fn query(key: &Key, tags: &[Key]) -> Query {
@@ -788,10 +832,30 @@ mod tests {
     }
 
     fn fill(local: &Local, key: &Key, leader: Leader<Evidence>, value: i32) -> Filled {
-        let told = (&[][..], Duration::ZERO);
-        local.land_and_store(&query(key, &[]), leader, Arc::new(value), told, &|| {
-            Some(LONG)
-        })
+        let filling = Filling {
+            value: &Number(value),
+            tags: &[],
+            cost: Duration::ZERO,
+            codec: Codec::JSON,
+            is_checked: false,
+        };
+        local.land_and_store(&query(key, &[]), leader, &filling, &|| Some(LONG))
+    }
+
+    struct Number(i32);
+
+    impl Storable for Number {
+        fn share(&self) -> SharedValue {
+            Arc::new(self.0)
+        }
+
+        fn weigh(&self, weigher: &Weigher) -> usize {
+            weigher.weigh(&self.0)
+        }
+
+        fn encode(&self, _: Codec, _: bool) -> Result<Encoded, Reason> {
+            unreachable!("the local tier writes nothing")
+        }
     }
 
     #[test]

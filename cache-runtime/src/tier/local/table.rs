@@ -39,8 +39,21 @@ pub(super) struct Table {
     /// The sweeper holds them weakly.
     shards: Arc<[Padded]>,
     hashes: NameHashes,
+    /// The most entries of each shard.
+    max_entries: usize,
+    bytes: Option<Bytes>,
     /// Held for its `Drop`.
     _place: Place,
+}
+
+/// A bound of what all entries weigh together.
+#[derive(Debug)]
+struct Bytes {
+    max: u64,
+    /// What the entries weigh that are in the table, and those that are just being inserted.
+    total: Arc<AtomicU64>,
+    /// The shard that gives up an entry next.
+    next: AtomicUsize,
 }
 
 /// The table, for the sweeper.
@@ -62,13 +75,23 @@ struct Shard {
     index: HashTable<u32>,
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
-    max_entries: usize,
+    /// Boxed to keep a shard within its cache lines. Only where the table is bounded by bytes.
+    weights: Option<Box<Weights>>,
     /// The slot at which the next search for an entry to evict begins.
     hand: usize,
     /// The slot at which the last search for dead entries ended.
     broom: usize,
     /// No entry expires before this, except by a clock that a test moves.
     next_expiry: Moment,
+}
+
+/// What the entries of a shard weigh.
+#[derive(Debug)]
+struct Weights {
+    /// By slot. A free slot weighs nothing.
+    of_slots: Vec<u32>,
+    /// That of the table.
+    total: Arc<AtomicU64>,
 }
 
 /// An entry with its key, alone in its cache line, so that a hit reads one line.
@@ -101,12 +124,21 @@ pub(super) struct Hashed<'a> {
 }
 
 impl Table {
-    pub(super) fn new(max_entries: usize) -> Self {
+    pub(super) fn new(max_entries: usize, max_bytes: Option<u64>) -> Self {
         let shards = (max_entries / MIN_ENTRIES).clamp(1, MAX_SHARDS);
         let shards = 1 << shards.ilog2();
-        let shard = || Padded(RwLock::new(Shard::new(max_entries / shards)));
+        let bytes = max_bytes.map(|max| Bytes {
+            max,
+            total: Arc::new(AtomicU64::new(0)),
+            next: AtomicUsize::new(0),
+        });
+        let shard = || Padded(RwLock::new(Shard::new(bytes.as_ref())));
+        // A slot's number has 32 bits.
+        let max_entries = (max_entries / shards).min(u32::MAX as usize);
         let shards: Arc<[Padded]> = (0..shards).map(|_| shard()).collect();
         Self {
+            max_entries,
+            bytes,
             _place: sweeper::add(Arc::new(Shards {
                 shards: Arc::downgrade(&shards),
                 first: AtomicUsize::new(0),
@@ -185,23 +217,56 @@ impl Table {
         slot.is_alive(now).then(|| slot.expiry())
     }
 
-    /// Inserts an entry, and returns the entries that had to make room.
+    /// Inserts an entry, and returns the entries that had to make room. What it weighs counts only in a
+    /// table that is bounded by bytes, and must be [within](Self::holds) that bound.
     pub(super) fn insert(
         &self,
         key: Hashed<'_>,
         entry: Entry,
+        weight: u64,
         expiry: Moment,
         now: Now,
     ) -> Vec<Entry> {
         let Hashed { key, hash } = key;
         let slot = Slot::new(hash, key.bytes(), entry, expiry);
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let mut gone = Vec::new();
+        if let Some(bytes) = &self.bytes {
+            self.make_room(bytes, weight, now, &mut gone);
+        }
         let mut shard = write(self.shard(hash));
         shard.sweep(now, &mut gone);
-        shard.insert(slot, now, &mut gone);
+        shard.insert(slot, weight, self.max_entries, now, &mut gone);
         drop(shard);
         sweeper::note_expiry(expiry, now);
         gone
+    }
+
+    /// Whether the table has room for an entry of this weight, were it empty.
+    pub(super) fn holds(&self, weight: u64) -> bool {
+        self.bytes.as_ref().is_none_or(|bytes| weight <= bytes.max)
+    }
+
+    /// What all entries weigh, where that is bounded.
+    pub(super) fn weight(&self) -> Option<u64> {
+        let bytes = self.bytes.as_ref()?;
+        Some(bytes.total.load(Relaxed))
+    }
+
+    /// Takes the room that an entry of this weight needs. While the entries weigh too much, one shard after
+    /// the other gives up an entry.
+    ///
+    /// The room is taken before it is made: so two insertions at once make room for both. One that gives
+    /// up, since all shards are empty, leaves the rest to the other.
+    fn make_room(&self, bytes: &Bytes, weight: u32, now: Now, gone: &mut Vec<Entry>) {
+        bytes.total.fetch_add(weight.into(), Relaxed);
+        let mut empty = 0;
+        while bytes.total.load(Relaxed) > bytes.max && empty < self.shards.len() {
+            let at = bytes.next.fetch_add(1, Relaxed) & (self.shards.len() - 1);
+            let before = gone.len();
+            write(&self.shards[at]).evict(now, gone);
+            empty = if gone.len() > before { 0 } else { empty + 1 };
+        }
     }
 
     /// Removes the entry of `key`, and returns it and whether it was alive.
@@ -317,7 +382,7 @@ impl Padded {
     /// Takes out all slots.
     fn take_all(&self) -> Vec<Option<Slot>> {
         let mut shard = write(self);
-        let empty = Shard::new(shard.max_entries);
+        let empty = shard.emptied();
         mem::replace(&mut *shard, empty).slots
     }
 
@@ -381,10 +446,19 @@ impl Padded {
 }
 
 impl Shard {
-    fn new(max_entries: usize) -> Self {
+    fn new(bytes: Option<&Bytes>) -> Self {
         Self {
-            // A slot's number has 32 bits.
-            max_entries: max_entries.min(u32::MAX as usize),
+            weights: bytes.map(|bytes| Box::new(Weights::new(bytes.total.clone()))),
+            next_expiry: NEVER,
+            ..Self::default()
+        }
+    }
+
+    /// The shard without its entries, which weigh nothing any more.
+    fn emptied(&mut self) -> Self {
+        let weights = self.weights.take();
+        Self {
+            weights: weights.map(|weights| Box::new(Weights::new(weights.total.clone()))),
             next_expiry: NEVER,
             ..Self::default()
         }
@@ -413,7 +487,15 @@ impl Shard {
         Some(slot)
     }
 
-    fn insert(&mut self, slot: Slot, now: Now, gone: &mut Vec<Entry>) {
+    /// The weight counts in the total already.
+    fn insert(
+        &mut self,
+        slot: Slot,
+        weight: u32,
+        max_entries: usize,
+        now: Now,
+        gone: &mut Vec<Entry>,
+    ) {
         let hash = slot.hash;
         if now.real().is_some() {
             self.next_expiry = self.next_expiry.min(slot.expiry());
@@ -421,12 +503,16 @@ impl Shard {
         if let Some(at) = self.find(hash, slot.key.bytes()) {
             let replaced = self.slots[at as usize].replace(slot);
             gone.extend(replaced.map(|slot| slot.entry));
+            self.weigh_slot(at, weight);
             return;
         }
-        if self.index.len() >= self.max_entries {
+        if self.index.len() >= max_entries {
             self.evict(now, gone);
         }
-        if self.max_entries == 0 {
+        if max_entries == 0 {
+            if let Some(weights) = &self.weights {
+                weights.total.fetch_sub(weight.into(), Relaxed);
+            }
             gone.push(slot.entry);
             return;
         }
@@ -435,7 +521,14 @@ impl Shard {
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         self.slots[at as usize] = Some(slot);
+        self.weigh_slot(at, weight);
         self.add_to_index(hash, at);
+    }
+
+    fn weigh_slot(&mut self, at: u32, weight: u32) {
+        if let Some(weights) = &mut self.weights {
+            weights.set(at as usize, weight);
+        }
     }
 
     fn add_to_index(&mut self, hash: u64, at: u32) {
@@ -451,6 +544,7 @@ impl Shard {
             found.remove();
         }
         self.free.push(at);
+        self.weigh_slot(at, 0);
         self.slots[at as usize].take()
     }
 
@@ -501,6 +595,9 @@ impl Shard {
         if self.index.len() >= self.slots.len() / 4 {
             return;
         }
+        if let Some(weights) = &mut self.weights {
+            weights.retain(&self.slots);
+        }
         self.slots.retain(Option::is_some);
         self.slots.shrink_to_fit();
         self.index = HashTable::with_capacity(self.slots.len());
@@ -520,6 +617,40 @@ impl Shard {
         let hash = slot.hash;
         let at = u32::try_from(at).unwrap_or(u32::MAX);
         gone.extend(self.remove(hash, at).map(|slot| slot.entry));
+    }
+}
+
+impl Weights {
+    fn new(total: Arc<AtomicU64>) -> Self {
+        Self {
+            of_slots: Vec::new(),
+            total,
+        }
+    }
+
+    /// Sets what a slot weighs: its new entry, which counts in the total already, or nothing.
+    fn set(&mut self, at: usize, weight: u32) {
+        if at >= self.of_slots.len() {
+            self.of_slots.resize(at + 1, 0);
+        }
+        let replaced = mem::replace(&mut self.of_slots[at], weight);
+        self.total.fetch_sub(replaced.into(), Relaxed);
+    }
+
+    /// Leaves out the slots that are empty, as the shard does.
+    fn retain(&mut self, slots: &[Option<Slot>]) {
+        let mut slots = slots.iter();
+        self.of_slots
+            .retain(|_| slots.next().is_some_and(Option::is_some));
+        self.of_slots.shrink_to_fit();
+    }
+}
+
+/// What its entries weigh does not count any more.
+impl Drop for Weights {
+    fn drop(&mut self) {
+        let weights = self.of_slots.iter().copied().map(u64::from);
+        self.total.fetch_sub(weights.sum(), Relaxed);
     }
 }
 
@@ -616,7 +747,7 @@ mod tests {
 
     fn insert(table: &Table, key: &str, expiry: Moment, now: Moment) {
         let key = Key::from(key);
-        drop(table.insert(table.hashed(&key), entry(), expiry, Now::at(now)));
+        drop(table.insert(table.hashed(&key), entry(), 0, expiry, Now::at(now)));
     }
 
     #[test]
@@ -635,7 +766,7 @@ mod tests {
 
     #[test]
     fn a_name_finds_the_entry_of_its_text_and_no_other() {
-        let table = Table::new(1000);
+        let table = Table::new(1000, None);
         let find = |text: &str| {
             let name = Name::new(&["login:", ":a7"], (text, ()));
             let found = table.find(&name, Now::at(0)).is_some();
@@ -662,7 +793,7 @@ mod tests {
     #[test]
     fn a_table_fills_up_to_its_bound_and_no_further() {
         for max_entries in [0, 1, 10, 1000] {
-            let table = Table::new(max_entries);
+            let table = Table::new(max_entries, None);
             for i in 0..3000 {
                 insert(&table, &i.to_string(), NEVER_SOON, 0);
                 assert!(table.len() <= max_entries);
@@ -671,9 +802,97 @@ mod tests {
         }
     }
 
+    /// What the entries of a table weigh, slot by slot.
+    fn weighed(table: &Table) -> u64 {
+        let of_shard = |shard| -> u64 {
+            let shard = read(shard);
+            let weights = &shard.weights.as_ref().unwrap().of_slots;
+            weights
+                .iter()
+                .zip(&shard.slots)
+                .filter(|(_, slot)| slot.is_some())
+                .map(|(&weight, _)| u64::from(weight))
+                .sum()
+        };
+        table.shards.iter().map(of_shard).sum()
+    }
+
+    fn insert_heavy(table: &Table, key: &str, weight: u64, expiry: Moment) {
+        let key = Key::from(key);
+        let hashed = table.hashed(&key);
+        assert!(table.holds(weight));
+        drop(table.insert(hashed, entry(), weight, expiry, Now::at(0)));
+    }
+
+    #[test]
+    fn the_entries_of_a_table_never_weigh_more_than_its_bound() {
+        for max in [100, 10_000, 1_000_000] {
+            let table = Table::new(usize::MAX, Some(max));
+            let mut most = 0;
+            for i in 0..20_000_u64 {
+                // From many light entries to some of the whole bound, which replace and remove others.
+                let weight = 1 + unique_in(i, if i % 1000 == 0 { max } else { max / 50 });
+                insert_heavy(&table, &(i % 3000).to_string(), weight, NEVER_SOON);
+                if i % 7 == 0 {
+                    drop(table.remove(&Key::from((i % 1000).to_string()), Now::at(0)));
+                }
+                let total = table.weight().unwrap();
+                assert!(total <= max, "{total} of {max}");
+                most = most.max(total);
+                if i % 100 == 0 {
+                    assert_eq!(total, weighed(&table));
+                }
+            }
+            assert!(most > max / 10 * 9, "{most} of {max}");
+            assert!(!table.holds(max + 1));
+            drop(table.drain());
+            assert_eq!((table.weight(), table.len()), (Some(0), 0));
+        }
+    }
+
+    /// Numbers below `limit` that look as if they were drawn.
+    fn unique_in(i: u64, limit: u64) -> u64 {
+        (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) % limit
+    }
+
+    #[test]
+    fn what_a_sweep_and_a_shrink_leave_weighs_what_it_weighed() {
+        let table = Table::new(1_000, Some(1_000_000));
+        for i in 0..600_u64 {
+            let expiry = if i.is_multiple_of(20) { NEVER_SOON } else { 5 };
+            insert_heavy(&table, &i.to_string(), i + 1, expiry);
+        }
+        for shard in &*table.shards {
+            shard.sweep(Now::at(10), drop);
+        }
+        let left: u64 = (0..600).step_by(20).map(|i| i + 1).sum();
+        assert_eq!(table.weight(), Some(left));
+        assert_eq!(weighed(&table), left);
+        assert_eq!(table.len(), 30);
+    }
+
+    #[test]
+    fn threads_that_insert_at_once_keep_the_bound() {
+        let max = 50_000;
+        let table = Table::new(usize::MAX, Some(max));
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let table = &table;
+                scope.spawn(move || {
+                    for i in 0..5_000 {
+                        let key = ((i * 7 + thread) % 500).to_string();
+                        insert_heavy(table, &key, 1 + unique_in(i, 1_000), NEVER_SOON);
+                    }
+                });
+            }
+        });
+        assert!(table.weight().unwrap() <= max);
+        assert_eq!(table.weight(), Some(weighed(&table)));
+    }
+
     #[test]
     fn a_scan_evicts_no_entry_in_use() {
-        let table = Table::new(1000);
+        let table = Table::new(1000, None);
         let hot: Vec<String> = (0..60).map(|i| format!("hot:{i}")).collect();
         for key in &hot {
             insert(&table, key, NEVER_SOON, 0);
@@ -693,7 +912,7 @@ mod tests {
 
     #[test]
     fn insertions_remove_expired_entries_that_are_not_read() {
-        let table = Table::new(10_000);
+        let table = Table::new(10_000, None);
         for i in 0..5_000 {
             insert(&table, &format!("old:{i}"), 10, 0);
         }
@@ -705,12 +924,12 @@ mod tests {
 
     /// A shard that no sweeper knows.
     fn shard() -> Padded {
-        Padded(RwLock::new(Shard::new(1000)))
+        Padded(RwLock::new(Shard::new(None)))
     }
 
     fn insert_into(shard: &Padded, n: u64, expiry: Moment, now: Now) {
         let slot = Slot::new(n, n.to_string().as_bytes(), entry(), expiry);
-        write(shard).insert(slot, now, &mut Vec::new());
+        write(shard).insert(slot, 0, 1000, now, &mut Vec::new());
     }
 
     fn has(shard: &Padded, n: u64) -> bool {
@@ -764,7 +983,7 @@ mod tests {
 
     #[test]
     fn a_removed_entry_is_gone_and_its_slot_is_used_again() {
-        let table = Table::new(1000);
+        let table = Table::new(1000, None);
         for i in 0..500 {
             insert(&table, &i.to_string(), NEVER_SOON, 0);
         }
