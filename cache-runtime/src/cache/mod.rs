@@ -47,6 +47,7 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::health::Health;
 use crate::key::Key;
+use crate::missed::{MissReason, WhyMissed};
 use crate::observe::{Event, NotFilledReason};
 use crate::tier::{Encoded, Filled, Filling, Found, Query, Storable, Store as _};
 use crate::value::{CacheValue, Outcome, SharedValue};
@@ -194,6 +195,7 @@ impl Cache {
                 none_ttl: None,
                 fresh: options.fresh,
                 site: None,
+                missed: WhyMissed::default(),
             },
             codec: options.codec,
             compare: compare::by_calls_to_serde::<T>,
@@ -250,14 +252,36 @@ impl Cache {
     ) -> Result<Option<T>, Error> {
         // The copy for the other readers of the same bytes, if this read shared a batch with them.
         let share = |outcome: &Outcome<T>| Arc::new(outcome.clone()) as SharedValue;
-        let decode = |mut found: Found| found.outcome(key, share).map(Outcome::into_value);
+        let mut is_from_server = false;
+        let decode = |mut found: Found| {
+            is_from_server = found.is_from_server();
+            found.outcome(key, share).map(Outcome::into_value)
+        };
         let read = found.and_then(|found| found.map_or(Ok(None), decode));
         let observer = &self.core.observer;
         match &read {
-            Ok(Some(_)) => observer.hit(None, || key.clone()),
-            Ok(None) => observer.observe(None, Event::Miss { key }),
+            Ok(Some(_)) => {
+                observer.hit(None, || key.clone());
+                if is_from_server {
+                    observer.hit_at_server(None);
+                }
+            }
+            Ok(None) => {
+                let is_asked = !scope::is_uncommitted() && !self.core.tier.is_off();
+                let why = if is_asked {
+                    MissReason::Absent
+                } else {
+                    MissReason::Bypassed
+                };
+                observer.observe(None, Event::Miss { key, why });
+            }
             Err(error) => {
-                observer.observe(None, Event::Miss { key });
+                let why = if error.is_codec() {
+                    MissReason::Unreadable
+                } else {
+                    MissReason::Unavailable
+                };
+                observer.observe(None, Event::Miss { key, why });
                 observer.observe(None, Event::Fail { error });
             }
         }
@@ -328,6 +352,7 @@ impl Cache {
             none_ttl: None,
             fresh: options.fresh,
             site: None,
+            missed: WhyMissed::default(),
         };
         let ttl = clock::jittered(ttl, settings.jitter);
         let codec = options.codec.unwrap_or(settings.codec);
@@ -639,7 +664,7 @@ impl Cache {
     /// # Ok::<_, cache_runtime::Error>(())
     /// ```
     pub fn stats(&self) -> Stats {
-        Stats::of(&self.core.observer, self.core.tier.held())
+        Stats::of(&self.core)
     }
 }
 

@@ -33,6 +33,7 @@ use crate::error::Error;
 use crate::flight::{Flights, Leader, Seat, Shard};
 use crate::freshness::{Age, Freshness, State};
 use crate::key::{Key, Name, Parts, Pattern};
+use crate::missed::MissReason;
 use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
 use crate::value::SharedValue;
@@ -176,17 +177,20 @@ impl Local {
                 State::OnError => is_beside = true,
                 _ => {}
             }
+            query.missed.note(MissReason::Expired);
         }
         if found
             .as_ref()
             .is_some_and(|entry| entry.basis.schema() > schema)
         {
+            query.missed.note(MissReason::Mismatched);
             return Look::Miss(Miss::Newer);
         }
         // Checked under the lock, and after the versions were read. So a fence that comes after
         // this check forgets the flight that begins here, and counts up the versions that the
         // flight was started with.
         if self.fences.stand(tags.iter().chain([key])) {
+            query.missed.note(MissReason::Fenced);
             return Look::Miss(Miss::Fenced);
         }
         let evidence = Evidence::Local(LocalEvidence {
@@ -198,6 +202,11 @@ impl Local {
         if query.learns_tags && seat.is_none() {
             seat = self.join_with_its_tags(query, &mut shard);
         }
+        query.missed.note(match (&found, &seat) {
+            (Some(_), _) => MissReason::Mismatched,
+            (None, Some(_)) => MissReason::Loading,
+            (None, None) => MissReason::Absent,
+        });
         let seat = seat.unwrap_or_else(|| Seat::Lead(shard.start(key, Some(evidence))));
         match seat {
             Seat::Lead(leader) => Look::Lead(leader),
@@ -781,6 +790,7 @@ mod tests {
     use super::*;
     use crate::codec::{Codec, Reason};
     use crate::flight::{Landing, Patience};
+    use crate::missed::WhyMissed;
     use crate::tier::Encoded;
     use std::any::Any;
     use std::sync::Arc;
@@ -813,6 +823,7 @@ mod tests {
             none_ttl: None,
             fresh: None,
             site: None,
+            missed: WhyMissed::default(),
         }
     }
 
