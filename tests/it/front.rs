@@ -35,6 +35,14 @@ impl Rows {
         row
     }
 
+    /// Of this one, no copies are kept.
+    #[cached(
+        key = "elsewhere:<id>", ttl = 60, invalidate_on = "rows", local_ttl = 0, cache = self.cache
+    )]
+    async fn read_from_server(&self, id: u64) -> u64 {
+        self.row.load(SeqCst) + id
+    }
+
     #[cached(key = "row:<id>", ttl = 60, invalidate_on = "rows", each(id in ids), cache = self.cache)]
     async fn read_many(&self, ids: &[u64]) -> Vec<(u64, u64)> {
         let row = self.row.load(SeqCst);
@@ -80,6 +88,53 @@ async fn a_hit_on_a_copy_takes_no_request() {
     assert_eq!(gets(&server), before);
     assert_eq!(rows.cache.stats().loads, 1);
     assert_eq!(rows.cache.stats().entries, 1);
+}
+
+/// Nine of ten calls are for rows of which there are copies; each tenth is for one that keeps none.
+#[tokio::test]
+async fn where_nine_of_ten_hits_are_copies_the_server_gets_a_tenth_of_the_commands() {
+    let server = RedisServer::start();
+    let row = Arc::new(AtomicU64::new(0));
+    let mut commands = Vec::new();
+    for local_ttl in [Duration::ZERO, LONG] {
+        let caches = [(); 2].map(|()| {
+            let builder = patient(&server.url()).local_ttl(local_ttl);
+            Rows {
+                cache: builder.build().unwrap(),
+                row: row.clone(),
+            }
+        });
+        for rows in &caches {
+            for id in 0..10 {
+                rows.read(id).await;
+                rows.read(id).await;
+                rows.read_from_server(id).await;
+            }
+        }
+        let before = server.commands_processed();
+        for round in 0..1_000 {
+            for rows in &caches {
+                for id in 0..9 {
+                    rows.read(id).await;
+                }
+                rows.read_from_server(round % 10).await;
+            }
+        }
+        commands.push(server.commands_processed() - before);
+        let stats = caches[0].cache.stats();
+        let in_front = stats.hits_in_front * 10 / stats.hits;
+        assert_eq!(
+            in_front,
+            if local_ttl.is_zero() { 0 } else { 8 },
+            "{stats:?}"
+        );
+    }
+    let [without, with] = commands[..] else {
+        unreachable!()
+    };
+    assert!(without >= 20_000, "{without}");
+    // Now and then, an answer shows that the connection hears.
+    assert!(with <= without / 10 + 200, "{with} of {without}");
 }
 
 #[tokio::test]

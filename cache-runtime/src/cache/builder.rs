@@ -254,7 +254,8 @@ impl CacheBuilder {
     /// that, a copy is served only while the connection shows that it hears. So while the server is away,
     /// calls go past the copies.
     ///
-    /// Copies take room in this process: up to [`max_entries`](Self::max_entries). It has no effect with
+    /// Copies take room in this process: up to [`max_entries`](Self::max_entries), or
+    /// [`max_bytes`](Self::max_bytes). It has no effect with
     /// `memory:`, where all entries are in this process.
     ///
     /// ```

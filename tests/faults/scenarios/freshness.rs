@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cache_runtime::{Cache, cached};
-use cache_tests::RedisServer;
+use cache_tests::{RedisServer, until};
 use tokio::task::JoinSet;
 
 use super::restored::STALE;
@@ -16,15 +16,23 @@ use crate::suite::Size;
 pub(crate) const AT_ONCE: &str = "refreshes beside another one";
 pub(crate) const ERRORS: &str = "errors that callers got";
 pub(crate) const LOADS: &str = "loads while the database was away";
+pub(crate) const MORE_LOADS: &str = "loads beyond one at each expiration";
+const WAITED: &str = "calls that waited for a load";
+const SLOWER: &str = "a call, 99th percentile, beyond one of a fresh entry";
 
 const CALLERS: u32 = 16;
 const LOAD: Duration = Duration::from_millis(10);
+/// In a crowd of callers, some hits take longer than [`LOAD`], and none so long.
+const LONG_LOAD: Duration = Duration::from_millis(500);
+/// In each of two processes.
+const CROWD: u32 = 512;
 
 /// A database of one row.
 #[derive(Default)]
 struct Database {
     version: AtomicU64,
     loads: AtomicU64,
+    is_slow: AtomicBool,
     under_way: AtomicU64,
     overlaps: AtomicU64,
     is_away: AtomicBool,
@@ -46,11 +54,27 @@ impl Row {
     }
 
     #[cached(
+        key = "row", ttl = 600, invalidate_on = "rows", stale_while_revalidate = "1h", detach,
+        cache = self.cache, skip(self)
+    )]
+    async fn find_at_once(&self) -> Result<u64, String> {
+        self.database.load().await
+    }
+
+    #[cached(
         key = "row", ttl = 600, invalidate_on = "rows", stale_if_error = "1h", retry_after = "1m",
         cache = self.cache, skip(self)
     )]
     async fn find_or_old(&self) -> Result<u64, String> {
         self.database.load().await
+    }
+}
+
+impl Row {
+    async fn is_fresh(&self) -> bool {
+        let entry = self.cache.entry::<u64>("row").await;
+        let entry = entry.expect("the server answers");
+        entry.is_some_and(|entry| !entry.is_stale)
     }
 }
 
@@ -61,7 +85,8 @@ impl Database {
         if self.under_way.fetch_add(1, SeqCst) > 0 {
             self.overlaps.fetch_add(1, SeqCst);
         }
-        tokio::time::sleep(LOAD).await;
+        let is_slow = self.is_slow.load(SeqCst);
+        tokio::time::sleep(if is_slow { LONG_LOAD } else { LOAD }).await;
         self.under_way.fetch_sub(1, SeqCst);
         if self.is_away.load(SeqCst) {
             return Err("the database is away".to_owned());
@@ -129,6 +154,66 @@ pub(crate) async fn ttl_ends(size: Size) -> Vec<Figure> {
         Figure::none(STALE, stale).of(reads),
         Figure::none(AT_ONCE, overlaps).of(refreshes),
     ]
+}
+
+/// A crowd of callers in two processes comes at an entry that is fresh, and at one whose ttl has just ended.
+/// A task refreshes it, so no caller waits.
+pub(crate) async fn crowd_at_expiry(size: Size) -> Vec<Figure> {
+    let rounds = size.pick(20, 4);
+    let server = RedisServer::start();
+    let rows = &two_caches(&server);
+    let [one, other] = rows;
+    let database = &one.database;
+    for row in rows {
+        row.find_at_once().await.expect("the database answers");
+    }
+    database.is_slow.store(true, SeqCst);
+    let (mut fresh, mut expired) = (Vec::new(), Vec::new());
+    let mut more_loads = 0;
+    for _ in 0..rounds {
+        fresh.append(&mut crowd(rows).await);
+        let before = database.loads.load(SeqCst);
+        other
+            .cache
+            .expire(["row"])
+            .await
+            .expect("the server answers");
+        expired.append(&mut crowd(rows).await);
+        until(async || database.loads.load(SeqCst) > before).await;
+        until(async || database.under_way.load(SeqCst) == 0).await;
+        // The task stores what it has loaded.
+        until(async || one.is_fresh().await).await;
+        more_loads += (database.loads.load(SeqCst) - before).saturating_sub(1);
+    }
+    let waited = expired.iter().filter(|took| **took >= LONG_LOAD).count();
+    let slower = percentile(&mut expired).saturating_sub(percentile(&mut fresh));
+    vec![
+        Figure::none(MORE_LOADS, more_loads).of(rounds),
+        Figure::none(WAITED, waited as u64).of(expired.len() as u64),
+        Figure::within(SLOWER, slower, Duration::from_millis(1)),
+    ]
+}
+
+/// How long each of the callers' calls takes.
+async fn crowd(rows: &[Row; 2]) -> Vec<Duration> {
+    let mut callers = JoinSet::new();
+    for row in rows {
+        for _ in 0..CROWD {
+            let row = row.clone();
+            callers.spawn(async move {
+                let began = Instant::now();
+                row.find_at_once().await.expect("an old value is there");
+                began.elapsed()
+            });
+        }
+    }
+    callers.join_all().await
+}
+
+/// The 99th.
+fn percentile(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
 }
 
 /// The database is away, and an old value is there.

@@ -248,6 +248,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         &[(&[Rule::Journal], &[outage::LOST])],
         |size| Box::pin(patterns::cut(outage::three_seconds(size))),
     ),
+    Scenario::new("a pattern among a million entries", &[], |size| {
+        Box::pin(patterns::a_million(size))
+    }),
     Scenario::new(
         "nothing comes through, 3 s",
         &[(&[Rule::Journal], &[outage::LOST])],
@@ -637,6 +640,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (&[Rule::RefreshLock], &[freshness::AT_ONCE]),
         ],
         |size| Box::pin(freshness::ttl_ends(size)),
+    ),
+    Scenario::new(
+        "a crowd comes as a ttl ends",
+        &[(&[Rule::RefreshLock], &[freshness::MORE_LOADS])],
+        |size| Box::pin(freshness::crowd_at_expiry(size)),
     ),
     Scenario::new(
         "the database is away, old values are there",

@@ -1,19 +1,68 @@
-//! All rows change at once, and are invalidated by a pattern, while no command reaches the server.
+//! All rows change at once, and are invalidated by a pattern: while no command reaches the server, and while
+//! it holds a million other keys.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use cache_runtime::Options;
+use cache_tests::RedisServer;
 use tokio::task::JoinSet;
 
 use super::outage::Setup;
 use super::restored::ROWS;
 use crate::figure::Figure;
-use crate::rows::Rows;
+use crate::rows::{Rows, cache};
+use crate::suite::Size;
 
 /// How often all rows change.
 const IMPORTS: u32 = 5;
 
 /// Every other time it is the rows' tags that match.
 const PATTERNS: [&str; 2] = ["row:*", "shelf:*"];
+
+pub(crate) const LEFT: &str = "entries that were left, and others that were not";
+const LONGEST: &str = "the longest command";
+const ALL: &str = "all of it";
+
+/// How many entries are written at a time.
+const AT_ONCE: u32 = 10_000;
+
+/// Nine of ten entries match.
+pub(crate) async fn a_million(size: Size) -> Vec<Figure> {
+    let entries = size.pick(1_000_000, 20_000);
+    let server = RedisServer::start();
+    let cache = cache(&server.url()).op_timeout(Duration::from_secs(60));
+    let cache = cache.build().expect("a cache");
+    for first in (0..entries).step_by(AT_ONCE as usize) {
+        let key = |entry: u64| match entry % 10 {
+            0 => format!("other:{entry}"),
+            _ => format!("row:{entry}"),
+        };
+        let written = (first..first + u64::from(AT_ONCE)).map(|entry| (key(entry), &7_u64));
+        let written = cache.set_many(written, Options::new()).await;
+        written.expect("the server answers");
+    }
+    server.configure("slowlog-log-slower-than", "1000");
+    let _: () = server.query(&["SLOWLOG", "RESET"]);
+    let began = Instant::now();
+    let removed = cache.invalidate_matching("row:*").await;
+    let took = began.elapsed();
+    let removed = removed.expect("the server answers");
+    let left = server.query::<u64>(&["DBSIZE"]);
+    let wrong = removed.abs_diff(entries / 10 * 9) + left.abs_diff(entries / 10);
+    // A number, the time, the microseconds, and more.
+    type Line = (u64, u64, u64, Vec<Vec<u8>>, String, String);
+    let slow: Vec<Line> = server.query(&["SLOWLOG", "GET", "-1"]);
+    let slowest = slow.iter().map(|line| line.2).max().unwrap_or_default();
+    vec![
+        Figure::none(LEFT, wrong).of(entries),
+        Figure::within(
+            LONGEST,
+            Duration::from_micros(slowest),
+            Duration::from_millis(5),
+        ),
+        Figure::shown(ALL, took),
+    ]
+}
 
 pub(crate) async fn cut(lasts: Duration) -> Vec<Figure> {
     let mut setup = Setup::new(|builder| builder).await;
