@@ -10,6 +10,7 @@ use crate::observe::{Event, Observer};
 use crate::refreshes::Refreshes;
 use crate::removal::{Removal, Removed};
 use crate::tier::{Store as _, Tier};
+use crate::toolkit::Memory;
 use crate::unsettled::Unsettled;
 
 /// What all handles of a cache share.
@@ -22,6 +23,8 @@ pub struct Core {
     pub(crate) unsettled: Unsettled,
     /// Refreshes that are under way, and keys that are not refreshed for a while.
     pub(crate) refreshes: Refreshes,
+    /// What the toolkit keeps, without a server.
+    pub(crate) memory: Memory,
 }
 
 /// The settings that calls ask for.

@@ -19,6 +19,7 @@ use crate::testing::TestClock;
 use crate::tier::local::{Bound, Local};
 use crate::tier::shared::{Limits, Shared};
 use crate::tier::{Front, Tier};
+use crate::toolkit::Memory;
 use crate::unsettled::Unsettled;
 use crate::weigher::Weigher;
 
@@ -707,7 +708,8 @@ impl CacheBuilder {
                 hedge: self.hedge,
                 retry_after: self.retry_after,
             },
-            refreshes: Refreshes::new(self.max_refreshes, self.clock),
+            refreshes: Refreshes::new(self.max_refreshes, self.clock.clone()),
+            memory: Memory::new(self.clock),
             observer,
             unsettled,
         })

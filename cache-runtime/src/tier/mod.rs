@@ -39,7 +39,7 @@ pub(crate) use self::front::Front;
 use self::local::{Local, LocalEvidence};
 use self::off::Off;
 pub(crate) use self::shared::{Encoded, Mark};
-use self::shared::{LeaseEvidence, ServerLook};
+use self::shared::{LeaseEvidence, ServerLook, Shared};
 use crate::backlog::Buckets;
 use crate::call::site::CallSite;
 use crate::codec::{Codec, Reason};
@@ -60,6 +60,14 @@ pub(crate) enum Tier {
     Off(Off),
     Local(Local),
     Shared(Front),
+}
+
+/// Where the toolkit keeps what it is given.
+pub(crate) enum Room<'a> {
+    /// The cache is off.
+    None,
+    InProcess,
+    Server(&'a Shared),
 }
 
 /// What a call asks a store for.
@@ -709,6 +717,15 @@ impl Tier {
     /// Whether there is a server, in front of which this process keeps copies.
     pub(crate) fn has_front(&self) -> bool {
         matches!(self, Self::Shared(_))
+    }
+
+    /// Where the toolkit keeps what it is given.
+    pub(crate) fn room(&self) -> Room<'_> {
+        match self {
+            Self::Off(_) => Room::None,
+            Self::Local(_) => Room::InProcess,
+            Self::Shared(front) => Room::Server(front.shared()),
+        }
     }
 
     pub(crate) fn is_off(&self) -> bool {

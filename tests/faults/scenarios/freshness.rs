@@ -9,6 +9,7 @@ use cache_tests::{RedisServer, until};
 use tokio::task::JoinSet;
 
 use super::restored::STALE;
+use crate::copies;
 use crate::figure::Figure;
 use crate::rows::cache;
 use crate::suite::Size;
@@ -24,6 +25,8 @@ const CALLERS: u32 = 16;
 const LOAD: Duration = Duration::from_millis(10);
 /// In a crowd of callers, some hits take longer than [`LOAD`], and none so long.
 const LONG_LOAD: Duration = Duration::from_millis(500);
+/// No request takes so long, however busy the machine is: a call whose request has failed loads.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// In each of two processes.
 const CROWD: u32 = 512;
 
@@ -99,7 +102,10 @@ impl Database {
 fn two_caches(server: &RedisServer) -> [Row; 2] {
     let database = Arc::new(Database::default());
     [(); 2].map(|()| Row {
-        cache: cache(&server.url()).build().expect("a cache"),
+        cache: cache(&server.url())
+            .op_timeout(PATIENCE)
+            .build()
+            .expect("a cache"),
         database: database.clone(),
     })
 }
@@ -185,13 +191,31 @@ pub(crate) async fn crowd_at_expiry(size: Size) -> Vec<Figure> {
         until(async || one.is_fresh().await).await;
         more_loads += (database.loads.load(SeqCst) - before).saturating_sub(1);
     }
+    for row in rows {
+        let s = row.cache.stats();
+        eprintln!(
+            "DBG {:?} errors {} loads {} waits {} stale {} refreshes {} {} {}",
+            s.missed,
+            s.errors,
+            s.loads,
+            s.waits,
+            s.stale,
+            s.refreshes,
+            s.refreshes_failed,
+            s.refreshes_discarded
+        );
+    }
     let waited = expired.iter().filter(|took| **took >= LONG_LOAD).count();
     let slower = percentile(&mut expired).saturating_sub(percentile(&mut fresh));
-    vec![
+    let mut figures = vec![
         Figure::none(MORE_LOADS, more_loads).of(rounds),
         Figure::none(WAITED, waited as u64).of(expired.len() as u64),
-        Figure::within(SLOWER, slower, Duration::from_millis(1)),
-    ]
+    ];
+    // A fresh entry may be a copy, which takes no request.
+    if !copies::are_kept() {
+        figures.push(Figure::within(SLOWER, slower, Duration::from_millis(1)));
+    }
+    figures
 }
 
 /// How long each of the callers' calls takes.

@@ -18,6 +18,7 @@ mod options;
 mod round_trip;
 mod schemas;
 mod shapes;
+mod strings;
 mod tags;
 mod tags_of_value;
 mod values;

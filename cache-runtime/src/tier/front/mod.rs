@@ -96,6 +96,10 @@ impl Front {
         self.copies.for_local().find_fresh(query)
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Keeps a copy of what a call was served.
     pub(super) fn keep(&self, query: &Query, copying: Copying, value: &dyn Storable) {
         self.copies.keep(&query.key, copying, value);

@@ -16,6 +16,9 @@ const BUMP: &str = include_str!("scripts/bump.lua");
 const TELL: &str = "if ARGV[1] then redis.pcall('PUBLISH', ARGV[1], ARGV[2]) end return 1";
 const WRITE_TRIAL: &str = "return redis.call('SET', KEYS[1], '', 'PX', 1)";
 
+/// The letters of the tools: `s`, texts.
+const TOOLS: &[u8] = b"s";
+
 /// The part of a server that one namespace is.
 #[derive(Debug, Clone)]
 pub(crate) struct Keyspace {
@@ -37,6 +40,17 @@ impl Keyspace {
 
     pub(crate) fn version(&self, tag: &Key) -> String {
         self.version_in_pieces(&tag.on_server()).concat()
+    }
+
+    /// A key of the toolkit. Its name begins with the letter of a tool.
+    pub(crate) fn plain(&self, name: &str) -> String {
+        format!("{}:{name}", self.namespace)
+    }
+
+    /// Whether a key is one of the toolkit, by its letter.
+    fn is_plain(&self, key: &[u8]) -> bool {
+        let rest = key.strip_prefix(self.namespace.as_bytes());
+        matches!(rest, Some([b':', letter, b':', ..]) if TOOLS.contains(letter))
     }
 
     /// What a look asks for: the slot of a key, and then the versions of tags.
@@ -157,9 +171,9 @@ impl Keyspace {
         }
     }
 
-    /// Removes everything. A scan returns every key that is there from its beginning to
-    /// its end, so no entry, lease or version from before the call survives it. Fences do:
-    /// nothing is stored behind them, and their writers are still at work.
+    /// Removes everything but what the toolkit keeps. A scan returns every key that is there from its
+    /// beginning to its end, so no entry, lease or version from before the call survives it. Fences
+    /// do: nothing is stored behind them, and their writers are still at work.
     pub(crate) async fn clear(
         &self,
         connection: &Connection,
@@ -167,7 +181,7 @@ impl Keyspace {
     ) -> Result<(), Error> {
         let job = Removes {
             glob: format!("{}:*", self.namespace),
-            is_meant: |_: &[u8]| true,
+            is_meant: |key: &[u8]| !self.is_plain(key),
         };
         let mut scan = Scan::default();
         while !scan.is_done() {

@@ -31,6 +31,7 @@ mod many;
 mod node;
 mod notice;
 mod parts;
+mod plain;
 mod selection;
 mod window;
 mod witness;

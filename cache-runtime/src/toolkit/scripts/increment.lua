@@ -1,0 +1,13 @@
+-- Adds to a number. One that has no end gets one: so no counter is left without its ttl, whatever dies
+-- between two commands. What is no number stays, and the server's words about it are returned in a list.
+-- If this is late, it has counted, and its caller has had an error.
+-- KEYS[1] key   ARGV[1] by how much   ARGV[2] milliseconds, '' for ever
+local number = redis.pcall('INCRBY', KEYS[1], ARGV[1])
+if type(number) == 'table' then
+  return {number.err}
+end
+if ARGV[2] ~= '' and redis.call('PTTL', KEYS[1]) < 0 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+-- As a text: a number of Lua has 53 bits.
+return redis.call('GET', KEYS[1])
