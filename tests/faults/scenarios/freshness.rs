@@ -191,20 +191,6 @@ pub(crate) async fn crowd_at_expiry(size: Size) -> Vec<Figure> {
         until(async || one.is_fresh().await).await;
         more_loads += (database.loads.load(SeqCst) - before).saturating_sub(1);
     }
-    for row in rows {
-        let s = row.cache.stats();
-        eprintln!(
-            "DBG {:?} errors {} loads {} waits {} stale {} refreshes {} {} {}",
-            s.missed,
-            s.errors,
-            s.loads,
-            s.waits,
-            s.stale,
-            s.refreshes,
-            s.refreshes_failed,
-            s.refreshes_discarded
-        );
-    }
     let waited = expired.iter().filter(|took| **took >= LONG_LOAD).count();
     let slower = percentile(&mut expired).saturating_sub(percentile(&mut fresh));
     let mut figures = vec![
