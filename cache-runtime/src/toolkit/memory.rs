@@ -48,6 +48,10 @@ impl Memory {
         }
     }
 
+    pub(super) fn moment(&self) -> Moment {
+        self.clock.moment()
+    }
+
     /// Runs a verb on one place. It must not panic, and none of it is the user's code.
     pub(super) fn at<R>(&self, key: &str, verb: impl FnOnce(&mut Place<'_>) -> R) -> R {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,14 +1,23 @@
-//! What programs do with the same server besides caching: texts, such as sessions.
+//! What programs do with the same server besides caching: texts, such as sessions; rate limits.
 //!
 //! These are no cache entries. What is read must be what was written, so an error is returned, and not
 //! turned into a miss. Each verb is one script on one key, with the cache's deadline and breaker. Without a
 //! server, it is a function on one place of the cache's [`Memory`], which is as atomic.
 //!
-//! The keys are `<namespace>:s:<store>:<key>`. [`Cache::clear`](crate::Cache::clear) leaves them alone, and so
-//! does each invalidation.
+//! The keys are `<namespace>:<letter>:<name>:<key>`: `s` for texts, `q` and `w` for rate limits.
+//! [`Cache::clear`](crate::Cache::clear) leaves them alone, and so does each invalidation.
 
 mod memory;
+mod rate_limit;
 mod strings;
 
 pub(crate) use self::memory::Memory;
+pub use self::rate_limit::{Decision, OnError, Rate, RateLimit};
 pub use self::strings::Strings;
+
+const UNLINK: &str = "return redis.call('UNLINK', KEYS[1])";
+
+/// The name of a tool in a key, whose end is the next `:`.
+fn escaped(name: &str) -> String {
+    name.replace('%', "%25").replace(':', "%3A")
+}

@@ -15,7 +15,6 @@ use crate::tier::Room;
 const GET: &str = "return redis.call('GET', KEYS[1])";
 const SET: &str = include_str!("scripts/set.lua");
 const TAKE: &str = include_str!("scripts/take.lua");
-const DELETE: &str = "return redis.call('UNLINK', KEYS[1])";
 const INCREMENT: &str = include_str!("scripts/increment.lua");
 const TTL: &str = "return redis.call('PTTL', KEYS[1])";
 const EXPIRE: &str = "return redis.call('PEXPIRE', KEYS[1], ARGV[1])";
@@ -80,7 +79,7 @@ impl Cache {
         let is_on = !matches!(self.core().tier.room(), Room::None);
         is_on.then(|| Strings {
             core: self.core().clone(),
-            store: store.replace('%', "%25").replace(':', "%3A"),
+            store: super::escaped(store),
         })
     }
 }
@@ -245,7 +244,7 @@ impl Strings {
     /// ```
     pub async fn delete(&self, key: &str) -> Result<bool, Error> {
         let here = |place: &mut Place<'_>| Ok(place.take().is_some());
-        self.run(key, here, DELETE, &[], |reply| Ok(is_one(&reply)))
+        self.run(key, here, super::UNLINK, &[], |reply| Ok(is_one(&reply)))
             .await
     }
 

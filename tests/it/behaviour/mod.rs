@@ -15,6 +15,7 @@ mod old_by_hand;
 mod on_err;
 mod optional;
 mod options;
+mod rate_limits;
 mod round_trip;
 mod schemas;
 mod shapes;
