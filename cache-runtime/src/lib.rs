@@ -109,6 +109,7 @@ mod error;
 mod fallback;
 mod freshness;
 mod health;
+mod inspection;
 mod join;
 mod refreshes;
 mod removal;
@@ -162,6 +163,10 @@ pub use crate::codec::Codec;
 pub use crate::driver::Tls;
 pub use crate::error::Error;
 pub use crate::health::{Health, Status};
+pub use crate::inspection::{
+    BreakerState, FailedLoad, Holds, Inspection, ServerState, ShownValue, StoreKind, StoreState,
+    StoredEntry, StoredTag, TagVersion,
+};
 pub use crate::key::{
     CacheTag, Float, Key, KeyPart, KeyWriter, ListWriter, Ordered, Pattern, Written,
 };

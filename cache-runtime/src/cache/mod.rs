@@ -5,6 +5,7 @@ mod builder;
 mod bypass;
 mod entry;
 mod global;
+mod inspect;
 mod many;
 mod matching;
 mod on_drop;

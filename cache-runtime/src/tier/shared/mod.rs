@@ -22,6 +22,7 @@ mod connector;
 mod entry;
 mod fence;
 mod hearing;
+mod inspect;
 mod journal;
 mod keeper;
 mod keyspace;
@@ -64,12 +65,13 @@ use super::{
 use crate::backlog::Buckets;
 use crate::call::site::CallSite;
 use crate::clock;
-use crate::codec::{self, Reason};
+use crate::codec::{self, Payload, Reason};
 use crate::driver::{Connection, Operation, Reply, Servers, Trusts};
 use crate::error::Error;
 use crate::flight::{Claim, Flights, Leader, Seat};
 use crate::freshness::{Age, Freshness};
 use crate::health::Status;
+use crate::inspection::{Inspection, StoreState};
 use crate::key::{Key, Pattern, on_server};
 use crate::observe::{Event, Observer};
 use crate::removal::Removal;
@@ -1106,6 +1108,24 @@ impl Store for Shared {
             };
             (Found::Encoded(entry), about)
         }))
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Inspection, Error> {
+        Box::pin(self.inspect_name(key)).await
+    }
+
+    async fn set_encoded(
+        &self,
+        key: &Key,
+        payload: Payload,
+        tags: &[Key],
+        ttl: Duration,
+    ) -> Result<Filled, Error> {
+        Box::pin(self.replace_value(key, payload, tags, ttl)).await
+    }
+
+    fn servers(&self) -> StoreState {
+        self.connector.servers()
     }
 
     async fn expire(&self, keys: &[Key]) -> Result<(), Error> {
