@@ -18,6 +18,7 @@ use crate::call::load::{Defaults, Keep, Request};
 use crate::call::of_value::WithTags;
 use crate::call::receiver::Receiver;
 use crate::call::shape::ResultOf;
+use crate::missed::WhyMissed;
 use crate::sabotage::{self, Rule};
 use crate::tier::Query;
 use crate::{Cache, Key, Options};
@@ -101,6 +102,7 @@ impl Database {
                 none_ttl: None,
                 fresh: None,
                 site: None,
+                missed: WhyMissed::default(),
             },
             codec: None,
             compare: compare::not_at_all,

@@ -100,6 +100,8 @@ mod key;
 mod value;
 
 mod counters;
+mod load_times;
+mod missed;
 mod observe;
 pub mod registry;
 
@@ -170,6 +172,8 @@ pub use crate::inspection::{
 pub use crate::key::{
     CacheTag, Float, Key, KeyPart, KeyWriter, ListWriter, Ordered, Pattern, Written,
 };
+pub use crate::load_times::LoadTimes;
+pub use crate::missed::{MissReason, Misses};
 pub use crate::observe::{Event, NeverHit, NotFilledReason, StaleReason};
 pub use crate::removal::Removed;
 pub use crate::value::CacheValue;

@@ -41,6 +41,7 @@ mod shutdown;
 mod sized;
 mod slow_link;
 mod stampede;
+mod statistics;
 mod tls;
 mod transactions;
 mod two_runtimes;

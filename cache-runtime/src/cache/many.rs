@@ -7,6 +7,7 @@ use crate::call::scope;
 use crate::clock;
 use crate::error::Error;
 use crate::key::Key;
+use crate::missed::{MissReason, WhyMissed};
 use crate::observe::{Event, NotFilledReason};
 use crate::tier::{Filled, Filling, Query, Store as _};
 use crate::value::CacheValue;
@@ -51,8 +52,9 @@ impl Cache {
                 Ok(found) => found,
                 Err(error) => {
                     let observer = &self.core.observer;
+                    let why = MissReason::Unavailable;
                     for key in &keys {
-                        observer.observe(None, Event::Miss { key });
+                        observer.observe(None, Event::Miss { key, why });
                     }
                     observer.observe(None, Event::Fail { error: &error });
                     return Err(error);
@@ -129,6 +131,7 @@ impl Cache {
                     none_ttl: None,
                     fresh: None,
                     site: None,
+                    missed: WhyMissed::default(),
                 };
                 let filling = Filling {
                     value,

@@ -47,6 +47,7 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::health::Health;
 use crate::key::Key;
+use crate::missed::{MissReason, WhyMissed};
 use crate::observe::{Event, NotFilledReason};
 use crate::tier::{Encoded, Filled, Filling, Found, Query, Storable, Store as _};
 use crate::value::{CacheValue, Outcome, SharedValue};
@@ -190,6 +191,7 @@ impl Cache {
                 none_ttl: None,
                 fresh: None,
                 site: None,
+                missed: WhyMissed::default(),
             },
             codec: options.codec,
             compare: compare::by_calls_to_serde::<T>,
@@ -235,14 +237,36 @@ impl Cache {
     ) -> Result<Option<T>, Error> {
         // The copy for the other readers of the same bytes, if this read shared a batch with them.
         let share = |outcome: &Outcome<T>| Arc::new(outcome.clone()) as SharedValue;
-        let decode = |mut found: Found| found.outcome(key, share).map(Outcome::into_value);
+        let mut is_from_server = false;
+        let decode = |mut found: Found| {
+            is_from_server = found.is_from_server();
+            found.outcome(key, share).map(Outcome::into_value)
+        };
         let read = found.and_then(|found| found.map_or(Ok(None), decode));
         let observer = &self.core.observer;
         match &read {
-            Ok(Some(_)) => observer.hit(None, || key.clone()),
-            Ok(None) => observer.observe(None, Event::Miss { key }),
+            Ok(Some(_)) => {
+                observer.hit(None, || key.clone());
+                if is_from_server {
+                    observer.hit_at_server(None);
+                }
+            }
+            Ok(None) => {
+                let is_asked = !scope::is_uncommitted() && !self.core.tier.is_off();
+                let why = if is_asked {
+                    MissReason::Absent
+                } else {
+                    MissReason::Bypassed
+                };
+                observer.observe(None, Event::Miss { key, why });
+            }
             Err(error) => {
-                observer.observe(None, Event::Miss { key });
+                let why = if error.is_codec() {
+                    MissReason::Unreadable
+                } else {
+                    MissReason::Unavailable
+                };
+                observer.observe(None, Event::Miss { key, why });
                 observer.observe(None, Event::Fail { error });
             }
         }
@@ -313,6 +337,7 @@ impl Cache {
             none_ttl: None,
             fresh: None,
             site: None,
+            missed: WhyMissed::default(),
         };
         let ttl = clock::jittered(ttl, settings.jitter);
         let codec = options.codec.unwrap_or(settings.codec);
@@ -623,8 +648,7 @@ impl Cache {
     /// # Ok::<_, cache_runtime::Error>(())
     /// ```
     pub fn stats(&self) -> Stats {
-        let entries = self.core.tier.entries();
-        Stats::of(&self.core.observer, entries)
+        Stats::of(&self.core)
     }
 }
 

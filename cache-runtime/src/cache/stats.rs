@@ -1,19 +1,28 @@
 //! What a cache has done: in all, and for each annotated function.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use crate::call::site;
-use crate::counters::Counts;
+use crate::call::site::{self, CallSite, Place};
+use crate::core::Core;
+use crate::counters::{Counts, Detail, DetailCounts};
+use crate::load_times::{LoadTimes, Times, seconds};
+use crate::missed::Misses;
 use crate::observe::Observer;
-use crate::registry::function::Function;
+use crate::tier::Store as _;
 
 /// What a cache has done since it was built, from [`Cache::stats`](crate::Cache::stats). Only this
 /// process is counted.
 ///
 /// Each look-up is a hit or a miss: a call of an annotated function, of
 /// [`get_or_load`](crate::Cache::get_or_load) or of [`get`](crate::Cache::get). A call whose
-/// `condition` is false is neither. A miss that shares another caller's load adds no load. So for
-/// one function, `misses - loads` is the number of loads that single-flight saved.
+/// `condition` is false is neither. A miss that shares another caller's load adds no load: it is one of
+/// the `waits`. (A call may be both: one that has begun to load itself, and was then answered by another
+/// caller's load, or by another process's.)
+///
+/// The counters are read one after the other, while calls go on. So two of them may differ by the calls
+/// of that moment.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -28,7 +37,9 @@ use crate::registry::function::Function;
 ///
 /// let stats = cache.stats();
 /// assert_eq!((stats.hits, stats.misses, stats.loads), (1, 1, 1));
+/// assert_eq!((stats.stored, stats.missed.absent, stats.load_time.count), (1, 1, 1));
 /// assert_eq!(stats.sites[0].template, "square:<n>");
+/// assert!(stats.time_saved <= stats.load_time.total);
 ///
 /// // As JSON, for a dashboard or a log.
 /// println!("{}", serde_json::to_string(&stats).unwrap());
@@ -39,10 +50,31 @@ use crate::registry::function::Function;
 pub struct Stats {
     /// Look-ups that were answered from the cache.
     pub hits: u64,
-    /// Look-ups that were not.
+    /// Those of the hits that were answered by what this process keeps in front of a server: by a
+    /// [copy](crate::CacheBuilder::local_ttl) of an entry, or by a value that never leaves the process
+    /// (`local`). The others were answered by the server; or, where there is none, by the local tier,
+    /// and this is 0.
+    pub hits_in_front: u64,
+    /// Look-ups that were not answered from the cache.
     pub misses: u64,
+    /// The same by their reasons.
+    pub missed: Misses,
     /// Loads that began: the function's body ran, or the future given to `get_or_load`.
     pub loads: u64,
+    /// Loads that ended with an error.
+    pub load_failures: u64,
+    /// Misses that were answered by another caller's load, in this process or another.
+    pub waits: u64,
+    /// Values that were stored: by loads, by [`Cache::set`](crate::Cache::set) and the like.
+    pub stored: u64,
+    /// How long the loads took that ended with a value.
+    pub load_time: LoadTimes,
+    /// How long the hits would have taken to load. This is an estimate: for each function, its hits
+    /// times the time that its loads took on average for one key, in this process. A function that has
+    /// loaded nothing here adds nothing, and so do [`Cache::get`](crate::Cache::get) and the like
+    /// without [`get_or_load`](crate::Cache::get_or_load). In JSON: `time_saved_seconds`.
+    #[serde(rename = "time_saved_seconds", serialize_with = "seconds")]
+    pub time_saved: Duration,
     /// Failures of the cache itself: a look-up that went on without the cache, a value or a fence
     /// that could not be written, an invalidation that is kept to be sent later, or an error that
     /// a method of [`Cache`](crate::Cache) returned.
@@ -59,9 +91,12 @@ pub struct Stats {
     /// Refreshes that did not begin, since as many were under way as
     /// [`max_refreshes`](crate::CacheBuilder::max_refreshes) allows.
     pub refreshes_skipped: u64,
-    /// Entries in the local tier now. Expired ones count until they are removed. The shared tier
-    /// has none here.
+    /// Entries in this process now: those of the local tier, or copies of what a server holds. Expired
+    /// ones count until they are removed.
     pub entries: u64,
+    /// Names that were invalidated, each as often as it was. A pattern counts as one, and so does
+    /// [`Cache::clear`](crate::Cache::clear).
+    pub invalidated: u64,
     /// How often the server went away. Until it is back, calls do not touch the network.
     pub outages: u64,
     /// How often the server began to refuse something: the credentials, a command, all writes.
@@ -74,37 +109,93 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(super) fn of(observer: &Observer, entries: u64) -> Self {
-        let counters = observer.counters();
-        let [refreshes, failed, discarded, skipped] = observer.refreshes();
+    pub(super) fn of(core: &Core) -> Self {
+        let observer = &core.observer;
+        let has_front = core.tier.has_front();
         let mut stats = Self {
-            entries,
-            stale: observer.stale(),
-            refreshes,
-            refreshes_failed: failed,
-            refreshes_discarded: discarded,
-            refreshes_skipped: skipped,
+            entries: core.tier.entries(),
+            invalidated: observer.invalidated(),
             outages: observer.outages(),
             refusals: observer.refusals(),
             overflows: observer.overflows(),
             ..Self::default()
         };
-        stats.add(&counters.sum(site::BY_HAND));
+        let mut all = Sums::at(observer, site::BY_HAND);
+        stats.time_saved = all.time_saved();
         for (site, place) in site::called() {
-            let counts = counters.sum(place);
-            stats.add(&counts);
-            if counts.hits + counts.misses > 0 {
-                stats.sites.push(SiteStats::new(&site.function, &counts));
+            let sums = Sums::at(observer, place);
+            if sums.counts.hits + sums.counts.misses > 0 {
+                stats.sites.push(SiteStats::new(site, &sums, has_front));
             }
+            stats.time_saved = stats.time_saved.saturating_add(sums.time_saved());
+            all.add(observer, place, &sums);
         }
+        let Sums {
+            counts, details, ..
+        } = &all;
+        stats.hits = counts.hits;
+        stats.hits_in_front = all.hits_in_front(has_front);
+        stats.misses = counts.misses;
+        stats.missed = details.missed();
+        stats.loads = counts.loads;
+        stats.load_failures = details.of(Detail::LoadFailed);
+        stats.waits = details.of(Detail::Shared);
+        stats.stored = details.of(Detail::Stored);
+        stats.load_time = all.times.load_times();
+        stats.errors = counts.errors;
+        stats.stale = all.stale();
+        stats.refreshes = details.of(Detail::Refresh);
+        stats.refreshes_failed = details.of(Detail::RefreshFailed);
+        stats.refreshes_discarded = details.of(Detail::RefreshDiscarded);
+        stats.refreshes_skipped = details.of(Detail::RefreshSkipped);
         stats
     }
+}
 
-    fn add(&mut self, counts: &Counts) {
-        self.hits += counts.hits;
-        self.misses += counts.misses;
-        self.loads += counts.loads;
-        self.errors += counts.errors;
+/// All that was counted at one place, or at several.
+struct Sums {
+    counts: Counts,
+    details: DetailCounts,
+    times: Times,
+}
+
+impl Sums {
+    fn at(observer: &Observer, place: Place) -> Self {
+        let counters = observer.counters();
+        let mut times = Times::default();
+        counters.add_load_times(place, &mut times);
+        Self {
+            counts: counters.sum(place),
+            details: counters.details(place),
+            times,
+        }
+    }
+
+    fn add(&mut self, observer: &Observer, place: Place, other: &Self) {
+        self.counts.add(&other.counts);
+        self.details.add(&other.details);
+        observer.counters().add_load_times(place, &mut self.times);
+    }
+
+    fn time_saved(&self) -> Duration {
+        self.times.saved_by(self.counts.hits)
+    }
+
+    /// A hit that a server answered is counted as a hit first. So the difference is none of those that
+    /// the process answered itself; which is not counted, since it would be on the path of such a hit.
+    fn hits_in_front(&self, has_front: bool) -> u64 {
+        let at_server = self.details.of(Detail::HitAtServer);
+        let in_front = self.counts.hits.saturating_sub(at_server);
+        if has_front { in_front } else { 0 }
+    }
+
+    fn stale(&self) -> u64 {
+        let reasons = [
+            Detail::StaleRevalidating,
+            Detail::StaleError,
+            Detail::StaleSlow,
+        ];
+        reasons.map(|reason| self.details.of(reason)).iter().sum()
     }
 }
 
@@ -130,25 +221,67 @@ pub struct SiteStats {
     pub template: &'static str,
     /// Calls that were answered from the cache.
     pub hits: u64,
-    /// Calls that were not.
+    /// Those of the hits that were answered by what this process keeps in front of a server.
+    pub hits_in_front: u64,
+    /// Calls that were not answered from the cache.
     pub misses: u64,
-    /// Misses that ran the function's body.
+    /// The same by their reasons.
+    pub missed: Misses,
+    /// Misses, and refreshes, that ran the function's body.
     pub loads: u64,
+    /// Loads that ended with an error.
+    pub load_failures: u64,
+    /// Misses that were answered by another caller's load, in this process or another.
+    pub waits: u64,
+    /// Values that were stored.
+    pub stored: u64,
+    /// How long the loads took that ended with a value.
+    pub load_time: LoadTimes,
+    /// How long the hits would have taken to load: an estimate, as in [`Stats`]. In JSON:
+    /// `time_saved_seconds`.
+    #[serde(rename = "time_saved_seconds", serialize_with = "seconds")]
+    pub time_saved: Duration,
     /// Calls that went on without the cache, and values that could not be stored.
     pub errors: u64,
+    /// Calls that were answered with an old entry.
+    pub stale: u64,
+    /// Refreshes that began.
+    pub refreshes: u64,
+    /// Refreshes that failed.
+    pub refreshes_failed: u64,
+    /// Refreshes whose value was not stored.
+    pub refreshes_discarded: u64,
+    /// Refreshes that did not begin, since too many were under way.
+    pub refreshes_skipped: u64,
 }
 
 impl SiteStats {
-    fn new(function: &Function, counts: &Counts) -> Self {
+    fn new(site: &CallSite, sums: &Sums, has_front: bool) -> Self {
+        let function = &site.function;
+        let Sums {
+            counts, details, ..
+        } = sums;
         Self {
             function: function.path,
             file: function.file,
             line: function.line,
             template: function.key(),
             hits: counts.hits,
+            hits_in_front: sums.hits_in_front(has_front),
             misses: counts.misses,
+            missed: details.missed(),
             loads: counts.loads,
+            load_failures: details.of(Detail::LoadFailed),
+            waits: details.of(Detail::Shared),
+            stored: details.of(Detail::Stored),
+            load_time: sums.times.load_times(),
+            time_saved: sums.time_saved(),
             errors: counts.errors,
+            stale: sums.stale(),
+            refreshes: details.of(Detail::Refresh),
+            refreshes_failed: details.of(Detail::RefreshFailed),
+            refreshes_discarded: details.of(Detail::RefreshDiscarded),
+            refreshes_skipped: details.of(Detail::RefreshSkipped),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::context::{self, default_cache, mode};
 use crate::core::Core;
 use crate::freshness::Freshness;
 use crate::key::{Key, Name, Names, Parts};
+use crate::missed::WhyMissed;
 use crate::tier::Query;
 use crate::type_name::{self, ValueType};
 use crate::value::CacheValue;
@@ -267,6 +268,7 @@ impl<S: Shape> CachedCall<S> {
                 none_ttl: site.none_ttl,
                 fresh: site.fresh,
                 site: Some(site),
+                missed: WhyMissed::default(),
             },
             codec: None,
             compare: compare::not_at_all,

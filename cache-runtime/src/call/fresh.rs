@@ -33,6 +33,7 @@ use crate::clock::{self, Sleep};
 use crate::context::{default_cache, mode};
 use crate::flight::Leader;
 use crate::freshness::State;
+use crate::missed::MissReason;
 use crate::observe::{Event, NotFilledReason, StaleReason};
 use crate::refreshes::{Refused, Ticket, Why};
 use crate::sabotage::{self, Rule};
@@ -151,8 +152,7 @@ where
         Some(returned) => {
             if !has_loaded.load(Relaxed) {
                 // It has waited for another caller's load.
-                let key = &request.query.key;
-                request.observe(Event::Miss { key });
+                request.observe_miss();
             }
             returned
         }
@@ -334,6 +334,7 @@ impl Request {
     }
 
     pub(super) fn observe_refresh(&self) {
+        self.query.missed.note(MissReason::Refreshed);
         let key = &self.query.key;
         self.observe(Event::Refresh { key });
     }
@@ -398,7 +399,7 @@ impl Request {
     where
         S: Shape<Value: CacheValue>,
     {
-        let returned = self.find_old::<S>(excused).await?;
+        let (returned, _) = self.find_old::<S>(excused).await?;
         let key = &self.query.key;
         self.observe(Event::Stale {
             key,
@@ -413,12 +414,13 @@ impl Request {
     where
         S: Shape<Value: CacheValue>,
     {
-        let returned = self.find_old::<S>(excused).await?;
-        self.observe_old_at_once();
+        let (returned, is_from_server) = self.find_old::<S>(excused).await?;
+        self.observe_old_at_once(is_from_server);
         Some(returned)
     }
 
-    pub(super) async fn find_old<S>(&self, excused: bool) -> Option<S::Return>
+    /// The old value, if it may be served, and whether a server has shown it.
+    pub(super) async fn find_old<S>(&self, excused: bool) -> Option<(S::Return, bool)>
     where
         S: Shape<Value: CacheValue>,
     {
@@ -428,6 +430,6 @@ impl Request {
             return None;
         }
         let outcome = found.outcome(&self.query.key, share_outcome::<S>).ok()?;
-        to_return::<S>(outcome)
+        Some((to_return::<S>(outcome)?, found.is_from_server()))
     }
 }

@@ -35,6 +35,7 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::flight::{Claim, Landing, Leader, LoadEnd, Patience, Seat, Waiter};
 use crate::key::Key;
+use crate::missed::MissReason;
 use crate::observe::{Event, NotFilledReason, StaleReason};
 use crate::sabotage::{self, Rule};
 use crate::tier::remembered;
@@ -301,9 +302,11 @@ impl Request {
                     };
                     // In the local tier, it is another function's value, and is left alone.
                     let Some(mark) = mark else {
+                        self.query.missed.note(MissReason::Mismatched);
                         self.tell_other_type(any::type_name::<S::Value>(), None);
                         break;
                     };
+                    self.query.missed.note(MissReason::Unreadable);
                     self.degrade(&error);
                     // The caller that gets the lease replaces the entry, if it is still this one.
                     if undecodable.replace(mark).is_some() {
@@ -314,7 +317,7 @@ impl Request {
                     let outcome = found.outcome(&self.query.key, share_outcome::<S>);
                     let returned = outcome.map(to_return::<S>);
                     if let Ok(Some(returned)) = returned {
-                        self.observe_old_at_once();
+                        self.observe_old_at_once(found.is_from_server());
                         return BeforeLoad::Return(returned);
                     }
                     break;
@@ -512,10 +515,12 @@ impl Request {
             }
         } else if self.query.fresh.is_some() && self.state(found).is_stale() {
             self.observe_revalidated();
+            self.note_source(found.is_from_server());
         } else {
             self.core
                 .observer
                 .hit(self.query.site, || self.query.key.clone());
+            self.note_source(found.is_from_server());
         }
         Ok(returned)
     }
@@ -543,8 +548,8 @@ impl Request {
     }
 
     pub(super) fn observe_shared(&self) {
+        self.observe_miss();
         let key = &self.query.key;
-        self.observe(Event::Miss { key });
         self.observe(Event::Share { key });
     }
 
@@ -578,9 +583,7 @@ impl Request {
         F: Future<Output = S::Return>,
     {
         let renewal = self.core.tier.renew(&leader, self.core.settings.load_limit);
-        // An entry that replaces a lease records how long its load took.
-        let is_timed = renewal.is_some() || self.query.fresh.is_some();
-        let started = is_timed.then(Instant::now);
+        let started = Instant::now();
         // If this future is dropped here, the leader hands the flight on, with the lease.
         let returned = {
             let load = pin!(renew_while(renewal, self.run_load(role, load)));
@@ -590,11 +593,14 @@ impl Request {
                 LoadEnd::Shared(returned) => return returned,
             }
         };
-        let cost = started.map_or(Duration::ZERO, |started| started.elapsed());
+        let cost = started.elapsed();
         if scope::is_uncommitted() {
             // The call began outside of the scope in which it is polled now, so the load may have read
             // what the scope changes.
             leader.fail(None);
+            if !matches!(S::view(&returned), View::Error) {
+                self.loaded(cost);
+            }
             self.not_filled(NotFilledReason::Uncommitted);
             return returned;
         }
@@ -611,6 +617,7 @@ impl Request {
                 return returned;
             }
         };
+        self.loaded(cost);
         if let (Some(site), Some(took)) = (self.query.site, leader.pending_for()) {
             site.note_load(took);
         }
@@ -644,10 +651,14 @@ impl Request {
         S: Shape,
         F: Future<Output = S::Return>,
     {
+        let started = Instant::now();
         let returned = self.run_load(Role::Call, load).await;
         match S::view(&returned) {
             View::Error => self.load_failed(),
-            View::Value(_) | View::None => self.not_filled(why),
+            View::Value(_) | View::None => {
+                self.loaded(started.elapsed());
+                self.not_filled(why);
+            }
         }
         returned
     }
@@ -658,7 +669,7 @@ impl Request {
         match role {
             Role::Call => self.load_begins(),
             Role::Refresh => {
-                self.observe(Event::Refresh { key });
+                self.observe_refresh();
                 self.load_begins();
             }
             // No call is answered by it.
@@ -671,9 +682,31 @@ impl Request {
     }
 
     pub(super) fn load_begins(&self) {
+        self.observe_miss();
         let key = &self.query.key;
-        self.observe(Event::Miss { key });
         self.observe(Event::Load { key });
+    }
+
+    pub(super) fn observe_miss(&self) {
+        let Query { key, missed, .. } = &self.query;
+        if self.is_refresh {
+            missed.note(MissReason::Refreshed);
+        }
+        let why = missed.reason();
+        self.observe(Event::Miss { key, why });
+    }
+
+    /// Counts a hit that a server has answered as one of those.
+    #[inline]
+    fn note_source(&self, is_from_server: bool) {
+        if is_from_server {
+            self.core.observer.hit_at_server(self.query.site);
+        }
+    }
+
+    /// A load has ended with a value.
+    fn loaded(&self, took: Duration) {
+        self.core.observer.loaded(self.query.site, took, 1);
     }
 
     pub(super) fn observe_refresh_failed(&self) {
@@ -700,7 +733,8 @@ impl Request {
 
     /// A call is answered with an old entry, since its load failed a moment ago.
     #[cold]
-    pub(super) fn observe_old_at_once(&self) {
+    pub(super) fn observe_old_at_once(&self, is_from_server: bool) {
+        self.note_source(is_from_server);
         let why = StaleReason::Error;
         let key = &self.query.key;
         self.observe(Event::Stale {

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::counters::Detail;
 use crate::error::Error;
 use crate::key::{Key, Pattern};
+use crate::missed::MissReason;
 use crate::registry::Function;
 
 /// Something that a cache did, as the listener of [`CacheBuilder::on_event`](crate::CacheBuilder::on_event)
@@ -63,6 +65,8 @@ pub enum Event<'a> {
     Miss {
         /// The key without an entry.
         key: &'a Key,
+        /// Why it was not.
+        why: MissReason,
     },
     /// A call begins to wait for another caller's load, in this process. It may wait more than
     /// once, and may load itself in the end.
@@ -452,6 +456,16 @@ pub enum StaleReason {
     Slow,
 }
 
+impl StaleReason {
+    pub(super) fn detail(self) -> Detail {
+        match self {
+            Self::Revalidating => Detail::StaleRevalidating,
+            Self::Error => Detail::StaleError,
+            Self::Slow => Detail::StaleSlow,
+        }
+    }
+}
+
 impl fmt::Display for StaleReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -466,7 +480,7 @@ impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Hit { key } => write!(f, "hit {key}"),
-            Self::Miss { key } => write!(f, "miss {key}"),
+            Self::Miss { key, .. } => write!(f, "miss {key}"),
             Self::Wait { key } => write!(f, "wait {key}"),
             Self::Watch { key } => write!(f, "watch {key}"),
             Self::Share { key } => write!(f, "share {key}"),

@@ -21,7 +21,7 @@ pub use self::never_hits::NeverHit;
 use self::never_hits::NeverHits;
 use crate::call::site::CallSite;
 use crate::codec;
-use crate::counters::{CounterTable, Counters};
+use crate::counters::{CounterTable, Counters, Detail};
 use crate::error::Error;
 use crate::key::Key;
 use crate::registry::{Function, Role};
@@ -44,11 +44,7 @@ struct Incidents {
     outages: AtomicU64,
     refusals: AtomicU64,
     overflows: AtomicU64,
-    stale: AtomicU64,
-    refreshes: AtomicU64,
-    refreshes_failed: AtomicU64,
-    refreshes_discarded: AtomicU64,
-    refreshes_skipped: AtomicU64,
+    invalidated: AtomicU64,
     never_hits: NeverHits,
     /// By the address of the call site, or 0 for the API by hand. There are at most as many as
     /// there are sites and kinds of reports.
@@ -142,13 +138,17 @@ impl Observer {
     fn count(&self, site: Option<&'static CallSite>, event: &Event<'_>) {
         let counters: Counters<'_>;
         let counter = match event {
-            Event::Hit { .. } | Event::Miss { .. } | Event::Load { .. } => {
+            Event::Hit { .. } | Event::Load { .. } => {
                 counters = self.counters.of(site);
                 match event {
                     Event::Hit { .. } => &counters.tally.hits,
-                    Event::Miss { .. } => &counters.tally.misses,
                     _ => &counters.tally.loads,
                 }
+            }
+            Event::Miss { why, .. } => {
+                self.counters.count_miss(site, *why);
+                counters = self.counters.of(site);
+                &counters.tally.misses
             }
             Event::Degrade { .. }
             | Event::NotInvalidated { .. }
@@ -163,45 +163,44 @@ impl Observer {
                 counters = self.counters.of(site);
                 &counters.tally.errors
             }
-            Event::Stale { waited, .. } => {
-                self.incidents.stale.fetch_add(1, Relaxed);
+            Event::Stale { waited, why, .. } => {
+                self.counters.count(site, why.detail());
                 if *waited {
                     return;
                 }
                 counters = self.counters.of(site);
                 &counters.tally.hits
             }
-            Event::Refresh { .. } => {
-                self.incidents.refreshes.fetch_add(1, Relaxed);
-                return;
-            }
-            Event::RefreshFailed { .. } => {
-                self.incidents.refreshes_failed.fetch_add(1, Relaxed);
-                return;
-            }
-            Event::RefreshDiscarded { .. } => {
-                self.incidents.refreshes_discarded.fetch_add(1, Relaxed);
-                return;
-            }
-            Event::RefreshSkipped { .. } => {
-                self.incidents.refreshes_skipped.fetch_add(1, Relaxed);
-                return;
-            }
-            Event::ServerAway { .. } => {
-                self.incidents.outages.fetch_add(1, Relaxed);
-                return;
-            }
-            Event::ServerRefuses { .. } => {
-                self.incidents.refusals.fetch_add(1, Relaxed);
-                return;
-            }
-            Event::JournalOverflows { .. } | Event::RepeatsOverflow { .. } => {
-                self.incidents.overflows.fetch_add(1, Relaxed);
-                return;
-            }
-            _ => return,
+            _ => return self.count_rare(site, event),
         };
         counters.count(counter);
+    }
+
+    /// Counts what a call does besides hits, misses and loads, and what befalls the whole cache.
+    #[expect(clippy::inline_always, reason = "as `observe`")]
+    #[inline(always)]
+    fn count_rare(&self, site: Option<&'static CallSite>, event: &Event<'_>) {
+        let detail = match event {
+            Event::Fill { .. } => Detail::Stored,
+            Event::LoadFailed { .. } => Detail::LoadFailed,
+            Event::Share { .. } => Detail::Shared,
+            Event::Refresh { .. } => Detail::Refresh,
+            Event::RefreshFailed { .. } => Detail::RefreshFailed,
+            Event::RefreshDiscarded { .. } => Detail::RefreshDiscarded,
+            Event::RefreshSkipped { .. } => Detail::RefreshSkipped,
+            _ => return self.incidents.count(event),
+        };
+        self.counters.count(site, detail);
+    }
+
+    /// A hit that a server has answered. It is counted as a hit, too.
+    pub(crate) fn hit_at_server(&self, site: Option<&'static CallSite>) {
+        self.counters.count(site, Detail::HitAtServer);
+    }
+
+    /// A load for so many keys has ended with a value, after this time.
+    pub(crate) fn loaded(&self, site: Option<&'static CallSite>, took: Duration, keys: usize) {
+        self.counters.record_load(site, took, keys as u64);
     }
 
     /// Logs what is news. Each change of the server's state is logged once; what follows from it,
@@ -426,26 +425,9 @@ impl Observer {
         &self.counters
     }
 
-    pub(crate) fn stale(&self) -> u64 {
-        self.incidents.stale.load(Relaxed)
-    }
-
-    /// The refreshes that began, that failed, that were discarded, and that were skipped.
-    pub(crate) fn refreshes(&self) -> [u64; 4] {
-        let Incidents {
-            refreshes,
-            refreshes_failed,
-            refreshes_discarded,
-            refreshes_skipped,
-            ..
-        } = &*self.incidents;
-        [
-            refreshes,
-            refreshes_failed,
-            refreshes_discarded,
-            refreshes_skipped,
-        ]
-        .map(|counter| counter.load(Relaxed))
+    /// Names, and patterns, that were invalidated.
+    pub(crate) fn invalidated(&self) -> u64 {
+        self.incidents.invalidated.load(Relaxed)
     }
 
     pub(crate) fn outages(&self) -> u64 {
@@ -458,6 +440,23 @@ impl Observer {
 
     pub(crate) fn overflows(&self) -> u64 {
         self.incidents.overflows.load(Relaxed)
+    }
+}
+
+impl Incidents {
+    /// Counts what befalls the whole cache.
+    #[expect(clippy::inline_always, reason = "as `observe`")]
+    #[inline(always)]
+    fn count(&self, event: &Event<'_>) {
+        let (counter, more) = match event {
+            Event::ServerAway { .. } => (&self.outages, 1),
+            Event::ServerRefuses { .. } => (&self.refusals, 1),
+            Event::JournalOverflows { .. } | Event::RepeatsOverflow { .. } => (&self.overflows, 1),
+            Event::Invalidate { names } => (&self.invalidated, names.len() as u64),
+            Event::InvalidateMatching { .. } | Event::Clear => (&self.invalidated, 1),
+            _ => return,
+        };
+        counter.fetch_add(more, Relaxed);
     }
 }
 
@@ -543,6 +542,7 @@ mod tests {
     use super::*;
     use crate::call::site::BY_HAND;
     use crate::counters::Counts;
+    use crate::missed::MissReason;
     use crate::registry::{Function, Role, Template};
 
     /// Events of each kind that counts, and of one that does not.
@@ -552,7 +552,10 @@ mod tests {
         observer.hit(None, || key.clone());
         let why = NotFilledReason::Failed(error);
         for event in [
-            Event::Miss { key },
+            Event::Miss {
+                key,
+                why: MissReason::Absent,
+            },
             Event::Load { key },
             Event::Share { key },
             Event::Degrade { key, error },
@@ -581,6 +584,9 @@ mod tests {
             };
             assert_eq!(observer.counters().sum(BY_HAND), expected);
             assert_eq!((observer.outages(), observer.refusals()), (1, 1));
+            let details = observer.counters().details(BY_HAND);
+            assert_eq!(details.of(Detail::Shared), 1);
+            assert_eq!(details.missed().absent, 1);
         }
     }
 

@@ -49,6 +49,7 @@ use crate::freshness::{self, Age, Freshness};
 use crate::health::Status;
 use crate::inspection::{Inspection, StoreState};
 use crate::key::{Key, Pattern};
+use crate::missed::WhyMissed;
 use crate::removal::Removal;
 use crate::type_name::ValueType;
 use crate::value::{CacheValue, Outcome, SharedValue, outcome};
@@ -86,6 +87,8 @@ pub(crate) struct Query {
     /// What the call's function says of old values.
     pub(crate) fresh: Option<Freshness>,
     pub(crate) site: Option<&'static CallSite>,
+    /// Why it is not answered, as far as a look has shown it.
+    pub(crate) missed: WhyMissed,
 }
 
 impl Query {
@@ -597,6 +600,11 @@ impl Found {
         }
     }
 
+    /// Whether a server has shown it.
+    pub(crate) fn is_from_server(&self) -> bool {
+        !matches!(self, Self::Value(_))
+    }
+
     /// Whether a call with this query stores such an entry: with its tags and its schema version.
     pub(crate) fn suits(&self, query: &Query) -> bool {
         match self {
@@ -702,6 +710,11 @@ impl Tier {
         if let Self::Shared(front) = self {
             front.keep(query, copying, value);
         }
+    }
+
+    /// Whether there is a server, in front of which this process keeps copies.
+    pub(crate) fn has_front(&self) -> bool {
+        matches!(self, Self::Shared(_))
     }
 
     pub(crate) fn is_off(&self) -> bool {

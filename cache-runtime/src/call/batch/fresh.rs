@@ -164,7 +164,7 @@ where
         for place in &places {
             let request = &self.calls[*place].request;
             match request.find_old::<KnownOf<S>>(excused).await {
-                Some(Ok(value)) => old.push(value),
+                Some((Ok(value), _)) => old.push(value),
                 _ => return B::with_error(failed),
             }
         }

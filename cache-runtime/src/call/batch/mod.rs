@@ -45,6 +45,7 @@ use crate::error::Error;
 use crate::flight::{Leader, Seat, Waiter, together};
 use crate::join;
 use crate::key::Key;
+use crate::missed::WhyMissed;
 use crate::observe::NotFilledReason;
 use crate::refreshes::Ticket;
 use crate::tier::{Boarded, Evidence, Fill, Filled, Filling, Look, Miss, Query, Store as _};
@@ -264,6 +265,7 @@ where
                 none_ttl: site.none_ttl,
                 fresh: site.fresh,
                 site: Some(site),
+                missed: WhyMissed::default(),
             },
             codec: self.codec,
             compare: self.compare,
@@ -596,6 +598,7 @@ where
         K: Keeping<S::Value>,
     {
         let cost = load.cost();
+        self.core.observer.loaded(Some(self.site), cost, load.len());
         if let Some(took) = load.pending_for() {
             self.site.note_load(took);
         }

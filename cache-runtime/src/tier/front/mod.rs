@@ -36,6 +36,7 @@ use crate::freshness::Age;
 use crate::health::Status;
 use crate::inspection::{Inspection, StoreState};
 use crate::key::{Key, Pattern};
+use crate::missed::MissReason;
 use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
 use crate::value::SharedValue;
@@ -137,10 +138,12 @@ impl Front {
         if let Some(entry) = self.kept_here(query) {
             return Look::Hit(Found::Value(entry));
         }
-        match self.trusts(query).await {
-            Some(trusts) => here.look_and_board(query, &trusts),
-            None => Look::Miss(Miss::Fenced),
+        if let Some(trusts) = self.trusts(query).await {
+            return here.look_and_board(query, &trusts);
         }
+        // Unless there is another reason, what other processes invalidate is not heard.
+        query.missed.note(MissReason::Unavailable);
+        Look::Miss(Miss::Fenced)
     }
 
     /// What an entry is tied to whose value never leaves the process. `None` if it cannot be kept: what other

@@ -35,6 +35,7 @@ use crate::flight::{Flights, Leader, Seat, Shard};
 use crate::freshness::{Age, Freshness, State};
 use crate::inspection::{Inspection, StoreKind, StoreState};
 use crate::key::{Key, Name, Parts, Pattern};
+use crate::missed::MissReason;
 use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
 use crate::value::SharedValue;
@@ -163,17 +164,20 @@ impl Local {
                 State::OnError => is_beside = true,
                 _ => {}
             }
+            query.missed.note(MissReason::Expired);
         }
         if found
             .as_ref()
             .is_some_and(|entry| entry.basis.schema() > schema)
         {
+            query.missed.note(MissReason::Mismatched);
             return Look::Miss(Miss::Newer);
         }
         // Checked under the lock, and after the versions were read. So a fence that comes after
         // this check forgets the flight that begins here, and counts up the versions that the
         // flight was started with.
         if self.fences.stand(tags.iter().chain([key])) {
+            query.missed.note(MissReason::Fenced);
             return Look::Miss(Miss::Fenced);
         }
         let evidence = Evidence::Local(LocalEvidence {
@@ -185,6 +189,11 @@ impl Local {
         if query.learns_tags && seat.is_none() {
             seat = self.join_with_its_tags(query, &mut shard);
         }
+        query.missed.note(match (&found, &seat) {
+            (Some(_), _) => MissReason::Mismatched,
+            (None, Some(_)) => MissReason::Loading,
+            (None, None) => MissReason::Absent,
+        });
         let seat = seat.unwrap_or_else(|| Seat::Lead(shard.start(key, Some(evidence))));
         match seat {
             Seat::Lead(leader) => Look::Lead(leader),
@@ -753,6 +762,7 @@ impl Store for Local {
 mod tests {
     use super::*;
     use crate::flight::{Landing, Patience};
+    use crate::missed::WhyMissed;
     use std::any::Any;
     use std::sync::Arc;
 
@@ -779,6 +789,7 @@ mod tests {
             none_ttl: None,
             fresh: None,
             site: None,
+            missed: WhyMissed::default(),
         }
     }
 

@@ -73,6 +73,7 @@ use crate::freshness::{Age, Freshness};
 use crate::health::Status;
 use crate::inspection::{Inspection, StoreState};
 use crate::key::{Key, Pattern, on_server};
+use crate::missed::MissReason;
 use crate::observe::{Event, Observer};
 use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
@@ -226,7 +227,7 @@ impl Shared {
         let look = match self.look_to_refresh(query, until).await {
             Ok(look) => look,
             Err(error) => {
-                self.degrade(query, &error);
+                self.unavailable(query, &error);
                 return None;
             }
         };
@@ -235,6 +236,7 @@ impl Shared {
             return None;
         };
         if matches!(look.slot, Slot::Fence) || look.is_fenced() {
+            query.missed.note(MissReason::Fenced);
             return None;
         }
         if without_hearing {
@@ -274,10 +276,7 @@ impl Shared {
     ) -> Look {
         let look = match looked {
             Ok(look) => look,
-            Err(error) => {
-                self.degrade(query, &error);
-                return Look::Miss(Miss::Unknown);
-            }
+            Err(error) => return self.unavailable(query, &error),
         };
         if self.distrusts_since(heard, &query.key, &query.tags) {
             return self.distrusted(query);
@@ -951,6 +950,7 @@ impl Shared {
             }
             slot => {
                 look.slot = slot;
+                query.missed.note(look.reason_to_miss(query, undecodable));
                 if let Some(value_type) = query.value_type
                     && look.shows_other_type(query)
                 {
@@ -975,7 +975,15 @@ impl Shared {
         Error::kept(self.connector.address(), &names, reason)
     }
 
+    /// A look has failed.
+    fn unavailable(&self, query: &Query, error: &Error) -> Look {
+        query.missed.note(MissReason::Unavailable);
+        self.degrade(query, error);
+        Look::Miss(Miss::Unknown)
+    }
+
     fn distrusted(&self, query: &Query) -> Look {
+        query.missed.note(MissReason::Distrusted);
         let event = Event::Distrust { key: &query.key };
         self.observer.observe(query.site, event);
         Look::Miss(Miss::Unknown)
@@ -1030,10 +1038,7 @@ impl Store for Shared {
             return match looked {
                 Ok(Some(look)) => self.show(query, look, undecodable),
                 Ok(None) => self.distrusted(query),
-                Err(error) => {
-                    self.degrade(query, &error);
-                    Look::Miss(Miss::Unknown)
-                }
+                Err(error) => self.unavailable(query, &error),
             };
         }
         if self.distrusts(&query.key, &query.tags) {
@@ -1438,6 +1443,37 @@ impl ServerLook {
             && (!query.learns_tags || entry.suits(&query.tags, true))
             && self.serves(entry)
             && is_of_type(query, entry)
+    }
+
+    /// Why what it shows is not served to this call.
+    fn reason_to_miss(&self, query: &Query, undecodable: Option<Mark>) -> MissReason {
+        let entry = match &self.slot {
+            Slot::Absent => return MissReason::Absent,
+            Slot::Lease(_) => return MissReason::Loading,
+            Slot::Fence => return MissReason::Fenced,
+            Slot::Unreadable(_) => return MissReason::Unreadable,
+            Slot::Entry(entry) => entry,
+        };
+        if undecodable == Some(entry.mark) {
+            MissReason::Unreadable
+        } else if self.is_fenced() {
+            MissReason::Fenced
+        } else if entry.header.schema != query.schema
+            || !entry.is_of(&query.key)
+            || !entry.suits(&query.tags, query.learns_tags)
+            || !is_of_type(query, entry)
+        {
+            MissReason::Mismatched
+        } else if entry.only_remembers() {
+            // It has no value.
+            MissReason::Absent
+        } else if entry.header.epoch != self.witness.epoch() {
+            MissReason::OtherServer
+        } else if !self.serves(entry) {
+            MissReason::Invalidated
+        } else {
+            MissReason::Expired
+        }
     }
 
     /// Whether an entry is of a newer schema version, and may be valid: then this call neither is
