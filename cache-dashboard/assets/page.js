@@ -2,6 +2,7 @@
 // put into the page as text (`textContent`), never as HTML: a key or a value may be anything.
 "use strict";
 
+const FOLDER = new URL(".", document.currentScript.src);
 const PAUSE = 2000; // Between two polls, in milliseconds.
 const LIMIT = 5000; // How long an answer may take.
 const KEPT = 61; // So many figures are in the chart: two minutes.
@@ -64,14 +65,6 @@ function time(seconds) {
   return `${Math.floor(seconds / 86400)} days`;
 }
 
-/** A duration as serde writes one, or a number of seconds. */
-function duration(value) {
-  if (value === null || value === undefined) return null;
-  if (typeof value === "number") return value;
-  if (typeof value === "object" && "secs" in value) return value.secs + value.nanos / 1e9;
-  return null;
-}
-
 const clock = (date) => date.toLocaleTimeString("en-GB");
 const words = (name) => name.replaceAll("_", " ");
 
@@ -96,7 +89,7 @@ async function ask(path, body) {
     request.body = JSON.stringify(body);
   }
   try {
-    const response = await fetch(path, request);
+    const response = await fetch(new URL(path, FOLDER), request);
     let answer = null;
     try {
       answer = await response.json();
@@ -304,16 +297,15 @@ function overview() {
   chart();
   const last = samples.at(-1);
   const rate = (name) => (last ? `${perSecond(last[name])} per second` : " ");
-  const saved = duration(stats.time_saved);
   $("cards").replaceChildren(
     card("Hits", count(stats.hits), rate("hits")),
     card("Misses", count(stats.misses), rate("misses")),
-    card("Loads", count(stats.loads), rate("loads")),
+    card("Loads", count(stats.loads), stats.load_failures > 0 ? `${count(stats.load_failures)} failed` : rate("loads")),
+    card("Time saved", time(stats.time_saved_seconds), "an estimate"),
     card("Errors", count(stats.errors), stats.errors > 0 ? rate("errors") : "none", { isAlarm: stats.errors > 0 }),
     card(servers.store === "in_process" ? "Entries" : "Copies", count(stats.entries), servers.store === "in_process" ? "in this process" : "in front of the server"),
     card("Served stale", count(stats.stale), "old values, as allowed"),
     card("Refreshes", count(stats.refreshes), stats.refreshes_failed > 0 ? `${count(stats.refreshes_failed)} failed` : `${count(servers.refreshes)} under way`),
-    saved === null ? card("Outages", count(stats.outages), "times the server went away") : card("Time saved", time(saved), "an estimate"),
   );
   $("attention").replaceChildren(...attention());
 }
@@ -359,7 +351,7 @@ function attention() {
 
 // ---- Functions ---------------------------------------------------------------------------------------------
 
-const loadTime = (it, name) => duration(it.load_time?.[name] ?? null);
+const loadTime = (it, name) => (it.load_time?.count > 0 ? it.load_time[`${name}_seconds`] : null);
 const COLUMNS = [
   { id: "function", name: "Function", of: (it) => it.function },
   { id: "hit_rate", name: "Hit rate", of: (it) => it.hit_rate ?? -1, isNumber: true },
@@ -368,7 +360,7 @@ const COLUMNS = [
   { id: "loads", name: "Loads", of: (it) => it.loads ?? -1, isNumber: true },
   { id: "p50", name: "Load p50", of: (it) => loadTime(it, "p50") ?? -1, isNumber: true },
   { id: "p99", name: "p99", of: (it) => loadTime(it, "p99") ?? -1, isNumber: true },
-  { id: "saved", name: "Time saved", of: (it) => duration(it.time_saved) ?? -1, isNumber: true },
+  { id: "saved", name: "Time saved", of: (it) => it.time_saved_seconds ?? -1, isNumber: true },
 ];
 
 function head() {
@@ -441,7 +433,7 @@ function row(it) {
   }
   return el("tr", { role: "row", "data-function": it.function }, name,
     cell("hit_rate", rate), cell("hits", count(it.hits)), cell("misses", count(it.misses)), cell("loads", count(it.loads)),
-    cell("p50", time(loadTime(it, "p50"))), cell("p99", time(loadTime(it, "p99"))), cell("saved", time(duration(it.time_saved))));
+    cell("p50", time(loadTime(it, "p50"))), cell("p99", time(loadTime(it, "p99"))), cell("saved", time(it.time_saved_seconds)));
 }
 
 for (const id of ["filter", "called-only"]) $(id).addEventListener("input", functions);
@@ -534,14 +526,14 @@ function inspected(it) {
   const { entry } = it;
   if (entry) {
     facts.push(
-      ...fact("Fresh for", el("span", { id: "countdown", "data-name": it.name }, time(entry.remaining))),
-      ...fact("Age", entry.age === null ? "not kept in the process" : time(entry.age)),
-      ...fact("Its load took", entry.load === null ? "not known" : time(entry.load)),
+      ...fact("Fresh for", el("span", { id: "countdown", "data-name": it.name }, time(entry.remaining_seconds))),
+      ...fact("Age", entry.age_seconds === null ? "not kept in the process" : time(entry.age_seconds)),
+      ...fact("Its load took", entry.load_seconds === null ? "not known" : time(entry.load_seconds)),
       ...fact("Size", entry.size === null ? "not known: a Rust value" : `${count(entry.size)} bytes`),
       ...fact("Type", entry.value_type === null ? "not known, or set by hand" : el("code", {}, entry.value_type)),
       ...fact("Schema version", String(entry.schema)));
   }
-  if (it.failed) facts.push(...fact("Last load", `failed; tried again ${it.failed.again_in === null ? "soon" : `in ${time(it.failed.again_in)}`}`));
+  if (it.failed) facts.push(...fact("Last load", `failed; tried again ${it.failed.again_in_seconds === null ? "soon" : `in ${time(it.failed.again_in_seconds)}`}`));
   if (it.as_tag) {
     const tag = { version: () => `version ${it.as_tag.number}`, fence: () => "a writer’s fence", absent: () => "nothing: no entry carries it" }[it.as_tag.state];
     facts.push(...fact("As a tag", el("span", { class: "mono" }, tag())));
@@ -593,8 +585,8 @@ function actions(it) {
 /** The ttl counts down without asking again; when it has ended, it is asked once more. */
 setInterval(() => {
   const shown = $("countdown");
-  if (!shown || !looked?.entry || document.hidden || looked.entry.remaining === null) return;
-  const left = looked.entry.remaining - (performance.now() - looked.at) / 1000;
+  if (!shown || !looked?.entry || document.hidden || looked.entry.remaining_seconds === null) return;
+  const left = looked.entry.remaining_seconds - (performance.now() - looked.at) / 1000;
   shown.textContent = left > 0 ? time(left) : "it has ended";
   if (left <= 0 && looked.would_be_served) {
     looked.would_be_served = false;
@@ -710,7 +702,7 @@ function edit(it) {
     ? "Its tags, its schema version and its type stay. A call that cannot read the value loads, and replaces it."
     : "There is no entry: it gets no tags, and can be read by hand or by a function without tags.";
   $("editor-json").value = shown?.form === "json" ? shown.text : "";
-  $("editor-ttl").value = it.entry?.remaining ? Math.max(1, Math.round(it.entry.remaining)) : 60;
+  $("editor-ttl").value = it.entry?.remaining_seconds ? Math.max(1, Math.round(it.entry.remaining_seconds)) : 60;
   check();
   $("editor").showModal();
   $("editor-json").focus();

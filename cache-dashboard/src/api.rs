@@ -277,7 +277,7 @@ pub(crate) async fn not_found(request: Request) -> Problem {
         StatusCode::NOT_FOUND,
         request.uri().path(),
         "there is nothing here",
-        "the page is at the path that the router is nested at, followed by `/`",
+        "the page is at the path that the router is nested at, without a `/` at its end",
     )
 }
 

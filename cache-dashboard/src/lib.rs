@@ -15,7 +15,7 @@
 //! }
 //! ```
 //!
-//! The page is at `http://localhost:3000/cache/`. It shows hits, misses, loads and errors as they come; each
+//! The page is at `http://localhost:3000/cache`. It shows hits, misses, loads and errors as they come; each
 //! annotated function; each server, and how to mend what is wrong with it; and what is stored under a
 //! name, with a sentence that says why it would be served or why not. It loads nothing from elsewhere,
 //! and asks the program every two seconds while it can be seen.
@@ -144,7 +144,7 @@ impl Dashboard {
         self
     }
 
-    /// The page and the API. Nest it at any path; the page is at that path followed by `/`.
+    /// The page and the API. Nest it at any path; the page is at that path.
     ///
     /// ```
     /// # let cache = cache_runtime::Cache::builder().url("memory:").build()?;
@@ -179,7 +179,7 @@ impl Dashboard {
             .route("/api/expire", post(api::expire))
             .route("/api/set", post(api::set))
             .method_not_allowed_fallback(api::wrong_method)
-            .fallback(page::page_or_nothing)
+            .fallback(api::not_found)
             .layer(DefaultBodyLimit::disable())
             // The outermost: it is before all else, and its headers are on every response.
             .layer(from_fn_with_state(self.authorise, guard::guard))

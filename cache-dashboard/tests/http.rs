@@ -421,31 +421,33 @@ async fn it_shows_no_value_and_changes_nothing_unless_it_is_told_to() {
 
 #[tokio::test]
 async fn it_may_be_nested_at_any_path() {
-    for prefix in ["/cache", "/ops/tools/cache%20a"] {
+    for (prefix, folder) in [
+        ("/cache", "./cache/"),
+        ("/ops/tools/cache%20%22a:b", "./cache%20%22a:b/"),
+    ] {
         let app: Router = Router::new().nest(prefix, whole(&in_process()));
-        let answer = get(&app, prefix).await;
-        let last = prefix.rsplit('/').next().unwrap_or_default();
-        assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
-        assert_eq!(answer.headers["location"], format!("./{last}/"));
-        assert_headers(&answer);
-        assert!(
-            get(&app, &format!("{prefix}/"))
-                .await
-                .text
-                .contains("<title>Cache dashboard")
-        );
+        let page = get(&app, prefix).await;
+        assert_eq!(page.status, StatusCode::OK);
+        assert!(page.text.contains(&format!("src=\"{folder}page.js\"")));
         for path in &PATHS[1..] {
-            assert_eq!(
-                get(&app, &format!("{prefix}{path}")).await.status,
-                StatusCode::OK,
-                "{path}"
-            );
+            let answer = get(&app, &format!("{prefix}{path}")).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}");
         }
-        assert_eq!(
-            get(&app, &format!("{prefix}/nothing")).await.error().0,
-            StatusCode::NOT_FOUND
-        );
+        let nothing = get(&app, &format!("{prefix}/nothing")).await;
+        assert_eq!(nothing.error().0, StatusCode::NOT_FOUND);
     }
+    // As a service, it is asked for both.
+    let app: Router = Router::new().nest_service("/cache", whole(&in_process()));
+    for (path, script) in [("/cache", "./cache/page.js"), ("/cache/", "page.js")] {
+        let page = get(&app, path).await.text;
+        assert!(page.contains(&format!("src=\"{script}\"")), "{path}");
+    }
+    assert!(
+        get(&whole(&in_process()), "/")
+            .await
+            .text
+            .contains("src=\"page.js\"")
+    );
 }
 
 #[tokio::test]
@@ -705,7 +707,12 @@ async fn the_documentation_shows_what_is_answered() {
             };
             post(&app, &format!("/{path}"), body).await
         };
-        assert_same_shape(&asked, &expected, &answer.json());
+        let mut answer = answer.json();
+        // Those of the tests' library were not called.
+        if let Some(Value::Array(functions)) = answer.get_mut("functions") {
+            functions.retain(|function| function["called"] == true);
+        }
+        assert_same_shape(&asked, &expected, &answer);
         seen += 1;
     }
     assert_eq!(seen, 11);

@@ -10,7 +10,7 @@ use crate::health::Status;
 
 /// What is stored under a name, from [`Cache::inspect`](crate::Cache::inspect).
 ///
-/// It is serialized with durations as seconds, and may be shown as it is: no part of it is a secret of
+/// It is serialized with durations as numbers of seconds (`age_seconds`), and may be shown as it is: no part of it is a secret of
 /// a URL. The value itself may be one.
 ///
 /// ```
@@ -90,14 +90,14 @@ pub struct StoredEntry {
     pub size: Option<usize>,
     /// How long ago it was stored, by the server's clock. `None` in this process, for a function without
     /// options such as [`stale_while_revalidate`](macro@crate::cached#stale_while_revalidate).
-    #[serde(serialize_with = "seconds")]
+    #[serde(rename = "age_seconds", serialize_with = "seconds")]
     pub age: Option<Duration>,
     /// How long it is still fresh; zero if its ttl has ended. `None` if its ttl is not known: it
     /// lives for ever, or has just gone.
-    #[serde(serialize_with = "seconds")]
+    #[serde(rename = "remaining_seconds", serialize_with = "seconds")]
     pub remaining: Option<Duration>,
     /// How long its load took. `None` where it is not known.
-    #[serde(serialize_with = "seconds")]
+    #[serde(rename = "load_seconds", serialize_with = "seconds")]
     pub load: Option<Duration>,
     /// Its tags.
     pub tags: Vec<StoredTag>,
@@ -206,7 +206,7 @@ pub enum ShownValue {
 #[non_exhaustive]
 pub struct FailedLoad {
     /// When it is tried again; `None` where that is not known.
-    #[serde(serialize_with = "seconds")]
+    #[serde(rename = "again_in_seconds", serialize_with = "seconds")]
     pub again_in: Option<Duration>,
     /// Whether the old value is served in the place of the error.
     pub is_excused: bool,

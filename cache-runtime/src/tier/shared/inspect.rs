@@ -12,6 +12,7 @@ use crate::inspection::{
     FailedLoad, Holds, Inspection, ShownValue, StoredEntry, StoredTag, TagVersion, Verdict,
 };
 use crate::key::Key;
+use crate::missed::WhyMissed;
 use crate::tier::{Filled, Query};
 use crate::type_name::{self, ValueType};
 
@@ -197,6 +198,7 @@ impl Shared {
             none_ttl: None,
             fresh: None,
             site: None,
+            missed: WhyMissed::default(),
         };
         if let Slot::Entry(entry) = &look.slot
             && entry.is_of(key)
