@@ -2,7 +2,11 @@
 // put into the page as text (`textContent`), never as HTML: a key or a value may be anything.
 "use strict";
 
+// Where the page's parts and the API are. A name and a password in the address are kept by the browser, which
+// refuses a request to an address that has them.
 const FOLDER = new URL(".", document.currentScript.src);
+FOLDER.username = "";
+FOLDER.password = "";
 const PAUSE = 2000; // Between two polls, in milliseconds.
 const LIMIT = 5000; // How long an answer may take.
 const KEPT = 61; // So many figures are in the chart: two minutes.

@@ -45,7 +45,9 @@ impl Programs {
             }
             let path = std::env::var_os("PATH").unwrap_or_default();
             let folders: Vec<_> = std::env::split_paths(&path).collect();
-            let mut all = names.iter().flat_map(|name| folders.iter().map(move |it| it.join(name)));
+            let mut all = names
+                .iter()
+                .flat_map(|name| folders.iter().map(move |it| it.join(name)));
             all.find(|path| path.is_file()).ok_or_else(|| {
                 format!(
                     "there is no {} on PATH. `cargo xtask test` installs it; on Debian, so does `apt-get install \
@@ -56,7 +58,15 @@ impl Programs {
             })
         };
         Ok(Self {
-            browser: find("CHROMIUM", &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"])?,
+            browser: find(
+                "CHROMIUM",
+                &[
+                    "chromium",
+                    "chromium-browser",
+                    "google-chrome",
+                    "google-chrome-stable",
+                ],
+            )?,
             driver: find("CHROMEDRIVER", &["chromedriver"])?,
         })
     }
@@ -129,11 +139,15 @@ impl Browser {
             &format!("--user-data-dir={folder}"),
         ];
         let made = browser
-            .send("POST", "/session", &json!({ "capabilities": { "alwaysMatch": {
+            .send(
+                "POST",
+                "/session",
+                &json!({ "capabilities": { "alwaysMatch": {
                 "browserName": "chrome",
                 "goog:loggingPrefs": { "browser": "ALL" },
                 "goog:chromeOptions": { "binary": programs.browser, "args": arguments },
-            } } }))
+            } } }),
+            )
             .await;
         browser.session = made["sessionId"].as_str().expect("a session").to_owned();
         browser
@@ -159,7 +173,11 @@ impl Browser {
             let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
             tokio::spawn(connection);
-            let body = if method == "GET" { String::new() } else { body.to_string() };
+            let body = if method == "GET" {
+                String::new()
+            } else {
+                body.to_string()
+            };
             let request = Request::builder()
                 .method(method)
                 .uri(path)
@@ -247,16 +265,23 @@ impl Browser {
     /// Writes into a field, in the place of what it holds.
     pub async fn write(&self, selector: &str, text: &str) {
         let element = self.find(selector).await;
-        self.command("POST", &format!("/element/{}/clear", element.0), json!({})).await;
+        self.command("POST", &format!("/element/{}/clear", element.0), json!({}))
+            .await;
         let body = json!({ "text": text });
-        self.command("POST", &format!("/element/{}/value", element.0), body).await;
+        self.command("POST", &format!("/element/{}/value", element.0), body)
+            .await;
     }
 
     /// Presses keys, one after the other, wherever the focus is.
     pub async fn press(&self, keys: &[char]) {
         let actions: Vec<Value> = keys
             .iter()
-            .flat_map(|key| [json!({ "type": "keyDown", "value": key.to_string() }), json!({ "type": "keyUp", "value": key.to_string() })])
+            .flat_map(|key| {
+                [
+                    json!({ "type": "keyDown", "value": key.to_string() }),
+                    json!({ "type": "keyUp", "value": key.to_string() }),
+                ]
+            })
             .collect();
         let body = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] });
         self.command("POST", "/actions", body).await;
@@ -264,14 +289,23 @@ impl Browser {
 
     /// Runs JavaScript, and returns what it returns.
     pub async fn run(&self, script: &str) -> Value {
-        self.command("POST", "/execute/sync", json!({ "script": script, "args": [] })).await
+        self.command(
+            "POST",
+            "/execute/sync",
+            json!({ "script": script, "args": [] }),
+        )
+        .await
     }
 
     /// The text of the element that a selector finds, as it is shown.
     pub async fn text(&self, selector: &str) -> String {
         let selector = Value::from(selector);
         let script = format!("return document.querySelector({selector})?.innerText ?? ''");
-        self.run(&script).await.as_str().unwrap_or_default().to_owned()
+        self.run(&script)
+            .await
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Waits until the text of an element holds true.
@@ -313,7 +347,8 @@ impl Browser {
     /// Has the window be of this size, in points; of a phone below 600.
     pub async fn resize(&self, width: u32, height: u32) {
         let parameters = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
-        self.tools("Emulation.setDeviceMetricsOverride", parameters).await;
+        self.tools("Emulation.setDeviceMetricsOverride", parameters)
+            .await;
     }
 
     /// Has the page be shown in the light or in the dark.
@@ -324,7 +359,9 @@ impl Browser {
 
     /// What the browser has logged since the last call: each line that is a warning or worse.
     pub async fn log(&self) -> Vec<String> {
-        let entries = self.command("POST", "/se/log", json!({ "type": "browser" })).await;
+        let entries = self
+            .command("POST", "/se/log", json!({ "type": "browser" }))
+            .await;
         let entries = entries.as_array().cloned().unwrap_or_default();
         let is_grave = |it: &&Value| matches!(it["level"].as_str(), Some("WARNING" | "SEVERE"));
         let text = |it: &Value| it["message"].as_str().unwrap_or_default().to_owned();
@@ -337,8 +374,15 @@ impl Browser {
     ///
     /// If it cannot be written.
     pub async fn screenshot(&self, path: &Path, is_whole: bool) {
-        let shown = self.tools("Page.captureScreenshot", json!({ "captureBeyondViewport": is_whole })).await;
-        let shown = STANDARD.decode(shown["data"].as_str().unwrap_or_default()).expect("base64");
+        let shown = self
+            .tools(
+                "Page.captureScreenshot",
+                json!({ "captureBeyondViewport": is_whole }),
+            )
+            .await;
+        let shown = STANDARD
+            .decode(shown["data"].as_str().unwrap_or_default())
+            .expect("base64");
         std::fs::write(path, shown).expect("the screenshot is written");
     }
 }
