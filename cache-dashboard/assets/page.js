@@ -54,7 +54,7 @@ const percent = (share) => {
   // 99.97 % is not 100 %.
   return `${share < 1 && text === "100.0" ? ">99.9" : text} %`;
 };
-const perSecond = (n) => (n === null || n === undefined ? "–" : n >= 100 ? whole.format(n) : n >= 10 ? n.toFixed(0) : n.toFixed(1));
+const perSecond = (n) => (n === null || n === undefined ? "–" : n >= 10 || n === 0 ? whole.format(n) : n.toFixed(1));
 
 /** Seconds as text. */
 function time(seconds) {
@@ -70,6 +70,8 @@ function time(seconds) {
 }
 
 const clock = (date) => date.toLocaleTimeString("en-GB");
+/** What is said of a server begins in lower case, since it may stand behind other words. */
+const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : text);
 const words = (name) => name.replaceAll("_", " ");
 
 // ---- Asking ------------------------------------------------------------------------------------------------
@@ -140,7 +142,6 @@ async function poll() {
     failures = 0;
     live("good", "live");
     document.body.classList.remove("stale-figures");
-    $("notices").replaceChildren(...notices());
     show();
   } catch (error) {
     failures += 1;
@@ -193,7 +194,7 @@ function lost(error) {
   document.body.classList.add("stale-figures");
   const since = known.at ? `The figures are those of ${clock(known.at)}.` : "There are no figures yet.";
   const title = isRefused ? "This dashboard does not answer you any more." : error.message;
-  $("notices").replaceChildren(notice("bad", title, since, error.howToMend, "lost"));
+  $("notices").replaceChildren(notice("bad", title, since, sentence(error.howToMend), "lost"));
   announce(`${title} ${since}`);
 }
 
@@ -213,7 +214,9 @@ function notices() {
   if (!servers.is_off && status.error) {
     const title = { unreachable: "The server cannot be reached.", denied: "The server refuses access.", writes_refused: "The server refuses writes." }[status.state] ?? words(status.state);
     const effect = status.state === "writes_refused" ? "What is stored is served; nothing new is stored." : "Calls go on without the cache: each one loads.";
-    shown.push(notice(status.state === "writes_refused" ? "warn" : "bad", title, effect, status.error, health.how_to_mend, "degraded"));
+    // The view of servers says the rest of each server.
+    const rest = view === "servers" ? [] : [sentence(status.error), health.how_to_mend];
+    shown.push(notice(status.state === "writes_refused" ? "warn" : "bad", title, effect, ...rest, "degraded"));
   }
   return shown;
 }
@@ -232,6 +235,7 @@ function route(isFirst) {
     const link = document.querySelector(`.tabs a[href="#${name}"]`);
     if (name === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
+    if (name === view) link.scrollIntoView({ block: "nearest", inline: "center" });
   }
   const title = $(`title-${view}`);
   document.title = `${title.textContent} · Cache dashboard`;
@@ -256,11 +260,13 @@ addEventListener("hashchange", () => route(false));
 
 function show() {
   if (!known.stats) return;
+  if (failures === 0) $("notices").replaceChildren(...notices());
   badges();
   if (view === "overview") overview();
   else if (view === "functions") functions();
   else if (view === "servers") servers();
   else if (view === "invalidate") changes();
+  else if (looked && !looked.hasActions) showLooked();
   $("foot-version").textContent = `cache-dashboard ${known.health.dashboard.version}`;
   $("foot-time").textContent = `Last answer at ${clock(known.at)}`;
 }
@@ -293,6 +299,7 @@ function overview() {
   $("overview-empty").hidden = !isEmpty;
   $("overview-figures").hidden = servers.is_off;
   document.querySelector("#overview-figures .split").hidden = isEmpty;
+  $("cards").hidden = isEmpty;
   if (servers.is_off) return;
   $("hit-rate").textContent = percent(stats.hit_rate);
   $("hit-rate-note").textContent = `of ${count(lookUps)} look-ups since the program started`;
@@ -306,7 +313,7 @@ function overview() {
     card("Misses", count(stats.misses), rate("misses")),
     card("Loads", count(stats.loads), stats.load_failures > 0 ? `${count(stats.load_failures)} failed` : rate("loads")),
     card("Time saved", time(stats.time_saved_seconds), "an estimate"),
-    card("Errors", count(stats.errors), stats.errors > 0 ? rate("errors") : "none", { isAlarm: stats.errors > 0 }),
+    card("Errors", count(stats.errors), stats.errors > 0 ? rate("errors") : "none", { isAlarm: (last?.errors ?? 0) > 0 }),
     card(servers.store === "in_process" ? "Entries" : "Copies", count(stats.entries), servers.store === "in_process" ? "in this process" : "in front of the server"),
     card("Served stale", count(stats.stale), "old values, as allowed"),
     card("Refreshes", count(stats.refreshes), stats.refreshes_failed > 0 ? `${count(stats.refreshes_failed)} failed` : `${count(servers.refreshes)} under way`),
@@ -335,16 +342,16 @@ function attention() {
   const items = [];
   const item = (tone, title, ...texts) => items.push(el("li", { "data-tone": tone },
     el("div", {}, el("p", {}, el("b", {}, title)), ...texts.filter(Boolean).map((text) => el("p", {}, text)))));
-  if (health.status.error) item("bad", `The server: ${words(health.status.state)}`, health.status.error, health.how_to_mend);
   if (health.waiting > 0) {
     item("warn", `${count(health.waiting)} ${health.waiting === 1 ? "name waits" : "names wait"} for an invalidation`,
       "They are not served in this process, and the invalidation is repeated until the server carries it out. Other processes may serve old data until then.");
   }
   if (health.overflowed) item("warn", "More names wait than there is room for", "They are kept as buckets of hashes, and some other names are invalidated with them.");
   for (const it of health.never_hit) {
-    item("warn", `${it.function} never hits`, `${count(it.loads)} loads in a row were of no use: ${it.reason}`, `${it.file}:${it.line}`);
+    item("warn", `${it.function} never hits`, `${count(it.loads)} loads in a row were of no use: ${it.reason}.`, `${it.file}:${it.line}`);
   }
   if (stats.refreshes_skipped > 0) item("warn", `${count(stats.refreshes_skipped)} refreshes did not begin`, "As many were under way as `max_refreshes` allows.");
+  if (items.length === 0 && health.status.error) item("bad", "The server", "What is wrong with it is said above.");
   if (items.length === 0) {
     item("good", "Nothing needs attention", servers.store === "in_process"
       ? "Entries are in the memory of this process, and end with it."
@@ -481,7 +488,7 @@ function node(it) {
     el("dl", { class: "facts" },
       el("dt", {}, "Breaker"), el("dd", {}, BREAKERS[it.breaker] ?? words(it.breaker)),
       el("dt", {}, "Spoken to by"), el("dd", {}, `the driver ${it.driver}`)),
-    error ? el("div", { class: "notice node-error", "data-tone": tone }, el("p", {}, el("b", {}, error)), mend)
+    error ? el("div", { class: "notice node-error", "data-tone": tone }, el("p", {}, el("b", {}, sentence(error))), mend)
       : mend ? el("p", { class: "quiet node-error" }, it.how_to_mend) : null);
 }
 
@@ -507,14 +514,20 @@ async function lookUp(name) {
     const inspection = await ask(`api/inspect?name=${encodeURIComponent(name)}`);
     if (number !== lookUps) return;
     looked = { ...inspection, at: performance.now() };
-    result.replaceChildren(inspected(looked));
+    showLooked();
   } catch (error) {
     if (number !== lookUps) return;
     looked = null;
-    result.replaceChildren(notice("bad", error.message, error.howToMend, "look-up-error"));
+    result.replaceChildren(notice("bad", sentence(error.message), sentence(error.howToMend), "look-up-error"));
   } finally {
     if (number === lookUps) result.removeAttribute("aria-busy");
   }
+}
+
+function showLooked() {
+  // What may be done is known once the state of the cache is.
+  looked.hasActions = known.health !== null;
+  $("look-up-result").replaceChildren(inspected(looked));
 }
 
 const HOLDS = { nothing: "nothing", entry: "an entry", lease: "a lease: a call loads", fence: "a writer’s fence", unreadable: "bytes that cannot be read" };
@@ -630,7 +643,7 @@ async function change(path, body, done, after) {
     announce(`Done. ${text}`);
     after?.();
   } catch (error) {
-    toast("bad", error.message, error.howToMend);
+    toast("bad", sentence(error.message), sentence(error.howToMend));
     announce(`${error.message} ${error.howToMend}`);
   }
   poll();

@@ -100,7 +100,7 @@ impl From<bool> for Verdict {
         if is_allowed {
             Self::allow()
         } else {
-            Self::deny("the program that serves this dashboard refuses this request")
+            Self::deny("sign in to the program that serves this dashboard, as it asks for")
         }
     }
 }

@@ -175,9 +175,6 @@ pub(crate) async fn a_value_is_edited_once_it_is_valid_and_confirmed(stage: &Sta
     browser
         .until_text("#why", |text| text.starts_with("It would be served"))
         .await;
-    if !browser.shows("#act-edit").await {
-        look_up(browser, "user:42").await;
-    }
     browser.click("#act-edit").await;
     let is_disabled = "return document.querySelector('#editor-yes').disabled";
     browser.write("#editor-json", "{ \"name\": ").await;

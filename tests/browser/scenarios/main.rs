@@ -59,6 +59,7 @@ scenarios! {
     views::a_page_that_is_hidden_does_not_ask,
     views::functions_are_sorted_and_filtered,
     views::an_unauthorised_person_sees_nothing_of_it,
+    views::a_session_that_ends_is_told,
     changes::a_name_is_looked_up_with_its_tags_and_why_it_is_served,
     changes::a_script_in_a_key_and_in_a_value_is_text,
     changes::values_are_hidden_and_nothing_is_changed_by_default,

@@ -1,8 +1,9 @@
 //! Each view, and each state that it can be in.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use cache_dashboard::basic_auth;
+use cache_dashboard::{Verdict, basic_auth};
 use cache_tests::RedisServer;
 
 use crate::Stage;
@@ -49,7 +50,8 @@ pub(crate) async fn the_overview_is_live_without_a_reload(stage: &Stage) {
     );
     assert_eq!(browser.run("return window.isTheSame").await, true);
     if std::env::var_os("SCREENSHOTS").is_some() {
-        tokio::time::sleep(Duration::from_secs(70)).await;
+        // Enough for a chart.
+        tokio::time::sleep(Duration::from_secs(60)).await;
     }
     stage.picture("overview").await;
     stage.whole_picture("overview-whole").await;
@@ -112,12 +114,14 @@ pub(crate) async fn a_server_that_is_away_is_told_with_what_mends_it(stage: &Sta
             && notice.contains("Calls go on without the cache"),
         "{notice}"
     );
-    assert!(
-        notice.contains(&server.port().to_string()) && notice.contains("See that the server runs"),
-        "{notice}"
-    );
     let node = browser.text("[data-node]").await;
-    assert!(node.contains("open: requests are not sent"), "{node}");
+    for part in [
+        "open: requests are not sent",
+        &server.port().to_string(),
+        "See that the server runs",
+    ] {
+        assert!(node.contains(part), "{node}");
+    }
     let cards = browser.text("#servers-cards").await;
     assert!(cards.contains("Journal\n3"), "{cards}");
     stage.picture("servers-degraded").await;
@@ -127,6 +131,14 @@ pub(crate) async fn a_server_that_is_away_is_told_with_what_mends_it(stage: &Sta
             text.contains("3 names wait for an invalidation")
         })
         .await;
+    let notice = browser.text("#notices").await;
+    for part in [
+        "The server cannot be reached.",
+        &server.port().to_string(),
+        "See that the server runs",
+    ] {
+        assert!(notice.contains(part), "{notice}");
+    }
     stage.picture("degraded").await;
     server.restart();
     browser
@@ -155,15 +167,10 @@ pub(crate) async fn figures_that_are_not_live_say_since_when(stage: &Stage) {
         notice.contains("The figures are those of ") && notice.contains("See that it runs"),
         "{notice}"
     );
-    assert_eq!(
-        browser.text("#announce").await,
-        notice
-            .split(" See")
-            .next()
-            .unwrap_or_default()
-            .split('\n')
-            .next()
-            .unwrap_or_default()
+    let announced = browser.text("#announce").await;
+    assert!(
+        announced.contains("The figures are those of "),
+        "{announced}"
     );
     stage.picture("not-live").await;
 }
@@ -269,5 +276,40 @@ pub(crate) async fn an_unauthorised_person_sees_nothing_of_it(stage: &Stage) {
     browser.find("#overview-empty").await;
     browser
         .until_text("#live-text", |text| text == "live")
+        .await;
+}
+
+pub(crate) async fn a_session_that_ends_is_told(stage: &Stage) {
+    static IS_SIGNED_IN: AtomicBool = AtomicBool::new(true);
+    let browser = &stage.browser;
+    let authorise = |_: &_| {
+        if IS_SIGNED_IN.load(Relaxed) {
+            Verdict::allow()
+        } else {
+            Verdict::deny("sign in again")
+        }
+    };
+    let program = Program::with("memory:", authorise, |it| it).await;
+    program.warm_up().await;
+    browser.open(&program.at("")).await;
+    browser
+        .until_text("#live-text", |text| text == "live")
+        .await;
+    IS_SIGNED_IN.store(false, Relaxed);
+    browser
+        .until_text("#live-text", |text| text == "not authorised")
+        .await;
+    let notice = browser.text("#notices").await;
+    assert!(
+        notice.contains("does not answer you any more") && notice.contains("sign in again"),
+        "{notice}"
+    );
+    stage.picture("session-ended").await;
+    IS_SIGNED_IN.store(true, Relaxed);
+    browser
+        .until_text("#live-text", |text| text == "live")
+        .await;
+    browser
+        .until("return document.querySelector('#notices').children.length === 0")
         .await;
 }
