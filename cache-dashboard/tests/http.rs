@@ -8,6 +8,8 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::request::Builder;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use cache_dashboard::{Authorise, Dashboard, Open, basic_auth, bearer, loopback_only};
 use cache_runtime::{Cache, Options, cached};
 use cache_tests::RedisServer;
@@ -743,6 +745,13 @@ fn assert_same_shape(at: &str, example: &Value, answer: &Value) {
             );
         }
     }
+}
+
+/// The picture in the documentation is the one in the README.
+#[test]
+fn both_pictures_are_one() {
+    let text = include_str!("../docs/overview.base64");
+    assert!(STANDARD.encode(include_bytes!("../docs/overview.png")) == text);
 }
 
 /// An authoriser may be a type of the program's own.

@@ -4,8 +4,15 @@
 //! `SCREENSHOTS=folder`, each state is written there as a picture.
 
 mod changes;
+#[path = "../../../examples/sandbox/http.rs"]
+mod http;
+#[path = "../../../examples/sandbox/notes.rs"]
+mod notes;
 mod program;
 mod reach;
+mod sandbox;
+#[path = "../../../examples/sandbox/server.rs"]
+mod server;
 mod views;
 
 use std::fmt::Display;
@@ -68,6 +75,8 @@ scenarios! {
     reach::everything_is_reached_by_the_keyboard_alone,
     reach::a_phone_shows_each_view_without_scrolling_sideways,
     reach::the_dark_is_as_readable_as_the_light,
+    sandbox::the_sandbox_breaks_its_server_and_no_old_note_is_served,
+    sandbox::a_sandbox_without_a_server_says_so,
 }
 
 fn main() -> ExitCode {

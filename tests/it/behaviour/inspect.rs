@@ -128,8 +128,8 @@ async fn a_name_that_is_invalidated_is_told_from_one_that_never_was(cache: Cache
     assert!(cache.inspect("").await.unwrap_err().is_key());
 }
 
-#[cache_invalidate("user:42", "users", fence = "60s", cache = cache, skip(cache))]
-async fn update(cache: &Cache, body: impl Future<Output = ()> + Send) {
+#[cache_invalidate("user:<id>", "users", fence = "60s", cache = cache)]
+async fn update(id: u64, cache: &Cache, body: impl Future<Output = ()> + Send) {
     body.await;
 }
 
@@ -151,7 +151,7 @@ async fn leases_and_fences_are_told_apart(cache: Cache) {
         .set("user:7", &1, Options::new().tag("users"))
         .await
         .unwrap();
-    update(&cache, async {
+    update(42, &cache, async {
         let it = cache.inspect("user:42").await.unwrap();
         assert!(
             it.why.contains("a writer's fence stands around this name"),
