@@ -58,8 +58,9 @@ impl Local {
         let fenced = tags.iter().find(|tag| tag.now == TagVersion::Fence);
         let verdict = match (invalid, fenced) {
             _ if is_fenced => Verdict::Fenced,
-            (Some(tag), _) => Verdict::Invalidated(tag.name.clone()),
-            (None, Some(tag)) => Verdict::FencedTag(tag.name.clone()),
+            // A fence moves the version on, too.
+            (_, Some(tag)) => Verdict::FencedTag(tag.name.clone()),
+            (Some(tag), None) => Verdict::Invalidated(tag.name.clone()),
             _ if is_expired => Verdict::Expired,
             _ => match age.map(|age| age.since_created.checked_sub(age.ttl)) {
                 Some(Some(by)) => Verdict::Past { by },
