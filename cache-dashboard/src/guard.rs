@@ -9,6 +9,7 @@ use axum::http::header::{
     VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -87,7 +88,7 @@ fn check_origin(head: &Parts) -> Result<(), Problem> {
         None => {
             if let Some(origin) = text(ORIGIN) {
                 let authority = origin.split_once("://").map(|(_, authority)| authority);
-                let host = text(HOST).or_else(|| head.uri.authority().map(|it| it.as_str()));
+                let host = text(HOST).or_else(|| head.uri.authority().map(Authority::as_str));
                 if authority.is_none() || authority != host {
                     return denied("the request comes from another origin");
                 }

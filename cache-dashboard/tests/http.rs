@@ -284,94 +284,99 @@ async fn every_response_has_the_headers_and_is_of_its_kind() {
     assert!(!page.contains("=\"/"), "its addresses are relative");
 }
 
+/// The headers of a request, and whether it may change something.
+const ORIGINS: [(&[(&str, &str)], bool); 11] = [
+    // What another site can have a browser send.
+    (
+        &[
+            ("host", "dash"),
+            ("content-type", "application/json"),
+            ("sec-fetch-site", "cross-site"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("host", "dash"),
+            ("content-type", "application/json"),
+            ("sec-fetch-site", "same-site"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("host", "dash"),
+            ("content-type", "application/json"),
+            ("sec-fetch-site", "none"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("host", "dash"),
+            ("content-type", "application/json"),
+            ("origin", "http://evil"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("host", "dash"),
+            ("content-type", "application/json"),
+            ("origin", "null"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("host", "dash"),
+            ("content-type", "application/json"),
+            ("origin", "http://dash:81"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("host", "dash"),
+            ("content-type", "text/plain"),
+            ("origin", "http://dash"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("host", "dash"),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ],
+        false,
+    ),
+    (&[("host", "dash")], false),
+    // The page, behind a proxy that names another host; and a program.
+    (
+        &[
+            ("host", "inner"),
+            ("content-type", "application/json"),
+            ("origin", "https://dash"),
+            ("sec-fetch-site", "same-origin"),
+        ],
+        true,
+    ),
+    (
+        &[
+            ("host", "dash"),
+            ("content-type", "application/json; charset=utf-8"),
+        ],
+        true,
+    ),
+];
+
 #[tokio::test]
 async fn another_site_changes_nothing() {
     let cache = in_process();
     cache.set("user:42", &1, Options::new()).await.expect("set");
     let app = whole(&cache);
     let body = r#"{"clear":true}"#;
-    let json = "application/json";
-    let cases: [(&[(&str, &str)], bool); 11] = [
-        // What another site can have a browser send.
-        (
-            &[
-                ("host", "dash"),
-                ("content-type", json),
-                ("sec-fetch-site", "cross-site"),
-            ],
-            false,
-        ),
-        (
-            &[
-                ("host", "dash"),
-                ("content-type", json),
-                ("sec-fetch-site", "same-site"),
-            ],
-            false,
-        ),
-        (
-            &[
-                ("host", "dash"),
-                ("content-type", json),
-                ("sec-fetch-site", "none"),
-            ],
-            false,
-        ),
-        (
-            &[
-                ("host", "dash"),
-                ("content-type", json),
-                ("origin", "http://evil"),
-            ],
-            false,
-        ),
-        (
-            &[("host", "dash"), ("content-type", json), ("origin", "null")],
-            false,
-        ),
-        (
-            &[
-                ("host", "dash"),
-                ("content-type", json),
-                ("origin", "http://dash:81"),
-            ],
-            false,
-        ),
-        (
-            &[
-                ("host", "dash"),
-                ("content-type", "text/plain"),
-                ("origin", "http://dash"),
-            ],
-            false,
-        ),
-        (
-            &[
-                ("host", "dash"),
-                ("content-type", "application/x-www-form-urlencoded"),
-            ],
-            false,
-        ),
-        (&[("host", "dash")], false),
-        // The page, behind a proxy that names another host; and a program.
-        (
-            &[
-                ("host", "inner"),
-                ("content-type", json),
-                ("origin", "https://dash"),
-                ("sec-fetch-site", "same-origin"),
-            ],
-            true,
-        ),
-        (
-            &[
-                ("host", "dash"),
-                ("content-type", "application/json; charset=utf-8"),
-            ],
-            true,
-        ),
-    ];
-    for (headers, is_allowed) in cases {
+    for (headers, is_allowed) in ORIGINS {
         let request = headers
             .iter()
             .fold(Request::post("/api/invalidate"), |it, (name, value)| {

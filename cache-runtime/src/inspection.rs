@@ -413,9 +413,9 @@ impl fmt::Display for Rough {
         let seconds = self.0.as_secs();
         match seconds {
             0 => write!(f, "{} ms", self.0.as_millis()),
-            ..120 => write!(f, "{seconds} s"),
-            ..7200 => write!(f, "{} min", seconds / 60),
-            ..172_800 => write!(f, "{} h", seconds / 3600),
+            1..120 => write!(f, "{seconds} s"),
+            120..7200 => write!(f, "{} min", seconds / 60),
+            7200..172_800 => write!(f, "{} h", seconds / 3600),
             _ => write!(f, "{} days", seconds / 86_400),
         }
     }

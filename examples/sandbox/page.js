@@ -40,7 +40,7 @@ async function state() {
     const can = { running: ["kill", "freeze", "restart"], frozen: ["kill", "continue", "restart"], killed: ["restart"] }[it.server?.state] ?? [];
     for (const button of document.querySelectorAll("[data-act]")) button.disabled = !can.includes(button.dataset.act);
     $("database").textContent = `“${it.in_database.text}”, edition ${it.in_database.edition}`;
-    $("stored").textContent = it.stored.why;
+    $("stored").textContent = it.stored.why[0].toUpperCase() + it.stored.why.slice(1);
     left = it.stored.remaining === null ? null : performance.now() + it.stored.remaining * 1000;
     problem("");
   } catch {

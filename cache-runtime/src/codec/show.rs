@@ -105,7 +105,7 @@ pub(crate) fn pretty(text: &str) -> Option<String> {
             }
             '{' | '[' => {
                 out.push(c);
-                while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+                while chars.next_if(char::is_ascii_whitespace).is_some() {}
                 let end = if c == '{' { '}' } else { ']' };
                 if chars.next_if_eq(&end).is_some() {
                     out.push(end);

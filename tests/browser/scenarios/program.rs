@@ -160,7 +160,7 @@ async fn traffic(cache: Cache, is_busy: Arc<AtomicBool>) {
         for call in 0..calls {
             find_user((turn + call) % 60, 1, &cache).await;
         }
-        if turn % 6 == 0 {
+        if turn.is_multiple_of(6) {
             list_orders(turn % 300, &cache).await;
         }
     }

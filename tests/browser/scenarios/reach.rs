@@ -10,9 +10,6 @@ const TAB: char = '\u{E004}';
 const ENTER: char = '\u{E007}';
 const ESCAPE: char = '\u{E00C}';
 
-/// What has the focus: its id, else its text.
-const FOCUSED: &str = "const it = document.activeElement; return it.id || it.textContent.trim()";
-
 pub(crate) async fn everything_is_reached_by_the_keyboard_alone(stage: &Stage) {
     let browser = &stage.browser;
     let server = RedisServer::start();
@@ -22,25 +19,17 @@ pub(crate) async fn everything_is_reached_by_the_keyboard_alone(stage: &Stage) {
     browser
         .until_text("#live-text", |text| text == "live")
         .await;
-    let focused = async || {
-        browser
-            .run(FOCUSED)
-            .await
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
     let is_visible = async || {
         let script = "const style = getComputedStyle(document.activeElement); \
                       return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2";
         browser.run(script).await == true
     };
     browser.press(&[TAB]).await;
-    assert_eq!(focused().await, "Skip to the content");
+    assert_eq!(focused(stage).await, "Skip to the content");
     stage.picture("keyboard").await;
     for name in ["Overview", "Functions", "Servers", "Look up"] {
         browser.press(&[TAB]).await;
-        assert_eq!(focused().await, name);
+        assert_eq!(focused(stage).await, name);
         assert!(is_visible().await, "{name}");
     }
     browser.press(&[ENTER]).await;
@@ -48,12 +37,12 @@ pub(crate) async fn everything_is_reached_by_the_keyboard_alone(stage: &Stage) {
         .until("return !document.querySelector('#view-look-up').hidden")
         .await;
     assert_eq!(
-        focused().await,
+        focused(stage).await,
         "title-look-up",
         "the new view is announced"
     );
     browser.press(&[TAB]).await;
-    assert_eq!(focused().await, "look-up-name");
+    assert_eq!(focused(stage).await, "look-up-name");
     browser
         .press(&"user:2".chars().chain([ENTER]).collect::<Vec<_>>())
         .await;
@@ -65,7 +54,7 @@ pub(crate) async fn everything_is_reached_by_the_keyboard_alone(stage: &Stage) {
         .await;
     for _ in 0..7 {
         browser.press(&[TAB]).await;
-        seen.push(focused().await);
+        seen.push(focused(stage).await);
         assert!(is_visible().await, "{seen:?}");
     }
     for id in [
@@ -78,29 +67,7 @@ pub(crate) async fn everything_is_reached_by_the_keyboard_alone(stage: &Stage) {
     ] {
         assert!(seen.iter().any(|it| it == id), "{id}: {seen:?}");
     }
-    // A dialog takes the focus, keeps it, and gives it back.
-    browser
-        .run("document.querySelector('#act-invalidate').focus()")
-        .await;
-    browser.press(&[ENTER]).await;
-    browser
-        .until("return document.querySelector('#confirm').open")
-        .await;
-    assert_eq!(focused().await, "confirm-no");
-    browser.press(&[ESCAPE]).await;
-    browser
-        .until("return !document.querySelector('#confirm').open")
-        .await;
-    assert_eq!(focused().await, "act-invalidate");
-    assert!(program.cache.exists("user:2").await.expect("asked"));
-    browser.press(&[ENTER]).await;
-    browser
-        .until("return document.querySelector('#confirm').open")
-        .await;
-    browser.press(&[TAB, ENTER]).await;
-    browser
-        .until_text("#why", |text| text.contains("There is no entry"))
-        .await;
+    assert_dialogs(stage, &program).await;
     // The columns of the table are buttons.
     browser.open(&program.at("#functions")).await;
     browser.find("[data-function$='find_user']").await;
@@ -126,6 +93,40 @@ pub(crate) async fn everything_is_reached_by_the_keyboard_alone(stage: &Stage) {
             .contains("Sorted by Loads, descending")
     );
     assert_names(stage).await;
+}
+
+/// What has the focus: its id, else its text.
+async fn focused(stage: &Stage) -> String {
+    let script = "const it = document.activeElement; return it.id || it.textContent.trim()";
+    let focused = stage.browser.run(script).await;
+    focused.as_str().unwrap_or_default().to_owned()
+}
+
+/// A dialog takes the focus, keeps it, and gives it back.
+async fn assert_dialogs(stage: &Stage, program: &Program) {
+    let browser = &stage.browser;
+    browser
+        .run("document.querySelector('#act-invalidate').focus()")
+        .await;
+    browser.press(&[ENTER]).await;
+    browser
+        .until("return document.querySelector('#confirm').open")
+        .await;
+    assert_eq!(focused(stage).await, "confirm-no");
+    browser.press(&[ESCAPE]).await;
+    browser
+        .until("return !document.querySelector('#confirm').open")
+        .await;
+    assert_eq!(focused(stage).await, "act-invalidate");
+    assert!(program.cache.exists("user:2").await.expect("asked"));
+    browser.press(&[ENTER]).await;
+    browser
+        .until("return document.querySelector('#confirm').open")
+        .await;
+    browser.press(&[TAB, ENTER]).await;
+    browser
+        .until_text("#why", |text| text.contains("There is no entry"))
+        .await;
 }
 
 /// Each control has a name, and each view a heading and a landmark.

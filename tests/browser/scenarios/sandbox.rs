@@ -10,7 +10,7 @@ use crate::http::Sandbox;
 use crate::server::{self, Server};
 
 /// Serves the sandbox until this is aborted.
-async fn serve(server: Option<Server>) -> (String, JoinHandle<()>) {
+async fn begin(server: Option<Server>) -> (String, JoinHandle<()>) {
     let sandbox = Sandbox::new(server).expect("a cache");
     assert!(!sandbox.place().is_empty());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -18,13 +18,13 @@ async fn serve(server: Option<Server>) -> (String, JoinHandle<()>) {
     let app = sandbox
         .router()
         .into_make_service_with_connect_info::<SocketAddr>();
-    let served = tokio::spawn(async move { axum::serve(listener, app).await.expect("served") });
-    (format!("http://{address}/"), served)
+    let serving = tokio::spawn(async move { axum::serve(listener, app).await.expect("served") });
+    (format!("http://{address}/"), serving)
 }
 
 pub(crate) async fn the_sandbox_breaks_its_server_and_no_old_note_is_served(stage: &Stage) {
     let browser = &stage.browser;
-    let (address, served) = serve(server::start().await).await;
+    let (address, serving) = begin(server::start().await).await;
     browser.open(&address).await;
     browser
         .until_text("#badge-text", |text| text == "enabled: a server")
@@ -65,12 +65,12 @@ pub(crate) async fn the_sandbox_breaks_its_server_and_no_old_note_is_served(stag
     let wide = "return document.documentElement.scrollWidth - innerWidth";
     assert_eq!(browser.run(wide).await, 0);
     stage.picture("sandbox-phone").await;
-    served.abort();
+    serving.abort();
 }
 
 pub(crate) async fn a_sandbox_without_a_server_says_so(stage: &Stage) {
     let browser = &stage.browser;
-    let (address, served) = serve(None).await;
+    let (address, serving) = begin(None).await;
     browser.open(&address).await;
     browser
         .until_text("#badge-text", |text| text == "enabled: in the process")
@@ -82,5 +82,5 @@ pub(crate) async fn a_sandbox_without_a_server_says_so(stage: &Stage) {
         .until("return [...document.querySelectorAll('[data-act]')].every(it => it.disabled)")
         .await;
     browser.until_text("#hits", |text| text != "0").await;
-    served.abort();
+    serving.abort();
 }

@@ -1,4 +1,4 @@
-//! A real browser, driven over the WebDriver protocol: as much of it as the scenarios need.
+//! A real browser, driven over the `WebDriver` protocol: as much of it as the scenarios need.
 
 mod webdriver;
 

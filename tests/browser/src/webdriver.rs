@@ -79,7 +79,7 @@ pub struct Browser {
     port: u16,
     session: String,
     /// Dropped last: the browser writes there.
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 /// An element of the page.
@@ -121,9 +121,9 @@ impl Browser {
             driver,
             port,
             session: String::new(),
-            _profile: profile,
+            profile,
         };
-        let folder = browser._profile.path().display().to_string();
+        let folder = browser.profile.path().display().to_string();
         let arguments = [
             "--headless",
             "--no-sandbox",
@@ -149,7 +149,8 @@ impl Browser {
             } } }),
             )
             .await;
-        browser.session = made["sessionId"].as_str().expect("a session").to_owned();
+        let session = made["sessionId"].as_str().expect("a session");
+        session.clone_into(&mut browser.session);
         browser
     }
 

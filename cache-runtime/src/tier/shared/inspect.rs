@@ -39,7 +39,7 @@ impl Shared {
             Slot::Entry(entry) => {
                 let versions = self.versions_now(key, &entry, &mut look).await?;
                 look.versions = versions.into();
-                self.inspect_entry(key, &entry, &look, left)
+                inspect_entry(key, &entry, &look, left)
             }
             Slot::Lease(token) => {
                 let verdict = if look.is_of_another_server(token) {
@@ -130,51 +130,6 @@ impl Shared {
         Ok(versions.collect())
     }
 
-    fn inspect_entry(
-        &self,
-        key: &Key,
-        entry: &Entry,
-        look: &ServerLook,
-        left: Option<Duration>,
-    ) -> Inspection {
-        let header = &entry.header;
-        let now = look.witness.now();
-        let remaining = if header.outlives {
-            Some(entry.left(now))
-        } else {
-            left
-        };
-        let verdict = verdict(entry, look, remaining);
-        let tags = entry.tags().zip(&*look.versions);
-        let tags = tags.map(|((name, stored), now)| StoredTag {
-            name: name.to_owned(),
-            stored,
-            now: shown(*now),
-            is_valid: *now == Version::Number(stored),
-        });
-        let value = if header.none {
-            ShownValue::None
-        } else if entry.only_remembers() {
-            ShownValue::Hidden {
-                why: verdict.to_string(),
-            }
-        } else {
-            header.form.show(entry.payload())
-        };
-        let mut inspection = Inspection::without_entry(key.as_str(), Holds::Entry, &verdict);
-        inspection.entry = Some(StoredEntry {
-            value,
-            size: Some(entry.payload().len()),
-            age: Some(entry.age(now)),
-            remaining,
-            load: (header.cost > 0).then(|| Duration::from_micros(header.cost.into())),
-            tags: tags.collect(),
-            schema: header.schema,
-            value_type: type_name::name_of(header.value_type).map(str::to_owned),
-        });
-        inspection
-    }
-
     /// Replaces the value of a name by JSON. What its entry says of tags, schema version and type stays, so
     /// that the calls which were served the old value are served this one. Where there is no entry,
     /// it has these tags.
@@ -214,6 +169,51 @@ impl Shared {
         }
         Box::pin(self.write(&query, &Encoded::Value(payload), ttl)).await
     }
+}
+
+/// An entry, and whether it would be served. `left` is how long its slot still lives.
+fn inspect_entry(
+    key: &Key,
+    entry: &Entry,
+    look: &ServerLook,
+    left: Option<Duration>,
+) -> Inspection {
+    let header = &entry.header;
+    let now = look.witness.now();
+    let remaining = if header.outlives {
+        Some(entry.left(now))
+    } else {
+        left
+    };
+    let verdict = verdict(entry, look, remaining);
+    let tags = entry.tags().zip(&*look.versions);
+    let tags = tags.map(|((name, stored), now)| StoredTag {
+        name: name.to_owned(),
+        stored,
+        now: shown(*now),
+        is_valid: *now == Version::Number(stored),
+    });
+    let value = if header.none {
+        ShownValue::None
+    } else if entry.only_remembers() {
+        ShownValue::Hidden {
+            why: verdict.to_string(),
+        }
+    } else {
+        header.form.show(entry.payload())
+    };
+    let mut inspection = Inspection::without_entry(key.as_str(), Holds::Entry, &verdict);
+    inspection.entry = Some(StoredEntry {
+        value,
+        size: Some(entry.payload().len()),
+        age: Some(entry.age(now)),
+        remaining,
+        load: (header.cost > 0).then(|| Duration::from_micros(header.cost.into())),
+        tags: tags.collect(),
+        schema: header.schema,
+        value_type: type_name::name_of(header.value_type).map(str::to_owned),
+    });
+    inspection
 }
 
 /// Whether an entry would be served, in the order in which a reader would find out.
