@@ -235,7 +235,8 @@ function route(isFirst) {
     const link = document.querySelector(`.tabs a[href="#${name}"]`);
     if (name === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
-    if (name === view) link.scrollIntoView({ block: "nearest", inline: "center" });
+    // Not by `scrollIntoView`: from then on, the first Tab would go on from the link, past the skip link.
+    if (name === view) link.parentElement.scrollLeft = link.offsetLeft - (innerWidth - link.offsetWidth) / 2;
   }
   const title = $(`title-${view}`);
   document.title = `${title.textContent} · Cache dashboard`;

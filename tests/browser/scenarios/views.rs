@@ -301,7 +301,7 @@ pub(crate) async fn a_session_that_ends_is_told(stage: &Stage) {
         .await;
     let notice = browser.text("#notices").await;
     assert!(
-        notice.contains("does not answer you any more") && notice.contains("sign in again"),
+        notice.contains("does not answer you any more") && notice.contains("Sign in again"),
         "{notice}"
     );
     stage.picture("session-ended").await;
