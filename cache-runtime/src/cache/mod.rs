@@ -7,6 +7,8 @@ mod entry;
 mod global;
 mod many;
 mod matching;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod on_drop;
 mod options;
 mod refresh;

@@ -16,6 +16,7 @@
 //! miss, without knowing the value's type. [`tier`](crate::tier) says what the words mean.
 
 use std::any;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::mem;
 use std::pin::pin;
@@ -36,7 +37,7 @@ use crate::error::Error;
 use crate::flight::{Claim, Landing, Leader, LoadEnd, Patience, Seat, Waiter};
 use crate::key::Key;
 use crate::missed::MissReason;
-use crate::observe::{Event, NotFilledReason, StaleReason};
+use crate::observe::{Event, NotFilledReason, StaleReason, spans};
 use crate::sabotage::{self, Rule};
 use crate::tier::remembered;
 use crate::tier::{
@@ -586,7 +587,7 @@ impl Request {
         let started = Instant::now();
         // If this future is dropped here, the leader hands the flight on, with the lease.
         let returned = {
-            let load = pin!(renew_while(renewal, self.run_load(role, load)));
+            let load = pin!(renew_while(renewal, self.run_load::<S, F>(role, load)));
             let share = |landed: &_| self.share_landed::<S>(landed);
             match leader.load(load, share).await {
                 LoadEnd::Loaded(returned) => returned,
@@ -610,7 +611,7 @@ impl Request {
             Err(returned) => {
                 failed(&returned);
                 leader.fail(S::share_error(&returned));
-                self.load_failed();
+                self.load_failed(cost);
                 if role != Role::Call {
                     self.observe_refresh_failed();
                 }
@@ -652,9 +653,9 @@ impl Request {
         F: Future<Output = S::Return>,
     {
         let started = Instant::now();
-        let returned = self.run_load(Role::Call, load).await;
+        let returned = self.run_load::<S, F>(Role::Call, load).await;
         match S::view(&returned) {
-            View::Error => self.load_failed(),
+            View::Error => self.load_failed(started.elapsed()),
             View::Value(_) | View::None => {
                 self.loaded(started.elapsed());
                 self.not_filled(why);
@@ -664,7 +665,11 @@ impl Request {
     }
 
     /// Runs the load, and counts it.
-    async fn run_load<F: Future>(&self, role: Role, load: F) -> F::Output {
+    async fn run_load<S, F>(&self, role: Role, load: F) -> S::Return
+    where
+        S: Shape,
+        F: Future<Output = S::Return>,
+    {
         let key = &self.query.key;
         match role {
             Role::Call => self.load_begins(),
@@ -678,7 +683,17 @@ impl Request {
                 self.observe(Event::Load { key });
             }
         }
-        load.await
+        let is_refresh = role != Role::Call || self.is_refresh;
+        let Query { site, .. } = self.query;
+        let span = spans::load(&self.core.observer, site, Some(key), 1, is_refresh);
+        let mut load = pin!(load);
+        let returned = poll_fn(|context| {
+            let _entered = span.enter();
+            load.as_mut().poll(context)
+        })
+        .await;
+        spans::load_ended(&span, matches!(S::view(&returned), View::Error));
+        returned
     }
 
     pub(super) fn load_begins(&self) {
@@ -744,7 +759,13 @@ impl Request {
         });
     }
 
-    pub(super) fn load_failed(&self) {
+    pub(super) fn load_failed(&self, took: Duration) {
+        self.core.observer.failed_after(self.query.site, took);
+        self.load_of_several_failed();
+    }
+
+    /// The same of one load for several keys, whose time is not that of this key.
+    pub(super) fn load_of_several_failed(&self) {
         let key = &self.query.key;
         self.observe(Event::LoadFailed { key });
     }
@@ -898,7 +919,7 @@ pub(super) async fn renew_while<F: Future>(renewal: Option<Renewal>, load: F) ->
         return load.await;
     };
     let mut load = pin!(load);
-    std::future::poll_fn(|context| match load.as_mut().poll(context) {
+    poll_fn(|context| match load.as_mut().poll(context) {
         Poll::Ready(returned) => Poll::Ready(returned),
         Poll::Pending => match renewal.as_mut().poll(context) {
             Poll::Ready(never) => match never {},

@@ -40,6 +40,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::{Instrument as _, Span};
+
 pub(crate) use self::breaker::Limits;
 use self::connector::Connector;
 use self::entry::{ANY_TYPE, Header, LeaseToken, Slot, Source, ToldTags, Version};
@@ -72,7 +74,7 @@ use crate::freshness::{Age, Freshness};
 use crate::health::Status;
 use crate::key::{Key, Pattern, on_server};
 use crate::missed::MissReason;
-use crate::observe::{Event, Observer};
+use crate::observe::{Event, Observer, spans};
 use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
 use crate::unique;
@@ -262,6 +264,69 @@ impl Shared {
     fn distrusts_since(&self, heard: Heard, key: &Key, tags: &[Key]) -> bool {
         let journal = &self.connector.journal;
         sabotage::keeps(Rule::Distrust) && journal.distrusts_since(heard, key, tags)
+    }
+
+    /// A look for which a subscriber asks.
+    async fn look_in_span(
+        &self,
+        query: &Query,
+        undecodable: Option<Mark>,
+        asking_since: Option<Instant>,
+    ) -> Look {
+        let span = spans::request(&self.observer, "look", "MGET", Some(query));
+        let look = self.look_once(query, undecodable, asking_since);
+        let look = look.instrument(span.clone()).await;
+        let is_hit = matches!(look, Look::Hit(_));
+        span.record("cache.hit", is_hit);
+        if !is_hit {
+            let why = query.missed.reason();
+            span.record("cache.miss", why.name());
+            if why == MissReason::Unavailable {
+                spans::fail(&span, "unavailable");
+            }
+        }
+        look
+    }
+
+    async fn look_once(
+        &self,
+        query: &Query,
+        undecodable: Option<Mark>,
+        asking_since: Option<Instant>,
+    ) -> Look {
+        let heard = self.connector.journal.heard();
+        if query.learns_tags {
+            let until = asking_since.map(|since| self.connector.look_deadline(since));
+            let looked = Box::pin(self.look_and_learn(query, heard, until)).await;
+            return match looked {
+                Ok(Some(look)) => self.show(query, look, undecodable),
+                Ok(None) => self.distrusted(query),
+                Err(error) => self.unavailable(query, &error),
+            };
+        }
+        if self.distrusts(&query.key, &query.tags) {
+            return self.distrusted(query);
+        }
+        let until = asking_since.map(|since| self.connector.look_deadline(since));
+        let looked = self.look_at_server(&query.key, &query.tags, until).await;
+        self.looked(query, heard, looked, undecodable)
+    }
+
+    /// Runs a request in its span.
+    async fn in_span<T>(
+        span: Span,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let answer = request.instrument(span.clone()).await;
+        if let Err(error) = &answer {
+            spans::failed(&span, error);
+        }
+        answer
+    }
+
+    /// The span of a request.
+    fn span(&self, verb: &'static str, command: &'static str, query: Option<&Query>) -> Span {
+        spans::request(&self.observer, verb, command, query)
     }
 
     /// What a call makes of the answer to its look.
@@ -523,7 +588,8 @@ impl Shared {
         look: &ServerLook,
         until: Instant,
     ) -> Boarded {
-        let acquired = pin!(self.acquire(query, look, until));
+        let span = self.span("lease", "EVAL", Some(query));
+        let acquired = pin!(Self::in_span(span, self.acquire(query, look, until)));
         match leader.follow(acquired).await {
             Ok(Acquired::Lease(evidence)) => leader.begin(Some(evidence)),
             Ok(Acquired::Taken) => {
@@ -862,7 +928,9 @@ impl Shared {
         let _kept = EnsureKeeper(&self.connector);
         let names = on_server(names);
         let mut under_way = self.connector.journal.begin(&names);
-        let invalidated = self.connector.invalidate(&mut under_way).await;
+        let span = self.span("invalidate", "EVAL", None);
+        let invalidated = self.connector.invalidate(&mut under_way);
+        let invalidated = Self::in_span(span, invalidated).await;
         if !sabotage::keeps(Rule::Journal) {
             under_way.carried_out(names.len());
         }
@@ -883,7 +951,9 @@ impl Shared {
         let _kept = EnsureKeeper(&self.connector);
         let under_way = self.connector.journal.begin_pattern(pattern);
         let selection = Selection::of(pattern.clone());
-        let removed = self.connector.remove(&selection, removal).await;
+        let span = self.span("invalidate", "SCAN", None);
+        let removed = self.connector.remove(&selection, removal);
+        let removed = Self::in_span(span, removed).await;
         if removed.is_ok() || !sabotage::keeps(Rule::Journal) {
             under_way.carried_out();
         } else {
@@ -1029,22 +1099,11 @@ impl Store for Shared {
         undecodable: Option<Mark>,
         asking_since: Option<Instant>,
     ) -> Look {
-        let heard = self.connector.journal.heard();
-        if query.learns_tags {
-            let until = asking_since.map(|since| self.connector.look_deadline(since));
-            let looked = Box::pin(self.look_and_learn(query, heard, until)).await;
-            return match looked {
-                Ok(Some(look)) => self.show(query, look, undecodable),
-                Ok(None) => self.distrusted(query),
-                Err(error) => self.unavailable(query, &error),
-            };
+        // Boxed: a call without a span has no room for one.
+        if spans::are_asked() {
+            return Box::pin(self.look_in_span(query, undecodable, asking_since)).await;
         }
-        if self.distrusts(&query.key, &query.tags) {
-            return self.distrusted(query);
-        }
-        let until = asking_since.map(|since| self.connector.look_deadline(since));
-        let looked = self.look_at_server(&query.key, &query.tags, until).await;
-        self.looked(query, heard, looked, undecodable)
+        self.look_once(query, undecodable, asking_since).await
     }
 
     fn board<'a>(
@@ -1174,7 +1233,8 @@ impl Store for Shared {
                     let told = self.read_tags_after_load(query, lease, told).await;
                     let told = told.as_deref();
                     let filled = fill(lease, query, encoded, told, ttl.zip(extend), cost);
-                    leader.follow(pin!(filled)).await
+                    let span = self.span("fill", "EVAL", Some(query));
+                    leader.follow(pin!(filled.instrument(span))).await
                 }
                 None => Filled::Unstorable,
             };
@@ -1184,11 +1244,13 @@ impl Store for Shared {
     }
 
     async fn look_many(&self, queries: &[&Query]) -> Vec<Look> {
-        Box::pin(self.look_each(queries)).await
+        let span = self.span("look", "MGET", None);
+        Box::pin(self.look_each(queries).instrument(span)).await
     }
 
     async fn board_many(&self, misses: Vec<(&Query, Miss)>) -> Vec<Boarded> {
-        Box::pin(self.board_each(misses)).await
+        let span = self.span("lease", "EVAL", None);
+        Box::pin(self.board_each(misses).instrument(span)).await
     }
 
     fn renew_many(&self, leaders: &[Leader<Evidence>], limit: Duration) -> Option<Renewal> {
@@ -1208,7 +1270,8 @@ impl Store for Shared {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
-        let entry = Box::pin(self.look_up(key)).await?;
+        let span = self.span("get", "MGET", None);
+        let entry = Box::pin(Self::in_span(span, self.look_up(key))).await?;
         Ok(entry.map(Found::Encoded))
     }
 
@@ -1242,11 +1305,14 @@ impl Store for Shared {
             let further = on_server(filling.tags);
             self.remembered.set(&query.key, &further);
         }
-        Box::pin(self.write(query, &encoded, ttl)).await
+        let span = self.span("set", "EVAL", Some(query));
+        Box::pin(Self::in_span(span, self.write(query, &encoded, ttl))).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, Error> {
-        let entries = Box::pin(self.look_up_many(keys)).await?.into_iter();
+        let span = self.span("get", "MGET", None);
+        let entries = Box::pin(Self::in_span(span, self.look_up_many(keys))).await?;
+        let entries = entries.into_iter();
         Ok(entries.map(|entry| entry.map(Found::Encoded)).collect())
     }
 
@@ -1264,7 +1330,8 @@ impl Store for Shared {
         let settings: Vec<Setting<'_>> = encoded
             .map(|((query, ..), (value, ttl))| Setting { query, value, ttl })
             .collect();
-        Box::pin(self.write_many(&settings)).await
+        let span = self.span("set", "EVAL", None);
+        Box::pin(Self::in_span(span, self.write_many(&settings))).await
     }
 
     async fn delete_many(&self, keys: &[Key]) -> Result<Vec<bool>, Error> {
