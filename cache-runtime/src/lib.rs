@@ -137,7 +137,7 @@ pub mod guarantees {}
 #[cfg(doc)]
 #[doc = include_str!("../docs/operation.md")]
 pub mod operation {}
-#[cfg(all(doc, not(doctest)))]
+#[cfg(doc)]
 #[doc = include_str!("../docs/observing.md")]
 pub mod observing {}
 #[cfg(all(doc, not(doctest)))]

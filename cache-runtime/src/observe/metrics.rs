@@ -630,4 +630,34 @@ mod tests {
             1
         );
     }
+
+    /// Asks until it is so.
+    fn until(is_so: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !is_so() {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn a_thread_publishes_until_the_cache_is_dropped() {
+        let recorded = Arc::new(Recorded::default());
+        metrics::set_global_recorder(recorded.clone()).unwrap();
+        let is = |series: &str, value: u64| {
+            let contents = recorded.0.lock().unwrap();
+            let found = contents.values.get(series);
+            found.is_some_and(|found| found.load(SeqCst) == value)
+        };
+        let builder = Cache::builder().url("memory:").metrics_name("by a thread");
+        let cache = builder.metrics_interval(Duration::from_millis(5));
+        let cache = cache.build().unwrap();
+        use_it(&cache);
+        until(|| is("cache_entries by a thread", 1_f64.to_bits()));
+        let puts = "cache_puts_total by a thread the API by hand";
+        assert!(is(puts, 1));
+        drop(cache);
+        until(|| is("cache_entries by a thread", 0));
+        assert!(is(puts, 1));
+    }
 }
