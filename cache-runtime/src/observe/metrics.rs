@@ -199,7 +199,7 @@ static ADDED: Condvar = Condvar::new();
 
 /// Has the metrics of a cache be published from now on, until it is dropped.
 pub(crate) fn register(core: &Arc<Core>, settings: &MetricsSettings) {
-    let Some(name) = &core.observer.label().0 else {
+    let Some(name) = &core.observer.label.0 else {
         return;
     };
     let mut publisher = lock();
@@ -262,7 +262,7 @@ fn publish_at_intervals() {
 
 /// Publishes what caches with the name of this one have counted.
 pub(crate) fn publish_now(core: &Core) {
-    if let Some(name) = &core.observer.label().0 {
+    if let Some(name) = &core.observer.label.0 {
         let collected = lock().collect(Some(name));
         publish(&collected);
     }

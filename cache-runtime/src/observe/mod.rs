@@ -105,10 +105,6 @@ impl Observer {
         self
     }
 
-    pub(crate) fn label(&self) -> &metrics::Label {
-        &self.label
-    }
-
     /// A hit. Its key is rendered only for a listener.
     #[expect(clippy::inline_always, reason = "it is part of every local hit")]
     #[inline(always)]

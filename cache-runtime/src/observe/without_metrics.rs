@@ -10,7 +10,7 @@ use crate::core::Core;
 pub(crate) struct MetricsSettings {}
 
 /// The name of a cache in metrics: without the feature, it has none.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Label {}
 
 impl MetricsSettings {
