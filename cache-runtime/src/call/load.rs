@@ -16,7 +16,6 @@
 //! miss, without knowing the value's type. [`tier`](crate::tier) says what the words mean.
 
 use std::any;
-use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::mem;
 use std::pin::pin;
@@ -683,17 +682,16 @@ impl Request {
                 self.observe(Event::Load { key });
             }
         }
-        let is_refresh = role != Role::Call || self.is_refresh;
-        let Query { site, .. } = self.query;
-        let span = spans::load(&self.core.observer, site, Some(key), 1, is_refresh);
-        let mut load = pin!(load);
-        let returned = poll_fn(|context| {
-            let _entered = span.enter();
-            load.as_mut().poll(context)
-        })
-        .await;
-        spans::load_ended(&span, matches!(S::view(&returned), View::Error));
-        returned
+        let load = pin!(load);
+        // Boxed: a call without a span has no room for one.
+        if spans::are_asked() {
+            let is_refresh = role != Role::Call || self.is_refresh;
+            let observer = &self.core.observer;
+            let span = spans::load(observer, self.query.site, Some(key), 1, is_refresh);
+            let is_error = |returned: &S::Return| matches!(S::view(returned), View::Error);
+            return Box::pin(spans::of_load(span, load, is_error)).await;
+        }
+        load.await
     }
 
     pub(super) fn load_begins(&self) {
@@ -919,7 +917,7 @@ pub(super) async fn renew_while<F: Future>(renewal: Option<Renewal>, load: F) ->
         return load.await;
     };
     let mut load = pin!(load);
-    poll_fn(|context| match load.as_mut().poll(context) {
+    std::future::poll_fn(|context| match load.as_mut().poll(context) {
         Poll::Ready(returned) => Poll::Ready(returned),
         Poll::Pending => match renewal.as_mut().poll(context) {
             Poll::Ready(never) => match never {},

@@ -3,13 +3,14 @@
 //! Where no subscriber asks for a span, it costs a look at a flag. A hit of what this process keeps has
 //! none.
 
-use tracing::{Level, Span, field};
+use tracing::{Instrument as _, Level, Span, field};
 
 use super::{Observer, path_of};
 use crate::call::site::CallSite;
 use crate::error::Error;
 use crate::key::Key;
-use crate::tier::Query;
+use crate::missed::MissReason;
+use crate::tier::{Look, Query};
 
 /// By this, a subscriber chooses spans without the rest of what is logged at their level.
 const TARGET: &str = "cache_runtime::spans";
@@ -42,6 +43,17 @@ pub(crate) fn load(
         cache.outcome = field::Empty,
         otel.status_code = field::Empty,
     )
+}
+
+/// Runs a load in its span, and notes how it has ended.
+pub(crate) async fn of_load<T>(
+    span: Span,
+    load: impl Future<Output = T>,
+    is_error: impl FnOnce(&T) -> bool,
+) -> T {
+    let returned = load.instrument(span.clone()).await;
+    load_ended(&span, is_error(&returned));
+    returned
 }
 
 /// Notes how a load has ended. Of one that panics, or is dropped, nothing is noted.
@@ -83,6 +95,22 @@ pub(crate) fn request(
     )
 }
 
+/// Notes what a look has shown its call.
+pub(crate) fn looked(span: &Span, query: &Query, look: &Look) {
+    if span.is_none() {
+        return;
+    }
+    let is_hit = matches!(look, Look::Hit(_));
+    span.record("cache.hit", is_hit);
+    if !is_hit {
+        let why = query.missed.reason();
+        span.record("cache.miss", why.name());
+        if why == MissReason::Unavailable {
+            fail(span, "unavailable");
+        }
+    }
+}
+
 /// Notes how a request has failed. The text of an error may have a key in it, so its kind is noted.
 pub(crate) fn failed(span: &Span, error: &Error) {
     let kind = if error.is_timeout() {
@@ -97,7 +125,7 @@ pub(crate) fn failed(span: &Span, error: &Error) {
     fail(span, kind);
 }
 
-pub(crate) fn fail(span: &Span, kind: &'static str) {
+fn fail(span: &Span, kind: &'static str) {
     span.record("error.type", kind);
     span.record("otel.status_code", "ERROR");
 }

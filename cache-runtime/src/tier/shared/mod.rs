@@ -266,50 +266,10 @@ impl Shared {
         sabotage::keeps(Rule::Distrust) && journal.distrusts_since(heard, key, tags)
     }
 
-    /// A look for which a subscriber asks.
-    async fn look_in_span(
-        &self,
-        query: &Query,
-        undecodable: Option<Mark>,
-        asking_since: Option<Instant>,
-    ) -> Look {
-        let span = spans::request(&self.observer, "look", "MGET", Some(query));
-        let look = self.look_once(query, undecodable, asking_since);
-        let look = look.instrument(span.clone()).await;
-        let is_hit = matches!(look, Look::Hit(_));
-        span.record("cache.hit", is_hit);
-        if !is_hit {
-            let why = query.missed.reason();
-            span.record("cache.miss", why.name());
-            if why == MissReason::Unavailable {
-                spans::fail(&span, "unavailable");
-            }
-        }
-        look
-    }
-
-    async fn look_once(
-        &self,
-        query: &Query,
-        undecodable: Option<Mark>,
-        asking_since: Option<Instant>,
-    ) -> Look {
-        let heard = self.connector.journal.heard();
-        if query.learns_tags {
-            let until = asking_since.map(|since| self.connector.look_deadline(since));
-            let looked = Box::pin(self.look_and_learn(query, heard, until)).await;
-            return match looked {
-                Ok(Some(look)) => self.show(query, look, undecodable),
-                Ok(None) => self.distrusted(query),
-                Err(error) => self.unavailable(query, &error),
-            };
-        }
-        if self.distrusts(&query.key, &query.tags) {
-            return self.distrusted(query);
-        }
-        let until = asking_since.map(|since| self.connector.look_deadline(since));
-        let looked = self.look_at_server(&query.key, &query.tags, until).await;
-        self.looked(query, heard, looked, undecodable)
+    /// Runs a look in its span, which has yet to be told what the look means for its call.
+    async fn in_span_of_look<T>(&self, query: &Query, look: impl Future<Output = T>) -> (T, Span) {
+        let span = self.span("look", "MGET", Some(query));
+        (look.instrument(span.clone()).await, span)
     }
 
     /// Runs a request in its span.
@@ -1099,11 +1059,33 @@ impl Store for Shared {
         undecodable: Option<Mark>,
         asking_since: Option<Instant>,
     ) -> Look {
+        let heard = self.connector.journal.heard();
+        if query.learns_tags {
+            let until = asking_since.map(|since| self.connector.look_deadline(since));
+            let looked = self.look_and_learn(query, heard, until);
+            let (looked, span) = Box::pin(self.in_span_of_look(query, looked)).await;
+            let look = match looked {
+                Ok(Some(look)) => self.show(query, look, undecodable),
+                Ok(None) => self.distrusted(query),
+                Err(error) => self.unavailable(query, &error),
+            };
+            spans::looked(&span, query, &look);
+            return look;
+        }
+        if self.distrusts(&query.key, &query.tags) {
+            return self.distrusted(query);
+        }
+        let until = asking_since.map(|since| self.connector.look_deadline(since));
         // Boxed: a call without a span has no room for one.
         if spans::are_asked() {
-            return Box::pin(self.look_in_span(query, undecodable, asking_since)).await;
+            let looked = self.look_at_server(&query.key, &query.tags, until);
+            let (looked, span) = Box::pin(self.in_span_of_look(query, looked)).await;
+            let look = self.looked(query, heard, looked, undecodable);
+            spans::looked(&span, query, &look);
+            return look;
         }
-        self.look_once(query, undecodable, asking_since).await
+        let looked = self.look_at_server(&query.key, &query.tags, until).await;
+        self.looked(query, heard, looked, undecodable)
     }
 
     fn board<'a>(
