@@ -8,6 +8,8 @@ mod global;
 mod inspect;
 mod many;
 mod matching;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod on_drop;
 mod options;
 mod refresh;
