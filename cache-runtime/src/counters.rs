@@ -50,7 +50,6 @@ pub(crate) enum Detail {
     StaleError,
     /// An old value was served since its load takes long.
     StaleSlow,
-    Stored,
     LoadFailed,
     /// A miss was answered by another caller's load.
     Shared,
@@ -97,6 +96,11 @@ impl DetailCounts {
         Misses::of(self.missed)
     }
 
+    /// Misses are counted by their reasons only.
+    pub(crate) fn misses(&self) -> u64 {
+        self.missed.iter().sum()
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         let counts = self.counts.iter_mut().zip(&other.counts);
         let missed = self.missed.iter_mut().zip(&other.missed);
@@ -110,8 +114,8 @@ impl DetailCounts {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) hits: AtomicU64,
-    pub(crate) misses: AtomicU64,
     pub(crate) loads: AtomicU64,
+    pub(crate) stored: AtomicU64,
     pub(crate) errors: AtomicU64,
 }
 
@@ -119,16 +123,16 @@ pub(crate) struct Tally {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Counts {
     pub(crate) hits: u64,
-    pub(crate) misses: u64,
     pub(crate) loads: u64,
+    pub(crate) stored: u64,
     pub(crate) errors: u64,
 }
 
 impl Counts {
     pub(crate) fn add(&mut self, other: &Self) {
         self.hits += other.hits;
-        self.misses += other.misses;
         self.loads += other.loads;
+        self.stored += other.stored;
         self.errors += other.errors;
     }
 }
@@ -250,8 +254,8 @@ impl CounterTable {
         tallies.fold(Counts::default(), |mut sum, tallies| {
             let tally = &tallies[place.offset()];
             sum.hits += tally.hits.load(Relaxed);
-            sum.misses += tally.misses.load(Relaxed);
             sum.loads += tally.loads.load(Relaxed);
+            sum.stored += tally.stored.load(Relaxed);
             sum.errors += tally.errors.load(Relaxed);
             sum
         })
@@ -310,7 +314,7 @@ mod tests {
             let count = || {
                 let counters = table.of(None);
                 counters.count(&counters.tally.hits);
-                table.count(None, Detail::Stored);
+                table.count(None, Detail::Shared);
                 table.count_miss(None, MissReason::Loading);
             };
             for _ in 0..2 {
@@ -323,7 +327,7 @@ mod tests {
             let expected = 2 * 1000 * (STRIPES as u64 + 8);
             assert_eq!(table.sum(BY_HAND).hits, expected);
             let details = table.details(BY_HAND);
-            assert_eq!(details.of(Detail::Stored), expected);
+            assert_eq!(details.of(Detail::Shared), expected);
             assert_eq!(details.of(Detail::LoadFailed), 0);
             assert_eq!(details.missed().loading, expected);
         }

@@ -103,6 +103,15 @@ impl Status {
         }
     }
 
+    /// Whether calls do not use the store, since it fails.
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(dead_code, reason = "metrics ask for it")
+    )]
+    pub(crate) fn is_failing(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Denied(_))
+    }
+
     /// What it is called where it is shown, and where it is serialized.
     fn names(&self) -> (&'static str, &'static str) {
         match self {

@@ -78,6 +78,7 @@
 //! * `lz4`, `zstd`: compression of them. `zstd` is built by a C compiler.
 //! * `uuid`, `ulid`, `rust_decimal`, `smol_str`, `chrono`, `time`, `jiff`: the types of these crates in
 //!   keys.
+//! * `metrics`: [metrics](observing), for the recorder that the program has installed.
 //! * `test-util`: a clock that a test moves, in `testing`.
 
 // In reading order: the API; a call; where entries are, and how a server is spoken to; what all of
@@ -113,6 +114,7 @@ mod error;
 mod fallback;
 mod freshness;
 mod health;
+mod inspection;
 mod join;
 mod refreshes;
 mod removal;
@@ -139,6 +141,9 @@ pub mod guarantees {}
 #[cfg(doc)]
 #[doc = include_str!("../docs/operation.md")]
 pub mod operation {}
+#[cfg(doc)]
+#[doc = include_str!("../docs/observing.md")]
+pub mod observing {}
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/servers.md")]
 pub mod servers {}
@@ -167,6 +172,10 @@ pub use crate::codec::Codec;
 pub use crate::driver::Tls;
 pub use crate::error::Error;
 pub use crate::health::{Health, Status};
+pub use crate::inspection::{
+    BreakerState, FailedLoad, Holds, Inspection, ServerState, ShownValue, StoreKind, StoreState,
+    StoredEntry, StoredTag, TagVersion,
+};
 pub use crate::key::{
     CacheTag, Float, Key, KeyPart, KeyWriter, ListWriter, Ordered, Pattern, Written,
 };

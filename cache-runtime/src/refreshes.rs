@@ -132,6 +132,24 @@ impl Refreshes {
         }
     }
 
+    /// How long a key is still left alone since its load failed; and whether its old value is served in the
+    /// place of the error.
+    pub(crate) fn failure(&self, key: &Key) -> Option<(Duration, bool)> {
+        match *self.lock().keys.get(key)? {
+            Note::NotBefore(until, Why::Failed { excused })
+                if self.0.clock.now().is_before(until) =>
+            {
+                Some((self.0.clock.until(until), excused))
+            }
+            _ => None,
+        }
+    }
+
+    /// How many are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.lock().under_way
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

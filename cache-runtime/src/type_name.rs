@@ -59,6 +59,31 @@ pub(crate) fn of<V: ?Sized>(receiver: Option<&'static str>) -> ValueType {
     }
 }
 
+/// The name of the type with this hash, if a function of this program caches values of it, or a key of this
+/// process names it.
+pub(crate) fn name_of(hash: u32) -> Option<&'static str> {
+    if hash == 0 {
+        return None;
+    }
+    let cached = registry::all().filter_map(|function| function.value.resolved());
+    let mut cached = cached.map(known);
+    if let Some(known) = cached.find(|known| known.hash == hash) {
+        return Some(known.name);
+    }
+    let lists = KNOWN.iter().filter_map(OnceLock::get);
+    let mut all = lists
+        .flat_map(|first| std::iter::successors(Some(*first), |known| known.next.get().copied()));
+    Some(all.find(|known| known.hash == hash)?.name)
+}
+
+impl ValueType {
+    /// The type of an entry with this hash, for one that takes its place; `None` for 0.
+    pub(crate) fn known_by(hash: u32) -> Option<Self> {
+        let name = name_of(hash).unwrap_or("_");
+        (hash != 0).then_some(Self { name, hash })
+    }
+}
+
 fn known(text: &'static str) -> &'static KnownType {
     let address = text.as_ptr().addr();
     let mut place = &KNOWN[(address >> 4 ^ address) % LISTS];

@@ -17,6 +17,7 @@ Commands:
   test    Run every test and doctest of the workspace. They use a real Redis
           or Valkey server: the one that REDIS_SERVER names, or one on PATH.
           If there is none, it is installed with the system's package manager.
+          So are Chromium and chromedriver, in which the dashboard is tested.
           Then run the tests that need a server on each other kind of server
           that is on PATH, and on Redis 6.2, if `pip` can install it
   lint    Check formatting, clippy, the documentation and the build without
@@ -39,6 +40,10 @@ Commands:
 Environment:
   REDIS_SERVER    path of the server program that the tests start, instead of
                   the one on PATH
+  CHROMIUM, CHROMEDRIVER
+                  the same of the browser and the program that drives it
+  CACHE_TESTS_WITHOUT_BROWSER=1
+                  leave the tests in a browser out
 ";
 
 fn main() -> ExitCode {
@@ -81,9 +86,14 @@ fn main() -> ExitCode {
 
 fn test() -> Result<(), String> {
     let server = server::find_or_install()?;
-    step::cargo(
+    let browser = server::find_or_install_browser()?;
+    let with_browser = |step: step::Step| match &browser {
+        Some([browser, driver]) => step.env("CHROMIUM", browser).env("CHROMEDRIVER", driver),
+        None => step,
+    };
+    with_browser(step::cargo(
         "test --workspace --exclude cache-benches --exclude cache-instructions --all-features",
-    )
+    ))
     .env(server::PATH_VARIABLE, &server)
     .run()?;
     let mut tested = vec![server];

@@ -1,5 +1,5 @@
-//! The programs that the chores need, found or installed: the server that the tests start, and
-//! valgrind.
+//! The programs that the chores need, found or installed: the server that the tests start, the browser
+//! that looks at the dashboard, and valgrind.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -11,6 +11,16 @@ pub(crate) const PATH_VARIABLE: &str = "REDIS_SERVER";
 
 /// Their names on `PATH`, the likeliest first.
 pub(crate) const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
+
+/// The variable by which the tests in a browser are left out.
+pub(crate) const WITHOUT_BROWSER: &str = "CACHE_TESTS_WITHOUT_BROWSER";
+
+const BROWSERS: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+];
 
 pub(crate) fn find_or_install() -> Result<PathBuf, String> {
     if let Some(path) = std::env::var_os(PATH_VARIABLE).map(PathBuf::from) {
@@ -30,6 +40,29 @@ pub(crate) fn find_or_install() -> Result<PathBuf, String> {
 /// The program that counts instructions.
 pub(crate) fn find_or_install_valgrind() -> Result<PathBuf, String> {
     find_or_install_any(&["valgrind"], |_| &["valgrind"])
+}
+
+/// The browser that looks at the dashboard, and the program that drives it; `None` if those tests are to be
+/// left out. The tests look for both where this does.
+pub(crate) fn find_or_install_browser() -> Result<Option<[PathBuf; 2]>, String> {
+    if std::env::var_os(WITHOUT_BROWSER).is_some_and(|it| it == "1") {
+        println!("{WITHOUT_BROWSER} is 1: the dashboard is not looked at in a browser");
+        return Ok(None);
+    }
+    let find = |variable: &str,
+                names: &[&str],
+                packages: fn(&Manager) -> &'static [&'static str]| {
+        match std::env::var_os(variable) {
+            Some(named) => Ok(PathBuf::from(named)),
+            None => find_or_install_any(names, packages).map_err(|message| {
+                format!("{message}\n\nor set {variable} to the path of one, or {WITHOUT_BROWSER}=1")
+            }),
+        }
+    };
+    // A package of the driver brings the browser of its version, so it comes first.
+    let driver = find("CHROMEDRIVER", &["chromedriver"], |manager| manager.driver)?;
+    let browser = find("CHROMIUM", &BROWSERS, |_| &["chromium"])?;
+    Ok(Some([browser, driver]))
 }
 
 fn find_or_install_any(
@@ -106,6 +139,8 @@ struct Manager {
     install: &'static [&'static str],
     /// The names of the server's package, the likeliest first.
     packages: &'static [&'static str],
+    /// The same of the package with chromedriver.
+    driver: &'static [&'static str],
     needs_root: bool,
 }
 
@@ -127,6 +162,7 @@ const MANAGERS: [Manager; 7] = [
             "--no-install-recommends",
         ],
         packages: &["redis-server", "valkey-server"],
+        driver: &["chromium-driver"],
         needs_root: true,
     },
     Manager {
@@ -134,6 +170,7 @@ const MANAGERS: [Manager; 7] = [
         update: None,
         install: &["dnf", "install", "--assumeyes"],
         packages: REDIS_THEN_VALKEY,
+        driver: &["chromedriver"],
         needs_root: true,
     },
     Manager {
@@ -141,6 +178,7 @@ const MANAGERS: [Manager; 7] = [
         update: None,
         install: &["yum", "install", "--assumeyes"],
         packages: REDIS_THEN_VALKEY,
+        driver: &["chromedriver"],
         needs_root: true,
     },
     Manager {
@@ -148,6 +186,7 @@ const MANAGERS: [Manager; 7] = [
         update: None,
         install: &["apk", "add", "--no-cache"],
         packages: REDIS_THEN_VALKEY,
+        driver: &["chromium-chromedriver"],
         needs_root: true,
     },
     Manager {
@@ -155,6 +194,7 @@ const MANAGERS: [Manager; 7] = [
         update: None,
         install: &["pacman", "--sync", "--refresh", "--noconfirm"],
         packages: &["valkey", "redis"],
+        driver: &["chromium"],
         needs_root: true,
     },
     Manager {
@@ -162,6 +202,7 @@ const MANAGERS: [Manager; 7] = [
         update: None,
         install: &["zypper", "--non-interactive", "install"],
         packages: REDIS_THEN_VALKEY,
+        driver: &["chromedriver"],
         needs_root: true,
     },
     Manager {
@@ -169,6 +210,7 @@ const MANAGERS: [Manager; 7] = [
         update: None,
         install: &["brew", "install"],
         packages: REDIS_THEN_VALKEY,
+        driver: &["chromedriver"],
         needs_root: false,
     },
 ];

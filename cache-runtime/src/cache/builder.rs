@@ -12,6 +12,7 @@ use crate::core::{Core, Settings};
 use crate::driver::{Servers, Tls};
 use crate::duration;
 use crate::error::Error;
+use crate::observe::metrics::{self, MetricsSettings};
 use crate::observe::{Event, Listener, Observer};
 use crate::refreshes::Refreshes;
 #[cfg(feature = "test-util")]
@@ -68,6 +69,8 @@ pub struct CacheBuilder {
     settle: Duration,
     backlog_room: usize,
     listener: Option<Listener>,
+    pub(super) metrics: MetricsSettings,
+    shows_keys: bool,
     clock: Clock,
 }
 
@@ -98,6 +101,8 @@ impl Default for CacheBuilder {
             settle: Duration::from_secs(5),
             backlog_room: 256 << 20,
             listener: None,
+            metrics: MetricsSettings::default(),
+            shows_keys: false,
             clock: Clock::SYSTEM,
         }
     }
@@ -645,6 +650,19 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets whether [spans](crate::observing) have the key of a call as `cache.key`. Default: they do not,
+    /// since a key may have in it what is not to leave the process, such as the name of a user. Its
+    /// template is there in any case.
+    ///
+    /// ```
+    /// let builder = cache_runtime::Cache::builder().keys_in_spans(true);
+    /// # let _ = builder;
+    /// ```
+    pub fn keys_in_spans(mut self, keys_in_spans: bool) -> Self {
+        self.shows_keys = keys_in_spans;
+        self
+    }
+
     /// Builds the cache. It does not connect: if the server is away, calls are misses.
     ///
     /// # Errors
@@ -674,7 +692,10 @@ impl CacheBuilder {
         ] {
             *duration = (*duration).min(FOREVER);
         }
-        let observer = Observer::new(self.listener.take());
+        let label = self.metrics.label(&self.namespace);
+        let observer = Observer::new(self.listener.take())
+            .labelled(label)
+            .showing_keys(self.shows_keys);
         let tier = self.tier(&observer)?;
         if let Some(variable) = self.url_variable {
             let url = redact(&self.url);
@@ -684,7 +705,10 @@ impl CacheBuilder {
                 "the URL of the cache is from the environment"
             );
         }
-        Ok(self.with_tier(tier, observer))
+        let metrics = self.metrics.clone();
+        let cache = self.with_tier(tier, observer);
+        metrics::register(cache.core(), &metrics);
+        Ok(cache)
     }
 
     /// A cache that stores nothing, whatever its settings are.

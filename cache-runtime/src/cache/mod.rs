@@ -5,8 +5,11 @@ mod builder;
 mod bypass;
 mod entry;
 mod global;
+mod inspect;
 mod many;
 mod matching;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod on_drop;
 mod options;
 mod refresh;

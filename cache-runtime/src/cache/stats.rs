@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::call::site::{self, CallSite, Place};
+use crate::call::site::{self, CallSite};
 use crate::core::Core;
-use crate::counters::{Counts, Detail, DetailCounts};
-use crate::load_times::{LoadTimes, Times, seconds};
+use crate::counters::Detail;
+use crate::load_times::{LoadTimes, seconds};
 use crate::missed::Misses;
-use crate::observe::Observer;
+use crate::observe::Sums;
 use crate::tier::Store as _;
 
 /// What a cache has done since it was built, from [`Cache::stats`](crate::Cache::stats). Only this
@@ -124,27 +124,28 @@ impl Stats {
             overflows: observer.overflows(),
             ..Self::default()
         };
-        let mut all = Sums::at(observer, site::BY_HAND);
+        let counters = observer.counters();
+        let mut all = Sums::at(counters, site::BY_HAND);
         stats.time_saved = all.time_saved();
         for (site, place) in site::called() {
-            let sums = Sums::at(observer, place);
-            if sums.counts.hits + sums.counts.misses > 0 {
+            let sums = Sums::at(counters, place);
+            if sums.counts.hits + sums.details.misses() > 0 {
                 stats.sites.push(SiteStats::new(site, &sums, has_front));
             }
             stats.time_saved = stats.time_saved.saturating_add(sums.time_saved());
-            all.add(observer, place, &sums);
+            all.add(counters, place, &sums);
         }
         let Sums {
             counts, details, ..
         } = &all;
         stats.hits = counts.hits;
         stats.hits_in_front = all.hits_in_front(has_front);
-        stats.misses = counts.misses;
+        stats.misses = details.misses();
         stats.missed = details.missed();
         stats.loads = counts.loads;
         stats.load_failures = details.of(Detail::LoadFailed);
         stats.waits = details.of(Detail::Shared);
-        stats.stored = details.of(Detail::Stored);
+        stats.stored = counts.stored;
         stats.load_time = all.times.load_times();
         stats.errors = counts.errors;
         stats.stale = all.stale();
@@ -153,53 +154,6 @@ impl Stats {
         stats.refreshes_discarded = details.of(Detail::RefreshDiscarded);
         stats.refreshes_skipped = details.of(Detail::RefreshSkipped);
         stats
-    }
-}
-
-/// All that was counted at one place, or at several.
-struct Sums {
-    counts: Counts,
-    details: DetailCounts,
-    times: Times,
-}
-
-impl Sums {
-    fn at(observer: &Observer, place: Place) -> Self {
-        let counters = observer.counters();
-        let mut times = Times::default();
-        counters.add_load_times(place, &mut times);
-        Self {
-            counts: counters.sum(place),
-            details: counters.details(place),
-            times,
-        }
-    }
-
-    fn add(&mut self, observer: &Observer, place: Place, other: &Self) {
-        self.counts.add(&other.counts);
-        self.details.add(&other.details);
-        observer.counters().add_load_times(place, &mut self.times);
-    }
-
-    fn time_saved(&self) -> Duration {
-        self.times.saved_by(self.counts.hits)
-    }
-
-    /// A hit that a server answered is counted as a hit first. So the difference is none of those that
-    /// the process answered itself; which is not counted, since it would be on the path of such a hit.
-    fn hits_in_front(&self, has_front: bool) -> u64 {
-        let at_server = self.details.of(Detail::HitAtServer);
-        let in_front = self.counts.hits.saturating_sub(at_server);
-        if has_front { in_front } else { 0 }
-    }
-
-    fn stale(&self) -> u64 {
-        let reasons = [
-            Detail::StaleRevalidating,
-            Detail::StaleError,
-            Detail::StaleSlow,
-        ];
-        reasons.map(|reason| self.details.of(reason)).iter().sum()
     }
 }
 
@@ -272,12 +226,12 @@ impl SiteStats {
             template: function.key(),
             hits: counts.hits,
             hits_in_front: sums.hits_in_front(has_front),
-            misses: counts.misses,
+            misses: details.misses(),
             missed: details.missed(),
             loads: counts.loads,
             load_failures: details.of(Detail::LoadFailed),
             waits: details.of(Detail::Shared),
-            stored: details.of(Detail::Stored),
+            stored: counts.stored,
             load_time: sums.times.load_times(),
             time_saved: sums.time_saved(),
             errors: counts.errors,

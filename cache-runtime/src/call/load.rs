@@ -36,7 +36,7 @@ use crate::error::Error;
 use crate::flight::{Claim, Landing, Leader, LoadEnd, Patience, Seat, Waiter};
 use crate::key::Key;
 use crate::missed::MissReason;
-use crate::observe::{Event, NotFilledReason, StaleReason};
+use crate::observe::{Event, NotFilledReason, StaleReason, spans};
 use crate::sabotage::{self, Rule};
 use crate::tier::remembered;
 use crate::tier::{
@@ -587,7 +587,7 @@ impl Request {
         let started = Instant::now();
         // If this future is dropped here, the leader hands the flight on, with the lease.
         let returned = {
-            let load = pin!(renew_while(renewal, self.run_load(role, load)));
+            let load = pin!(renew_while(renewal, self.run_load::<S, F>(role, load)));
             let share = |landed: &_| self.share_landed::<S>(landed);
             match leader.load(load, share).await {
                 LoadEnd::Loaded(returned) => returned,
@@ -611,7 +611,7 @@ impl Request {
             Err(returned) => {
                 failed(&returned);
                 leader.fail(S::share_error(&returned));
-                self.load_failed();
+                self.load_failed(cost);
                 if role != Role::Call {
                     self.observe_refresh_failed();
                 }
@@ -653,9 +653,9 @@ impl Request {
         F: Future<Output = S::Return>,
     {
         let started = Instant::now();
-        let returned = self.run_load(Role::Call, load).await;
+        let returned = self.run_load::<S, F>(Role::Call, load).await;
         match S::view(&returned) {
-            View::Error => self.load_failed(),
+            View::Error => self.load_failed(started.elapsed()),
             View::Value(_) | View::None => {
                 self.loaded(started.elapsed());
                 self.not_filled(why);
@@ -665,7 +665,11 @@ impl Request {
     }
 
     /// Runs the load, and counts it.
-    async fn run_load<F: Future>(&self, role: Role, load: F) -> F::Output {
+    async fn run_load<S, F>(&self, role: Role, load: F) -> S::Return
+    where
+        S: Shape,
+        F: Future<Output = S::Return>,
+    {
         let key = &self.query.key;
         match role {
             Role::Call => self.load_begins(),
@@ -678,6 +682,15 @@ impl Request {
                 self.observe(Event::Refresh { key });
                 self.observe(Event::Load { key });
             }
+        }
+        let load = pin!(load);
+        // Boxed: a call without a span has no room for one.
+        if spans::are_asked() {
+            let is_refresh = role != Role::Call || self.is_refresh;
+            let observer = &self.core.observer;
+            let span = spans::load(observer, self.query.site, Some(key), 1, is_refresh);
+            let is_error = |returned: &S::Return| matches!(S::view(returned), View::Error);
+            return Box::pin(spans::of_load(span, load, is_error)).await;
         }
         load.await
     }
@@ -745,7 +758,13 @@ impl Request {
         });
     }
 
-    pub(super) fn load_failed(&self) {
+    pub(super) fn load_failed(&self, took: Duration) {
+        self.core.observer.failed_after(self.query.site, took);
+        self.load_of_several_failed();
+    }
+
+    /// The same of one load for several keys, whose time is not that of this key.
+    pub(super) fn load_of_several_failed(&self) {
         let key = &self.query.key;
         self.observe(Event::LoadFailed { key });
     }

@@ -22,6 +22,9 @@ impl Form {
         compression: Compression::None,
     };
 
+    /// JSON that is not compressed.
+    pub(crate) const JSON: Self = Self::NONE;
+
     /// The bytes in a header, readable in `redis-cli`.
     pub(crate) fn to_bytes(self) -> [u8; 2] {
         let format = match self.format {

@@ -8,6 +8,7 @@ mod compression;
 mod form;
 mod format;
 mod reason;
+mod show;
 #[cfg(test)]
 mod tests;
 

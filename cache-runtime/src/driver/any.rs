@@ -49,6 +49,14 @@ impl Driver {
         }
     }
 
+    /// What it is called.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Redis(_) => "redis",
+            Self::Upstash(_) => "upstash",
+        }
+    }
+
     /// Where the server is, for messages: without credentials.
     pub(crate) fn address(&self) -> &str {
         match self {

@@ -5,7 +5,14 @@
 //! counter: it is an event only where there is a listener.
 
 mod event;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "without_metrics.rs"]
+pub(crate) mod metrics;
 mod never_hits;
+pub(crate) mod spans;
+mod sums;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,6 +26,7 @@ use self::event::Spaced;
 pub use self::event::{Event, NotFilledReason, StaleReason};
 pub use self::never_hits::NeverHit;
 use self::never_hits::NeverHits;
+pub(crate) use self::sums::Sums;
 use crate::call::site::CallSite;
 use crate::codec;
 use crate::counters::{CounterTable, Counters, Detail};
@@ -36,6 +44,9 @@ pub(crate) struct Observer {
     counters: CounterTable,
     incidents: Arc<Incidents>,
     listener: Option<Listener>,
+    label: metrics::Label,
+    /// Whether spans have keys.
+    shows_keys: bool,
 }
 
 /// How often the server went away, and how often it began to refuse; and what was logged.
@@ -77,7 +88,21 @@ impl Observer {
             counters: CounterTable::new(listener.is_none()),
             incidents: Arc::default(),
             listener,
+            label: metrics::Label::default(),
+            shows_keys: false,
         }
+    }
+
+    /// The same with the name that the cache has in metrics.
+    pub(crate) fn labelled(mut self, label: metrics::Label) -> Self {
+        self.label = label;
+        self
+    }
+
+    /// The same whose spans have keys, or have none.
+    pub(crate) fn showing_keys(mut self, shows_keys: bool) -> Self {
+        self.shows_keys = shows_keys;
+        self
     }
 
     /// A hit. Its key is rendered only for a listener.
@@ -138,18 +163,15 @@ impl Observer {
     fn count(&self, site: Option<&'static CallSite>, event: &Event<'_>) {
         let counters: Counters<'_>;
         let counter = match event {
-            Event::Hit { .. } | Event::Load { .. } => {
+            Event::Hit { .. } | Event::Load { .. } | Event::Fill { .. } => {
                 counters = self.counters.of(site);
                 match event {
                     Event::Hit { .. } => &counters.tally.hits,
-                    _ => &counters.tally.loads,
+                    Event::Load { .. } => &counters.tally.loads,
+                    _ => &counters.tally.stored,
                 }
             }
-            Event::Miss { why, .. } => {
-                self.counters.count_miss(site, *why);
-                counters = self.counters.of(site);
-                &counters.tally.misses
-            }
+            Event::Miss { why, .. } => return self.counters.count_miss(site, *why),
             Event::Degrade { .. }
             | Event::NotInvalidated { .. }
             | Event::NotInvalidatedMatching { .. }
@@ -181,7 +203,6 @@ impl Observer {
     #[inline(always)]
     fn count_rare(&self, site: Option<&'static CallSite>, event: &Event<'_>) {
         let detail = match event {
-            Event::Fill { .. } => Detail::Stored,
             Event::LoadFailed { .. } => Detail::LoadFailed,
             Event::Share { .. } => Detail::Shared,
             Event::Refresh { .. } => Detail::Refresh,
@@ -201,6 +222,12 @@ impl Observer {
     /// A load for so many keys has ended with a value, after this time.
     pub(crate) fn loaded(&self, site: Option<&'static CallSite>, took: Duration, keys: usize) {
         self.counters.record_load(site, took, keys as u64);
+        self.label.record_load(path_of(site), took, "value");
+    }
+
+    /// A load has ended with an error, after this time.
+    pub(crate) fn failed_after(&self, site: Option<&'static CallSite>, took: Duration) {
+        self.label.record_load(path_of(site), took, "error");
     }
 
     /// Logs what is news. Each change of the server's state is logged once; what follows from it,
@@ -578,8 +605,8 @@ mod tests {
             observe_all(&observer);
             let expected = Counts {
                 hits: 1,
-                misses: 1,
                 loads: 1,
+                stored: 0,
                 errors: 6,
             };
             assert_eq!(observer.counters().sum(BY_HAND), expected);

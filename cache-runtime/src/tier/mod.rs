@@ -42,11 +42,12 @@ pub(crate) use self::shared::{Encoded, Mark};
 use self::shared::{LeaseEvidence, ServerLook, Shared};
 use crate::backlog::Buckets;
 use crate::call::site::CallSite;
-use crate::codec::{Codec, Reason};
+use crate::codec::{Codec, Payload, Reason};
 use crate::error::Error;
 use crate::flight::{Leader, Seat, Waiter};
 use crate::freshness::{self, Age, Freshness};
 use crate::health::Status;
+use crate::inspection::{Inspection, StoreState};
 use crate::key::{Key, Pattern};
 use crate::missed::WhyMissed;
 use crate::removal::Removal;
@@ -560,6 +561,25 @@ pub(crate) trait Store {
         ready(Ok(()))
     }
 
+    /// What is stored under a name, for people. Nothing is changed or counted.
+    fn inspect(&self, key: &Key) -> impl Future<Output = Result<Inspection, Error>> + Send;
+
+    /// Replaces a value by one that is encoded already: see [`Cache::set_json`](crate::Cache::set_json).
+    fn set_encoded(
+        &self,
+        key: &Key,
+        _payload: Payload,
+        _tags: &[Key],
+        _ttl: Duration,
+    ) -> impl Future<Output = Result<Filled, Error>> + Send {
+        let reason = "in this process it is a Rust value, which only a program that names its type can set: \
+                      `cache.set(key, &value, options)`";
+        ready(Err(Error::codec(key.as_str(), "replaced", &reason)))
+    }
+
+    /// What its servers were found to be.
+    fn servers(&self) -> StoreState;
+
     fn status(&self) -> Status {
         Status::Working
     }
@@ -915,6 +935,24 @@ impl Store for Tier {
 
     fn abandon_fence(&self, names: &[Key], writer: u64, left: Duration) {
         on!(self, store => store.abandon_fence(names, writer, left));
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Inspection, Error> {
+        on!(self, store => store.inspect(key).await)
+    }
+
+    async fn set_encoded(
+        &self,
+        key: &Key,
+        payload: Payload,
+        tags: &[Key],
+        ttl: Duration,
+    ) -> Result<Filled, Error> {
+        on!(self, store => store.set_encoded(key, payload, tags, ttl).await)
+    }
+
+    fn servers(&self) -> StoreState {
+        on!(self, store => store.servers())
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -7,9 +7,11 @@ use super::{
     Query, Store,
 };
 use crate::backlog::Buckets;
+use crate::codec::Payload;
 use crate::error::Error;
 use crate::flight::{Leader, Seat};
 use crate::freshness::Age;
+use crate::inspection::{Holds, Inspection, StoreKind, StoreState, Verdict};
 use crate::key::{Key, Pattern};
 use crate::removal::Removal;
 
@@ -61,6 +63,28 @@ impl Store for Off {
 
     async fn find_at_any_age(&self, _key: &Key) -> Result<Option<(Found, About)>, Error> {
         Ok(None)
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Inspection, Error> {
+        Ok(Inspection::without_entry(
+            key.as_str(),
+            Holds::Nothing,
+            &Verdict::Off,
+        ))
+    }
+
+    async fn set_encoded(
+        &self,
+        _key: &Key,
+        _payload: Payload,
+        _tags: &[Key],
+        _ttl: Duration,
+    ) -> Result<Filled, Error> {
+        Ok(Filled::Unstorable)
+    }
+
+    fn servers(&self) -> StoreState {
+        StoreState::without_server(StoreKind::Off, 0)
     }
 
     async fn expire(&self, _keys: &[Key]) -> Result<(), Error> {

@@ -5,6 +5,7 @@ mod detach;
 mod each;
 mod flights;
 mod freshness;
+mod inspect;
 mod invalidation;
 mod liveness;
 mod long_names;

@@ -128,7 +128,7 @@ where
             request.load_begins();
         }
         let is_usable = |landed: &_| outcome::<S::Value>(landed).is_some();
-        let Some(returned) = load.run(&self.core, body, is_usable).await else {
+        let Some(returned) = load.run(&self.core, self.site, body, is_usable).await else {
             self.share_landed(load);
             return None;
         };
@@ -144,6 +144,10 @@ where
             }
             Err(failed) => failed,
         };
+        load.ended(true);
+        self.core
+            .observer
+            .failed_after(Some(self.site), load.cost());
         let excused = is_excused(&failed);
         let places: Vec<usize> = load.places().collect();
         let mut evidence = load.evidence();
@@ -151,7 +155,7 @@ where
             let OneOf {
                 request, ticket, ..
             } = &mut self.calls[*place];
-            request.load_failed();
+            request.load_of_several_failed();
             let ticket = mem::take(ticket);
             if ticket.is_some() {
                 request.observe_refresh_failed();

@@ -1,19 +1,22 @@
 //! The load of a batch call: one body for all keys that the call leads.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use crate::call::load::renew_while;
+use crate::call::site::CallSite;
 use crate::core::Core;
 use crate::flight::{Leader, together};
-use crate::observe::NotFilledReason;
+use crate::observe::{NotFilledReason, spans};
 use crate::tier::{Evidence, Store as _};
 use crate::value::{SharedError, SharedValue};
 
 /// The keys that one run of the body is for, by their places in the call.
-#[derive(Default)]
 pub(super) struct Load {
     /// Those whose flights this call leads, in the order of their leaders.
     led: Vec<usize>,
@@ -22,6 +25,19 @@ pub(super) struct Load {
     pub(super) alone: Vec<(usize, NotFilledReason<'static>)>,
     /// When it began, where an entry says how long its load took.
     began: Option<Instant>,
+    span: Span,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            led: Vec::new(),
+            leaders: Vec::new(),
+            alone: Vec::new(),
+            began: None,
+            span: Span::none(),
+        }
+    }
 }
 
 impl Load {
@@ -49,7 +65,8 @@ impl Load {
     pub(super) async fn run<F: Future>(
         &mut self,
         core: &Core,
-        body: Pin<&mut F>,
+        site: &'static CallSite,
+        mut body: Pin<&mut F>,
         is_usable: impl Fn(&SharedValue) -> bool,
     ) -> Option<F::Output> {
         let leaders = &mut self.leaders;
@@ -62,7 +79,14 @@ impl Load {
         }
         let renewal = core.tier.renew_many(leaders, core.settings.load_limit);
         self.began = Some(Instant::now());
+        let keys = self.led.len() + self.alone.len();
+        self.span = spans::load(&core.observer, Some(site), None, keys, false);
         let may_share = self.alone.is_empty();
+        let span = &self.span;
+        let body = poll_fn(|context| {
+            let _entered = span.enter();
+            body.as_mut().poll(context)
+        });
         let load = pin!(renew_while(renewal, body));
         together::load(leaders, load, |landed| may_share && is_usable(landed)).await
     }
@@ -79,6 +103,11 @@ impl Load {
         let all = self.led.iter().zip(&self.leaders);
         all.filter_map(|(place, leader)| Some((*place, leader.evidence()?)))
             .collect()
+    }
+
+    /// Notes for its span how it has ended.
+    pub(super) fn ended(&self, is_error: bool) {
+        spans::load_ended(&self.span, is_error);
     }
 
     pub(super) fn cost(&self) -> Duration {

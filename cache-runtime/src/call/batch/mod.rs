@@ -515,7 +515,7 @@ where
             let requests = load.places().map(|place| &self.calls[place].request);
             requests.for_each(Request::load_begins);
             let is_usable = |landed: &_| outcome::<S::Value>(landed).is_some();
-            let Some(returned) = load.run(&self.core, body, is_usable).await else {
+            let Some(returned) = load.run(&self.core, self.site, body, is_usable).await else {
                 self.share_landed(load);
                 return None;
             };
@@ -523,7 +523,11 @@ where
                 Ok(collection) => self.sort(&load, R::rows(collection), names),
                 Err(failed) => {
                     let requests = load.places().map(|place| &self.calls[place].request);
-                    requests.for_each(Request::load_failed);
+                    requests.for_each(Request::load_of_several_failed);
+                    load.ended(true);
+                    self.core
+                        .observer
+                        .failed_after(Some(self.site), load.cost());
                     load.fail(S::share_error(&failed).as_ref());
                     return B::with_error(failed);
                 }
@@ -598,6 +602,7 @@ where
         K: Keeping<S::Value>,
     {
         let cost = load.cost();
+        load.ended(false);
         self.core.observer.loaded(Some(self.site), cost, load.len());
         if let Some(took) = load.pending_for() {
             self.site.note_load(took);

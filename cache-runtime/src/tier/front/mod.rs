@@ -28,11 +28,13 @@ use super::{
     Miss, Query, Renewal, Storable, Store, ToCopy, Waiting,
 };
 use crate::backlog::Buckets;
+use crate::codec::Payload;
 use crate::driver::Trusts;
 use crate::error::Error;
 use crate::flight::{Leader, Seat};
 use crate::freshness::Age;
 use crate::health::Status;
+use crate::inspection::{Inspection, StoreState};
 use crate::key::{Key, Pattern};
 use crate::missed::MissReason;
 use crate::removal::Removal;
@@ -338,6 +340,25 @@ impl Store for Front {
 
     async fn find_at_any_age(&self, key: &Key) -> Result<Option<(Found, About)>, Error> {
         self.shared.find_at_any_age(key).await
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Inspection, Error> {
+        self.shared.inspect(key).await
+    }
+
+    async fn set_encoded(
+        &self,
+        key: &Key,
+        payload: Payload,
+        tags: &[Key],
+        ttl: Duration,
+    ) -> Result<Filled, Error> {
+        let _dropped = self.drop_copies(std::slice::from_ref(key));
+        self.shared.set_encoded(key, payload, tags, ttl).await
+    }
+
+    fn servers(&self) -> StoreState {
+        self.shared.servers()
     }
 
     async fn expire(&self, keys: &[Key]) -> Result<(), Error> {

@@ -262,6 +262,13 @@ impl Basis {
         self.tag_versions().iter().map(|version| &version.tag)
     }
 
+    /// The tags, each with its version before the load began, and now.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (&Key, u64, u64)> {
+        let now = |tag: &TagVersion| tag.current.load(Ordering::Acquire);
+        let tags = self.tag_versions().iter();
+        tags.map(move |tag| (&tag.tag, tag.version, now(tag)))
+    }
+
     #[inline]
     fn tag_versions(&self) -> &[TagVersion] {
         self.0.as_ref().map_or(&[], |parts| &parts.tags)
@@ -312,6 +319,12 @@ impl Tags {
             value_type: 0,
             trusts: Trusts::default(),
         })))
+    }
+
+    /// The version of a tag, if an entry or a load carries it.
+    pub(super) fn current(&self, tag: &Key) -> Option<u64> {
+        let map = self.lock();
+        Some(map.counters.get(tag)?.load(Ordering::Acquire))
     }
 
     /// Counts the version of a tag up.

@@ -66,6 +66,11 @@ impl Fences {
         })
     }
 
+    /// Around how many names fences stand; those whose deadline has passed count until they are swept out.
+    pub(super) fn count(&self) -> usize {
+        self.fenced.load(Ordering::SeqCst)
+    }
+
     /// Puts a fence around each of these names, or joins the fence that stands there.
     pub(super) fn join(&self, names: &[Key], id: u64) {
         self.change(|map| {

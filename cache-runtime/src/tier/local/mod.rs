@@ -8,6 +8,7 @@
 
 mod basis;
 mod fence;
+mod inspect;
 mod sweeper;
 mod table;
 mod walk;
@@ -32,6 +33,7 @@ use crate::driver::Trusts;
 use crate::error::Error;
 use crate::flight::{Flights, Leader, Seat, Shard};
 use crate::freshness::{Age, Freshness, State};
+use crate::inspection::{Inspection, StoreKind, StoreState};
 use crate::key::{Key, Name, Parts, Pattern};
 use crate::missed::MissReason;
 use crate::removal::Removal;
@@ -660,6 +662,14 @@ impl Store for Local {
             stamp: entry.basis.stamp().unwrap_or(stamp),
         };
         Ok(Some((Found::Value(entry), about)))
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Inspection, Error> {
+        Ok(self.inspect_name(key))
+    }
+
+    fn servers(&self) -> StoreState {
+        StoreState::without_server(StoreKind::InProcess, self.fences.count())
     }
 
     async fn expire(&self, keys: &[Key]) -> Result<(), Error> {

@@ -184,6 +184,14 @@ impl Table {
         Some(shard.use_slot(at, now)?.entry.clone())
     }
 
+    /// The entry of `key`, alive or not, and when it expires. It does not count as a use.
+    pub(super) fn peek(&self, key: &Key) -> Option<(Entry, Moment)> {
+        let hash = self.hash(key);
+        let shard = read(self.shard(hash));
+        let slot = shard.slot(shard.find(hash, key.bytes())?)?;
+        Some((slot.entry.clone(), slot.expiry()))
+    }
+
     /// The schema version of the entry of `key`, if it is alive.
     pub(super) fn schema(&self, key: Hashed<'_>, now: Now) -> Option<u32> {
         let Hashed { key, hash } = key;

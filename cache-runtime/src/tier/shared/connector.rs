@@ -32,6 +32,7 @@ use crate::clock;
 use crate::driver::{Connection, Hearing, Operation, ReadKeys, Reply, Servers, Trusts, hash_slot};
 use crate::error::Error;
 use crate::health::Status;
+use crate::inspection::{StoreKind, StoreState};
 use crate::join;
 use crate::key::Key;
 use crate::observe::{Event, Observer};
@@ -633,6 +634,25 @@ impl Connector {
         match &self.place {
             Place::Server(server) => server.node.status(),
             Place::Cluster(nodes) => nodes.status(),
+        }
+    }
+
+    /// What its servers were found to be.
+    pub(super) fn servers(&self) -> StoreState {
+        let waiting = self.journal.waiting();
+        let (store, nodes) = match &self.place {
+            Place::Server(server) => (StoreKind::Server, vec![server.node.state()]),
+            Place::Cluster(nodes) => (StoreKind::Cluster, nodes.states()),
+        };
+        StoreState {
+            store,
+            status: self.status(),
+            nodes,
+            journal: waiting.names,
+            unsettled: 0,
+            overflowed: waiting.has_overflowed,
+            fences: None,
+            refreshes: 0,
         }
     }
 

@@ -22,6 +22,7 @@ mod connector;
 mod entry;
 mod fence;
 mod hearing;
+mod inspect;
 mod journal;
 mod keeper;
 mod keyspace;
@@ -40,6 +41,8 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tracing::{Instrument as _, Span};
 
 pub(crate) use self::breaker::Limits;
 use self::connector::Connector;
@@ -65,15 +68,16 @@ use super::{
 use crate::backlog::Buckets;
 use crate::call::site::CallSite;
 use crate::clock;
-use crate::codec::{self, Reason};
+use crate::codec::{self, Payload, Reason};
 use crate::driver::{Connection, Operation, Reply, Servers, Trusts};
 use crate::error::Error;
 use crate::flight::{Claim, Flights, Leader, Seat};
 use crate::freshness::{Age, Freshness};
 use crate::health::Status;
+use crate::inspection::{Inspection, StoreState};
 use crate::key::{Key, Pattern, on_server};
 use crate::missed::MissReason;
-use crate::observe::{Event, Observer};
+use crate::observe::{Event, Observer, spans};
 use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
 use crate::unique;
@@ -263,6 +267,29 @@ impl Shared {
     fn distrusts_since(&self, heard: Heard, key: &Key, tags: &[Key]) -> bool {
         let journal = &self.connector.journal;
         sabotage::keeps(Rule::Distrust) && journal.distrusts_since(heard, key, tags)
+    }
+
+    /// Runs a look in its span, which has yet to be told what the look means for its call.
+    async fn in_span_of_look<T>(&self, query: &Query, look: impl Future<Output = T>) -> (T, Span) {
+        let span = self.span("look", "MGET", Some(query));
+        (look.instrument(span.clone()).await, span)
+    }
+
+    /// Runs a request in its span.
+    async fn in_span<T>(
+        span: Span,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let answer = request.instrument(span.clone()).await;
+        if let Err(error) = &answer {
+            spans::failed(&span, error);
+        }
+        answer
+    }
+
+    /// The span of a request.
+    fn span(&self, verb: &'static str, command: &'static str, query: Option<&Query>) -> Span {
+        spans::request(&self.observer, verb, command, query)
     }
 
     /// What a call makes of the answer to its look.
@@ -524,7 +551,8 @@ impl Shared {
         look: &ServerLook,
         until: Instant,
     ) -> Boarded {
-        let acquired = pin!(self.acquire(query, look, until));
+        let span = self.span("lease", "EVAL", Some(query));
+        let acquired = pin!(Self::in_span(span, self.acquire(query, look, until)));
         match leader.follow(acquired).await {
             Ok(Acquired::Lease(evidence)) => leader.begin(Some(evidence)),
             Ok(Acquired::Taken) => {
@@ -863,7 +891,9 @@ impl Shared {
         let _kept = EnsureKeeper(&self.connector);
         let names = on_server(names);
         let mut under_way = self.connector.journal.begin(&names);
-        let invalidated = self.connector.invalidate(&mut under_way).await;
+        let span = self.span("invalidate", "EVAL", None);
+        let invalidated = self.connector.invalidate(&mut under_way);
+        let invalidated = Self::in_span(span, invalidated).await;
         if !sabotage::keeps(Rule::Journal) {
             under_way.carried_out(names.len());
         }
@@ -884,7 +914,9 @@ impl Shared {
         let _kept = EnsureKeeper(&self.connector);
         let under_way = self.connector.journal.begin_pattern(pattern);
         let selection = Selection::of(pattern.clone());
-        let removed = self.connector.remove(&selection, removal).await;
+        let span = self.span("invalidate", "SCAN", None);
+        let removed = self.connector.remove(&selection, removal);
+        let removed = Self::in_span(span, removed).await;
         if removed.is_ok() || !sabotage::keeps(Rule::Journal) {
             under_way.carried_out();
         } else {
@@ -1033,17 +1065,28 @@ impl Store for Shared {
         let heard = self.connector.journal.heard();
         if query.learns_tags {
             let until = asking_since.map(|since| self.connector.look_deadline(since));
-            let looked = Box::pin(self.look_and_learn(query, heard, until)).await;
-            return match looked {
+            let looked = self.look_and_learn(query, heard, until);
+            let (looked, span) = Box::pin(self.in_span_of_look(query, looked)).await;
+            let look = match looked {
                 Ok(Some(look)) => self.show(query, look, undecodable),
                 Ok(None) => self.distrusted(query),
                 Err(error) => self.unavailable(query, &error),
             };
+            spans::looked(&span, query, &look);
+            return look;
         }
         if self.distrusts(&query.key, &query.tags) {
             return self.distrusted(query);
         }
         let until = asking_since.map(|since| self.connector.look_deadline(since));
+        // Boxed: a call without a span has no room for one.
+        if spans::are_asked() {
+            let looked = self.look_at_server(&query.key, &query.tags, until);
+            let (looked, span) = Box::pin(self.in_span_of_look(query, looked)).await;
+            let look = self.looked(query, heard, looked, undecodable);
+            spans::looked(&span, query, &look);
+            return look;
+        }
         let looked = self.look_at_server(&query.key, &query.tags, until).await;
         self.looked(query, heard, looked, undecodable)
     }
@@ -1114,6 +1157,24 @@ impl Store for Shared {
         }))
     }
 
+    async fn inspect(&self, key: &Key) -> Result<Inspection, Error> {
+        Box::pin(self.inspect_name(key)).await
+    }
+
+    async fn set_encoded(
+        &self,
+        key: &Key,
+        payload: Payload,
+        tags: &[Key],
+        ttl: Duration,
+    ) -> Result<Filled, Error> {
+        Box::pin(self.replace_value(key, payload, tags, ttl)).await
+    }
+
+    fn servers(&self) -> StoreState {
+        self.connector.servers()
+    }
+
     async fn expire(&self, keys: &[Key]) -> Result<(), Error> {
         for key in keys {
             Box::pin(self.expire_entry(key)).await?;
@@ -1175,7 +1236,8 @@ impl Store for Shared {
                     let told = self.read_tags_after_load(query, lease, told).await;
                     let told = told.as_deref();
                     let filled = fill(lease, query, encoded, told, ttl.zip(extend), cost);
-                    leader.follow(pin!(filled)).await
+                    let span = self.span("fill", "EVAL", Some(query));
+                    leader.follow(pin!(filled.instrument(span))).await
                 }
                 None => Filled::Unstorable,
             };
@@ -1185,11 +1247,13 @@ impl Store for Shared {
     }
 
     async fn look_many(&self, queries: &[&Query]) -> Vec<Look> {
-        Box::pin(self.look_each(queries)).await
+        let span = self.span("look", "MGET", None);
+        Box::pin(self.look_each(queries).instrument(span)).await
     }
 
     async fn board_many(&self, misses: Vec<(&Query, Miss)>) -> Vec<Boarded> {
-        Box::pin(self.board_each(misses)).await
+        let span = self.span("lease", "EVAL", None);
+        Box::pin(self.board_each(misses).instrument(span)).await
     }
 
     fn renew_many(&self, leaders: &[Leader<Evidence>], limit: Duration) -> Option<Renewal> {
@@ -1209,7 +1273,8 @@ impl Store for Shared {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
-        let entry = Box::pin(self.look_up(key)).await?;
+        let span = self.span("get", "MGET", None);
+        let entry = Box::pin(Self::in_span(span, self.look_up(key))).await?;
         Ok(entry.map(Found::Encoded))
     }
 
@@ -1243,11 +1308,14 @@ impl Store for Shared {
             let further = on_server(filling.tags);
             self.remembered.set(&query.key, &further);
         }
-        Box::pin(self.write(query, &encoded, ttl)).await
+        let span = self.span("set", "EVAL", Some(query));
+        Box::pin(Self::in_span(span, self.write(query, &encoded, ttl))).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, Error> {
-        let entries = Box::pin(self.look_up_many(keys)).await?.into_iter();
+        let span = self.span("get", "MGET", None);
+        let entries = Box::pin(Self::in_span(span, self.look_up_many(keys))).await?;
+        let entries = entries.into_iter();
         Ok(entries.map(|entry| entry.map(Found::Encoded)).collect())
     }
 
@@ -1265,7 +1333,8 @@ impl Store for Shared {
         let settings: Vec<Setting<'_>> = encoded
             .map(|((query, ..), (value, ttl))| Setting { query, value, ttl })
             .collect();
-        Box::pin(self.write_many(&settings)).await
+        let span = self.span("set", "EVAL", None);
+        Box::pin(Self::in_span(span, self.write_many(&settings))).await
     }
 
     async fn delete_many(&self, keys: &[Key]) -> Result<Vec<bool>, Error> {

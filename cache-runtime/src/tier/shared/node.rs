@@ -25,6 +25,7 @@ use crate::clock;
 use crate::driver::{Answers, Connection, Driver, Elsewhere, Failure, Operation, ReadKeys, Reply};
 use crate::error::Error;
 use crate::health::Status;
+use crate::inspection::{BreakerState, ServerState};
 use crate::observe::{Event, Observer};
 use crate::sabotage::{self, Rule};
 
@@ -556,6 +557,27 @@ impl<O: Owner> Node<O> {
 
     pub(super) fn status(&self) -> Status {
         self.lock().breaker.status()
+    }
+
+    /// What the last requests found it to be.
+    pub(super) fn state(&self) -> ServerState {
+        let (breaker, status) = {
+            let link = self.lock();
+            let breaker = if link.breaker.is_open() {
+                BreakerState::Open
+            } else if link.breaker.is_idle() {
+                BreakerState::Idle
+            } else {
+                BreakerState::Closed
+            };
+            (breaker, link.breaker.status())
+        };
+        ServerState {
+            address: self.address().to_owned(),
+            driver: self.driver.name(),
+            breaker,
+            status,
+        }
     }
 
     pub(super) fn address(&self) -> &str {

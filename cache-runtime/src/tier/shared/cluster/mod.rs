@@ -29,6 +29,7 @@ use crate::clock;
 use crate::driver::{Cluster, HASH_SLOTS, NodeAddress, SlotRanges, hash_slot};
 use crate::error::Error;
 use crate::health::Status;
+use crate::inspection::ServerState;
 use crate::join;
 use crate::observe::Observer;
 use crate::sabotage::{self, Rule};
@@ -446,6 +447,13 @@ impl<O: Owner> Nodes<O> {
             };
         }
         worst
+    }
+
+    /// What each primary was found to be, as far as they are known.
+    pub(super) fn states(&self) -> Vec<ServerState> {
+        let map = self.current();
+        let primaries = map.iter().flat_map(|map| map.primaries());
+        primaries.map(|it| it.server.node.state()).collect()
     }
 
     /// Whether all nodes are known, if any were asked for, and nothing is left to mend at any.
