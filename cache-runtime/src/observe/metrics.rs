@@ -307,7 +307,7 @@ impl Publisher {
             if let Some(core) = cache.core.upgrade() {
                 let waiting = core.tier.waiting().names as u64;
                 let is_open = core.tier.status().is_failing();
-                let gauges = [core.tier.entries(), waiting, u64::from(is_open)];
+                let gauges = [core.tier.held().entries, waiting, u64::from(is_open)];
                 for (sum, gauge) in collected.gauges.iter_mut().zip(gauges) {
                     *sum += gauge;
                 }

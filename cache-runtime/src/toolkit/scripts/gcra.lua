@@ -11,5 +11,8 @@ local next_at = whole_at + each * cost
 if next_at - now > each * burst then
   return {0, whole_at - now}
 end
-redis.call('SET', KEYS[1], string.format('%.0f', next_at), 'PX', math.ceil((next_at - now) / 1000))
+if cost > 0 then
+  local lives = math.ceil((next_at - now) / 1000)
+  redis.call('SET', KEYS[1], string.format('%.0f', next_at), 'PX', lives)
+end
 return {1, next_at - now}

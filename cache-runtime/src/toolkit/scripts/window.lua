@@ -16,6 +16,9 @@ end
 if taken + cost > limit then
   return {0, taken, leaves(taken), leaves(taken + cost - limit)}
 end
+if cost == 0 then
+  return {1, taken, leaves(taken), 0}
+end
 -- Members of one moment have different numbers, of one length: so their order is that of the numbers.
 local last = redis.call('ZRANGE', KEYS[1], -1, -1)[1]
 local number = last and tonumber(string.match(last, '%d+$')) or 0
