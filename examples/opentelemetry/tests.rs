@@ -105,13 +105,15 @@ async fn a_load_that_is_taken_over_is_within_the_call_that_takes_over() {
     let provider = provider(kept.clone());
     let _subscribed = tracing::subscriber::set_default(subscriber(&provider));
     let cache = Cache::builder().url("memory:").build().unwrap();
-    let mut second = pin!(square(&cache, 7).instrument(info_span!("second")));
+    // A span is exported when its future is dropped.
     {
-        let mut first = pin!(square(&cache, 7).instrument(info_span!("first")));
+        let mut second = pin!(square(&cache, 7).instrument(info_span!("second")));
+        let mut first = Box::pin(square(&cache, 7).instrument(info_span!("first")));
         assert!(poll_once(first.as_mut()).is_pending());
         assert!(poll_once(second.as_mut()).is_pending());
+        drop(first);
+        assert_eq!(second.await, 49);
     }
-    assert_eq!(second.await, 49);
     let spans = kept.0.lock().unwrap();
     let loads: Vec<_> = spans
         .iter()
