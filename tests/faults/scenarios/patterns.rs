@@ -23,6 +23,9 @@ pub(crate) const LEFT: &str = "entries that were left, and others that were not"
 const LONGEST: &str = "the longest command";
 const ALL: &str = "all of it";
 
+/// A line of the server's log: a number, the time, the microseconds that a command took, and more.
+type SlowCommand = (u64, u64, u64, Vec<Vec<u8>>, String, String);
+
 /// How many entries are written at a time.
 const AT_ONCE: u32 = 10_000;
 
@@ -47,9 +50,7 @@ pub(crate) async fn a_million(size: Size) -> Vec<Figure> {
     let removed = cache.invalidate_matching("row:*").await;
     let took = began.elapsed();
     let removed = removed.expect("the server answers");
-    // A number, the time, the microseconds, and more.
-    type Line = (u64, u64, u64, Vec<Vec<u8>>, String, String);
-    let slow: Vec<Line> = server.query(&["SLOWLOG", "GET", "-1"]);
+    let slow: Vec<SlowCommand> = server.query(&["SLOWLOG", "GET", "-1"]);
     let slowest = slow.iter().map(|line| line.2).max().unwrap_or_default();
     let left = |glob: &str| server.query::<Vec<String>>(&["KEYS", glob]).len() as u64;
     let wrong = removed.abs_diff(entries / 10 * 9)
