@@ -140,9 +140,11 @@ fn model() -> Result<(), String> {
 
 fn interleavings() -> Result<(), String> {
     // One at a time: each test takes a mechanism away from the whole process. With a target
-    // folder of its own: under this flag every crate is built anew.
+    // folder of its own: under this flag every crate is built anew. Some optimization takes the compiler a
+    // little longer, and the tests a tenth of the time.
     step::cargo("test -p cache-runtime --features redis,sabotage --lib --target-dir target/interleavings -- interleavings --test-threads 1")
         .env("RUSTFLAGS", "--cfg shuttle")
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
         .run()
 }
 
