@@ -241,17 +241,13 @@ fn work(jobs: VecDeque<Job>, lanes: usize, reports: &mut [Report]) {
 }
 
 /// Without its mechanism a race is lost only by chance, and a busy machine may make a wait longer: the first
-/// is tried up to six times, of which the last four do as much as a full run; the second up to three times.
-/// Stale data count at once.
-fn tried(scenario: &Scenario, mut job: Job) -> Found {
+/// is tried up to twelve times, the second up to three. Stale data count at once.
+fn tried(scenario: &Scenario, job: Job) -> Found {
     let mut found = in_a_process(scenario, job);
-    let further = if job.guard.is_some() { 5 } else { 2 };
-    for try_before in 1..=further {
+    let further = if job.guard.is_some() { 11 } else { 2 };
+    for _ in 0..further {
         if scenario.awaits.is_some() || !may_be_chance(scenario, job, &found) {
             break;
-        }
-        if job.guard.is_some() && try_before > 1 {
-            job.size = Size::Full;
         }
         found = in_a_process(scenario, job);
     }
