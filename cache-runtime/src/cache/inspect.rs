@@ -13,8 +13,8 @@ use crate::tier::{Filled, Store as _};
 
 impl Cache {
     /// Returns what is stored under `name`: as an entry, also one that would not be served, and why; and as
-    /// a tag. Nothing is changed, and it counts as neither a hit nor a miss. So it is for people who look
-    /// into a cache, such as those at a dashboard; a program that wants the value calls
+    /// a tag. Nothing is changed, and it counts as neither a hit nor a miss. It is for a dashboard or a
+    /// debugging session; a program that wants the value calls
     /// [`get`](Self::get) or [`entry`](Self::entry).
     ///
     /// It shows what the cache's store holds. A copy that this process keeps in front of a server

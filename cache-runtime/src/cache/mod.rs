@@ -546,7 +546,8 @@ impl Cache {
     }
 
     /// Removes every entry of this cache's namespace, as if each had been invalidated; on the
-    /// shared tier, for all processes. [Fences](macro@crate::cache_invalidate#fence) stay.
+    /// shared tier, for all processes. [Fences](macro@crate::cache_invalidate#fence) stay, and so do the texts
+    /// of [`strings`](Self::strings) and what a [`rate_limit`](Self::rate_limit) has counted.
     ///
     /// Within [`after_commit`](crate::after_commit), the entries are removed at once. What other
     /// callers store after that and before the commit stays, unless the scope invalidates it: clear

@@ -1,4 +1,4 @@
-//! Rate limits: exactly so many, whoever counts at the same moment.
+//! Rate limits: exactly so many are allowed, also where many callers count at the same moment.
 
 use std::time::Duration;
 
