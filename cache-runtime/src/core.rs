@@ -10,7 +10,7 @@ use crate::observe::{Event, Observer};
 use crate::refreshes::Refreshes;
 use crate::removal::{Removal, Removed};
 use crate::tier::{Store as _, Tier};
-use crate::toolkit::Memory;
+use crate::toolkit::{Memory, Waits};
 use crate::unsettled::Unsettled;
 
 /// What all handles of a cache share.
@@ -25,6 +25,8 @@ pub struct Core {
     pub(crate) refreshes: Refreshes,
     /// What the toolkit keeps, without a server.
     pub(crate) memory: Memory,
+    /// What waits for locks.
+    pub(crate) lock_waits: Waits,
 }
 
 /// The settings that calls ask for.

@@ -138,6 +138,14 @@ pub enum Rule {
     RetryAfter,
     /// A refresh that fails leaves the entry, and its callers are served that.
     OldForError,
+    /// A lock that is held is not taken.
+    LockHeld,
+    /// A lock is released only by its owner.
+    LockOwner,
+    /// A guard tells that its lock is lost.
+    LockLost,
+    /// The token of a lock is greater than each earlier one, also where the server has lost it.
+    LockToken,
 }
 
 impl Rule {
@@ -202,6 +210,10 @@ impl Rule {
         Self::RefreshLock,
         Self::RetryAfter,
         Self::OldForError,
+        Self::LockHeld,
+        Self::LockOwner,
+        Self::LockLost,
+        Self::LockToken,
     ];
 }
 
@@ -255,6 +267,26 @@ pub(crate) fn bump_script(bump_or_unlink: &'static str) -> &'static str {
         bump_or_unlink
     } else {
         "return redis.call('INCR', KEYS[1])"
+    }
+}
+
+/// The script that takes a lock that is free, with a greater token. Wrong alternatives: it takes any lock, or
+/// counts the tokens from one.
+pub(crate) fn lock_script(take_free: &'static str) -> &'static str {
+    if !keeps(Rule::LockHeld) {
+        "local time = redis.call('TIME')\n\
+         redis.call('SET', KEYS[1], '1 9999999999999 ' .. ARGV[1], 'PX', ARGV[2])\n\
+         return {1, time[1] * 1000000 + time[2]}"
+    } else if !keeps(Rule::LockToken) {
+        "local now = redis.call('TIME')[1] * 1000\n\
+         local held = redis.call('GET', KEYS[1]) or ''\n\
+         local last, ends = string.match(held, '^(%d+) (%d+) ')\n\
+         if ends and tonumber(ends) > now then return {0, tonumber(ends) - now} end\n\
+         local token = (last or 0) + 1\n\
+         redis.call('SET', KEYS[1], token .. ' ' .. now + ARGV[2] .. ' ' .. ARGV[1])\n\
+         return {1, token}"
+    } else {
+        take_free
     }
 }
 

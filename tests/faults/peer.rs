@@ -7,12 +7,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::copies;
 use crate::rows::{Mix, Row, Rows, Tally};
+use crate::scenarios::locks;
 
 /// Begins the arguments of a peer.
 pub(crate) const COMMAND: &str = "peer";
@@ -31,12 +33,15 @@ pub(crate) enum Order {
     CommitAndHang(Range<u32>),
     /// Count the rows that are not read as they are now.
     Stuck(Range<u32>),
+    /// Take a lock of this ttl, answer with its token, and write for as long as it is held.
+    HoldLock(Duration),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
     tally: Tally,
-    stuck: u64,
+    /// The answer to orders that ask for a number.
+    number: u64,
 }
 
 /// Another process, as seen from this one.
@@ -76,7 +81,12 @@ impl Peer {
 
     /// Waits for the answer to [`Order::Stuck`].
     pub(crate) fn stuck(&mut self) -> u64 {
-        self.answer().stuck
+        self.answer().number
+    }
+
+    /// Waits for the answer to [`Order::HoldLock`].
+    pub(crate) fn token(&mut self) -> u64 {
+        self.answer().number
     }
 
     /// Stops the peer, until it is told to go on.
@@ -122,16 +132,16 @@ pub(crate) async fn serve(mut arguments: impl Iterator<Item = String>) {
         std::process::exit(0);
     });
     while let Some(order) = orders.recv().await {
-        let stuck = obey(&rows, order).await;
+        let number = obey(&rows, &url, order).await;
         let answer = Answer {
             tally: rows.tally(),
-            stuck,
+            number,
         };
         println!("{}", serde_json::to_string(&answer).expect("plain data"));
     }
 }
 
-async fn obey(rows: &Arc<Rows>, order: Order) -> u64 {
+async fn obey(rows: &Arc<Rows>, url: &str, order: Order) -> u64 {
     match order {
         Order::Read(range) => {
             for row in range {
@@ -154,6 +164,7 @@ async fn obey(rows: &Arc<Rows>, order: Order) -> u64 {
             committed.acquire_many(count).await.expect("open").forget();
         }
         Order::Stuck(range) => return rows.stuck(range).await,
+        Order::HoldLock(ttl) => return locks::hold(&rows.cache, url, ttl).await,
     }
     0
 }

@@ -22,6 +22,7 @@ mod keys;
 mod late;
 mod leases;
 mod listener;
+mod locks;
 mod mistakes;
 mod on_drop;
 mod operation;

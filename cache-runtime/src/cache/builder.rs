@@ -20,7 +20,7 @@ use crate::testing::TestClock;
 use crate::tier::local::{Bound, Local};
 use crate::tier::shared::{Limits, Shared};
 use crate::tier::{Front, Tier};
-use crate::toolkit::Memory;
+use crate::toolkit::{Memory, Waits};
 use crate::unsettled::Unsettled;
 use crate::weigher::Weigher;
 
@@ -734,6 +734,7 @@ impl CacheBuilder {
             },
             refreshes: Refreshes::new(self.max_refreshes, self.clock.clone()),
             memory: Memory::new(self.clock),
+            lock_waits: Waits::default(),
             observer,
             unsettled,
         })

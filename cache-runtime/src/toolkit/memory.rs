@@ -86,6 +86,15 @@ impl Place<'_> {
         self.held.as_ref().map(|held| &*held.text)
     }
 
+    pub(super) fn now(&self) -> Moment {
+        self.clock.moment()
+    }
+
+    /// When what is held for so long from now on ends.
+    pub(super) fn end_of(&self, ttl: Duration) -> Moment {
+        self.clock.expiry(ttl)
+    }
+
     /// Without a ttl, the text is kept as long as the process runs.
     pub(super) fn set(&mut self, text: &str, ttl: Option<Duration>) {
         let text = text.to_owned();

@@ -1,16 +1,21 @@
-//! What programs do with the same server besides caching: texts, such as sessions; rate limits.
+//! What programs do with the same server besides caching: texts, such as sessions; locks; rate limits.
 //!
 //! These are no cache entries. What is read must be what was written, so an error is returned, and not
 //! turned into a miss. Each verb is one script on one key, with the cache's deadline and breaker. Without a
 //! server, it is a function on one place of the cache's [`Memory`], which is as atomic.
 //!
-//! The keys are `<namespace>:<letter>:<name>:<key>`: `s` for texts, `q` and `w` for rate limits.
+//! The keys are `<namespace>:<letter>:<name>:<key>`: `s` for texts, `l` for locks, `q` and `w` for rate
+//! limits.
 //! [`Cache::clear`](crate::Cache::clear) leaves them alone, and so does each invalidation.
 
+mod locks;
 mod memory;
 mod rate_limit;
 mod strings;
+mod verb;
 
+pub(crate) use self::locks::Waits;
+pub use self::locks::{Lock, LockGuard};
 pub(crate) use self::memory::Memory;
 pub use self::rate_limit::{Decision, OnError, Rate, RateLimit};
 pub use self::strings::Strings;

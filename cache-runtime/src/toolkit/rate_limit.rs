@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::Place;
+use super::verb;
 use crate::Cache;
 use crate::clock;
 use crate::core::Core;
@@ -401,7 +402,7 @@ impl RateLimit {
             .run_script(script, &self.place(subject), arguments)
             .await;
         let reply = self.core.failed(reply)?;
-        let numbers = numbers(reply);
+        let numbers = verb::numbers(reply);
         let counted = match numbers[..] {
             [allowed, taken, reset, retry] => {
                 Some(rate.of_window(allowed == 1, taken, reset, retry))
@@ -491,17 +492,6 @@ impl Rate {
             reset,
         }
     }
-}
-
-fn numbers(reply: Reply) -> Vec<u64> {
-    let Reply::List(numbers) = reply else {
-        return Vec::new();
-    };
-    let number = |reply| match reply {
-        Reply::Number(number) => u64::try_from(number).unwrap_or_default(),
-        _ => 0,
-    };
-    numbers.into_iter().map(number).collect()
 }
 
 impl fmt::Debug for RateLimit {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::Place;
+use super::verb::{self, is_one};
 use crate::Cache;
 use crate::clock;
 use crate::core::Core;
@@ -367,16 +368,10 @@ impl Strings {
         there: impl FnOnce(Reply) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let place = format!("s:{}:{key}", self.store);
-        let ended = match self.core.tier.room() {
-            Room::InProcess => self.core.memory.at(&place, here),
-            Room::Server(server) => {
-                let arguments = arguments.iter().cloned().map(Into::into);
-                let reply = server.run_script(script, &place, arguments.collect()).await;
-                reply.and_then(there)
-            }
-            Room::None => Err(Error::config("the cache is off, so it has no texts")),
-        };
-        self.core.failed(ended)
+        let arguments = arguments.iter().cloned().map(Into::into).collect();
+        let off = "the cache is off, so it has no texts";
+        let core = &self.core;
+        core.failed(verb::run(core, &place, here, script, arguments, there, off).await)
     }
 }
 
@@ -427,10 +422,6 @@ fn millis(ttl: Option<Duration>) -> String {
         Some(Duration::ZERO) => "0".to_owned(),
         Some(ttl) => clock::millis(ttl.min(clock::FOREVER)).max(1).to_string(),
     }
-}
-
-fn is_one(reply: &Reply) -> bool {
-    *reply == Reply::Number(1)
 }
 
 fn text(key: &str, reply: Reply) -> Result<Option<String>, Error> {

@@ -18,6 +18,7 @@ mod late;
 mod lists;
 mod liveness;
 mod loader;
+pub(crate) mod locks;
 mod long_lived;
 mod lost_data;
 mod many_failures;
@@ -750,6 +751,34 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("512 callers of one node of a cluster", &[], |size| {
         Box::pin(cluster::throughput(size))
     }),
+    Scenario::new(
+        "locks, a thousand contenders",
+        &[(&[Rule::LockHeld], &[locks::TOGETHER])],
+        |size| Box::pin(locks::contenders(size)),
+    ),
+    Scenario::new(
+        "locks, a holder is killed",
+        &[(&[Rule::LockHeld], &[locks::TOGETHER])],
+        |size| Box::pin(locks::holder_is_killed(size)),
+    ),
+    Scenario::new(
+        "locks, a holder is stopped and goes on",
+        &[
+            (&[Rule::LockOwner], &[locks::TOGETHER]),
+            (&[Rule::LockLost], &[locks::LATE]),
+        ],
+        |size| Box::pin(locks::holder_is_stopped(size)),
+    ),
+    Scenario::new(
+        "locks, the server restarts empty",
+        &[(&[Rule::LockToken], &[locks::TOKENS])],
+        |size| Box::pin(locks::server_restarts_empty(size)),
+    ),
+    Scenario::new(
+        "locks, a replica that has not heard of them takes over",
+        &[(&[Rule::LockToken], &[locks::TOKENS])],
+        |size| Box::pin(locks::failover(size)),
+    ),
     Scenario::bad_server("wrong password", |_| Box::pin(bad_server::wrong_password())),
     Scenario::bad_server("no permission (`NOPERM`)", |_| {
         Box::pin(bad_server::no_permission())

@@ -8,6 +8,7 @@ mod freshness;
 mod inspect;
 mod invalidation;
 mod liveness;
+mod locks;
 mod long_names;
 mod manual;
 mod many;

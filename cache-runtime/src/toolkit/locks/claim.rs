@@ -1,0 +1,116 @@
+//! The duty to give a lock back.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use super::held;
+use crate::clock;
+use crate::core::Core;
+use crate::error::Error;
+use crate::fallback;
+use crate::tier::Room;
+
+/// The pause between two tries to give a lock back: the first, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A lock that may be held by this owner. If it is dropped, the lock is given back: at once in this process, in
+/// the background on a server.
+pub(super) struct Claim {
+    core: Arc<Core>,
+    place: String,
+    owner: String,
+    ttl: Duration,
+    given_back_by: By,
+}
+
+/// What gives a lock back whose claim is dropped.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    Task,
+    /// The runtime of the task was shut down.
+    Thread,
+    /// There is nothing to give back, or nothing left that could.
+    Nothing,
+}
+
+impl Claim {
+    pub(super) fn new(core: &Arc<Core>, place: &str, owner: String, ttl: Duration) -> Self {
+        Self {
+            core: core.clone(),
+            place: place.to_owned(),
+            owner,
+            ttl,
+            given_back_by: By::Task,
+        }
+    }
+
+    pub(super) fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// There is nothing to give back.
+    pub(super) fn settle(mut self) {
+        self.given_back_by = By::Nothing;
+    }
+
+    /// Gives the lock back; whether it was still held. After an error, the background goes on.
+    pub(super) async fn give_back(mut self) -> Result<bool, Error> {
+        let released = held::release(&self.core, &self.place, &self.owner).await?;
+        self.given_back_by = By::Nothing;
+        self.core.lock_waits.released(&self.place);
+        Ok(released)
+    }
+
+    /// Tries until it is given back, or has ended.
+    async fn keep_giving_back(mut self) {
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        while held::release(&self.core, &self.place, &self.owner)
+            .await
+            .is_err()
+            && began.elapsed() < self.ttl
+        {
+            clock::pause(clock::around(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        self.given_back_by = By::Nothing;
+        self.core.lock_waits.released(&self.place);
+    }
+
+    fn give_back_on_a_thread(self) {
+        fallback::run(self.keep_giving_back());
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let by = mem::replace(&mut self.given_back_by, By::Nothing);
+        let is_here = matches!(self.core.tier.room(), Room::InProcess);
+        if is_here && !matches!(by, By::Nothing) {
+            let memory = &self.core.memory;
+            memory.at(&self.place, |place| held::release_here(place, &self.owner));
+            self.core.lock_waits.released(&self.place);
+            return;
+        }
+        let mut next = |given_back_by| Self {
+            core: self.core.clone(),
+            place: mem::take(&mut self.place),
+            owner: mem::take(&mut self.owner),
+            ttl: self.ttl,
+            given_back_by,
+        };
+        let runtime = Handle::try_current().ok().filter(|_| !fallback::is_here());
+        match (by, runtime) {
+            (By::Nothing, _) => {}
+            (By::Task, Some(runtime)) => {
+                runtime.spawn(next(By::Thread).keep_giving_back());
+            }
+            // If there is no thread to be had, the lock ends with its ttl.
+            (By::Task, None) | (By::Thread, _) => next(By::Nothing).give_back_on_a_thread(),
+        }
+    }
+}
