@@ -9,10 +9,14 @@
 
 mod memory;
 mod rate_limit;
+#[cfg(feature = "__tower-sessions")]
+mod sessions;
 mod strings;
 
 pub(crate) use self::memory::Memory;
 pub use self::rate_limit::{Decision, OnError, Rate, RateLimit};
+#[cfg(feature = "__tower-sessions")]
+pub use self::sessions::Sessions;
 pub use self::strings::Strings;
 
 const UNLINK: &str = "return redis.call('UNLINK', KEYS[1])";
