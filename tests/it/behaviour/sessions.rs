@@ -19,7 +19,7 @@ struct Session {
 /// What an error is in each version.
 #[derive(Debug)]
 enum Failure {
-    Encode(String),
+    Encode,
     Decode(String),
     Backend(String),
 }
@@ -55,7 +55,7 @@ macro_rules! in_each_version {
             impl From<Error> for Failure {
                 fn from(error: Error) -> Self {
                     match error {
-                        Error::Encode(reason) => Self::Encode(reason),
+                        Error::Encode(_) => Self::Encode,
                         Error::Decode(reason) => Self::Decode(reason),
                         Error::Backend(reason) => Self::Backend(reason),
                     }
@@ -210,7 +210,7 @@ async fn an_id_that_is_taken_is_drawn_anew<V: Version>(cache: Cache) {
         V::create(&sessions, two),
         V::create(&sessions, three),
     );
-    [one, two, three].map(Result::unwrap);
+    assert!(one.is_ok() && two.is_ok() && three.is_ok());
     for session in later {
         V::create(&sessions, session).await.unwrap();
     }
