@@ -79,6 +79,8 @@
 //! * `uuid`, `ulid`, `rust_decimal`, `smol_str`, `chrono`, `time`, `jiff`: the types of these crates in
 //!   keys.
 //! * `metrics`: [metrics](observing), for the recorder that the program has installed.
+//! * `tower-sessions-014`, `tower-sessions-015`: `Cache::sessions`, a session store for these versions of the
+//!   crate `tower-sessions`.
 //! * `test-util`: a clock that a test moves, in `testing`.
 
 // In reading order: the API; a call; where entries are, and how a server is spoken to; what all of
@@ -183,6 +185,8 @@ pub use crate::load_times::LoadTimes;
 pub use crate::missed::{MissReason, Misses};
 pub use crate::observe::{Event, NeverHit, NotFilledReason, StaleReason};
 pub use crate::removal::Removed;
+#[cfg(feature = "__tower-sessions")]
+pub use crate::toolkit::Sessions;
 pub use crate::toolkit::{Decision, Lock, LockGuard, OnError, Rate, RateLimit, Strings};
 pub use crate::value::CacheValue;
 

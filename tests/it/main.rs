@@ -31,6 +31,7 @@ mod patterns;
 mod prime;
 mod races;
 mod races_of_lists;
+mod rate_limits;
 mod real_code;
 mod refresh;
 mod refusals;

@@ -11,6 +11,8 @@
 mod locks;
 mod memory;
 mod rate_limit;
+#[cfg(feature = "__tower-sessions")]
+mod sessions;
 mod strings;
 mod verb;
 
@@ -18,6 +20,8 @@ pub(crate) use self::locks::Waits;
 pub use self::locks::{Lock, LockGuard};
 pub(crate) use self::memory::Memory;
 pub use self::rate_limit::{Decision, OnError, Rate, RateLimit};
+#[cfg(feature = "__tower-sessions")]
+pub use self::sessions::Sessions;
 pub use self::strings::Strings;
 
 const UNLINK: &str = "return redis.call('UNLINK', KEYS[1])";

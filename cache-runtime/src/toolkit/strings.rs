@@ -17,6 +17,7 @@ const GET: &str = "return redis.call('GET', KEYS[1])";
 const SET: &str = include_str!("scripts/set.lua");
 const TAKE: &str = include_str!("scripts/take.lua");
 const INCREMENT: &str = include_str!("scripts/increment.lua");
+const DELETE_IF: &str = include_str!("scripts/delete_if.lua");
 const TTL: &str = "return redis.call('PTTL', KEYS[1])";
 const EXPIRE: &str = "return redis.call('PEXPIRE', KEYS[1], ARGV[1])";
 
@@ -247,6 +248,32 @@ impl Strings {
         let here = |place: &mut Place<'_>| Ok(place.take().is_some());
         self.run(key, here, super::UNLINK, &[], |reply| Ok(is_one(&reply)))
             .await
+    }
+
+    /// Removes the text under `key` if it is `expected`, and returns whether it did. So what another caller has
+    /// set in its place meanwhile stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`delete`](Self::delete).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// # let cache = cache_runtime::Cache::builder().url("memory:").build()?;
+    /// let jobs = cache.strings("jobs").expect("the cache is on");
+    /// jobs.set("import", "worker 1", None).await?;
+    /// assert!(!jobs.compare_and_delete("import", "worker 2").await?);
+    /// assert!(jobs.compare_and_delete("import", "worker 1").await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn compare_and_delete(&self, key: &str, expected: &str) -> Result<bool, Error> {
+        let here = |place: &mut Place<'_>| {
+            let is_expected = place.text() == Some(expected);
+            Ok(is_expected && place.take().is_some())
+        };
+        let arguments = [expected.to_owned()];
+        let is_gone = |reply| Ok(is_one(&reply));
+        self.run(key, here, DELETE_IF, &arguments, is_gone).await
     }
 
     /// Adds to the number under `key`, 0 if there is none, and returns the sum. A number without a ttl gets

@@ -20,6 +20,7 @@ mod options;
 mod rate_limits;
 mod round_trip;
 mod schemas;
+mod sessions;
 mod shapes;
 mod strings;
 mod tags;

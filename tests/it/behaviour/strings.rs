@@ -14,6 +14,8 @@ on_every_backend! {
     a_text_ends_with_its_ttl
     a_text_is_set_where_there_is_none_or_is_one
     of_many_that_compare_and_set_one_prevails
+    of_many_that_compare_and_delete_one_prevails
+    a_text_is_deleted_only_if_it_is_the_given_one
     of_many_that_take_one_gets_the_text
     a_session_that_is_deleted_does_not_come_back
     counts_are_exact_and_never_without_a_ttl
@@ -139,6 +141,43 @@ async fn of_many_that_compare_and_set_one_prevails(cache: Cache) {
         }
         let won = writers.join_all().await.into_iter().filter(|won| *won);
         assert_eq!(won.count(), 1);
+    }
+}
+
+async fn of_many_that_compare_and_delete_one_prevails(cache: Cache) {
+    let strings = strings(&cache);
+    for round in 0..5_u8 {
+        let text = round.to_string();
+        strings.set("key", &text, HOUR).await.unwrap();
+        let mut callers = JoinSet::new();
+        for _ in 0..10 {
+            let (strings, text) = (strings.clone(), text.clone());
+            callers.spawn(async move { strings.compare_and_delete("key", &text).await.unwrap() });
+        }
+        let won = callers.join_all().await.into_iter().filter(|won| *won);
+        assert_eq!(won.count(), 1);
+        assert_eq!(strings.get("key").await.unwrap(), None);
+    }
+}
+
+async fn a_text_is_deleted_only_if_it_is_the_given_one(cache: Cache) {
+    let strings = strings(&cache);
+    let delete = async |expected| strings.compare_and_delete("key", expected).await.unwrap();
+    assert!(!delete("").await);
+    for (text, others) in [
+        ("a", ["", "A", "a ", "a\0"]),
+        ("", ["a", " ", "\0", "nil"]),
+        ("7", ["07", "7.0", "+7", ""]),
+    ] {
+        strings.set("key", text, HOUR).await.unwrap();
+        for other in others {
+            assert!(!delete(other).await, "{other:?} for {text:?}");
+        }
+        assert_eq!(strings.get("key").await.unwrap().as_deref(), Some(text));
+        assert!(strings.ttl("key").await.unwrap().is_some());
+        assert!(delete(text).await);
+        assert!(!delete(text).await);
+        assert_eq!(strings.get("key").await.unwrap(), None);
     }
 }
 

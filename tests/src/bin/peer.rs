@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_runtime::{Cache, CacheBuilder, cache_invalidate, cached, key_name};
+use cache_runtime::{Cache, CacheBuilder, Rate, cache_invalidate, cached, key_name};
 use cache_tests::{Cat, Dog, Pet as _, Pets, SlowDatabase, Upstash, patient, stampede};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,7 @@ async fn main() {
     match command.as_str() {
         "load" => load(&arguments).await,
         "write" => write(&arguments).await,
+        "limit" => limit(&arguments).await,
         "types" => types(&arguments).await,
         "ping" => ping(&arguments).await,
         "environment" => environment().await,
@@ -45,6 +46,36 @@ async fn load(arguments: &Arguments) {
     std::io::stdin().read_line(&mut go).expect("an order");
     let seen = stampede(&database, arguments.number("key"), callers).await;
     println!("{}", serde_json::to_string(&seen).expect("plain numbers"));
+}
+
+/// Connects, says `ready` and waits for a line. Then `--callers` callers each ask `--asks` times whether one
+/// more is allowed, by the rate of `--count` in `--window-ms` milliseconds, sliding if `--sliding` is 1. The
+/// answer is how often it was.
+async fn limit(arguments: &Arguments) {
+    let cache = cache(arguments);
+    cache.ping().await.expect("the server answers");
+    let count = u32::try_from(arguments.number("count")).expect("a count");
+    let rate = Rate::new(count, Duration::from_millis(arguments.number("window-ms")));
+    let is_sliding = arguments.number("sliding") == 1;
+    let limit = cache.rate_limit("all", if is_sliding { rate.sliding() } else { rate });
+    say("ready");
+    let mut go = String::new();
+    std::io::stdin().read_line(&mut go).expect("an order");
+    let asks = arguments.number("asks");
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..arguments.number("callers") {
+        let limit = limit.clone();
+        callers.spawn(async move {
+            let mut allowed = 0;
+            for _ in 0..asks {
+                let decision = limit.check("subject").await.expect("the server answers");
+                allowed += u64::from(decision.allowed);
+            }
+            allowed
+        });
+    }
+    let allowed: u64 = callers.join_all().await.into_iter().sum();
+    say(&allowed.to_string());
 }
 
 /// Writes behind a fence of `--fence-ms` milliseconds, says `committed`, and waits to be killed.
