@@ -183,6 +183,7 @@ pub use crate::load_times::LoadTimes;
 pub use crate::missed::{MissReason, Misses};
 pub use crate::observe::{Event, NeverHit, NotFilledReason, StaleReason};
 pub use crate::removal::Removed;
+pub use crate::toolkit::raw;
 pub use crate::toolkit::{Decision, OnError, Rate, RateLimit, Strings};
 pub use crate::value::CacheValue;
 
