@@ -184,7 +184,7 @@ pub use crate::missed::{MissReason, Misses};
 pub use crate::observe::{Event, NeverHit, NotFilledReason, StaleReason};
 pub use crate::removal::Removed;
 pub use crate::toolkit::raw;
-pub use crate::toolkit::{Decision, OnError, Rate, RateLimit, Strings};
+pub use crate::toolkit::{Decision, OnError, Rate, RateLimit, Strings, Warm, Warmed, warm};
 pub use crate::value::CacheValue;
 
 /// What the attributes expand to. Not for use by hand, and not covered by semver.

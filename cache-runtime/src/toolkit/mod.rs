@@ -1,5 +1,5 @@
 //! What programs do with the same server besides caching: texts, such as sessions; rate limits; commands of
-//! their own.
+//! their own. And loads before they are asked for.
 //!
 //! These are no cache entries. What is read must be what was written, so an error is returned, and not
 //! turned into a miss. Each verb is one script on one key, with the cache's deadline and breaker. Without a
@@ -13,10 +13,12 @@ mod memory;
 mod rate_limit;
 pub mod raw;
 mod strings;
+mod warm;
 
 pub(crate) use self::memory::Memory;
 pub use self::rate_limit::{Decision, OnError, Rate, RateLimit};
 pub use self::strings::Strings;
+pub use self::warm::{Warm, Warmed, warm};
 
 const UNLINK: &str = "return redis.call('UNLINK', KEYS[1])";
 
