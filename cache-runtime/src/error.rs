@@ -73,6 +73,13 @@ enum Kind {
         reason: String,
         refusal: Refusal,
     },
+    /// It refuses one command of a program, and is well.
+    #[error("the cache server at {address} refused `{command}`: {reason}")]
+    RefusedCommand {
+        address: String,
+        command: String,
+        reason: String,
+    },
     #[error("{names} invalidations wait for the cache server at {address}: {reason}")]
     Kept {
         address: String,
@@ -109,6 +116,14 @@ impl Error {
         Kind::Call(message.into()).into()
     }
 
+    /// The answer to a command is another one than the program asked for.
+    pub(crate) fn answer(command: &str, asked: &str, came: &str) -> Self {
+        Kind::Codec(format!(
+            "the answer to {command} cannot be read as {asked}: it is {came}"
+        ))
+        .into()
+    }
+
     pub(crate) fn codec(key: &str, doing: &str, reason: &dyn fmt::Display) -> Self {
         Kind::Codec(format!("the value of `{key}` cannot be {doing}: {reason}")).into()
     }
@@ -142,7 +157,7 @@ impl Error {
     }
 
     /// A setting is invalid: one of the builder, of the environment, or of a call's
-    /// [`Options`](crate::Options).
+    /// [`Options`](crate::Options). Or a command is none that [`Raw`](crate::raw::Raw) sends.
     ///
     /// ```
     /// let error = cache_runtime::Cache::builder().jitter(2.0).build().unwrap_err();
@@ -154,7 +169,8 @@ impl Error {
 
     /// A value cannot be encoded, or [would come back as another
     /// one](crate::CacheBuilder::check_values); or the stored value is of another type than the one
-    /// asked for, or in a form that needs a feature which this program was built without.
+    /// asked for, or in a form that needs a feature which this program was built without. So may the answer
+    /// to a command of [`Raw`](crate::raw::Raw) be.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -231,7 +247,7 @@ impl Error {
     /// # }
     /// ```
     pub fn is_refused(&self) -> bool {
-        matches!(*self.0, Kind::Refused { .. })
+        matches!(*self.0, Kind::Refused { .. } | Kind::RefusedCommand { .. })
     }
 }
 
@@ -312,12 +328,27 @@ impl Error {
     )]
     pub(crate) fn reason(&self) -> String {
         match &*self.0 {
-            Kind::Unavailable { reason, .. } | Kind::Refused { reason, .. } => reason.clone(),
+            Kind::Unavailable { reason, .. }
+            | Kind::Refused { reason, .. }
+            | Kind::RefusedCommand { reason, .. } => reason.clone(),
             Kind::Timeout { limit, .. } => format!("it did not answer within {limit:?}"),
             Kind::NoHandshake { limit, .. } => {
                 format!("it did not answer the TLS handshake within {limit:?}")
             }
             kind => kind.to_string(),
+        }
+    }
+
+    /// Whether the server refuses one command of a program. The server itself is well.
+    pub(crate) fn is_of_command(&self) -> bool {
+        matches!(*self.0, Kind::RefusedCommand { .. })
+    }
+
+    /// Whether the server does not know a script by its digest.
+    pub(crate) fn is_unknown_script(&self) -> bool {
+        match &*self.0 {
+            Kind::RefusedCommand { reason, .. } => reason.starts_with("NOSCRIPT"),
+            _ => false,
         }
     }
 
@@ -360,6 +391,29 @@ impl Error {
 
     pub(crate) fn is_replica(address: &str, reason: &dyn fmt::Display) -> Self {
         Self::refused(address, reason, Refusal::WritesToReplica)
+    }
+
+    /// The server refuses one command of a program.
+    pub(crate) fn refused_command(address: &str, command: &str, reason: &dyn fmt::Display) -> Self {
+        Kind::RefusedCommand {
+            address: address.to_owned(),
+            command: command.to_owned(),
+            reason: reason.to_string(),
+        }
+        .into()
+    }
+
+    /// A command of a program cannot be sent where commands are text.
+    #[cfg_attr(
+        not(feature = "__upstash"),
+        expect(dead_code, reason = "other servers take any bytes")
+    )]
+    pub(crate) fn no_text(address: &str, command: &str) -> Self {
+        Kind::Codec(format!(
+            "the cache server at {address} is reached over HTTP, which carries text, and an argument of \
+             `{command}` is no text; write it as base64, for example"
+        ))
+        .into()
     }
 
     fn refused(address: &str, reason: &dyn fmt::Display, refusal: Refusal) -> Self {

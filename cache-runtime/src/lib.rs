@@ -187,7 +187,10 @@ pub use crate::observe::{Event, NeverHit, NotFilledReason, StaleReason};
 pub use crate::removal::Removed;
 #[cfg(feature = "__tower-sessions")]
 pub use crate::toolkit::Sessions;
-pub use crate::toolkit::{Decision, Lock, LockGuard, OnError, Rate, RateLimit, Strings};
+pub use crate::toolkit::raw;
+pub use crate::toolkit::{
+    Decision, Lock, LockGuard, OnError, Rate, RateLimit, Strings, Warm, Warmed, warm,
+};
 pub use crate::value::CacheValue;
 
 /// What the attributes expand to. Not for use by hand, and not covered by semver.

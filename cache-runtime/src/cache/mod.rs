@@ -3,6 +3,7 @@
 mod as_cache;
 mod builder;
 mod bypass;
+mod connect;
 mod entry;
 mod global;
 mod inspect;
@@ -467,6 +468,42 @@ impl Cache {
         Ok(found.is_some())
     }
 
+    /// Returns whether the entry under `key` may be served, and holds this value. An entry that holds a `None`
+    /// holds no value. It counts as neither a hit nor a miss. Within
+    /// [`after_commit`](crate::after_commit), no entry may be served.
+    ///
+    /// # Errors
+    ///
+    /// If the cache fails, the key is invalid ([`Error::is_key`]), or the entry's value is of another type or
+    /// cannot be decoded ([`Error::is_codec`]).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use cache_runtime::{Cache, Options};
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
+    /// assert!(!cache.exists_with("answer", &42).await?);
+    /// cache.set("answer", &42, Options::new()).await?;
+    /// assert!(cache.exists_with("answer", &42).await?);
+    /// assert!(!cache.exists_with("answer", &7).await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn exists_with<T: CacheValue + PartialEq>(
+        &self,
+        key: impl Into<Key>,
+        value: &T,
+    ) -> Result<bool, Error> {
+        let key = key.into();
+        let found = self.look_up(&key).await;
+        let share = |outcome: &Outcome<T>| Arc::new(outcome.clone()) as SharedValue;
+        let held = found.and_then(|found| {
+            let outcome = found.map(|mut found| found.outcome(&key, share));
+            outcome.transpose()
+        });
+        let held = self.core.failed(held)?.and_then(Outcome::into_value);
+        Ok(held.is_some_and(|held| held == *value))
+    }
+
     /// Returns the longest that the entry under `key` may still be served, to the millisecond;
     /// `None` if there is no entry that may be served, and within
     /// [`after_commit`](crate::after_commit).
@@ -547,7 +584,8 @@ impl Cache {
 
     /// Removes every entry of this cache's namespace, as if each had been invalidated; on the
     /// shared tier, for all processes. [Fences](macro@crate::cache_invalidate#fence) stay, and so do the texts
-    /// of [`strings`](Self::strings) and what a [`rate_limit`](Self::rate_limit) has counted.
+    /// of [`strings`](Self::strings), what a [`rate_limit`](Self::rate_limit) has counted, and the keys that
+    /// [`Raw::name`](crate::raw::Raw::name) makes.
     ///
     /// Within [`after_commit`](crate::after_commit), the entries are removed at once. What other
     /// callers store after that and before the commit stays, unless the scope invalidates it: clear
@@ -582,6 +620,7 @@ impl Cache {
 
     /// Checks that the server can be reached, read and written. Call it at start-up if a program
     /// should not run without its cache. A cache without a server always passes.
+    /// [`connect`](Self::connect) tries for longer.
     ///
     /// Without a connection, it tries to connect, for up to
     /// [`connect_timeout`](CacheBuilder::connect_timeout), however recently an attempt has failed.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clock;
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::freshness::Freshness;
@@ -73,6 +74,31 @@ impl Options {
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
+    }
+
+    /// Has the entry kept until it is invalidated or evicted: its ttl is a hundred years, of which jitter may
+    /// take some. So it has a ttl all the same: a server may evict it whose `maxmemory-policy` is
+    /// `volatile-lru` or the like, [`Cache::ttl`](crate::Cache::ttl) returns it, and the versions of its tags
+    /// live as long. A copy in front of a server is kept for its own
+    /// [`local_ttl`](crate::CacheBuilder::local_ttl).
+    ///
+    /// It is for data that changes only where the entry is invalidated. Where a change could be missed, a ttl
+    /// bounds for how long.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use cache_runtime::{Cache, Options};
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
+    /// let options = Options::new().forever().tag("countries");
+    /// cache.set("country:ch", &"Switzerland".to_owned(), options).await?;
+    /// cache.invalidate(["countries"]).await?;
+    /// assert!(!cache.exists("country:ch").await?);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn forever(self) -> Self {
+        self.ttl(clock::FOREVER)
     }
 
     /// Adds a tag. The entry is no longer served once one of its tags is invalidated.

@@ -73,6 +73,10 @@ impl Connection {
         match *self {}
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn is_of_cluster(&self) -> bool {
         match *self {}
     }

@@ -142,6 +142,14 @@ impl Connection {
         }
     }
 
+    /// Whether the server is known to have closed it.
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::Redis(connection) => connection.is_closed(),
+            Self::Upstash(_) => false,
+        }
+    }
+
     /// Whether the server is a node of a cluster.
     pub(crate) fn is_of_cluster(&self) -> bool {
         match self {

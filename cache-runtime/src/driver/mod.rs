@@ -38,6 +38,11 @@ mod operation;
 mod read_keys;
 mod server_clock;
 mod trust;
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "without a driver, no command is sent")
+)]
+pub(crate) mod words;
 
 #[cfg(feature = "__tls")]
 mod tls;

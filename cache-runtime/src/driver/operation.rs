@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use super::cluster::Elsewhere;
+use super::words::{self, Refused, Words};
+use crate::error::Error;
 
 /// One command. Each names at most one key, or keys of one server. So a driver for several servers knows
 /// where to send it.
@@ -35,6 +37,8 @@ pub(crate) enum Operation {
     Publish { channel: String, message: Vec<u8> },
     /// Asks for any answer.
     Ping,
+    /// Runs a command that a program has written.
+    Words(Words),
 }
 
 /// An argument of a script.
@@ -46,9 +50,12 @@ pub(crate) enum Argument {
 
 impl Operation {
     /// The key that it is about, if it is one.
-    pub(crate) fn key(&self) -> Option<&str> {
+    pub(crate) fn key(&self) -> Option<&[u8]> {
         match self {
-            Self::Script { key, .. } | Self::Read { key } | Self::Remaining { key } => Some(key),
+            Self::Script { key, .. } | Self::Read { key } | Self::Remaining { key } => {
+                Some(key.as_bytes())
+            }
+            Self::Words(words) => words.key.as_deref(),
             Self::ScriptOnListed { .. } | Self::Scan { .. } | Self::Publish { .. } | Self::Ping => {
                 None
             }
@@ -58,6 +65,11 @@ impl Operation {
     /// Whether it is about keys that one server has listed.
     pub(crate) fn is_on_listed(&self) -> bool {
         matches!(self, Self::ScriptOnListed { .. })
+    }
+
+    /// Whether it may be sent a second time, if the connection breaks meanwhile.
+    pub(crate) fn may_be_repeated(&self) -> bool {
+        !matches!(self, Self::Words(_))
     }
 
     /// A script on one key, without arguments.
@@ -129,12 +141,25 @@ pub(crate) enum Reply {
     List(Vec<Reply>),
     /// An answer that no [`Operation`] has.
     Unexpected,
+    /// The answer to a command that a program has written.
+    Words(Result<words::Reply, Refused>),
 }
 
 impl Reply {
     pub(crate) fn bytes(self) -> Option<Vec<u8>> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The error that is the answer to a command of a program, and is not about that command: the server
+    /// would fail at others, too.
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        match self {
+            Self::Words(Err(Refused(error))) => {
+                (error.is_unavailable() || error.is_write_refused()).then_some(error)
+            }
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use redis::{Cmd, RedisError, Value};
 
 use crate::driver::operation::Argument;
+use crate::driver::words;
 use crate::driver::{Operation, Reply};
 
 /// Reads one key. Its answer takes less to parse than that of an `MGET`, which is a list.
@@ -78,6 +79,9 @@ pub(super) fn command(operation: &Operation) -> Cmd {
         Operation::Ping => {
             command.arg("PING");
         }
+        Operation::Words(words) => {
+            command.arg(&words.words);
+        }
     }
     command
 }
@@ -93,6 +97,36 @@ pub(super) fn reply(value: Value) -> Result<Reply, RedisError> {
             Reply::List(replies?)
         }
         other => bytes(other).map_or(Reply::Unexpected, Reply::Bytes),
+    })
+}
+
+/// The answer to a command of a program. An error in it is an error.
+pub(super) fn answer(value: Value) -> Result<words::Reply, RedisError> {
+    use words::Reply;
+    let all = |values: Vec<Value>| values.into_iter().map(answer).collect::<Result<_, _>>();
+    Ok(match value {
+        Value::ServerError(error) => return Err(error.into()),
+        Value::Nil => Reply::Nil,
+        Value::Int(number) => Reply::Number(number),
+        Value::Double(number) => Reply::Double(number),
+        Value::Boolean(is_so) => Reply::Bool(is_so),
+        Value::Okay => Reply::Bytes(b"OK".to_vec()),
+        Value::BulkString(bytes) => Reply::Bytes(bytes),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => {
+            Reply::Bytes(text.into_bytes())
+        }
+        Value::Array(values) | Value::Set(values) | Value::Push { data: values, .. } => {
+            Reply::List(all(values)?)
+        }
+        Value::Map(pairs) => {
+            let pairs = pairs.into_iter();
+            let pairs = pairs.map(|(key, value)| Ok((answer(key)?, answer(value)?)));
+            Reply::Map(pairs.collect::<Result<_, RedisError>>()?)
+        }
+        Value::Attribute { data, .. } => answer(*data)?,
+        // What no command answers: a number of any length, from a script, or one that a later version of the
+        // client library knows.
+        other => Reply::Bytes(format!("{other:?}").into_bytes()),
     })
 }
 

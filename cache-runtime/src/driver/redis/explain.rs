@@ -63,6 +63,28 @@ pub(in crate::driver) fn explain(address: &str, error: &RedisError) -> Error {
     }
 }
 
+/// What the error means that a command of a program was answered. Where the server would fail at other
+/// commands, too, it means what it means for a cache; else the server refuses this command.
+pub(in crate::driver) fn explain_command(address: &str, name: &str, error: &RedisError) -> Error {
+    let meaning = explain(address, error);
+    if meaning.is_unavailable() || meaning.is_write_refused() {
+        return meaning;
+    }
+    let text = match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    };
+    let reason = match error.code() {
+        Some("CROSSSLOT") => format!(
+            "{text}; in a cluster, the keys of one command must be in one hash slot: give them a part in \
+             braces in common, such as `{{user:7}}:name`"
+        ),
+        Some("MOVED" | "ASK") => format!("{text}: {IS_NODE}"),
+        _ => text,
+    };
+    Error::refused_command(address, name, &reason)
+}
+
 /// What an error means that came instead of the first answer. An answer that is none of Redis may be
 /// one of TLS, and a server that hangs up may have waited for a TLS handshake.
 pub(super) fn explain_greeting(address: &Address, error: &RedisError) -> Error {

@@ -33,12 +33,15 @@ use tokio::task::AbortHandle;
 use self::address::Address;
 pub(crate) use self::cluster::Cluster;
 use self::cluster::elsewhere;
-use self::command::{bytes, command, get, mget, pong, reply, values};
-use self::explain::{explain, explain_greeting, may_want_older_protocol, wants_older_protocol};
+use self::command::{answer, bytes, command, get, mget, pong, reply, values};
+use self::explain::{
+    explain, explain_command, explain_greeting, may_want_older_protocol, wants_older_protocol,
+};
 use self::identity::{Identity, identity};
 use self::sentinel::Sentinels;
 use self::stream::Stage;
 use super::cluster::hash_slot;
+use super::words::{Refused, Words};
 use super::{Answers, Failure, Hearing, Home, Operation, ReadKeys, Reply, ServerClock, Tls};
 use crate::clock;
 use crate::error::Error;
@@ -246,6 +249,11 @@ impl Connection {
         self.clock
     }
 
+    /// Whether it was closed: then the task that reads it has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.pump.0.is_finished()
+    }
+
     /// Whether the server is a node of a cluster.
     pub(crate) fn is_of_cluster(&self) -> bool {
         self.node_host.is_some()
@@ -417,6 +425,7 @@ impl Connection {
             answered
                 .map(|(operation, value)| match operation {
                     Operation::Ping => pong(value),
+                    Operation::Words(words) => Ok(self.answer(words, value)),
                     _ => self.reply(value),
                 })
                 .collect()
@@ -428,6 +437,22 @@ impl Connection {
         match (reply(value), &self.node_host) {
             (Err(error), Some(host)) => elsewhere(&error, host).map(Reply::Elsewhere).ok_or(error),
             (answer, _) => answer,
+        }
+    }
+
+    /// What a command of a program was answered. An error is its answer, and no failure of the request.
+    fn answer(&self, words: &Words, value: Value) -> Reply {
+        let error = match answer(value) {
+            Ok(reply) => return Reply::Words(Ok(reply)),
+            Err(error) => error,
+        };
+        let host = self.node_host.as_ref();
+        match host.and_then(|host| elsewhere(&error, host)) {
+            Some(elsewhere) => Reply::Elsewhere(elsewhere),
+            None => {
+                let error = explain_command(&self.address, &words.name, &error);
+                Reply::Words(Err(Refused(error)))
+            }
         }
     }
 

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::explain::refusal;
+use super::explain::{command_refusal, refusal};
 use super::text::{from_text, to_text};
 use crate::driver::operation::Argument;
+use crate::driver::words::{self, Refused, Words};
 use crate::driver::{Operation, ReadKeys, Reply};
 use crate::error::Error;
 
@@ -26,7 +27,14 @@ pub(super) struct Commands {
 
 /// Bytes that are not ours, and no text: they were read where an entry or a lease belongs.
 #[derive(Debug)]
-pub(super) struct NotText;
+pub(super) struct NotText {
+    /// The command of a program that they were to be sent with.
+    pub(super) command: Option<String>,
+}
+
+impl NotText {
+    const OURS: Self = Self { command: None };
+}
 
 impl Commands {
     fn new() -> Self {
@@ -122,8 +130,25 @@ impl Commands {
                 self.bytes(message)?;
             }
             Operation::Ping => self.begin("PING"),
+            Operation::Words(words) => self.add_words(words)?,
         }
         self.end();
+        Ok(())
+    }
+
+    /// It may write, so it goes where writes go: one after the other.
+    fn add_words(&mut self, words: &Words) -> Result<(), NotText> {
+        self.writes = true;
+        let texts = words.words.iter().map(|word| str::from_utf8(word));
+        let texts = texts.collect::<Result<Vec<_>, _>>();
+        let texts = texts.map_err(|_| NotText {
+            command: Some(words.name.clone()),
+        })?;
+        let mut texts = texts.into_iter();
+        self.begin(texts.next().unwrap_or_default());
+        for text in texts {
+            self.text(text);
+        }
         Ok(())
     }
 
@@ -139,7 +164,7 @@ impl Commands {
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), NotText> {
-        self.text(&to_text(bytes).ok_or(NotText)?);
+        self.text(&to_text(bytes).ok_or(NotText::OURS)?);
         Ok(())
     }
 
@@ -205,6 +230,11 @@ pub(super) fn reply(address: &str, operation: &Operation, answer: Answer) -> Res
     match (operation, &answer.error) {
         // A user that may not send `PING` has its answer all the same.
         (Operation::Ping, Some(error)) if error.starts_with("NOPERM") => Ok(Reply::Nil),
+        (Operation::Words(words), Some(error)) => {
+            let error = command_refusal(address, &words.name, error);
+            Ok(Reply::Words(Err(Refused(error))))
+        }
+        (Operation::Words(_), None) => Ok(Reply::Words(Ok(told(answer.result)))),
         _ => answer.result(address).map(neutral),
     }
 }
@@ -216,6 +246,27 @@ fn neutral(value: Value) -> Reply {
         Value::String(text) => Reply::Bytes(from_text(text)),
         Value::Array(values) => Reply::List(values.into_iter().map(neutral).collect()),
         Value::Bool(_) | Value::Object(_) => Reply::Unexpected,
+    }
+}
+
+/// The answer to a command of a program. Its texts are as they are: they are not ours.
+fn told(value: Value) -> words::Reply {
+    use words::Reply;
+    match value {
+        Value::Null => Reply::Nil,
+        Value::Bool(is_so) => Reply::Bool(is_so),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(number), _) => Reply::Number(number),
+            (None, Some(number)) => Reply::Double(number),
+            (None, None) => Reply::Bytes(number.to_string().into_bytes()),
+        },
+        Value::String(text) => Reply::Bytes(text.into_bytes()),
+        Value::Array(values) => Reply::List(values.into_iter().map(told).collect()),
+        Value::Object(pairs) => {
+            let pairs = pairs.into_iter();
+            let pairs = pairs.map(|(key, value)| (Reply::Bytes(key.into_bytes()), told(value)));
+            Reply::Map(pairs.collect())
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::address::Address;
 use super::http::Response;
-use crate::driver::redis::explain::explain;
+use crate::driver::redis::explain::{explain, explain_command};
 use crate::error::Error;
 
 /// So many characters of an answer that makes no sense are shown.
@@ -27,6 +27,19 @@ pub(super) fn refusal(address: &str, text: &str) -> Error {
     match redis_error(text) {
         Some(error) => explain(address, &error),
         None => Error::denied(address, &text),
+    }
+}
+
+/// What the error means that a command of a program was answered.
+pub(super) fn command_refusal(address: &str, name: &str, text: &str) -> Error {
+    let of_server = refusal(address, text);
+    let is_too_long = of_server.is_codec() && !text.contains("WRONGTYPE");
+    if is_too_long || of_server.is_write_refused() {
+        return of_server;
+    }
+    match redis_error(text) {
+        Some(error) => explain_command(address, name, &error),
+        None => Error::refused_command(address, name, &text),
     }
 }
 

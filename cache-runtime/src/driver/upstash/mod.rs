@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::address::Address;
-use self::command::{Commands, reply, value};
+use self::command::{Commands, NotText, reply, value};
 use self::session::{Running, Session};
 use super::{Answers, Failure, Home, Operation, ReadKeys, Reply, Tls};
 use crate::error::Error;
@@ -119,8 +119,11 @@ impl Connection {
         replies.collect::<Result<_, _>>().map_err(failed)
     }
 
-    fn failure(&self, command::NotText: command::NotText) -> Failure {
-        failed(Error::foreign(self.address()))
+    fn failure(&self, NotText { command }: NotText) -> Failure {
+        failed(match command {
+            Some(name) => Error::no_text(self.address(), &name),
+            None => Error::foreign(self.address()),
+        })
     }
 }
 

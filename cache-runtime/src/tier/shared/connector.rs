@@ -26,6 +26,7 @@ use super::keyspace::{Keyspace, Pages, ROUNDS, Scan, Scans};
 use super::node::{Node, Owner, Prepared, Sick};
 use super::notice::Notice;
 use super::selection::Selection;
+use super::walk::Walk;
 use super::window::Window;
 use super::witness::{Looked, Witness};
 use crate::clock;
@@ -278,7 +279,62 @@ impl Connector {
         }
     }
 
-    /// The same for operations by which something is stored. In a cluster, they are not carried out for
+    /// The same, and returns what became of each operation: in a cluster, one node may fail.
+    pub(super) async fn run_apart(
+        self: &Arc<Self>,
+        operations: Vec<Operation>,
+    ) -> Result<Vec<Result<Reply, Error>>, Error> {
+        let until = self.deadline_from(None);
+        match &self.place {
+            Place::Server(server) => {
+                let (_, replies) = server.node.send(&*operations, until).await?;
+                Ok(replies.into_iter().map(Ok).collect())
+            }
+            Place::Cluster(nodes) => {
+                let told = Box::pin(nodes.run_apart(operations, until)).await;
+                let told = told.into_iter();
+                Ok(told.map(|told| told.map(|told| told.reply)).collect())
+            }
+        }
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.place, Place::Cluster(_))
+    }
+
+    /// Begins a walk to the server that has this key, or through all servers.
+    pub(super) async fn begin_walk(
+        self: &Arc<Self>,
+        key: Option<&[u8]>,
+    ) -> Result<Walk<Self>, Error> {
+        let nodes = match &self.place {
+            Place::Server(server) => return Ok(Walk::to(&server.node)),
+            Place::Cluster(nodes) => nodes,
+        };
+        let map = nodes.map(self.deadline_from(None)).await?;
+        let Some(key) = key else {
+            return Ok(Walk::through(map));
+        };
+        let server = map.server_of(hash_slot(key));
+        server.map_or_else(
+            || Err(nodes.unserved(hash_slot(key))),
+            |server| Ok(Walk::to(&server.node)),
+        )
+    }
+
+    /// Whether a walk has come by all keys that were there from its beginning to its end. A key that has
+    /// moved from one node to another may have been on the other one each time.
+    pub(super) async fn end_walk(self: &Arc<Self>, walk: &Walk<Self>) -> Result<(), Error> {
+        if let (Place::Cluster(nodes), Some(before)) = (&self.place, walk.before())
+            && !self.is_still_so(nodes, before).await?
+        {
+            let reason = "hash slots have moved while its nodes were scanned; begin the scan anew";
+            return Err(Error::unavailable(self.address(), &reason));
+        }
+        Ok(())
+    }
+
+    /// As [`run`](Self::run), for operations by which something is stored. In a cluster, they are not carried out for
     /// a key that is on its way to another node: were its move given up, what was stored there
     /// could come back with the next one.
     pub(super) async fn run_to_store(
@@ -413,7 +469,7 @@ impl Connector {
         let begun = Instant::now();
         let until = self.deadline_from(None);
         let invalidate = self.keyspace.invalidate(names);
-        let told = nodes.run_to_invalidate(invalidate, until).await;
+        let told = nodes.run_apart(invalidate, until).await;
         // Two operations for each name.
         let failed: Vec<(usize, Error)> = told
             .chunks(2)

@@ -16,8 +16,9 @@ const BUMP: &str = include_str!("scripts/bump.lua");
 const TELL: &str = "if ARGV[1] then redis.pcall('PUBLISH', ARGV[1], ARGV[2]) end return 1";
 const WRITE_TRIAL: &str = "return redis.call('SET', KEYS[1], '', 'PX', 1)";
 
-/// The letters of the tools: `s`, texts; `l`, locks; `q` and `w`, rate limits.
-const TOOLS: &[u8] = b"slqw";
+/// The letters of the tools: `s`, texts; `l`, locks; `q` and `w`, rate limits; `x`, what programs keep by
+/// commands of their own.
+const TOOLS: &[u8] = b"slqwx";
 
 /// The part of a server that one namespace is.
 #[derive(Debug, Clone)]

@@ -33,7 +33,9 @@ mod node;
 mod notice;
 mod parts;
 mod plain;
+mod raw;
 mod selection;
+mod walk;
 mod window;
 mod witness;
 
@@ -58,6 +60,7 @@ use self::lease::{Hold, Owner, Told, server_ttl};
 use self::many::Setting;
 pub(crate) use self::notice::Notice;
 pub use self::parts::{EntryParts, SlotParts, slot_parts};
+pub(crate) use self::raw::ScannedServers;
 use self::selection::Selection;
 use self::witness::{Looked, Witness};
 use super::remembered::Remembered;

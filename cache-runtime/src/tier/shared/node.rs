@@ -112,6 +112,17 @@ pub(super) trait Request: Sync {
     /// How many operations it has.
     fn len(&self) -> usize;
 
+    /// Whether it may be sent once more, over another connection, if the first breaks meanwhile: the first
+    /// may have carried it out.
+    fn may_be_repeated(&self) -> bool {
+        true
+    }
+
+    /// A failure of the server that an answer tells.
+    fn failure(_output: &Self::Output) -> Option<&Error> {
+        None
+    }
+
     fn send(
         &self,
         connection: &Connection,
@@ -137,6 +148,14 @@ impl Request for [Operation] {
         self.len()
     }
 
+    fn may_be_repeated(&self) -> bool {
+        self.iter().all(Operation::may_be_repeated)
+    }
+
+    fn failure(replies: &Self::Output) -> Option<&Error> {
+        replies.iter().find_map(Reply::failure)
+    }
+
     async fn send(&self, connection: &Connection) -> Result<Self::Output, Failure> {
         connection.run(self).await
     }
@@ -150,6 +169,14 @@ impl Request for Asking<'_> {
 
     fn len(&self) -> usize {
         self.0.len()
+    }
+
+    fn may_be_repeated(&self) -> bool {
+        self.0.may_be_repeated()
+    }
+
+    fn failure(replies: &Self::Output) -> Option<&Error> {
+        <[Operation]>::failure(replies)
     }
 
     async fn send(&self, connection: &Connection) -> Result<Self::Output, Failure> {
@@ -217,7 +244,7 @@ impl<O: Owner> Node<O> {
             let sending = pin!(self.try_send(runtime, request, &mut used));
             self.within(until, sending).await
         };
-        self.judge(begun, used.as_ref(), request.len(), result)
+        self.judge_answer::<R, _>(begun, used.as_ref(), request, result, |(_, output)| output)
     }
 
     /// Sends over a runtime's current connection, and notes in `used` which one that was.
@@ -230,9 +257,15 @@ impl<O: Owner> Node<O> {
         let mut was_replaced = false;
         loop {
             let connection = used.insert(self.connection(runtime).await?);
+            let is_repeated = request.may_be_repeated();
+            if !is_repeated && connection.is_closed() && !was_replaced {
+                self.discard(connection);
+                was_replaced = true;
+                continue;
+            }
             match request.send(connection).await {
                 Ok(answer) => return Ok((connection.clone(), answer)),
-                Err(failure) if failure.was_disconnected && !was_replaced => {
+                Err(failure) if failure.was_disconnected && is_repeated && !was_replaced => {
                     self.discard(connection);
                     was_replaced = true;
                 }
@@ -255,7 +288,26 @@ impl<O: Owner> Node<O> {
             answer.map_err(|failure| failure.error)
         });
         let result = self.within(until, sending).await;
-        self.judge(begun, Some(connection), request.len(), result)
+        self.judge_answer::<R, _>(begun, Some(connection), request, result, |output| output)
+    }
+
+    /// As [`judge`](Self::judge); an answer that tells of a failure of the server counts as that.
+    fn judge_answer<R: Request + ?Sized, T>(
+        self: &Arc<Self>,
+        begun: Instant,
+        connection: Option<&Arc<Connection>>,
+        request: &R,
+        result: Result<T, Error>,
+        output: impl FnOnce(&T) -> &R::Output,
+    ) -> Result<T, Error> {
+        let answered = result.as_ref().ok().map(output);
+        match answered.and_then(R::failure).cloned() {
+            Some(failure) => {
+                let _ = self.judge::<()>(begun, connection, request.len(), Err(failure));
+                result
+            }
+            None => self.judge(begun, connection, request.len(), result),
+        }
     }
 
     /// The connection of an earlier answer. If that is another runtime's, which may not run now, it
@@ -313,8 +365,8 @@ impl<O: Owner> Node<O> {
             Err(error) if error.is_timeout() && begun.elapsed() < self.limits.operation / 2 => {}
             // A smaller request may do, and shows whether the server answers.
             Err(error) if error.is_timeout() && operations > SMALL => {}
-            // The node is well: it leaves a key to another one.
-            Err(error) if error.is_elsewhere() => {}
+            // The node is well: it leaves a key to another one, or refuses one command of a program.
+            Err(error) if error.is_elsewhere() || error.is_of_command() => {}
             Err(error) if error.is_unavailable() => {
                 if let Some(connection) = connection {
                     self.discard(connection);

@@ -219,8 +219,9 @@ impl<O: Owner> Nodes<O> {
         together(self.run_each(operations, until, Follow::Moved).await)
     }
 
-    /// Runs operations that invalidate, each at the node that has its key or is about to get it.
-    pub(in crate::tier::shared) async fn run_to_invalidate(
+    /// Runs operations, each at the node that has its key or is about to get it, and returns what became of
+    /// each.
+    pub(in crate::tier::shared) async fn run_apart(
         self: &Arc<Self>,
         operations: Vec<Operation>,
         until: Instant,
@@ -356,7 +357,7 @@ impl<O: Owner> Nodes<O> {
         }
     }
 
-    fn unserved(&self, hash_slot: u16) -> Error {
+    pub(in crate::tier::shared) fn unserved(&self, hash_slot: u16) -> Error {
         let reason = format!("no node has the hash slot {hash_slot}");
         Error::unavailable(self.address(), &reason)
     }
@@ -405,5 +406,5 @@ fn together(told: Vec<Result<Told, Error>>) -> Result<(Witness, Vec<Reply>), Err
 }
 
 fn slot_of(operation: &Operation) -> u16 {
-    operation.key().map_or(0, |key| hash_slot(key.as_bytes()))
+    operation.key().map_or(0, hash_slot)
 }
