@@ -162,8 +162,8 @@ pub use cache_macros::{
 };
 
 pub use crate::cache::{
-    AsCache, Cache, CacheBuilder, CachedEntry, Entry, InvalidateOnDrop, Options, SiteStats, Stats,
-    Yields, bypass, global, install, prime, refresh, refresh_all, with_cache,
+    AsCache, Cache, CacheBuilder, CachedEntry, Entry, InvalidateOnDrop, Options, Scope, SiteStats,
+    Stats, Yields, bypass, global, install, prime, refresh, refresh_all, with_cache,
 };
 pub use crate::call::after_commit::after_commit;
 pub use crate::call::future::BoxedFuture;
@@ -189,7 +189,7 @@ pub use crate::removal::Removed;
 pub use crate::toolkit::Sessions;
 pub use crate::toolkit::raw;
 pub use crate::toolkit::{
-    Decision, Lock, LockGuard, OnError, Rate, RateLimit, Strings, Warm, Warmed, warm,
+    Budget, Decision, Lock, LockGuard, OnError, Rate, RateLimit, Strings, Swept, Warm, Warmed, warm,
 };
 pub use crate::value::CacheValue;
 

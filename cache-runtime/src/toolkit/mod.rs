@@ -5,10 +5,11 @@
 //! turned into a miss. Each verb is one script on one key, with the cache's deadline and breaker. Without a
 //! server, it is a function on one place of the cache's [`Memory`], which is as atomic.
 //!
-//! The keys are `<namespace>:<letter>:<name>:<key>`: `s` for texts, `l` for locks, `q` and `w` for rate
+//! The keys are `<namespace>:<letter>:<name>:<key>`: `s` for texts, `l` and `b` for locks, `q` and `w` for rate
 //! limits, `x` for what programs keep by commands of their own.
 //! [`Cache::clear`](crate::Cache::clear) leaves them alone, and so does each invalidation.
 
+mod budget;
 mod locks;
 mod memory;
 mod rate_limit;
@@ -19,6 +20,7 @@ mod strings;
 mod verb;
 mod warm;
 
+pub use self::budget::{Budget, Swept};
 pub(crate) use self::locks::Waits;
 pub use self::locks::{Lock, LockGuard};
 pub(crate) use self::memory::Memory;

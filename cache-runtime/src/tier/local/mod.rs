@@ -7,6 +7,7 @@
 //! So invalidating a tag takes the same time however many entries carry it.
 
 mod basis;
+mod budget;
 mod fence;
 mod inspect;
 mod sweeper;
@@ -15,6 +16,7 @@ mod walk;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::basis::Basis;
@@ -49,8 +51,9 @@ pub(crate) struct Local {
     /// By which entries expire, and fences whose writers have left them.
     clock: Clock,
     entries: Table,
-    /// Weighs values where entries are bounded by what they weigh.
-    weigher: Option<Weigher>,
+    weigher: Weigher,
+    /// Whether entries are weighed: where they are bounded by what they weigh, or have a budget.
+    weighs: AtomicBool,
     tags: Tags,
     fences: Fences,
     flights: Flights<Evidence>,
@@ -102,7 +105,8 @@ impl Local {
     pub(crate) fn new(bound: Bound, clock: Clock) -> Self {
         Self {
             entries: Table::new(bound.max_entries, bound.max_bytes),
-            weigher: bound.max_bytes.map(|_| bound.weigher),
+            weigher: bound.weigher,
+            weighs: AtomicBool::new(bound.max_bytes.is_some()),
             tags: Tags::default(),
             fences: Fences::new(clock.clone()),
             clock,
@@ -580,13 +584,14 @@ impl Local {
         self.entries.insert(key, entry, weight, expiry, now)
     }
 
-    /// What an entry weighs, with its place and its key; zero where entries are not bounded by that. To be
-    /// asked outside of all locks: the weigher is the user's code.
+    /// What an entry weighs, with its place and its key; zero where entries are not weighed. To be asked outside
+    /// of all locks: the weigher is the user's code.
     fn weigh(&self, key: &Key, value: &dyn Storable) -> u64 {
-        self.weigher.as_ref().map_or(0, |weigher| {
-            let weight = PLACE + key.bytes().len() + value.weigh(weigher);
-            u64::try_from(weight).unwrap_or(u64::MAX)
-        })
+        if !self.weighs.load(Ordering::Relaxed) {
+            return 0;
+        }
+        let weight = PLACE + key.bytes().len() + value.weigh(&self.weigher);
+        u64::try_from(weight).unwrap_or(u64::MAX)
     }
 }
 

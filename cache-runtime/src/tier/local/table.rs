@@ -26,7 +26,7 @@ const MAX_SHARDS: usize = 64;
 const MIN_ENTRIES: usize = 256;
 
 /// How many uses of an entry are counted. Each spares it from eviction once.
-const MAX_USES: u64 = 3;
+pub(super) const MAX_USES: u64 = 3;
 /// The most entries that one eviction looks at. It bounds the time of the insertion that evicts.
 const CANDIDATES: usize = 64;
 /// How many entries each insertion looks at, to remove dead ones.
@@ -41,15 +41,16 @@ pub(super) struct Table {
     hashes: NameHashes,
     /// The most entries of each shard.
     max_entries: usize,
-    bytes: Option<Bytes>,
+    bytes: Bytes,
     /// Held for its `Drop`.
     _place: Place,
 }
 
-/// A bound of what all entries weigh together.
+/// What all entries weigh together, where they are weighed.
 #[derive(Debug)]
 struct Bytes {
-    max: u64,
+    /// The most that they may.
+    max: Option<u64>,
     /// What the entries weigh that are in the table, and those that are just being inserted.
     total: Arc<AtomicU64>,
     /// The shard that gives up an entry next.
@@ -69,13 +70,13 @@ struct Shards {
 #[repr(align(128))]
 struct Padded(RwLock<Shard>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shard {
     /// The place of each key in `slots`.
     index: HashTable<u32>,
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
-    /// Boxed to keep a shard within its cache lines. Only where the table is bounded by bytes.
+    /// Boxed to keep a shard within its cache lines. Only where entries are weighed.
     weights: Option<Box<Weights>>,
     /// The slot at which the next search for an entry to evict begins.
     hand: usize,
@@ -83,6 +84,20 @@ struct Shard {
     broom: usize,
     /// No entry expires before this, except by a clock that a test moves.
     next_expiry: Moment,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self {
+            index: HashTable::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            weights: None,
+            hand: 0,
+            broom: 0,
+            next_expiry: NEVER,
+        }
+    }
 }
 
 /// What the entries of a shard weigh.
@@ -127,12 +142,12 @@ impl Table {
     pub(super) fn new(max_entries: usize, max_bytes: Option<u64>) -> Self {
         let shards = (max_entries / MIN_ENTRIES).clamp(1, MAX_SHARDS);
         let shards = 1 << shards.ilog2();
-        let bytes = max_bytes.map(|max| Bytes {
-            max,
+        let bytes = Bytes {
+            max: max_bytes,
             total: Arc::new(AtomicU64::new(0)),
             next: AtomicUsize::new(0),
-        });
-        let shard = || Padded(RwLock::new(Shard::new(bytes.as_ref())));
+        };
+        let shard = || Padded(RwLock::new(Shard::default()));
         // A slot's number has 32 bits.
         let max_entries = (max_entries / shards).min(u32::MAX as usize);
         let shards: Arc<[Padded]> = (0..shards).map(|_| shard()).collect();
@@ -225,8 +240,8 @@ impl Table {
         slot.is_alive(now).then(|| slot.expiry())
     }
 
-    /// Inserts an entry, and returns the entries that had to make room. What it weighs counts only in a
-    /// table that is bounded by bytes, and must be [within](Self::holds) that bound.
+    /// Inserts an entry, and returns the entries that had to make room. What it weighs, zero if it was not
+    /// weighed, must be [within](Self::holds) the bound.
     pub(super) fn insert(
         &self,
         key: Hashed<'_>,
@@ -239,10 +254,13 @@ impl Table {
         let slot = Slot::new(hash, key.bytes(), entry, expiry);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let mut gone = Vec::new();
-        if let Some(bytes) = &self.bytes {
-            self.make_room(bytes, weight, now, &mut gone);
+        if weight > 0 {
+            self.make_room(weight, now, &mut gone);
         }
         let mut shard = write(self.shard(hash));
+        if weight > 0 {
+            shard.begin_to_weigh(&self.bytes.total);
+        }
         shard.sweep(now, &mut gone);
         shard.insert(slot, weight, self.max_entries, now, &mut gone);
         drop(shard);
@@ -252,13 +270,13 @@ impl Table {
 
     /// Whether the table has room for an entry of this weight, were it empty.
     pub(super) fn holds(&self, weight: u64) -> bool {
-        self.bytes.as_ref().is_none_or(|bytes| weight <= bytes.max)
+        self.bytes.max.is_none_or(|max| weight <= max)
     }
 
     /// What all entries weigh, where that is bounded.
     pub(super) fn weight(&self) -> Option<u64> {
-        let bytes = self.bytes.as_ref()?;
-        Some(bytes.total.load(Relaxed))
+        self.bytes.max?;
+        Some(self.bytes.total.load(Relaxed))
     }
 
     /// Takes the room that an entry of this weight needs. While the entries weigh too much, one shard after
@@ -266,10 +284,12 @@ impl Table {
     ///
     /// The room is taken before it is made: so two insertions at once make room for both. One that gives
     /// up, since all shards are empty, leaves the rest to the other.
-    fn make_room(&self, bytes: &Bytes, weight: u32, now: Now, gone: &mut Vec<Entry>) {
+    fn make_room(&self, weight: u32, now: Now, gone: &mut Vec<Entry>) {
+        let bytes = &self.bytes;
         bytes.total.fetch_add(weight.into(), Relaxed);
+        let max = bytes.max.unwrap_or(u64::MAX);
         let mut empty = 0;
-        while bytes.total.load(Relaxed) > bytes.max && empty < self.shards.len() {
+        while bytes.total.load(Relaxed) > max && empty < self.shards.len() {
             let at = bytes.next.fetch_add(1, Relaxed) & (self.shards.len() - 1);
             let before = gone.len();
             write(&self.shards[at]).evict(now, gone);
@@ -290,7 +310,7 @@ impl Table {
     /// Removes the entries of some keys.
     pub(super) fn remove_where(&self, is_meant: impl Fn(&[u8]) -> bool) {
         for shard in &*self.shards {
-            shard.remove_where(|slot| is_meant(slot.key.bytes()));
+            shard.remove_where(|slot, _| is_meant(slot.key.bytes()));
         }
     }
 
@@ -303,12 +323,40 @@ impl Table {
         is_meant: impl Fn(&[u8]) -> bool,
     ) -> Option<(u64, u64)> {
         let mut removed = 0;
-        let looked_at = self.shards.get(shard)?.remove_where(|slot| {
+        let looked_at = self.shards.get(shard)?.remove_where(|slot, _| {
             let is_meant = is_meant(slot.key.bytes());
             removed += u64::from(is_meant && slot.is_alive(now));
             is_meant
         });
         Some((looked_at, removed))
+    }
+
+    pub(super) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Shows `visit` the key and the weight of each entry in one shard. It forgets a use of those for which that
+    /// returns true.
+    pub(super) fn visit_in(&self, shard: usize, mut visit: impl FnMut(&[u8], u64) -> bool) {
+        let shard = read(&self.shards[shard]);
+        for (at, slot) in shard.slots.iter().enumerate() {
+            if let Some(slot) = slot
+                && visit(slot.key.bytes(), shard.weight(at))
+            {
+                slot.forget_use();
+            }
+        }
+    }
+
+    /// Removes those entries in one shard that were used at most so often, and for which `goes` returns true.
+    pub(super) fn give_up_in(
+        &self,
+        shard: usize,
+        uses: u64,
+        mut goes: impl FnMut(&[u8], u64) -> bool,
+    ) {
+        self.shards[shard]
+            .remove_where(|slot, weight| slot.uses() <= uses && goes(slot.key.bytes(), weight));
     }
 
     /// Removes all entries, shard by shard.
@@ -397,7 +445,7 @@ impl Padded {
     /// Removes some slots, and returns how many it has looked at. Looks at a few at a time, from the last
     /// to the first: between two looks, entries that are there may move towards the first, and never
     /// past the place of the next look.
-    fn remove_where(&self, mut is_meant: impl FnMut(&Slot) -> bool) -> u64 {
+    fn remove_where(&self, mut is_meant: impl FnMut(&Slot, u64) -> bool) -> u64 {
         let mut looked_at = 0;
         let mut end = usize::MAX;
         while end > 0 {
@@ -410,7 +458,7 @@ impl Padded {
                     continue;
                 };
                 looked_at += 1;
-                if is_meant(slot) {
+                if is_meant(slot, shard.weight(at)) {
                     shard.remove_at(at, &mut gone);
                 }
             }
@@ -454,12 +502,10 @@ impl Padded {
 }
 
 impl Shard {
-    fn new(bytes: Option<&Bytes>) -> Self {
-        Self {
-            weights: bytes.map(|bytes| Box::new(Weights::new(bytes.total.clone()))),
-            next_expiry: NEVER,
-            ..Self::default()
-        }
+    /// From now on, its entries are weighed: those that are there weigh nothing.
+    fn begin_to_weigh(&mut self, total: &Arc<AtomicU64>) {
+        self.weights
+            .get_or_insert_with(|| Box::new(Weights::new(total.clone())));
     }
 
     /// The shard without its entries, which weigh nothing any more.
@@ -467,7 +513,6 @@ impl Shard {
         let weights = self.weights.take();
         Self {
             weights: weights.map(|weights| Box::new(Weights::new(weights.total.clone()))),
-            next_expiry: NEVER,
             ..Self::default()
         }
     }
@@ -537,6 +582,13 @@ impl Shard {
         if let Some(weights) = &mut self.weights {
             weights.set(at as usize, weight);
         }
+    }
+
+    /// What the entry in a slot weighs; zero if it was not weighed.
+    fn weight(&self, at: usize) -> u64 {
+        let weights = self.weights.as_ref();
+        let weight = weights.and_then(|weights| weights.of_slots.get(at));
+        weight.copied().unwrap_or(0).into()
     }
 
     fn add_to_index(&mut self, hash: u64, at: u32) {
@@ -932,7 +984,7 @@ mod tests {
 
     /// A shard that no sweeper knows.
     fn shard() -> Padded {
-        Padded(RwLock::new(Shard::new(None)))
+        Padded(RwLock::new(Shard::default()))
     }
 
     fn insert_into(shard: &Padded, n: u64, expiry: Moment, now: Now) {

@@ -8,7 +8,7 @@ use super::selection::Selection;
 use super::window::Window;
 use crate::driver::{Connection, Elsewhere, NodeAddress, Operation, ReadKeys, Reply, hash_slot};
 use crate::error::Error;
-use crate::key::{Key, on_server};
+use crate::key::{Key, Pattern, on_server};
 use crate::sabotage::{self, Rule};
 
 const UNLINK: &str = include_str!("scripts/unlink.lua");
@@ -16,9 +16,9 @@ const BUMP: &str = include_str!("scripts/bump.lua");
 const TELL: &str = "if ARGV[1] then redis.pcall('PUBLISH', ARGV[1], ARGV[2]) end return 1";
 const WRITE_TRIAL: &str = "return redis.call('SET', KEYS[1], '', 'PX', 1)";
 
-/// The letters of the tools: `s`, texts; `l`, locks; `q` and `w`, rate limits; `x`, what programs keep by
+/// The letters of the tools: `s`, texts; `l`, locks; `b`, those of sweeps; `q` and `w`, rate limits; `x`, what programs keep by
 /// commands of their own.
-const TOOLS: &[u8] = b"slqwx";
+const TOOLS: &[u8] = b"slbqwx";
 
 /// The part of a server that one namespace is.
 #[derive(Debug, Clone)]
@@ -41,6 +41,11 @@ impl Keyspace {
 
     pub(crate) fn version(&self, tag: &Key) -> String {
         self.version_in_pieces(&tag.on_server()).concat()
+    }
+
+    /// What the slots of names that match a pattern match, for a scan.
+    pub(crate) fn slots_glob(&self, pattern: &Pattern) -> String {
+        format!("{}:e:{}", self.namespace, pattern.glob())
     }
 
     /// A key of the toolkit. Its name begins with the letter of a tool.

@@ -6,6 +6,7 @@ use super::walk::Walk;
 use crate::driver::words::{self, Refused, Words};
 use crate::driver::{Operation, Reply, hash_slot};
 use crate::error::Error;
+use crate::key::Pattern;
 
 /// Where a scan has got to.
 pub(crate) struct ScannedServers(Walk<Connector>);
@@ -14,6 +15,11 @@ impl Shared {
     /// The key of this namespace for what a program keeps by its own commands.
     pub(crate) fn own_key(&self, name: &str) -> String {
         self.keyspace.plain(&format!("x:{name}"))
+    }
+
+    /// What the slots of names that match a pattern match, for a scan.
+    pub(crate) fn slots_glob(&self, pattern: &Pattern) -> String {
+        self.keyspace.slots_glob(pattern)
     }
 
     /// Where the server is, without credentials.

@@ -92,16 +92,20 @@ impl Cache {
     /// # Ok(()) }
     /// ```
     pub fn lock(&self, name: &str, ttl: Duration) -> Lock {
-        Lock {
-            core: self.core().clone(),
-            place: format!("l:{name}"),
-            ttl: ttl.min(clock::FOREVER),
-            held_at_most: clock::FOREVER,
-        }
+        Lock::at(self.core(), format!("l:{name}"), ttl)
     }
 }
 
 impl Lock {
+    pub(super) fn at(core: &Arc<Core>, place: String, ttl: Duration) -> Self {
+        Self {
+            core: core.clone(),
+            place,
+            ttl: ttl.min(clock::FOREVER),
+            held_at_most: clock::FOREVER,
+        }
+    }
+
     /// Sets for how long a guard is renewed at most. A holder that does not come to an end then loses the
     /// lock. Default: as long as the guard lives.
     ///

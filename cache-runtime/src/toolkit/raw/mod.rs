@@ -84,13 +84,16 @@ impl Cache {
     /// ```
     pub fn raw(&self) -> Option<Raw> {
         let has_server = matches!(self.core().tier.room(), Room::Server(_));
-        has_server.then(|| Raw {
-            core: self.core().clone(),
-        })
+        has_server.then(|| Raw::of(self.core()))
     }
 }
 
 impl Raw {
+    /// Of a cache with a server.
+    pub(super) fn of(core: &Arc<Core>) -> Self {
+        Self { core: core.clone() }
+    }
+
     /// A key of the cache's namespace for what a program keeps by its own commands: `<namespace>:x:<name>`.
     /// [`Cache::clear`] and invalidations leave it alone.
     ///

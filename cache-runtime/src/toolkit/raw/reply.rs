@@ -89,7 +89,7 @@ fn asked_without_article(asked: &str) -> &str {
 
 impl Mismatch {
     /// As the error of a command.
-    pub(super) fn of(self, command: &str) -> Error {
+    pub(in crate::toolkit) fn of(self, command: &str) -> Error {
         Error::answer(command, &self.asked, &self.came)
     }
 }
