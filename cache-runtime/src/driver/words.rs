@@ -9,7 +9,7 @@ pub(crate) struct Words {
     /// The command's name, for messages.
     pub(crate) name: String,
     /// All of its words, the name too.
-    pub(crate) words: Vec<Vec<u8>>,
+    pub(crate) all: Vec<Vec<u8>>,
     /// The key that says which node of a cluster it is for.
     pub(crate) key: Option<Vec<u8>>,
 }

@@ -35,7 +35,7 @@ use futures_util::stream::{BufferUnordered, StreamExt as _};
 ///     stream::iter([1, 2, 3].map(Ok))
 /// }
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// let loads = ids().map(|id| async { find(id?).await });
+/// let loads = ids().map(|id| async move { find(id?).await });
 /// let warmed = warm(loads, 8).progress(|now| println!("{} done, {} failed", now.done, now.failed)).await;
 /// assert_eq!((warmed.done, warmed.failed), (3, 0));
 ///

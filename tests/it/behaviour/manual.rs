@@ -6,11 +6,14 @@ use std::time::Duration;
 use cache_runtime::{Cache, Key, Options, cached, key};
 use cache_tests::{poll_once, until};
 
-use super::{Recorded, Subject, builder, on_every_backend, without_watches};
+use super::{Recorded, Subject, builder, counts, on_every_backend, without_watches};
 
 on_every_backend! {
     a_value_that_is_set_is_there_until_it_is_deleted
     ttl_says_how_long_an_entry_still_lives
+    what_is_kept_for_ever_outlives_what_is_not
+    a_tag_ends_what_is_kept_for_ever
+    an_entry_is_compared_with_a_value
     get_or_load_loads_once
     get_or_load_does_not_store_an_error
     invalidate_removes_what_its_keys_and_tags_name
@@ -66,6 +69,60 @@ async fn ttl_says_how_long_an_entry_still_lives(cache: Cache) {
     until(async || !cache.exists("b").await.unwrap()).await;
     assert_eq!(cache.get::<i32>("b").await.unwrap(), None);
     assert_eq!(cache.ttl("b").await.unwrap(), None);
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+async fn what_is_kept_for_ever_outlives_what_is_not(cache: Cache) {
+    let hour = Duration::from_secs(3600);
+    let forever = || Options::new().forever().local_ttl(hour).tag("all");
+    cache.set("set", &1, forever()).await.unwrap();
+    let load = async { Ok::<_, ()>(2) };
+    let got = cache.get_or_load("loaded", forever(), load).await;
+    assert_eq!(got, Ok(2));
+    let stale = forever().stale_if_error(YEAR).early_refresh(1.0);
+    cache.set("stale", &3, stale).await.unwrap();
+    for (key, value) in [("set", 1), ("loaded", 2), ("stale", 3)] {
+        assert_eq!(cache.get::<i32>(key).await.unwrap(), Some(value), "{key}");
+        // Jitter takes up to a tenth off.
+        let left = cache.ttl(key).await.unwrap().unwrap();
+        assert!((YEAR * 85..=YEAR * 100).contains(&left), "{key}: {left:?}");
+    }
+    // The second time by a copy, where there are copies.
+    for _ in 0..2 {
+        let load = async { Err::<i32, _>("it is loaded again") };
+        let got = cache.get_or_load("set", forever(), load).await;
+        assert_eq!(got, Ok(1));
+    }
+}
+
+async fn a_tag_ends_what_is_kept_for_ever(cache: Cache) {
+    let forever = || Options::new().forever().tag("all");
+    // Another entry with the tag, which lives less long, and was there before.
+    let short = Options::new().ttl(Duration::from_secs(60)).tag("all");
+    cache.set("short", &1, short).await.unwrap();
+    cache.set("a", &1, forever()).await.unwrap();
+    assert!(cache.exists("a").await.unwrap());
+    cache.invalidate(["all"]).await.unwrap();
+    assert!(!cache.exists("a").await.unwrap());
+    cache.set("a", &2, forever()).await.unwrap();
+    assert_eq!(cache.get::<i32>("a").await.unwrap(), Some(2));
+    cache.invalidate(["a"]).await.unwrap();
+    assert!(!cache.exists("a").await.unwrap());
+}
+
+async fn an_entry_is_compared_with_a_value(cache: Cache) {
+    let ada = "Ada".to_owned();
+    let before = counts(&cache);
+    assert!(!cache.exists_with("name", &ada).await.unwrap());
+    cache.set("name", &ada, Options::new()).await.unwrap();
+    assert!(cache.exists_with("name", &ada).await.unwrap());
+    assert!(!cache.exists_with("name", &"Eve".to_owned()).await.unwrap());
+    assert!(cache.exists_with("name", &7).await.unwrap_err().is_codec());
+    assert!(cache.exists_with("", &7).await.unwrap_err().is_key());
+    cache.invalidate(["name"]).await.unwrap();
+    assert!(!cache.exists_with("name", &ada).await.unwrap());
+    assert_eq!(counts(&cache), before);
 }
 
 async fn get_or_load_loads_once(Recorded { cache, events }: Recorded) {

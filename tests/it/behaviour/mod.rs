@@ -18,6 +18,7 @@ mod on_err;
 mod optional;
 mod options;
 mod rate_limits;
+mod raw;
 mod round_trip;
 mod schemas;
 mod sessions;

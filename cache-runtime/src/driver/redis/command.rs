@@ -80,7 +80,7 @@ pub(super) fn command(operation: &Operation) -> Cmd {
             command.arg("PING");
         }
         Operation::Words(words) => {
-            command.arg(&words.words);
+            command.arg(&words.all);
         }
     }
     command

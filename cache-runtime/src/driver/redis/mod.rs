@@ -447,13 +447,11 @@ impl Connection {
             Err(error) => error,
         };
         let host = self.node_host.as_ref();
-        match host.and_then(|host| elsewhere(&error, host)) {
-            Some(elsewhere) => Reply::Elsewhere(elsewhere),
-            None => {
-                let error = explain_command(&self.address, &words.name, &error);
-                Reply::Words(Err(Refused(error)))
-            }
+        if let Some(elsewhere) = host.and_then(|host| elsewhere(&error, host)) {
+            return Reply::Elsewhere(elsewhere);
         }
+        let error = explain_command(&self.address, &words.name, &error);
+        Reply::Words(Err(Refused(error)))
     }
 
     fn failure(&self, error: &RedisError) -> Failure {

@@ -139,7 +139,7 @@ impl Commands {
     /// It may write, so it goes where writes go: one after the other.
     fn add_words(&mut self, words: &Words) -> Result<(), NotText> {
         self.writes = true;
-        let texts = words.words.iter().map(|word| str::from_utf8(word));
+        let texts = words.all.iter().map(|word| str::from_utf8(word));
         let texts = texts.collect::<Result<Vec<_>, _>>();
         let texts = texts.map_err(|_| NotText {
             command: Some(words.name.clone()),

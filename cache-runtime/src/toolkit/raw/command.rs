@@ -111,7 +111,7 @@ impl Command {
         Ok(Words {
             key,
             name: self.name,
-            words: self.words,
+            all: self.words,
         })
     }
 }

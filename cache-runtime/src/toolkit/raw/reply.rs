@@ -289,17 +289,17 @@ impl<T: FromReply + Ord> FromReply for BTreeSet<T> {
     }
 }
 
-impl<A: FromReply + Eq + Hash, B: FromReply, S: BuildHasher + Default> FromReply
-    for HashMap<A, B, S>
+impl<K: FromReply + Eq + Hash, V: FromReply, S: BuildHasher + Default> FromReply
+    for HashMap<K, V, S>
 {
     fn from_reply(reply: Reply) -> Result<Self, Mismatch> {
-        Ok(<(A, B)>::from_list(reply)?.into_iter().collect())
+        Ok(<(K, V)>::from_list(reply)?.into_iter().collect())
     }
 }
 
-impl<A: FromReply + Ord, B: FromReply> FromReply for BTreeMap<A, B> {
+impl<K: FromReply + Ord, V: FromReply> FromReply for BTreeMap<K, V> {
     fn from_reply(reply: Reply) -> Result<Self, Mismatch> {
-        Ok(<(A, B)>::from_list(reply)?.into_iter().collect())
+        Ok(<(K, V)>::from_list(reply)?.into_iter().collect())
     }
 }
 
