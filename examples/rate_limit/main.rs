@@ -23,7 +23,7 @@ use cache_runtime::Cache;
 
 use crate::layer::{Policy, RateLimitLayer};
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// The address of the connection. Behind a proxy, this is the proxy's: read there what the proxy writes, and
 /// nothing that a client could have written.

@@ -6,6 +6,7 @@ mod bad_input;
 mod batched;
 mod behaviour;
 mod bounds;
+mod budgets;
 mod cluster;
 mod codecs;
 mod connecting;

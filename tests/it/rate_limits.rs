@@ -93,11 +93,11 @@ fn of_two_processes_exactly_so_many_are_allowed() {
 #[tokio::test]
 async fn a_bucket_fills_up_by_the_servers_clock() {
     let server = RedisServer::start();
-    // It takes 10 ms for each, and a minute until an empty one is whole.
-    let (each, count) = (10_000, 6_000);
+    // One comes back each 50 ms, so an empty bucket is whole after five minutes.
+    let (each, count) = (50_000, 6_000);
     let limited = Limited {
         count,
-        window: Duration::from_secs(60),
+        window: Duration::from_secs(300),
         is_sliding: false,
     };
     let limit = limited.limit(&cache(&server));

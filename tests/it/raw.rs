@@ -92,8 +92,9 @@ async fn a_command_whose_connection_breaks_is_not_sent_again() {
         until(async || cache.ping().await.is_ok()).await;
         let before: u64 = server.query(&["GET", "count"]);
         let () = server.query(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-        let counted = raw(&cache).query::<u64>(Command::new("INCR").key("count"));
-        let counted = counted.await.map(|count| count - before);
+        let count = Command::new("INCR").key("count");
+        let counted = raw(&cache).query::<u64>(count).await;
+        let counted = counted.map(|count| count - before);
         let after: u64 = server.query(&["GET", "count"]);
         assert!(matches!(
             (after - before, counted),

@@ -17,6 +17,7 @@ mod old_by_hand;
 mod on_err;
 mod optional;
 mod options;
+mod prefixes;
 mod rate_limits;
 mod raw;
 mod round_trip;

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
+use futures_util::stream::ReadyChunks;
 
-use super::super::raw::{Command, FromReply as _, Raw, Reply, Script};
+use super::super::raw::{Command, FromReply as _, Raw, Reply, Scan, Script};
 use super::ages::Ages;
 use super::{Budget, Swept};
 use crate::clock;
@@ -33,84 +34,78 @@ struct Measured {
 }
 
 /// A sweep that is under way.
-struct Sweep<'a> {
-    budget: &'a Budget,
+struct Sweep {
     raw: Raw,
     told: Use,
 }
 
+/// The slots of a budget's entries, page by page.
+struct Pages {
+    keys: ReadyChunks<Scan<Vec<u8>>>,
+    /// When the last page was asked for.
+    asked: Option<Instant>,
+}
+
 pub(super) async fn sweep(budget: &Budget) -> Result<Swept, Error> {
     let mut sweep = Sweep {
-        budget,
         raw: Raw::of(&budget.core),
         told: Use::IdleTime,
     };
     let began = Instant::now();
     let (mut swept, mut ages) = (Swept::default(), Ages::default());
-    sweep
-        .each_page(async |_, page| {
-            for measured in page {
-                swept.entries += 1;
-                swept.bytes += measured.bytes;
-                ages.add(measured.age, measured.bytes);
-            }
-            Ok(true)
-        })
-        .await?;
-    let needed = budget.too_much(swept.bytes);
-    if needed == 0 {
-        return Ok(swept);
+    let mut pages = sweep.pages(budget);
+    while let Some(page) = sweep.next(&mut pages).await? {
+        for measured in page {
+            swept.entries += 1;
+            swept.bytes += measured.bytes;
+            ages.add(measured.age, measured.bytes);
+        }
     }
+    let needed = budget.too_much(swept.bytes);
     let mut from = ages.from_which(needed);
     if sweep.told == Use::IdleTime && from > 0 {
         // Each key is by so much older when it is looked at for the second time.
         from += began.elapsed().as_secs();
     }
-    sweep
-        .each_page(async |sweep, page| {
-            let mut left = needed - swept.freed;
-            let mut old = page;
-            old.retain(|measured| {
-                let goes = measured.age >= from && left > 0;
-                left = if goes {
-                    left.saturating_sub(measured.bytes)
-                } else {
-                    left
-                };
-                goes
-            });
-            for (measured, removed) in old.iter().zip(sweep.give_up(&old, from).await?) {
-                swept.removed += u64::from(removed);
-                swept.freed += if removed { measured.bytes } else { 0 };
-            }
-            Ok(swept.freed < needed)
-        })
-        .await?;
+    let mut pages = sweep.pages(budget);
+    while swept.freed < needed
+        && let Some(mut page) = sweep.next(&mut pages).await?
+    {
+        let mut left = needed - swept.freed;
+        page.retain(|measured| {
+            let goes = measured.age >= from && left > 0;
+            left = left.saturating_sub(if goes { measured.bytes } else { 0 });
+            goes
+        });
+        let removed = sweep.give_up(&page, from).await?;
+        for (measured, _) in page.iter().zip(removed).filter(|(_, removed)| *removed) {
+            swept.removed += 1;
+            swept.freed += measured.bytes;
+        }
+    }
     Ok(swept)
 }
 
-impl Sweep<'_> {
-    /// Measures all entries, page by page, for as long as `visit` returns true.
-    async fn each_page(
-        &mut self,
-        mut visit: impl AsyncFnMut(&Self, Vec<Measured>) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
-        let glob = self.budget.glob();
-        let keys = self.raw.scan(&glob).bytes().count(PAGE);
-        let mut pages = keys.ready_chunks(PAGE);
-        loop {
-            let began = Instant::now();
-            let Some(page) = pages.next().await else {
-                return Ok(());
-            };
-            let keys = page.into_iter().collect::<Result<Vec<_>, _>>()?;
-            let measured = self.measure(keys).await?;
-            if !visit(self, measured).await? {
-                return Ok(());
-            }
-            // The server has as much time for its other callers.
-            clock::pause(began.elapsed()).await;
+impl Sweep {
+    fn pages(&self, budget: &Budget) -> Pages {
+        let keys = self.raw.scan(&budget.glob()).bytes().count(PAGE);
+        Pages {
+            keys: keys.ready_chunks(PAGE),
+            asked: None,
         }
+    }
+
+    /// The next page. The server has as much time for its other callers as the last one has taken.
+    async fn next(&mut self, pages: &mut Pages) -> Result<Option<Vec<Measured>>, Error> {
+        if let Some(asked) = pages.asked {
+            clock::pause(asked.elapsed()).await;
+        }
+        pages.asked = Some(Instant::now());
+        let Some(page) = pages.keys.next().await else {
+            return Ok(None);
+        };
+        let keys = page.into_iter().collect::<Result<Vec<_>, _>>()?;
+        self.measure(keys).await.map(Some)
     }
 
     async fn measure(&mut self, keys: Vec<Vec<u8>>) -> Result<Vec<Measured>, Error> {
@@ -144,10 +139,11 @@ impl Sweep<'_> {
     }
 
     async fn ask(&self, keys: &[Vec<u8>]) -> Result<Vec<Result<Reply, Error>>, Error> {
-        let commands = keys.iter().flat_map(|key| {
-            let usage = Command::new("MEMORY").arg("USAGE").key(key);
-            [usage, Command::new("OBJECT").arg(self.told.word()).key(key)]
-        });
+        let mut commands = Vec::with_capacity(keys.len() * 2);
+        for key in keys {
+            commands.push(Command::new("MEMORY").arg("USAGE").key(key));
+            commands.push(Command::new("OBJECT").arg(self.told.word()).key(key));
+        }
         self.raw.pipeline(commands).await
     }
 
