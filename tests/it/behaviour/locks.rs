@@ -75,7 +75,7 @@ async fn a_guard_that_is_dropped_frees_the_lock(cache: Cache) {
 }
 
 async fn a_guard_is_renewed_and_ends_at_its_limit(cache: Cache) {
-    let ttl = Duration::from_millis(1500);
+    let ttl = Duration::from_millis(900);
     let held = cache.lock("renewed", ttl).try_lock().await.unwrap();
     let limited = cache.lock("limited", ttl).held_at_most(ttl * 4 / 3);
     let ends = limited.try_lock().await.unwrap().unwrap();
