@@ -146,6 +146,8 @@ pub enum Rule {
     LockLost,
     /// The token of a lock is greater than each earlier one, also where the server has lost it.
     LockToken,
+    /// What a sweep of a budget gives up is an entry.
+    EntriesOnly,
 }
 
 impl Rule {
@@ -214,6 +216,7 @@ impl Rule {
         Self::LockOwner,
         Self::LockLost,
         Self::LockToken,
+        Self::EntriesOnly,
     ];
 }
 
@@ -288,6 +291,11 @@ pub(crate) fn lock_script(take_free: &'static str) -> &'static str {
     } else {
         take_free
     }
+}
+
+/// What a slot begins with that a sweep gives up: that of an entry. Wrong alternative: anything.
+pub(crate) fn given_up() -> &'static str {
+    if keeps(Rule::EntriesOnly) { "E" } else { "" }
 }
 
 /// The first version of a tag: a random number. Wrong alternative: always 1.

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::copies;
 use crate::database::Database;
 
-const NAMESPACE: &str = "faults";
+pub(crate) const NAMESPACE: &str = "faults";
 
 /// A call that takes longer counts as hung.
 pub(crate) const HUNG: Duration = Duration::from_secs(5);

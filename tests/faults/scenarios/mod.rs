@@ -4,6 +4,7 @@ mod abandoned;
 mod abandoned_fence;
 mod announced;
 mod bad_server;
+mod budgets;
 mod cluster;
 mod copies;
 mod dead_lease;
@@ -778,6 +779,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "locks, a replica that has not heard of them takes over",
         &[(&[Rule::LockToken], &[locks::TOKENS])],
         |size| Box::pin(locks::failover(size)),
+    ),
+    Scenario::new(
+        "a budget that is filled ten times over",
+        &[(&[Rule::EntriesOnly], &[budgets::OTHERS])],
+        |size| Box::pin(budgets::overfilled(size)),
     ),
     Scenario::bad_server("wrong password", |_| Box::pin(bad_server::wrong_password())),
     Scenario::bad_server("no permission (`NOPERM`)", |_| {

@@ -10,6 +10,7 @@ use super::ages::Ages;
 use super::{Budget, Swept};
 use crate::clock;
 use crate::error::Error;
+use crate::sabotage;
 
 static GIVE_UP: Script = Script::new(include_str!("../scripts/give_up.lua"));
 
@@ -153,6 +154,7 @@ impl Sweep {
             let run = self.raw.script(&GIVE_UP).key(&measured.key);
             run.arg(self.told.word())
                 .arg(self.told.used(from))
+                .arg(sabotage::given_up())
                 .command()
         });
         let answers = self.raw.pipeline(commands).await?;

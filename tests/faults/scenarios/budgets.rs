@@ -1,0 +1,133 @@
+//! Budgets: a namespace that is filled ten times over while it is in use.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use cache_runtime::{Options, Scope};
+use cache_tests::RedisServer;
+
+use crate::figure::Figure;
+use crate::rows::patient;
+use crate::suite::Size;
+
+pub(crate) const OTHERS: &str = "fences, leases and other keys that went";
+
+/// How many bytes of a value there are, and how many entries are in use.
+const BYTES: usize = 900;
+const IN_USE: u64 = 50;
+
+/// A sweep is to have it under its budget within some seconds, while the rest is being filled and read.
+const SOON: Duration = Duration::from_secs(5);
+
+pub(crate) async fn overfilled(size: Size) -> Vec<Figure> {
+    let server = RedisServer::start();
+    let cache = patient(&server.url());
+    let reports = cache.scope("reports");
+    let entries = size.pick(20_000, 1_000);
+    let others = others(&server);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let reader = {
+        let (reports, is_over) = (reports.clone(), is_over.clone());
+        tokio::spawn(async move { read_those_in_use(&reports, &is_over).await })
+    };
+    fill(&reports, entries).await;
+    // Those that are read are the only ones that were used in the last second.
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let before = taken(&server);
+    let budget = before / 10;
+    let began = Instant::now();
+    let keeper = tokio::spawn(reports.budget(budget).keep(Duration::from_millis(100)));
+    while taken(&server) > budget && began.elapsed() < SOON * 4 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let took = began.elapsed();
+    let mut gone = 0;
+    for id in 0..IN_USE {
+        gone += u64::from(!reports.exists(id.to_string()).await.expect("no error"));
+    }
+    is_over.store(true, SeqCst);
+    keeper.abort();
+    let errors = reader.await.expect("no panic");
+    let left = others
+        .iter()
+        .filter(|key| server.query::<u64>(&["EXISTS", key]) == 1);
+    vec![
+        Figure::within("until it is under its budget", took, SOON),
+        Figure::none(OTHERS, (others.len() - left.count()) as u64),
+        Figure::none("entries in use that went", gone).of(IN_USE),
+        Figure::none("reads that failed", errors),
+    ]
+}
+
+async fn fill(reports: &Scope, entries: u64) {
+    let value = "x".repeat(BYTES);
+    for id in 0..entries {
+        let stored = reports.set(id.to_string(), &value, Options::new()).await;
+        stored.expect("the server runs");
+    }
+}
+
+/// Reads some entries again and again. Returns how many reads failed.
+async fn read_those_in_use(reports: &Scope, is_over: &AtomicBool) -> u64 {
+    let mut errors = 0;
+    while !is_over.load(SeqCst) {
+        for id in 0..IN_USE {
+            let read = reports.get::<String>(id.to_string()).await;
+            errors += u64::from(read.is_err());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    errors
+}
+
+/// Keys that no sweep may take, last used long ago: what writers and loads hold, and what tools keep.
+fn others(server: &RedisServer) -> Vec<String> {
+    let kept: [(&str, &[u8]); 5] = [
+        ("e:reports:fence", b"F\x0112345678"),
+        ("e:reports:lease", b"L\x0112345678"),
+        ("v:reports:1", b"7"),
+        ("s:reports:1", b"a text"),
+        ("l:reports:1", b"1 9999999999999 me"),
+    ];
+    let mut connection = server.connection();
+    let keys = kept.map(|(name, bytes)| {
+        let key = format!("{}:{name}", crate::rows::NAMESPACE);
+        let mut set = redis::cmd("SET");
+        set.arg(&key)
+            .arg(bytes)
+            .exec(&mut connection)
+            .expect("the server runs");
+        let dump: Vec<u8> = redis::cmd("DUMP")
+            .arg(&key)
+            .query(&mut connection)
+            .expect("it is there");
+        let mut restore = redis::cmd("RESTORE");
+        restore
+            .arg(&key)
+            .arg(0)
+            .arg(dump)
+            .arg("REPLACE")
+            .arg("IDLETIME")
+            .arg(100_000);
+        restore.exec(&mut connection).expect("the server runs");
+        key
+    });
+    keys.into()
+}
+
+/// What the slots of the scope take.
+fn taken(server: &RedisServer) -> u64 {
+    const TAKEN: &str = "
+        local sum, cursor = 0, '0'
+        repeat
+          local page = redis.call('SCAN', cursor, 'MATCH', ARGV[1], 'COUNT', 1000)
+          cursor = page[1]
+          for _, key in ipairs(page[2]) do
+            sum = sum + (redis.call('MEMORY', 'USAGE', key) or 0)
+          end
+        until cursor == '0'
+        return sum";
+    let slots = format!("{}:e:reports:*", crate::rows::NAMESPACE);
+    server.query(&["EVAL", TAKEN, "0", &slots])
+}
