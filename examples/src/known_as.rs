@@ -127,13 +127,16 @@ async fn invalidates(cache: &Cache) -> Result<(), Box<dyn Error>> {
     assert!(!cache.exists("user:7").await?);
     find_user(7).await?;
     find_user(8).await?;
+    find_user(9).await?;
     // ANCHOR: invalidate
-    cache.invalidate(["user:7", "user:9"]).await?; // by key
-    cache.invalidate(["users"]).await?; // by tag, as by a version
+    cache.invalidate(["user:7", "user:70"]).await?; // by key
     let gone: u64 = cache.invalidate_matching("*user*:8*").await?; // by pattern
+    cache.invalidate(["users"]).await?; // by tag, as by a version
     // ANCHOR_END: invalidate
     assert_eq!(gone, 1);
-    assert!(!cache.exists("user:7").await?);
+    for id in 7..=9 {
+        assert!(!cache.exists(key!("user:<id>")).await?);
+    }
     Ok(())
 }
 

@@ -118,8 +118,8 @@ impl Cache {
     /// It looks at every key: on a server, at all keys of its database, those of other applications too,
     /// five hundred at a time. The number there is that of a moment that lasts: what is stored or removed
     /// meanwhile may be counted or not, and an entry may be counted twice if the server's table grows or
-    /// shrinks. As for [`invalidate_matching`](Self::invalidate_matching), an entry counts also if one of its
-    /// tags was invalidated, and so does a load that is under way.
+    /// shrinks. As for [`invalidate_matching`](Self::invalidate_matching), an entry there counts also if one of
+    /// its tags was invalidated, and so does a load that is under way.
     ///
     /// # Errors
     ///
