@@ -2,27 +2,35 @@
 //!
 //! What stands between `ANCHOR` and `ANCHOR_END` is on the page, in this order. A test compares the two.
 
+#![expect(
+    clippy::duration_suboptimal_units,
+    reason = "`from_mins` needs a newer Rust than the library"
+)]
+#![expect(clippy::unused_async, reason = "its loads stand for queries")]
+
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
-use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::State;
 use axum::http::Request;
+use cache_runtime::with_cache;
+use cache_tests::{RedisServer, patient};
+use tower::ServiceExt as _;
+
+// ANCHOR: user
+use std::time::Duration;
+
+use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use cache_dashboard::{Dashboard, loopback_only};
 use cache_runtime::raw::{Command, FromReply as _, Script};
-use cache_runtime::{
-    Cache, Options, Rate, Stats, bypass, cache_invalidate, cached, key, warm, with_cache,
-};
-use cache_tests::{RedisServer, patient};
+use cache_runtime::{Cache, Options, Rate, Stats, bypass, cache_invalidate, cached, key, warm};
 use futures_util::stream;
-use tower::ServiceExt as _;
-use tower_sessions::{Expiry, SessionManagerLayer, cookie::time};
+use tower_sessions::cookie::time;
+use tower_sessions::{Expiry, SessionManagerLayer};
 
-// ANCHOR: user
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct User {
     id: u64,
@@ -36,7 +44,7 @@ async fn load_user(id: u64) -> Result<User, std::io::Error> {
 }
 // ANCHOR_END: user
 
-async fn is_on(cache: &Cache) {
+fn is_on(cache: &Cache) {
     // ANCHOR: is_on
     let is_on: bool = cache.is_on();
     let has_server: bool = cache.has_server();
@@ -166,7 +174,7 @@ async fn commands(cache: &Cache) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn by_environment() -> Result<(), Box<dyn Error>> {
+fn by_environment() -> Result<(), Box<dyn Error>> {
     // ANCHOR: from_env
     let cache = Cache::from_env()?;
     // ANCHOR_END: from_env
@@ -191,7 +199,8 @@ async fn service(cache: &Cache) -> Result<(), Box<dyn Error>> {
     let skipped = bypass(reports.get_or_load("9", options, load_report(9))).await?; // skipCache
     let has: bool = reports.exists("7").await?;
     let deleted: bool = reports.delete("7").await?;
-    let keys: u64 = reports.count().await?; // of the whole cache: count_matching("*")
+    let keys: u64 = reports.count().await?;
+    let keys_of_all: u64 = cache.count_matching("*").await?;
     let invalidated: u64 = cache.invalidate_matching("reports:8*").await?;
     let cleared: u64 = reports.clear().await?;
 
@@ -203,6 +212,7 @@ async fn service(cache: &Cache) -> Result<(), Box<dyn Error>> {
     assert_eq!(skipped, load_report(9).await?);
     assert!(has && deleted);
     assert_eq!((keys, invalidated, cleared), (1, 1, 0));
+    assert!(keys_of_all >= keys);
     assert!(hits > 0 && misses > 0);
     assert!(hit_rate.is_some_and(|rate| rate > 0.0 && rate < 1.0));
     Ok(())
@@ -282,13 +292,8 @@ async fn statistics(cache: &Cache, url: &str) -> Result<(), Box<dyn Error>> {
 async fn by_value(cache: &Cache) -> Result<(), Box<dyn Error>> {
     let ada = load_user(7).await?;
     // ANCHOR: by_value
-    cache
-        .set(
-            "user:7",
-            &ada,
-            Options::new().ttl(Duration::from_millis(90_500)),
-        )
-        .await?;
+    let options = Options::new().ttl(Duration::from_millis(90_500));
+    cache.set("user:7", &ada, options).await?;
     cache.set("user:7", &ada, Options::new().forever()).await?;
     let holds_ada: bool = cache.exists_with("user:7", &ada).await?;
     let was_there: bool = cache.delete("user:7").await?;
@@ -383,14 +388,14 @@ async fn edits(cache: &Cache) -> Result<(), Box<dyn Error>> {
 }
 
 async fn all_of_it(cache: &Cache, url: &str) -> Result<(), Box<dyn Error>> {
-    is_on(cache).await;
+    is_on(cache);
     values(cache).await?;
     texts(cache).await?;
     connects(cache).await?;
     loads(cache).await?;
     invalidates(cache).await?;
     commands(cache).await?;
-    by_environment().await?;
+    by_environment()?;
     service(cache).await?;
     key_helpers(cache).await?;
     statistics(cache, url).await?;

@@ -11,7 +11,7 @@ use tower_sessions::session::{Id, Record};
 
 use super::{Done, Output};
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const HOUR: Duration = Duration::from_hours(1);
 const OFF: &str = "the cache is off";
 
 pub(crate) async fn texts(cache: &Cache, output: &mut Output<impl Write>) -> Done {
