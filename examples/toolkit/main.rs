@@ -24,8 +24,6 @@ use crate::output::Output;
 type Done = Result<(), Box<dyn Error>>;
 
 async fn run(cache: &Cache, output: &mut Output<impl Write>) -> Done {
-    // What an earlier run has left.
-    cache.clear().await?;
     start::start(cache, output).await?;
     tools::texts(cache, output).await?;
     tools::sessions(cache, output).await?;

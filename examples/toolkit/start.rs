@@ -59,6 +59,8 @@ pub(crate) async fn start(cache: &Cache, output: &mut Output<impl Write>) -> Don
 
     cache.connect(Duration::from_secs(10)).await?;
     output.line("connect: the cache can be read and written")?;
+    // What an earlier run has left.
+    cache.clear().await?;
 
     let loads = stream::iter((1..=POPULAR).map(|number| page(cache, number)));
     let mut drawn = Ok(());
