@@ -9,7 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use cache_runtime::registry::{self, Role};
-use cache_runtime::{Cache, Options, ShownValue, Status, StoreKind};
+use cache_runtime::{Cache, Options, ShownValue, SiteStats, Status, StoreKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -44,7 +44,7 @@ impl IntoResponse for Json {
 
 pub(crate) async fn stats(State(shared): State<Arc<Shared>>) -> Answered {
     let stats = shared.cache.stats();
-    let rate = rate(stats.hits, stats.misses);
+    let rate = json!(stats.hit_rate());
     let mut stats = object(&stats, "api/stats")?;
     stats.remove("sites");
     stats.insert("hit_rate".to_owned(), rate);
@@ -104,10 +104,7 @@ pub(crate) async fn functions(State(shared): State<Arc<Shared>>) -> Answered {
             ("options", json!(function.options)),
             ("cache", json!(function.cache)),
             ("called", json!(site.is_some())),
-            (
-                "hit_rate",
-                site.map_or(Value::Null, |it| rate(it.hits, it.misses)),
-            ),
+            ("hit_rate", json!(site.and_then(SiteStats::hit_rate))),
             (
                 "never_hit",
                 never.map_or(
@@ -332,13 +329,6 @@ fn check_names(names: &[String], at: &str) -> Result<(), Problem> {
 }
 
 /// The share of look-ups that were hits; `null` without any.
-fn rate(hits: u64, misses: u64) -> Value {
-    let all = hits + misses;
-    #[expect(clippy::cast_precision_loss, reason = "it is shown with three digits")]
-    let rate = (all > 0).then(|| hits as f64 / all as f64);
-    json!(rate)
-}
-
 /// What an operator can do about a state of a server.
 fn how_to_mend(status: &Status) -> Option<&'static str> {
     match status {

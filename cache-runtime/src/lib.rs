@@ -37,7 +37,7 @@
 //!
 //! [Guarantees](guarantees) has the bounds of each promise, and the tests that show it;
 //! [servers] which server a cache can use, and [operation] what a server must permit, and how to look
-//! at it.
+//! at it; [What you know it as](known_as) what the parts of other helpers over Redis are here.
 //! The most important limits:
 //!
 //! * A load that reads from an older state of the database (an open `REPEATABLE READ`
@@ -152,6 +152,10 @@ pub mod servers {}
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/mistakes.md")]
 pub mod mistakes {}
+// Its code is in `examples/src/known_as.rs`, where it runs in process and on a server.
+#[cfg(all(doc, not(doctest)))]
+#[doc = include_str!("../docs/known_as.md")]
+pub mod known_as {}
 // Its code is compiled in `examples`, where the database is.
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/transactions.md")]

@@ -7,3 +7,6 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../cache-runtime/docs/transactions.md")]
 pub struct Transactions;
+
+#[cfg(test)]
+mod known_as;

@@ -94,18 +94,21 @@ async fn ten_times_too_much_comes_back_and_nothing_but_entries_goes() {
 }
 
 /// Spearman's correlation of two rankings, each of which may have ties.
-fn correlation(pairs: &[(f64, f64)]) -> f64 {
-    let ranks = |of: fn(&(f64, f64)) -> f64| {
-        let below = |value: f64| pairs.iter().filter(|pair| of(pair) < value).count();
-        let same = |value: f64| pairs.iter().filter(|pair| of(pair) <= value).count();
-        let rank = |pair| (below(of(pair)) + same(of(pair))) as f64 / 2.0;
+fn correlation(pairs: &[(u32, u32)]) -> f64 {
+    // Twice the rank, less its mean.
+    let ranks = |of: fn(&(u32, u32)) -> u32| {
+        let count = |is_meant: &dyn Fn(u32) -> bool| {
+            let meant = pairs.iter().filter(|pair| is_meant(of(pair)));
+            i32::try_from(meant.count()).unwrap()
+        };
+        let rank = |pair| {
+            let value = of(pair);
+            f64::from(count(&|other| other < value) - count(&|other| other > value))
+        };
         pairs.iter().map(rank).collect::<Vec<_>>()
     };
     let (ones, others) = (ranks(|pair| pair.0), ranks(|pair| pair.1));
-    let mean = pairs.len() as f64 / 2.0;
-    let sum = |a: &[f64], b: &[f64]| -> f64 {
-        a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum()
-    };
+    let sum = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     sum(&ones, &others) / (sum(&ones, &ones) * sum(&others, &others)).sqrt()
 }
 
@@ -143,7 +146,7 @@ async fn agreement(server: &RedisServer, option: &str, ages: impl Fn(u64) -> u64
     let pairs = order
         .iter()
         .enumerate()
-        .map(|(id, &nth)| (nth as f64, -f64::from(went[&id])));
+        .map(|(id, &nth)| (u32::try_from(nth).unwrap(), 10 - went[&id]));
     correlation(&pairs.collect::<Vec<_>>())
 }
 

@@ -1,10 +1,18 @@
-//! Invalidation of all names that match a pattern.
+//! Invalidation of all names that match a pattern, and the number of entries.
+
+use futures_util::TryStreamExt as _;
 
 use super::Cache;
 use crate::call::scope;
 use crate::error::Error;
 use crate::key::Pattern;
 use crate::removal::Removed;
+use crate::tier::Tier;
+use crate::tier::shared::Shared;
+use crate::toolkit::raw::Raw;
+
+/// How many keys the server looks at for one page of a count.
+const PAGE: usize = 500;
 
 impl Cache {
     /// Invalidates all names that match a [`Pattern`]: the entries whose keys match, and every entry that
@@ -101,5 +109,59 @@ impl Cache {
             return Ok(0);
         }
         self.core.invalidate_matching(&pattern, &mut progress).await
+    }
+
+    /// Returns how many entries there are whose keys match a [`Pattern`]: `"*"` for all of this cache. Nothing
+    /// is changed, and it counts as neither hits nor misses. [`Stats::entries`](crate::Stats::entries) is
+    /// the number in this process, at once.
+    ///
+    /// It looks at every key: on a server, at all keys of its database, those of other applications too,
+    /// five hundred at a time. The number there is that of a moment that lasts: what is stored or removed
+    /// meanwhile may be counted or not, and an entry may be counted twice if the server's table grows or
+    /// shrinks. As for [`invalidate_matching`](Self::invalidate_matching), an entry there counts also if one of
+    /// its tags was invalidated, and so does a load that is under way.
+    ///
+    /// # Errors
+    ///
+    /// If the pattern is empty ([`Error::is_key`]), or the server fails, also if it is restarted or replaced
+    /// meanwhile.
+    ///
+    /// # Cancellation
+    ///
+    /// It may be dropped at any time.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use cache_runtime::{Cache, Options};
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
+    /// for key in ["user:1", "user:2", "post:1"] {
+    ///     cache.set(key, &1, Options::new()).await?;
+    /// }
+    /// assert_eq!(cache.count_matching("user:*").await?, 2);
+    /// assert_eq!(cache.count_matching("*").await?, 3);
+    /// # Ok(()) }
+    /// ```
+    pub async fn count_matching(&self, pattern: impl Into<Pattern>) -> Result<u64, Error> {
+        let pattern = pattern.into();
+        self.core.failed(pattern.check())?;
+        match &self.core.tier {
+            Tier::Off(_) => Ok(0),
+            Tier::Local(local) => Ok(local.count_matching(&pattern).await),
+            Tier::Shared(front) => {
+                let counted = self.count_at_server(front.shared(), &pattern).await;
+                self.core.failed(counted)
+            }
+        }
+    }
+
+    async fn count_at_server(&self, server: &Shared, pattern: &Pattern) -> Result<u64, Error> {
+        let raw = Raw::of(&self.core);
+        let mut keys = raw.scan(&server.slots_glob(pattern)).bytes().count(PAGE);
+        let mut count = 0;
+        while let Some(key) = keys.try_next().await? {
+            count += u64::from(server.is_slot_of(&key, pattern));
+        }
+        Ok(count)
     }
 }

@@ -264,6 +264,22 @@ impl Scope {
             .await
     }
 
+    /// Returns how many entries there are in this scope: as [`Cache::count_matching`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::count_matching`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// # let cache = cache_runtime::Cache::builder().url("memory:").build()?;
+    /// assert_eq!(cache.scope("reports").count().await?, 0);
+    /// # Ok(()) }
+    /// ```
+    pub async fn count(&self) -> Result<u64, Error> {
+        self.cache.count_matching(format!("{}*", self.prefix)).await
+    }
+
     /// How many bytes the entries of this scope are to take together: as [`Cache::budget`].
     ///
     /// ```

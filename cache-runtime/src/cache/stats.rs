@@ -111,6 +111,26 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// The share of the look-ups that were answered from the cache, from 0 to 1; `None` if there was none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use cache_runtime::{Cache, Options};
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
+    /// assert_eq!(cache.stats().hit_rate(), None);
+    ///
+    /// cache.set("answer", &42, Options::new()).await?;
+    /// cache.get::<i32>("answer").await?;
+    /// cache.get::<i32>("question").await?;
+    /// assert_eq!(cache.stats().hit_rate(), Some(0.5));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn hit_rate(&self) -> Option<f64> {
+        rate(self.hits, self.misses)
+    }
+
     pub(super) fn of(core: &Core) -> Self {
         let observer = &core.observer;
         let has_front = core.tier.has_front();
@@ -214,6 +234,26 @@ pub struct SiteStats {
 }
 
 impl SiteStats {
+    /// The share of the calls that were answered from the cache: as [`Stats::hit_rate`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
+    /// use cache_runtime::{Cache, cached};
+    ///
+    /// #[cached(key = "square:<n>", cache = cache, skip(cache))]
+    /// async fn square(n: u32, cache: &Cache) -> u32 { n * n }
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
+    /// square(3, &cache).await;
+    /// square(3, &cache).await;
+    /// assert_eq!(cache.stats().sites[0].hit_rate(), Some(0.5));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn hit_rate(&self) -> Option<f64> {
+        rate(self.hits, self.misses)
+    }
+
     fn new(site: &CallSite, sums: &Sums, has_front: bool) -> Self {
         let function = &site.function;
         let Sums {
@@ -242,4 +282,11 @@ impl SiteStats {
             refreshes_skipped: details.of(Detail::RefreshSkipped),
         }
     }
+}
+
+fn rate(hits: u64, misses: u64) -> Option<f64> {
+    let all = hits + misses;
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
+    let rate = (all > 0).then(|| hits as f64 / all as f64);
+    rate
 }

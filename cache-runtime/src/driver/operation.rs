@@ -106,6 +106,16 @@ impl Operation {
     }
 }
 
+impl Argument {
+    /// As it is sent.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Number(number) => number.to_string().into_bytes(),
+        }
+    }
+}
+
 impl From<&[u8]> for Argument {
     fn from(bytes: &[u8]) -> Self {
         Self::Bytes(bytes.to_vec())

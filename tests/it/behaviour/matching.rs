@@ -19,6 +19,7 @@ on_every_backend! {
     within_after_commit_a_pattern_is_held_until_the_scope_ends
     a_pattern_that_is_dropped_is_invalidated_in_the_background
     an_empty_pattern_is_an_error
+    entries_whose_keys_match_are_counted_and_stay
 }
 
 async fn entries_whose_keys_match_are_invalidated_and_no_others(
@@ -244,4 +245,30 @@ async fn an_empty_pattern_is_an_error(Recorded { cache, .. }: Recorded) {
     let error = cache.invalidate_matching("").await.unwrap_err();
     assert!(error.is_key(), "{error:?}");
     assert!(cache.exists("a").await.unwrap());
+}
+
+async fn entries_whose_keys_match_are_counted_and_stay(Recorded { cache, events }: Recorded) {
+    for key in ["user:1", "user:2", "user:2:posts", "users", "a?:1"] {
+        let options = Options::new().tag("user:tag");
+        cache.set(key, &1, options).await.unwrap();
+    }
+    // What a program keeps beside its entries is none.
+    let texts = cache.strings("user").unwrap();
+    texts.set("1", "Ada", None).await.unwrap();
+    events.take();
+    for (pattern, entries) in [
+        ("user:*", 3),
+        ("user:*:posts", 1),
+        ("user:1", 1),
+        ("a?:*", 1),
+        ("a*:*:*", 0),
+        ("*", 5),
+    ] {
+        let counted = cache.count_matching(pattern).await.unwrap();
+        assert_eq!(counted, entries, "{pattern}");
+    }
+    assert_eq!(cache.scope("user").count().await.unwrap(), 3);
+    assert_eq!(events.take(), [""; 0]);
+    assert_eq!(counts(&cache), [0, 0, 0]);
+    assert!(cache.count_matching("").await.unwrap_err().is_key());
 }

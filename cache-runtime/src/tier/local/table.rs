@@ -335,6 +335,18 @@ impl Table {
         self.shards.len()
     }
 
+    /// How many entries of some keys are alive in one shard.
+    pub(super) fn count_in(
+        &self,
+        shard: usize,
+        now: Now,
+        is_meant: impl Fn(&[u8]) -> bool,
+    ) -> usize {
+        let shard = read(&self.shards[shard]);
+        let is_counted = |slot: &&Slot| slot.is_alive(now) && is_meant(slot.key.bytes());
+        shard.slots.iter().flatten().filter(is_counted).count()
+    }
+
     /// Shows `visit` the key and the weight of each entry in one shard. It forgets a use of those for which that
     /// returns true.
     pub(super) fn visit_in(&self, shard: usize, mut visit: impl FnMut(&[u8], u64) -> bool) {

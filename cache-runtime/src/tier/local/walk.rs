@@ -1,8 +1,9 @@
-//! The removal of all entries that match a pattern.
+//! The removal of all entries that match a pattern, and their number.
 
 use std::future::poll_fn;
 use std::task::Poll;
 
+use super::Local;
 use super::table::Table;
 use crate::clock::Clock;
 use crate::key::Pattern;
@@ -56,6 +57,19 @@ impl<'a> Walk<'a> {
 impl Drop for Walk<'_> {
     fn drop(&mut self) {
         while self.next().is_some() {}
+    }
+}
+
+impl Local {
+    /// How many entries there are that match a pattern.
+    pub(crate) async fn count_matching(&self, pattern: &Pattern) -> u64 {
+        let mut count = 0;
+        for shard in 0..self.entries.shards() {
+            let is_meant = |key: &[u8]| pattern.matches_bytes(key);
+            count += self.entries.count_in(shard, self.clock.now(), is_meant);
+            let_others_run().await;
+        }
+        count as u64
     }
 }
 

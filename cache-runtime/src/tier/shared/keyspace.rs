@@ -48,6 +48,12 @@ impl Keyspace {
         format!("{}:e:{}", self.namespace, pattern.glob())
     }
 
+    /// The name whose slot a key of the server is.
+    pub(crate) fn name_in_slot<'a>(&self, key: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = key.strip_prefix(self.namespace.as_bytes());
+        rest?.strip_prefix(b":e:")
+    }
+
     /// A key of the toolkit. Its name begins with the letter of a tool.
     pub(crate) fn plain(&self, name: &str) -> String {
         format!("{}:{name}", self.namespace)
@@ -402,9 +408,10 @@ impl Keyspace {
     /// The name whose slot or version this is. A refresh lock is left alone: it says nothing of what is
     /// stored.
     fn name_in<'a>(&self, key: &'a [u8]) -> Option<&'a [u8]> {
-        let rest = key.strip_prefix(self.namespace.as_bytes())?;
-        rest.strip_prefix(b":e:")
-            .or_else(|| rest.strip_prefix(b":v:"))
+        self.name_in_slot(key).or_else(|| {
+            let rest = key.strip_prefix(self.namespace.as_bytes());
+            rest?.strip_prefix(b":v:")
+        })
     }
 }
 

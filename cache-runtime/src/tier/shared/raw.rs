@@ -22,6 +22,12 @@ impl Shared {
         self.keyspace.slots_glob(pattern)
     }
 
+    /// Whether a key of the server is the slot of a name that matches a pattern.
+    pub(crate) fn is_slot_of(&self, key: &[u8], pattern: &Pattern) -> bool {
+        let name = self.keyspace.name_in_slot(key);
+        name.is_some_and(|name| pattern.matches_bytes(name))
+    }
+
     /// Where the server is, without credentials.
     pub(crate) fn address(&self) -> &str {
         self.connector.address()

@@ -15,7 +15,7 @@ impl Ages {
     }
 
     /// The age from which on entries take at least so many bytes; zero if all of them take less.
-    pub(super) fn threshold(&self, bytes: u64) -> u64 {
+    pub(super) fn age_that_frees(&self, bytes: u64) -> u64 {
         let mut sum = 0_u64;
         let mut oldest_first = self.0.iter().rev();
         let found = oldest_first.find(|(_, those)| {
@@ -42,7 +42,7 @@ mod tests {
         for age in [5, 1, 100_000, 1, 30] {
             ages.add(age, 10);
         }
-        let from = [1, 10, 11, 20, 30, 31, 50, 51].map(|bytes| ages.threshold(bytes));
+        let from = [1, 10, 11, 20, 30, 31, 50, 51].map(|bytes| ages.age_that_frees(bytes));
         assert_eq!(from, [99_968, 99_968, 30, 30, 5, 1, 1, 0]);
     }
 

@@ -63,7 +63,7 @@ pub(super) async fn sweep(budget: &Budget) -> Result<Swept, Error> {
         }
     }
     let needed = budget.too_much(swept.bytes);
-    let mut from = ages.threshold(needed);
+    let mut from = ages.age_that_frees(needed);
     if sweep.told == Use::IdleTime && from > 0 {
         // Each key is by so much older when it is looked at for the second time.
         from += began.elapsed().as_secs();

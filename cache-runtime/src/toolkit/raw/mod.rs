@@ -90,7 +90,7 @@ impl Cache {
 
 impl Raw {
     /// Of a cache with a server.
-    pub(super) fn of(core: &Arc<Core>) -> Self {
+    pub(crate) fn of(core: &Arc<Core>) -> Self {
         Self { core: core.clone() }
     }
 
