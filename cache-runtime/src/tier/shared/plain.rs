@@ -22,8 +22,8 @@ impl Shared {
             all,
             key: Some(key),
         };
-        let mut replies = self.run_words(vec![script]).await?;
-        replies.remove(0).map(reply)
+        let answer = self.run_words(vec![script]).await?.into_iter().next();
+        answer.unwrap_or_else(|| Err(self.no_answer())).map(reply)
     }
 }
 

@@ -84,7 +84,7 @@ impl Shared {
         self.connector.end_walk(&scanned.0).await.map(|()| false)
     }
 
-    fn no_answer(&self) -> Error {
+    pub(super) fn no_answer(&self) -> Error {
         let reason = "its answer to a command makes no sense";
         Error::unavailable(self.connector.address(), &reason)
     }
