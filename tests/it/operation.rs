@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use cache_runtime::{Cache, Options, cache_invalidate, cached};
+use cache_runtime::{Cache, Options, Rate, cache_invalidate, cached};
 use cache_tests::{EventLog, LIMIT, RedisServer, patient};
 
 const PAGE: &str = include_str!("../../cache-runtime/docs/operation.md");
@@ -81,6 +81,64 @@ async fn the_rights_of_the_page_are_enough() {
 }
 
 /// A right that is missing is missed: so the page names none too many.
+/// The further rights that tools need, on the page.
+fn rights_of_tools() -> Vec<&'static str> {
+    let mut lines = PAGE.lines();
+    let line = lines.find(|line| line.starts_with("For [`Cache::strings`]"));
+    let code = line
+        .unwrap()
+        .split('`')
+        .filter(|code| code.starts_with('+'));
+    code.flat_map(|code| code.split(' ')).collect()
+}
+
+async fn use_tools(cache: &Cache) -> Vec<bool> {
+    let minute = Duration::from_secs(60);
+    let texts = cache.strings("sessions").unwrap();
+    texts.set("8f14e45f", "Ada", minute).await.unwrap();
+    assert!(
+        texts
+            .set_if_present("8f14e45f", "Grace", minute)
+            .await
+            .unwrap()
+    );
+    assert!(texts.compare_and_delete("8f14e45f", "Grace").await.unwrap());
+    let held = cache
+        .lock("report", minute)
+        .try_lock()
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(held.release().await.unwrap());
+    let evenly = cache.rate_limit("login", Rate::per_minute(5));
+    assert!(evenly.check("ada").await.unwrap().allowed);
+    let sliding = cache.rate_limit("search", Rate::per_minute(5).sliding());
+    cache.set("report:1", &1, Options::new()).await.unwrap();
+    let results = [
+        texts.increment("count", 1, minute).await.map(drop),
+        sliding.check("ada").await.map(drop),
+        cache.budget(1).sweep().await.map(drop),
+    ];
+    let refused =
+        results.map(|result| result.map_err(|error| assert!(error.is_refused(), "{error}")));
+    refused.iter().map(Result::is_ok).collect()
+}
+
+#[tokio::test]
+async fn tools_need_the_rights_of_the_page_and_without_them_nothing_else_changes() {
+    let server = RedisServer::start();
+    server.set_user("shop", &rules());
+    let url = format!("redis://shop:password@127.0.0.1:{}/1", server.port());
+    let cache = patient(&url).namespace("shop").build().unwrap();
+    assert_eq!(use_tools(&cache).await, [false; 3]);
+    assert!(cache.health().status.is_working());
+    let events = EventLog::default();
+    let builder = events.record(patient(&url).namespace("shop"));
+    check_everything(builder.build().unwrap(), &events).await;
+    server.set_user("shop", &rights_of_tools());
+    assert_eq!(use_tools(&cache).await, [true; 3]);
+}
+
 #[tokio::test]
 async fn each_right_of_the_page_is_used() {
     let server = RedisServer::start();
