@@ -148,10 +148,7 @@ impl Cache {
         match &self.core.tier {
             Tier::Off(_) => Ok(0),
             Tier::Local(local) => Ok(local.count_matching(&pattern).await),
-            Tier::Shared(front) => {
-                let counted = self.count_at_server(front.shared(), &pattern).await;
-                self.core.failed(counted)
-            }
+            Tier::Shared(front) => self.count_at_server(front.shared(), &pattern).await,
         }
     }
 

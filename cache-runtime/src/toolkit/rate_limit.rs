@@ -122,7 +122,7 @@ impl Rate {
 
     /// How many are allowed at once.
     fn most(&self) -> u32 {
-        if self.is_sliding {
+        if self.is_sliding || self.count == 0 {
             self.count
         } else {
             self.burst
@@ -230,7 +230,8 @@ impl Cache {
     /// a server, in this process. Limits of one name with different rates count together, so use one rate for
     /// each name. If the cache is off, each process counts for itself, as without a server.
     ///
-    /// On a server, a count lies at `<namespace>:q:<name>:<subject>`, and expires once the limit is whole
+    /// On a server, a count lies at `<namespace>:q:<name>:<subject>`, that of a sliding window at
+    /// `<namespace>:w:<name>:<subject>`, and expires once the limit is whole
     /// again. In the name, `%` and `:` are written as `%25` and `%3A`.
     ///
     /// ```
@@ -395,7 +396,7 @@ impl RateLimit {
                 [rate.window_micros(), rate.count.into(), cost.into()],
             )
         } else {
-            (GCRA, [rate.each_micros(), rate.burst.into(), cost.into()])
+            (GCRA, [rate.each_micros(), rate.most().into(), cost.into()])
         };
         let arguments = arguments.map(Into::into).into();
         let reply = server
@@ -435,7 +436,7 @@ impl Rate {
         let held = place.text().and_then(|text| text.parse().ok());
         let whole_at = held.unwrap_or(now).max(now);
         let next_at = whole_at.saturating_add(each.saturating_mul(cost.into()));
-        let is_allowed = next_at - now <= each.saturating_mul(self.burst.into());
+        let is_allowed = next_at - now <= each.saturating_mul(self.most().into());
         if is_allowed && next_at > now {
             let ttl = Duration::from_micros(next_at - now) + A_TICK;
             place.set(&next_at.to_string(), Some(ttl));
@@ -447,7 +448,7 @@ impl Rate {
     /// What follows from how long it takes until the limit is whole.
     fn of_cells(&self, allowed: bool, whole: u64, cost: u32) -> Counted {
         let each = self.each_micros();
-        let all = each.saturating_mul(self.burst.into());
+        let all = each.saturating_mul(self.most().into());
         let needed = whole.saturating_add(each.saturating_mul(cost.into()));
         Counted {
             allowed,

@@ -107,7 +107,9 @@ impl Cache {
     /// # Ok(()) }
     /// ```
     pub fn sessions(&self, store: &str) -> Option<Sessions> {
-        self.strings(store).map(|texts| Sessions { texts })
+        let texts = self.strings(store)?;
+        let texts = texts.with_secret_keys("a session");
+        Some(Sessions { texts })
     }
 }
 
@@ -141,8 +143,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// The text of an error of the codec has the key in it, which is the session's id: with it, a reader of
-    /// the log could take the session over.
+    /// No text of an error has the session's id: with it, a reader of the log could take the session over.
     fn of(error: &Error) -> Self {
         if error.is_codec() {
             Self::Decode("what is stored is no text".to_owned())

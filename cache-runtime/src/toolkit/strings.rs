@@ -50,6 +50,8 @@ const EXPIRE: &str = "return redis.call('PEXPIRE', KEYS[1], ARGV[1])";
 pub struct Strings {
     core: Arc<Core>,
     store: String,
+    /// What a text is called in errors, where its key is a secret.
+    called: Option<&'static str>,
 }
 
 /// When a text is stored.
@@ -82,6 +84,7 @@ impl Cache {
         is_on.then(|| Strings {
             core: self.core().clone(),
             store: super::escaped(store),
+            called: None,
         })
     }
 }
@@ -102,7 +105,7 @@ impl Strings {
     /// ```
     pub async fn get(&self, key: &str) -> Result<Option<String>, Error> {
         let here = |place: &mut Place<'_>| Ok(place.text().map(str::to_owned));
-        self.run(key, here, GET, &[], |reply| text(key, reply))
+        self.run(key, here, GET, &[], |reply| text(self.called(key), reply))
             .await
     }
 
@@ -227,7 +230,7 @@ impl Strings {
     /// ```
     pub async fn take(&self, key: &str) -> Result<Option<String>, Error> {
         let here = |place: &mut Place<'_>| Ok(place.take());
-        self.run(key, here, TAKE, &[], |reply| text(key, reply))
+        self.run(key, here, TAKE, &[], |reply| text(self.called(key), reply))
             .await
     }
 
@@ -303,18 +306,19 @@ impl Strings {
         ttl: impl Into<Option<Duration>>,
     ) -> Result<i64, Error> {
         let ttl = ttl.into();
-        let here = |place: &mut Place<'_>| add(key, place, by, ttl);
+        let key_in_errors = self.called(key);
+        let here = |place: &mut Place<'_>| add(key_in_errors, place, by, ttl);
         let arguments = [by.to_string(), millis(ttl)];
         let counted = |reply| match reply {
             Reply::List(words) => {
                 let words = words.into_iter().next().and_then(Reply::bytes);
                 let words = String::from_utf8_lossy(&words.unwrap_or_default()).into_owned();
-                Err(Error::codec(key, "added to", &words))
+                Err(Error::codec(key_in_errors, "added to", &words))
             }
             reply => {
-                let number = text(key, reply)?.unwrap_or_default();
+                let number = text(key_in_errors, reply)?.unwrap_or_default();
                 let read = number.parse::<i64>();
-                read.map_err(|error| Error::codec(key, "added to", &error))
+                read.map_err(|error| Error::codec(key_in_errors, "added to", &error))
             }
         };
         self.run(key, here, INCREMENT, &arguments, counted).await
@@ -382,6 +386,18 @@ impl Strings {
         let arguments = [text, &millis(ttl), condition, expected].map(str::to_owned);
         self.run(key, here, SET, &arguments, |reply| Ok(is_one(&reply)))
             .await
+    }
+
+    /// The same store, in whose errors no key is.
+    #[cfg(feature = "__tower-sessions")]
+    pub(super) fn with_secret_keys(mut self, called: &'static str) -> Self {
+        self.called = Some(called);
+        self
+    }
+
+    /// What the text under a key is called in errors.
+    fn called<'a>(&self, key: &'a str) -> &'a str {
+        self.called.unwrap_or(key)
     }
 
     /// Runs a verb where the store is: a function on one place in this process, or a script on one key of a

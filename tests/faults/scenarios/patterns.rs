@@ -24,7 +24,7 @@ const LONGEST: &str = "the longest command";
 const ALL: &str = "all of it";
 
 /// A line of the server's log: a number, the time, the microseconds that a command took, and more.
-type SlowCommand = (u64, u64, u64, Vec<Vec<u8>>, String, String);
+pub(super) type SlowCommand = (u64, u64, u64, Vec<Vec<u8>>, String, String);
 
 /// How many entries are written at a time.
 const AT_ONCE: u32 = 10_000;

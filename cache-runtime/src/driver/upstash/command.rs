@@ -23,6 +23,8 @@ pub(super) struct Commands {
     pub(super) count: usize,
     /// Whether one of them may write.
     pub(super) writes: bool,
+    /// Whether all of them may be carried out twice.
+    pub(super) may_repeat: bool,
 }
 
 /// Bytes that are not ours, and no text: they were read where an entry or a lease belongs.
@@ -42,6 +44,7 @@ impl Commands {
             json: Vec::new(),
             count: 0,
             writes: false,
+            may_repeat: true,
         }
     }
 
@@ -65,6 +68,7 @@ impl Commands {
     pub(super) fn of(operations: &[Operation]) -> Result<Self, NotText> {
         let mut commands = Self::new();
         for operation in operations {
+            commands.may_repeat &= operation.may_be_repeated();
             commands.add(operation)?;
         }
         Ok(commands)

@@ -302,7 +302,9 @@ impl Requests {
         let address = self.pool.address();
         let carries = sabotage::keeps(Rule::SyncToken);
         let newest = self.newest().clone().filter(|_| carries);
-        let response = clock::within(self.limit, pin!(self.post(body, newest))).await;
+        let may_repeat = commands.iter().all(|commands| commands.may_repeat);
+        let posted = pin!(self.post(body, newest, may_repeat));
+        let response = clock::within(self.limit, posted).await;
         let response = response.unwrap_or_else(|| Err(Error::timeout(address.shown(), self.limit)));
         let mut response = response?;
         // Also that of a refusal: some of the commands may have been carried out.
@@ -312,8 +314,14 @@ impl Requests {
         answers(address, &response, count)
     }
 
-    /// Sends a request. It may be sent twice: a server closes connections that were idle for long.
-    async fn post(&self, body: Bytes, sync_token: Option<HeaderValue>) -> Result<Response, Error> {
+    /// Sends a request. If it may repeat, it may be sent twice: a server closes connections that were idle for
+    /// long.
+    async fn post(
+        &self,
+        body: Bytes,
+        sync_token: Option<HeaderValue>,
+        may_repeat: bool,
+    ) -> Result<Response, Error> {
         let address = self.pool.address();
         loop {
             let mut socket = self.pool.take().await?;
@@ -323,7 +331,7 @@ impl Requests {
                     self.pool.put(socket);
                     return Ok(response);
                 }
-                Err(Failed::Closed(_)) if was_used => self.pool.clear(),
+                Err(Failed::Closed(_)) if was_used && may_repeat => self.pool.clear(),
                 Err(failed) => return Err(failed.error()),
             }
         }

@@ -254,10 +254,16 @@ impl Table {
         let slot = Slot::new(hash, key.bytes(), entry, expiry);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let mut gone = Vec::new();
-        if weight > 0 {
-            self.make_room(weight, now, &mut gone);
-        }
+        let has_room = weight == 0 || self.make_room(weight, now, &mut gone);
         let mut shard = write(self.shard(hash));
+        if !has_room {
+            self.bytes.total.fetch_sub(weight.into(), Relaxed);
+            let older = shard.find(hash, key.bytes());
+            let older = older.and_then(|at| shard.remove(hash, at));
+            drop(shard);
+            gone.extend(older.into_iter().chain([slot]).map(|slot| slot.entry));
+            return gone;
+        }
         if weight > 0 {
             shard.begin_to_weigh(&self.bytes.total);
         }
@@ -282,9 +288,10 @@ impl Table {
     /// Takes the room that an entry of this weight needs. While the entries weigh too much, one shard after
     /// the other gives up an entry.
     ///
-    /// The room is taken before it is made: so two insertions at once make room for both. One that gives
-    /// up, since all shards are empty, leaves the rest to the other.
-    fn make_room(&self, weight: u32, now: Now, gone: &mut Vec<Entry>) {
+    /// The room is taken before it is made: so two insertions at once make room for both. Where that is more than
+    /// there is room for, this is false once all shards are empty: the entry is not inserted. So the bound holds at
+    /// each moment.
+    fn make_room(&self, weight: u32, now: Now, gone: &mut Vec<Entry>) -> bool {
         let bytes = &self.bytes;
         bytes.total.fetch_add(weight.into(), Relaxed);
         let max = bytes.max.unwrap_or(u64::MAX);
@@ -295,6 +302,7 @@ impl Table {
             write(&self.shards[at]).evict(now, gone);
             empty = if gone.len() > before { 0 } else { empty + 1 };
         }
+        bytes.total.load(Relaxed) <= max
     }
 
     /// Removes the entry of `key`, and returns it and whether it was alive.
@@ -350,13 +358,19 @@ impl Table {
     /// Shows `visit` the key and the weight of each entry in one shard. It forgets a use of those for which that
     /// returns true.
     pub(super) fn visit_in(&self, shard: usize, mut visit: impl FnMut(&[u8], u64) -> bool) {
-        let shard = read(&self.shards[shard]);
-        for (at, slot) in shard.slots.iter().enumerate() {
-            if let Some(slot) = slot
-                && visit(slot.key.bytes(), shard.weight(at))
-            {
-                slot.forget_use();
+        let mut end = usize::MAX;
+        while end > 0 {
+            let shard = read(&self.shards[shard]);
+            end = end.min(shard.slots.len());
+            let first = end.saturating_sub(SWEPT_AT_A_TIME);
+            for at in first..end {
+                if let Some(slot) = &shard.slots[at]
+                    && visit(slot.key.bytes(), shard.weight(at))
+                {
+                    slot.forget_use();
+                }
             }
+            end = first;
         }
     }
 
@@ -876,17 +890,12 @@ mod tests {
 
     /// What the entries of a table weigh, slot by slot.
     fn weighed(table: &Table) -> u64 {
-        let of_shard = |shard| -> u64 {
-            let shard = read(shard);
-            let weights = &shard.weights.as_ref().unwrap().of_slots;
-            weights
-                .iter()
-                .zip(&shard.slots)
-                .filter(|(_, slot)| slot.is_some())
-                .map(|(&weight, _)| u64::from(weight))
-                .sum()
-        };
-        table.shards.iter().map(of_shard).sum()
+        let shards = table.shards.iter().map(read);
+        let weights = shards.map(|shard| {
+            let of_slots = (0..shard.slots.len()).map(|at| shard.weight(at));
+            of_slots.sum::<u64>()
+        });
+        weights.sum()
     }
 
     fn insert_heavy(table: &Table, key: &str, weight: u64, expiry: Moment) {
@@ -959,6 +968,26 @@ mod tests {
             }
         });
         assert!(table.weight().unwrap() <= max);
+        assert_eq!(table.weight(), Some(weighed(&table)));
+    }
+
+    /// Two of them are more than there is room for.
+    #[test]
+    fn heavy_entries_of_threads_that_insert_at_once_keep_the_bound() {
+        let max = 1_000;
+        // One shard, so that all entries are seen at one moment.
+        let table = Table::new(100, Some(max));
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let table = &table;
+                scope.spawn(move || {
+                    for i in 0..5_000_u64 {
+                        insert_heavy(table, &(i % 3 + thread).to_string(), 600, NEVER_SOON);
+                        assert!(weighed(table) <= max);
+                    }
+                });
+            }
+        });
         assert_eq!(table.weight(), Some(weighed(&table)));
     }
 

@@ -25,7 +25,8 @@ impl Shared {
     /// Whether a key of the server is the slot of a name that matches a pattern.
     pub(crate) fn is_slot_of(&self, key: &[u8], pattern: &Pattern) -> bool {
         let name = self.keyspace.name_in_slot(key);
-        name.is_some_and(|name| pattern.matches_bytes(name))
+        // A cache tries a node by a slot without a name.
+        name.is_some_and(|name| !name.is_empty() && pattern.matches_bytes(name))
     }
 
     /// Where the server is, without credentials.

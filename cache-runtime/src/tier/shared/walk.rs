@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::cluster::Map;
 use super::node::{Node, Owner};
 use crate::driver::words::{self, Refused, Words};
-use crate::driver::{Operation, Reply};
+use crate::driver::{Connection, Operation, Reply};
 use crate::error::Error;
 
 /// Where a walk has got to.
@@ -15,8 +15,8 @@ pub(crate) struct Walk<O: Owner> {
     left: Vec<Arc<Node<O>>>,
     /// In a cluster, which node had which hash slots when a walk through all nodes began.
     before: Option<Arc<Map<O>>>,
-    /// The current server, once it has answered.
-    epoch: Option<u64>,
+    /// The connection to the current server, once it has answered.
+    asked: Option<Arc<Connection>>,
 }
 
 impl<O: Owner> Walk<O> {
@@ -25,7 +25,7 @@ impl<O: Owner> Walk<O> {
         Self {
             left: vec![node.clone()],
             before: None,
-            epoch: None,
+            asked: None,
         }
     }
 
@@ -37,7 +37,7 @@ impl<O: Owner> Walk<O> {
                 .map(|primary| primary.server.node.clone())
                 .collect(),
             before: Some(map),
-            epoch: None,
+            asked: None,
         }
     }
 
@@ -48,7 +48,7 @@ impl<O: Owner> Walk<O> {
     /// Goes on to the next server. False if there is none.
     pub(super) fn go_on(&mut self) -> bool {
         self.left.pop();
-        self.epoch = None;
+        self.asked = None;
         !self.left.is_empty()
     }
 
@@ -63,8 +63,14 @@ impl<O: Owner> Walk<O> {
             return Ok(None);
         };
         let (connection, replies) = node.send(&[Operation::Words(words)][..], until).await?;
-        let epoch = connection.epoch();
-        if self.epoch.replace(epoch).is_some_and(|was| was != epoch) {
+        // A server that tells no epoch may be another one behind each new connection.
+        let is_same = |was: &Arc<Connection>| match was.epoch() {
+            0 => Arc::ptr_eq(was, &connection),
+            epoch => epoch == connection.epoch(),
+        };
+        let is_other = self.asked.as_ref().is_some_and(|was| !is_same(was));
+        self.asked = Some(connection);
+        if is_other {
             let reason = "it was restarted or replaced while it was scanned; begin the scan anew";
             return Err(Error::unavailable(node.address(), &reason));
         }

@@ -37,22 +37,20 @@ struct Measured {
 /// A sweep that is under way.
 struct Sweep {
     raw: Raw,
-    told: Use,
+    began: Instant,
+    /// Known once one entry was measured.
+    told: Option<Use>,
 }
 
 /// The slots of a budget's entries, page by page.
-struct Pages {
-    keys: ReadyChunks<Scan<Vec<u8>>>,
-    /// When the last page was asked for.
-    asked: Option<Instant>,
-}
+type Pages = ReadyChunks<Scan<Vec<u8>>>;
 
 pub(super) async fn sweep(budget: &Budget) -> Result<Swept, Error> {
     let mut sweep = Sweep {
         raw: Raw::of(&budget.core),
-        told: Use::IdleTime,
+        began: Instant::now(),
+        told: None,
     };
-    let began = Instant::now();
     let (mut swept, mut ages) = (Swept::default(), Ages::default());
     let mut pages = sweep.pages(budget);
     while let Some(page) = sweep.next(&mut pages).await? {
@@ -63,11 +61,7 @@ pub(super) async fn sweep(budget: &Budget) -> Result<Swept, Error> {
         }
     }
     let needed = budget.too_much(swept.bytes);
-    let mut from = ages.age_that_frees(needed);
-    if sweep.told == Use::IdleTime && from > 0 {
-        // Each key is by so much older when it is looked at for the second time.
-        from += began.elapsed().as_secs();
-    }
+    let from = ages.age_that_frees(needed);
     let mut pages = sweep.pages(budget);
     while swept.freed < needed
         && let Some(mut page) = sweep.next(&mut pages).await?
@@ -90,35 +84,44 @@ pub(super) async fn sweep(budget: &Budget) -> Result<Swept, Error> {
 impl Sweep {
     fn pages(&self, budget: &Budget) -> Pages {
         let keys = self.raw.scan(&budget.glob()).bytes().count(PAGE);
-        Pages {
-            keys: keys.ready_chunks(PAGE),
-            asked: None,
-        }
+        keys.gently().ready_chunks(PAGE)
     }
 
-    /// The next page. The server has as much time for its other callers as the last one has taken.
+    /// The next page. After it, the server has as much time for its other callers as it has taken.
     async fn next(&mut self, pages: &mut Pages) -> Result<Option<Vec<Measured>>, Error> {
-        if let Some(asked) = pages.asked {
-            clock::pause(asked.elapsed()).await;
-        }
-        pages.asked = Some(Instant::now());
-        let Some(page) = pages.keys.next().await else {
+        let Some(page) = pages.next().await else {
             return Ok(None);
         };
         let keys = page.into_iter().collect::<Result<Vec<_>, _>>()?;
-        self.measure(keys).await.map(Some)
+        let asked = Instant::now();
+        let measured = self.measure(keys).await?;
+        clock::pause(asked.elapsed()).await;
+        Ok(Some(measured))
     }
 
     async fn measure(&mut self, keys: Vec<Vec<u8>>) -> Result<Vec<Measured>, Error> {
-        let mut answers = self.ask(&keys).await?;
-        let is_of_other_kind = |answer: &Result<Reply, Error>| {
+        let mut told = self.told.unwrap_or(Use::IdleTime);
+        let mut answers = self.ask(&keys, told).await?;
+        let tells_the_other = |answer: &Result<Reply, Error>| {
             let error = answer.as_ref().err().map(Error::to_string);
             error.is_some_and(|error| error.contains("LFU"))
         };
-        if self.told == Use::IdleTime && answers.iter().any(is_of_other_kind) {
-            self.told = Use::Frequency;
-            answers = self.ask(&keys).await?;
+        if answers.iter().any(tells_the_other) {
+            if self.told.is_some() {
+                return Err(Error::config(
+                    "the nodes of the cluster tell different things of how entries are used, idle times and \
+                     frequencies; give all of them one kind of `maxmemory-policy`",
+                ));
+            }
+            told = Use::Frequency;
+            answers = self.ask(&keys, told).await?;
         }
+        self.told = Some(told);
+        // A key that was used since is of age zero, whenever it is looked at.
+        let began = match told {
+            Use::IdleTime => self.began.elapsed().as_secs(),
+            Use::Frequency => 0,
+        };
         let mut answers = answers.into_iter();
         let mut measured = Vec::with_capacity(keys.len());
         for key in keys {
@@ -132,30 +135,33 @@ impl Sweep {
                 used => number("OBJECT", used?)?,
             };
             if let (Some(bytes), Some(used)) = (bytes, used) {
-                let age = self.told.age(used);
+                let age = told.age(used).saturating_sub(began);
                 measured.push(Measured { key, bytes, age });
             }
         }
         Ok(measured)
     }
 
-    async fn ask(&self, keys: &[Vec<u8>]) -> Result<Vec<Result<Reply, Error>>, Error> {
+    async fn ask(&self, keys: &[Vec<u8>], told: Use) -> Result<Vec<Result<Reply, Error>>, Error> {
         let mut commands = Vec::with_capacity(keys.len() * 2);
         for key in keys {
             commands.push(Command::new("MEMORY").arg("USAGE").key(key));
-            commands.push(Command::new("OBJECT").arg(self.told.word()).key(key));
+            commands.push(Command::new("OBJECT").arg(told.word()).key(key));
         }
         self.raw.pipeline(commands).await
     }
 
     /// Removes those of these that are still so old; for each, whether it is removed.
     async fn give_up(&self, old: &[Measured], from: u64) -> Result<Vec<bool>, Error> {
+        let told = self.told.unwrap_or(Use::IdleTime);
+        let used = match told {
+            Use::IdleTime if from > 0 => from + self.began.elapsed().as_secs(),
+            told => told.used(from),
+        };
         let commands = old.iter().map(|measured| {
             let run = self.raw.script(&GIVE_UP).key(&measured.key);
-            run.arg(self.told.word())
-                .arg(self.told.used(from))
-                .arg(sabotage::given_up())
-                .command()
+            let run = run.arg(told.word()).arg(used);
+            run.arg(sabotage::given_up()).command()
         });
         let answers = self.raw.pipeline(commands).await?;
         let answers = answers.into_iter().map(|answer| {

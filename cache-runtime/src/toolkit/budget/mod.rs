@@ -30,8 +30,8 @@ const SWEEPER: Duration = Duration::from_secs(10);
 ///
 /// The budget is a soft one: entries may take more between two sweeps. A sweep that finds too much gives up those
 /// that were used the least recently, until nine tenths of the budget are left. Which those are is known to the
-/// second; among equals, chance decides. Only entries go: leases, fences, versions of tags, and what the tools keep
-/// stay, and are not counted.
+/// second; among equals, chance decides. Only entries go. A lease or a fence in the place of an entry counts, and
+/// stays; versions of tags and what the tools keep stay, and do not count.
 ///
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -140,19 +140,12 @@ impl Budget {
     /// # Ok(()) }
     /// ```
     pub async fn sweep(&self) -> Result<Option<Swept>, Error> {
-        let swept = match &self.core.tier {
-            Tier::Off(_) => return Ok(Some(Swept::default())),
-            Tier::Local(local) => {
-                let too_much = |bytes| self.too_much(bytes);
-                return Ok(Some(local.sweep_to_budget(&self.prefix, too_much).await));
-            }
-            Tier::Shared(_) => self.sweep_alone().await,
-        };
-        self.core.failed(swept)
+        self.sweep_and_rest(Duration::ZERO).await
     }
 
-    /// Sweeps again and again, with a pause of `every` in between; spawn it. A sweep that fails is observed as
-    /// [`Event::Fail`](crate::Event::Fail), and tried again after the next pause.
+    /// Sweeps again and again, with a pause of `every` in between; spawn it. Of all processes that do so, one
+    /// sweeps in that time. A sweep that fails is observed as [`Event::Fail`](crate::Event::Fail), and tried again
+    /// after the next pause.
     ///
     /// # Cancellation
     ///
@@ -169,13 +162,26 @@ impl Budget {
     pub async fn keep(self, every: Duration) -> Infallible {
         loop {
             // An error is observed.
-            let _ = self.sweep().await;
+            let _ = self.sweep_and_rest(every).await;
             clock::pause(every.max(Duration::from_millis(1))).await;
         }
     }
 
-    /// Sweeps under the lock of all processes.
-    async fn sweep_alone(&self) -> Result<Option<Swept>, Error> {
+    /// Sweeps once. After that, no process is to sweep for a while.
+    async fn sweep_and_rest(&self, rest: Duration) -> Result<Option<Swept>, Error> {
+        match &self.core.tier {
+            Tier::Off(_) => Ok(Some(Swept::default())),
+            Tier::Local(local) => {
+                let too_much = |bytes| self.too_much(bytes);
+                let swept = local.sweep_to_budget(&self.prefix, too_much).await;
+                Ok(Some(swept))
+            }
+            Tier::Shared(_) => self.sweep_alone(rest).await,
+        }
+    }
+
+    /// Sweeps under the lock of all processes, and leaves it taken for a while.
+    async fn sweep_alone(&self, rest: Duration) -> Result<Option<Swept>, Error> {
         let lock = Lock::at(&self.core, format!("b:{}", self.prefix), SWEEPER);
         let Some(guard) = lock.try_lock().await? else {
             return Ok(None);
@@ -183,10 +189,15 @@ impl Budget {
         let swept = guard.while_held(at_server::sweep(self)).await;
         let swept = swept.unwrap_or_else(|| {
             let reason = "the lock of the process that sweeps was lost";
-            Err(Error::unavailable(self.core.tier.name(), &reason))
+            let lost = Error::unavailable(self.core.tier.name(), &reason);
+            self.core.failed(Err(lost))
         });
         // The sweep counts, whatever becomes of the lock.
-        let _ = guard.release().await;
+        if swept.is_ok() && !rest.is_zero() {
+            guard.leave(rest * 9 / 10).await;
+        } else {
+            let _ = guard.release().await;
+        }
         swept.map(Some)
     }
 

@@ -1,12 +1,13 @@
 //! The duty to give a lock back.
 
 use std::mem;
+use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::held;
+use super::held::{self, Owner};
 use crate::clock;
 use crate::core::Core;
 use crate::error::Error;
@@ -25,6 +26,10 @@ pub(super) struct Claim {
     owner: String,
     ttl: Duration,
     given_back_by: By,
+    /// Attempts that are under way, or whose answer was lost.
+    attempts_of_unknown_outcome: u32,
+    /// The process that holds it. A forked child has a copy, and must not give back what is its parent's.
+    process: u32,
 }
 
 /// What gives a lock back whose claim is dropped.
@@ -44,17 +49,44 @@ impl Claim {
             place: place.to_owned(),
             owner,
             ttl,
-            given_back_by: By::Task,
+            given_back_by: By::Nothing,
+            attempts_of_unknown_outcome: 0,
+            process: process::id(),
         }
     }
 
-    pub(super) fn owner(&self) -> &str {
+    /// A guard holds the lock by this, too.
+    pub(super) fn name(&self) -> &str {
         &self.owner
+    }
+
+    pub(super) fn owner(&self) -> Owner<'_> {
+        Owner::Unique(&self.owner)
     }
 
     /// There is nothing to give back.
     pub(super) fn settle(mut self) {
         self.given_back_by = By::Nothing;
+    }
+
+    /// An attempt begins: from now on, the lock may be held.
+    pub(super) fn begin(&mut self) {
+        self.attempts_of_unknown_outcome += 1;
+        self.given_back_by = By::Task;
+    }
+
+    /// The attempt that began last was refused. There is nothing to give back, unless an earlier one may arrive
+    /// after all.
+    pub(super) fn is_refused(&mut self) {
+        self.attempts_of_unknown_outcome -= 1;
+        if self.attempts_of_unknown_outcome == 0 {
+            self.given_back_by = By::Nothing;
+        }
+    }
+
+    /// The attempt that began last was successful: the claim of its guard.
+    pub(super) fn take(&mut self) -> Self {
+        self.hand_on(By::Task)
     }
 
     /// Gives the lock back; whether it was still held. After an error, the background goes on.
@@ -81,6 +113,20 @@ impl Claim {
         self.core.lock_waits.released(&self.place);
     }
 
+    /// The same claim, with nothing left to give back in this one.
+    fn hand_on(&mut self, given_back_by: By) -> Self {
+        self.given_back_by = By::Nothing;
+        Self {
+            core: self.core.clone(),
+            place: mem::take(&mut self.place),
+            owner: mem::take(&mut self.owner),
+            ttl: self.ttl,
+            given_back_by,
+            attempts_of_unknown_outcome: 0,
+            process: self.process,
+        }
+    }
+
     fn give_back_on_a_thread(self) {
         fallback::run(self.keep_giving_back());
     }
@@ -89,6 +135,9 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let by = mem::replace(&mut self.given_back_by, By::Nothing);
+        if self.process != process::id() {
+            return;
+        }
         let is_here = matches!(self.core.tier.room(), Room::InProcess);
         if is_here && !matches!(by, By::Nothing) {
             let memory = &self.core.memory;
@@ -96,21 +145,16 @@ impl Drop for Claim {
             self.core.lock_waits.released(&self.place);
             return;
         }
-        let mut next = |given_back_by| Self {
-            core: self.core.clone(),
-            place: mem::take(&mut self.place),
-            owner: mem::take(&mut self.owner),
-            ttl: self.ttl,
-            given_back_by,
-        };
         let runtime = Handle::try_current().ok().filter(|_| !fallback::is_here());
         match (by, runtime) {
             (By::Nothing, _) => {}
             (By::Task, Some(runtime)) => {
-                runtime.spawn(next(By::Thread).keep_giving_back());
+                runtime.spawn(self.hand_on(By::Thread).keep_giving_back());
             }
             // If there is no thread to be had, the lock ends with its ttl.
-            (By::Task, None) | (By::Thread, _) => next(By::Nothing).give_back_on_a_thread(),
+            (By::Task, None) | (By::Thread, _) => {
+                self.hand_on(By::Nothing).give_back_on_a_thread();
+            }
         }
     }
 }

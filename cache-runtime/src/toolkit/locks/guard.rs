@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
@@ -12,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::SHORTEST;
 use super::claim::Claim;
 use super::held;
 use crate::clock::{self, Moment};
@@ -21,12 +23,17 @@ use crate::fallback;
 use crate::sabotage::{self, Rule};
 use crate::tier::Room;
 
-/// How long [`LockGuard::lost`] waits at most until it looks at the clock again: a timer stands still while the
-/// machine is asleep.
+/// How long a wait is at most until it looks again: a timer stands still while the machine is asleep, and a renewal
+/// that no task runs is not told that its guard was dropped.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A lock that is held, from [`Lock::try_lock`](super::Lock::try_lock). It is renewed in the background each
-/// third of its ttl, and given back when it is dropped.
+/// A lock that is held, from [`Lock::try_lock`](super::Lock::try_lock). A task of the runtime on which it was taken
+/// renews it each third of its ttl; outside of a runtime, a thread does. A runtime that does not run renews
+/// nothing: then the lock is lost.
+///
+/// When the guard is dropped, the lock is given back: on a server, in the background. A program that ends at once
+/// has no background, and the lock then ends with its ttl: call [`release`](Self::release) there. In a forked
+/// process, a guard of its parent holds nothing.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -67,6 +74,8 @@ struct Holding {
     /// Until then it is held for sure; zero if it is lost. It never comes back once it has passed.
     held_until: AtomicU64,
     changed: Notify,
+    /// The process that holds it: a forked child has a copy of the guard, and no lock.
+    process: u32,
 }
 
 /// What became of a renewal.
@@ -92,12 +101,13 @@ impl LockGuard {
         let holding = Arc::new(Holding {
             core: core.clone(),
             place: place.to_owned(),
-            owner: claim.owner().to_owned(),
+            owner: claim.name().to_owned(),
             token,
             ttl,
             renewed_until: asked + clock::millis(held_at_most),
             held_until: AtomicU64::new(sure_end(asked, ttl)),
             changed: Notify::new(),
+            process: process::id(),
         });
         let renewal = keep_renewing(Arc::downgrade(&holding), ttl / 3);
         let runtime = Handle::try_current().ok().filter(|_| !fallback::is_here());
@@ -188,8 +198,8 @@ impl LockGuard {
     pub async fn while_held<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let (mut work, mut lost) = (pin!(work), pin!(self.lost()));
         poll_fn(|context| match lost.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => work.as_mut().poll(context).map(Some),
+            Poll::Pending if self.is_held() => work.as_mut().poll(context).map(Some),
+            _ => Poll::Ready(None),
         })
         .await
     }
@@ -220,6 +230,19 @@ impl LockGuard {
     }
 }
 
+impl LockGuard {
+    /// Leaves the lock taken for so long, with no holder.
+    pub(in crate::toolkit) async fn leave(self, rest: Duration) {
+        drop(self.renewal);
+        let Holding {
+            core, place, owner, ..
+        } = &*self.holding;
+        if rest >= SHORTEST && held::extend(core, place, owner, rest).await.is_ok() {
+            self.claim.settle();
+        }
+    }
+}
+
 impl Drop for Renewal {
     fn drop(&mut self) {
         if let Some(task) = &self.0 {
@@ -230,6 +253,9 @@ impl Drop for Renewal {
 
 impl Holding {
     fn is_held(&self) -> bool {
+        if self.process != process::id() {
+            return false;
+        }
         now(&self.core) < self.held_until.load(Ordering::Acquire)
             || !sabotage::keeps(Rule::LockLost)
     }
@@ -281,7 +307,12 @@ impl Holding {
 async fn keep_renewing(holding: Weak<Holding>, between: Duration) {
     let mut pause = between;
     loop {
-        clock::pause(pause).await;
+        let mut left = pause;
+        while !left.is_zero() && holding.strong_count() > 0 {
+            let step = left.min(LOOK);
+            clock::pause(step).await;
+            left -= step;
+        }
         let Some(holding) = holding.upgrade() else {
             return;
         };

@@ -26,11 +26,33 @@ pub(super) enum Taken {
     Not(Duration),
 }
 
+/// The owner of a lock.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Owner<'a> {
+    /// No other attempt has its name. So what is held by it was taken by an earlier request of this attempt, whose
+    /// answer was lost.
+    Unique(&'a str),
+    /// A value of the program: several callers may have it, and one of them gets the lock.
+    Value(&'a str),
+}
+
+impl<'a> Owner<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Unique(name) | Self::Value(name) => name,
+        }
+    }
+
+    fn is_unique(self) -> bool {
+        matches!(self, Self::Unique(_))
+    }
+}
+
 /// Takes a lock for an owner, unless it is held.
 pub(super) async fn take(
     core: &Core,
     place: &str,
-    owner: &str,
+    owner: Owner<'_>,
     ttl: Duration,
 ) -> Result<Taken, Error> {
     let here = |place: &mut Place<'_>| Ok(take_here(place, owner, ttl));
@@ -39,7 +61,9 @@ pub(super) async fn take(
         [0, left] => Ok(Taken::Not(Duration::from_millis(left))),
         _ => Err(Error::codec(place, "locked", &"its answer makes no sense")),
     };
-    let arguments = [owner.as_bytes().to_vec(), millis(ttl), millis(REMEMBERED)];
+    let name = owner.name().as_bytes().to_vec();
+    let is_unique = u8::from(owner.is_unique()).to_string().into_bytes();
+    let arguments = [name, millis(ttl), millis(REMEMBERED), is_unique];
     let arguments = arguments.map(Into::into).into();
     let script = sabotage::lock_script(LOCK);
     verb::run(core, place, here, script, arguments, taken, OFF).await
@@ -94,18 +118,17 @@ pub(super) async fn release(core: &Core, place: &str, owner: &str) -> Result<boo
 }
 
 /// In this process, what `lock.lua` does.
-fn take_here(place: &mut Place<'_>, owner: &str, ttl: Duration) -> Taken {
-    let (last, ends) = place
-        .text()
-        .and_then(parse)
-        .map_or((0, 0), |(token, ends, _)| (token, ends));
-    if ends > place.now() {
-        return Taken::Not(Duration::from_millis(ends - place.now()));
+fn take_here(place: &mut Place<'_>, owner: Owner<'_>, ttl: Duration) -> Taken {
+    let (last, ends, holder) = place.text().and_then(parse).unwrap_or((0, 0, ""));
+    let left = ends.saturating_sub(place.now());
+    let is_own = owner.is_unique() && holder == owner.name();
+    if left > 0 && !is_own {
+        return Taken::Not(Duration::from_millis(left));
     }
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let micros = since_1970.map_or(0, |since| since.as_micros());
     let token = (last + 1).max(u64::try_from(micros).unwrap_or_default());
-    hold(place, token, owner, ttl);
+    hold(place, token, owner.name(), ttl);
     Taken::By(token)
 }
 

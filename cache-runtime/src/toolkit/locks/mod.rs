@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use self::claim::Claim;
 pub use self::guard::LockGuard;
-use self::held::Taken;
+use self::held::{Owner, Taken};
 pub(crate) use self::waits::Waits;
 use crate::Cache;
 use crate::clock;
@@ -27,6 +27,9 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::tier::Room;
 use crate::unique;
+
+/// The shortest ttl of a lock.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// The pause between two attempts of a waiter: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -58,6 +61,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 ///   after a third of the ttl.
 /// * **A holder that is stopped for longer than the ttl** does not know it until it goes on. If it had begun to
 ///   write, it goes on writing.
+/// * **A lock ends by the server's clock.** If that is set forward, or a replica whose clock is ahead takes over,
+///   the next caller may have the lock before the first one hears of it. If it is set back, a lock whose holder has
+///   died is held for longer by as much.
 ///
 /// Where that matters, send the [token](LockGuard::token) with each write, and refuse the smaller of two. Tokens
 /// grow, also where a server has lost the lock, as long as no clock goes back: they are the microseconds of the
@@ -65,7 +71,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Cancellation
 ///
-/// If a future of it is dropped, what it may have taken is given back in the background.
+/// If a future of it is dropped, what it may have taken is given back in the background. Where a request arrives
+/// later than that, the lock ends with its ttl.
 #[derive(Clone)]
 pub struct Lock {
     core: Arc<Core>,
@@ -106,8 +113,8 @@ impl Lock {
         }
     }
 
-    /// Sets for how long a guard is renewed at most. A holder that does not come to an end then loses the
-    /// lock. Default: as long as the guard lives.
+    /// Sets for how long a guard holds the lock at most. A holder that does not come to an end then loses the
+    /// lock. Default: as long as the guard lives. It says nothing of locks by [value](Self::acquire).
     ///
     /// ```
     /// # fn main() -> Result<(), cache_runtime::Error> {
@@ -128,7 +135,8 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// If the server fails, the cache is off, or the ttl is below 10 ms ([`Error::is_config`]).
+    /// If the server fails, the cache is off, or the ttl is below 10 ms ([`Error::is_config`]). With a ttl that is
+    /// shorter than a request may take, a guard may be lost when it is returned.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -142,13 +150,15 @@ impl Lock {
     /// ```
     pub async fn try_lock(&self) -> Result<Option<LockGuard>, Error> {
         self.check()?;
-        let attempt = self.attempt().await;
+        let mut claim = self.claim();
+        let attempt = self.attempt(&mut claim).await;
         Ok(self.core.failed(attempt)?.ok())
     }
 
-    /// Takes the lock as soon as it is free, and waits for that at most for `limit`: `None` if it was not free
-    /// in that time. A waiter asks again after 5 to 100 ms, and is woken by a release in its own
-    /// process. No waiter has a place in a queue.
+    /// Takes the lock as soon as it is free, and waits for that at most for `limit`, and for the answer to one
+    /// request more: `None` if it was not free in that time. A waiter asks again after 5 to 100 ms; many waiters
+    /// of one process do so by turns, each 10 ms. A release in its own process wakes one of them. No waiter has a
+    /// place in a queue.
     ///
     /// # Errors
     ///
@@ -171,10 +181,11 @@ impl Lock {
         let end = Instant::now() + limit.min(clock::FOREVER);
         let wait = self.core.lock_waits.at(&self.place);
         let (mut pause, mut is_time, mut last) = (FIRST_PAUSE, true, Ok(None));
+        let mut claim = self.claim();
         loop {
             let mut longest = LONGEST_PAUSE;
             if is_time || wait.is_time() {
-                match self.attempt().await {
+                match self.attempt(&mut claim).await {
                     Ok(Ok(guard)) => return Ok(Some(guard)),
                     Ok(Err(left)) => {
                         longest = longest.min(left);
@@ -220,7 +231,8 @@ impl Lock {
     /// ```
     pub async fn acquire(&self, value: &str) -> Result<Option<u64>, Error> {
         self.check()?;
-        let attempt = held::take(&self.core, &self.place, value, self.ttl).await;
+        let owner = Owner::Value(value);
+        let attempt = held::take(&self.core, &self.place, owner, self.ttl).await;
         Ok(match self.core.failed(attempt)? {
             Taken::By(token) => Some(token),
             Taken::Not(_) => None,
@@ -270,28 +282,38 @@ impl Lock {
         Ok(released)
     }
 
-    /// One attempt: the guard, or for how long another owner holds the lock at most.
-    async fn attempt(&self) -> Result<Result<LockGuard, Duration>, Error> {
-        let (core, place, ttl) = (&self.core, &self.place, self.ttl.min(self.held_at_most));
+    /// The claim of one caller, for all of its attempts.
+    fn claim(&self) -> Claim {
         let owner = format!("{:016x}{:016x}", unique::number(), unique::number());
+        Claim::new(
+            &self.core,
+            &self.place,
+            owner,
+            self.ttl.min(self.held_at_most),
+        )
+    }
+
+    /// One attempt: the guard, or for how long another owner holds the lock at most. From here to its answer,
+    /// the lock may be held by this claim.
+    async fn attempt(&self, claim: &mut Claim) -> Result<Result<LockGuard, Duration>, Error> {
+        let (core, place, ttl) = (&self.core, &self.place, self.ttl.min(self.held_at_most));
         let asked = guard::now(core);
-        let claim = Claim::new(core, place, owner, ttl);
+        claim.begin();
         match held::take(core, place, claim.owner(), ttl).await? {
             Taken::By(token) => {
-                let held_at_most = self.held_at_most;
+                let (claim, held_at_most) = (claim.take(), self.held_at_most);
                 let guard = LockGuard::new(core, place, claim, token, asked, ttl, held_at_most);
                 Ok(Ok(guard))
             }
             Taken::Not(left) => {
-                claim.settle();
+                claim.is_refused();
                 Ok(Err(left))
             }
         }
     }
 
     fn check(&self) -> Result<(), Error> {
-        let shortest = Duration::from_millis(10);
-        if self.ttl.min(self.held_at_most) < shortest {
+        if self.ttl.min(self.held_at_most) < SHORTEST {
             let message =
                 "a lock is held for at least 10 ms: its ttl, or `held_at_most`, is shorter";
             return Err(Error::config(message));

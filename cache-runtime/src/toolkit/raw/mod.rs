@@ -57,7 +57,7 @@ use crate::tier::shared::Shared;
 /// # What happens once
 ///
 /// A command is sent at most once, also when its connection breaks: it may have been carried out, and its error
-/// does not tell. (Over Upstash's HTTP interface, it may be sent twice where an idle connection is closed.)
+/// does not tell.
 ///
 /// # Upstash
 ///

@@ -59,6 +59,18 @@ const CLIENT: &[&str] = &[
     "TRACKING",
 ];
 
+/// Commands, or those behind a word, after which the server does not answer this process for a while, or in another
+/// form. The last two are taken for the beginning of a request over HTTP.
+const HAZARDS: &[(&str, &str)] = &[
+    ("CLIENT", "PAUSE"),
+    ("CLUSTER", "SYNCSLOTS"),
+    ("DEBUG", "SLEEP"),
+    ("SCRIPT", "DEBUG"),
+    ("SHUTDOWN", ""),
+    ("HOST:", ""),
+    ("POST", ""),
+];
+
 /// Fails for a command that would be in the way of other requests.
 pub(super) fn check(command: &Command) -> Result<(), Error> {
     let word = |at: usize| {
@@ -71,7 +83,9 @@ pub(super) fn check(command: &Command) -> Result<(), Error> {
     let is_one_of = |names: &[&str]| names.contains(&&*first);
     let reads_on = matches!(&*first, "XREAD" | "XREADGROUP");
     let is_blocking = reads_on && blocks(command);
-    let of_client = first == "CLIENT" && word(1).is_some_and(|word| CLIENT.contains(&&*word));
+    let second = word(1).unwrap_or_default();
+    let of_client = first == "CLIENT" && CLIENT.contains(&&*second);
+    let is_hazard = HAZARDS.contains(&(&*first, &*second)) || HAZARDS.contains(&(&*first, ""));
     let why = if is_one_of(WAIT) || is_blocking {
         "it waits at the server, and holds up all other requests of this process meanwhile; ask from time to \
          time by a command that does not wait, or open a connection of its own with a client library"
@@ -81,6 +95,9 @@ pub(super) fn check(command: &Command) -> Result<(), Error> {
     } else if is_one_of(TRANSACT) {
         "commands of other callers would be in the transaction, too; use a script, which runs as one step: \
          see `Raw::script`"
+    } else if is_hazard {
+        "the server would hold up, or hang up on, all other requests of this process; open a connection of its own \
+         with a client library"
     } else if is_one_of(CONNECT) || of_client {
         "it would change the connection for all other requests of this process; write it into the URL of a \
          cache of its own, or open a connection of its own with a client library"
@@ -96,9 +113,20 @@ pub(super) fn check(command: &Command) -> Result<(), Error> {
 /// Whether an `XREAD` waits: its options stand before the word `STREAMS`.
 fn blocks(command: &Command) -> bool {
     let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
-    let options = command.words().iter();
-    let mut options = options.take_while(|word| !is(word, "STREAMS"));
-    options.any(|word| is(word, "BLOCK"))
+    let mut options = command.words().iter().skip(1);
+    while let Some(option) = options.next() {
+        if is(option, "STREAMS") {
+            return false;
+        } else if is(option, "BLOCK") {
+            return true;
+        } else if is(option, "GROUP") {
+            // A group and a consumer may have any name.
+            options.nth(1);
+        } else if is(option, "COUNT") || is(option, "CLAIM") {
+            options.next();
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -123,6 +151,16 @@ mod tests {
         assert!(refusal(Command::new(" ")).contains("no name"));
         let read = Command::new("XREAD").arg("Block").arg(0).arg("STREAMS");
         assert!(refusal(read.key("a").arg(0)).contains("`XREAD`"));
+        let read = Command::new("XREADGROUP")
+            .arg("GROUP")
+            .arg("streams")
+            .arg("c");
+        let read = read.arg("BLOCK").arg(0).arg("STREAMS").key("a").arg(">");
+        assert!(refusal(read).contains("`XREADGROUP`"));
+        for hazard in ["SCRIPT DEBUG", "client pause", "SHUTDOWN", "Host:"] {
+            let said = refusal(Command::new(hazard).arg("YES"));
+            assert!(said.contains("hang up"), "{said}");
+        }
     }
 
     #[test]
@@ -130,6 +168,14 @@ mod tests {
         for command in [
             Command::new("XREAD").arg("STREAMS").key("block").arg(0),
             Command::new("CLIENT LIST"),
+            Command::new("SCRIPT EXISTS").arg("debug"),
+            Command::new("XREADGROUP")
+                .arg("GROUP")
+                .arg("block")
+                .arg("block")
+                .arg("STREAMS")
+                .key("a")
+                .arg(">"),
             Command::new("SET").key("multi").arg("EXEC"),
         ] {
             assert!(command.clone().checked().is_ok(), "{command:?}");

@@ -60,6 +60,11 @@ pub trait FromReply: Sized {
     fn from_list(reply: Reply) -> Result<Vec<Self>, Mismatch> {
         match reply {
             Reply::List(items) => items.into_iter().map(Self::from_reply).collect(),
+            // By the older protocol it is a list.
+            Reply::Map(pairs) => {
+                let items = pairs.into_iter().flat_map(<[Reply; 2]>::from);
+                items.map(Self::from_reply).collect()
+            }
             other => Err(other.mismatch("a list")),
         }
     }
@@ -201,9 +206,22 @@ macro_rules! integers {
 
 integers! { i8 i16 i32 i64 i128 isize u16 u32 u64 u128 usize }
 
+/// A double that is a whole number, and exact.
+fn whole(double: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let is_whole = double.fract() == 0.0 && double.abs() < EXACT;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it is whole, and small enough"
+    )]
+    is_whole.then_some(double as i64)
+}
+
 fn whole_number<T: TryFrom<i64> + std::str::FromStr>(reply: &Reply) -> Result<T, Mismatch> {
     let number = match reply {
         Reply::Number(number) => T::try_from(*number).ok(),
+        // A score, by the newer protocol.
+        Reply::Double(double) => whole(*double).and_then(|whole| T::try_from(whole).ok()),
         Reply::Bytes(_) => reply.text().and_then(|text| text.parse().ok()),
         _ => None,
     };
@@ -342,6 +360,16 @@ mod tests {
 
     #[test]
     fn both_versions_of_the_protocol_are_read_alike() {
+        for score in [Reply::Double(10.0), text("10")] {
+            assert_eq!(i64::from_reply(score), Ok(10));
+        }
+        assert!(i64::from_reply(Reply::Double(10.5)).is_err());
+        for fields in [
+            Reply::Map(vec![(text("a"), text("1"))]),
+            Reply::List(vec![text("a"), text("1")]),
+        ] {
+            assert_eq!(Vec::<String>::from_reply(fields).unwrap(), ["a", "1"]);
+        }
         let list = |items: &[Reply]| Reply::List(items.to_vec());
         let pair = list(&[text("a"), Reply::Double(1.5)]);
         for reply in [

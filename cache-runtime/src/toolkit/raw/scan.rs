@@ -3,12 +3,14 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 use std::vec;
 
 use futures_core::Stream;
 use futures_util::stream;
 
 use super::{Argument, Command, FromReply, Raw, Reply};
+use crate::clock;
 use crate::error::Error;
 use crate::tier::shared::ScannedServers;
 
@@ -41,7 +43,11 @@ pub struct Scan<T> {
 type Pages<T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send>>;
 
 enum State<T> {
-    Unbegun { raw: Raw, command: Command },
+    Unbegun {
+        raw: Raw,
+        command: Command,
+        is_gentle: bool,
+    },
     Begun(Pages<T>),
     Ended,
 }
@@ -54,12 +60,26 @@ struct Rest<T> {
     /// `None` before the first page of a server; 0 after its last.
     cursor: Option<Vec<u8>>,
     page: vec::IntoIter<T>,
+    is_gentle: bool,
 }
 
 impl<T> Scan<T> {
     pub(super) fn new(raw: Raw, command: Command) -> Self {
-        let state = State::Unbegun { raw, command };
+        let state = State::Unbegun {
+            raw,
+            command,
+            is_gentle: false,
+        };
         Self { state }
+    }
+
+    /// Pauses after each page for as long as it has taken, so that the server has as much time for its other
+    /// callers.
+    pub(in crate::toolkit) fn gently(mut self) -> Self {
+        if let State::Unbegun { is_gentle, .. } = &mut self.state {
+            *is_gentle = true;
+        }
+        self
     }
 
     /// Has the server look at about so many elements for each page; its default is 10. A larger page takes
@@ -93,7 +113,15 @@ impl Scan<String> {
     /// ```
     pub fn bytes(self) -> Scan<Vec<u8>> {
         let state = match self.state {
-            State::Unbegun { raw, command } => State::Unbegun { raw, command },
+            State::Unbegun {
+                raw,
+                command,
+                is_gentle,
+            } => State::Unbegun {
+                raw,
+                command,
+                is_gentle,
+            },
             // It yields texts already.
             State::Begun(_) | State::Ended => State::Ended,
         };
@@ -106,13 +134,19 @@ impl<T: FromReply + Send + 'static> Stream for Scan<T> {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let state = &mut self.get_mut().state;
-        if let State::Unbegun { raw, command } = state {
+        if let State::Unbegun {
+            raw,
+            command,
+            is_gentle,
+        } = state
+        {
             let rest = Rest {
                 raw: raw.clone(),
                 command: command.clone(),
                 servers: None,
                 cursor: None,
                 page: Vec::new().into_iter(),
+                is_gentle: *is_gentle,
             };
             *state = State::Begun(Box::pin(stream::try_unfold(rest, next)));
         }
@@ -133,8 +167,12 @@ async fn next<T: FromReply>(mut rest: Rest<T>) -> Result<Option<(T, Rest<T>)>, E
         if let Some(element) = rest.page.next() {
             return Ok(Some((element, rest)));
         }
+        let began = Instant::now();
         let asked = rest.ask().await;
         let goes_on = rest.raw.core.failed(asked)?;
+        if rest.is_gentle {
+            clock::pause(began.elapsed()).await;
+        }
         if !goes_on {
             return Ok(None);
         }

@@ -68,7 +68,6 @@ impl fmt::Debug for Script {
 }
 
 /// One run of a [`Script`], from [`Raw::script`].
-#[derive(Debug)]
 #[must_use = "it does nothing until it is run"]
 pub struct ScriptRun<'a> {
     raw: &'a Raw,
@@ -166,5 +165,13 @@ impl<'a> ScriptRun<'a> {
         let command = Command::new(name).arg(script).arg(self.keys.len());
         let command = self.keys.iter().fold(command, Command::key);
         command.args(&self.arguments)
+    }
+}
+
+/// Without the arguments, which may be secret.
+impl fmt::Debug for ScriptRun<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (keys, arguments) = (self.keys.len(), self.arguments.len());
+        write!(f, "ScriptRun({keys} keys, {arguments} arguments)")
     }
 }

@@ -11,6 +11,9 @@ if ARGV[1] == 'IDLETIME' and used < tonumber(ARGV[2]) or ARGV[1] == 'FREQ' and u
   return 0
 end
 local start = redis.pcall('GETRANGE', KEYS[1], 0, 0)
+if type(start) == 'table' and not start.err:find('WRONGTYPE', 1, true) then
+  return start
+end
 if type(start) ~= 'string' or string.sub(start, 1, #ARGV[3]) ~= ARGV[3] then
   return 0
 end

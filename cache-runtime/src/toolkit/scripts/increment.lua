@@ -4,7 +4,12 @@
 -- KEYS[1] key   ARGV[1] by how much   ARGV[2] milliseconds, '' for ever
 local number = redis.pcall('INCRBY', KEYS[1], ARGV[1])
 if type(number) == 'table' then
-  return {number.err}
+  local said = number.err
+  if said:find('integer', 1, true) or said:find('overflow', 1, true) or said:find('WRONGTYPE', 1, true) then
+    return {said}
+  end
+  -- The server refuses to write.
+  return number
 end
 if ARGV[2] ~= '' and redis.call('PTTL', KEYS[1]) < 0 then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])

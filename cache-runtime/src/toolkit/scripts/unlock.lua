@@ -7,5 +7,9 @@ local token, ends, owner = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+
 if owner ~= ARGV[1] or tonumber(ends) <= now then
   return 0
 end
-redis.call('SET', KEYS[1], token .. ' 0 ', 'PX', ARGV[2])
+local written = redis.pcall('SET', KEYS[1], token .. ' 0 ', 'PX', ARGV[2])
+if written.err then
+  -- A server without memory left takes no write, and lets a key go. Then tokens grow by the clock only.
+  redis.call('UNLINK', KEYS[1])
+end
 return 1
