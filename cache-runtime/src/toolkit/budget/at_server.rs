@@ -158,17 +158,22 @@ impl Sweep {
             Use::IdleTime if from > 0 => from + self.began.elapsed().as_secs(),
             told => told.used(from),
         };
-        let commands = old.iter().map(|measured| {
+        let run = |measured: &Measured| {
             let run = self.raw.script(&GIVE_UP).key(&measured.key);
-            let run = run.arg(told.word()).arg(used);
-            run.arg(sabotage::given_up()).command()
-        });
-        let answers = self.raw.pipeline(commands).await?;
-        let answers = answers.into_iter().map(|answer| {
-            let removed = number("the script", answer?)?;
-            Ok(removed == Some(1))
-        });
-        answers.collect()
+            run.arg(told.word()).arg(used).arg(sabotage::given_up())
+        };
+        // By its digest: the text of the script is longer than an entry may be.
+        let known: Vec<_> = old.iter().map(|one| run(one).known_command()).collect();
+        let mut removed = Vec::with_capacity(old.len());
+        for (answer, measured) in self.raw.pipeline(known).await?.into_iter().zip(old) {
+            let answer = match answer {
+                // From now on, this server knows it.
+                Err(error) if error.is_unknown_script() => run(measured).run().await?,
+                answer => number("the script", answer?)?,
+            };
+            removed.push(answer == Some(1));
+        }
+        Ok(removed)
     }
 }
 

@@ -138,8 +138,7 @@ impl<'a> ScriptRun<'a> {
     /// # Ok(()) }
     /// ```
     pub async fn run<T: FromReply>(self) -> Result<T, Error> {
-        let known = self.command_by("EVALSHA", self.script.digest());
-        let answer = match self.raw.ask(known).await {
+        let answer = match self.raw.ask(self.known_command()).await {
             Err(error) if error.is_unknown_script() => self.raw.ask(self.command()).await,
             answer => answer,
         };
@@ -159,6 +158,11 @@ impl<'a> ScriptRun<'a> {
     /// ```
     pub fn command(&self) -> Command {
         self.command_by("EVAL", &self.script.text)
+    }
+
+    /// The run as a command that names the script by its digest: a server that does not know it refuses.
+    pub(in crate::toolkit) fn known_command(&self) -> Command {
+        self.command_by("EVALSHA", self.script.digest())
     }
 
     fn command_by(&self, name: &str, script: &str) -> Command {
