@@ -46,8 +46,9 @@
 //!   ttl ends, unless the function has a [fence](macro@cache_invalidate#fence).
 //! * A transaction that commits after the function has ended must run within [`after_commit`]:
 //!   see [Transactions](transactions).
-//! * A load that hangs, or whose caller stops polling it without dropping it, makes the
-//!   other callers of its key wait for up to [`load_limit`](CacheBuilder::load_limit) (30 s).
+//! * A load that hangs makes the other callers of its key wait for [`hedge`](CacheBuilder::hedge)
+//!   (2 s, or four usual loads). One that is woken and polled all the time, and does not end, makes
+//!   them wait for up to [`load_limit`](CacheBuilder::load_limit) (30 s).
 //!
 //! Two functions may use one template on purpose, and share entries. Then they
 //! must return the same type.

@@ -13,7 +13,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Cache {
-    /// Waits until the server can be reached, read and written, at most for `deadline`: as
+    /// Waits until the server can be reached, read and written, at most for `limit`: as
     /// [`ping`](Self::ping), which it tries again after pauses of at most three quarters of a second. A cache
     /// without a server always passes, at once.
     ///
@@ -21,7 +21,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// That of the last attempt, if none has succeeded within `deadline`: the server cannot be reached
+    /// That of the last attempt, if none has succeeded within `limit`: the server cannot be reached
     /// ([`Error::is_unavailable`]), or refuses a read or a write ([`Error::is_refused`]).
     ///
     /// # Cancellation
@@ -36,8 +36,8 @@ impl Cache {
     /// cache.connect(Duration::from_secs(10)).await?;
     /// # Ok(()) }
     /// ```
-    pub async fn connect(&self, deadline: Duration) -> Result<(), Error> {
-        let until = Instant::now() + deadline.min(clock::FOREVER);
+    pub async fn connect(&self, limit: Duration) -> Result<(), Error> {
+        let until = Instant::now() + limit.min(clock::FOREVER);
         let mut pause = FIRST_PAUSE;
         let mut last = None;
         loop {
@@ -45,7 +45,7 @@ impl Cache {
             let error = match clock::within_until(until, attempt).await {
                 Some(Ok(())) => return Ok(()),
                 Some(Err(error)) => error,
-                None => last.unwrap_or_else(|| Error::timeout(&self.address(), deadline)),
+                None => last.unwrap_or_else(|| Error::timeout(&self.address(), limit)),
             };
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {

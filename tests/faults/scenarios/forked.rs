@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, exit};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use cache_runtime::{Cache, Event, cached, key};
+use cache_runtime::{Cache, Event, Lock, LockGuard, cached, key};
 use cache_tests::{Peer, RedisServer, patient};
 use fork::{Fork, fork};
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ pub(crate) const COMMAND: &str = "forks";
 
 pub(crate) const STALE: &str = "stale rows";
 pub(crate) const LOADS: &str = "loads of rows that both workers read";
+pub(crate) const LOCKS: &str = "times that a worker held its parent's lock, or gave it back";
 
 const ROWS: u32 = 20;
 
@@ -28,11 +30,17 @@ const ROWS: u32 = 20;
 const LOADS_NOW: &str = "loads";
 const WATCHES: &str = "watches";
 const GO_ON: &str = "go on";
+const HELD: &str = "held";
+const NOT_HELD: &str = "not held";
+
+/// Longer than the scenario takes.
+const LOCKED: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Seen {
     stale: u64,
     loads: u64,
+    locks: u64,
 }
 
 pub(crate) fn workers() -> Vec<Figure> {
@@ -45,25 +53,36 @@ pub(crate) fn workers() -> Vec<Figure> {
     vec![
         Figure::none(STALE, seen.stale).of(ROWS.into()),
         Figure::at_most(LOADS, seen.loads, ROWS.into()),
+        Figure::none(LOCKS, seen.locks).of(3),
     ]
 }
 
-/// The process that forks. It has used its cache once before, on a runtime that has ended by then.
+/// The process that forks. It has used its cache once before, and taken a lock, on a runtime that has ended by
+/// then.
 pub(crate) fn serve(mut arguments: impl Iterator<Item = String>) {
     let url = arguments.next().expect("a URL");
     let folder = arguments.next().expect("a folder");
     let rows = Rows::new(&url, Path::new(&folder));
-    runtime().block_on(async { assert_eq!(rows.find(u32::MAX >> 8).await, Ok(0)) });
+    runtime().block_on(async {
+        assert_eq!(rows.find(u32::MAX >> 8).await, Ok(0));
+        *rows.guard() = rows.lock().try_lock().await.expect("the server answers");
+    });
     let mut one = Worker::start(&rows);
     let mut other = Worker::start(&rows);
     let runtime = runtime();
     let mut seen = Seen::default();
+    for worker in [&mut one, &mut other] {
+        seen.locks += u64::from(worker.hears() == HELD);
+    }
     for row in 0..ROWS {
         seen.stale += u64::from(runtime.block_on(is_stale(&rows, row, &mut one, &mut other)));
     }
     for row in ROWS..ROWS * 2 {
         seen.loads += loads(row, &mut one, &mut other);
     }
+    // The workers gave back theirs before they read a row.
+    let taken = runtime.block_on(rows.lock().try_lock());
+    seen.locks += u64::from(taken.expect("the server answers").is_some());
     println!("{}", serde_json::to_string(&seen).expect("plain data"));
 }
 
@@ -120,6 +139,9 @@ impl Worker {
                 drop(here);
                 *rows.parent() = Some(Dialog::new(there));
                 let runtime = runtime();
+                let guard = rows.guard().take().expect("a copy of the parent's");
+                rows.says(if guard.is_held() { HELD } else { NOT_HELD });
+                runtime.block_on(guard.release()).expect("an answer");
                 loop {
                     let Some(order) = rows.hears() else { exit(0) };
                     let row = order.parse().expect("a row");
@@ -154,6 +176,7 @@ struct Rows {
     database: Database,
     /// In a worker: the way to its parent.
     parent: Arc<Mutex<Option<Dialog>>>,
+    guard: Mutex<Option<LockGuard>>,
 }
 
 impl Rows {
@@ -169,7 +192,17 @@ impl Rows {
             cache: patient(url).on_event(tell).build().expect("a cache"),
             database: Database::open(folder),
             parent,
+            guard: Mutex::default(),
         }
+    }
+
+    fn lock(&self) -> Lock {
+        self.cache.lock("rows", LOCKED)
+    }
+
+    /// The lock that the parent holds.
+    fn guard(&self) -> MutexGuard<'_, Option<LockGuard>> {
+        lock(&self.guard)
     }
 
     /// In a worker, the load reads the row, and ends when the parent says so.
@@ -196,8 +229,8 @@ impl Rows {
     }
 }
 
-fn lock(parent: &Mutex<Option<Dialog>>) -> MutexGuard<'_, Option<Dialog>> {
-    parent.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
+    it.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lines, from one process to another and back.

@@ -658,7 +658,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "forked workers",
-        &[(&[Rule::Forks], &[forked::STALE, forked::LOADS])],
+        &[(
+            &[Rule::Forks],
+            &[forked::STALE, forked::LOADS, forked::LOCKS],
+        )],
         |_| Box::pin(async { forked::workers() }),
     ),
     Scenario::new(

@@ -118,7 +118,7 @@ impl Driver {
         Self { target }
     }
 
-    /// Where the server is, or who knows where it is, for messages: without credentials.
+    /// Where the server is, or where the sentinels are that know it, for messages: without credentials.
     pub(crate) fn address(&self) -> &str {
         match &self.target {
             Target::Server(address) => address.shown(),

@@ -20,7 +20,7 @@ pub(super) struct Address {
     /// The host, and the port unless it is the usual one, as HTTP names them.
     pub(super) authority: HeaderValue,
     pub(super) path: String,
-    /// What proves who asks.
+    /// The token, as HTTP carries it.
     pub(super) bearer: HeaderValue,
     token: String,
     /// For messages: without the token.

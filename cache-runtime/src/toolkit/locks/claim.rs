@@ -12,6 +12,7 @@ use crate::clock;
 use crate::core::Core;
 use crate::error::Error;
 use crate::fallback;
+use crate::sabotage::{self, Rule};
 use crate::tier::Room;
 
 /// The pause between two tries to give a lock back: the first, and the longest.
@@ -28,8 +29,21 @@ pub(super) struct Claim {
     given_back_by: By,
     /// Attempts that are under way, or whose answer was lost.
     attempts_of_unknown_outcome: u32,
-    /// The process that holds it. A forked child has a copy, and must not give back what is its parent's.
-    process: u32,
+    holder: Holder,
+}
+
+/// The process that holds a lock. A forked child has copies of its parent's guards, and none of its locks.
+#[derive(Clone, Copy)]
+pub(super) struct Holder(u32);
+
+impl Holder {
+    pub(super) fn here() -> Self {
+        Self(process::id())
+    }
+
+    pub(super) fn is_here(self) -> bool {
+        self.0 == process::id() || !sabotage::keeps(Rule::Forks)
+    }
 }
 
 /// What gives a lock back whose claim is dropped.
@@ -51,7 +65,7 @@ impl Claim {
             ttl,
             given_back_by: By::Nothing,
             attempts_of_unknown_outcome: 0,
-            process: process::id(),
+            holder: Holder::here(),
         }
     }
 
@@ -91,6 +105,9 @@ impl Claim {
 
     /// Gives the lock back; whether it was still held. After an error, the background goes on.
     pub(super) async fn give_back(mut self) -> Result<bool, Error> {
+        if !self.holder.is_here() {
+            return Ok(false);
+        }
         let released = held::release(&self.core, &self.place, &self.owner).await?;
         self.given_back_by = By::Nothing;
         self.core.lock_waits.released(&self.place);
@@ -123,7 +140,7 @@ impl Claim {
             ttl: self.ttl,
             given_back_by,
             attempts_of_unknown_outcome: 0,
-            process: self.process,
+            holder: self.holder,
         }
     }
 
@@ -135,7 +152,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let by = mem::replace(&mut self.given_back_by, By::Nothing);
-        if self.process != process::id() {
+        if !self.holder.is_here() {
             return;
         }
         let is_here = matches!(self.core.tier.room(), Room::InProcess);

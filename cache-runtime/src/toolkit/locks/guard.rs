@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
@@ -14,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::SHORTEST;
-use super::claim::Claim;
+use super::claim::{Claim, Holder};
 use super::held;
 use crate::clock::{self, Moment};
 use crate::core::Core;
@@ -74,8 +73,7 @@ struct Holding {
     /// Until then it is held for sure; zero if it is lost. It never comes back once it has passed.
     held_until: AtomicU64,
     changed: Notify,
-    /// The process that holds it: a forked child has a copy of the guard, and no lock.
-    process: u32,
+    holder: Holder,
 }
 
 /// What became of a renewal.
@@ -107,7 +105,7 @@ impl LockGuard {
             renewed_until: asked + clock::millis(held_at_most),
             held_until: AtomicU64::new(sure_end(asked, ttl)),
             changed: Notify::new(),
-            process: process::id(),
+            holder: Holder::here(),
         });
         let renewal = keep_renewing(Arc::downgrade(&holding), ttl / 3);
         let runtime = Handle::try_current().ok().filter(|_| !fallback::is_here());
@@ -253,7 +251,7 @@ impl Drop for Renewal {
 
 impl Holding {
     fn is_held(&self) -> bool {
-        if self.process != process::id() {
+        if !self.holder.is_here() {
             return false;
         }
         now(&self.core) < self.held_until.load(Ordering::Acquire)
