@@ -55,8 +55,8 @@ pub enum MissReason {
     /// [`refresh_all`](crate::refresh_all)), or because the entry's ttl has ended or ends soon.
     Refreshed,
     /// The cache was not asked: within [`after_commit`](crate::after_commit), with a transaction among
-    /// the arguments, for a type that the function does not cache, under an empty name, or without a
-    /// store (`off:`).
+    /// the arguments, for a type that the function does not cache, under an empty name, without a store
+    /// (`off:`), or for a function with `local` under a name that servers know in a short form only.
     Bypassed,
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use cache_runtime::{
-    Cache, CacheBuilder, CachedEntry, Options, cached, prime, refresh, refresh_all,
+    Cache, CacheBuilder, CachedEntry, Key, Options, cached, prime, refresh, refresh_all,
 };
 use cache_tests::{EventLog, Proxy, RedisServer, Upstash, Way, patient, until};
 
@@ -216,6 +216,33 @@ async fn a_function_may_keep_its_entries_out() {
         strict(&rows.cache).await;
     }
     assert_eq!(gets(&server), before + 10);
+}
+
+/// On a server, and in the entry, the tag has a short form.
+#[tokio::test]
+async fn an_invalidation_ends_copies_by_a_long_tag_that_their_value_told() {
+    #[cached(
+        key = "page", ttl = 60, invalidate_on = |page: &(u64, String)| [Key::from(page.1.clone())],
+        cache = cache, skip(cache, row, tag)
+    )]
+    async fn page(cache: &Cache, row: &AtomicU64, tag: &str) -> (u64, String) {
+        (row.load(SeqCst), tag.to_owned())
+    }
+    let emulator = Upstash::start();
+    let cache = patient(&emulator.url())
+        .local_ttl_unheard(LONG)
+        .build()
+        .unwrap();
+    let row = AtomicU64::new(1);
+    let tag = "t".repeat(9_000);
+    until(async || {
+        let loads = cache.stats().loads;
+        page(&cache, &row, &tag).await.0 == 1 && cache.stats().loads == loads
+    })
+    .await;
+    row.store(2, SeqCst);
+    cache.invalidate([&*tag]).await.unwrap();
+    assert_eq!(page(&cache, &row, &tag).await.0, 2);
 }
 
 #[tokio::test]

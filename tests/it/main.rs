@@ -23,6 +23,7 @@ mod keys;
 mod late;
 mod leases;
 mod listener;
+mod local_functions;
 mod locks;
 mod mistakes;
 mod on_drop;

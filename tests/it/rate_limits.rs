@@ -117,6 +117,38 @@ async fn a_bucket_fills_up_by_the_servers_clock() {
     assert!(expected.contains(&came_back), "{came_back}: {expected:?}");
 }
 
+/// What was stored is what a server has whose clock was put back by an hour.
+#[tokio::test]
+async fn a_clock_that_was_put_back_refuses_for_no_longer_than_the_limit_takes_to_fill() {
+    let server = RedisServer::start();
+    let minute = Duration::from_secs(60);
+    for is_sliding in [false, true] {
+        let limited = Limited {
+            count: 5,
+            window: minute,
+            is_sliding,
+        };
+        let limit = limited.limit(&cache(&server));
+        assert!(limit.check_cost("subject", 5).await.unwrap().allowed);
+        let ahead = now(&server) + 3_600_000_000;
+        let keys = server.keys();
+        let place = keys.iter().find(|key| key.ends_with(":subject"));
+        let place = place.expect("what was counted");
+        if is_sliding {
+            for member in server.query::<Vec<String>>(&["ZRANGE", place, "0", "-1"]) {
+                let _: () = server.query(&["ZADD", place, &ahead.to_string(), &member]);
+            }
+        } else {
+            let _: () = server.query(&["SET", place, &ahead.to_string()]);
+        }
+        let decision = limit.check("subject").await.unwrap();
+        assert!(!decision.allowed, "{decision:?}");
+        assert!(decision.retry_after <= Some(minute), "{decision:?}");
+        assert!(decision.reset_after <= minute, "{decision:?}");
+        limit.reset("subject").await.unwrap();
+    }
+}
+
 /// No window of time has more than the count; and the first one has no less.
 #[test]
 fn a_sliding_window_moves_by_the_servers_clock() {

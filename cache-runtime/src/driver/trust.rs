@@ -64,9 +64,19 @@ impl Trust {
     }
 }
 
-/// What must hold for a copy to be served: one for each server that its entry was read from.
+/// What must hold for an entry in front of a server to be served.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Trusts(Option<Arc<[Arc<Trust>]>>);
+pub(crate) enum Trusts {
+    /// Nothing.
+    #[default]
+    None,
+    /// That of the only server that was asked for it.
+    One(Arc<Trust>),
+    /// One for each server that was asked for it. (A `Vec`, so that this takes no more room than one.)
+    Each(Arc<Vec<Arc<Trust>>>),
+    /// Nothing is heard: it is served until then.
+    Until(Moment),
+}
 
 impl FromIterator<Arc<Trust>> for Trusts {
     fn from_iter<T: IntoIterator<Item = Arc<Trust>>>(trusts: T) -> Self {
@@ -76,40 +86,60 @@ impl FromIterator<Arc<Trust>> for Trusts {
                 each.push(trust);
             }
         }
-        Self((!each.is_empty()).then(|| each.into()))
+        match each.pop() {
+            None => Self::None,
+            Some(one) if each.is_empty() => Self::One(one),
+            Some(last) => {
+                each.push(last);
+                Self::Each(each.into())
+            }
+        }
     }
 }
 
 impl Trusts {
     /// None must hold.
-    pub(crate) const NONE: &Self = &Self(None);
+    pub(crate) const NONE: &Self = &Self::None;
+
+    /// Of what is loaded from now on, and served for so long though nothing is heard.
+    pub(crate) fn unheard_for(ttl: Duration) -> Self {
+        Self::Until(clock::monotonic().saturating_add(clock::millis(ttl)))
+    }
 
     pub(crate) fn are_none(&self) -> bool {
-        self.0.is_none()
+        matches!(self, Self::None)
     }
 
     /// Whether each of the connections listened before that moment.
     pub(crate) fn began_before(&self, moment: Moment) -> bool {
-        self.each().all(|trust| trust.began_before(moment))
+        self.each().iter().all(|trust| trust.began_before(moment))
     }
 
     #[inline]
     pub(crate) fn hold(&self, now: Now) -> bool {
-        self.each().all(|trust| trust.holds(now))
+        match self {
+            Self::None => true,
+            Self::One(trust) => trust.holds(now),
+            Self::Each(each) => each.iter().all(|trust| trust.holds(now)),
+            Self::Until(until) => now.is_really_before(*until),
+        }
     }
 
-    #[inline]
-    fn each(&self) -> impl Iterator<Item = &Arc<Trust>> {
-        self.0.iter().flat_map(|each| each.iter())
+    fn each(&self) -> &[Arc<Trust>] {
+        match self {
+            Self::One(trust) => std::slice::from_ref(trust),
+            Self::Each(each) => each,
+            Self::None | Self::Until(_) => &[],
+        }
     }
 }
 
 /// Equal means: over the same connections.
 impl PartialEq for Trusts {
     fn eq(&self, other: &Self) -> bool {
-        self.each()
-            .map(Arc::as_ptr)
-            .eq(other.each().map(Arc::as_ptr))
+        let (each, others) = (self.each().iter(), other.each().iter());
+        let are_same = each.map(Arc::as_ptr).eq(others.map(Arc::as_ptr));
+        are_same && self.are_none() == other.are_none()
     }
 }
 
@@ -215,7 +245,7 @@ mod tests {
         let trusts: Trusts = [one.clone(), other.clone(), one.clone()]
             .into_iter()
             .collect();
-        assert_eq!(trusts.each().count(), 2);
+        assert_eq!(trusts.each().len(), 2);
         assert_eq!(trusts, [one.clone(), other].into_iter().collect());
         assert_ne!(trusts, [one].into_iter().collect());
     }

@@ -106,6 +106,11 @@ impl Query {
         self.life(self.ttl.max(self.none_ttl.unwrap_or_default()))
     }
 
+    /// Whether one of its names is known otherwise on servers.
+    fn has_long_name(&self) -> bool {
+        self.tags.iter().chain([&self.key]).any(Key::is_long)
+    }
+
     /// How long an entry is kept that is fresh for `ttl`.
     fn life(&self, ttl: Duration) -> Duration {
         freshness::life(self.fresh.as_ref(), ttl)

@@ -95,7 +95,8 @@ impl Rate {
     }
 
     /// Sets how many are allowed at once, after some time without any. Default: as many as in a window. It may
-    /// be less or more than that. A sliding window has none of its own.
+    /// be less or more than that. A sliding window has none of its own. A burst that the limit would take more
+    /// than a hundred years to fill up again is cut to what it fills up in that time.
     ///
     /// ```
     /// let rate = cache_runtime::Rate::per_minute(100).burst(20);
@@ -123,15 +124,14 @@ impl Rate {
     /// How many are allowed at once.
     fn most(&self) -> u32 {
         if self.is_sliding || self.count == 0 {
-            self.count
-        } else {
-            self.burst
+            return self.count;
         }
+        let fills_up = micros(clock::FOREVER) / self.each_micros();
+        self.burst.min(u32::try_from(fills_up).unwrap_or(u32::MAX))
     }
 
     fn window_micros(&self) -> u64 {
-        let window = self.window.clamp(Duration::from_millis(1), clock::FOREVER);
-        u64::try_from(window.as_micros()).unwrap_or(u64::MAX)
+        micros(self.window.clamp(Duration::from_millis(1), clock::FOREVER))
     }
 
     /// How long it takes until one more is allowed, in microseconds, rounded up: so never more are allowed.
@@ -434,9 +434,10 @@ impl Rate {
     fn take_cells(&self, place: &mut Place<'_>, now: u64, cost: u32) -> Counted {
         let each = self.each_micros();
         let held = place.text().and_then(|text| text.parse().ok());
-        let whole_at = held.unwrap_or(now).max(now);
+        let all = each.saturating_mul(self.most().into());
+        let whole_at = held.unwrap_or(now).clamp(now, now.saturating_add(all));
         let next_at = whole_at.saturating_add(each.saturating_mul(cost.into()));
-        let is_allowed = next_at - now <= each.saturating_mul(self.most().into());
+        let is_allowed = next_at - now <= all;
         if is_allowed && next_at > now {
             let ttl = Duration::from_micros(next_at - now) + A_TICK;
             place.set(&next_at.to_string(), Some(ttl));
@@ -466,7 +467,7 @@ impl Rate {
         taken.retain(|at| at.saturating_add(window) > now);
         let cost = cost as usize;
         let most = self.count as usize;
-        let is_allowed = taken.len() + cost <= most;
+        let is_allowed = cost == 0 || taken.len() + cost <= most;
         let retry = if is_allowed {
             0
         } else {
@@ -493,6 +494,10 @@ impl Rate {
             reset,
         }
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for RateLimit {

@@ -449,8 +449,13 @@ impl When<'_> {
 
 /// In the process, by the rules of `INCRBY`.
 fn add(key: &str, place: &mut Place<'_>, by: i64, ttl: Option<Duration>) -> Result<i64, Error> {
-    let number = place.text().unwrap_or("0").parse::<i64>();
+    let text = place.text().unwrap_or("0");
+    let number = text.parse::<i64>();
     let number = number.map_err(|error| Error::codec(key, "added to", &error))?;
+    // Servers add to no number that is written otherwise, as `+5` and `007` are.
+    if number.to_string() != text {
+        return Err(Error::codec(key, "added to", &"it is no integer"));
+    }
     let sum = number
         .checked_add(by)
         .ok_or_else(|| Error::codec(key, "added to", &"the sum does not fit into 64 bits"))?;

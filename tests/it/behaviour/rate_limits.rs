@@ -13,6 +13,8 @@ on_every_backend! {
     of_many_at_once_exactly_so_many_are_allowed
     what_is_left_is_told
     a_cost_above_the_limit_is_never_allowed
+    a_lowered_limit_refuses_no_longer_than_it_takes_to_fill
+    a_limit_that_fills_up_for_centuries_allows_no_more_than_it_says
     what_is_allowed_again_is_told_and_true
     subjects_and_limits_are_apart
     a_limit_that_is_reset_is_whole
@@ -86,6 +88,41 @@ async fn a_cost_above_the_limit_is_never_allowed(cache: Cache) {
     }
     let none = cache.rate_limit("none", Rate::per_hour(0));
     assert!(!none.check("ada").await.unwrap().allowed);
+}
+
+async fn a_lowered_limit_refuses_no_longer_than_it_takes_to_fill(cache: Cache) {
+    for (nth, rates) in [rates(60, HOUR), rates(5, HOUR)].into_iter().enumerate() {
+        for rate in rates {
+            let name = if rate == rate.sliding() {
+                "list"
+            } else {
+                "bucket"
+            };
+            let limit = cache.rate_limit(name, rate);
+            if nth == 0 {
+                assert!(limit.check_cost("ada", 60).await.unwrap().allowed);
+            }
+            let told = limit.check_cost("ada", 0).await.unwrap();
+            assert!(told.allowed && told.remaining == 0, "{told:?}");
+            let next = limit.check("ada").await.unwrap();
+            assert!(!next.allowed && next.retry_after <= Some(HOUR), "{next:?}");
+        }
+    }
+}
+
+async fn a_limit_that_fills_up_for_centuries_allows_no_more_than_it_says(cache: Cache) {
+    let century = HOUR * 24 * 365 * 100;
+    for burst in [1, 10_000, u32::MAX] {
+        let rate = Rate::new(1, century).burst(burst);
+        let limit = cache.rate_limit(&format!("slow{burst}"), rate);
+        let first = limit.check("ada").await.unwrap();
+        assert!(first.allowed && first.limit == 1, "{first:?}");
+        let second = limit.check("ada").await.unwrap();
+        assert!(
+            !second.allowed && second.retry_after.is_some(),
+            "{second:?}"
+        );
+    }
 }
 
 async fn what_is_allowed_again_is_told_and_true(cache: Cache) {

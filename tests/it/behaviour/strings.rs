@@ -236,12 +236,16 @@ async fn counts_are_exact_and_never_without_a_ttl(cache: Cache) {
         9_007_199_254_740_994
     );
     assert!(strings.ttl("other").await.unwrap().is_some());
+    // One whose end is now has counted.
+    let gone = strings.increment("gone", 1, Duration::ZERO).await;
+    assert_eq!(gone.unwrap(), 1);
+    assert_eq!(strings.get("gone").await.unwrap(), None);
 }
 
 async fn what_is_no_number_is_not_counted(cache: Cache) {
     let strings = strings(&cache);
     let largest = i64::MAX.to_string();
-    for text in ["Ada", &largest] {
+    for text in ["Ada", "+5", "007", &largest] {
         strings.set("key", text, HOUR).await.unwrap();
         let error = strings.increment("key", 1, HOUR).await.unwrap_err();
         assert!(

@@ -9,7 +9,7 @@ use crate::driver::Trusts;
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
 use crate::sync::{AtomicBool, AtomicU64};
-use crate::tier::local::{Basis, Entry, Local};
+use crate::tier::local::{Basis, Entry, Local, Tie};
 use crate::tier::shared::Notice;
 use crate::tier::{Query, Storable, Store as _};
 
@@ -101,8 +101,7 @@ impl Copies {
         let ttl = query.local_ttl.min(left);
         // The server's ttl may end a millisecond later, and its clock is read to a millisecond.
         let ttl = ttl.saturating_sub(Duration::from_millis(1));
-        let is_long = query.key.is_long() || query.tags.iter().any(Key::is_long);
-        if ttl.is_zero() || is_long || !trusts.began_before(asked.at) {
+        if ttl.is_zero() || query.has_long_name() || !trusts.began_before(asked.at) {
             return None;
         }
         let of_all = asked.basis.is_none().then_some(asked.of_all);
@@ -116,6 +115,19 @@ impl Copies {
             basis: basis.of_copy(value_type, trusts),
             ttl,
         })
+    }
+
+    /// What an entry is tied to whose value never leaves the process; `None` if the server was asked before one
+    /// of its connections listened.
+    pub(super) fn tie(&self, asked: Asked, query: &Query, trusts: &Trusts) -> Option<Tie<'_>> {
+        if !trusts.began_before(asked.at) {
+            return None;
+        }
+        let basis = asked
+            .basis
+            .unwrap_or_else(|| self.local.basis_of(query, &query.tags));
+        let of_key = self.of_key(&query.key);
+        Some(Tie::new(basis.tied_to(trusts), of_key, asked.of_key))
     }
 
     /// Keeps a copy, unless something of it was invalidated since the server was asked.
@@ -142,6 +154,10 @@ impl Copies {
             self.of_key(name).fetch_add(1, AcqRel);
         }
         self.local.invalidate_now(names);
+        // An entry names its tags as they are known on servers.
+        let long = names.iter().filter(|name| name.is_long());
+        let long: Vec<Key> = long.map(|name| name.on_server().into_owned()).collect();
+        self.local.invalidate_now(&long);
     }
 
     /// Drops the copies that any name may be of.

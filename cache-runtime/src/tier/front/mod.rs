@@ -21,13 +21,14 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::copies::Copying;
 use self::copies::{Asked, Copies};
-use super::local::{Entry, Local};
+use super::local::{Entry, Local, Tie};
 use super::shared::{Notice, Shared};
 use super::{
     About, Beside, Boarded, Evidence, Fill, Filled, Filling, Found, Held, Look, Mark, MaybeReady,
     Miss, Query, Renewal, Storable, Store, ToCopy, Waiting,
 };
 use crate::backlog::Buckets;
+use crate::clock;
 use crate::codec::Payload;
 use crate::driver::Trusts;
 use crate::error::Error;
@@ -39,6 +40,10 @@ use crate::key::{Key, Pattern};
 use crate::missed::MissReason;
 use crate::removal::Removal;
 use crate::sabotage::{self, Rule};
+
+/// How often a call asks the server before it keeps nothing. Each time, one of its names was invalidated meanwhile,
+/// or the connection had only begun to listen.
+const LOOKS: u32 = 4;
 
 #[derive(Debug)]
 pub(crate) struct Front {
@@ -141,19 +146,43 @@ impl Front {
         if let Some(entry) = self.kept_here(query) {
             return Look::Hit(Found::Value(entry));
         }
-        if let Some(trusts) = self.trusts(query).await {
-            return here.look_and_board(query, &trusts);
+        let look = self.tied(query, |tie| here.look_and_board(query, Some(tie)));
+        if let Some(look) = look.await {
+            return look;
         }
         // Unless there is another reason, what other processes invalidate is not heard.
         query.missed.note(MissReason::Unavailable);
         Look::Miss(Miss::Fenced)
     }
 
-    /// What an entry is tied to whose value never leaves the process. `None` if it cannot be kept: what other
-    /// processes invalidate is not heard, or writers are at work.
-    async fn trusts(&self, query: &Query) -> Option<Trusts> {
-        let trusts = Box::pin(self.shared.trusts(query, self.without_hearing));
-        trusts.await
+    /// Asks the server whether an entry may be kept whose value never leaves the process, and boards with what it
+    /// is tied to. `None` if it cannot be kept: what other processes invalidate is not heard, or writers are at
+    /// work.
+    async fn tied<T>(&self, query: &Query, board: impl Fn(&Tie<'_>) -> Option<T>) -> Option<T> {
+        // A moment of the clock by which connections tell since when they listen.
+        const PAUSE: Duration = Duration::from_millis(1);
+        if query.has_long_name() {
+            // What is heard names it otherwise.
+            query.missed.note(MissReason::Bypassed);
+            return None;
+        }
+        let until = self.shared.deadline();
+        for _ in 0..LOOKS {
+            let asked = self.copies.asked(query);
+            let trusts = self.shared.trusts(query, self.without_hearing, until);
+            let trusts = Box::pin(trusts).await?;
+            match self.copies.tie(asked, query, &trusts) {
+                Some(tie) => {
+                    if let Some(boarded) = board(&tie) {
+                        return Some(boarded);
+                    }
+                }
+                // A fence that was placed since may not have been heard.
+                None => clock::pause(PAUSE).await,
+            }
+        }
+        query.missed.note(MissReason::Fenced);
+        None
     }
 
     fn drop_copies<'a>(&'a self, names: &'a [Key]) -> DropCopies<'a> {
@@ -207,10 +236,9 @@ impl Store for Front {
             return self.shared.board_refresh(query);
         }
         MaybeReady::Later(Box::pin(async move {
-            match self.trusts(query).await {
-                Some(trusts) => self.copies.for_local().board_for_refresh(query, &trusts),
-                None => Boarded::Unstored,
-            }
+            let here = self.copies.for_local();
+            let boarded = self.tied(query, |tie| here.board_for_refresh(query, Some(tie)));
+            boarded.await.unwrap_or(Boarded::Unstored)
         }))
     }
 
@@ -373,11 +401,11 @@ impl Store for Front {
         ttl: Duration,
     ) -> Result<Filled, Error> {
         if query.is_local {
-            let stored = self.trusts(query).await.map(|trusts| {
-                let here = self.copies.for_local();
-                here.store(query, filling.value, ttl, &trusts)
+            let here = self.copies.for_local();
+            let stored = self.tied(query, |tie| {
+                here.store(query, filling.value, ttl, Some(tie))
             });
-            return Ok(stored.unwrap_or(Filled::Unstorable));
+            return Ok(stored.await.unwrap_or(Filled::Unstorable));
         }
         let _dropped = self.drop_copies(std::slice::from_ref(&query.key));
         self.shared.set(query, filling, ttl).await

@@ -114,14 +114,24 @@ struct TagVersion {
     version: u64,
 }
 
+impl TagVersion {
+    fn is_current(&self) -> bool {
+        self.current.load(Ordering::Acquire) == self.version
+    }
+}
+
 impl Basis {
     /// Whether no tag has been invalidated since and, of a copy, whether that is known.
     pub(super) fn is_current(&self, now: Now) -> bool {
         let Some(parts) = &self.0 else {
             return true;
         };
-        let is_current = |tag: &TagVersion| tag.current.load(Ordering::Acquire) == tag.version;
-        parts.trusts.hold(now) && parts.tags.iter().all(is_current)
+        parts.trusts.hold(now) && parts.tags.iter().all(TagVersion::is_current)
+    }
+
+    /// Whether no tag has been invalidated since.
+    pub(super) fn has_current_tags(&self) -> bool {
+        self.tag_versions().iter().all(TagVersion::is_current)
     }
 
     /// The same basis, of a copy of such a value that was read over these connections.
@@ -134,6 +144,15 @@ impl Basis {
             value_type,
             trusts,
         })))
+    }
+
+    /// The same basis, of an entry that is served only while these hold.
+    pub(crate) fn tied_to(self, trusts: &Trusts) -> Self {
+        if trusts.are_none() {
+            self
+        } else {
+            self.of_copy(0, trusts.clone())
+        }
     }
 
     /// Whether a copy with this basis is of a value of this type.
@@ -188,8 +207,8 @@ impl Basis {
             })),
             of_value: self.is_of_value(),
             tags: self.tag_versions().into(),
-            value_type: 0,
-            trusts: Trusts::default(),
+            value_type: self.value_type(),
+            trusts: self.trusts().clone(),
         })))
     }
 

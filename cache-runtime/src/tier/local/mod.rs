@@ -12,6 +12,7 @@ mod fence;
 mod inspect;
 mod sweeper;
 mod table;
+mod tie;
 mod walk;
 
 use std::borrow::Cow;
@@ -23,6 +24,7 @@ pub(crate) use self::basis::Basis;
 use self::basis::{Life, Tags};
 use self::fence::Fences;
 use self::table::{Hashed, Table};
+pub(crate) use self::tie::Tie;
 use self::walk::Walk;
 use super::remembered::Remembered;
 use super::{
@@ -31,7 +33,6 @@ use super::{
 };
 use crate::backlog::Buckets;
 use crate::clock::Clock;
-use crate::driver::Trusts;
 use crate::error::Error;
 use crate::flight::{Flights, Leader, Seat, Shard};
 use crate::freshness::{Age, Freshness, State};
@@ -162,12 +163,12 @@ impl Local {
     /// under the lock under which flights store, so no flight stores between the look and the
     /// boarding.
     ///
-    /// In front of a server, what is loaded is tied to trusts.
-    pub(super) fn look_and_board(&self, query: &Query, trusts: &Trusts) -> Look {
+    /// `None` if it is tied to what was heard when a server was asked, and that has changed since.
+    pub(super) fn look_and_board(&self, query: &Query, tie: Option<&Tie<'_>>) -> Option<Look> {
         let Query { key, schema, .. } = query;
         let schema = *schema;
         let tags = &*self.tags_of(query);
-        let basis = self.basis(query, tags, trusts);
+        let basis = self.basis(query, tags, tie);
         let hashed = self.entries.hashed(key);
         // Declared before the lock, and so dropped after it: the value's `Drop` is the user's code.
         let found;
@@ -178,7 +179,7 @@ impl Local {
             && entry.basis.suits_query(query)
         {
             match self.state(query.fresh.as_ref(), entry) {
-                state if state.is_served() => return Look::Hit(Found::Value(entry.clone())),
+                state if state.is_served() => return Some(Look::Hit(Found::Value(entry.clone()))),
                 // It stays while it is loaded, and if that fails.
                 State::OnError => is_beside = true,
                 _ => {}
@@ -190,14 +191,17 @@ impl Local {
             .is_some_and(|entry| entry.basis.schema() > schema)
         {
             query.missed.note(MissReason::Mismatched);
-            return Look::Miss(Miss::Newer);
+            return Some(Look::Miss(Miss::Newer));
         }
         // Checked under the lock, and after the versions were read. So a fence that comes after
         // this check forgets the flight that begins here, and counts up the versions that the
         // flight was started with.
         if self.fences.stand(tags.iter().chain([key])) {
             query.missed.note(MissReason::Fenced);
-            return Look::Miss(Miss::Fenced);
+            return Some(Look::Miss(Miss::Fenced));
+        }
+        if tie.is_some_and(Tie::is_outdated) {
+            return None;
         }
         let evidence = Evidence::Local(LocalEvidence {
             basis,
@@ -214,10 +218,10 @@ impl Local {
             (None, None) => MissReason::Absent,
         });
         let seat = seat.unwrap_or_else(|| Seat::Lead(shard.start(key, Some(evidence))));
-        match seat {
+        Some(match seat {
             Seat::Lead(leader) => Look::Lead(leader),
             Seat::Wait(waiter) => Look::Miss(Miss::Boarded(waiter)),
-        }
+        })
     }
 
     /// Boards the current flight with the versions of its tags, which may be others than those that this
@@ -270,7 +274,7 @@ impl Local {
     fn board_beside_value(&self, query: &Query, seen: &Entry) -> Beside {
         let key = &query.key;
         let tags = &*self.tags_of(query);
-        let basis = self.basis(query, tags, seen.basis.trusts());
+        let basis = self.basis_of(query, tags).tied_to(seen.basis.trusts());
         let hashed = self.entries.hashed(key);
         let found;
         let mut shard = self.flights.lock(key);
@@ -320,23 +324,30 @@ impl Local {
     }
 
     /// Starts a flight in the place of the current one, whose load does not store any more: of two
-    /// loads, the one that begins later is stored.
-    pub(super) fn board_for_refresh(&self, query: &Query, trusts: &Trusts) -> Boarded {
+    /// loads, the one that begins later is stored. `None` as for [`look_and_board`](Self::look_and_board).
+    pub(super) fn board_for_refresh(
+        &self,
+        query: &Query,
+        tie: Option<&Tie<'_>>,
+    ) -> Option<Boarded> {
         let key = &query.key;
         let tags = &*self.tags_of(query);
-        let basis = self.basis(query, tags, trusts);
+        let basis = self.basis(query, tags, tie);
         let hash = self.entries.hashed(key).hash;
         let mut shard = self.flights.lock(key);
         // As in `look_and_board`.
         if self.fences.stand(tags.iter().chain([key])) || self.holds_newer(query) {
-            return Boarded::Unstored;
+            return Some(Boarded::Unstored);
+        }
+        if tie.is_some_and(Tie::is_outdated) {
+            return None;
         }
         let evidence = Evidence::Local(LocalEvidence {
             basis,
             hash,
             is_refresh: true,
         });
-        Boarded::Lead(shard.start(key, Some(evidence)))
+        Some(Boarded::Lead(shard.start(key, Some(evidence))))
     }
 
     /// Hands the value to the callers that wait, and stores it unless an invalidation has
@@ -428,24 +439,27 @@ impl Local {
 
     /// Stores a value that no flight loaded, or behind a fence removes the entry. An invalidation
     /// comes before all of it or after all of it, by the lock of the key's flights or, for a tag,
-    /// by the versions that are read first.
+    /// by the versions that are read first. `None` as for [`look_and_board`](Self::look_and_board).
     pub(super) fn store(
         &self,
         query: &Query,
         value: &dyn Storable,
         ttl: Duration,
-        trusts: &Trusts,
-    ) -> Filled {
+        tie: Option<&Tie<'_>>,
+    ) -> Option<Filled> {
         let Query { key, tags, .. } = query;
         let (weight, value) = (self.weigh(key, value), value.share());
-        let mut basis = self.basis(query, tags, trusts);
+        let mut basis = self.basis(query, tags, tie);
         if let Some(life) = self.life(query, ttl, Duration::ZERO) {
             basis = basis.with(life);
         }
         let mut shard = self.flights.lock(key);
         // The API by hand has no schema version, and `set` replaces any entry.
         if query.site.is_some() && self.holds_newer(query) {
-            return Filled::Unstorable;
+            return Some(Filled::Unstorable);
+        }
+        if tie.is_some_and(Tie::is_outdated) {
+            return None;
         }
         shard.forget(key);
         let is_fenced = self.fences.stand(tags.iter().chain([key]));
@@ -455,17 +469,17 @@ impl Local {
             removed = self.entries.remove(key, self.clock.now());
             drop(shard);
             drop(removed);
-            if is_fenced {
+            Some(if is_fenced {
                 Filled::Unstorable
             } else {
                 Filled::TooHeavy
-            }
+            })
         } else {
             let (key, entry) = (self.entries.hashed(key), Entry { value, basis });
             replaced = self.insert(key, entry, weight, query.life(ttl));
             drop(shard);
             drop(replaced);
-            Filled::Stored(ttl)
+            Some(Filled::Stored(ttl))
         }
     }
 
@@ -526,13 +540,8 @@ impl Local {
     }
 
     /// Reads the versions of tags, for a load that begins now.
-    fn basis(&self, query: &Query, tags: &[Key], trusts: &Trusts) -> Basis {
-        let basis = self.tags.read(tags, query.schema, query.learns_tags);
-        if trusts.are_none() {
-            basis
-        } else {
-            basis.of_copy(0, trusts.clone())
-        }
+    fn basis(&self, query: &Query, tags: &[Key], tie: Option<&Tie<'_>>) -> Basis {
+        tie.map_or_else(|| self.basis_of(query, tags), Tie::basis)
     }
 
     /// The entry that a call may be served at once.
@@ -606,7 +615,8 @@ impl Store for Local {
         _undecodable: Option<Mark>,
         _asking_since: Option<Instant>,
     ) -> Look {
-        self.look_and_board(query, Trusts::NONE)
+        let look = self.look_and_board(query, None);
+        look.unwrap_or(Look::Miss(Miss::Fenced))
     }
 
     fn board<'a>(
@@ -622,7 +632,8 @@ impl Store for Local {
     }
 
     fn board_refresh<'a>(&'a self, query: &'a Query) -> MaybeReady<'a, Boarded> {
-        MaybeReady::Ready(Some(self.board_for_refresh(query, Trusts::NONE)))
+        let boarded = self.board_for_refresh(query, None);
+        MaybeReady::Ready(Some(boarded.unwrap_or(Boarded::Unstored)))
     }
 
     fn age(&self, _query: &Query, found: &Found) -> Option<Age> {
@@ -729,7 +740,8 @@ impl Store for Local {
         if query.learns_tags {
             self.remembered.set(&query.key, filling.tags);
         }
-        Ok(self.store(query, filling.value, ttl, Trusts::NONE))
+        let stored = self.store(query, filling.value, ttl, None);
+        Ok(stored.unwrap_or(Filled::Unstorable))
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {

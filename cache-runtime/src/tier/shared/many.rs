@@ -177,7 +177,10 @@ impl Shared {
             return Ok(Vec::new());
         };
         let connector = &self.connector;
-        let longest = settings.iter().map(|setting| setting.ttl).max();
+        let lives = settings
+            .iter()
+            .map(|setting| setting.query.life(setting.ttl));
+        let longest = lives.max();
         let tags = &first.query.tags;
         let mut operations = Vec::with_capacity(settings.len() + tags.len());
         let mut holds = Vec::with_capacity(settings.len());

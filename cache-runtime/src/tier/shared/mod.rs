@@ -228,8 +228,12 @@ impl Shared {
 
     /// What an entry is tied to that never leaves the process. `None` if it cannot be kept: see
     /// [`Front`](crate::tier::Front).
-    pub(super) async fn trusts(&self, query: &Query, without_hearing: bool) -> Option<Trusts> {
-        let until = self.connector.deadline_from(None);
+    pub(super) async fn trusts(
+        &self,
+        query: &Query,
+        without_hearing: bool,
+        until: Instant,
+    ) -> Option<Trusts> {
         let look = match self.look_to_refresh(query, until).await {
             Ok(look) => look,
             Err(error) => {
@@ -245,10 +249,13 @@ impl Shared {
             query.missed.note(MissReason::Fenced);
             return None;
         }
-        if without_hearing {
-            return Some(Trusts::default());
-        }
-        self.connector.trusts_in_time(&look.witness, until).await
+        let trusts = self.connector.trusts_in_time(&look.witness, until).await;
+        trusts.or_else(|| without_hearing.then(|| Trusts::unheard_for(query.local_ttl)))
+    }
+
+    /// When what begins now must have ended.
+    pub(super) fn deadline(&self) -> Instant {
+        self.connector.deadline_from(None)
     }
 
     /// Whether an invalidation of one of these names has failed, and was not repeated yet. Then

@@ -194,7 +194,7 @@ impl Budget {
         });
         // The sweep counts, whatever becomes of the lock.
         if swept.is_ok() && !rest.is_zero() {
-            guard.leave(rest * 9 / 10).await;
+            guard.leave(rest.min(clock::FOREVER) * 9 / 10).await;
         } else {
             let _ = guard.release().await;
         }

@@ -11,8 +11,9 @@ if type(number) == 'table' then
   -- The server refuses to write.
   return number
 end
+-- As a text: a number of Lua has 53 bits. Before it gets its end, which may be now.
+local text = redis.call('GET', KEYS[1])
 if ARGV[2] ~= '' and redis.call('PTTL', KEYS[1]) < 0 then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
--- As a text: a number of Lua has 53 bits.
-return redis.call('GET', KEYS[1])
+return text
