@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Shared;
 use super::entry::{Encoded, Entry, Slot, ToldTags, Version};
-use super::{ServerLook, Shared};
+use super::look::ServerLook;
 use crate::codec::Payload;
 use crate::driver::{Operation, Reply};
 use crate::error::Error;

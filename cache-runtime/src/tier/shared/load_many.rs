@@ -10,10 +10,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::{Slot, Version};
-use super::lease::{self, Hold, Lease, NewEntry, Told};
+use super::Shared;
+use super::board::{Acquired, Decision, seated};
+use super::entry::{Encoded, Slot, Version};
+use super::hold::{self, Hold, NewEntry};
+use super::lease::Lease;
+use super::look::ServerLook;
+use super::set::encode;
+use super::told::EntryTags;
+use super::versions::{numbers, version};
 use super::witness::Witness;
-use super::{Acquired, Decision, Encoded, ServerLook, Shared, encode, numbers, seated, version};
 use crate::driver::Reply;
 use crate::error::Error;
 use crate::flight::{Claim, Leader, Seat, together};
@@ -44,7 +50,7 @@ struct Ending<'a> {
     at: usize,
     evidence: Arc<Evidence>,
     query: &'a Query,
-    told: Option<Box<Told>>,
+    told: Option<Box<EntryTags>>,
     end: End,
     cost: Duration,
 }
@@ -213,7 +219,7 @@ impl Shared {
             .collect();
         let one_script = self.connector.is_one_server(witness);
         let mut operations = if one_script && !asked.is_empty() {
-            vec![lease::take_all(&asked)]
+            vec![hold::take_all(&asked)]
         } else {
             asked.iter().map(|(seen, hold)| hold.taking(seen)).collect()
         };
@@ -366,7 +372,7 @@ impl Shared {
         if self.connector.is_one_server(witness) {
             let replaced = endings.iter().filter_map(Ending::replaced_entry);
             let told: Vec<_> = replaced.map(|key| self.keyspace.telling(key)).collect();
-            operations.push(lease::end_all(ends));
+            operations.push(hold::end_all(ends));
             operations.extend(told);
         } else {
             let ends = ends.into_iter().zip(&endings);

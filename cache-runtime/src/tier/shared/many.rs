@@ -9,12 +9,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entry::{Encoded, Entry, Header, LeaseToken, Slot, ToldTags, Version};
+use super::Shared;
+use super::entry::{Encoded, Entry, Header, LeaseToken, Slot, ToldTags, Version, value_type};
+use super::hold::{self, Hold, server_ttl};
 use super::journal::Heard;
-use super::lease::{self, Hold, server_ttl};
+use super::look::ServerLook;
 use super::notice::Notice;
+use super::set::SEIZE;
+use super::versions::{numbers, version};
 use super::witness::Witness;
-use super::{SEIZE, ServerLook, Shared, numbers, value_type, version};
 use crate::driver::{Connection, Operation, Reply};
 use crate::error::Error;
 use crate::join;
@@ -236,7 +239,7 @@ impl Shared {
                 key: Some(&query.key),
             });
             connector.expect(slot, value.size());
-            let fill = lease::fill(slot.clone(), seen, entry, query.life(*ttl));
+            let fill = hold::fill(slot.clone(), seen, entry, query.life(*ttl));
             let notice = Notice::Entry(query.key.on_server().into_owned());
             fills.push((at, self.keyspace.publishing(fill, &notice)));
         }
