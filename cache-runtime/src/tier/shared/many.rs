@@ -152,7 +152,7 @@ impl Shared {
         look.versions = known.clone().map(|(version, _)| *version).collect();
         let slot = self.keyspace.slot(key);
         for (_, witness) in known {
-            look.witness = self.connector.and(&slot, &look.witness, witness);
+            look.witness = self.connector.with_further(&slot, &look.witness, witness);
         }
     }
 
