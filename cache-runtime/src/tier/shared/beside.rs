@@ -15,10 +15,14 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use super::Shared;
+use super::board::seated;
 use super::entry::{Entry, LeaseToken, Mark, Slot};
-use super::lease::{Hold, Lease, server_ttl};
+use super::hold::{Hold, server_ttl};
+use super::lease::{Lease, LeaseEvidence};
+use super::look::ServerLook;
 use super::notice::Notice;
-use super::{LeaseEvidence, ServerLook, Shared, numbers, seated, version};
+use super::versions::{numbers, version};
 use crate::clock;
 use crate::driver::{Operation, Reply};
 use crate::error::Error;
@@ -179,7 +183,7 @@ impl Shared {
             self.distrusted(query);
             return Ok(Prepared::Unstored);
         };
-        if matches!(look.slot, Slot::Fence) || look.is_fenced() {
+        if look.is_fenced() {
             return Ok(Prepared::Unstored);
         }
         match &look.slot {

@@ -42,6 +42,7 @@ pub(crate) use crate::driver::Mark;
 use crate::driver::{ASCII, Connection, ENTRY, FENCE, LEASE, Trusts};
 use crate::error::Error;
 use crate::key::{Key, on_server};
+use crate::tier::Query;
 use crate::unique;
 use crate::value::{CacheValue, Outcome, SharedValue, into_outcome};
 
@@ -592,6 +593,13 @@ fn take_tag<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, u64)> {
     let (name, after) = rest.split_at_checked(length.into())?;
     *rest = after;
     Some((str::from_utf8(name).ok()?, version))
+}
+
+/// The type that a call says in its entry.
+pub(super) fn value_type(query: &Query) -> u32 {
+    query
+        .value_type
+        .map_or(ANY_TYPE, |value_type| value_type.hash)
 }
 
 /// Encodes an entry, for the chore that counts the instructions of that.

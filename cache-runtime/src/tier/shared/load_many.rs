@@ -10,22 +10,22 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::{Slot, Version};
-use super::lease::{self, Hold, Lease, NewEntry, Told};
+use super::Shared;
+use super::board::{Acquired, Decision, seated};
+use super::entry::{Encoded, Slot, Version};
+use super::hold::{self, Hold, NewEntry};
+use super::lease::Lease;
+use super::look::ServerLook;
+use super::portion::{SLOTS_TOGETHER, fitting};
+use super::told::EntryTags;
+use super::versions::{numbers, version};
 use super::witness::Witness;
-use super::{Acquired, Decision, Encoded, ServerLook, Shared, encode, numbers, seated, version};
 use crate::driver::Reply;
 use crate::error::Error;
-use crate::flight::{Claim, Leader, Seat, together};
+use crate::flight::{Leader, Seat, together};
 use crate::join;
 use crate::key::Key;
 use crate::tier::{Boarded, Evidence, Fill, Filled, Look, MaybeReady, Miss, Query, Store as _};
-
-/// The most leases that are asked for together, and the most entries that are stored together.
-const SLOTS_TOGETHER: usize = 200;
-
-/// The most bytes of values that are stored together, unless one value has more.
-const BYTES_TOGETHER: usize = 1 << 20;
 
 /// What stands in the place of an answer until the leases were asked for.
 const LATER: Boarded = Boarded::LookAgain;
@@ -44,7 +44,7 @@ struct Ending<'a> {
     at: usize,
     evidence: Arc<Evidence>,
     query: &'a Query,
-    told: Option<Box<Told>>,
+    told: Option<Box<EntryTags>>,
     end: End,
     cost: Duration,
 }
@@ -213,7 +213,7 @@ impl Shared {
             .collect();
         let one_script = self.connector.is_one_server(witness);
         let mut operations = if one_script && !asked.is_empty() {
-            vec![lease::take_all(&asked)]
+            vec![hold::take_all(&asked)]
         } else {
             asked.iter().map(|(seen, hold)| hold.taking(seen)).collect()
         };
@@ -259,36 +259,20 @@ impl Shared {
         for (at, fill) in fills.into_iter().enumerate() {
             let Fill {
                 query,
-                mut leader,
+                leader,
                 filling,
                 ttl,
             } = fill;
             // What is not ended here is replaced below.
             filled.push(Filled::Unstorable);
-            let evidence = leader.evidence();
-            // Before others wake and look again: it remembers the tags.
-            let told = query
-                .learns_tags
-                .then(|| Box::new(self.told(query, filling.tags, evidence.as_deref())));
-            let is_covered = told.as_ref().is_none_or(|told| told.is_covered);
-            match leader.claim() {
-                Claim::Superseded => {
-                    filled[at] = Filled::Superseded;
+            let landed = match self.land(query, leader, &filling) {
+                Ok(landed) => landed,
+                Err(ended) => {
+                    filled[at] = ended;
                     continue;
                 }
-                Claim::Shared => leader.land(filling.value.share(), is_covered),
-                Claim::Unshared => {}
-            }
-            let Some(evidence) = evidence.filter(|it| it.lease().is_some()) else {
-                leader.finish();
-                continue;
             };
-            let encoded = if is_covered {
-                encode(query, &filling)
-            } else {
-                Ok(Encoded::None)
-            };
-            let end = match (encoded, ttl) {
+            let end = match (landed.encode(query, &filling), ttl) {
                 (Ok(value), Some(ttl)) => End::Store { value, ttl },
                 (Ok(_), None) => End::GiveBack(Filled::Unwanted),
                 (Err(reason), _) => {
@@ -296,12 +280,12 @@ impl Shared {
                     End::GiveBack(Filled::Failed(error))
                 }
             };
-            leaders.push(leader);
+            leaders.push(landed.leader);
             endings.push(Ending {
                 at,
-                evidence,
+                evidence: landed.evidence,
                 query,
-                told,
+                told: landed.told,
                 end,
                 cost: filling.cost,
             });
@@ -331,12 +315,7 @@ impl Shared {
         let mut ended = Vec::new();
         for (witness, mut rest) in groups {
             while !rest.is_empty() {
-                let mut bytes = 0;
-                let fitting = rest.iter().take(SLOTS_TOGETHER).take_while(|ending| {
-                    bytes += ending.size();
-                    bytes <= BYTES_TOGETHER
-                });
-                let others = rest.split_off(fitting.count().max(1));
+                let others = rest.split_off(fitting(&rest, Ending::size));
                 ended.extend(self.end_some(&witness, rest).await);
                 rest = others;
             }
@@ -366,7 +345,7 @@ impl Shared {
         if self.connector.is_one_server(witness) {
             let replaced = endings.iter().filter_map(Ending::replaced_entry);
             let told: Vec<_> = replaced.map(|key| self.keyspace.telling(key)).collect();
-            operations.push(lease::end_all(ends));
+            operations.push(hold::end_all(ends));
             operations.extend(told);
         } else {
             let ends = ends.into_iter().zip(&endings);
