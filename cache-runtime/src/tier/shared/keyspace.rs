@@ -186,9 +186,12 @@ impl Keyspace {
     /// Removes everything but what the toolkit keeps. A scan returns every key that is there from its
     /// beginning to its end, so no entry, lease or version from before the call survives it. Fences
     /// do: nothing is stored behind them, and their writers are still at work.
+    ///
+    /// In the end the server is asked for a write, as in [`remove`](Self::remove).
     pub(crate) async fn clear(
         &self,
         connection: &Connection,
+        trial: u32,
         pages: &Pages<'_>,
     ) -> Result<(), Error> {
         let job = Removes {
@@ -200,6 +203,7 @@ impl Keyspace {
             self.remove_page(connection, pages, &mut scan, None, &job)
                 .await?;
         }
+        self.try_to_write(connection, trial, pages.limit).await?;
         self.tell_of(connection, &[Notice::Everything], pages.limit)
             .await
     }

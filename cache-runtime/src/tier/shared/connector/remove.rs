@@ -16,39 +16,17 @@ use crate::tier::shared::selection::Selection;
 /// How often a removal from all nodes of a cluster is begun anew because hash slots have moved meanwhile.
 const TRIES: usize = 5;
 
+/// What is removed.
+#[derive(Clone, Copy)]
+enum Removed<'a, 'r> {
+    Everything,
+    Selected(&'a Selection, &'a Removal<'r>),
+}
+
 impl Connector {
     /// Removes everything in the namespace.
     pub(in crate::tier::shared) async fn clear(self: &Arc<Self>) -> Result<(), Error> {
-        match &self.place {
-            Place::Server(server) => self.clear_one(server).await,
-            Place::Cluster(nodes) => {
-                for _ in 0..TRIES {
-                    let before = nodes.map(self.deadline_from(None)).await?;
-                    let primaries = before.primaries().iter();
-                    let cleared = primaries.map(|primary| self.clear_one(&primary.server));
-                    for cleared in join::all(cleared).await {
-                        cleared?;
-                    }
-                    if self.is_still_so(nodes, &before).await? {
-                        return Ok(());
-                    }
-                }
-                let reason = "hash slots are being moved; clear it again once that has ended";
-                Err(Error::unavailable(self.address(), &reason))
-            }
-        }
-    }
-
-    /// Whether nodes have the hash slots that they had. What has moved to a node after its keys were
-    /// listed is still there.
-    pub(super) async fn is_still_so(
-        self: &Arc<Self>,
-        nodes: &Arc<Nodes<Self>>,
-        before: &Map<Self>,
-    ) -> Result<bool, Error> {
-        nodes.ask_again(None, self.deadline_from(None)).await;
-        let after = nodes.map(self.deadline_from(None)).await?;
-        Ok(after.agrees_with(before))
+        self.remove_everywhere(Removed::Everything).await
     }
 
     /// Removes what is selected from all servers.
@@ -57,10 +35,13 @@ impl Connector {
         selection: &Selection,
         removal: &Removal<'_>,
     ) -> Result<(), Error> {
+        self.remove_everywhere(Removed::Selected(selection, removal))
+            .await
+    }
+
+    async fn remove_everywhere(self: &Arc<Self>, what: Removed<'_, '_>) -> Result<(), Error> {
         let nodes = match &self.place {
-            Place::Server(server) => {
-                return self.remove_from(server, 0, selection, removal).await;
-            }
+            Place::Server(server) => return self.remove_from(server, 0, what).await,
             Place::Cluster(nodes) => nodes,
         };
         for _ in 0..TRIES {
@@ -68,9 +49,8 @@ impl Connector {
             let mut has_moved = false;
             for _ in 0..ROUNDS {
                 let primaries = before.primaries().iter();
-                let removed = primaries.map(|primary| {
-                    self.remove_from(&primary.server, primary.trial, selection, removal)
-                });
+                let removed =
+                    primaries.map(|primary| self.remove_from(&primary.server, primary.trial, what));
                 for removed in join::all(removed).await {
                     match removed {
                         Err(error) if error.is_elsewhere() => has_moved = true,
@@ -91,29 +71,38 @@ impl Connector {
         &self,
         server: &Server<Self>,
         trial: u32,
-        selection: &Selection,
-        removal: &Removal<'_>,
+        what: Removed<'_, '_>,
     ) -> Result<(), Error> {
         let begun = Instant::now();
         let until = self.deadline_from(None);
         let ping = [Operation::Ping];
         let (connection, _) = server.node.send(&ping[..], until).await?;
-        let tell = |looked_at, entries| removal.add(looked_at, entries);
-        let (pages, mut scan) = (self.pages(&tell), Scan::default());
         let (keyspace, connected) = (&self.keyspace, &connection);
-        let removed = keyspace.remove(connected, trial, &pages, selection, &mut scan, None);
-        let removed = removed.await.map(drop);
+        let removed = match what {
+            Removed::Everything => {
+                let pages = self.pages(&untold);
+                keyspace.clear(connected, trial, &pages).await
+            }
+            Removed::Selected(selection, removal) => {
+                let tell = |looked_at, entries| removal.add(looked_at, entries);
+                let (pages, mut scan) = (self.pages(&tell), Scan::default());
+                let removed = keyspace.remove(connected, trial, &pages, selection, &mut scan, None);
+                removed.await.map(drop)
+            }
+        };
         server.node.judge(begun, Some(&connection), 1, removed)
     }
 
-    /// Over one connection.
-    async fn clear_one(&self, server: &Server<Self>) -> Result<(), Error> {
-        let begun = Instant::now();
-        let until = self.deadline_from(None);
-        let ping = [Operation::Ping];
-        let (connection, _) = server.node.send(&ping[..], until).await?;
-        let cleared = self.keyspace.clear(&connection, &self.pages(&untold)).await;
-        server.node.judge(begun, Some(&connection), 1, cleared)
+    /// Whether nodes have the hash slots that they had. What has moved to a node after its keys were
+    /// listed is still there.
+    pub(super) async fn is_still_so(
+        self: &Arc<Self>,
+        nodes: &Arc<Nodes<Self>>,
+        before: &Map<Self>,
+    ) -> Result<bool, Error> {
+        nodes.ask_again(None, self.deadline_from(None)).await;
+        let after = nodes.map(self.deadline_from(None)).await?;
+        Ok(after.agrees_with(before))
     }
 
     /// Asks each server now, even if its breaker is open.
