@@ -15,14 +15,32 @@ use crate::sabotage::{self, Rule};
 
 /// 64 bits that no other process can predict, and that equal another number only by chance.
 pub(crate) fn number() -> u64 {
-    if !sabotage::keeps(Rule::Forks) {
-        return scrambled(());
-    }
     let mut drawn = [0; 8];
+    draw(&mut drawn);
+    u64::from_ne_bytes(drawn)
+}
+
+/// So many of them, for which the operating system is asked once.
+pub(crate) fn numbers(count: usize) -> impl Iterator<Item = u64> {
+    let mut drawn = vec![[0; 8]; count];
+    draw(drawn.as_flattened_mut());
+    drawn.into_iter().map(u64::from_ne_bytes)
+}
+
+fn draw(numbers: &mut [u8]) {
+    let is_asked = sabotage::keeps(Rule::Forks);
     // Where the operating system refuses, or repeats itself in the copy of a virtual machine, the
     // second part still differs: by the process in a fork, and by the time in a copy.
-    let _ = getrandom::fill(&mut drawn);
-    u64::from_ne_bytes(drawn) ^ scrambled((process::id(), SystemTime::now()))
+    let differs = is_asked.then(|| {
+        let _ = getrandom::fill(numbers);
+        (process::id(), SystemTime::now())
+    });
+    for number in numbers.chunks_exact_mut(8) {
+        let scrambled = scrambled(differs).to_ne_bytes();
+        for (byte, other) in number.iter_mut().zip(scrambled) {
+            *byte ^= other;
+        }
+    }
 }
 
 /// A fraction in `0.0..1.0`. Forked processes may draw the same.
@@ -56,7 +74,9 @@ mod tests {
 
     #[test]
     fn numbers_differ_and_use_all_bits() {
-        let numbers: HashSet<u64> = (0..10_000).map(|_| number()).collect();
+        let each = (0..5_000).map(|_| number());
+        let together = (0..50).flat_map(|_| numbers(100));
+        let numbers: HashSet<u64> = each.chain(together).collect();
         assert_eq!(numbers.len(), 10_000);
         assert_eq!(numbers.iter().fold(0, |all, number| all | number), u64::MAX);
     }

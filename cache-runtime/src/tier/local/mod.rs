@@ -855,7 +855,10 @@ mod tests {
     }
 
     fn look(local: &Local, key: &Key, tags: &[Key]) -> Seat<Evidence> {
-        match local.look_and_board(&query(key, tags), Trusts::NONE) {
+        match local
+            .look_and_board(&query(key, tags), None)
+            .expect("it is tied to nothing")
+        {
             Look::Lead(leader) => Seat::Lead(leader),
             Look::Miss(Miss::Boarded(waiter)) => Seat::Wait(waiter),
             other => panic!("expected a flight: {other:?}"),
@@ -928,7 +931,9 @@ mod tests {
         let key = Key::from("user:1");
         assert!(local.invalidate_now(&[]));
         local.fences.join(std::slice::from_ref(&key), 1);
-        let look = local.look_and_board(&query(&key, &[]), Trusts::NONE);
+        let look = local
+            .look_and_board(&query(&key, &[]), None)
+            .expect("it is tied to nothing");
         assert!(matches!(look, Look::Miss(Miss::Fenced)), "{look:?}");
         let Seat::Lead(mut leader) = local.flights.board(&key, None) else {
             panic!("expected to lead");

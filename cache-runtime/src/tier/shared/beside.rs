@@ -31,6 +31,7 @@ use crate::freshness::{Age, Freshness, State};
 use crate::key::Key;
 use crate::sabotage::{self, Rule};
 use crate::tier::{Beside, Boarded, Evidence, Found, Miss, Query};
+use crate::unique;
 
 const LOCK: &str = include_str!("scripts/lock.lua");
 const REPLACE: &str = include_str!("scripts/replace.lua");
@@ -158,7 +159,7 @@ impl Shared {
     /// the load begins. Whatever happens then, the lock is given back when the evidence is dropped.
     async fn prepare(&self, query: &Query, mark: Mark, until: Instant) -> Result<Prepared, Error> {
         let key = self.keyspace.lock(&query.key);
-        let token = LeaseToken::new(self.owner.here(), 0);
+        let token = LeaseToken::new(self.owner.here(), 0, unique::number());
         let right = Hold::new(&self.connector, key.clone(), token, self.lease);
         let take = Operation::script(LOCK, key).with([
             token.to_bytes().as_slice().into(),

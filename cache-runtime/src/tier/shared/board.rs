@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::flight::{Leader, Seat};
 use crate::sabotage::{self, Rule};
 use crate::tier::{Boarded, Evidence, Query};
+use crate::unique;
 
 const HOLD: &str = include_str!("scripts/hold.lua");
 
@@ -172,7 +173,8 @@ impl Shared {
         let Some(seen) = look.slot.start() else {
             return Ok(Acquired::Fenced);
         };
-        let mut lease = self.lease_to_take(query, look);
+        let owner = self.owner.here();
+        let mut lease = self.lease_to_take(query, look, owner, unique::number());
         let versions = self.read_versions(look.tags(query), query.longest_life());
         let acquire: Vec<_> = std::iter::once(lease.hold.taking(seen))
             .chain(versions)
@@ -195,9 +197,15 @@ impl Shared {
     }
 
     /// A lease that is to be asked for, whose versions are not known yet.
-    pub(super) fn lease_to_take(&self, query: &Query, look: &ServerLook) -> Lease {
+    pub(super) fn lease_to_take(
+        &self,
+        query: &Query,
+        look: &ServerLook,
+        owner: u64,
+        number: u64,
+    ) -> Lease {
         let slot = self.keyspace.slot(&query.key);
-        let token = LeaseToken::new(self.owner.here(), look.witness.slot_epoch());
+        let token = LeaseToken::new(owner, look.witness.slot_epoch(), number);
         Lease {
             mark: token.mark,
             hold: Hold::new(&self.connector, slot, token, self.lease),

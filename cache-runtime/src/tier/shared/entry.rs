@@ -59,22 +59,17 @@ const OUTLIVES: u8 = 16;
 /// The type in an entry that does not say of which type its value is.
 pub(crate) const ANY_TYPE: u32 = 0;
 
-fn new_mark(kind_and_format: [u8; 2]) -> Mark {
+/// A mark that a [unique](unique) number tells from all others.
+fn new_mark(kind_and_format: [u8; 2], number: u64) -> Mark {
     let mut mark = [0; 10];
     mark[..2].copy_from_slice(&kind_and_format);
-    stamp(&mut mark);
+    mark[2..].copy_from_slice(&(number & ASCII).to_le_bytes());
     mark
-}
-
-fn stamp(mark: &mut Mark) {
-    mark[2..].copy_from_slice(&(unique::number() & ASCII).to_le_bytes());
 }
 
 /// Another mark for the entry with this one.
 pub(crate) fn new_mark_of(entry: Mark) -> Mark {
-    let mut mark = entry;
-    stamp(&mut mark);
-    mark
+    new_mark([entry[0], entry[1]], unique::number())
 }
 
 /// What a slot holds while a caller loads.
@@ -90,16 +85,17 @@ pub(crate) struct LeaseToken {
 impl LeaseToken {
     const LEN: usize = size_of::<Mark>() + 16;
 
-    pub(crate) fn new(owner: u64, epoch: u64) -> Self {
-        let mark = new_mark(LEASE);
+    /// With a [unique](unique) number.
+    pub(crate) fn new(owner: u64, epoch: u64, number: u64) -> Self {
+        let mark = new_mark(LEASE, number);
         Self { mark, owner, epoch }
     }
 
     /// For a value that is set by hand. No flight has this lease, and it is no dead lease for that:
     /// so it has no owner, and callers in this process watch it as those elsewhere do. Which server
     /// gives it is known only from the answer.
-    pub(crate) fn by_hand() -> Self {
-        Self::new(0, 0)
+    pub(crate) fn by_hand(number: u64) -> Self {
+        Self::new(0, 0, number)
     }
 
     pub(crate) fn to_bytes(self) -> [u8; Self::LEN] {
@@ -122,7 +118,7 @@ impl LeaseToken {
 
 /// The first bytes of a fence. Each write of a fence has a nonce of its own.
 pub(crate) fn new_fence() -> Mark {
-    new_mark(FENCE)
+    new_mark(FENCE, unique::number())
 }
 
 /// Whether these bytes, of a slot or a version, are a fence.
@@ -445,6 +441,8 @@ impl Encoded {
 /// The header of an entry that is about to be written.
 #[derive(Debug)]
 pub(crate) struct Header<'a> {
+    /// A [unique](unique) number, for its mark.
+    pub(crate) number: u64,
     pub(crate) form: Form,
     pub(crate) none: bool,
     pub(crate) told: ToldTags,
@@ -468,7 +466,7 @@ impl Header<'_> {
     /// Encodes the header. The caller appends the payload.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
-        out.extend(new_mark(ENTRY));
+        out.extend(new_mark(ENTRY, self.number));
         out.extend(self.form.to_bytes());
         let key = self.key.filter(|key| key.is_long());
         let flag = |flag, is_set| if is_set { flag } else { 0 };
@@ -605,6 +603,7 @@ pub(super) fn value_type(query: &Query) -> u32 {
 /// Encodes an entry, for the chore that counts the instructions of that.
 pub fn encode_entry(tags: &[Key], versions: &[u64], payload: &[u8]) -> Vec<u8> {
     let header = Header {
+        number: unique::number(),
         form: Form::NONE,
         none: false,
         told: ToldTags::No,
@@ -646,6 +645,7 @@ mod tests {
 
     fn encoded_for(key: Option<&Key>, tags: &[Key], versions: &[u64]) -> Vec<u8> {
         let header = Header {
+            number: 1,
             form: Form::NONE,
             none: false,
             told: ToldTags::No,
@@ -714,6 +714,7 @@ mod tests {
             (ToldTags::Remembered, true, true),
         ] {
             let header = Header {
+                number: 1,
                 form: Form::NONE,
                 none: false,
                 told,
@@ -783,7 +784,7 @@ mod tests {
 
     #[test]
     fn no_two_leases_have_the_same_mark() {
-        let (one, other) = (LeaseToken::new(1, 2), LeaseToken::new(1, 2));
+        let (one, other) = (LeaseToken::new(1, 2, 3), LeaseToken::new(1, 2, 4));
         assert_ne!(one.mark, other.mark);
         let read = decode(Some(one.to_bytes().to_vec()));
         assert!(matches!(read, Slot::Lease(read) if read == one), "{read:?}");
@@ -796,7 +797,7 @@ mod tests {
         for _ in 0..100 {
             let entry = *encoded(&[], &[]).first_chunk().unwrap();
             let marks = [
-                LeaseToken::new(1, 2).mark,
+                LeaseToken::new(1, 2, unique::number()).mark,
                 new_mark_of(entry),
                 entry,
                 new_fence(),

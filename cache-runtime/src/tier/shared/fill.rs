@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::flight::{Claim, Leader};
 use crate::key::on_server;
 use crate::tier::{Evidence, Filled, Filling, Query};
+use crate::unique;
 
 /// A value that the callers that wait for its load were handed, and that is to be stored.
 pub(super) struct Landed {
@@ -123,7 +124,7 @@ impl Lease {
         ttl: Duration,
         cost: Duration,
     ) -> Operation {
-        let entry = self.entry(query, value, told, cost, ttl);
+        let entry = self.entry(query, value, told, cost, ttl, unique::number());
         self.hold.filling(&query.key, entry, query.life(ttl))
     }
 
@@ -135,12 +136,14 @@ impl Lease {
         told: Option<&EntryTags>,
         cost: Duration,
         ttl: Duration,
+        number: u64,
     ) -> Vec<u8> {
         let (tags, versions) = match told {
             None => (&self.tags, &self.versions),
             Some(told) => (&told.tags, &told.versions),
         };
         value.after(&Header {
+            number,
             form: value.form(),
             none: value.is_none(),
             told: match told {

@@ -26,6 +26,7 @@ use crate::flight::{Leader, Seat, together};
 use crate::join;
 use crate::key::Key;
 use crate::tier::{Boarded, Evidence, Fill, Filled, Look, MaybeReady, Miss, Query, Store as _};
+use crate::unique;
 
 /// What stands in the place of an answer until the leases were asked for.
 const LATER: Boarded = Boarded::LookAgain;
@@ -193,12 +194,14 @@ impl Shared {
         let mut leases = Vec::with_capacity(members.len());
         let mut tags: Vec<Key> = Vec::new();
         let mut places: HashMap<&Key, usize> = HashMap::new();
-        for Boarding { query, look, .. } in members {
+        let owner = self.owner.here();
+        for (member, number) in members.iter().zip(unique::numbers(members.len())) {
+            let Boarding { query, look, .. } = member;
             if let Slot::Fence = look.slot {
                 leases.push(None);
                 continue;
             }
-            leases.push(Some(self.lease_to_take(query, look)));
+            leases.push(Some(self.lease_to_take(query, look, owner, number)));
             for tag in look.tags(query) {
                 places.entry(tag).or_insert_with(|| {
                     tags.push(tag.clone());
@@ -333,12 +336,12 @@ impl Shared {
         }
         let first = operations.len();
         let mut ends = Vec::with_capacity(endings.len());
-        for ending in &endings {
+        for (ending, number) in endings.iter().zip(unique::numbers(endings.len())) {
             if let Some(lease) = ending.evidence.lease() {
                 if let End::Store { value, .. } = &ending.end {
                     self.connector.expect(lease.slot(), value.size());
                 }
-                ends.push((&lease.hold, ending.entry(lease)));
+                ends.push((&lease.hold, ending.entry(lease, number)));
             }
         }
         let count = ends.len();
@@ -397,11 +400,11 @@ fn each(replies: impl Iterator<Item = Reply>, count: usize) -> Vec<bool> {
 
 impl Ending<'_> {
     /// The entry that replaces the lease.
-    fn entry(&self, lease: &Lease) -> Option<NewEntry> {
+    fn entry(&self, lease: &Lease, number: u64) -> Option<NewEntry> {
         match &self.end {
             End::Store { value, ttl } => {
                 let told = self.told.as_deref();
-                let entry = lease.entry(self.query, value, told, self.cost, *ttl);
+                let entry = lease.entry(self.query, value, told, self.cost, *ttl, number);
                 Some((entry, self.query.life(*ttl)))
             }
             End::GiveBack(_) => None,

@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::join;
 use crate::key::{Key, on_server};
 use crate::tier::{Filled, Query};
+use crate::unique;
 
 /// The most versions that are read by one command.
 const VERSIONS_TOGETHER: usize = 500;
@@ -152,9 +153,10 @@ impl Shared {
         let tags = &first.query.tags;
         let mut operations = Vec::with_capacity(settings.len() + tags.len());
         let mut holds = Vec::with_capacity(settings.len());
-        for Setting { query, .. } in settings {
+        for (Setting { query, .. }, number) in settings.iter().zip(unique::numbers(settings.len()))
+        {
             let slot = self.keyspace.slot(&query.key);
-            let token = LeaseToken::by_hand();
+            let token = LeaseToken::by_hand(number);
             let lease = token.to_bytes();
             operations.push(Operation::script(SEIZE, slot.clone()).with([
                 lease.as_slice().into(),
@@ -182,6 +184,7 @@ impl Shared {
             return Ok(settings.iter().map(|_| Filled::Unstorable).collect());
         };
         let mut fills = Vec::with_capacity(settings.len());
+        let mut numbers = unique::numbers(settings.len());
         for (at, setting) in settings.iter().enumerate() {
             let (slot, hold) = &holds[at];
             let Some(seen) = &seen[at] else {
@@ -192,6 +195,7 @@ impl Shared {
             let Setting { query, value, ttl } = setting;
             let witness = witness.of_entry(at, settings.len());
             let entry = value.after(&Header {
+                number: numbers.next().unwrap_or_else(unique::number),
                 form: value.form(),
                 none: value.is_none(),
                 told: ToldTags::No,

@@ -12,6 +12,7 @@ use crate::driver::{Operation, Reply};
 use crate::error::Error;
 use crate::key::on_server;
 use crate::tier::{Filled, Filling, Query, Store as _};
+use crate::unique;
 
 pub(super) const SEIZE: &str = include_str!("scripts/seize.lua");
 
@@ -33,7 +34,7 @@ impl Shared {
         let Query { key, tags, .. } = query;
         let connector = &self.connector;
         let slot = self.keyspace.slot(key);
-        let token = LeaseToken::by_hand();
+        let token = LeaseToken::by_hand(unique::number());
         let seize = Operation::script(SEIZE, slot.clone()).with([
             token.to_bytes().as_slice().into(),
             server_ttl(self.lease_by_hand).into(),
@@ -60,6 +61,7 @@ impl Shared {
             return Ok(Filled::Unstorable);
         };
         let entry = value.after(&Header {
+            number: unique::number(),
             form: value.form(),
             none: value.is_none(),
             told: if query.learns_tags {
