@@ -183,7 +183,7 @@ impl Shared {
             self.distrusted(query);
             return Ok(Prepared::Unstored);
         };
-        if matches!(look.slot, Slot::Fence) || look.is_fenced() {
+        if look.is_fenced() {
             return Ok(Prepared::Unstored);
         }
         match &look.slot {

@@ -83,7 +83,6 @@ impl Shared {
     pub(super) fn decide(&self, query: &Query, look: &ServerLook) -> Decision {
         match look.slot {
             // A fence spans the commit, so of two callers that saw it, one may predate the commit.
-            Slot::Fence => Decision::Unstored,
             _ if look.is_fenced() => Decision::Unstored,
             // This process is the older one of a rolling deploy. What it stored would be replaced by
             // the next call of the newer one, and so on at each call.
@@ -224,7 +223,7 @@ impl Shared {
                 return Boarded::Unstored;
             }
         };
-        if matches!(look.slot, Slot::Fence) || look.is_fenced() {
+        if look.is_fenced() {
             return Boarded::Unstored;
         }
         if let Slot::Entry(entry) = &look.slot

@@ -1,16 +1,73 @@
 //! An entry in the place of the lease under which its value was loaded, or of the entry that a refresh
 //! replaces.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::Shared;
 use super::entry::{Encoded, Header, ToldTags, value_type};
 use super::lease::Lease;
+use super::set::encode;
 use super::told::EntryTags;
 use crate::codec::Reason;
 use crate::driver::{Operation, Reply};
 use crate::error::Error;
+use crate::flight::{Claim, Leader};
 use crate::key::on_server;
-use crate::tier::{Filled, Query};
+use crate::tier::{Evidence, Filled, Filling, Query};
+
+/// A value that the callers that wait for its load were handed, and that is to be stored.
+pub(super) struct Landed {
+    /// Where the function learns tags from its values.
+    pub(super) told: Option<Box<EntryTags>>,
+    /// It has a lease.
+    pub(super) evidence: Arc<Evidence>,
+    pub(super) leader: Leader<Evidence>,
+}
+
+impl Shared {
+    /// Hands a value to the callers that wait for its load. If it is not to be stored, returns what became
+    /// of it.
+    pub(super) fn land(
+        &self,
+        query: &Query,
+        mut leader: Leader<Evidence>,
+        filling: &Filling<'_>,
+    ) -> Result<Landed, Filled> {
+        let evidence = leader.evidence();
+        // Before others wake and look again: it remembers the tags.
+        let told = query
+            .learns_tags
+            .then(|| Box::new(self.told(query, filling.tags, evidence.as_deref())));
+        let is_covered = told.as_ref().is_none_or(|told| told.is_covered);
+        match leader.claim() {
+            Claim::Superseded => return Err(Filled::Superseded),
+            Claim::Shared => leader.land(filling.value.share(), is_covered),
+            Claim::Unshared => {}
+        }
+        let Some(evidence) = evidence.filter(|it| it.lease().is_some()) else {
+            leader.finish();
+            return Err(Filled::Unstorable);
+        };
+        Ok(Landed {
+            told,
+            evidence,
+            leader,
+        })
+    }
+}
+
+impl Landed {
+    /// The value as it is to be stored: without its payload, if the versions of its tags were not read
+    /// before its load.
+    pub(super) fn encode(&self, query: &Query, filling: &Filling<'_>) -> Result<Encoded, Reason> {
+        if self.told.as_ref().is_none_or(|told| told.is_covered) {
+            encode(query, filling)
+        } else {
+            Ok(Encoded::None)
+        }
+    }
+}
 
 /// Stores an outcome in the place of the lease, or gives the lease back. With the ttl come the
 /// operations that make the versions outlive it.

@@ -38,8 +38,9 @@ impl Shared {
                 Inspection::without_entry(key.as_str(), Holds::Nothing, &Verdict::OtherName)
             }
             Slot::Entry(entry) => {
-                let versions = self.versions_now(key, &entry, &mut look).await?;
-                look.versions = versions.into();
+                let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
+                let until = self.connector.deadline_from(None);
+                self.read_tags_of(key, &tags, &mut look, until).await?;
                 inspect_entry(key, &entry, &look, left)
             }
             Slot::Lease(token) => {
@@ -106,29 +107,6 @@ impl Shared {
             _ => None,
         };
         Ok((failed, left))
-    }
-
-    /// The versions of an entry's tags, read after it.
-    async fn versions_now(
-        &self,
-        key: &Key,
-        entry: &Entry,
-        look: &mut ServerLook,
-    ) -> Result<Vec<Version>, Error> {
-        if entry.tags().len() == 0 {
-            return Ok(Vec::new());
-        }
-        let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
-        let versions = self.keyspace.versions(&tags);
-        let slot = self.keyspace.slot(key);
-        let until = self.connector.deadline_from(None);
-        let (witness, values) = self
-            .connector
-            .look_further(&slot, look.witness.clone(), versions, until)
-            .await?;
-        look.witness = witness;
-        let versions = values.iter().map(|value| Version::read(value.as_deref()));
-        Ok(versions.collect())
     }
 
     /// Replaces the value of a name by JSON. What its entry says of tags, schema version and type stays, so

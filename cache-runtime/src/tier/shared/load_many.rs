@@ -16,22 +16,16 @@ use super::entry::{Encoded, Slot, Version};
 use super::hold::{self, Hold, NewEntry};
 use super::lease::Lease;
 use super::look::ServerLook;
-use super::set::encode;
+use super::portion::{SLOTS_TOGETHER, fitting};
 use super::told::EntryTags;
 use super::versions::{numbers, version};
 use super::witness::Witness;
 use crate::driver::Reply;
 use crate::error::Error;
-use crate::flight::{Claim, Leader, Seat, together};
+use crate::flight::{Leader, Seat, together};
 use crate::join;
 use crate::key::Key;
 use crate::tier::{Boarded, Evidence, Fill, Filled, Look, MaybeReady, Miss, Query, Store as _};
-
-/// The most leases that are asked for together, and the most entries that are stored together.
-const SLOTS_TOGETHER: usize = 200;
-
-/// The most bytes of values that are stored together, unless one value has more.
-const BYTES_TOGETHER: usize = 1 << 20;
 
 /// What stands in the place of an answer until the leases were asked for.
 const LATER: Boarded = Boarded::LookAgain;
@@ -265,36 +259,20 @@ impl Shared {
         for (at, fill) in fills.into_iter().enumerate() {
             let Fill {
                 query,
-                mut leader,
+                leader,
                 filling,
                 ttl,
             } = fill;
             // What is not ended here is replaced below.
             filled.push(Filled::Unstorable);
-            let evidence = leader.evidence();
-            // Before others wake and look again: it remembers the tags.
-            let told = query
-                .learns_tags
-                .then(|| Box::new(self.told(query, filling.tags, evidence.as_deref())));
-            let is_covered = told.as_ref().is_none_or(|told| told.is_covered);
-            match leader.claim() {
-                Claim::Superseded => {
-                    filled[at] = Filled::Superseded;
+            let landed = match self.land(query, leader, &filling) {
+                Ok(landed) => landed,
+                Err(ended) => {
+                    filled[at] = ended;
                     continue;
                 }
-                Claim::Shared => leader.land(filling.value.share(), is_covered),
-                Claim::Unshared => {}
-            }
-            let Some(evidence) = evidence.filter(|it| it.lease().is_some()) else {
-                leader.finish();
-                continue;
             };
-            let encoded = if is_covered {
-                encode(query, &filling)
-            } else {
-                Ok(Encoded::None)
-            };
-            let end = match (encoded, ttl) {
+            let end = match (landed.encode(query, &filling), ttl) {
                 (Ok(value), Some(ttl)) => End::Store { value, ttl },
                 (Ok(_), None) => End::GiveBack(Filled::Unwanted),
                 (Err(reason), _) => {
@@ -302,12 +280,12 @@ impl Shared {
                     End::GiveBack(Filled::Failed(error))
                 }
             };
-            leaders.push(leader);
+            leaders.push(landed.leader);
             endings.push(Ending {
                 at,
-                evidence,
+                evidence: landed.evidence,
                 query,
-                told,
+                told: landed.told,
                 end,
                 cost: filling.cost,
             });
@@ -337,12 +315,7 @@ impl Shared {
         let mut ended = Vec::new();
         for (witness, mut rest) in groups {
             while !rest.is_empty() {
-                let mut bytes = 0;
-                let fitting = rest.iter().take(SLOTS_TOGETHER).take_while(|ending| {
-                    bytes += ending.size();
-                    bytes <= BYTES_TOGETHER
-                });
-                let others = rest.split_off(fitting.count().max(1));
+                let others = rest.split_off(fitting(&rest, Ending::size));
                 ended.extend(self.end_some(&witness, rest).await);
                 rest = others;
             }

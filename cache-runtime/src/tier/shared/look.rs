@@ -28,6 +28,13 @@ pub(crate) struct ServerLook {
     pub(super) witness: Witness,
 }
 
+/// An entry, the look that found it, and its tags.
+pub(super) struct EntryLook {
+    pub(super) entry: Entry,
+    pub(super) look: ServerLook,
+    pub(super) tags: Vec<Key>,
+}
+
 impl Shared {
     /// Whether an invalidation of one of these names has failed, and was not repeated yet. Then
     /// what the server shows may be older than that invalidation.
@@ -115,18 +122,8 @@ impl Shared {
             }
             look.witness = look.witness.of_slot();
             look.versions = [].into();
-            if !tags.is_empty() {
-                let versions = self.keyspace.versions(&tags);
-                let slot = self.keyspace.slot(key);
-                let until = until.unwrap_or_else(|| self.connector.deadline_from(Some(began)));
-                let further = self
-                    .connector
-                    .look_further(&slot, look.witness, versions, until);
-                let (witness, values) = further.await?;
-                look.witness = witness;
-                let versions = values.iter().map(|value| Version::read(value.as_deref()));
-                look.versions = versions.collect();
-            }
+            let until = until.unwrap_or_else(|| self.connector.deadline_from(Some(began)));
+            self.read_tags_of(key, &tags, &mut look, until).await?;
             if self.distrusts_since(heard, key, &tags) {
                 return Ok(None);
             }
@@ -165,11 +162,32 @@ impl Shared {
     /// tag that returned before this call.
     pub(super) async fn look_up_at_any_age(&self, key: &Key) -> Result<Option<Entry>, Error> {
         let heard = self.connector.journal.heard();
+        let Some(looked) = self.look_for_entry(heard, key).await? else {
+            return Ok(None);
+        };
+        let EntryLook {
+            mut entry,
+            mut look,
+            tags,
+        } = looked;
+        let until = self.connector.deadline_from(None);
+        self.read_tags_of(key, &tags, &mut look, until).await?;
+        let serves = look.serves(&entry) && !self.distrusts_since(heard, key, &tags);
+        entry.seen_at = look.witness.now();
+        Ok(serves.then_some(entry))
+    }
+
+    /// Looks for an entry whose tags are known only from its header. Their versions are not read yet.
+    pub(super) async fn look_for_entry(
+        &self,
+        heard: Heard,
+        key: &Key,
+    ) -> Result<Option<EntryLook>, Error> {
         if self.distrusts(key, &[]) {
             return Ok(None);
         }
         let mut look = self.look_at_server(key, &[], None).await?;
-        let Slot::Entry(mut entry) = std::mem::replace(&mut look.slot, Slot::Absent) else {
+        let Slot::Entry(entry) = std::mem::replace(&mut look.slot, Slot::Absent) else {
             return Ok(None);
         };
         if !entry.is_of(key) || entry.only_remembers() {
@@ -177,24 +195,31 @@ impl Shared {
         }
         let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
         // Again after the look, and before the versions are read.
-        if self.distrusts_since(heard, key, &tags) {
-            return Ok(None);
+        let is_trusted = !self.distrusts_since(heard, key, &tags);
+        Ok(is_trusted.then_some(EntryLook { entry, look, tags }))
+    }
+
+    /// Reads the versions of an entry's tags, after the look at its slot, and adds them to that look.
+    pub(super) async fn read_tags_of(
+        &self,
+        key: &Key,
+        tags: &[Key],
+        look: &mut ServerLook,
+        until: Instant,
+    ) -> Result<(), Error> {
+        if tags.is_empty() {
+            return Ok(());
         }
-        if !tags.is_empty() {
-            let versions = self.keyspace.versions(&tags);
-            let slot = self.keyspace.slot(key);
-            let until = self.connector.deadline_from(None);
-            let further = self
-                .connector
-                .look_further(&slot, look.witness, versions, until);
-            let (witness, values) = further.await?;
-            look.witness = witness;
-            let versions = values.iter().map(|value| Version::read(value.as_deref()));
-            look.versions = versions.collect();
-        }
-        let serves = look.serves(&entry) && !self.distrusts_since(heard, key, &tags);
-        entry.seen_at = look.witness.now();
-        Ok(serves.then_some(entry))
+        let versions = self.keyspace.versions(tags);
+        let slot = self.keyspace.slot(key);
+        let further = self
+            .connector
+            .look_further(&slot, &look.witness, versions, until);
+        let (witness, values) = further.await?;
+        look.witness = witness;
+        let versions = values.iter().map(|value| Version::read(value.as_deref()));
+        look.versions = versions.collect();
+        Ok(())
     }
 
     /// What a look shows a call.
@@ -374,9 +399,9 @@ impl ServerLook {
         then != now && then != 0 && now != 0 && sabotage::keeps(Rule::DeadLease)
     }
 
-    /// Whether writers are at work on one of the tags.
+    /// Whether writers are at work on the key or on one of the tags.
     pub(super) fn is_fenced(&self) -> bool {
-        self.versions.contains(&Version::Fence)
+        matches!(self.slot, Slot::Fence) || self.versions.contains(&Version::Fence)
     }
 
     /// The evidence of a caller that saw this lease; `None` if a version is absent.

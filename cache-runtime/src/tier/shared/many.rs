@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
-use super::entry::{Encoded, Entry, Header, LeaseToken, Slot, ToldTags, Version, value_type};
+use super::entry::{Encoded, Entry, Header, LeaseToken, ToldTags, Version, value_type};
 use super::hold::{self, Hold, server_ttl};
-use super::journal::Heard;
-use super::look::ServerLook;
+use super::look::{EntryLook, ServerLook};
 use super::notice::Notice;
+use super::portion::{SLOTS_TOGETHER, fitting};
 use super::set::SEIZE;
 use super::versions::{numbers, version};
 use super::witness::Witness;
@@ -24,12 +24,6 @@ use crate::join;
 use crate::key::{Key, on_server};
 use crate::tier::{Filled, Query};
 
-/// The most slots that are read, removed or set together.
-const SLOTS_TOGETHER: usize = 200;
-
-/// The most bytes of values that are sent together, unless one value has more.
-const BYTES_TOGETHER: usize = 1 << 20;
-
 /// The most versions that are read by one command.
 const VERSIONS_TOGETHER: usize = 500;
 
@@ -38,13 +32,6 @@ pub(super) struct Setting<'a> {
     pub(super) query: &'a Query,
     pub(super) value: Encoded,
     pub(super) ttl: Duration,
-}
-
-/// An entry, the look that found it, and its tags.
-struct Looked {
-    entry: Entry,
-    look: ServerLook,
-    tags: Vec<Key>,
 }
 
 /// The version of a tag, and the servers that have said it.
@@ -62,13 +49,13 @@ impl Shared {
 
     async fn look_up_some(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Error> {
         let heard = self.connector.journal.heard();
-        let looks = keys.iter().map(|key| self.look_for_one(heard, key));
+        let looks = keys.iter().map(|key| self.look_for_entry(heard, key));
         let looked = join::all(looks).await.into_iter();
-        let mut looked: Vec<Option<Looked>> = looked.collect::<Result<_, _>>()?;
+        let mut looked: Vec<Option<EntryLook>> = looked.collect::<Result<_, _>>()?;
         // Those that one server has answered: in a cluster, all of them.
         let mut groups: Vec<(Witness, Vec<usize>)> = Vec::new();
         for (at, found) in looked.iter().enumerate() {
-            let Some(Looked { look, tags, .. }) = found else {
+            let Some(EntryLook { look, tags, .. }) = found else {
                 continue;
             };
             if tags.is_empty() {
@@ -89,36 +76,19 @@ impl Shared {
             tags.dedup();
             let versions = self.versions_of(&witness, &tags).await?;
             for at in group {
-                if let Some(Looked { look, tags, .. }) = &mut looked[at] {
+                if let Some(EntryLook { look, tags, .. }) = &mut looked[at] {
                     self.add_versions(&keys[at], look, tags, &versions);
                 }
             }
         }
         let entries = keys.iter().zip(looked).map(|(key, looked)| {
-            let Looked { entry, look, tags } = looked?;
+            let EntryLook { entry, look, tags } = looked?;
             let serves = look.serves(&entry)
                 && !entry.is_past(look.witness.now())
                 && !self.distrusts_since(heard, key, &tags);
             serves.then_some(entry)
         });
         Ok(entries.collect())
-    }
-
-    async fn look_for_one(&self, heard: Heard, key: &Key) -> Result<Option<Looked>, Error> {
-        if self.distrusts(key, &[]) {
-            return Ok(None);
-        }
-        let mut look = self.look_at_server(key, &[], None).await?;
-        let Slot::Entry(entry) = std::mem::replace(&mut look.slot, Slot::Absent) else {
-            return Ok(None);
-        };
-        if !entry.is_of(key) || entry.only_remembers() {
-            return Ok(None);
-        }
-        let tags: Vec<Key> = entry.tags().map(|(tag, _)| Key::from(tag)).collect();
-        // Again after the look, and before the versions are read.
-        let is_trusted = !self.distrusts_since(heard, key, &tags);
-        Ok(is_trusted.then_some(Looked { entry, look, tags }))
     }
 
     async fn versions_of<'a>(
@@ -162,12 +132,7 @@ impl Shared {
         let mut all = Vec::with_capacity(settings.len());
         let mut rest = settings;
         while !rest.is_empty() {
-            let mut bytes = 0;
-            let fitting = rest.iter().take(SLOTS_TOGETHER).take_while(|setting| {
-                bytes += setting.value.size();
-                bytes <= BYTES_TOGETHER
-            });
-            let (some, others) = rest.split_at(fitting.count().max(1));
+            let (some, others) = rest.split_at(fitting(rest, |setting| setting.value.size()));
             all.extend(self.write_some(some).await?);
             rest = others;
         }

@@ -51,6 +51,7 @@ mod node;
 mod notice;
 mod parts;
 mod plain;
+mod portion;
 mod raw;
 mod selection;
 mod set;
@@ -68,10 +69,9 @@ use tracing::{Instrument as _, Span};
 
 pub(crate) use self::breaker::Limits;
 use self::connector::Connector;
-use self::entry::Slot;
 pub(crate) use self::entry::{Encoded, Entry, Mark};
 pub use self::entry::{decode_entry, encode_entry};
-use self::fill::fill;
+use self::fill::{Landed, fill};
 #[cfg(all(test, shuttle))]
 pub(crate) use self::journal::Journal;
 use self::keyspace::Keyspace;
@@ -92,7 +92,7 @@ use crate::backlog::Buckets;
 use crate::codec::Payload;
 use crate::driver::{Connection, Operation, Reply, Servers, Trusts};
 use crate::error::Error;
-use crate::flight::{Claim, Flights, Leader, Seat};
+use crate::flight::{Flights, Leader, Seat};
 use crate::freshness::Age;
 use crate::health::Status;
 use crate::inspection::{Inspection, StoreState};
@@ -168,7 +168,7 @@ impl Shared {
             self.distrusted(query);
             return None;
         };
-        if matches!(look.slot, Slot::Fence) || look.is_fenced() {
+        if look.is_fenced() {
             query.missed.note(MissReason::Fenced);
             return None;
         }
@@ -358,35 +358,25 @@ impl Store for Shared {
     fn fill<'a>(
         &'a self,
         query: &'a Query,
-        mut leader: Leader<Evidence>,
+        leader: Leader<Evidence>,
         filling: &Filling<'_>,
         ttl: &dyn Fn() -> Option<Duration>,
     ) -> MaybeReady<'a, Filled> {
-        let evidence = leader.evidence();
-        // Before others wake and look again: it remembers the tags.
-        let told = query
-            .learns_tags
-            .then(|| Box::new(self.told(query, filling.tags, evidence.as_deref())));
-        let is_covered = told.as_ref().is_none_or(|told| told.is_covered);
-        match leader.claim() {
-            Claim::Superseded => return MaybeReady::Ready(Some(Filled::Superseded)),
-            Claim::Shared => leader.land(filling.value.share(), is_covered),
-            Claim::Unshared => {}
-        }
-        if evidence.as_deref().and_then(Evidence::lease).is_none() {
-            leader.finish();
-            return MaybeReady::Ready(Some(Filled::Unstorable));
-        }
-        let (ttl, cost) = (ttl(), filling.cost);
-        let tags = told.as_ref().map_or(&query.tags, |told| &told.tags);
-        let extend = ttl.map(|ttl| self.extend_versions(query, tags, ttl));
-        let encoded = if is_covered {
-            encode(query, filling)
-        } else {
-            Ok(Encoded::None)
+        let landed = match self.land(query, leader, filling) {
+            Ok(landed) => landed,
+            Err(ended) => return MaybeReady::Ready(Some(ended)),
         };
+        let (ttl, cost) = (ttl(), filling.cost);
+        let tags = landed.told.as_ref().map_or(&query.tags, |told| &told.tags);
+        let extend = ttl.map(|ttl| self.extend_versions(query, tags, ttl));
+        let encoded = landed.encode(query, filling);
+        let Landed {
+            told,
+            evidence,
+            mut leader,
+        } = landed;
         MaybeReady::Later(Box::pin(async move {
-            let filled = match evidence.as_deref().and_then(Evidence::lease) {
+            let filled = match evidence.lease() {
                 Some(lease) => {
                     if let Ok(encoded) = &encoded {
                         self.connector.expect(lease.slot(), encoded.size());

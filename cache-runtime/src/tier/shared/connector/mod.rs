@@ -205,12 +205,12 @@ impl Connector {
     pub(super) async fn look_further(
         self: &Arc<Self>,
         slot: &str,
-        witness: Witness,
+        witness: &Witness,
         keys: ReadKeys,
         until: Instant,
     ) -> Result<(Witness, Vec<Option<Bytes>>), Error> {
-        let (further, values) = self.read_further(&witness, keys, until).await?;
-        Ok((self.with_further(slot, &witness, &further), values))
+        let (further, values) = self.read_further(witness, keys, until).await?;
+        Ok((self.with_further(slot, witness, &further), values))
     }
 
     /// Reads versions from the servers of an earlier look, and returns which servers those were.
