@@ -1,4 +1,5 @@
-//! The steps of a cached call: `call/load.rs` and `tier/shared/mod.rs` of the runtime.
+//! The steps of a cached call: `call/load.rs`, and `look.rs`, `board.rs` and
+//! `fill.rs` in `tier/shared/` of the runtime.
 
 use super::Shared;
 use super::config::{KEY, Servers, tag};

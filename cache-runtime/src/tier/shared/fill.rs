@@ -19,11 +19,11 @@ use crate::unique;
 
 /// A value that the callers that wait for its load were handed, and that is to be stored.
 pub(super) struct Landed {
-    pub(super) leader: Leader<Evidence>,
-    /// It has a lease.
-    pub(super) evidence: Arc<Evidence>,
     /// Where the function learns tags from its values.
     pub(super) told: Option<Box<EntryTags>>,
+    /// It has a lease.
+    pub(super) evidence: Arc<Evidence>,
+    pub(super) leader: Leader<Evidence>,
 }
 
 impl Shared {
@@ -51,9 +51,9 @@ impl Shared {
             return Err(Filled::Unstorable);
         };
         Ok(Landed {
-            leader,
-            evidence,
             told,
+            evidence,
+            leader,
         })
     }
 }

@@ -15,7 +15,7 @@
 //! * [`board`]: which load a call waits for, or what it takes before it loads; [`beside`], the same where
 //!   an old entry stays; [`versions`], how those of tags are read and drawn.
 //! * A [`lease`] is the right of one caller to fill the slot; [`hold`], what of it stands on the server;
-//!   [`fill`], the entry that replaces it. [`load_many`] does all this for one load of several keys.
+//!   [`mod@fill`], the entry that replaces it. [`load_many`] does all this for one load of several keys.
 //! * [`set`], a value by hand; [`many`], several keys by hand; [`inspect`], what people are shown.
 //! * [`invalidate`]: by name, and by pattern, of which [`selection`] is what a scan looks for. A [`fence`]
 //!   stands while writers are at work, and has a deadline for each of them. The [`journal`] keeps the
@@ -378,9 +378,9 @@ impl Store for Shared {
         let extend = ttl.map(|ttl| self.extend_versions(query, tags, ttl));
         let encoded = landed.encode(query, filling);
         let Landed {
-            mut leader,
-            evidence,
             told,
+            evidence,
+            mut leader,
         } = landed;
         MaybeReady::Later(Box::pin(async move {
             let filled = match evidence.lease() {
