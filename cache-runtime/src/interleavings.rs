@@ -14,9 +14,9 @@ use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::sync::atomic::AtomicU64;
 
 use crate::call::compare;
-use crate::call::load::{Defaults, Keep, Request};
 use crate::call::of_value::WithTags;
 use crate::call::receiver::Receiver;
+use crate::call::request::{Defaults, Keep, Request};
 use crate::call::shape::ResultOf;
 use crate::missed::WhyMissed;
 use crate::sabotage::{self, Rule};

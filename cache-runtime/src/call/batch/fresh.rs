@@ -10,13 +10,13 @@ use std::pin::{Pin, pin};
 
 use super::rows::{BatchShape, KnownOf, Rows};
 use super::{BatchCall, CollectedNames, OneOf, Stage, State};
-use crate::call::load::{Keep, Keeping};
 use crate::call::of_value::WithTags;
+use crate::call::request::{Keep, Keeping};
 use crate::call::shape::Shape;
 use crate::flight::Leader;
 use crate::join;
 use crate::key::Key;
-use crate::observe::{Event, StaleReason};
+use crate::observe::StaleReason;
 use crate::refreshes::Ticket;
 use crate::tier::{Evidence, Look};
 use crate::value::{CacheValue, outcome};
@@ -174,11 +174,7 @@ where
         }
         for (place, value) in places.into_iter().zip(old) {
             let OneOf { request, state, .. } = &mut self.calls[place];
-            request.observe(Event::Stale {
-                key: &request.query.key,
-                why: StaleReason::Error,
-                waited: true,
-            });
+            request.observe_stale(StaleReason::Error, true);
             *state = State::known(value);
         }
         None
