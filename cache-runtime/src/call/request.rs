@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::compare::Compare;
+use super::compare::{self, Compare};
 use super::receiver::Receiver;
 use super::scope;
 use super::site::CallSite;
@@ -88,6 +88,54 @@ impl<V, F: Fn(&V) -> Keep> Keeping<V> for F {
 }
 
 impl Request {
+    /// A call that is not of a function, and whose values are not compared with what would come back.
+    #[inline]
+    pub(crate) fn new(core: Arc<Core>, query: Query) -> Self {
+        Self {
+            core,
+            query,
+            codec: None,
+            compare: compare::not_at_all,
+            receiver: Receiver::UNASKED,
+            in_transaction: false,
+            is_refresh: false,
+            is_waiting: AtomicBool::new(false),
+            defaults: Defaults {
+                cache: false,
+                ttl: false,
+            },
+        }
+    }
+
+    /// A call of a function, as far as its site and its cache say what it asks for.
+    #[inline]
+    pub(super) fn at_site(
+        site: &'static CallSite,
+        core: &Arc<Core>,
+        key: Key,
+        tags: Vec<Key>,
+        receiver: Receiver,
+    ) -> Self {
+        let settings = &core.settings;
+        let query = Query {
+            schema: site.schema,
+            local_ttl: site.local_ttl.unwrap_or(settings.local_ttl),
+            is_local: site.is_local,
+            none_ttl: site.none_ttl,
+            fresh: site.fresh,
+            site: Some(site),
+            ..Query::by_hand(key, tags, site.ttl.unwrap_or(settings.default_ttl))
+        };
+        Self {
+            receiver,
+            defaults: Defaults {
+                cache: false,
+                ttl: site.ttl.is_none(),
+            },
+            ..Self::new(core.clone(), query)
+        }
+    }
+
     /// Has the call use another cache than the one in which it began.
     pub(super) fn move_to(&mut self, core: Arc<Core>) {
         if self.defaults.ttl {

@@ -101,6 +101,25 @@ pub(crate) struct Query {
 }
 
 impl Query {
+    /// What is asked by hand, for no function.
+    #[inline]
+    pub(crate) fn by_hand(key: Key, tags: Vec<Key>, ttl: Duration) -> Self {
+        Self {
+            key,
+            tags,
+            learns_tags: false,
+            schema: 0,
+            value_type: None,
+            ttl,
+            local_ttl: Duration::ZERO,
+            is_local: false,
+            none_ttl: None,
+            fresh: None,
+            site: None,
+            missed: WhyMissed::default(),
+        }
+    }
+
     /// The longest that what this call stores may be served.
     fn longest_life(&self) -> Duration {
         self.life(self.ttl.max(self.none_ttl.unwrap_or_default()))

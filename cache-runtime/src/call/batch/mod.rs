@@ -21,7 +21,6 @@ use std::marker::PhantomData;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use self::load::Load;
@@ -34,7 +33,7 @@ use super::load::{BeforeLoad, Loaded as LoadedValue};
 use super::of_value::WithTags;
 use super::order::{self, BatchBegin};
 use super::receiver::Receiver;
-use super::request::{Defaults, Keep, Keeping, Request};
+use super::request::{Keep, Keeping, Request};
 use super::scope;
 use super::shape::Shape;
 use super::site::CallSite;
@@ -46,7 +45,6 @@ use crate::error::Error;
 use crate::flight::{Leader, Seat, Waiter, together};
 use crate::join;
 use crate::key::Key;
-use crate::missed::WhyMissed;
 use crate::observe::NotFilledReason;
 use crate::refreshes::Ticket;
 use crate::tier::{Boarded, Evidence, Fill, Filled, Filling, Look, Miss, Query, Store as _};
@@ -250,35 +248,17 @@ where
     }
 
     fn request(&self, key: Key, tags: Vec<Key>) -> Request {
-        let site = self.site;
-        let ttl = self.ttl.or(site.ttl);
-        Request {
-            core: self.core.clone(),
-            query: Query {
-                key,
-                tags,
-                learns_tags: self.learns_tags,
-                schema: site.schema,
-                value_type: value_type::<S>(&self.core, self.receiver),
-                ttl: ttl.unwrap_or(self.core.settings.default_ttl),
-                local_ttl: site.local_ttl.unwrap_or(self.core.settings.local_ttl),
-                is_local: site.is_local,
-                none_ttl: site.none_ttl,
-                fresh: site.fresh,
-                site: Some(site),
-                missed: WhyMissed::default(),
-            },
-            codec: self.codec,
-            compare: self.compare,
-            receiver: self.receiver,
-            in_transaction: self.in_transaction,
-            is_refresh: false,
-            is_waiting: AtomicBool::new(false),
-            defaults: Defaults {
-                cache: false,
-                ttl: ttl.is_none(),
-            },
+        let mut request = Request::at_site(self.site, &self.core, key, tags, self.receiver);
+        request.query.learns_tags = self.learns_tags;
+        request.query.value_type = value_type::<S>(&self.core, self.receiver);
+        if let Some(ttl) = self.ttl {
+            request.query.ttl = ttl;
+            request.defaults.ttl = false;
         }
+        request.codec = self.codec;
+        request.compare = self.compare;
+        request.in_transaction = self.in_transaction;
+        request
     }
 }
 
