@@ -19,7 +19,7 @@ use crate::key::Key;
 use crate::observe::StaleReason;
 use crate::refreshes::Ticket;
 use crate::tier::{Evidence, Look};
-use crate::value::{CacheValue, outcome};
+use crate::value::CacheValue;
 
 impl<B, R, S, T> BatchCall<B, R, S, T>
 where
@@ -117,21 +117,7 @@ where
         if self.stage == Stage::Bypass {
             return Some(body.await);
         }
-        let mut load = self.take_load();
-        for place in load.places() {
-            let OneOf {
-                request, ticket, ..
-            } = &self.calls[place];
-            if ticket.is_some() {
-                request.observe_refresh();
-            }
-            request.load_begins();
-        }
-        let is_usable = |landed: &_| outcome::<S::Value>(landed).is_some();
-        let Some(returned) = load.run(&self.core, self.site, body, is_usable).await else {
-            self.share_landed(load);
-            return None;
-        };
+        let (load, returned) = self.run_body(body).await?;
         let failed = match B::open(returned) {
             Ok(collection) => {
                 let loaded = self.sort(&load, R::rows(collection), names);

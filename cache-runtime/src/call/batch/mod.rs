@@ -491,16 +491,9 @@ where
         if self.stage == Stage::Bypass {
             return Some(body.await);
         }
-        let mut load = self.take_load();
-        let loaded = {
-            let requests = load.places().map(|place| &self.calls[place].request);
-            requests.for_each(Request::load_begins);
-            let is_usable = |landed: &_| outcome::<S::Value>(landed).is_some();
-            let Some(returned) = load.run(&self.core, self.site, body, is_usable).await else {
-                self.share_landed(load);
-                return None;
-            };
-            match B::open(returned) {
+        let (load, loaded) = {
+            let (load, returned) = self.run_body(body).await?;
+            let loaded = match B::open(returned) {
                 Ok(collection) => self.sort(&load, R::rows(collection), names),
                 Err(failed) => {
                     let requests = load.places().map(|place| &self.calls[place].request);
@@ -512,10 +505,35 @@ where
                     load.fail(S::share_error(&failed).as_ref());
                     return B::with_error(failed);
                 }
-            }
+            };
+            (load, loaded)
         };
         self.fill(load, loaded, keep).await;
         None
+    }
+
+    /// Runs the body for what this call loads, and returns what the body returned. `None` if other attempts
+    /// have landed for each key: then the values are theirs.
+    async fn run_body<F>(&mut self, body: Pin<&mut F>) -> Option<(Load, B::Return)>
+    where
+        F: Future<Output = B::Return>,
+    {
+        let mut load = self.take_load();
+        for place in load.places() {
+            let OneOf {
+                request, ticket, ..
+            } = &self.calls[place];
+            if ticket.is_some() {
+                request.observe_refresh();
+            }
+            request.load_begins();
+        }
+        let is_usable = |landed: &_| outcome::<S::Value>(landed).is_some();
+        let Some(returned) = load.run(&self.core, self.site, body, is_usable).await else {
+            self.share_landed(load);
+            return None;
+        };
+        Some((load, returned))
     }
 
     /// The loads that this call leads, and those that it makes for itself.
