@@ -5,6 +5,7 @@ mod builder;
 mod bypass;
 mod connect;
 mod entry;
+mod environment;
 mod global;
 mod inspect;
 mod many;
