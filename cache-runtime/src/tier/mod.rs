@@ -63,11 +63,11 @@ pub(crate) enum Tier {
     Shared(Front),
 }
 
-/// Where the toolkit keeps what it is given.
+/// Where a cache keeps things, for what is no verb of the protocol: the toolkit, counts and budgets.
 pub(crate) enum Room<'a> {
     /// The cache is off.
     None,
-    InProcess,
+    InProcess(&'a Local),
     Server(&'a Shared),
 }
 
@@ -762,7 +762,7 @@ impl Tier {
     pub(crate) fn room(&self) -> Room<'_> {
         match self {
             Self::Off(_) => Room::None,
-            Self::Local(_) => Room::InProcess,
+            Self::Local(local) => Room::InProcess(local),
             Self::Shared(front) => Room::Server(front.shared()),
         }
     }
