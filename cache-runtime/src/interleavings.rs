@@ -7,18 +7,14 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
 use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::sync::atomic::AtomicU64;
 
-use crate::call::compare;
-use crate::call::load::{Defaults, Keep, Request};
 use crate::call::of_value::WithTags;
-use crate::call::receiver::Receiver;
+use crate::call::request::{Keep, Request};
 use crate::call::shape::ResultOf;
-use crate::missed::WhyMissed;
 use crate::sabotage::{self, Rule};
 use crate::tier::Query;
 use crate::{Cache, Key, Options};
@@ -88,33 +84,12 @@ impl Database {
             pending_twice().await;
             Ok::<_, Infallible>(value)
         };
-        let request = Request {
-            core: self.cache.core().clone(),
-            query: Query {
-                key: "row".into(),
-                tags: Vec::new(),
-                learns_tags: true,
-                schema: 0,
-                value_type: None,
-                ttl: std::time::Duration::from_secs(60),
-                local_ttl: std::time::Duration::ZERO,
-                is_local: false,
-                none_ttl: None,
-                fresh: None,
-                site: None,
-                missed: WhyMissed::default(),
-            },
-            codec: None,
-            compare: compare::not_at_all,
-            receiver: Receiver::UNASKED,
-            in_transaction: false,
-            is_refresh: false,
-            is_waiting: AtomicBool::new(false),
-            defaults: Defaults {
-                cache: false,
-                ttl: false,
-            },
+        let ttl = std::time::Duration::from_secs(60);
+        let query = Query {
+            learns_tags: true,
+            ..Query::by_hand("row".into(), Vec::new(), ttl)
         };
+        let request = Request::new(self.cache.core().clone(), query);
         let keeping = WithTags {
             keep: |_: &u64| Keep::Default,
             tags: |_: &u64| vec![Key::from("rows")],

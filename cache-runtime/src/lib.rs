@@ -213,9 +213,9 @@ pub mod __private {
     pub use crate::call::future::{Returned, future_of, returned_future};
     pub use crate::call::in_process::{InProcess, LocalValue, Unwritten, local_shape};
     pub use crate::call::invalidate::{InvalidateCall, ReturnsError};
-    pub use crate::call::load::Keep;
     pub use crate::call::of_value::tell;
     pub use crate::call::receiver::Receiver;
+    pub use crate::call::request::Keep;
     pub use crate::call::return_type::{
         ReturnType, ReturnsNone, cacheable_shape, error_sharing_shape, return_failure,
         return_shape, returns_none,

@@ -143,16 +143,12 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
     reports.retain(|report| report.found.is_some());
     let (table, verdict) = tabulate(&reports);
     println!("\n{table}");
-    let awaiting = reports.iter().filter(|report| report.is_awaiting()).count();
-    let counted = reports.len() - awaiting;
+    let count = reports.len();
     let seconds = began.elapsed().as_secs_f64();
     println!(
-        "{counted} scenarios in {seconds:.0} s: {} broken",
+        "{count} scenarios in {seconds:.0} s: {} broken",
         verdict.len()
     );
-    if awaiting > 0 {
-        println!("{awaiting} more do not count: they wait for a part of the runtime");
-    }
     for broken in &verdict {
         println!("\nbroken: {broken}");
     }
@@ -160,12 +156,6 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
-}
-
-impl Report {
-    fn is_awaiting(&self) -> bool {
-        self.scenario.awaits.is_some()
     }
 }
 
@@ -246,7 +236,7 @@ fn tried(scenario: &Scenario, job: Job) -> Found {
     let mut found = in_a_process(scenario, job);
     let further = if job.guard.is_some() { 11 } else { 2 };
     for _ in 0..further {
-        if scenario.awaits.is_some() || !may_be_chance(scenario, job, &found) {
+        if !may_be_chance(scenario, job, &found) {
             break;
         }
         found = in_a_process(scenario, job);
@@ -328,32 +318,27 @@ fn tabulate(reports: &[Report]) -> (String, Vec<String>) {
     let mut broken = Vec::new();
     for report in reports {
         let Scenario { name, guards, .. } = *report.scenario;
-        let awaits = report.scenario.awaits;
         let figures = match report.found.as_ref().expect("it was run") {
             Ok(figures) => figures,
             Err(error) => {
-                let kept = awaits.map_or("**NO**".to_owned(), |what| format!("not yet: {what}"));
-                let _ = writeln!(table, "| {name} | | it broke down | | {kept} | |");
-                if awaits.is_none() {
-                    broken.push(format!("{name}: {error}"));
-                }
+                let _ = writeln!(table, "| {name} | | it broke down | | **NO** | |");
+                broken.push(format!("{name}: {error}"));
                 continue;
             }
         };
-        if figures.is_empty() {
-            let awaits = awaits.expect("each scenario that runs measures something");
-            let _ = writeln!(table, "| {name} | | not run | 0 | not yet: {awaits} | |");
-        }
+        assert!(
+            !figures.is_empty(),
+            "each scenario that runs measures something"
+        );
         for figure in figures {
             let (what, amount, promise) = (&figure.what, figure.amount(), figure.promise());
-            let kept = match (figure.holds(), awaits) {
-                (_, Some(awaits)) => format!("not yet: {awaits}"),
-                (true, None) if figure.is_strained() => "with slack".to_owned(),
-                (true, None) => "yes".to_owned(),
-                (false, None) => {
-                    broken.push(format!("{name}: {what}: {amount}, promised {promise}"));
-                    "**NO**".to_owned()
-                }
+            let kept = if figure.holds() && figure.is_strained() {
+                "with slack"
+            } else if figure.holds() {
+                "yes"
+            } else {
+                broken.push(format!("{name}: {what}: {amount}, promised {promise}"));
+                "**NO**"
             };
             let mut without = Vec::new();
             for ((rules, guarded), sabotaged) in guards.iter().zip(&report.sabotaged) {
@@ -365,11 +350,9 @@ fn tabulate(reports: &[Report]) -> (String, Vec<String>) {
                     Ok(amount) => without.push(format!("{rules}: {amount}")),
                     Err(amount) => {
                         without.push(format!("{rules}: **{amount}**"));
-                        if awaits.is_none() {
-                            broken.push(format!(
-                                "{name}: without {rules} the promise is kept all the same: {what}: {amount}"
-                            ));
-                        }
+                        broken.push(format!(
+                            "{name}: without {rules} the promise is kept all the same: {what}: {amount}"
+                        ));
                     }
                 }
             }

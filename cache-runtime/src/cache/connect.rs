@@ -88,7 +88,7 @@ impl Cache {
     fn address(&self) -> String {
         match self.core.tier.room() {
             Room::Server(server) => server.address().to_owned(),
-            Room::InProcess | Room::None => String::new(),
+            Room::InProcess(_) | Room::None => String::new(),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Cache;
-use crate::call::load::Request;
 use crate::call::order::{self, Given, Left, NoCall};
+use crate::call::request::Request;
 use crate::call::scope;
 use crate::error::Error;
 use crate::key::Key;

@@ -7,7 +7,7 @@ use crate::call::scope;
 use crate::clock;
 use crate::error::Error;
 use crate::key::Key;
-use crate::missed::{MissReason, WhyMissed};
+use crate::missed::MissReason;
 use crate::observe::{Event, NotFilledReason};
 use crate::tier::{Filled, Filling, Query, Store as _};
 use crate::value::CacheValue;
@@ -120,18 +120,8 @@ impl Cache {
             .zip(&values)
             .map(|(key, value)| {
                 let query = Query {
-                    key,
-                    tags: options.tags.clone(),
-                    learns_tags: false,
-                    schema: 0,
-                    value_type: None,
-                    ttl,
-                    local_ttl: Duration::ZERO,
-                    is_local: false,
-                    none_ttl: None,
                     fresh: options.fresh,
-                    site: None,
-                    missed: WhyMissed::default(),
+                    ..Query::by_hand(key, options.tags.clone(), ttl)
                 };
                 let filling = Filling {
                     value,

@@ -7,7 +7,7 @@ use crate::call::scope;
 use crate::error::Error;
 use crate::key::Pattern;
 use crate::removal::Removed;
-use crate::tier::Tier;
+use crate::tier::Room;
 use crate::tier::shared::Shared;
 use crate::toolkit::raw::Raw;
 
@@ -145,10 +145,10 @@ impl Cache {
     pub async fn count_matching(&self, pattern: impl Into<Pattern>) -> Result<u64, Error> {
         let pattern = pattern.into();
         self.core.failed(pattern.check())?;
-        match &self.core.tier {
-            Tier::Off(_) => Ok(0),
-            Tier::Local(local) => Ok(local.count_matching(&pattern).await),
-            Tier::Shared(front) => self.count_at_server(front.shared(), &pattern).await,
+        match self.core.tier.room() {
+            Room::None => Ok(0),
+            Room::InProcess(local) => Ok(local.count_matching(&pattern).await),
+            Room::Server(server) => self.count_at_server(server, &pattern).await,
         }
     }
 

@@ -5,6 +5,7 @@ mod builder;
 mod bypass;
 mod connect;
 mod entry;
+mod environment;
 mod global;
 mod inspect;
 mod many;
@@ -23,7 +24,6 @@ use std::fmt;
 use std::pin::pin;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use self::as_cache::AsCache;
@@ -41,9 +41,8 @@ pub use self::stored::Entry;
 pub use self::with_cache::{DefaultCache, default_cache, with_cache};
 use crate::call::compare::{self, Compare};
 use crate::call::fresh;
-use crate::call::load::{Defaults, Keep, Request};
-use crate::call::receiver::Receiver;
 use crate::call::repeat;
+use crate::call::request::{Defaults, Keep, Request};
 use crate::call::scope;
 use crate::call::shape::ResultOf;
 use crate::clock;
@@ -53,7 +52,7 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::health::Health;
 use crate::key::Key;
-use crate::missed::{MissReason, WhyMissed};
+use crate::missed::MissReason;
 use crate::observe::{Event, NotFilledReason};
 use crate::tier::{Encoded, Filled, Filling, Found, Query, Storable, Store as _};
 use crate::value::{CacheValue, Outcome, SharedValue};
@@ -187,32 +186,22 @@ impl Cache {
         if mode == Some(Mode::Bypass) {
             return load.await;
         }
+        let settings = &self.core.settings;
+        let ttl = options.ttl.unwrap_or(settings.default_ttl);
+        let query = Query {
+            local_ttl: options.local_ttl.unwrap_or(settings.local_ttl),
+            fresh: options.fresh,
+            ..Query::by_hand(key.into(), options.tags, ttl)
+        };
         let request = Request {
-            core: self.core.clone(),
-            query: Query {
-                key: key.into(),
-                tags: options.tags,
-                learns_tags: false,
-                schema: 0,
-                value_type: None,
-                ttl: options.ttl.unwrap_or(self.core.settings.default_ttl),
-                local_ttl: options.local_ttl.unwrap_or(self.core.settings.local_ttl),
-                is_local: false,
-                none_ttl: None,
-                fresh: options.fresh,
-                site: None,
-                missed: WhyMissed::default(),
-            },
             codec: options.codec,
             compare: compare::by_calls_to_serde::<T>,
-            receiver: Receiver::UNASKED,
-            in_transaction: false,
             is_refresh: mode == Some(Mode::Refresh),
-            is_waiting: AtomicBool::new(false),
             defaults: Defaults {
                 cache: false,
                 ttl: options.ttl.is_none(),
             },
+            ..Request::new(self.core.clone(), query)
         };
         if let Some(fresh) = request.query.fresh {
             let excuses = |returned: &Result<T, E>| fresh.excuses() && returned.is_err();
@@ -347,18 +336,8 @@ impl Cache {
         let settings = &self.core.settings;
         let ttl = options.ttl.unwrap_or(settings.default_ttl);
         let query = Query {
-            key,
-            tags: options.tags,
-            learns_tags: false,
-            schema: 0,
-            value_type: None,
-            ttl,
-            local_ttl: Duration::ZERO,
-            is_local: false,
-            none_ttl: None,
             fresh: options.fresh,
-            site: None,
-            missed: WhyMissed::default(),
+            ..Query::by_hand(key, options.tags, ttl)
         };
         let ttl = clock::jittered(ttl, settings.jitter);
         let codec = options.codec.unwrap_or(settings.codec);

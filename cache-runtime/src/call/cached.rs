@@ -3,16 +3,15 @@
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::compare::{self, Compare, Values};
+use super::compare::{Compare, Values};
 use super::detach::{self, ReturnedByTask};
 use super::fresh;
-use super::load::{Defaults, Keep, Keeping, Request};
 use super::of_value::WithTags;
 use super::order::{self, Begin};
 use super::receiver::Receiver;
+use super::request::{Keep, Keeping, Request};
 use super::scope;
 use super::shape::Shape;
 use super::site::CallSite;
@@ -22,8 +21,6 @@ use crate::context::{self, default_cache, mode};
 use crate::core::Core;
 use crate::freshness::Freshness;
 use crate::key::{Key, Name, Names, Parts};
-use crate::missed::WhyMissed;
-use crate::tier::Query;
 use crate::type_name::{self, ValueType};
 use crate::value::CacheValue;
 
@@ -254,33 +251,10 @@ impl<S: Shape> CachedCall<S> {
     ) -> Self {
         let mut names = Vec::new();
         tags.render_into(&mut names);
-        Self(Started::Miss(Box::new(Request {
-            core: core.clone(),
-            query: Query {
-                key: key.render(),
-                tags: names,
-                learns_tags: N::LEARNS,
-                schema: site.schema,
-                value_type: value_type::<S>(core, receiver),
-                ttl: site.ttl.unwrap_or(core.settings.default_ttl),
-                local_ttl: site.local_ttl.unwrap_or(core.settings.local_ttl),
-                is_local: site.is_local,
-                none_ttl: site.none_ttl,
-                fresh: site.fresh,
-                site: Some(site),
-                missed: WhyMissed::default(),
-            },
-            codec: None,
-            compare: compare::not_at_all,
-            receiver,
-            in_transaction: false,
-            is_refresh: false,
-            is_waiting: AtomicBool::new(false),
-            defaults: Defaults {
-                cache: false,
-                ttl: site.ttl.is_none(),
-            },
-        })))
+        let mut request = Request::at_site(site, core, key.render(), names, receiver);
+        request.query.learns_tags = N::LEARNS;
+        request.query.value_type = value_type::<S>(core, receiver);
+        Self(Started::Miss(Box::new(request)))
     }
 
     /// The answer, if there is one already; else the call goes on.

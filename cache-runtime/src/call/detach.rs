@@ -23,7 +23,8 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
 
-use super::load::{BeforeLoad, Keeping, Request};
+use super::load::BeforeLoad;
+use super::request::{Keeping, Request};
 use super::shape::Shape;
 use crate::context::{default_cache, mode};
 use crate::flight::Leader;

@@ -27,13 +27,13 @@ use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
 
 use super::detach;
-use super::load::{BeforeLoad, Keeping, Request, Role, share_outcome};
+use super::load::{BeforeLoad, Role, share_outcome};
+use super::request::{Keeping, Request};
 use super::shape::{Shape, View, to_return};
 use crate::clock::{self, Sleep};
 use crate::context::{default_cache, mode};
 use crate::flight::Leader;
 use crate::freshness::State;
-use crate::missed::MissReason;
 use crate::observe::{Event, NotFilledReason, StaleReason};
 use crate::refreshes::{Refused, Ticket, Why};
 use crate::sabotage::{self, Rule};
@@ -327,50 +327,6 @@ impl Request {
         None
     }
 
-    /// Whether the load of this key has failed a moment ago; and then, whether old values take the place of
-    /// the error.
-    pub(super) fn has_failed(&self) -> Option<bool> {
-        self.core.refreshes.has_failed(&self.query.key)
-    }
-
-    pub(super) fn observe_refresh(&self) {
-        self.query.missed.note(MissReason::Refreshed);
-        let key = &self.query.key;
-        self.observe(Event::Refresh { key });
-    }
-
-    /// What is known of an entry's age.
-    pub(super) fn state(&self, found: &Found) -> State {
-        let age = self.core.tier.age(&self.query, found);
-        match (&self.query.fresh, age) {
-            (Some(freshness), Some(age)) => freshness.of(age),
-            _ => State::Fresh,
-        }
-    }
-
-    /// Has the load of this evidence, which failed, not be tried again for a while, in any process. If it is
-    /// `excused`, old values take the place of the error.
-    pub(super) fn failed(
-        &self,
-        evidence: Option<&Evidence>,
-        ticket: Option<Ticket>,
-        excused: bool,
-    ) {
-        if !sabotage::keeps(Rule::RetryAfter) {
-            return;
-        }
-        let pause = self.query.fresh.and_then(|it| it.pause_after_failure());
-        let pause = pause.unwrap_or(self.core.settings.retry_after);
-        let note = |evidence: &Evidence| self.core.tier.note_failure(evidence, pause, excused);
-        let is_beside = evidence.is_some_and(note);
-        let why = Why::Failed { excused };
-        match ticket {
-            Some(mut ticket) => ticket.leave_alone(pause, why),
-            None if is_beside => self.core.refreshes.leave_alone(&self.query.key, pause, why),
-            None => {}
-        }
-    }
-
     /// What a load returned, or the old value in the place of its error.
     async fn or_old<S>(
         &self,
@@ -400,12 +356,7 @@ impl Request {
         S: Shape<Value: CacheValue>,
     {
         let (returned, _) = self.find_old::<S>(excused).await?;
-        let key = &self.query.key;
-        self.observe(Event::Stale {
-            key,
-            why,
-            waited: true,
-        });
+        self.observe_stale(why, true);
         Some(returned)
     }
 

@@ -20,25 +20,20 @@ use std::marker::PhantomData;
 use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::compare::{self, Compare};
-use super::receiver::Receiver;
+use super::request::{Keeping, Request};
 use super::scope;
 use super::shape::{Shape, View, to_return};
-use super::site::CallSite;
 use crate::clock;
 use crate::codec::{Codec, Reason};
-use crate::core::Core;
 use crate::error::Error;
-use crate::flight::{Claim, Landing, Leader, LoadEnd, Patience, Seat, Waiter};
-use crate::key::Key;
+use crate::flight::{Claim, Landing, Leader, LoadEnd, Seat, Waiter};
 use crate::missed::MissReason;
 use crate::observe::{Event, NotFilledReason, StaleReason, spans};
-use crate::sabotage::{self, Rule};
-use crate::tier::remembered;
 use crate::tier::{
     Boarded, Encoded, Evidence, Filled, Filling, Found, Look, Mark, Miss, Query, Renewal, Storable,
     Store as _,
@@ -50,69 +45,6 @@ use crate::weigher::Weigher;
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);
 
-/// Where nothing else is set, callers wait for a load that is not woken for as long as this, or for
-/// so many times as long as the loads of its function usually take, if that is longer.
-const LEAST_HEDGE: Duration = Duration::from_secs(2);
-const USUAL_LOADS: u32 = 4;
-
-/// A call, with all that it needs once the body has taken the arguments.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) core: Arc<Core>,
-    pub(crate) query: Query,
-    /// How its value is written on a server; without it, as the cache says.
-    pub(crate) codec: Option<Codec>,
-    /// How its value is compared with what would come back.
-    pub(crate) compare: Compare,
-    pub(crate) receiver: Receiver,
-    /// Whether a transaction is among its arguments.
-    pub(crate) in_transaction: bool,
-    /// Whether it loads, whatever is stored.
-    pub(crate) is_refresh: bool,
-    /// Whether it waits for another caller's load.
-    pub(crate) is_waiting: AtomicBool,
-    pub(crate) defaults: Defaults,
-}
-
-/// What a call does not say.
-#[derive(Debug)]
-pub(crate) struct Defaults {
-    /// The cache, which the first poll decides: the call began before that.
-    pub(crate) cache: bool,
-    /// The ttl, which is its cache's.
-    pub(crate) ttl: bool,
-}
-
-/// How long one value is cached.
-#[derive(Debug, Clone, Copy)]
-pub enum Keep {
-    /// As long as the call says.
-    Default,
-    /// This long.
-    For(Duration),
-    /// Not at all.
-    Not,
-}
-
-/// What a value itself decides: how long it is cached, and which tags its entry has besides those that
-/// are known before the load.
-pub(crate) trait Keeping<V> {
-    /// How long it is cached.
-    fn keep(&self, value: &V) -> Keep;
-
-    /// Its tags: sorted, each of them once.
-    fn tags(&self, _value: &V) -> Vec<Key> {
-        Vec::new()
-    }
-}
-
-impl<V, F: Fn(&V) -> Keep> Keeping<V> for F {
-    #[inline]
-    fn keep(&self, value: &V) -> Keep {
-        self(value)
-    }
-}
-
 /// What a call does before it loads, or instead of it.
 pub(super) enum BeforeLoad<R> {
     /// Return this.
@@ -121,6 +53,13 @@ pub(super) enum BeforeLoad<R> {
     Lead(Leader<Evidence>),
     /// Load, and store nothing.
     Alone,
+}
+
+impl<R> BeforeLoad<R> {
+    /// What a call does that another caller's load has ended for: without anything to return, it loads.
+    fn return_or_load(returned: Option<R>) -> Self {
+        returned.map_or(Self::Alone, Self::Return)
+    }
 }
 
 /// What a caller does next.
@@ -166,14 +105,6 @@ impl Drop for TimedWait<'_> {
 }
 
 impl Request {
-    /// Has the call use another cache than the one in which it began.
-    pub(super) fn move_to(&mut self, core: Arc<Core>) {
-        if self.defaults.ttl {
-            self.query.ttl = core.settings.default_ttl;
-        }
-        self.core = core;
-    }
-
     /// The value under this key, or what `load` yields.
     pub(crate) async fn get_or_load<S, F>(&self, keep: impl Keeping<S::Value>, load: F) -> S::Return
     where
@@ -183,25 +114,29 @@ impl Request {
         if let Some(why) = self.reason_to_bypass::<S::Value>() {
             return self.load_alone::<S, F>(why, load).await;
         }
-        if self.is_refresh {
-            return Box::pin(self.refresh::<S, F>(keep, load)).await;
-        }
-        let mut look = self.core.tier.look(&self.query, None, None).await;
-        if let Look::Hit(found) = &mut look
-            && let Ok(returned) = self.serve::<S>(found, None)
-        {
-            return returned;
-        }
-        // A miss of the local tier goes on here. `before_load` would do the same, but passing the
-        // leader on takes a measurable part of a local miss.
-        if let Look::Lead(leader) = look {
-            return self.lead::<S, F>(leader, keep, load).await;
-        }
-        // Matched at once: what is returned is not held while anything is awaited.
-        let leader = match self.before_load::<S>(&mut look).await {
-            BeforeLoad::Return(returned) => return returned,
-            BeforeLoad::Lead(leader) => Some(leader),
-            BeforeLoad::Alone => None,
+        // Matched in a block of its own: what is returned is not held while anything is awaited.
+        let leader = {
+            let before = if self.is_refresh {
+                Box::pin(self.before_refresh::<S>()).await
+            } else {
+                let mut look = self.core.tier.look(&self.query, None, None).await;
+                if let Look::Hit(found) = &mut look
+                    && let Ok(returned) = self.serve::<S>(found, None)
+                {
+                    return returned;
+                }
+                // A miss of the local tier goes on here. `before_load` would do the same, but passing the
+                // leader on takes a measurable part of a local miss.
+                if let Look::Lead(leader) = look {
+                    return self.lead::<S, F>(leader, keep, load).await;
+                }
+                self.before_load::<S>(&mut look).await
+            };
+            match before {
+                BeforeLoad::Return(returned) => return returned,
+                BeforeLoad::Lead(leader) => Some(leader),
+                BeforeLoad::Alone => None,
+            }
         };
         match leader {
             Some(leader) => self.lead::<S, F>(leader, keep, load).await,
@@ -212,28 +147,8 @@ impl Request {
         }
     }
 
-    /// Loads, whatever is stored. What another caller's load yields is returned only if that load begins
-    /// after this call.
-    async fn refresh<S, F>(&self, keep: impl Keeping<S::Value>, load: F) -> S::Return
-    where
-        S: Shape<Value: CacheValue>,
-        F: Future<Output = S::Return>,
-    {
-        let leader = match self.before_refresh::<S>().await {
-            BeforeLoad::Return(returned) => return returned,
-            BeforeLoad::Lead(leader) => Some(leader),
-            BeforeLoad::Alone => None,
-        };
-        match leader {
-            Some(leader) => self.lead::<S, F>(leader, keep, load).await,
-            None => {
-                self.load_alone::<S, F>(NotFilledReason::Unstorable, load)
-                    .await
-            }
-        }
-    }
-
-    /// Boards a load that begins after this call.
+    /// Boards a load that begins after this call, whatever is stored. What another caller's load yields is
+    /// returned only if that one begins later, too.
     pub(super) async fn before_refresh<S>(&self) -> BeforeLoad<S::Return>
     where
         S: Shape<Value: CacheValue>,
@@ -256,16 +171,8 @@ impl Request {
         };
         match step {
             Step::Lead(leader) => BeforeLoad::Lead(leader),
-            Step::Share(value) => self
-                .share::<S>(&value)
-                .map_or(BeforeLoad::Alone, BeforeLoad::Return),
-            Step::ShareError(error) => match S::from_error(&error) {
-                Some(returned) => {
-                    self.observe_shared();
-                    BeforeLoad::Return(returned)
-                }
-                None => BeforeLoad::Alone,
-            },
+            Step::Share(value) => BeforeLoad::return_or_load(self.share::<S>(&value)),
+            Step::ShareError(error) => BeforeLoad::return_or_load(self.share_error::<S>(&error)),
             Step::Serve(..) | Step::ServeOld(_) | Step::Alone => BeforeLoad::Alone,
         }
     }
@@ -283,17 +190,10 @@ impl Request {
             match self.next_step(look, undecodable).await {
                 Step::Lead(leader) => return BeforeLoad::Lead(leader),
                 Step::Share(value) => {
-                    if let Some(returned) = self.share::<S>(&value) {
-                        return BeforeLoad::Return(returned);
-                    }
-                    break;
+                    return BeforeLoad::return_or_load(self.share::<S>(&value));
                 }
                 Step::ShareError(error) => {
-                    if let Some(returned) = S::from_error(&error) {
-                        self.observe_shared();
-                        return BeforeLoad::Return(returned);
-                    }
-                    break;
+                    return BeforeLoad::return_or_load(self.share_error::<S>(&error));
                 }
                 Step::Serve(mut found, watcher) => {
                     let mark = found.mark();
@@ -515,7 +415,7 @@ impl Request {
                 watcher.finish();
             }
         } else if self.query.fresh.is_some() && self.state(found).is_stale() {
-            self.observe_revalidated();
+            self.observe_stale(StaleReason::Revalidating, false);
             self.note_source(found.is_from_server());
         } else {
             self.core
@@ -536,7 +436,14 @@ impl Request {
         Some(returned)
     }
 
-    /// The same, where this call has begun a load itself.
+    /// Returns the error with which another caller's load failed, if this function has it.
+    fn share_error<S: Shape<Value: CacheValue>>(&self, error: &SharedError) -> Option<S::Return> {
+        let returned = S::from_error(error)?;
+        self.observe_shared();
+        Some(returned)
+    }
+
+    /// What [`share`](Self::share) does, where this call has begun a load itself.
     pub(super) fn share_landed<S: Shape<Value: CacheValue>>(
         &self,
         value: &SharedValue,
@@ -546,12 +453,6 @@ impl Request {
             key: &self.query.key,
         });
         Some(returned)
-    }
-
-    pub(super) fn observe_shared(&self) {
-        self.observe_miss();
-        let key = &self.query.key;
-        self.observe(Event::Share { key });
     }
 
     /// Loads for all callers of a flight, and stores what the load yields.
@@ -695,220 +596,12 @@ impl Request {
         load.await
     }
 
-    pub(super) fn load_begins(&self) {
-        self.observe_miss();
-        let key = &self.query.key;
-        self.observe(Event::Load { key });
-    }
-
-    pub(super) fn observe_miss(&self) {
-        let Query { key, missed, .. } = &self.query;
-        if self.is_refresh {
-            missed.note(MissReason::Refreshed);
-        }
-        let why = missed.reason();
-        self.observe(Event::Miss { key, why });
-    }
-
-    /// Counts a hit that a server has answered as one of those.
-    #[inline]
-    fn note_source(&self, is_from_server: bool) {
-        if is_from_server {
-            self.core.observer.hit_at_server(self.query.site);
-        }
-    }
-
-    /// A load has ended with a value.
-    fn loaded(&self, took: Duration) {
-        self.core.observer.loaded(self.query.site, took, 1);
-    }
-
-    pub(super) fn observe_refresh_failed(&self) {
-        let key = &self.query.key;
-        self.observe(Event::RefreshFailed { key });
-    }
-
-    pub(super) fn observe_refresh_discarded(&self) {
-        let key = &self.query.key;
-        self.observe(Event::RefreshDiscarded { key });
-    }
-
-    /// A call is answered with an entry past its ttl, which is refreshed.
-    #[cold]
-    fn observe_revalidated(&self) {
-        let why = StaleReason::Revalidating;
-        let key = &self.query.key;
-        self.observe(Event::Stale {
-            key,
-            why,
-            waited: false,
-        });
-    }
-
-    /// A call is answered with an old entry, since its load failed a moment ago.
-    #[cold]
-    pub(super) fn observe_old_at_once(&self, is_from_server: bool) {
-        self.note_source(is_from_server);
-        let why = StaleReason::Error;
-        let key = &self.query.key;
-        self.observe(Event::Stale {
-            key,
-            why,
-            waited: false,
-        });
-    }
-
-    pub(super) fn load_failed(&self, took: Duration) {
-        self.core.observer.failed_after(self.query.site, took);
-        self.load_of_several_failed();
-    }
-
-    /// The same of one load for several keys, whose time is not that of this key.
-    pub(super) fn load_of_several_failed(&self) {
-        let key = &self.query.key;
-        self.observe(Event::LoadFailed { key });
-    }
-
-    /// A load has ended well: that one before it has failed says nothing any more.
-    #[inline]
-    pub(super) fn note_success(&self) {
-        if self.query.fresh.is_some() {
-            self.core.refreshes.forget_failure(&self.query.key);
-        }
-    }
-
-    /// How long an outcome is cached, jitter included; `None` for not at all.
-    pub(super) fn lifetime<V>(
-        &self,
-        outcome: &Outcome<V>,
-        keep: &impl Keeping<V>,
-    ) -> Option<Duration> {
-        let ttl = match outcome {
-            Outcome::Value(value) => match keep.keep(value) {
-                Keep::Default => self.query.ttl,
-                Keep::For(ttl) => ttl,
-                Keep::Not => return None,
-            },
-            Outcome::None => self.query.none_ttl?,
-        };
-        (!ttl.is_zero()).then(|| clock::jittered(ttl, self.core.settings.jitter))
-    }
-
-    /// The tags that an outcome tells.
-    #[inline]
-    pub(super) fn told<V>(&self, outcome: &Outcome<V>, keep: &impl Keeping<V>) -> Told {
-        match outcome {
-            Outcome::Value(value) if self.query.learns_tags => {
-                let mut tags = keep.tags(value);
-                let error = remembered::check(&self.query.key, &tags).err();
-                // Nothing can be invalidated by an empty name.
-                tags.retain(|tag| tag.check().is_ok());
-                Told { tags, error }
-            }
-            _ => Told {
-                tags: Vec::new(),
-                error: None,
-            },
-        }
-    }
-
-    pub(crate) fn codec(&self) -> Codec {
-        self.codec.unwrap_or(self.core.settings.codec)
-    }
-
-    /// Why this call leaves the cache alone, if it does.
-    pub(super) fn reason_to_bypass<V: 'static>(&self) -> Option<NotFilledReason<'static>> {
-        // What is loaded here may not be committed yet, so it is neither stored nor shared.
-        if scope::is_uncommitted() {
-            return Some(NotFilledReason::Uncommitted);
-        }
-        if self.in_transaction && sabotage::keeps(Rule::Uncommitted) {
-            if let Some(site) = self.query.site {
-                self.core.observer.outside_of_commit(&site.function);
-            }
-            return Some(NotFilledReason::Uncommitted);
-        }
-        let names = || self.query.tags.iter().chain([&self.query.key]);
-        if let Err(error) = names().try_for_each(Key::check) {
-            self.degrade(&error);
-            return Some(NotFilledReason::Unstorable);
-        }
-        let (this, first) = self.other_type::<V>()?;
-        self.tell_other_type(this, Some(first));
-        Some(NotFilledReason::OtherType)
-    }
-
-    /// The type of this call and that of its site's first call, if they differ and the key names none:
-    /// of the value, or of the receiver.
-    pub(super) fn other_type<V: 'static>(&self) -> Option<(&'static str, &'static str)> {
-        let site = self
-            .query
-            .site
-            .filter(|_| sabotage::keeps(Rule::FirstType))?;
-        if let Some(first) = site.other_type::<V>() {
-            return Some((any::type_name::<V>(), first));
-        }
-        Some((self.receiver.name()?, site.other_receiver(self.receiver)?))
-    }
-
-    #[cold]
-    fn tell_other_type(&self, value: &str, cached: Option<&str>) {
-        let Query { site, key, .. } = &self.query;
-        self.core.observer.other_type(*site, key, value, cached);
-    }
-
-    /// How long this call waits for another caller's load.
-    fn patience(&self) -> Patience {
-        let settings = &self.core.settings;
-        let site = self.query.site;
-        let hedge = site.and_then(|site| site.hedge).or(settings.hedge);
-        let usual = || site.map_or(Duration::ZERO, CallSite::usual_load);
-        Patience {
-            limit: settings.load_limit,
-            hedge: hedge.unwrap_or_else(|| LEAST_HEDGE.max(usual() * USUAL_LOADS)),
-        }
-    }
-
     /// Times a wait for another caller's load, until it is dropped.
     fn time_wait(&self) -> TimedWait<'_> {
         self.is_waiting.store(true, Relaxed);
         TimedWait {
             request: self,
             began: Instant::now(),
-        }
-    }
-
-    #[inline]
-    pub(super) fn observe(&self, event: Event<'_>) {
-        self.core.observer.observe(self.query.site, event);
-    }
-
-    pub(super) fn degrade(&self, error: &Error) {
-        let key = &self.query.key;
-        self.observe(Event::Degrade { key, error });
-    }
-
-    pub(super) fn not_filled(&self, why: NotFilledReason<'_>) {
-        let key = &self.query.key;
-        self.observe(Event::NotFilled { key, why });
-    }
-
-    pub(super) fn observe_filled(&self, filled: &Filled) {
-        let key = &self.query.key;
-        match filled {
-            Filled::Stored(ttl) => self.observe(Event::Fill { key, ttl: *ttl }),
-            Filled::Overtaken => self.not_filled(NotFilledReason::Overtaken),
-            Filled::NewTags => self.not_filled(NotFilledReason::NewTags),
-            Filled::Superseded => self.not_filled(NotFilledReason::Superseded),
-            Filled::Unstorable => self.not_filled(NotFilledReason::Unstorable),
-            Filled::Unwanted => self.not_filled(NotFilledReason::Unwanted),
-            Filled::TooHeavy => self.not_filled(NotFilledReason::TooHeavy),
-            Filled::Failed(error) => {
-                if error.is_altered() {
-                    self.core.observer.altered(self.query.site, key, error);
-                }
-                self.not_filled(NotFilledReason::Failed(error));
-            }
         }
     }
 }
@@ -927,23 +620,6 @@ pub(super) async fn renew_while<F: Future>(renewal: Option<Renewal>, load: F) ->
         },
     })
     .await
-}
-
-/// The tags that a value told.
-pub(super) struct Told {
-    pub(super) tags: Vec<Key>,
-    /// Why the value is not stored with them.
-    pub(super) error: Option<Error>,
-}
-
-impl Told {
-    /// What became of the value, with the reason if it was not stored because of its tags.
-    pub(super) fn of(self, filled: Filled) -> Filled {
-        match (filled, self.error) {
-            (Filled::Unwanted, Some(error)) => Filled::Failed(error),
-            (filled, _) => filled,
-        }
-    }
 }
 
 /// What a load yielded, in both of the forms in which stores keep it.

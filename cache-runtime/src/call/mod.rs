@@ -7,7 +7,8 @@
 //! at once: then the body's future is not even made. Else the body is the
 //! call's *load*, and [`load`] says what becomes of it.
 //!
-//! In reading order: [`cached`] and [`load`] are a cached call; with [`detach`], its load is a task.
+//! In reading order: [`cached`] and [`load`] are a cached call, and [`request`] is what both know of it; with
+//! [`detach`], its load is a task.
 //! A [`batch`] is one call for several keys. [`invalidate`] is an invalidation, with its [`fence`], the names that are [`due`], and the second
 //! invalidation of those ([`repeat`]). [`after_commit`] holds what is due in a [`scope`], and [`transaction`] finds
 //! calls that should be in one. An [`order`] has a call refresh its entry, or leave what is known of
@@ -33,6 +34,7 @@ pub(crate) mod order;
 pub(crate) mod receiver;
 mod recorder;
 pub(crate) mod repeat;
+pub(crate) mod request;
 pub(crate) mod return_type;
 pub(crate) mod scope;
 pub(crate) mod shape;

@@ -1,6 +1,6 @@
 //! Tags that only the loaded value tells.
 
-use super::load::{Keep, Keeping};
+use super::request::{Keep, Keeping};
 use crate::key::Key;
 
 /// What a value itself decides, where it tells tags, too.

@@ -22,7 +22,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::compare::Compare;
-use super::load::{Keeping, Request, Told, share_outcome};
+use super::load::share_outcome;
+use super::request::{Keeping, Request, Told};
 use super::shape::Shape;
 use crate::codec::{Codec, Reason};
 use crate::context::mode::{self, Mode};

@@ -1,4 +1,10 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::state::{LandedValue, PATIENCE};
 use super::*;
+use crate::clock;
 
 /// Longer than any of these tests takes.
 const LONG: Duration = Duration::from_secs(60);

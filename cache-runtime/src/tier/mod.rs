@@ -63,11 +63,11 @@ pub(crate) enum Tier {
     Shared(Front),
 }
 
-/// Where the toolkit keeps what it is given.
+/// Where a cache keeps things, for what is no verb of the protocol: the toolkit, counts and budgets.
 pub(crate) enum Room<'a> {
     /// The cache is off.
     None,
-    InProcess,
+    InProcess(&'a Local),
     Server(&'a Shared),
 }
 
@@ -101,6 +101,25 @@ pub(crate) struct Query {
 }
 
 impl Query {
+    /// What is asked by hand, for no function.
+    #[inline]
+    pub(crate) fn by_hand(key: Key, tags: Vec<Key>, ttl: Duration) -> Self {
+        Self {
+            key,
+            tags,
+            learns_tags: false,
+            schema: 0,
+            value_type: None,
+            ttl,
+            local_ttl: Duration::ZERO,
+            is_local: false,
+            none_ttl: None,
+            fresh: None,
+            site: None,
+            missed: WhyMissed::default(),
+        }
+    }
+
     /// The longest that what this call stores may be served.
     fn longest_life(&self) -> Duration {
         self.life(self.ttl.max(self.none_ttl.unwrap_or_default()))
@@ -748,7 +767,7 @@ impl Tier {
     pub(crate) fn room(&self) -> Room<'_> {
         match self {
             Self::Off(_) => Room::None,
-            Self::Local(_) => Room::InProcess,
+            Self::Local(local) => Room::InProcess(local),
             Self::Shared(front) => Room::Server(front.shared()),
         }
     }

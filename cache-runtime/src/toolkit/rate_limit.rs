@@ -363,7 +363,7 @@ impl RateLimit {
         let place = self.place(subject);
         let ended = match self.core.tier.room() {
             Room::Server(server) => server.run_script(super::UNLINK, &place, Vec::new()).await,
-            Room::InProcess | Room::None => Ok(Reply::Nil),
+            Room::InProcess(_) | Room::None => Ok(Reply::Nil),
         };
         self.core.memory.at(&place, |place| drop(place.take()));
         self.core.failed(ended).map(drop)

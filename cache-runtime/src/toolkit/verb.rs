@@ -18,7 +18,7 @@ pub(super) async fn run<R>(
     off: &str,
 ) -> Result<R, Error> {
     match core.tier.room() {
-        Room::InProcess => core.memory.at(place, here),
+        Room::InProcess(_) => core.memory.at(place, here),
         Room::Server(server) => {
             let reply = server.run_script(script, place, arguments).await;
             reply.and_then(there)

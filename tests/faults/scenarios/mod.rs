@@ -56,9 +56,6 @@ pub(crate) struct Scenario {
     /// The mechanisms that the promises stand on, each with the figures that are bad without it.
     /// Where one mechanism makes up for another, both are taken away together.
     pub(crate) guards: &'static [Guard],
-    /// The part of the runtime that is still to come and would keep the promises. Until then the
-    /// scenario is run and shown, and does not count.
-    pub(crate) awaits: Option<&'static str>,
     pub(crate) run: fn(Size) -> Running,
 }
 
@@ -69,12 +66,7 @@ type Guard = (&'static [Rule], &'static [&'static str]);
 
 impl Scenario {
     const fn new(name: &'static str, guards: &'static [Guard], run: fn(Size) -> Running) -> Self {
-        Self {
-            name,
-            guards,
-            awaits: None,
-            run,
-        }
+        Self { name, guards, run }
     }
 
     /// A server that answers wrongly: its failures must not reach a caller.

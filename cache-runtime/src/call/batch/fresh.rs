@@ -10,16 +10,16 @@ use std::pin::{Pin, pin};
 
 use super::rows::{BatchShape, KnownOf, Rows};
 use super::{BatchCall, CollectedNames, OneOf, Stage, State};
-use crate::call::load::{Keep, Keeping};
 use crate::call::of_value::WithTags;
+use crate::call::request::{Keep, Keeping};
 use crate::call::shape::Shape;
 use crate::flight::Leader;
 use crate::join;
 use crate::key::Key;
-use crate::observe::{Event, StaleReason};
+use crate::observe::StaleReason;
 use crate::refreshes::Ticket;
 use crate::tier::{Evidence, Look};
-use crate::value::{CacheValue, outcome};
+use crate::value::CacheValue;
 
 impl<B, R, S, T> BatchCall<B, R, S, T>
 where
@@ -117,21 +117,7 @@ where
         if self.stage == Stage::Bypass {
             return Some(body.await);
         }
-        let mut load = self.take_load();
-        for place in load.places() {
-            let OneOf {
-                request, ticket, ..
-            } = &self.calls[place];
-            if ticket.is_some() {
-                request.observe_refresh();
-            }
-            request.load_begins();
-        }
-        let is_usable = |landed: &_| outcome::<S::Value>(landed).is_some();
-        let Some(returned) = load.run(&self.core, self.site, body, is_usable).await else {
-            self.share_landed(load);
-            return None;
-        };
+        let (load, returned) = self.run_body(body).await?;
         let failed = match B::open(returned) {
             Ok(collection) => {
                 let loaded = self.sort(&load, R::rows(collection), names);
@@ -174,11 +160,7 @@ where
         }
         for (place, value) in places.into_iter().zip(old) {
             let OneOf { request, state, .. } = &mut self.calls[place];
-            request.observe(Event::Stale {
-                key: &request.query.key,
-                why: StaleReason::Error,
-                waited: true,
-            });
+            request.observe_stale(StaleReason::Error, true);
             *state = State::known(value);
         }
         None

@@ -21,7 +21,6 @@ use std::marker::PhantomData;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use self::load::Load;
@@ -30,10 +29,11 @@ use self::rows::{BatchShape, KnownOf, Ready, Rows};
 use super::cached::value_type;
 use super::compare::{self, Compare, Values};
 use super::invalidate::CollectedNames;
-use super::load::{BeforeLoad, Defaults, Keep, Keeping, Loaded as LoadedValue, Request};
+use super::load::{BeforeLoad, Loaded as LoadedValue};
 use super::of_value::WithTags;
 use super::order::{self, BatchBegin};
 use super::receiver::Receiver;
+use super::request::{Keep, Keeping, Request};
 use super::scope;
 use super::shape::Shape;
 use super::site::CallSite;
@@ -45,7 +45,6 @@ use crate::error::Error;
 use crate::flight::{Leader, Seat, Waiter, together};
 use crate::join;
 use crate::key::Key;
-use crate::missed::WhyMissed;
 use crate::observe::NotFilledReason;
 use crate::refreshes::Ticket;
 use crate::tier::{Boarded, Evidence, Fill, Filled, Filling, Look, Miss, Query, Store as _};
@@ -249,35 +248,17 @@ where
     }
 
     fn request(&self, key: Key, tags: Vec<Key>) -> Request {
-        let site = self.site;
-        let ttl = self.ttl.or(site.ttl);
-        Request {
-            core: self.core.clone(),
-            query: Query {
-                key,
-                tags,
-                learns_tags: self.learns_tags,
-                schema: site.schema,
-                value_type: value_type::<S>(&self.core, self.receiver),
-                ttl: ttl.unwrap_or(self.core.settings.default_ttl),
-                local_ttl: site.local_ttl.unwrap_or(self.core.settings.local_ttl),
-                is_local: site.is_local,
-                none_ttl: site.none_ttl,
-                fresh: site.fresh,
-                site: Some(site),
-                missed: WhyMissed::default(),
-            },
-            codec: self.codec,
-            compare: self.compare,
-            receiver: self.receiver,
-            in_transaction: self.in_transaction,
-            is_refresh: false,
-            is_waiting: AtomicBool::new(false),
-            defaults: Defaults {
-                cache: false,
-                ttl: ttl.is_none(),
-            },
+        let mut request = Request::at_site(self.site, &self.core, key, tags, self.receiver);
+        request.query.learns_tags = self.learns_tags;
+        request.query.value_type = value_type::<S>(&self.core, self.receiver);
+        if let Some(ttl) = self.ttl {
+            request.query.ttl = ttl;
+            request.defaults.ttl = false;
         }
+        request.codec = self.codec;
+        request.compare = self.compare;
+        request.in_transaction = self.in_transaction;
+        request
     }
 }
 
@@ -510,16 +491,9 @@ where
         if self.stage == Stage::Bypass {
             return Some(body.await);
         }
-        let mut load = self.take_load();
-        let loaded = {
-            let requests = load.places().map(|place| &self.calls[place].request);
-            requests.for_each(Request::load_begins);
-            let is_usable = |landed: &_| outcome::<S::Value>(landed).is_some();
-            let Some(returned) = load.run(&self.core, self.site, body, is_usable).await else {
-                self.share_landed(load);
-                return None;
-            };
-            match B::open(returned) {
+        let (load, loaded) = {
+            let (load, returned) = self.run_body(body).await?;
+            let loaded = match B::open(returned) {
                 Ok(collection) => self.sort(&load, R::rows(collection), names),
                 Err(failed) => {
                     let requests = load.places().map(|place| &self.calls[place].request);
@@ -531,10 +505,35 @@ where
                     load.fail(S::share_error(&failed).as_ref());
                     return B::with_error(failed);
                 }
-            }
+            };
+            (load, loaded)
         };
         self.fill(load, loaded, keep).await;
         None
+    }
+
+    /// Runs the body for what this call loads, and returns what the body returned. `None` if other attempts
+    /// have landed for each key: then the values are theirs.
+    async fn run_body<F>(&mut self, body: Pin<&mut F>) -> Option<(Load, B::Return)>
+    where
+        F: Future<Output = B::Return>,
+    {
+        let mut load = self.take_load();
+        for place in load.places() {
+            let OneOf {
+                request, ticket, ..
+            } = &self.calls[place];
+            if ticket.is_some() {
+                request.observe_refresh();
+            }
+            request.load_begins();
+        }
+        let is_usable = |landed: &_| outcome::<S::Value>(landed).is_some();
+        let Some(returned) = load.run(&self.core, self.site, body, is_usable).await else {
+            self.share_landed(load);
+            return None;
+        };
+        Some((load, returned))
     }
 
     /// The loads that this call leads, and those that it makes for itself.

@@ -817,7 +817,6 @@ mod tests {
     use super::*;
     use crate::codec::{Codec, Reason};
     use crate::flight::{Landing, Patience};
-    use crate::missed::WhyMissed;
     use crate::tier::Encoded;
     use std::any::Any;
     use std::sync::Arc;
@@ -838,20 +837,7 @@ mod tests {
     }
 
     fn query(key: &Key, tags: &[Key]) -> Query {
-        Query {
-            key: key.clone(),
-            tags: tags.to_vec(),
-            learns_tags: false,
-            schema: 0,
-            value_type: None,
-            ttl: LONG,
-            local_ttl: Duration::ZERO,
-            is_local: false,
-            none_ttl: None,
-            fresh: None,
-            site: None,
-            missed: WhyMissed::default(),
-        }
+        Query::by_hand(key.clone(), tags.to_vec(), LONG)
     }
 
     fn look(local: &Local, key: &Key, tags: &[Key]) -> Seat<Evidence> {

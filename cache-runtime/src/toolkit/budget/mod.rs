@@ -18,7 +18,7 @@ use crate::clock;
 use crate::core::Core;
 use crate::error::Error;
 use crate::key::Pattern;
-use crate::tier::{Room, Store as _, Tier};
+use crate::tier::{Room, Store as _};
 
 /// Where a sweep stops, as a share of the budget: else the next entry would bring the next sweep.
 const FILLED: (u64, u64) = (9, 10);
@@ -105,7 +105,7 @@ impl Cache {
 
 impl Budget {
     pub(crate) fn new(core: &Arc<Core>, prefix: &str, most: u64) -> Self {
-        if let Tier::Local(local) = &core.tier {
+        if let Room::InProcess(local) = core.tier.room() {
             local.weigh_from_now_on();
         }
         Self {
@@ -169,14 +169,14 @@ impl Budget {
 
     /// Sweeps once. After that, no process is to sweep for a while.
     async fn sweep_and_rest(&self, rest: Duration) -> Result<Option<Swept>, Error> {
-        match &self.core.tier {
-            Tier::Off(_) => Ok(Some(Swept::default())),
-            Tier::Local(local) => {
+        match self.core.tier.room() {
+            Room::None => Ok(Some(Swept::default())),
+            Room::InProcess(local) => {
                 let too_much = |bytes| self.too_much(bytes);
                 let swept = local.sweep_to_budget(&self.prefix, too_much).await;
                 Ok(Some(swept))
             }
-            Tier::Shared(_) => self.sweep_alone(rest).await,
+            Room::Server(_) => self.sweep_alone(rest).await,
         }
     }
 
@@ -206,7 +206,7 @@ impl Budget {
         let pattern = Pattern::from(format!("{}*", self.prefix));
         match self.core.tier.room() {
             Room::Server(server) => server.slots_glob(&pattern),
-            Room::InProcess | Room::None => pattern.glob(),
+            Room::InProcess(_) | Room::None => pattern.glob(),
         }
     }
 

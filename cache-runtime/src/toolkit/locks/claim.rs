@@ -155,7 +155,7 @@ impl Drop for Claim {
         if !self.holder.is_here() {
             return;
         }
-        let is_here = matches!(self.core.tier.room(), Room::InProcess);
+        let is_here = matches!(self.core.tier.room(), Room::InProcess(_));
         if is_here && !matches!(by, By::Nothing) {
             let memory = &self.core.memory;
             memory.at(&self.place, |place| held::release_here(place, &self.owner));

@@ -332,7 +332,7 @@ fn sure_end(asked: Moment, ttl: Duration) -> Moment {
 /// The present, by the clock that such a lock ends by.
 pub(super) fn now(core: &Core) -> Moment {
     match core.tier.room() {
-        Room::InProcess => core.memory.moment(),
+        Room::InProcess(_) => core.memory.moment(),
         Room::Server(_) | Room::None => clock::monotonic(),
     }
 }

@@ -113,7 +113,7 @@ impl Raw {
     pub fn name(&self, name: &str) -> String {
         match self.core.tier.room() {
             Room::Server(server) => server.own_key(name),
-            Room::InProcess | Room::None => name.to_owned(),
+            Room::InProcess(_) | Room::None => name.to_owned(),
         }
     }
 
@@ -243,7 +243,7 @@ impl Raw {
     fn server(&self) -> Result<&Shared, Error> {
         match self.core.tier.room() {
             Room::Server(server) => Ok(server),
-            Room::InProcess | Room::None => Err(Error::config("the cache has no server")),
+            Room::InProcess(_) | Room::None => Err(Error::config("the cache has no server")),
         }
     }
 
