@@ -337,7 +337,7 @@ pub(crate) fn cache_invalidate(
 pub(crate) fn key(literal: &LitStr) -> syn::Result<LoweredTemplate> {
     let span = literal.span();
     let mut errors = Errors::default();
-    let lowered = parse_template(literal, &mut errors).map(|template| {
+    let lowered = template::parse_pattern(literal, &mut errors).map(|template| {
         lower_parts(template, span, &mut errors, |placeholder, errors| {
             template::name_of(&placeholder.root, span, errors).map(Root::Value)
         })
