@@ -184,7 +184,7 @@ pub use crate::inspection::{
     StoredEntry, StoredTag, TagVersion,
 };
 pub use crate::key::{
-    CacheTag, Float, Key, KeyPart, KeyWriter, ListWriter, Ordered, Pattern, Written,
+    CacheTag, Float, Key, KeyPart, KeyWriter, Keys, ListWriter, Ordered, Pattern, Written,
 };
 pub use crate::load_times::LoadTimes;
 pub use crate::missed::{MissReason, Misses};
@@ -194,7 +194,8 @@ pub use crate::removal::Removed;
 pub use crate::toolkit::Sessions;
 pub use crate::toolkit::raw;
 pub use crate::toolkit::{
-    Budget, Decision, Lock, LockGuard, OnError, Rate, RateLimit, Strings, Swept, Warm, Warmed, warm,
+    Budget, Decision, Loads, Lock, LockGuard, OnError, OptionalTtl, Rate, RateLimit, Strings,
+    Swept, Warm, Warmed, warm,
 };
 pub use crate::value::CacheValue;
 

@@ -132,7 +132,7 @@ const CHAPTERS: &[Chapter] = &[
     Chapter {
         title: "Several keys in one call",
         idea: "A function with `each` takes a list of elements, and returns a collection of what they have.",
-        cases: &["each_", "by_"],
+        cases: &["each_", "by_without_each"],
     },
     Chapter {
         title: "Tags",
@@ -152,9 +152,9 @@ const CHAPTERS: &[Chapter] = &[
     },
     Chapter {
         title: "By hand",
-        idea: "`prime`, `refresh` and `CachedEntry` take the call itself, without `.await`; `prime` takes \
-               what the function caches.",
-        cases: &["prime_"],
+        idea: "A name is text, a `Key` or a tag; several stand in an array or another iterator. `prime`, `refresh` \
+               and `CachedEntry` take the call itself, without `.await`; `prime` takes what the function caches.",
+        cases: &["by_hand_", "prime_"],
     },
 ];
 

@@ -52,7 +52,7 @@ use crate::context::mode::{self, Mode};
 use crate::core::Core;
 use crate::error::Error;
 use crate::health::Health;
-use crate::key::Key;
+use crate::key::{Key, Keys};
 use crate::missed::{MissReason, WhyMissed};
 use crate::observe::{Event, NotFilledReason};
 use crate::tier::{Encoded, Filled, Filling, Found, Query, Storable, Store as _};
@@ -565,10 +565,7 @@ impl Cache {
     /// assert!(!cache.exists("user:42").await?);
     /// # Ok(()) }
     /// ```
-    pub async fn invalidate(
-        &self,
-        names: impl IntoIterator<Item = impl Into<Key>>,
-    ) -> Result<(), Error> {
+    pub async fn invalidate(&self, names: impl Keys) -> Result<(), Error> {
         let mut result = Ok(());
         let mut keys = Vec::new();
         for name in names {
