@@ -218,8 +218,8 @@ pub mod __private {
     pub use crate::call::of_value::tell;
     pub use crate::call::receiver::Receiver;
     pub use crate::call::return_type::{
-        ReturnType, ReturnsNone, cacheable_shape, error_sharing_shape, return_failure,
-        return_shape, returns_none,
+        Borrowing, NoBorrow, ReturnType, ReturnsNone, borrowing_shape, cacheable_shape,
+        error_sharing_shape, return_failure, return_shape, returns_none,
     };
     pub use crate::call::site::CallSite;
     pub use crate::call::transaction::{AskedTypes, GivenTransaction, argument_transaction};

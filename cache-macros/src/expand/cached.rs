@@ -70,6 +70,7 @@ fn function(cached: CachedFn) -> TokenStream {
     let cache = self::cache(&runtime, cache);
     let blame = output.ty().span().resolved_at(Span::mixed_site());
     let shape = shape::shape(&runtime, &output);
+    let shape = shape::owning(&runtime, blame, shape, &output.borrowing_values());
     let shape = shape::of_call(&runtime, blame, shape, is_local, may_share_errors);
     let key = name::template(&runtime, &key);
     let mut tags = name::tags(&runtime, &tags);

@@ -107,6 +107,16 @@ impl Output {
     fn yielded(&self) -> Vec<Type> {
         struct Search(Vec<Type>);
         impl VisitMut for Search {
+    /// The types that the value may be, of those in the return type that show a borrow: all of it, what is
+    /// in a `Result` or an `Option`, and what is in both. The compiler decides which of them the value is.
+    pub(crate) fn borrowing_values(&self) -> [Option<Type>; 3] {
+        let first = |ty: &Type| type_arguments(ty).into_iter().next();
+        let all = self.yielded().into_iter().next();
+        let inner = all.as_ref().and_then(first);
+        let innermost = inner.as_ref().and_then(first);
+        [all, inner, innermost].map(|ty| ty.filter(|ty| borrow_in(ty).is_some()))
+    }
+
             fn visit_assoc_type_mut(&mut self, assoc: &mut AssocType) {
                 if assoc.ident == "Output" {
                     self.0.push(assoc.ty.clone());
