@@ -368,6 +368,15 @@ const CRATE: Usage = (
     "write where `cache_runtime` is: `crate = my_crate::cache_runtime`",
 );
 
+/// What other caches call these options.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("tag", "invalidate_on"),
+    ("tags", "invalidate_on"),
+    ("swr", "stale_while_revalidate"),
+    ("time", "ttl"),
+    ("expire", "ttl"),
+];
+
 impl CachedArgs {
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
@@ -715,8 +724,9 @@ impl KnownOptions {
             return Err(error(
                 ident.span(),
                 format_args!("unknown option `{given}`"),
-                match nearest(&given, &known) {
-                    Some(_) => suggest(&given, &known, "options"),
+                match known_elsewhere_as(&given, &known) {
+                    Some(ours) => format!("did you mean `{ours}`?"),
+                    None if nearest(&given, &known).is_some() => suggest(&given, &known, "options"),
                     None => suggest(&given, &known, "options") + self.hint,
                 },
             ));
@@ -735,6 +745,12 @@ impl KnownOptions {
             span: ident.span(),
         })
     }
+}
+
+/// The option that other caches give this name, if the attribute has it.
+fn known_elsewhere_as(given: &str, known: &[&str]) -> Option<&'static str> {
+    let (_, ours) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == given)?;
+    known.contains(ours).then_some(*ours)
 }
 
 /// The name of an option, with its value still to be parsed.

@@ -210,6 +210,7 @@ pub mod __private {
     pub use crate::call::cached::{Answer, CachedCall, ask};
     pub use crate::call::compare::{Compare, Values, comparison};
     pub use crate::call::detach::{Argument, argument_copy, owned_by_task};
+    pub use crate::call::duration_of::{IsDuration, duration};
     pub use crate::call::fresh::may_fail;
     pub use crate::call::future::{Returned, future_of, returned_future};
     pub use crate::call::in_process::{InProcess, LocalValue, Unwritten, local_shape};

@@ -71,7 +71,7 @@ const CHAPTERS: &[Chapter] = &[
             "skip_",
             "field_of_a_type",
             "result_in_key",
-            "key_of_impl_trait",
+            "key_of_impl_",
         ],
     },
     Chapter {
@@ -127,7 +127,12 @@ const CHAPTERS: &[Chapter] = &[
     Chapter {
         title: "Return types",
         idea: "A cached value owns its data, and can be cloned and serialized.",
-        cases: &["value_", "local_not_sync", "impl_trait_result"],
+        cases: &[
+            "value_",
+            "local_not_sync",
+            "impl_trait_result",
+            "stream_result",
+        ],
     },
     Chapter {
         title: "Several keys in one call",

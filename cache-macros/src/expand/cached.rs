@@ -6,8 +6,8 @@ use syn::spanned::Spanned;
 
 use super::keep::Keep;
 use super::{
-    body, cache, detach, freshness, handle, in_default_cache, name, receiver, shape, site,
-    transaction,
+    body, cache, computed_ttl, detach, freshness, handle, in_default_cache, name, receiver, shape,
+    site, transaction,
 };
 use crate::attr::Ttl;
 use crate::describe;
@@ -62,7 +62,7 @@ fn function(cached: CachedFn) -> TokenStream {
     let may_be_none = none_ttl.map(|option| shape::check_none(&runtime, &output, option.span));
     let codec = codec.map(|codec| quote_spanned!(codec.span()=> .codec(|| #codec)));
     let (computed_ttl, ttl_of_value) = match ttl {
-        Some(Ttl::Computed(ttl)) => (Some(quote_spanned!(ttl.span()=> .ttl(|| #ttl))), None),
+        Some(Ttl::Computed(ttl)) => (Some(computed_ttl(&runtime, &ttl)), None),
         Some(Ttl::OfValue(ttl)) => (None, Some(ttl)),
         Some(Ttl::Fixed(_)) | None => (None, None),
     };

@@ -37,10 +37,10 @@ pub(super) fn owning(
         return shape;
     }
     let private = runtime.private(blame);
-    let borrowing = borrowing.iter().map(|ty| match ty {
-        Some(ty) => ty.to_token_stream(),
-        None => quote_spanned!(blame=> #private::NoBorrow),
-    });
+    let none = quote_spanned!(blame=> #private::NoBorrow);
+    let borrowing = borrowing
+        .iter()
+        .map(|ty| ty.as_ref().map_or(none.clone(), ToTokens::to_token_stream));
     quote_spanned! {blame=>
         {
             let borrowing = #private::Borrowing::<_, #(#borrowing),*>::of(#shape);

@@ -1,8 +1,9 @@
 //! What a template of a function can name, and the rule that a key names all of it.
 
 use proc_macro2::{Ident, Span};
+use quote::ToTokens;
 use syn::ext::IdentExt;
-use syn::{Expr, FnArg, GenericParam, LitStr, Pat, Signature, Type};
+use syn::{Expr, FnArg, GenericParam, LitStr, Pat, Signature, Type, TypeImplTrait};
 
 use super::each::{self, List};
 use super::output::ungrouped;
@@ -11,6 +12,7 @@ use super::variables::{bindings, variables};
 use super::{Tag, TypedTag};
 use crate::attr::{Each, Skip, TagArgument};
 use crate::errors::{Errors, nearest, suggest};
+use crate::source;
 use crate::template::Placeholder;
 
 /// Where a parameter is named.
@@ -338,11 +340,7 @@ impl<'f> Parameters<'f> {
                     format_args!(
                         "`{ident}` is of a type `impl Trait`, and two types can write the same key"
                     ),
-                    format_args!(
-                        "name the type, `fn {}<K: KeyPart>({ident}: K)`, and add `<K>` to the key, \
-                         or say that it does not matter: `skip(K)`",
-                        self.function,
-                    ),
+                    help_for_impl_trait(self.function, &ident, self.sig),
                 );
                 return None;
             }
@@ -600,8 +598,45 @@ fn is_positional(ident: &Ident) -> bool {
 
 fn is_impl_trait(ty: &Type) -> bool {
     match ungrouped(ty) {
-        Type::ImplTrait(_) => true,
-        Type::Reference(reference) => is_impl_trait(&reference.elem),
-        _ => false,
+        Type::ImplTrait(found) => Some(found),
+        Type::Reference(reference) => impl_trait(&reference.elem),
+        _ => None,
     }
 }
+
+/// How to write a parameter whose type has no name, so that it can be in a key.
+fn help_for_impl_trait(function: &Ident, name: &Ident, sig: &Signature) -> String {
+    let declared = sig.inputs.iter().find_map(|input| match input {
+        FnArg::Typed(input) => match &*input.pat {
+            Pat::Ident(pat) if pat.ident.unraw() == name.unraw() => impl_trait(&input.ty),
+            _ => None,
+        },
+        FnArg::Receiver(_) => None,
+    });
+    let bounds = declared.map_or_else(Vec::new, |found| {
+        let bounds = found.bounds.iter().map(ToTokens::to_token_stream);
+        bounds.map(source::text_of_type).collect::<Vec<_>>()
+    });
+    let is_text = |bound: &&str| bounds.iter().any(|has| has == bound);
+    if is_text(&"AsRef<str>") {
+        return format!("take text, `{name}: &str`, or write `<{name}.as_ref()>`");
+    }
+    let text = ["Into<String>", "ToString", "Display", "fmt::Display"];
+    if text.iter().any(is_text) {
+        return format!("take text: `{name}: &str`");
+    }
+    let mut bounds = bounds;
+    if !bounds.iter().any(|bound| bound.ends_with("KeyPart")) {
+        bounds.insert(0, "KeyPart".to_owned());
+    }
+}
+    impl_trait(ty).is_some()
+}
+
+/// The `impl Trait` that a type is, or a reference to it.
+fn impl_trait(ty: &Type) -> Option<&TypeImplTrait> {
+    format!(
+        "name the type, `fn {function}<K: {}>({name}: K)`, and add `<K>` to the key, or say that it does \
+         not matter: `skip(K)`",
+        bounds.join(" + ")
+    )

@@ -164,13 +164,13 @@ pub mod cacheable_shape {
 
 /// A shape, and the parts of the return type whose text shows a borrow. [`NoBorrow`] stands for none.
 #[derive(Debug)]
-pub struct Borrowing<S, A, B, C>(PhantomData<(S, fn() -> (A, B, C))>);
+pub struct Borrowing<S, A, B, C>(PhantomData<S>, PhantomData<(A, B, C)>);
 
 impl<S, A, B, C> Borrowing<S, A, B, C> {
     /// The receiver of the method call.
     #[inline]
     pub fn of(_: S) -> Self {
-        Self(PhantomData)
+        Self(PhantomData, PhantomData)
     }
 }
 
@@ -185,7 +185,7 @@ pub mod borrowing_shape {
     //! If it is, that is one error at the return type. The compiler would report a lifetime that is too
     //! short, and not say why. An error of the function may borrow, so the text alone does not decide.
     use super::cacheable_shape::Owned;
-    use super::{Borrowing, PhantomData, Shape};
+    use super::{Borrowing, Shape};
 
     /// The value is one of them.
     pub trait IsBorrowing {
@@ -231,7 +231,6 @@ pub mod borrowing_shape {
 
         #[inline]
         fn owning(&self) -> S {
-            let Self(PhantomData) = self;
             S::NEW
         }
     }
