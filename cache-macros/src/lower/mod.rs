@@ -135,6 +135,7 @@ pub(crate) fn cached(
     // The argument that is wrong may be the one that names a parameter.
     parameters.in_doubt = in_doubt;
     parameters.elements_in_doubt = args.each_in_doubt;
+    parameters.add_block(args.skip.iter().chain(&args.defaults.skip));
     match &argument {
         Some(argument) => {
             parameters.add_batch(std::mem::take(&mut args.each), &argument.ident, &mut errors);

@@ -39,6 +39,9 @@ pub(super) struct Parameters<'f> {
     pub(super) in_doubt: bool,
     /// Whether there is an error in `each`. Then a name that is not known may be its element.
     pub(super) elements_in_doubt: bool,
+    /// Whether templates may name type parameters of the block around the function, since `skip(Self)` says
+    /// that the others do not matter.
+    may_name_block: bool,
 }
 
 struct Parameter {
@@ -141,7 +144,13 @@ impl<'f> Parameters<'f> {
             lists: Vec::new(),
             in_doubt: false,
             elements_in_doubt: false,
+            may_name_block: false,
         }
+    }
+
+    /// Has the type parameters of the block around the function be named, if `Self` is skipped.
+    pub(super) fn add_block<'s>(&mut self, mut skip: impl Iterator<Item = &'s Skip>) {
+        self.may_name_block = skip.any(|skip| matches!(skip, Skip::Name(name) if name == "Self"));
     }
 
     /// Adds lists whose elements can be named.
@@ -220,8 +229,11 @@ impl<'f> Parameters<'f> {
                 );
             }
         }
+        // With `<Self>`, a name lacks nothing of the block; a further name of it makes no two calls share one.
+        let names_self = |placeholder: &Placeholder| placeholder.root == "Self";
+        let beside_self = self.may_name_block || template.placeholders.iter().any(names_self);
         let template = lower_parts(template, span, errors, |placeholder, errors| {
-            self.resolve(place, placeholder, span, errors)
+            self.resolve(place, placeholder, beside_self, span, errors)
         });
         self.check_elements(&template, errors);
         template
@@ -318,6 +330,7 @@ impl<'f> Parameters<'f> {
         &mut self,
         place: Place,
         placeholder: &Placeholder,
+        beside_self: bool,
         span: Span,
         errors: &mut Errors,
     ) -> Option<Root> {
@@ -397,10 +410,15 @@ impl<'f> Parameters<'f> {
             "a receiver is a parameter: `&self`".to_owned()
         } else if in_pattern {
             format!("if it is in a pattern under `#[async_trait]`, {NAME_THE_PARAMETER}")
-        } else if self.may_be_of_impl(placeholder, &known) {
+        } else if self.may_be_of_block(placeholder, &known) {
+            if beside_self && let Ok(mut ident) = syn::parse_str::<Ident>(root) {
+                // If there is no such type, the compiler says so.
+                ident.set_span(span.resolved_at(self.function.span()));
+                return Some(Root::Type(ident));
+            }
             format!(
-                "if `{root}` is a type parameter of the `impl`, write `<Self>`: the name of the \
-                 type of an `impl` has those of its parameters in it"
+                "if `{root}` is a type parameter of the `impl`, write `<Self>`: the name of its type has \
+                 those of its parameters in it; if it is one of the trait, write both: `<Self>:<{root}>`"
             )
         } else {
             suggest(root, &known, "parameters")
@@ -417,9 +435,9 @@ impl<'f> Parameters<'f> {
         None
     }
 
-    /// Whether a name that is not known looks like a type parameter of an `impl` block, which an
-    /// attribute on a method does not see.
-    fn may_be_of_impl(&self, placeholder: &Placeholder, known: &[String]) -> bool {
+    /// Whether a name that is not known looks like a type parameter of the trait or the `impl` around the
+    /// method, which an attribute on it does not see.
+    fn may_be_of_block(&self, placeholder: &Placeholder, known: &[String]) -> bool {
         let root = placeholder.root.as_str();
         let is_type = |name: &str| {
             let mut known = self.known.iter();
@@ -597,6 +615,11 @@ fn is_positional(ident: &Ident) -> bool {
 }
 
 fn is_impl_trait(ty: &Type) -> bool {
+    impl_trait(ty).is_some()
+}
+
+/// The `impl Trait` that a type is, or a reference to it.
+fn impl_trait(ty: &Type) -> Option<&TypeImplTrait> {
     match ungrouped(ty) {
         Type::ImplTrait(found) => Some(found),
         Type::Reference(reference) => impl_trait(&reference.elem),
@@ -629,14 +652,9 @@ fn help_for_impl_trait(function: &Ident, name: &Ident, sig: &Signature) -> Strin
     if !bounds.iter().any(|bound| bound.ends_with("KeyPart")) {
         bounds.insert(0, "KeyPart".to_owned());
     }
-}
-    impl_trait(ty).is_some()
-}
-
-/// The `impl Trait` that a type is, or a reference to it.
-fn impl_trait(ty: &Type) -> Option<&TypeImplTrait> {
     format!(
         "name the type, `fn {function}<K: {}>({name}: K)`, and add `<K>` to the key, or say that it does \
          not matter: `skip(K)`",
         bounds.join(" + ")
     )
+}
