@@ -120,6 +120,24 @@ impl Template {
         }
     }
 
+    /// Refuses a `*`, which is literal text here. Only what `key!` makes may be taken for a pattern.
+    pub(crate) fn check_wildcards(&self) -> Option<Fault> {
+        self.characters().find(|c| *c == '*')?;
+        let source = &self.source;
+        let pattern = if self.placeholders.is_empty() {
+            format!("\"{source}\"")
+        } else {
+            format!("key!(\"{source}\")")
+        };
+        Some(fault(
+            "the template contains `*`, and a template has no wildcards: it is the name of one key or one tag",
+            format!(
+                "name each of several keys by `each(id in ids)`, give all of them one tag, or call \
+                 `cache.invalidate_matching({pattern})`"
+            ),
+        ))
+    }
+
     /// Text in braces that would be a placeholder in angle brackets: `{id}`.
     pub(crate) fn braced(&self) -> impl Iterator<Item = Placeholder> {
         self.literals
@@ -404,6 +422,21 @@ mod tests {
     fn faults_are_collected() {
         assert_eq!(Template::parse("<a:<b c>:>").unwrap_err().len(), 3);
         assert_eq!(Template::parse("a b'v2<id>x").unwrap_err().len(), 4);
+    }
+
+    #[test]
+    fn a_wildcard_is_refused_with_the_call_that_takes_it() {
+        let help = |source| {
+            let template = Template::parse(source).unwrap();
+            template.check_wildcards().map(|fault| fault.help)
+        };
+        assert!(help("user:*").unwrap().ends_with("(\"user:*\")`"));
+        assert!(
+            help("user:<id>:*")
+                .unwrap()
+                .ends_with("(key!(\"user:<id>:*\"))`")
+        );
+        assert_eq!(help("user:<id>"), None);
     }
 
     #[test]

@@ -184,7 +184,7 @@ pub use crate::inspection::{
     StoredEntry, StoredTag, TagVersion,
 };
 pub use crate::key::{
-    CacheTag, Float, Key, KeyPart, KeyWriter, ListWriter, Ordered, Pattern, Written,
+    CacheTag, Float, Key, KeyPart, KeyWriter, Keys, ListWriter, Ordered, Pattern, Written,
 };
 pub use crate::load_times::LoadTimes;
 pub use crate::missed::{MissReason, Misses};
@@ -194,7 +194,8 @@ pub use crate::removal::Removed;
 pub use crate::toolkit::Sessions;
 pub use crate::toolkit::raw;
 pub use crate::toolkit::{
-    Budget, Decision, Lock, LockGuard, OnError, Rate, RateLimit, Strings, Swept, Warm, Warmed, warm,
+    Budget, Decision, Loads, Lock, LockGuard, OnError, OptionalTtl, Rate, RateLimit, Strings,
+    Swept, Warm, Warmed, warm,
 };
 pub use crate::value::CacheValue;
 
@@ -209,6 +210,7 @@ pub mod __private {
     pub use crate::call::cached::{Answer, CachedCall, ask};
     pub use crate::call::compare::{Compare, Values, comparison};
     pub use crate::call::detach::{Argument, argument_copy, owned_by_task};
+    pub use crate::call::duration_of::{IsDuration, duration};
     pub use crate::call::fresh::may_fail;
     pub use crate::call::future::{Returned, future_of, returned_future};
     pub use crate::call::in_process::{InProcess, LocalValue, Unwritten, local_shape};
@@ -217,8 +219,8 @@ pub mod __private {
     pub use crate::call::receiver::Receiver;
     pub use crate::call::request::Keep;
     pub use crate::call::return_type::{
-        ReturnType, ReturnsNone, cacheable_shape, error_sharing_shape, return_failure,
-        return_shape, returns_none,
+        Borrowing, NoBorrow, ReturnType, ReturnsNone, borrowing_shape, cacheable_shape,
+        error_sharing_shape, return_failure, return_shape, returns_none,
     };
     pub use crate::call::site::CallSite;
     pub use crate::call::transaction::{AskedTypes, GivenTransaction, argument_transaction};

@@ -29,7 +29,8 @@ use serde::de::DeserializeOwned;
     message = "`{Self}` cannot be cached",
     label = "not a cacheable value",
     note = "a cached value is `Serialize + DeserializeOwned + Clone + Send + Sync + 'static`",
-    note = "for a type of your own: `#[derive(Clone, serde::Serialize, serde::Deserialize)]`"
+    note = "for a type of your own: `#[derive(Clone, serde::Serialize, serde::Deserialize)]`",
+    note = "text is cached as a `String`: by hand, `&\"text\".to_owned()`"
 )]
 pub trait CacheValue: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {}
 

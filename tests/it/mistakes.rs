@@ -71,7 +71,7 @@ const CHAPTERS: &[Chapter] = &[
             "skip_",
             "field_of_a_type",
             "result_in_key",
-            "key_of_impl_trait",
+            "key_of_impl_",
         ],
     },
     Chapter {
@@ -127,12 +127,17 @@ const CHAPTERS: &[Chapter] = &[
     Chapter {
         title: "Return types",
         idea: "A cached value owns its data, and can be cloned and serialized.",
-        cases: &["value_", "local_not_sync", "impl_trait_result"],
+        cases: &[
+            "value_",
+            "local_not_sync",
+            "impl_trait_result",
+            "stream_result",
+        ],
     },
     Chapter {
         title: "Several keys in one call",
         idea: "A function with `each` takes a list of elements, and returns a collection of what they have.",
-        cases: &["each_", "by_"],
+        cases: &["each_", "by_without_each"],
     },
     Chapter {
         title: "Tags",
@@ -152,9 +157,9 @@ const CHAPTERS: &[Chapter] = &[
     },
     Chapter {
         title: "By hand",
-        idea: "`prime`, `refresh` and `CachedEntry` take the call itself, without `.await`; `prime` takes \
-               what the function caches.",
-        cases: &["prime_"],
+        idea: "A name is text, a `Key` or a tag; several stand in an array or another iterator. `prime`, `refresh` \
+               and `CachedEntry` take the call itself, without `.await`; `prime` takes what the function caches.",
+        cases: &["by_hand_", "prime_"],
     },
 ];
 

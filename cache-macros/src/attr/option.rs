@@ -9,7 +9,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Expr, ExprGroup, ExprLit, ExprPath, Lit, LitStr, Pat, Token, parenthesized, token};
 
-use super::usage::{Usage, Zero};
+use super::usage::{ELSEWHERE, Usage, Zero};
 use super::{Each, FenceLength, FenceOption, NoneTtl, Skip, StaleIfError, TagArgument, Ttl};
 use crate::duration;
 use crate::errors::{error, nearest, suggest};
@@ -41,8 +41,9 @@ impl KnownOptions {
             return Err(error(
                 ident.span(),
                 format_args!("unknown option `{given}`"),
-                match nearest(&given, &known) {
-                    Some(_) => suggest(&given, &known, "options"),
+                match known_elsewhere_as(&given, &known) {
+                    Some(ours) => format!("did you mean `{ours}`?"),
+                    None if nearest(&given, &known).is_some() => suggest(&given, &known, "options"),
                     None => suggest(&given, &known, "options") + self.hint,
                 },
             ));
@@ -63,6 +64,12 @@ impl KnownOptions {
             span: ident.span(),
         })
     }
+}
+
+/// The option that other caches give this name, if the attribute has it.
+fn known_elsewhere_as(given: &str, known: &[&str]) -> Option<&'static str> {
+    let (_, ours) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == given)?;
+    known.contains(ours).then_some(*ours)
 }
 
 /// The name of an option, with its value still to be parsed.

@@ -169,3 +169,12 @@ pub(super) const CRATE: Usage = Usage::new(
     "crate",
     "write where `cache_runtime` is: `crate = my_crate::cache_runtime`",
 );
+
+/// What other caches call these options.
+pub(super) const ELSEWHERE: &[(&str, &str)] = &[
+    ("tag", "invalidate_on"),
+    ("tags", "invalidate_on"),
+    ("swr", "stale_while_revalidate"),
+    ("time", "ttl"),
+    ("expire", "ttl"),
+];

@@ -7,7 +7,7 @@ use syn::Expr;
 use syn::spanned::Spanned;
 
 use super::keep::Keep;
-use super::{body, cache, freshness, name, receiver, shape, site, transaction};
+use super::{body, cache, computed_ttl, freshness, name, receiver, shape, site, transaction};
 use crate::attr::Ttl;
 use crate::describe;
 use crate::function::Function;
@@ -39,7 +39,7 @@ pub(crate) fn batch(cached: CachedFn, batch: Batch) -> TokenStream {
     } = cached;
     let codec = codec.map(|codec| quote_spanned!(codec.span()=> .codec(|| #codec)));
     let (computed_ttl, ttl_of_value) = match ttl {
-        Some(Ttl::Computed(ttl)) => (Some(quote_spanned!(ttl.span()=> .ttl(|| #ttl))), None),
+        Some(Ttl::Computed(ttl)) => (Some(computed_ttl(&runtime, &ttl)), None),
         Some(Ttl::OfValue(ttl)) => (None, Some(ttl)),
         Some(Ttl::Fixed(_)) | None => (None, None),
     };

@@ -6,8 +6,8 @@ use syn::spanned::Spanned;
 
 use super::keep::Keep;
 use super::{
-    body, cache, detach, freshness, handle, in_default_cache, name, receiver, shape, site,
-    transaction,
+    body, cache, computed_ttl, detach, freshness, handle, in_default_cache, name, receiver, shape,
+    site, transaction,
 };
 use crate::attr::Ttl;
 use crate::describe;
@@ -62,7 +62,7 @@ fn function(cached: CachedFn) -> TokenStream {
     let may_be_none = none_ttl.map(|option| shape::check_none(&runtime, &output, option.span));
     let codec = codec.map(|codec| quote_spanned!(codec.span()=> .codec(|| #codec)));
     let (computed_ttl, ttl_of_value) = match ttl {
-        Some(Ttl::Computed(ttl)) => (Some(quote_spanned!(ttl.span()=> .ttl(|| #ttl))), None),
+        Some(Ttl::Computed(ttl)) => (Some(computed_ttl(&runtime, &ttl)), None),
         Some(Ttl::OfValue(ttl)) => (None, Some(ttl)),
         Some(Ttl::Fixed(_)) | None => (None, None),
     };
@@ -70,6 +70,7 @@ fn function(cached: CachedFn) -> TokenStream {
     let cache = self::cache(&runtime, cache);
     let blame = output.ty().span().resolved_at(Span::mixed_site());
     let shape = shape::shape(&runtime, &output);
+    let shape = shape::owning(&runtime, blame, shape, &output.borrowing_values());
     let shape = shape::of_call(&runtime, blame, shape, is_local, may_share_errors);
     let key = name::template(&runtime, &key);
     let mut tags = name::tags(&runtime, &tags);

@@ -96,7 +96,10 @@ fn on_err(runtime: &Runtime, on_err: &OnErr) -> TokenStream {
 fn fence(runtime: &Runtime, fence: Fence) -> TokenStream {
     let fenced = match fence.length {
         FenceLength::Fixed(length) => setter("fenced", length),
-        FenceLength::Computed(length) => quote_spanned!(length.span()=> .fenced(#length)),
+        FenceLength::Computed(length) => {
+            let private = runtime.private(length.span());
+            quote_spanned!(length.span()=> .fenced(#private::duration(#length)))
+        }
     };
     let required = fence.required.map(|required| {
         let required = required.resolved_at(Span::mixed_site());

@@ -61,6 +61,12 @@ fn in_default_cache(output: &Output, cache: Option<&Expr>) -> Option<TokenStream
     (is_deferred && cache.is_none()).then(|| quote!(.in_default_cache()))
 }
 
+/// The setter of a ttl that an expression over the arguments yields.
+fn computed_ttl(runtime: &Runtime, ttl: &Expr) -> TokenStream {
+    let private = runtime.private(ttl.span());
+    quote_spanned!(ttl.span()=> .ttl(|| #private::duration(#ttl)))
+}
+
 fn setter(name: &str, duration: Duration) -> TokenStream {
     let name = Ident::new(name, Span::call_site());
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

@@ -1,7 +1,7 @@
 //! How the return type holds its value, found by trait rather than by name.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote_spanned;
+use quote::{ToTokens, quote_spanned};
 use syn::Type;
 
 use super::body::without_impl_trait;
@@ -20,6 +20,33 @@ pub(super) fn shape(runtime: &Runtime, output: &Output) -> TokenStream {
             {
                 use #private::return_shape::*;
                 (&&&&output).shape()
+            }
+        }
+    }
+}
+
+/// The shape of a call whose value borrows nothing, as far as the return type's text shows. A value that
+/// borrows is one error at the return type, the place to blame.
+pub(super) fn owning(
+    runtime: &Runtime,
+    blame: Span,
+    shape: TokenStream,
+    borrowing: &[Option<Type>; 3],
+) -> TokenStream {
+    if borrowing.iter().all(Option::is_none) {
+        return shape;
+    }
+    let private = runtime.private(blame);
+    let none = quote_spanned!(blame=> #private::NoBorrow);
+    let borrowing = borrowing
+        .iter()
+        .map(|ty| ty.as_ref().map_or(none.clone(), ToTokens::to_token_stream));
+    quote_spanned! {blame=>
+        {
+            let borrowing = #private::Borrowing::<_, #(#borrowing),*>::of(#shape);
+            {
+                use #private::borrowing_shape::*;
+                (&&&borrowing).owning()
             }
         }
     }

@@ -338,7 +338,7 @@ fn a_fence_is_told_the_result_of_the_body() {
 
     let args = quote!("<id>", on = ok, fence_required, fence = limit * 2);
     let computed = lines(&expanded(args));
-    let call = "|_,_|{},).on_ok().fenced(limit*2)\
+    let call = "|_,_|{},).on_ok().fenced(::cache_runtime::__private::duration(limit*2))\
          .required(::cache_runtime::RequiresFence::from_cache_error);call.run(";
     assert!(computed.contains(call), "{computed}");
     let options = r#".options(&["on=ok","fence_required","fence=limit*2"])"#;

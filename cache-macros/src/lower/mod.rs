@@ -135,6 +135,7 @@ pub(crate) fn cached(
     // The argument that is wrong may be the one that names a parameter.
     parameters.in_doubt = in_doubt;
     parameters.elements_in_doubt = args.each_in_doubt;
+    parameters.add_block(args.skip.iter().chain(&args.defaults.skip));
     match &argument {
         Some(argument) => {
             parameters.add_batch(std::mem::take(&mut args.each), &argument.ident, &mut errors);
@@ -337,7 +338,7 @@ pub(crate) fn cache_invalidate(
 pub(crate) fn key(literal: &LitStr) -> syn::Result<LoweredTemplate> {
     let span = literal.span();
     let mut errors = Errors::default();
-    let lowered = parse_template(literal, &mut errors).map(|template| {
+    let lowered = template::parse_pattern(literal, &mut errors).map(|template| {
         lower_parts(template, span, &mut errors, |placeholder, errors| {
             template::name_of(&placeholder.root, span, errors).map(Root::Value)
         })

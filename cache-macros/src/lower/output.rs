@@ -47,11 +47,15 @@ impl Output {
             match &ty {
                 Type::ImplTrait(found) => {
                     return Self::Future(output_of(found).unwrap_or_else(|| {
-                        errors.push(
-                            found.span(),
-                            format_args!("`{name}` does not say which value its future yields"),
-                            "write `impl Future<Output = …>`",
-                        );
+                        if is_stream(found) {
+                            errors.push(found.span(), STREAM, COLLECT);
+                        } else {
+                            errors.push(
+                                found.span(),
+                                format_args!("`{name}` does not say which value its future yields"),
+                                "write `impl Future<Output = …>`",
+                            );
+                        }
                         parse_quote!(())
                     }));
                 }
@@ -103,6 +107,16 @@ impl Output {
         self.yielded().iter().filter_map(borrow_in).collect()
     }
 
+    /// The types that the value may be, of those in the return type that show a borrow: all of it, what is
+    /// in a `Result` or an `Option`, and what is in both. The compiler decides which of them the value is.
+    pub(crate) fn borrowing_values(&self) -> [Option<Type>; 3] {
+        let first = |ty: &Type| type_arguments(ty).into_iter().next();
+        let all = self.yielded().into_iter().next();
+        let inner = all.as_ref().and_then(first);
+        let innermost = inner.as_ref().and_then(first);
+        [all, inner, innermost].map(|ty| ty.filter(|ty| borrow_in(ty).is_some()))
+    }
+
     /// What the future yields, or the types in which that is.
     fn yielded(&self) -> Vec<Type> {
         struct Search(Vec<Type>);
@@ -130,6 +144,12 @@ impl Output {
     /// Refuses a value whose type has no name.
     pub(crate) fn check_nameable(&self, errors: &mut Errors) {
         if let Self::Boxed(_) = self {
+            return;
+        }
+        if let Type::ImplTrait(found) = ungrouped(self.ty())
+            && is_stream(found)
+        {
+            errors.push(found.span(), STREAM, COLLECT);
             return;
         }
         for found in impl_traits(self.ty()) {
@@ -171,6 +191,22 @@ fn impl_traits(ty: &Type) -> Vec<Span> {
     let mut search = Search(Vec::new());
     search.visit_type_mut(&mut ty.clone());
     search.0
+}
+
+const STREAM: &str = "a stream cannot be cached";
+const COLLECT: &str =
+    "cache a function that returns a list, such as one page of it: `async fn page(…) -> Vec<T>`";
+
+/// Whether this is an `impl Stream`. It is an error in any case; the name decides what is said of it.
+fn is_stream(ty: &TypeImplTrait) -> bool {
+    ty.bounds.iter().any(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound
+            .path
+            .segments
+            .last()
+            .is_some_and(|last| last.ident == "Stream"),
+        _ => false,
+    })
 }
 
 /// The `T` of `impl Future<Output = T>`.

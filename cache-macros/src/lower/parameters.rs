@@ -1,8 +1,9 @@
 //! What a template of a function can name, and the rule that a key names all of it.
 
 use proc_macro2::{Ident, Span};
+use quote::ToTokens;
 use syn::ext::IdentExt;
-use syn::{Expr, FnArg, GenericParam, LitStr, Pat, Signature, Type};
+use syn::{Expr, FnArg, GenericParam, LitStr, Pat, Signature, Type, TypeImplTrait};
 
 use super::each::{self, List};
 use super::output::ungrouped;
@@ -11,6 +12,7 @@ use super::variables::{bindings, variables};
 use super::{Tag, TypedTag};
 use crate::attr::{Each, Skip, TagArgument};
 use crate::errors::{Errors, nearest, suggest};
+use crate::source;
 use crate::template::Placeholder;
 
 /// Where a parameter is named.
@@ -37,6 +39,9 @@ pub(super) struct Parameters<'f> {
     pub(super) in_doubt: bool,
     /// Whether there is an error in `each`. Then a name that is not known may be its element.
     pub(super) elements_in_doubt: bool,
+    /// Whether templates may name type parameters of the block around the function, since `skip(Self)` says
+    /// that the others do not matter.
+    may_name_block: bool,
 }
 
 struct Parameter {
@@ -139,7 +144,13 @@ impl<'f> Parameters<'f> {
             lists: Vec::new(),
             in_doubt: false,
             elements_in_doubt: false,
+            may_name_block: false,
         }
+    }
+
+    /// Has the type parameters of the block around the function be named, if `Self` is skipped.
+    pub(super) fn add_block<'s>(&mut self, mut skip: impl Iterator<Item = &'s Skip>) {
+        self.may_name_block = skip.any(|skip| matches!(skip, Skip::Name(name) if name == "Self"));
     }
 
     /// Adds lists whose elements can be named.
@@ -218,8 +229,11 @@ impl<'f> Parameters<'f> {
                 );
             }
         }
+        // With `<Self>`, a name lacks nothing of the block; a further name of it makes no two calls share one.
+        let names_self = |placeholder: &Placeholder| placeholder.root == "Self";
+        let beside_self = self.may_name_block || template.placeholders.iter().any(names_self);
         let template = lower_parts(template, span, errors, |placeholder, errors| {
-            self.resolve(place, placeholder, span, errors)
+            self.resolve(place, placeholder, beside_self, span, errors)
         });
         self.check_elements(&template, errors);
         template
@@ -316,6 +330,7 @@ impl<'f> Parameters<'f> {
         &mut self,
         place: Place,
         placeholder: &Placeholder,
+        beside_self: bool,
         span: Span,
         errors: &mut Errors,
     ) -> Option<Root> {
@@ -338,11 +353,7 @@ impl<'f> Parameters<'f> {
                     format_args!(
                         "`{ident}` is of a type `impl Trait`, and two types can write the same key"
                     ),
-                    format_args!(
-                        "name the type, `fn {}<K: KeyPart>({ident}: K)`, and add `<K>` to the key, \
-                         or say that it does not matter: `skip(K)`",
-                        self.function,
-                    ),
+                    help_for_impl_trait(self.function, &ident, self.sig),
                 );
                 return None;
             }
@@ -399,10 +410,15 @@ impl<'f> Parameters<'f> {
             "a receiver is a parameter: `&self`".to_owned()
         } else if in_pattern {
             format!("if it is in a pattern under `#[async_trait]`, {NAME_THE_PARAMETER}")
-        } else if self.may_be_of_impl(placeholder, &known) {
+        } else if self.may_be_of_block(placeholder, &known) {
+            if beside_self && let Ok(mut ident) = syn::parse_str::<Ident>(root) {
+                // If there is no such type, the compiler says so.
+                ident.set_span(span.resolved_at(self.function.span()));
+                return Some(Root::Type(ident));
+            }
             format!(
-                "if `{root}` is a type parameter of the `impl`, write `<Self>`: the name of the \
-                 type of an `impl` has those of its parameters in it"
+                "if `{root}` is a type parameter of the `impl`, write `<Self>`: the name of its type has \
+                 those of its parameters in it; if it is one of the trait, write both: `<Self>:<{root}>`"
             )
         } else {
             suggest(root, &known, "parameters")
@@ -419,9 +435,9 @@ impl<'f> Parameters<'f> {
         None
     }
 
-    /// Whether a name that is not known looks like a type parameter of an `impl` block, which an
-    /// attribute on a method does not see.
-    fn may_be_of_impl(&self, placeholder: &Placeholder, known: &[String]) -> bool {
+    /// Whether a name that is not known looks like a type parameter of the trait or the `impl` around the
+    /// method, which an attribute on it does not see.
+    fn may_be_of_block(&self, placeholder: &Placeholder, known: &[String]) -> bool {
         let root = placeholder.root.as_str();
         let is_type = |name: &str| {
             let mut known = self.known.iter();
@@ -599,9 +615,46 @@ fn is_positional(ident: &Ident) -> bool {
 }
 
 fn is_impl_trait(ty: &Type) -> bool {
+    impl_trait(ty).is_some()
+}
+
+/// The `impl Trait` that a type is, or a reference to it.
+fn impl_trait(ty: &Type) -> Option<&TypeImplTrait> {
     match ungrouped(ty) {
-        Type::ImplTrait(_) => true,
-        Type::Reference(reference) => is_impl_trait(&reference.elem),
-        _ => false,
+        Type::ImplTrait(found) => Some(found),
+        Type::Reference(reference) => impl_trait(&reference.elem),
+        _ => None,
     }
+}
+
+/// How to write a parameter whose type has no name, so that it can be in a key.
+fn help_for_impl_trait(function: &Ident, name: &Ident, sig: &Signature) -> String {
+    let declared = sig.inputs.iter().find_map(|input| match input {
+        FnArg::Typed(input) => match &*input.pat {
+            Pat::Ident(pat) if pat.ident.unraw() == name.unraw() => impl_trait(&input.ty),
+            _ => None,
+        },
+        FnArg::Receiver(_) => None,
+    });
+    let bounds = declared.map_or_else(Vec::new, |found| {
+        let bounds = found.bounds.iter().map(ToTokens::to_token_stream);
+        bounds.map(source::text_of_type).collect::<Vec<_>>()
+    });
+    let is_text = |bound: &&str| bounds.iter().any(|has| has == bound);
+    if is_text(&"AsRef<str>") {
+        return format!("take text, `{name}: &str`, or write `<{name}.as_ref()>`");
+    }
+    let text = ["Into<String>", "ToString", "Display", "fmt::Display"];
+    if text.iter().any(is_text) {
+        return format!("take text: `{name}: &str`");
+    }
+    let mut bounds = bounds;
+    if !bounds.iter().any(|bound| bound.ends_with("KeyPart")) {
+        bounds.insert(0, "KeyPart".to_owned());
+    }
+    format!(
+        "name the type, `fn {function}<K: {}>({name}: K)`, and add `<K>` to the key, or say that it does \
+         not matter: `skip(K)`",
+        bounds.join(" + ")
+    )
 }

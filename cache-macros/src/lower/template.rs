@@ -63,8 +63,18 @@ impl LoweredTemplate {
     }
 }
 
-/// Parses a template; its faults are errors at the literal.
+/// Parses the template of a key or a tag; its faults are errors at the literal.
 pub(crate) fn parse_template(literal: &LitStr, errors: &mut Errors) -> Option<Template> {
+    let template = parse_pattern(literal, errors)?;
+    if let Some(fault) = template.check_wildcards() {
+        errors.push(literal.span(), fault.what, fault.help);
+        return None;
+    }
+    Some(template)
+}
+
+/// Parses the template in `key!`, of which a pattern may be made: `key!("user:<id>:*")`.
+pub(super) fn parse_pattern(literal: &LitStr, errors: &mut Errors) -> Option<Template> {
     let parsed = Template::parse(&literal.value());
     parsed
         .map_err(|faults| {

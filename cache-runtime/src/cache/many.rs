@@ -6,7 +6,7 @@ use super::{Cache, SetValue};
 use crate::call::scope;
 use crate::clock;
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{Key, Keys};
 use crate::missed::MissReason;
 use crate::observe::{Event, NotFilledReason};
 use crate::tier::{Filled, Filling, Query, Store as _};
@@ -37,10 +37,7 @@ impl Cache {
     /// assert_eq!(users, [Some("Ada".to_owned()), None]);
     /// # Ok(()) }
     /// ```
-    pub async fn get_many<T: CacheValue>(
-        &self,
-        keys: impl IntoIterator<Item = impl Into<Key>>,
-    ) -> Result<Vec<Option<T>>, Error> {
+    pub async fn get_many<T: CacheValue>(&self, keys: impl Keys) -> Result<Vec<Option<T>>, Error> {
         let keys = valid_keys(keys)?;
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -168,10 +165,7 @@ impl Cache {
     /// assert_eq!(cache.delete_many(["user:1", "user:2"]).await?, [true, false]);
     /// # Ok(()) }
     /// ```
-    pub async fn delete_many(
-        &self,
-        keys: impl IntoIterator<Item = impl Into<Key>>,
-    ) -> Result<Vec<bool>, Error> {
+    pub async fn delete_many(&self, keys: impl Keys) -> Result<Vec<bool>, Error> {
         let keys = valid_keys(keys)?;
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -187,7 +181,7 @@ impl Cache {
 }
 
 /// The keys, if all of them are valid.
-fn valid_keys(keys: impl IntoIterator<Item = impl Into<Key>>) -> Result<Vec<Key>, Error> {
+fn valid_keys(keys: impl Keys) -> Result<Vec<Key>, Error> {
     let keys: Vec<Key> = keys.into_iter().map(Into::into).collect();
     keys.iter().try_for_each(Key::check)?;
     Ok(keys)

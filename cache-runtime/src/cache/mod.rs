@@ -51,7 +51,7 @@ use crate::context::mode::{self, Mode};
 use crate::core::Core;
 use crate::error::Error;
 use crate::health::Health;
-use crate::key::Key;
+use crate::key::{Key, Keys};
 use crate::missed::MissReason;
 use crate::observe::{Event, NotFilledReason};
 use crate::tier::{Encoded, Filled, Filling, Found, Query, Storable, Store as _};
@@ -136,6 +136,9 @@ impl Cache {
     /// [`bypass`](crate::bypass), `load` runs, and the cache is neither asked nor filled. Within
     /// [`refresh_all`](crate::refresh_all), `load` runs whatever is stored.
     ///
+    /// Unlike in an annotated function, a `None` is a value as any other: `Ok(None)` is cached for the ttl,
+    /// and served as `None`.
+    ///
     /// # Errors
     ///
     /// Those of `load` only. If the cache fails, `load` runs, and its result is returned.
@@ -219,8 +222,16 @@ impl Cache {
             .await
     }
 
-    /// Returns the value under `key`; `None` if there is no entry, or if the entry holds a `None`, and
-    /// within [`after_commit`](crate::after_commit).
+    /// Returns the value under `key`; `None` if there is no entry, and within
+    /// [`after_commit`](crate::after_commit).
+    ///
+    /// A `None` that an annotated function has cached, by its `none_ttl`, is `None` here too:
+    /// [`exists`](Self::exists) tells it from no entry. A `None` that [`set`](Self::set) or
+    /// [`get_or_load`](Self::get_or_load) has stored is a value of the type `Option<T>`, and is read as
+    /// that: `get::<Option<T>>` returns `Some(None)`.
+    ///
+    /// Read a value as the type that was stored. Without a server, a `T` and an `Arc<T>` are two types, and
+    /// one is not read as the other. On a server they are the same bytes, and either is read as the other.
     ///
     /// # Errors
     ///
@@ -229,8 +240,18 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
-    /// let cache = cache_runtime::Cache::builder().url("memory:").build()?;
+    /// use std::sync::Arc;
+    /// use cache_runtime::{Cache, Options};
+    ///
+    /// let cache = Cache::builder().url("memory:").build()?;
     /// assert_eq!(cache.get::<u32>("answer").await?, None);
+    ///
+    /// cache.set("answer", &None::<u32>, Options::new()).await?;
+    /// assert_eq!(cache.get::<Option<u32>>("answer").await?, Some(None));
+    ///
+    /// cache.set("answer", &Arc::new(42_u32), Options::new()).await?;
+    /// assert_eq!(cache.get::<Arc<u32>>("answer").await?.as_deref(), Some(&42));
+    /// assert!(cache.get::<u32>("answer").await.is_err_and(|error| error.is_codec()));
     /// # Ok(()) }
     /// ```
     pub async fn get<T: CacheValue>(&self, key: impl Into<Key>) -> Result<Option<T>, Error> {
@@ -544,10 +565,7 @@ impl Cache {
     /// assert!(!cache.exists("user:42").await?);
     /// # Ok(()) }
     /// ```
-    pub async fn invalidate(
-        &self,
-        names: impl IntoIterator<Item = impl Into<Key>>,
-    ) -> Result<(), Error> {
+    pub async fn invalidate(&self, names: impl Keys) -> Result<(), Error> {
         let mut result = Ok(());
         let mut keys = Vec::new();
         for name in names {

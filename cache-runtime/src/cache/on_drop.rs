@@ -5,7 +5,7 @@ use std::fmt;
 use super::Cache;
 use crate::call::due::Due;
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::Keys;
 
 /// Names that are invalidated however the function that holds this ends: awaited, with an error, by a
 /// panic, or because the caller gave up. [`Cache::invalidate_on_drop`] makes it.
@@ -56,10 +56,7 @@ impl Cache {
     /// The names are not kept from being loaded and stored while the change runs: what is stored
     /// meanwhile is invalidated after it. A process that dies with the guard invalidates nothing: for
     /// that, see [`fence`](macro@crate::cache_invalidate#fence).
-    pub fn invalidate_on_drop(
-        &self,
-        names: impl IntoIterator<Item = impl Into<Key>>,
-    ) -> InvalidateOnDrop {
+    pub fn invalidate_on_drop(&self, names: impl Keys) -> InvalidateOnDrop {
         let mut guard = InvalidateOnDrop {
             due: Due::unfenced(&self.core, Vec::new()),
             invalid: None,
@@ -82,7 +79,7 @@ impl InvalidateOnDrop {
     /// due.invalidate().await?;
     /// # Ok(()) }
     /// ```
-    pub fn add(&mut self, names: impl IntoIterator<Item = impl Into<Key>>) {
+    pub fn add(&mut self, names: impl Keys) {
         for name in names {
             let name = name.into();
             match name.check() {

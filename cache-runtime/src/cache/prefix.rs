@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Cache, Options};
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{Key, Keys};
 use crate::toolkit::{Budget, Lock, Rate, RateLimit, Strings};
 use crate::value::CacheValue;
 
@@ -233,10 +233,7 @@ impl Scope {
     /// cache.scope("reports").invalidate(["7", "8"]).await?;
     /// # Ok(()) }
     /// ```
-    pub async fn invalidate(
-        &self,
-        names: impl IntoIterator<Item = impl Into<Key>>,
-    ) -> Result<(), Error> {
+    pub async fn invalidate(&self, names: impl Keys) -> Result<(), Error> {
         let names = names.into_iter().map(|name| self.key(name));
         self.cache.invalidate(names).await
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Cache, CachedEntry};
 use crate::call::scope;
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{Key, Keys};
 use crate::observe::Event;
 use crate::tier::{About, Found, Store as _};
 use crate::value::{CacheValue, Outcome, SharedValue};
@@ -124,10 +124,7 @@ impl Cache {
     /// cache.expire(["front-page"]).await?;
     /// # Ok(()) }
     /// ```
-    pub async fn expire(
-        &self,
-        keys: impl IntoIterator<Item = impl Into<Key>>,
-    ) -> Result<(), Error> {
+    pub async fn expire(&self, keys: impl Keys) -> Result<(), Error> {
         let keys: Vec<Key> = keys.into_iter().map(Into::into).collect();
         keys.iter().try_for_each(Key::check)?;
         if keys.is_empty() || scope::hold_names(&self.core, &keys) {

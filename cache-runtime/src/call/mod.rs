@@ -12,7 +12,7 @@
 //! A [`batch`] is one call for several keys. [`invalidate`] is an invalidation, with its [`fence`], the names that are [`due`], and the second
 //! invalidation of those ([`repeat`]). [`after_commit`] holds what is due in a [`scope`], and [`transaction`] finds
 //! calls that should be in one. An [`order`] has a call refresh its entry, or leave what is known of
-//! it. [`of_value`] has the tags that only the loaded value tells. What is known of a function at compile time is its [`site`], and, by trait, its [`return_type`]
+//! it. [`of_value`] has the tags that only the loaded value tells; [`duration_of`] refuses a ttl that is no duration. What is known of a function at compile time is its [`site`], and, by trait, its [`return_type`]
 //! and the [`shape`] of that. While developing, what is stored is read back and [compared](compare). A
 //! site caches values of one type, and for one type of [`receiver`],
 //! unless its key names the type.
@@ -23,6 +23,7 @@ pub(crate) mod cached;
 pub(crate) mod compare;
 pub(crate) mod detach;
 pub(crate) mod due;
+pub(crate) mod duration_of;
 mod fence;
 pub(crate) mod fresh;
 pub(crate) mod future;

@@ -31,18 +31,20 @@ where
 /// Adds the tags that a closure of the user's tells of a value.
 pub fn tell<'v, V, I>(tags: &mut Vec<Key>, value: &'v V, tell: impl FnOnce(&'v V) -> I)
 where
-    I: IntoIterator<Item: TagOfValue>,
+    I: TagsOfValue,
 {
     tags.extend(tell(value).into_iter().map(Into::into));
 }
 
-/// What a closure in `invalidate_on` may yield.
+/// What a closure in `invalidate_on` returns.
+// A trait of its own, for the message: that of `IntoIterator` says how to implement `Iterator`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a tag",
-    label = "the closure in `invalidate_on` yields these",
+    message = "`{Self}` is not a list of tags",
+    label = "the closure in `invalidate_on` returns this",
+    note = "return an array, also of one tag, `|user| [UserTag(user.id)]`, an `Option` or an iterator of tags",
     note = "a tag is a value of a type that derives `CacheTag`, a `Key`, as `key!` makes it, or a string"
 )]
-pub trait TagOfValue: Into<Key> {}
+pub trait TagsOfValue: IntoIterator<Item: Into<Key>> {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Into<Key>> TagOfValue for T {}
+impl<I: IntoIterator<Item: Into<Key>>> TagsOfValue for I {}

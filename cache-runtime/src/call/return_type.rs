@@ -162,6 +162,80 @@ pub mod cacheable_shape {
     }
 }
 
+/// A shape, and the parts of the return type whose text shows a borrow. [`NoBorrow`] stands for none.
+#[derive(Debug)]
+pub struct Borrowing<S, A, B, C>(PhantomData<S>, PhantomData<(A, B, C)>);
+
+impl<S, A, B, C> Borrowing<S, A, B, C> {
+    /// The receiver of the method call.
+    #[inline]
+    pub fn of(_: S) -> Self {
+        Self(PhantomData, PhantomData)
+    }
+}
+
+/// No value is of this type.
+#[derive(Debug)]
+pub enum NoBorrow {}
+
+pub mod borrowing_shape {
+    //! The traits that ask whether the value is one of the types that show a borrow:
+    //! `(&&&borrowing).owning()`.
+    //!
+    //! If it is, that is one error at the return type. The compiler would report a lifetime that is too
+    //! short, and not say why. An error of the function may borrow, so the text alone does not decide.
+    use super::cacheable_shape::Owned;
+    use super::{Borrowing, Shape};
+
+    /// The value is one of them.
+    pub trait IsBorrowing {
+        /// The value.
+        type Value;
+        /// Does not compile: the value is not `Owned`.
+        fn owning<Unknown>(&self) -> Unknown
+        where
+            Self::Value: Owned;
+    }
+
+    macro_rules! is_borrowing {
+        ($($receiver:ty => $value:ident;)+) => { $(
+            impl<S: Shape<Value = $value>, A, B, C> IsBorrowing for $receiver {
+                type Value = $value;
+
+                fn owning<Unknown>(&self) -> Unknown
+                where
+                    $value: Owned,
+                {
+                    unreachable!("this call does not compile")
+                }
+            }
+        )+ };
+    }
+
+    is_borrowing! {
+        &&&Borrowing<S, A, B, C> => A;
+        &&Borrowing<S, A, B, C> => B;
+        &Borrowing<S, A, B, C> => C;
+    }
+
+    /// The value is none of them.
+    pub trait IsOwning {
+        /// The shape.
+        type Shape;
+        /// Gives it back.
+        fn owning(&self) -> Self::Shape;
+    }
+
+    impl<S: Shape, A, B, C> IsOwning for Borrowing<S, A, B, C> {
+        type Shape = S;
+
+        #[inline]
+        fn owning(&self) -> S {
+            S::NEW
+        }
+    }
+}
+
 pub mod error_sharing_shape {
     //! The traits of `cacheable_shape`, and one more between the answers for a reference and for
     //! a value that can be cached: a shape whose errors can be shared, too.

@@ -13,6 +13,7 @@
 mod calendar;
 pub mod checked_part;
 mod hash;
+mod keys;
 mod name;
 mod optional;
 mod ordered;
@@ -34,6 +35,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub(crate) use self::hash::NameHashes;
+pub use self::keys::Keys;
 pub(crate) use self::name::Names;
 pub use self::name::{AndOfValue, Name, Parts};
 pub use self::ordered::{Float, Ordered};
@@ -152,6 +154,19 @@ impl From<&str> for Key {
 impl From<String> for Key {
     fn from(text: String) -> Self {
         Self(Cow::Owned(text))
+    }
+}
+
+impl From<&String> for Key {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+// What an iterator over `["users", "teams"]` yields.
+impl From<&&str> for Key {
+    fn from(text: &&str) -> Self {
+        (*text).into()
     }
 }
 

@@ -151,7 +151,8 @@ use super::sink::Sink;
     message = "`{Self}` cannot be part of a cache key",
     label = "not a `KeyPart`",
     note = "integers, `bool`, `char`, strings, `Option`, and tuples, lists, sets and maps of them can; a float can as `<x.ordered()>`, with `use cache_runtime::Float as _`",
-    note = "for a type of your own, `#[derive(KeyPart)]`, or name a field or method in the placeholder: `<id.0>`"
+    note = "for a type of your own, `#[derive(KeyPart)]`, or name a field or method in the placeholder: `<id.0>`",
+    note = "types of the crates `chrono`, `jiff`, `rust_decimal`, `smol_str`, `time`, `ulid` and `uuid` can with the feature of `cache-runtime` that has the crate's name"
 )]
 pub trait KeyPart {
     /// Writes this value, as one of the writer's forms.

@@ -197,6 +197,12 @@ impl From<String> for Pattern {
     }
 }
 
+impl From<&String> for Pattern {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
 impl From<Cow<'_, str>> for Pattern {
     fn from(text: Cow<'_, str>) -> Self {
         text.into_owned().into()

@@ -38,7 +38,8 @@ use super::name::{Name, Names, Parts};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a cache tag",
     label = "not a `CacheTag`",
-    note = "write a template string, or derive it: `#[derive(CacheTag)] #[cache_tag(\"users:<0>\")]`"
+    note = "write a template string, or derive it: `#[derive(CacheTag)] #[cache_tag(\"users:<0>\")]`",
+    note = "by hand, a key or a tag is a `&str`, a `String`, a `Key`, as `key!` makes it, or a value of such a type"
 )]
 pub trait CacheTag {
     /// The template, as written in the source.

@@ -27,8 +27,8 @@ pub(crate) use self::memory::Memory;
 pub use self::rate_limit::{Decision, OnError, Rate, RateLimit};
 #[cfg(feature = "__tower-sessions")]
 pub use self::sessions::Sessions;
-pub use self::strings::Strings;
-pub use self::warm::{Warm, Warmed, warm};
+pub use self::strings::{OptionalTtl, Strings};
+pub use self::warm::{Loads, Warm, Warmed, warm};
 
 const UNLINK: &str = "return redis.call('UNLINK', KEYS[1])";
 

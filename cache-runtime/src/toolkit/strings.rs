@@ -89,6 +89,28 @@ impl Cache {
     }
 }
 
+/// What [`Strings`] takes as a ttl: a `Duration`, or `None` for a text that stays until it is deleted.
+///
+/// ```
+/// use std::time::Duration;
+/// use cache_runtime::OptionalTtl;
+///
+/// fn ttl(ttl: impl OptionalTtl) -> Option<Duration> {
+///     ttl.into()
+/// }
+/// assert_eq!(ttl(Duration::from_secs(60)), Some(Duration::from_secs(60)));
+/// assert_eq!(ttl(None), None);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a ttl",
+    label = "expected a `Duration`, or `None`",
+    note = "write `Duration::from_secs(60)`, or `None` for a text that stays until it is deleted"
+)]
+pub trait OptionalTtl: Into<Option<Duration>> {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<Option<Duration>>> OptionalTtl for T {}
+
 impl Strings {
     /// Returns the text under `key`, or `None`.
     ///
@@ -127,12 +149,7 @@ impl Strings {
     /// assert_eq!(tokens.get("reset").await?, None);
     /// # Ok(()) }
     /// ```
-    pub async fn set(
-        &self,
-        key: &str,
-        text: &str,
-        ttl: impl Into<Option<Duration>>,
-    ) -> Result<(), Error> {
+    pub async fn set(&self, key: &str, text: &str, ttl: impl OptionalTtl) -> Result<(), Error> {
         self.set_when(When::Always, key, text, ttl.into())
             .await
             .map(drop)
@@ -156,7 +173,7 @@ impl Strings {
         &self,
         key: &str,
         text: &str,
-        ttl: impl Into<Option<Duration>>,
+        ttl: impl OptionalTtl,
     ) -> Result<bool, Error> {
         self.set_when(When::Absent, key, text, ttl.into()).await
     }
@@ -182,7 +199,7 @@ impl Strings {
         &self,
         key: &str,
         text: &str,
-        ttl: impl Into<Option<Duration>>,
+        ttl: impl OptionalTtl,
     ) -> Result<bool, Error> {
         self.set_when(When::Present, key, text, ttl.into()).await
     }
@@ -207,7 +224,7 @@ impl Strings {
         key: &str,
         expected: &str,
         text: &str,
-        ttl: impl Into<Option<Duration>>,
+        ttl: impl OptionalTtl,
     ) -> Result<bool, Error> {
         self.set_when(When::Is(expected), key, text, ttl.into())
             .await
@@ -299,12 +316,7 @@ impl Strings {
     /// assert_eq!(attempts.increment("ada", 1, day).await?, 2);
     /// # Ok(()) }
     /// ```
-    pub async fn increment(
-        &self,
-        key: &str,
-        by: i64,
-        ttl: impl Into<Option<Duration>>,
-    ) -> Result<i64, Error> {
+    pub async fn increment(&self, key: &str, by: i64, ttl: impl OptionalTtl) -> Result<i64, Error> {
         let ttl = ttl.into();
         let key_in_errors = self.called(key);
         let here = |place: &mut Place<'_>| add(key_in_errors, place, by, ttl);

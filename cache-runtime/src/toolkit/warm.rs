@@ -14,6 +14,9 @@ use futures_util::stream::{BufferUnordered, StreamExt as _};
 /// A load that fails is counted, and the others go on. To see its error, log it in the load. With a concurrency
 /// of zero, one load runs at once.
 ///
+/// An iterator or a list of loads is made a stream by `futures_util::stream::iter`:
+/// `warm(stream::iter((1..=3).map(find)), 8)`.
+///
 /// The next load is taken from the stream when there is room for it, so the stream may be long. The loads run
 /// in the task that awaits, on any executor; a function with [`detach`](macro@crate::cached#detach) runs its
 /// body in a task of its own.
@@ -57,7 +60,7 @@ use futures_util::stream::{BufferUnordered, StreamExt as _};
 /// If this future is dropped, the loads that run are dropped, and no other begins. What was loaded stays.
 pub fn warm<S, F, T, E>(loads: S, concurrency: usize) -> Warm<S>
 where
-    S: Stream<Item = F>,
+    S: Loads<Item = F>,
     F: Future<Output = Result<T, E>>,
 {
     Warm {
@@ -66,6 +69,25 @@ where
         tell: ignore,
     }
 }
+
+/// What [`warm`] takes: a stream. `futures_util::stream::iter` makes one of an iterator or a list.
+///
+/// ```
+/// use cache_runtime::Loads;
+/// use futures_util::stream;
+///
+/// fn loads(_: impl Loads) {}
+/// loads(stream::iter([7, 8].map(|id| async move { Ok::<_, ()>(id) })));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a stream of loads",
+    label = "expected a `Stream`",
+    note = "of an iterator or a list, `futures_util::stream::iter(…)` makes a stream: `warm(stream::iter(ids.map(find)), 8)`"
+)]
+pub trait Loads: Stream {}
+
+#[diagnostic::do_not_recommend]
+impl<S: Stream> Loads for S {}
 
 fn ignore(_: Warmed) {}
 
@@ -93,7 +115,7 @@ pub struct Warmed {
 #[must_use = "futures do nothing unless polled"]
 pub struct Warm<S, P = fn(Warmed)>
 where
-    S: Stream<Item: Future>,
+    S: Loads<Item: Future>,
 {
     running: Pin<Box<BufferUnordered<S>>>,
     warmed: Warmed,

@@ -19,6 +19,7 @@
     elided_lifetimes_in_paths
 )]
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::error::Error;
 use std::num::ParseIntError;
@@ -79,6 +80,35 @@ functions! {
 #[cached(key = "borrowed:<text>")]
 pub async fn borrowed(text: &str) -> Result<u64, &str> {
     text.parse().map_err(|_| text)
+}
+
+/// An alias whose lifetime is that of its error.
+pub type Borrows<'e, T> = std::result::Result<T, Cow<'e, str>>;
+
+/// Its error is borrowed, and the compiler has to see that its value is not.
+///
+/// # Errors
+/// If it is empty.
+#[cached(key = "borrows:<text>")]
+pub async fn borrows(text: &str) -> Borrows<'_, ()> {
+    if text.is_empty() {
+        Err(text.into())
+    } else {
+        Ok(())
+    }
+}
+
+/// Likewise, in the process.
+///
+/// # Errors
+/// If it is empty.
+#[cached(key = "borrows-locally:<text>", local)]
+pub async fn borrows_locally(text: &str) -> Result<Option<Cow<'static, str>>, Cow<'_, str>> {
+    if text.is_empty() {
+        Err(text.into())
+    } else {
+        Ok(None)
+    }
 }
 
 /// What a parameter of an `impl` can fail with.
@@ -159,6 +189,8 @@ async fn main() {
     let cache = Cache::builder().url("memory:").build().unwrap();
     nothing(&cache, "nothing", String::new()).await;
     assert_eq!(borrowed("7").await, Ok(7));
+    assert_eq!(borrows("7").await, Ok(()));
+    assert_eq!(borrows_locally("7").await, Ok(None));
     let numbers = Numbers(0_u8);
     assert_eq!(numbers.shared("7").await, Ok(1));
     assert_eq!(numbers.open::<&str>("x").await, Err(""));

@@ -10,6 +10,7 @@ use super::{counts, miss_hit_invalidate, on_every_backend};
 on_every_backend! {
     a_generic_function_is_cached
     a_method_of_a_generic_type_is_cached
+    a_method_of_a_generic_trait_is_cached
     a_function_with_an_impl_trait_argument_is_cached
     a_function_with_borrowed_arguments_is_cached
     a_function_with_patterns_as_parameters_is_cached
@@ -68,6 +69,43 @@ async fn a_method_of_a_generic_type_is_cached(cache: Cache) {
         row: PhantomData::<bool>,
     };
     miss_hit_invalidate!(cache, table.row(1), Ok(false), table.change_row(1));
+}
+
+struct Database<'c>(&'c Cache);
+
+trait Sizes<T> {
+    async fn size(&self) -> usize;
+    async fn size_of_any(&self) -> usize;
+    async fn change_size(&self);
+}
+
+/// Its `Self` is one type for each `T`.
+impl<T> Sizes<T> for Database<'_> {
+    #[cached(key = "size:<Self>:<T>", cache = self.0)]
+    async fn size(&self) -> usize {
+        size_of::<T>()
+    }
+
+    #[cached(key = "size-of-any:<T>", cache = self.0, skip(Self))]
+    async fn size_of_any(&self) -> usize {
+        size_of::<T>()
+    }
+
+    #[cache_invalidate("size:<Self>:<T>", cache = self.0)]
+    async fn change_size(&self) {}
+}
+
+async fn a_method_of_a_generic_trait_is_cached(cache: Cache) {
+    let database = Database(&cache);
+    miss_hit_invalidate!(
+        cache,
+        Sizes::<u8>::size(&database),
+        1,
+        Sizes::<u8>::change_size(&database)
+    );
+    assert_eq!(Sizes::<u16>::size(&database).await, 2);
+    assert_eq!(Sizes::<u8>::size_of_any(&database).await, 1);
+    assert_eq!(Sizes::<u16>::size_of_any(&database).await, 2);
 }
 
 #[cached(key = "impl:<id.to_string()>", cache = cache, skip(cache))]

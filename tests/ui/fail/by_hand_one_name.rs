@@ -1,0 +1,7 @@
+use cache_runtime::Cache;
+
+fn forget(cache: &Cache) {
+    drop(cache.invalidate("users"));
+}
+
+fn main() {}

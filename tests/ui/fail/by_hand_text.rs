@@ -1,0 +1,7 @@
+use cache_runtime::{Cache, Options};
+
+fn store(cache: &Cache) {
+    drop(cache.set("greeting", "hello", Options::new()));
+}
+
+fn main() {}
