@@ -53,6 +53,7 @@ pub(crate) struct Leader<Evidence> {
 }
 
 impl<Evidence> Leader<Evidence> {
+    #[inline]
     pub(super) fn new(
         flights: &Flights<Evidence>,
         key: &Key,

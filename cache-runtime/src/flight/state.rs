@@ -97,6 +97,7 @@ impl LandedValue {
 
 impl<Evidence> FlightState<Evidence> {
     /// Of a flight that starts. With evidence, its load begins at once.
+    #[inline]
     pub(super) fn new(
         evidence: Option<Evidence>,
         previous: Option<Weak<Flight<Evidence>>>,

@@ -33,6 +33,7 @@ pub(super) enum Text {
 const SHORT: usize = 22;
 
 impl Slot {
+    #[inline]
     pub(super) fn new(hash: u64, key: &[u8], entry: Entry, expiry: Moment) -> Self {
         Self {
             hash,
@@ -75,6 +76,7 @@ impl Slot {
 }
 
 impl Text {
+    #[inline]
     pub(super) fn new(text: &[u8]) -> Self {
         let mut bytes = [0; SHORT];
         match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
