@@ -2,10 +2,10 @@
 
 use proc_macro2::Span;
 use syn::spanned::Spanned;
-use syn::visit_mut::VisitMut;
+use syn::visit_mut::{self, VisitMut};
 use syn::{
     AssocType, GenericArgument, Generics, PathArguments, ReturnType, Signature, Type,
-    TypeImplTrait, TypeParamBound, parse_quote,
+    TypeImplTrait, TypeParamBound, TypePath, parse_quote,
 };
 
 use super::borrows::{borrow_in, is_static};
@@ -114,7 +114,8 @@ impl Output {
         let all = self.yielded().into_iter().next();
         let inner = all.as_ref().and_then(first);
         let innermost = inner.as_ref().and_then(first);
-        [all, inner, innermost].map(|ty| ty.filter(|ty| borrow_in(ty).is_some()))
+        let shows_borrow = |ty: &Type| borrow_in(ty).is_some() && !names_associated_type(ty);
+        [all, inner, innermost].map(|ty| ty.filter(shows_borrow))
     }
 
     /// What the future yields, or the types in which that is.
@@ -178,6 +179,24 @@ fn type_arguments(ty: &Type) -> Vec<Type> {
             .collect(),
         _ => Vec::new(),
     }
+}
+
+/// Whether a type has an associated type in it. The lifetime of one, as in `Self::Row<'_>`, need not be in
+/// what it stands for.
+fn names_associated_type(ty: &Type) -> bool {
+    struct Search(bool);
+    impl VisitMut for Search {
+        fn visit_type_path_mut(&mut self, path: &mut TypePath) {
+            let first = path.path.segments.first();
+            let is_type =
+                first.is_some_and(|first| first.ident.to_string().starts_with(char::is_uppercase));
+            self.0 |= path.qself.is_some() || path.path.segments.len() > 1 && is_type;
+            visit_mut::visit_type_path_mut(self, path);
+        }
+    }
+    let mut search = Search(false);
+    search.visit_type_mut(&mut ty.clone());
+    search.0
 }
 
 /// The places of `impl Trait` in a type.

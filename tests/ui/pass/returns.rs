@@ -98,6 +98,25 @@ pub async fn borrows(text: &str) -> Borrows<'_, ()> {
     }
 }
 
+/// Whose rows borrow from where they are, or do not.
+pub trait Table {
+    /// A row.
+    type Row<'t>
+    where
+        Self: 't;
+    /// The first row.
+    fn first(&self) -> impl Future<Output = Option<Self::Row<'_>>>;
+}
+
+impl Table for u64 {
+    type Row<'t> = u64;
+
+    #[cached(key = "first:<self>")]
+    async fn first(&self) -> Option<Self::Row<'_>> {
+        Some(*self)
+    }
+}
+
 /// Likewise, in the process.
 ///
 /// # Errors
@@ -190,6 +209,7 @@ async fn main() {
     nothing(&cache, "nothing", String::new()).await;
     assert_eq!(borrowed("7").await, Ok(7));
     assert_eq!(borrows("7").await, Ok(()));
+    assert_eq!(7_u64.first().await, Some(7));
     assert_eq!(borrows_locally("7").await, Ok(None));
     let numbers = Numbers(0_u8);
     assert_eq!(numbers.shared("7").await, Ok(1));
