@@ -141,7 +141,8 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
         Size::Short => work(whole.chain(guarded).collect(), 5, &mut reports),
     }
     reports.retain(|report| report.found.is_some());
-    let (table, verdict) = tabulate(&reports);
+    let (table, mut verdict) = tabulate(&reports);
+    verdict.extend(miscounted());
     println!("\n{table}");
     let count = reports.len();
     let seconds = began.elapsed().as_secs_f64();
@@ -157,6 +158,18 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// What is wrong with the sentence of the README that counts the scenarios.
+fn miscounted() -> Option<String> {
+    let readme = include_str!("../../README.md");
+    let only_compared = SCENARIOS.iter().filter(|it| it.guards.is_empty()).count();
+    let counts = [
+        format!("runs {} scenarios", SCENARIOS.len()),
+        format!("but for {only_compared} that only compare counts or times"),
+    ];
+    let is_wrong = counts.iter().any(|count| !readme.contains(count));
+    is_wrong.then(|| format!("README.md does not say: {}", counts.join(", ")))
 }
 
 /// What the command line asks for. The options are those of other test programs.

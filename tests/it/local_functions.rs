@@ -1,13 +1,11 @@
 //! Functions whose values never leave the process, of a cache on a server: what ends their entries.
 
-use std::future::pending;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use cache_runtime::{Cache, CacheBuilder, Key, cache_invalidate, cached};
-use cache_tests::{Proxy, RedisServer, Upstash, Way, patient, poll_once, until};
+use cache_runtime::{Cache, CacheBuilder, Key, cached};
+use cache_tests::{Proxy, RedisServer, Upstash, patient, until};
 
 /// What one process sees of a row.
 #[derive(Clone)]
@@ -57,12 +55,6 @@ impl Rows {
             self.excused().await.unwrap(),
         ]
     }
-
-    #[cache_invalidate("plain:<id>", fence = "1s", cache = self.cache)]
-    async fn write_for_ever(&self, id: &str) -> Result<(), std::io::Error> {
-        let _ = id;
-        pending().await
-    }
 }
 
 #[tokio::test]
@@ -87,48 +79,6 @@ async fn a_lost_connection_ends_entries_whatever_their_windows() {
         ours.all().await == [2; 4] && ours.cache.stats().loads == loads
     })
     .await;
-}
-
-/// The fence is placed after the server was asked and before the load begins. Its writer commits and dies, and
-/// invalidates nothing.
-#[tokio::test]
-async fn a_fence_that_comes_while_the_server_is_asked_is_kept() {
-    let server = RedisServer::start();
-    let proxy = Proxy::start(server.port()).await;
-    let row = Arc::new(AtomicU64::new(1));
-    let ours = Rows::new(patient(&proxy.url()), &row);
-    let elsewhere = Rows::new(patient(&server.url()), &row);
-    // From here on, the connection listens.
-    until(async || {
-        let loads = ours.cache.stats().loads;
-        ours.plain("other").await == 1 && ours.cache.stats().loads == loads
-    })
-    .await;
-    for id in ["1", "2", "3", "4", "5"] {
-        row.store(1, SeqCst);
-        proxy.hold(Way::ToClient);
-        let asked = server.calls("mget");
-        let call = tokio::spawn({
-            let ours = ours.clone();
-            async move { ours.plain(id).await }
-        });
-        until(async || server.calls("mget") > asked).await;
-        let mut write = Box::pin(elsewhere.write_for_ever(id));
-        until(async || {
-            assert!(poll_once(write.as_mut()).is_pending());
-            server
-                .keys()
-                .iter()
-                .any(|key| key.ends_with(&format!("plain:'{id}'")))
-        })
-        .await;
-        proxy.release(Way::ToClient);
-        assert_eq!(call.await.unwrap(), 1);
-        row.store(2, SeqCst);
-        // It dies.
-        mem::forget(write);
-        assert_eq!(ours.plain(id).await, 2, "{id}");
-    }
 }
 
 #[tokio::test]

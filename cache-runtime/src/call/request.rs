@@ -141,6 +141,9 @@ impl Request {
         if self.defaults.ttl {
             self.query.ttl = core.settings.default_ttl;
         }
+        if self.query.site.is_some_and(|site| site.local_ttl.is_none()) {
+            self.query.local_ttl = core.settings.local_ttl;
+        }
         self.core = core;
     }
 

@@ -35,6 +35,7 @@ mod restored;
 mod sentinels;
 mod slow_link;
 mod slow_reads;
+mod tied;
 mod transaction;
 mod unsaved;
 mod upstash;
@@ -126,6 +127,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "copies, nothing is heard",
         &[(&[Rule::TrustEnds], &[mixed::STALE])],
         |size| Box::pin(copies::through(Channel::Dead, size)),
+    ),
+    Scenario::new(
+        "a fence while a function asks whose values never leave the process",
+        &[(&[Rule::CopyGeneration], &[tied::STALE])],
+        |_| Box::pin(tied::fence()),
     ),
     Scenario::new("copies, no request arrives", &[], |size| {
         Box::pin(copies::through(Channel::HalfDead, size))

@@ -66,6 +66,7 @@ impl Load {
         &mut self,
         core: &Core,
         site: &'static CallSite,
+        is_refresh: bool,
         mut body: Pin<&mut F>,
         is_usable: impl Fn(&SharedValue) -> bool,
     ) -> Option<F::Output> {
@@ -80,7 +81,7 @@ impl Load {
         let renewal = core.tier.renew_many(leaders, core.settings.load_limit);
         self.began = Some(Instant::now());
         let keys = self.led.len() + self.alone.len();
-        self.span = spans::load(&core.observer, Some(site), None, keys, false);
+        self.span = spans::load(&core.observer, Some(site), None, keys, is_refresh);
         let may_share = self.alone.is_empty();
         let span = &self.span;
         let body = poll_fn(|context| {

@@ -519,6 +519,7 @@ where
         F: Future<Output = B::Return>,
     {
         let mut load = self.take_load();
+        let mut is_refresh = false;
         for place in load.places() {
             let OneOf {
                 request, ticket, ..
@@ -526,10 +527,12 @@ where
             if ticket.is_some() {
                 request.observe_refresh();
             }
+            is_refresh |= ticket.is_some() || request.is_refresh;
             request.load_begins();
         }
         let is_usable = |landed: &_| outcome::<S::Value>(landed).is_some();
-        let Some(returned) = load.run(&self.core, self.site, body, is_usable).await else {
+        let run = load.run(&self.core, self.site, is_refresh, body, is_usable);
+        let Some(returned) = run.await else {
             self.share_landed(load);
             return None;
         };

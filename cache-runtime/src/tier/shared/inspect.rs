@@ -13,7 +13,6 @@ use crate::inspection::{
     FailedLoad, Holds, Inspection, ShownValue, StoredEntry, StoredTag, TagVersion, Verdict,
 };
 use crate::key::Key;
-use crate::missed::WhyMissed;
 use crate::tier::{Filled, Query};
 use crate::type_name::{self, ValueType};
 
@@ -120,20 +119,7 @@ impl Shared {
         ttl: Duration,
     ) -> Result<Filled, Error> {
         let look = self.look_at_server(key, &[], None).await?;
-        let mut query = Query {
-            key: key.clone(),
-            tags: tags.to_vec(),
-            learns_tags: false,
-            schema: 0,
-            value_type: None,
-            ttl,
-            local_ttl: Duration::ZERO,
-            is_local: false,
-            none_ttl: None,
-            fresh: None,
-            site: None,
-            missed: WhyMissed::default(),
-        };
+        let mut query = Query::by_hand(key.clone(), tags.to_vec(), ttl);
         if let Slot::Entry(entry) = &look.slot
             && entry.is_of(key)
         {
