@@ -90,8 +90,8 @@ impl Core {
         invalidated.map(|()| entries)
     }
 
-    /// The same for an annotated function, whose caller does not see the cache's errors. Returns
-    /// whether the invalidation was carried out.
+    /// As [`invalidate_valid`](Self::invalidate_valid), for an annotated function, whose caller does not see
+    /// the cache's errors. Returns whether the invalidation was carried out.
     pub(crate) async fn invalidate_or_report(&self, names: &[Key]) -> bool {
         self.invalidate_valid(names).await.is_ok()
     }

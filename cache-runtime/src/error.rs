@@ -431,7 +431,7 @@ impl Error {
         Self::no_handshake_over(address, limit, "redis://")
     }
 
-    /// The same, of a URL that would begin with `plain` if it were without TLS.
+    /// As [`no_handshake`](Self::no_handshake), of a URL that would begin with `plain` if it were without TLS.
     pub(crate) fn no_handshake_over(
         address: &str,
         limit: std::time::Duration,

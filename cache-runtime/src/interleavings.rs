@@ -76,7 +76,7 @@ impl Database {
         value
     }
 
-    /// The same, where only the value tells the tag.
+    /// As [`read`](Self::read), where only the value tells the tag.
     async fn read_of_value(&self) -> u64 {
         let floor = self.floor.load(SeqCst);
         let load = async {

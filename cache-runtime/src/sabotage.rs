@@ -252,7 +252,7 @@ pub(crate) fn fill_script(compare_and_fill: &'static str) -> &'static str {
     }
 }
 
-/// The same for a script that fills several slots.
+/// As [`fill_script`], for a script that fills several slots.
 pub(crate) fn fill_many_script(compare_and_fill: &'static str) -> &'static str {
     if keeps(Rule::CompareAndFill) {
         compare_and_fill

@@ -278,10 +278,11 @@ impl CacheBuilder {
         self
     }
 
-    /// The same, also where this process cannot hear what others invalidate: over Upstash's HTTP interface,
-    /// on a server without the third version of the protocol, or where `SUBSCRIBE` is not allowed. There,
-    /// **other processes' invalidations do not end copies**, and old ones are served until this time
-    /// has passed. The same holds for the values of functions with `local`: none is kept for longer there.
+    /// As [`local_ttl`](Self::local_ttl), also where this process cannot hear what others invalidate: over
+    /// Upstash's HTTP interface, on a server without the third version of the protocol, or where `SUBSCRIBE`
+    /// is not allowed. There, **other processes' invalidations do not end copies**, and old ones are served
+    /// until this time has passed. The same holds for the values of functions with `local`: none is kept for
+    /// longer there.
     ///
     /// ```
     /// use std::time::Duration;

@@ -57,7 +57,7 @@ pub struct Stats {
     pub hits_in_front: u64,
     /// Look-ups that were not answered from the cache.
     pub misses: u64,
-    /// The same by their reasons.
+    /// The misses by their reasons.
     pub missed: Misses,
     /// Loads that began: the function's body ran, or the future given to `get_or_load`.
     pub loads: u64,
@@ -203,7 +203,7 @@ pub struct SiteStats {
     pub hits_in_front: u64,
     /// Calls that were not answered from the cache.
     pub misses: u64,
-    /// The same by their reasons.
+    /// The misses by their reasons.
     pub missed: Misses,
     /// Misses, and refreshes, that ran the function's body.
     pub loads: u64,

@@ -74,7 +74,7 @@ impl<S: Shape> CachedCall<S> {
         Self::miss(site, core, &key, &tags, receiver)
     }
 
-    /// The same as [`start`](Self::start), of a function whose options say something of old values. An
+    /// As [`start`](Self::start), of a function whose options say something of old values. An
     /// entry is served at once only if it is not one of those, and is not perhaps to be refreshed.
     #[inline]
     pub fn start_fresh<P: Parts, N: Names>(
@@ -106,7 +106,7 @@ impl<S: Shape> CachedCall<S> {
         Self::miss(site, core, &key, &tags, receiver)
     }
 
-    /// The same of a function with arguments that may be transactions.
+    /// As [`start_fresh`](Self::start_fresh), of a function with arguments that may be transactions.
     #[inline]
     pub fn start_fresh_given<P: Parts, N: Names>(
         site: &'static CallSite,
@@ -144,7 +144,7 @@ impl<S: Shape> CachedCall<S> {
         Self::miss(site, core, &key, &tags, receiver)
     }
 
-    /// The same as [`start`](Self::start), of a function with arguments that may be transactions. If one
+    /// As [`start`](Self::start), of a function with arguments that may be transactions. If one
     /// is, the call leaves the cache alone.
     #[expect(clippy::inline_always, reason = "as `start`")]
     #[inline(always)]
@@ -166,7 +166,7 @@ impl<S: Shape> CachedCall<S> {
         Self::start(site, core, shape, key, tags, receiver)
     }
 
-    /// The same for [`defer`](Self::defer).
+    /// As [`defer`](Self::defer), of a function with arguments that may be transactions.
     #[cold]
     pub fn defer_given<P: Parts, N: Names>(
         site: &'static CallSite,
@@ -279,7 +279,7 @@ impl<S: Shape> CachedCall<S> {
         self.resolve_keeping(|_| Keep::Default, load)
     }
 
-    /// The same, where the value itself decides how long it is cached.
+    /// As [`resolve`](Self::resolve), where the value itself decides how long it is cached.
     ///
     /// Here and below, no `S::Return` is in scope, not even as the `None` of an
     /// `Option`, while anything is awaited: an error need not be `Send`.
@@ -292,7 +292,7 @@ impl<S: Shape> CachedCall<S> {
         self.run(keep, load)
     }
 
-    /// The same, where the value tells tags, too.
+    /// As [`resolve_keeping`](Self::resolve_keeping), where the value tells tags, too.
     pub fn resolve_telling<K, T, F>(
         self,
         keep: K,
@@ -308,7 +308,7 @@ impl<S: Shape> CachedCall<S> {
         self.run(WithTags { keep, tags }, load)
     }
 
-    /// The same as [`resolve_keeping`](Self::resolve_keeping), of a function whose options say something of
+    /// As [`resolve_keeping`](Self::resolve_keeping), of a function whose options say something of
     /// old values. `excuses` says of an error whether an old value may be served in its place.
     pub fn resolve_fresh<K, X, F>(
         self,
@@ -325,7 +325,7 @@ impl<S: Shape> CachedCall<S> {
         self.run_fresh(keep, excuses, load)
     }
 
-    /// The same, where the value tells tags, too.
+    /// As [`resolve_fresh`](Self::resolve_fresh), where the value tells tags, too.
     pub fn resolve_fresh_telling<K, T, X, F>(
         self,
         keep: K,
@@ -398,7 +398,7 @@ impl<S: Shape> CachedCall<S> {
         }
     }
 
-    /// The same, with a load that runs in a task of its own: see [`detach`](super::detach).
+    /// As [`begin`](Self::begin), with a load that runs in a task of its own: see [`detach`](super::detach).
     /// `load` is called only if this call loads.
     pub fn resolve_detached<K, L, F>(self, keep: K, load: L) -> impl Future<Output = S::Return>
     where
@@ -412,7 +412,7 @@ impl<S: Shape> CachedCall<S> {
         self.run_detached(keep, load)
     }
 
-    /// The same, where the value tells tags, too.
+    /// As [`resolve_detached`](Self::resolve_detached), where the value tells tags, too.
     pub fn resolve_detached_telling<K, T, L, F>(
         self,
         keep: K,
@@ -431,7 +431,7 @@ impl<S: Shape> CachedCall<S> {
         self.run_detached(WithTags { keep, tags }, load)
     }
 
-    /// The same as [`resolve_detached`](Self::resolve_detached), of a function whose options say something
+    /// As [`resolve_detached`](Self::resolve_detached), of a function whose options say something
     /// of old values.
     pub fn resolve_detached_fresh<K, X, L, F>(
         self,
@@ -451,7 +451,7 @@ impl<S: Shape> CachedCall<S> {
         self.run_detached_fresh(keep, excuses, load)
     }
 
-    /// The same, where the value tells tags, too.
+    /// As [`resolve_detached_fresh`](Self::resolve_detached_fresh), where the value tells tags, too.
     pub fn resolve_detached_fresh_telling<K, T, X, L, F>(
         self,
         keep: K,

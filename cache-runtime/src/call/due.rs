@@ -64,7 +64,7 @@ impl Due {
         drop(self.try_invalidate().await);
     }
 
-    /// The same, for a caller that is told of an error.
+    /// As [`invalidate`](Self::invalidate), for a caller that is told of an error.
     pub(crate) async fn try_invalidate(mut self) -> Result<(), Error> {
         if scope::hold(&self.core, &self.names, &mut self.fences) {
             self.names.clear();

@@ -105,7 +105,7 @@ where
     request.or_old::<S>(returned, is_excused).await
 }
 
-/// The same, with a load that runs in a task of its own.
+/// As [`get_or_load`], with a load that runs in a task of its own.
 pub(super) async fn get_or_load_detached<S, K, X, L, F>(
     request: Arc<Request>,
     keep: K,
@@ -360,7 +360,7 @@ impl Request {
         Some(returned)
     }
 
-    /// The same for a call that has not asked for anything else.
+    /// As [`old`](Self::old), for a call that has not asked for anything else.
     pub(super) async fn old_at_once<S>(&self, excused: bool) -> Option<S::Return>
     where
         S: Shape<Value: CacheValue>,

@@ -42,7 +42,7 @@ pub struct InvalidateCall {
     called: Option<Called>,
 }
 
-/// The same, where what the body returns decides: with names that are read from it, or an error
+/// As [`InvalidateCall`], where what the body returns decides: with names that are read from it, or an error
 /// that rules a commit out.
 #[derive(Debug)]
 pub struct InvalidateCallWithResult<S, N, C> {

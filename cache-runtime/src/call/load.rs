@@ -78,7 +78,7 @@ enum Step {
     Alone,
 }
 
-/// For whom a load is.
+/// What began a load.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Role {
     /// A call that was not answered from the cache.
@@ -470,8 +470,8 @@ impl Request {
             .await
     }
 
-    /// The same for a load that is perhaps a refresh. `failed` is told of its error, before the callers that
-    /// wait for it are.
+    /// As [`lead`](Self::lead), for a load that is perhaps a refresh. `failed` is told of its error, before
+    /// the callers that wait for it are.
     pub(super) async fn lead_as<S, F>(
         &self,
         mut leader: Leader<Evidence>,

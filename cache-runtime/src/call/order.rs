@@ -184,7 +184,7 @@ where
     }
 }
 
-/// The same for a call for several keys, which has no entry to leave.
+/// As [`obey`], for a call for several keys, which has no entry to leave.
 #[cold]
 pub(super) fn begin_batch() -> BatchBegin {
     match context::current(SLOT).filter(Order::take) {

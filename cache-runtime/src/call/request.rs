@@ -353,7 +353,7 @@ impl Request {
         self.load_of_several_failed();
     }
 
-    /// The same of one load for several keys, whose time is not that of this key.
+    /// As [`load_failed`](Self::load_failed), of one load for several keys, whose time is not that of this key.
     pub(super) fn load_of_several_failed(&self) {
         let key = &self.query.key;
         self.observe(Event::LoadFailed { key });

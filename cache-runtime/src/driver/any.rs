@@ -186,7 +186,7 @@ impl Connection {
         }
     }
 
-    /// The same at the node of a cluster to which the keys are on their way.
+    /// As [`run`](Self::run), at the node of a cluster to which the keys are on their way.
     pub(crate) async fn run_asking(&self, operations: &[Operation]) -> Result<Vec<Reply>, Failure> {
         match self {
             Self::Redis(connection) => connection.run_asking(operations).await,

@@ -13,7 +13,7 @@ use crate::value::{SharedError, SharedValue};
 /// no time.
 pub(super) const PATIENCE: Duration = Duration::from_millis(if cfg!(shuttle) { 0 } else { 50 });
 
-/// The same for an attempt that took over from another: where polls are late because there is too
+/// As [`PATIENCE`], for an attempt that took over from another: where polls are late because there is too
 /// much work, more loads do not help.
 const PATIENCE_AFTER_TAKEOVER: Duration =
     Duration::from_millis(if cfg!(shuttle) { 0 } else { 100 });

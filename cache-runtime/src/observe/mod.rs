@@ -93,13 +93,13 @@ impl Observer {
         }
     }
 
-    /// The same with the name that the cache has in metrics.
+    /// The same observer, with the name that the cache has in metrics.
     pub(crate) fn labelled(mut self, label: metrics::Label) -> Self {
         self.label = label;
         self
     }
 
-    /// The same whose spans have keys, or have none.
+    /// The same observer, whose spans have keys, or have none.
     pub(crate) fn showing_keys(mut self, shows_keys: bool) -> Self {
         self.shows_keys = shows_keys;
         self

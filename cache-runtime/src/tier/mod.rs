@@ -155,7 +155,7 @@ pub(crate) enum Found {
     Value(local::Entry),
     /// In the shared tier: bytes, still encoded.
     Encoded(shared::Entry),
-    /// The same, and a copy of it may be kept in this process.
+    /// Such bytes, of which a copy may be kept in this process.
     ToCopy(Box<ToCopy>),
 }
 
@@ -550,7 +550,7 @@ pub(crate) trait Store {
         removal: &Removal<'_>,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The same in the background, for a caller that cannot wait.
+    /// As [`invalidate_matching`](Self::invalidate_matching), in the background, for a caller that cannot wait.
     fn invalidate_matching_later(&self, pattern: &Pattern);
 
     /// Removes everything.

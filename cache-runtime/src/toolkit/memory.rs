@@ -102,7 +102,7 @@ impl Place<'_> {
         self.held = Some(Held { text, ends });
     }
 
-    /// The same with the ttl that is there.
+    /// As [`set`](Self::set), with the ttl that is there.
     pub(super) fn replace(&mut self, text: String, ttl: Option<Duration>) {
         let ends = self.end(ttl);
         let held = self.held.get_or_insert(Held {

@@ -301,8 +301,9 @@ impl RateLimit {
         self.check_cost(subject, 1).await
     }
 
-    /// The same for something that counts as several. A cost of zero is always allowed, and tells how many more
-    /// are. One above the limit never is: [`Decision::retry_after`] is `None` then, and nothing is counted.
+    /// As [`check`](Self::check), for something that counts as several. A cost of zero is always allowed, and
+    /// tells how many more are. One above the limit never is: [`Decision::retry_after`] is `None` then, and
+    /// nothing is counted.
     ///
     /// # Errors
     ///

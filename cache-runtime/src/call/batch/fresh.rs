@@ -80,7 +80,7 @@ where
             .await
     }
 
-    /// The same, where values tell tags.
+    /// As [`load_fresh`](Self::load_fresh), where values tell tags.
     pub async fn load_fresh_telling<K, W, X, N, F>(
         &mut self,
         keep: K,

@@ -8,7 +8,7 @@
 //!
 //! [`BatchCall::next`] says for which elements the body is to run, and [`BatchCall::load`] runs it. Then
 //! the call waits for what others load. So of two calls that each wait for a key of the other, both have
-//! loaded their own: nobody waits for ever. A wait may end without a value: another caller has failed, or
+//! loaded their own, and neither waits for ever. A wait may end without a value: another caller has failed, or
 //! does not move. Then the body runs once more, for that key.
 
 mod fresh;
@@ -459,7 +459,7 @@ where
         self.load_keeping(keep, names, pin!(body)).await
     }
 
-    /// The same, where values tell tags.
+    /// As [`load`](Self::load), where values tell tags.
     pub async fn load_telling<K, W, N, F>(
         &mut self,
         keep: K,
@@ -734,8 +734,8 @@ impl<V: CacheValue, T> OneOf<V, T> {
         };
     }
 
-    /// The same for a call that loads whatever is stored. What others load, which must begin later, it
-    /// waits for as a call for one key does.
+    /// As [`board`](Self::board), for a call that loads whatever is stored. What others load, which must
+    /// begin later, it waits for as a call for one key does.
     fn board_refresh(&mut self, boarded: Boarded) {
         match boarded {
             Boarded::Wait(_) | Boarded::Watch(_) | Boarded::LookAgain => {

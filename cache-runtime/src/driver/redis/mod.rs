@@ -399,7 +399,7 @@ impl Connection {
         self.run_each(operations, false).await
     }
 
-    /// The same at the node of a cluster to which the keys are on their way.
+    /// As [`run`](Self::run), at the node of a cluster to which the keys are on their way.
     pub(crate) async fn run_asking(&self, operations: &[Operation]) -> Result<Vec<Reply>, Failure> {
         self.run_each(operations, true).await
     }

@@ -67,7 +67,7 @@ impl Drop for DropCopies<'_> {
     }
 }
 
-/// The same for all copies.
+/// As [`DropCopies`], for all copies.
 struct DropAll<'a>(&'a Copies);
 
 impl Drop for DropAll<'_> {

@@ -185,7 +185,7 @@ impl Basis {
             && tags.are(self.tags())
     }
 
-    /// The same for a call that asks for the entry's age.
+    /// As [`suits`](Self::suits), for a call that asks for the entry's age.
     #[inline]
     pub(crate) fn suits_at_any_age<N: Names>(&self, tags: &N, schema: u32) -> bool {
         self.schema() == schema && (!N::LEARNS || self.is_of_value()) && tags.are(self.tags())
@@ -212,7 +212,7 @@ impl Basis {
         })))
     }
 
-    /// The same for a call whose names are rendered.
+    /// As [`suits`](Self::suits), for a call whose names are rendered.
     pub(crate) fn suits_query(&self, query: &Query) -> bool {
         if self.schema() != query.schema {
             return false;

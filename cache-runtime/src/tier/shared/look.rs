@@ -51,7 +51,7 @@ impl Shared {
         distrusts
     }
 
-    /// The same after a look, for what was announced since, too.
+    /// As [`distrusts`](Self::distrusts), after a look, for what was announced since, too.
     pub(super) fn distrusts_since(&self, heard: Heard, key: &Key, tags: &[Key]) -> bool {
         let journal = &self.connector.journal;
         sabotage::keeps(Rule::Distrust) && journal.distrusts_since(heard, key, tags)
@@ -151,7 +151,7 @@ impl Shared {
         Ok(is_trusted.then_some(look))
     }
 
-    /// The same, if its ttl has not ended.
+    /// Reads an entry whose ttl has not ended.
     pub(super) async fn look_up(&self, key: &Key) -> Result<Option<Entry>, Error> {
         let found = self.look_up_at_any_age(key).await?;
         Ok(found.filter(|entry| !entry.is_past(entry.seen_at)))

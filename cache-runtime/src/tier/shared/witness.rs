@@ -160,7 +160,7 @@ impl Witness {
         }
     }
 
-    /// The same, of a slot in this hash slot, with what answered for further keys.
+    /// This witness, of a slot in this hash slot, with what answered for further keys.
     pub(super) fn with_further(self, slot: u16, further: Self) -> Self {
         let one = |witness: Self, hash_slot| match witness {
             Self::Server(connection) => Arc::from([(hash_slot, connection)]),

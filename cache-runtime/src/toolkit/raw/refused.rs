@@ -46,7 +46,7 @@ const CONNECT: &[&str] = &[
     "SELECT",
 ];
 
-/// The same, behind `CLIENT`.
+/// Words behind `CLIENT` that do so.
 const CLIENT: &[&str] = &[
     "CACHING",
     "CAPA",

@@ -145,8 +145,8 @@ impl<C> Lines<C> {
         }
     }
 
-    /// The same for reads of one caller that one command may read: they have one turn, or wait in the
-    /// line. Returns them if they have a turn.
+    /// As [`enter`](Self::enter), for reads of one caller that one command may read: they have one turn, or
+    /// wait in the line. Returns them if they have a turn.
     pub(super) fn enter_together(
         &self,
         id: LineId,

@@ -123,7 +123,7 @@ impl<S: Source> BatchedReads<S> {
         self.read_until(keys, None).await
     }
 
-    /// The same, at most until then. Without a deadline, as long as a request may take.
+    /// As [`read`](Self::read), at most until then. Without a deadline, as long as a request may take.
     pub(crate) async fn read_until(
         &self,
         keys: ReadKeys,

@@ -65,8 +65,8 @@ impl<S: Source> CallerTurn<S> {
         read.poll(&mut Context::from_waker(waker))
     }
 
-    /// The same for a large read. Its answer comes also if the caller is dropped before, and its bytes
-    /// are under way until then: else callers that are dropped, one after the other, could make the
+    /// As [`run`](Self::run), for a large read. Its answer comes also if the caller is dropped before, and
+    /// its bytes are under way until then: else callers that are dropped, one after the other, could make the
     /// server keep any number of answers for one connection. So a task awaits the answer.
     pub(super) async fn run_to_the_end<F>(self, runtime: Handle, read: Pin<Box<F>>) -> F::Output
     where

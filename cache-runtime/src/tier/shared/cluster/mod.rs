@@ -204,7 +204,7 @@ impl<O: Owner> Nodes<O> {
         }
     }
 
-    /// The same without waiting. Outside of a runtime, it does nothing.
+    /// As [`ask_again`](Self::ask_again), without waiting. Outside of a runtime, it does nothing.
     pub(super) fn begin_to_ask(self: &Arc<Self>, first: Option<NodeAddress>) -> Option<Asking> {
         let runtime = Handle::try_current().ok()?;
         let mut known = self.lock();

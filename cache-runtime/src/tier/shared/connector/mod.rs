@@ -140,7 +140,7 @@ impl Connector {
         }
     }
 
-    /// The same, and waits until they hear, at most until then.
+    /// As [`trusts`](Self::trusts), and waits until the connections hear, at most until then.
     pub(super) async fn trusts_in_time(
         self: &Arc<Self>,
         witness: &Witness,
@@ -176,7 +176,7 @@ impl Connector {
         }
     }
 
-    /// The same for several slots.
+    /// As [`look`](Self::look), for several slots.
     pub(super) async fn look_each(
         self: &Arc<Self>,
         keys: Vec<ReadKeys>,
@@ -271,7 +271,7 @@ impl Connector {
         }
     }
 
-    /// The same, and returns what became of each operation: in a cluster, one node may fail.
+    /// As [`run`](Self::run), and returns what became of each operation: in a cluster, one node may fail.
     pub(super) async fn run_apart(
         self: &Arc<Self>,
         operations: Vec<Operation>,
@@ -326,9 +326,9 @@ impl Connector {
         Ok(())
     }
 
-    /// As [`run`](Self::run), for operations by which something is stored. In a cluster, they are not carried out for
-    /// a key that is on its way to another node: were its move given up, what was stored there
-    /// could come back with the next one.
+    /// As [`run`](Self::run), for operations by which something is stored. In a cluster, they are not carried
+    /// out for a key that is on its way to another node: were its move given up, what was stored there could
+    /// come back with the next one.
     pub(super) async fn run_to_store(
         self: &Arc<Self>,
         operations: Vec<Operation>,
@@ -352,7 +352,7 @@ impl Connector {
         self.run_over_until(witness, operations, until).await
     }
 
-    /// The same, at most until then.
+    /// As [`run_over`](Self::run_over), at most until then.
     pub(super) async fn run_over_until(
         self: &Arc<Self>,
         witness: &Witness,

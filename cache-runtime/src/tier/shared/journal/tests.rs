@@ -280,7 +280,7 @@ async fn a_forked_process_hears_its_siblings() {
     two.hear(Some(Message::Kept { origin, announced }));
     assert!(distrusts(two, "a"));
     one.ask(&Fake::new(&processes)).await.unwrap();
-    assert_ne!(one.here(), one.id, "a copy says who it is");
+    assert_ne!(one.here(), one.id, "a copy names its own process");
     assert_eq!(two.lock().asked, 1);
 }
 
