@@ -227,7 +227,8 @@ pub struct RateLimit {
 
 impl Cache {
     /// A limit of how often something may happen, counted by the clock of the server for all processes; without
-    /// a server, in this process. Limits of one name with different rates count together, so use one rate for
+    /// a server, in this process. If that clock is put back, a subject is refused for no longer than the limit
+    /// takes to fill up. Limits of one name with different rates count together, so use one rate for
     /// each name. If the cache is off, each process counts for itself, as without a server.
     ///
     /// On a server, a count lies at `<namespace>:q:<name>:<subject>`, that of a sliding window at
