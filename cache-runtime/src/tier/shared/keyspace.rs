@@ -187,7 +187,7 @@ impl Keyspace {
     /// beginning to its end, so no entry, lease or version from before the call survives it. Fences
     /// do: nothing is stored behind them, and their writers are still at work.
     ///
-    /// In the end the server is asked for a write, as in [`remove`](Self::remove).
+    /// In the end the server is asked for a write, as in [`remove`](Self::remove), by one that leaves nothing.
     pub(crate) async fn clear(
         &self,
         connection: &Connection,
@@ -203,7 +203,8 @@ impl Keyspace {
             self.remove_page(connection, pages, &mut scan, None, &job)
                 .await?;
         }
-        self.try_to_write(connection, trial, pages.limit).await?;
+        let unlink = Operation::script(UNLINK, self.trial_key(trial));
+        all_here(connection, &[unlink], pages.limit).await?;
         self.tell_of(connection, &[Notice::Everything], pages.limit)
             .await
     }
@@ -278,13 +279,7 @@ impl Keyspace {
         trial: u32,
         limit: Duration,
     ) -> Result<(), Error> {
-        let trial = self.trial(trial);
-        for reply in connection.run_within(&trial, limit).await? {
-            if let Reply::Elsewhere(elsewhere) = reply {
-                return Err(elsewhere.error(connection.address()));
-            }
-        }
-        Ok(())
+        all_here(connection, &self.trial(trial), limit).await
     }
 
     /// Removes some of what one page of the scan lists. A page that takes too long is asked for
@@ -540,6 +535,20 @@ impl Scan {
 
 /// The most keys that one script removes: half a millisecond's work. The server does nothing else meanwhile.
 const UNLINKED_TOGETHER: usize = 100;
+
+/// Carries these out; an error if one of them belongs to another node of the cluster.
+async fn all_here(
+    connection: &Connection,
+    operations: &[Operation],
+    limit: Duration,
+) -> Result<(), Error> {
+    for reply in connection.run_within(operations, limit).await? {
+        if let Reply::Elsewhere(elsewhere) = reply {
+            return Err(elsewhere.error(connection.address()));
+        }
+    }
+    Ok(())
+}
 
 /// Removes keys that a server has listed, unless they are fences. A node of a cluster takes those of one
 /// hash slot at a time.
