@@ -533,9 +533,6 @@ impl Scan {
     }
 }
 
-/// The most keys that one script removes: half a millisecond's work. The server does nothing else meanwhile.
-const UNLINKED_TOGETHER: usize = 100;
-
 /// Carries these out; an error if one of them belongs to another node of the cluster.
 async fn all_here(
     connection: &Connection,
@@ -549,6 +546,9 @@ async fn all_here(
     }
     Ok(())
 }
+
+/// The most keys that one script removes: half a millisecond's work. The server does nothing else meanwhile.
+const UNLINKED_TOGETHER: usize = 100;
 
 /// Removes keys that a server has listed, unless they are fences. A node of a cluster takes those of one
 /// hash slot at a time.
