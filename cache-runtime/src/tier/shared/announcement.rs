@@ -19,7 +19,7 @@ pub(crate) enum Message {
 /// An announcement: the process that it is from, and how often that process had kept something by
 /// then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     pub(super) from: u64,
     pub(super) number: u64,
 }
