@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// A busy machine makes waits longer. More than four times as long is not noise any more.
 const SLACK: f64 = 4.0;
 
+/// In milliseconds. A busy machine may leave a process aside for so long, however short the promise is.
+const PAUSE: f64 = 75.0;
+
 /// One measured figure, and its promise.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Figure {
@@ -97,7 +100,9 @@ impl Figure {
         match (&self.amount, &self.promise) {
             (Amount::Count { seen, .. }, Promise::Zero) => *seen == 0,
             (Amount::Count { seen, .. }, Promise::AtMost(limit)) => seen <= limit,
-            (Amount::Millis(took), Promise::Millis(limit)) => *took <= limit * self.slack,
+            (Amount::Millis(took), Promise::Millis(limit)) => {
+                *took <= (limit * self.slack).max(PAUSE)
+            }
             _ => true,
         }
     }

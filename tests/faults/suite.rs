@@ -265,7 +265,8 @@ fn may_be_chance(scenario: &Scenario, job: Job, found: &Found) -> bool {
     match job.guard {
         Some(guard) => {
             let guarded = scenario.guards[guard].1;
-            !broken.any(|figure| guarded.contains(&figure.what.as_str()))
+            let is_guarded = |figure: &&Figure| guarded.contains(&figure.what.as_str());
+            broken.filter(is_guarded).count() < guarded.len()
         }
         None => broken.peek().is_some() && broken.all(Figure::may_be_noise),
     }
