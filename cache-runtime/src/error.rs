@@ -344,12 +344,18 @@ impl Error {
         matches!(*self.0, Kind::RefusedCommand { .. })
     }
 
+    /// In which words the server refuses one command of a program.
+    pub(crate) fn refusal_of_command(&self) -> Option<&str> {
+        match &*self.0 {
+            Kind::RefusedCommand { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
     /// Whether the server does not know a script by its digest.
     pub(crate) fn is_unknown_script(&self) -> bool {
-        match &*self.0 {
-            Kind::RefusedCommand { reason, .. } => reason.starts_with("NOSCRIPT"),
-            _ => false,
-        }
+        let refusal = self.refusal_of_command();
+        refusal.is_some_and(|reason| reason.starts_with("NOSCRIPT"))
     }
 
     pub(crate) fn is_write_refused(&self) -> bool {

@@ -112,6 +112,7 @@ mod observe;
 pub mod registry;
 
 mod clock;
+mod diagnosis;
 mod duration;
 mod error;
 mod fallback;
@@ -175,6 +176,7 @@ pub use crate::call::future::BoxedFuture;
 pub use crate::call::invalidate::RequiresFence;
 pub use crate::call::transaction::Transaction;
 pub use crate::codec::Codec;
+pub use crate::diagnosis::{Check, Diagnosis, Severity};
 #[cfg(feature = "__tls")]
 pub use crate::driver::Tls;
 pub use crate::error::Error;

@@ -10,6 +10,7 @@ mod budgets;
 mod cluster;
 mod codecs;
 mod connecting;
+mod diagnosis;
 mod environment;
 mod fences;
 mod findings;

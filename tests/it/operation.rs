@@ -80,7 +80,6 @@ async fn the_rights_of_the_page_are_enough() {
     check_everything(builder.build().unwrap(), &events).await;
 }
 
-/// A right that is missing is missed: so the page names none too many.
 /// The further rights that tools need, on the page.
 fn rights_of_tools() -> Vec<&'static str> {
     let mut lines = PAGE.lines();

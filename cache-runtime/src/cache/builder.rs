@@ -74,13 +74,16 @@ pub struct CacheBuilder {
     clock: Clock,
 }
 
+/// What keys on a server begin with, where nothing else is said.
+pub(super) const DEFAULT_NAMESPACE: &str = "cache";
+
 impl Default for CacheBuilder {
     fn default() -> Self {
         Self {
             url: "memory:".to_owned(),
             url_variable: None,
             tls: Tls::default(),
-            namespace: "cache".to_owned(),
+            namespace: DEFAULT_NAMESPACE.to_owned(),
             default_ttl: Duration::from_secs(300),
             codec: Codec::JSON,
             check_values: cfg!(debug_assertions),

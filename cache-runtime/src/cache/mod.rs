@@ -4,6 +4,7 @@ mod as_cache;
 mod builder;
 mod bypass;
 mod connect;
+mod diagnose;
 mod entry;
 mod environment;
 mod global;

@@ -45,6 +45,10 @@ impl Driver {
         match *self {}
     }
 
+    pub(crate) fn is_exposed(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn database(&self) -> i64 {
         match *self {}
     }

@@ -65,6 +65,14 @@ impl Driver {
         }
     }
 
+    /// Whether others may read what is sent to the server: it is not encrypted, and leaves this machine.
+    pub(crate) fn is_exposed(&self) -> bool {
+        match self {
+            Self::Redis(driver) => driver.is_exposed(),
+            Self::Upstash(driver) => driver.is_exposed(),
+        }
+    }
+
     /// The number of the database on the server.
     pub(crate) fn database(&self) -> i64 {
         match self {

@@ -68,6 +68,7 @@ mod redis;
 #[cfg(feature = "__upstash")]
 mod upstash;
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -89,6 +90,17 @@ pub(crate) use self::tls::Tls;
 pub(crate) use self::trust::{Hearing, Trust, Trusts};
 use crate::clock;
 use crate::error::Error;
+
+/// Whether a host is not this machine.
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "without a driver, nothing is sent to a host")
+)]
+fn is_elsewhere(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    let address = host.parse::<IpAddr>();
+    address.map_or(host != "localhost", |address| !address.is_loopback())
+}
 
 /// Why a request failed.
 #[derive(Debug)]

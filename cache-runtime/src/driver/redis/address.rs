@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use redis::{ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion, RedisConnectionInfo};
 
+use crate::driver::is_elsewhere;
 use crate::driver::tls::{Files, Tls, TlsClient};
 use crate::error::Error;
 
@@ -120,6 +121,11 @@ impl Address {
     }
 
     /// The host, unless it is a unix socket.
+    /// Whether others may read what is sent there: it is not encrypted, and leaves this machine.
+    pub(super) fn is_exposed(&self) -> bool {
+        self.tls.is_none() && self.host().is_some_and(is_elsewhere)
+    }
+
     pub(super) fn host(&self) -> Option<&str> {
         match &self.place {
             Place::Tcp { host, .. } => Some(host),

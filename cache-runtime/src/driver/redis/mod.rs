@@ -126,6 +126,14 @@ impl Driver {
         }
     }
 
+    /// Whether others may read what is sent to the server: it is not encrypted, and leaves this machine.
+    pub(crate) fn is_exposed(&self) -> bool {
+        match &self.target {
+            Target::Server(address) => address.is_exposed(),
+            Target::Primary(sentinels) => sentinels.is_exposed(),
+        }
+    }
+
     /// The number of the database on the server.
     pub(crate) fn database(&self) -> i64 {
         match &self.target {

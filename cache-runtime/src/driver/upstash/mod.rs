@@ -23,7 +23,7 @@ use std::time::Duration;
 use self::address::Address;
 use self::command::{Commands, NotText, reply, value};
 use self::session::{Running, Session};
-use super::{Answers, Failure, Home, Operation, ReadKeys, Reply, Tls};
+use super::{Answers, Failure, Home, Operation, ReadKeys, Reply, Tls, is_elsewhere};
 use crate::error::Error;
 
 /// Opens connections to one database.
@@ -53,6 +53,12 @@ impl Driver {
     /// Where the server is, for messages: without the token.
     pub(crate) fn address(&self) -> &str {
         self.session.address().shown()
+    }
+
+    /// Whether others may read what is sent to the server: it is not encrypted, and leaves this machine.
+    pub(crate) fn is_exposed(&self) -> bool {
+        let address = self.session.address();
+        address.tls.is_none() && is_elsewhere(&address.host)
     }
 
     /// Such a database has one number.

@@ -35,6 +35,10 @@ impl Keyspace {
         }
     }
 
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     pub(crate) fn slot(&self, key: &Key) -> String {
         self.slot_in_pieces(&key.on_server()).concat()
     }

@@ -33,6 +33,7 @@ mod board;
 mod breaker;
 mod cluster;
 mod connector;
+mod diagnose;
 mod entry;
 mod fence;
 mod fill;

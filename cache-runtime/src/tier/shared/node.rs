@@ -632,6 +632,11 @@ impl<O: Owner> Node<O> {
         }
     }
 
+    /// Whether others may read what is sent to it.
+    pub(super) fn is_exposed(&self) -> bool {
+        self.driver.is_exposed()
+    }
+
     pub(super) fn address(&self) -> &str {
         self.driver.address()
     }

@@ -68,6 +68,12 @@ impl Sentinels {
         &self.shown
     }
 
+    /// Whether others may read what is sent to the primary.
+    pub(super) fn is_exposed(&self) -> bool {
+        // Where the primary is, only the sentinels know.
+        self.server.tls.is_none() && self.hosts.iter().any(Address::is_exposed)
+    }
+
     /// The number of the database on the server.
     pub(super) fn database(&self) -> i64 {
         self.server.database()

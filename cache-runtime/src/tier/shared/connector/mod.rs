@@ -290,6 +290,20 @@ impl Connector {
         }
     }
 
+    /// All servers, each with the number of a trial key that it has.
+    pub(super) async fn nodes(self: &Arc<Self>) -> Result<Vec<(Arc<Node<Self>>, u32)>, Error> {
+        match &self.place {
+            Place::Server(server) => Ok(vec![(server.node.clone(), 0)]),
+            Place::Cluster(nodes) => {
+                let map = nodes.map(self.deadline_from(None)).await?;
+                let primaries = map.primaries().iter();
+                Ok(primaries
+                    .map(|primary| (primary.server.node.clone(), primary.trial))
+                    .collect())
+            }
+        }
+    }
+
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self.place, Place::Cluster(_))
     }
