@@ -50,6 +50,9 @@ async fn a_server_that_is_well_is_fine_and_is_left_as_it_was() {
     ];
     let subjects: Vec<_> = diagnosis.checks.iter().map(|it| it.subject).collect();
     assert_eq!(subjects, expected, "{diagnosis}");
+    for subject in subjects.iter().chain(&["connection", "disk", "cluster"]) {
+        assert!(PAGE.contains(&format!("\n| `{subject}` |")), "{subject}");
+    }
     assert_eq!(server.keys(), before);
     assert!(cache.health().status.is_working());
     let stats = cache.stats();

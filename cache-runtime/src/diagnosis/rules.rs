@@ -82,7 +82,7 @@ fn round_trip(times: &[Duration], op_timeout: Duration) -> Check {
     if median >= op_timeout / 2 {
         check(Severity::Problem).mend(format!(
             "it needs more than half of `op_timeout` ({op_timeout:?}): many calls time out, and load; use a \
-             server that is nearer, or a longer `CACHE_OP_TIMEOUT`"
+             server that is nearer, or a longer `CacheBuilder::op_timeout`"
         ))
     } else if longest >= op_timeout / 2 {
         check(Severity::Advice).mend(format!(

@@ -152,9 +152,10 @@ fn a_slow_server_is_measured_against_the_deadline() {
 fn refusing(names: &[&str], reason: &str) -> Told {
     let commands = RIGHTS.iter().map(|right| {
         let name = right.command("k", "c").name;
-        match names.contains(&&*name) {
-            true => Err(Error::refused_command("cache:6379", &name, &reason)),
-            false => Ok(()),
+        if names.contains(&&*name) {
+            Err(Error::refused_command("cache:6379", &name, &reason))
+        } else {
+            Ok(())
         }
     });
     Told {

@@ -8,7 +8,7 @@ use super::connector::Connector;
 use super::hearing::Hears as _;
 use super::node::Node;
 use crate::diagnosis::{Info, RIGHTS, Told};
-use crate::driver::words::{self, Refused, Words};
+use crate::driver::words::{Refused, Reply as Answer, Words};
 use crate::driver::{Operation, Reply};
 use crate::error::Error;
 use crate::join;
@@ -34,7 +34,8 @@ impl Shared {
     }
 
     async fn ask_server(&self, node: &Arc<Node<Connector>>, trial: u32) -> Result<Told, Error> {
-        let ping = [Operation::Ping];
+        // As a program sends it: then a refusal is an answer, too.
+        let ping = [Operation::Words(words(&["PING"]))];
         let limit = || self.connector.deadline_from(None);
         let (connection, _) = node.send(&ping[..], limit()).await?;
         let began = Instant::now();
@@ -66,19 +67,11 @@ impl Shared {
     }
 
     async fn info(&self, node: &Arc<Node<Connector>>, command: &[&str]) -> Result<Info, Error> {
-        let words = Words {
-            name: command.join(" "),
-            all: command
-                .iter()
-                .map(|word| word.as_bytes().to_vec())
-                .collect(),
-            key: None,
-        };
-        let operations = [Operation::Words(words)];
+        let operations = [Operation::Words(words(command))];
         let until = self.connector.deadline_from(None);
         let (_, replies) = node.send(&operations[..], until).await?;
         match replies.into_iter().next() {
-            Some(Reply::Words(Ok(words::Reply::Bytes(text)))) => {
+            Some(Reply::Words(Ok(Answer::Bytes(text)))) => {
                 Ok(Info::new(String::from_utf8_lossy(&text).into_owned()))
             }
             Some(Reply::Words(Err(Refused(error)))) => Err(error),
@@ -101,5 +94,17 @@ impl Shared {
             _ => Ok(()),
         });
         Ok(results.collect())
+    }
+}
+
+/// A command that names no key.
+fn words(command: &[&str]) -> Words {
+    Words {
+        name: command.join(" "),
+        all: command
+            .iter()
+            .map(|word| word.as_bytes().to_vec())
+            .collect(),
+        key: None,
     }
 }

@@ -1,0 +1,96 @@
+//! `functions`: what the functions of a running program do.
+
+use serde_json::Value;
+
+use crate::{End, Ended, dashboard};
+
+const HEAD: [&str; 8] = [
+    "function",
+    "template",
+    "calls",
+    "hits",
+    "loads",
+    "mean load",
+    "saved",
+    "failed",
+];
+
+pub(crate) fn run(url: &str, json: bool) -> Ended {
+    let answer = dashboard::ask(url, "functions")?;
+    let functions = answer["functions"].as_array().cloned().unwrap_or_default();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&functions)?);
+        return Ok(End::Well);
+    }
+    let mut called: Vec<&Value> = functions.iter().filter(|it| it["called"] == true).collect();
+    called.sort_by_key(|it| std::cmp::Reverse(calls(it)));
+    let rows: Vec<_> = called.iter().copied().map(row).collect();
+    print(&rows);
+    let never = functions.len() - called.len();
+    if never > 0 {
+        println!("{never} more functions were not called");
+    }
+    for function in &functions {
+        if let Some(reason) = function["never_hit"]["reason"].as_str() {
+            println!(
+                "{} loads at each call: {reason}",
+                text(&function["function"])
+            );
+        }
+    }
+    Ok(End::Well)
+}
+
+fn row(function: &Value) -> [String; 8] {
+    let count = |name: &str| function[name].as_u64().unwrap_or(0);
+    let rate = function["hit_rate"].as_f64();
+    [
+        text(&function["function"]),
+        text(&function["template"]),
+        calls(function).to_string(),
+        rate.map_or(String::new(), |rate| format!("{:.1} %", rate * 100.0)),
+        count("loads").to_string(),
+        seconds(&function["load_time"]["mean_seconds"]),
+        seconds(&function["time_saved_seconds"]),
+        count("load_failures").to_string(),
+    ]
+}
+
+fn calls(function: &Value) -> u64 {
+    let count = |name: &str| function[name].as_u64().unwrap_or(0);
+    count("hits") + count("misses")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn seconds(value: &Value) -> String {
+    match value.as_f64() {
+        None => String::new(),
+        Some(time) if time < 1.0 => format!("{:.1} ms", time * 1e3),
+        Some(time) => format!("{time:.1} s"),
+    }
+}
+
+/// Texts to the left, numbers to the right.
+fn print(rows: &[[String; 8]]) {
+    let widths: Vec<usize> = (0..HEAD.len())
+        .map(|column| {
+            let cells = rows.iter().map(|row| row[column].chars().count());
+            cells.chain([HEAD[column].len()]).max().unwrap_or(0)
+        })
+        .collect();
+    let line = |cells: [&str; 8]| {
+        let cells = cells.iter().zip(&widths).enumerate();
+        let cells = cells.map(|(column, (cell, width))| match column {
+            0 | 1 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    println!("{}", line(HEAD));
+    for row in rows {
+        println!("{}", line(row.each_ref().map(String::as_str)));
+    }
+}

@@ -1,0 +1,112 @@
+//! `inspect`: what is stored under a name.
+
+use std::time::Duration;
+
+use cache_runtime::{Cache, Inspection, ShownValue, StoredEntry, TagVersion};
+
+use crate::{End, Ended};
+
+pub(crate) async fn run(cache: &Cache, names: &[String], json: bool) -> Ended {
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        found.push(cache.inspect(name.as_str()).await?);
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&found)?);
+    } else {
+        for inspection in &found {
+            show(inspection);
+        }
+    }
+    let all_served = found.iter().all(|inspection| inspection.would_be_served);
+    Ok(if all_served { End::Well } else { End::Unwell })
+}
+
+fn show(inspection: &Inspection) {
+    println!("{}\n  {}", inspection.name, inspection.why);
+    if let Some(entry) = &inspection.entry {
+        show_entry(entry);
+    }
+    if let Some(version) = &inspection.as_tag {
+        row("as a tag", &shown_version(version));
+    }
+    if let Some(failed) = &inspection.failed {
+        let again = failed
+            .again_in
+            .map_or("soon".to_owned(), |left| format!("in {}", seconds(left)));
+        row(
+            "failed",
+            &format!("its load failed a moment ago, and is tried again {again}"),
+        );
+    }
+}
+
+fn show_entry(entry: &StoredEntry) {
+    match &entry.value {
+        ShownValue::Json { text, stored_as } => {
+            row("value", &text.replace('\n', "\n              "));
+            row("stored as", stored_as);
+        }
+        ShownValue::Bytes {
+            preview,
+            length,
+            why,
+        } => {
+            row("value", &format!("{length} bytes, {preview}… ({why})"));
+        }
+        ShownValue::None => row("value", "`None`"),
+        ShownValue::Hidden { why } => row("value", why),
+        _ => {}
+    }
+    if let Some(size) = entry.size {
+        row("size", &format!("{size} bytes"));
+    }
+    for (name, time) in [
+        ("age", entry.age),
+        ("remaining", entry.remaining),
+        ("load", entry.load),
+    ] {
+        if let Some(time) = time {
+            row(name, &seconds(time));
+        }
+    }
+    for tag in &entry.tags {
+        let state = if tag.is_valid { "valid" } else { "invalidated" };
+        row(
+            "tag",
+            &format!(
+                "{} ({state}: stored with version {}, now {})",
+                tag.name,
+                tag.stored,
+                shown_version(&tag.now)
+            ),
+        );
+    }
+    if entry.schema > 0 {
+        row("schema", &format!("version {}", entry.schema));
+    }
+    if let Some(value_type) = &entry.value_type {
+        row("type", value_type);
+    }
+}
+
+fn row(name: &str, value: &str) {
+    println!("  {name:<10}  {value}");
+}
+
+fn shown_version(version: &TagVersion) -> String {
+    match version {
+        TagVersion::Number(number) => format!("version {number}"),
+        TagVersion::Fence => "a fence".to_owned(),
+        _ => "absent".to_owned(),
+    }
+}
+
+/// `12.3 s`
+fn seconds(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        format!("{:.1} ms", time.as_secs_f64() * 1e3)
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
+}
