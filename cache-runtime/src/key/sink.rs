@@ -44,9 +44,21 @@ impl Progress {
         self.advanced(rest.starts_with(bytes), bytes.len())
     }
 
+    /// Expects the digits of a number. To read those of the text takes half as long as to write those of the
+    /// number, so that is tried first.
     // Not inlined: it is long, and each number in each name would have a copy of it.
     #[inline(never)]
-    fn expect_number(mut self, text: &[u8], value: u64) -> Self {
+    fn expect_number(self, text: &[u8], value: u64) -> Self {
+        let rest = text.get(self.0..).unwrap_or_default();
+        match rest.first_chunk().and_then(leading_number) {
+            Some((number, len)) if number == value => Self(self.0 + len),
+            _ => self.expect_digits_of(text, value),
+        }
+    }
+
+    /// As [`expect_number`](Self::expect_number), of any number, before any text.
+    #[cold]
+    fn expect_digits_of(mut self, text: &[u8], value: u64) -> Self {
         each_digits(value, |digits, len| {
             self = self.expect_digits(text, digits, len);
         });
@@ -135,7 +147,7 @@ impl Sink<'_> {
     #[inline(always)]
     pub(super) fn text(&mut self, value: &str) {
         self.punctuation(b'\'');
-        if value.bytes().all(|byte| PLAIN[usize::from(byte)]) {
+        if is_plain(value.as_bytes()) {
             in_pieces(value.as_bytes(), |piece| self.bytes(piece));
         } else {
             Escaped::write(self.reborrow(), &value);
@@ -237,16 +249,45 @@ impl fmt::Write for Escaped<'_> {
     }
 }
 
-/// The bytes that stand in a name unchanged. [`Escaped`] handles text with any other byte.
-static PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = b' ';
-    while byte <= b'~' {
-        plain[byte as usize] = !matches!(byte, b'\'' | b'%' | b'{' | b'}');
-        byte += 1;
+/// Whether a text stands in a name unchanged: it has no control character, no other than ASCII, and none of
+/// `\'`, `%`, `{` and `}`. Else [`Escaped`] writes it. Each hit on a key with a text asks, eight bytes at a time.
+#[inline(always)]
+fn is_plain(text: &[u8]) -> bool {
+    if let Some(last) = text.last_chunk() {
+        let (eights, _) = text.as_chunks();
+        return eights.iter().chain([last]).all(|eight| are_plain(*eight));
     }
-    plain
-};
+    // What is shorter is read as two halves, which have some bytes in common.
+    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        let [a, b, c, d] = *first;
+        let [e, f, g, h] = *last;
+        return are_plain([a, b, c, d, e, f, g, h]);
+    }
+    text.iter().all(|&byte| are_plain([byte; 8]))
+}
+
+/// Whether all of these bytes are plain. Of each test, the highest bit of a byte is the answer for that byte. A
+/// byte that is found may carry into bytes behind it; one that is not does not.
+#[inline(always)]
+fn are_plain(eight: [u8; 8]) -> bool {
+    const HIGHEST: u64 = each(0x80);
+    let bytes = u64::from_le_bytes(eight);
+    let are = |differ: u64| differ.wrapping_sub(each(1)) & !differ;
+    let control = bytes.wrapping_sub(each(b' ')) & !bytes;
+    // `%` and `\'` differ in one bit, and so do `{` and `}` each from the last control character.
+    let quotes = are((bytes | each(b'%' ^ b'\'')) ^ each(b'\''));
+    let opening = are((bytes | each(b'{' ^ DELETE)) ^ each(DELETE));
+    let closing = are((bytes | each(b'}' ^ DELETE)) ^ each(DELETE));
+    (bytes | control | quotes | opening | closing) & HIGHEST == 0
+}
+
+/// The last control character of ASCII.
+const DELETE: u8 = 0x7f;
+
+/// The same byte eight times.
+const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
 
 /// The decimal digits of a number, up to eight at a time: `emit` gets eight, and how many of
 /// them count. Each hit on a key with a number does this, and `write!` takes several times as
@@ -290,7 +331,108 @@ fn eight_digits(value: u64) -> u64 {
     tens | ((twos - tens * 10) << 8)
 }
 
+/// The number with which eight bytes begin, up to the first that is no digit, and how many digits it has. `None`
+/// if they begin with no number, or with one that is not written as a name writes it (`007`).
+///
+/// Two digits are added up at a time, then four, then eight.
+#[inline(always)]
+fn leading_number(eight: &[u8; 8]) -> Option<(u64, usize)> {
+    let digits = u64::from_le_bytes(*eight) ^ 0x3030_3030_3030_3030;
+    // Bytes of more than 9 have one of these bits, or get one. What they carry goes to bytes behind them.
+    let others = (digits.wrapping_add(0x0606_0606_0606_0606) | digits) & 0xf0f0_f0f0_f0f0_f0f0;
+    let len = others.trailing_zeros() / 8;
+    let begins_with_zero = digits.trailing_zeros() >= 8;
+    if len == 0 || begins_with_zero && len > 1 {
+        return None;
+    }
+    let digits = digits << (64 - 8 * len);
+    let twos = (digits.wrapping_mul(10) + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (twos.wrapping_mul(100) + (twos >> 16)) & 0x0000_ffff_0000_ffff;
+    let number = (fours.wrapping_mul(10_000) + (fours >> 32)) & 0xffff_ffff;
+    Some((number, len as usize))
+}
+
 #[inline(always)]
 fn ascii(digits: u64) -> [u8; 8] {
     (digits | 0x3030_3030_3030_3030).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text_of(bytes: &str) -> [u8; 8] {
+        let mut eight = [0; 8];
+        eight[..bytes.len()].copy_from_slice(bytes.as_bytes());
+        eight
+    }
+
+    #[test]
+    fn a_number_is_read_up_to_what_is_no_digit() {
+        for (text, expected) in [
+            ("0", (0, 1)),
+            ("7:posts", (7, 1)),
+            ("10000", (10_000, 5)),
+            ("99999999", (99_999_999, 8)),
+            ("42/1", (42, 2)),
+            ("42:", (42, 2)),
+        ] {
+            assert_eq!(leading_number(&text_of(text)), Some(expected), "{text}");
+        }
+        for text in ["", "x1", "007", "00", "-1", "'1'", "\u{7f}1", "é1"] {
+            assert_eq!(leading_number(&text_of(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_byte_that_is_escaped_is_found_wherever_it_is() {
+        for byte in 0..=u8::MAX {
+            let is_kept = (b' '..=b'~').contains(&byte) && !b"'%{}".contains(&byte);
+            for len in 1..=20 {
+                for at in 0..len {
+                    let mut text = vec![b'a'; len];
+                    text[at] = byte;
+                    assert_eq!(is_plain(&text), is_kept, "{byte:#x} at {at} of {len}");
+                    // One that is found does not hide another one.
+                    text[0] = b'%';
+                    assert!(!is_plain(&text));
+                }
+            }
+        }
+        assert!(is_plain(b""));
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_expects_its_own_digits_and_no_others(
+            value: u64,
+            small in 0_u64..1_000,
+            behind in "[0-9:a-z\u{0}é]{0,9}",
+        ) {
+            for value in [value, value % 100_000_000, small, u64::MAX] {
+                let text = format!("{value}{behind}");
+                let len = value.to_string().len();
+                prop_assert!(Progress::new().expect_number(text.as_bytes(), value).is(len));
+                for other in [value ^ 1, value / 10, value.wrapping_mul(10), value.wrapping_add(10)] {
+                    let found = Progress::new().expect_number(text.as_bytes(), other);
+                    let digits = other.to_string();
+                    let is_prefix = text.starts_with(&digits);
+                    prop_assert_eq!(found.is(digits.len()), is_prefix, "{} {}", text, other);
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_as_their_digits_say(eight: [u8; 8]) {
+            let digits = eight.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if let Some((number, len)) = leading_number(&eight) {
+                prop_assert_eq!(len, digits);
+                let text = str::from_utf8(&eight[..digits]).expect("digits");
+                prop_assert_eq!(text.parse(), Ok(number));
+            } else {
+                prop_assert!(digits == 0 || eight[0] == b'0' && digits > 1);
+            }
+        }
+    }
 }

@@ -105,6 +105,14 @@ impl PartialEq for TagVersions {
     }
 }
 
+impl TagVersions {
+    // Not inlined: most entries have none.
+    #[inline(never)]
+    fn are_current(&self, now: Now) -> bool {
+        self.trusts.hold(now) && self.tags.iter().all(TagVersion::is_current)
+    }
+}
+
 #[derive(Debug, Clone)]
 struct TagVersion {
     tag: Key,
@@ -121,12 +129,10 @@ impl TagVersion {
 }
 
 impl Basis {
-    /// Whether no tag has been invalidated since and, of a copy, whether that is known.
+    /// Whether no tag has been invalidated since and, of a copy, whether that is known. Each hit asks.
+    #[inline]
     pub(super) fn is_current(&self, now: Now) -> bool {
-        let Some(parts) = &self.0 else {
-            return true;
-        };
-        parts.trusts.hold(now) && parts.tags.iter().all(TagVersion::is_current)
+        self.0.as_ref().is_none_or(|parts| parts.are_current(now))
     }
 
     /// Whether no tag has been invalidated since.
