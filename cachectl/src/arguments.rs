@@ -15,7 +15,7 @@ use crate::server::Server;
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) server: Server,
-    /// Prints JSON, for programs
+    /// Prints JSON, for programs. Errors stay text
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Says what on the servers would hurt, and how to mend it
+    /// Says what is wrong with the servers, and how to mend it
     ///
     /// Run it where the program runs: how long a server takes to answer depends on that. Ends with 1 if
     /// there is a problem.
@@ -32,8 +32,9 @@ pub(crate) enum Command {
     /// Says what is stored under a name, and whether it would be served
     ///
     /// A name is a key or a tag, as templates make it: `user:42`, and with quotes around a text
-    /// `login:'ada'`. Ends with 1 if one would not be served.
+    /// `login:'ada'`. Ends with 1 if an entry would not be served, or there is nothing.
     Inspect {
+        /// The names of keys and tags
         #[arg(required = true)]
         names: Vec<String>,
     },
@@ -44,7 +45,10 @@ pub(crate) enum Command {
         pattern: String,
     },
     /// Invalidates names: keys or tags
+    ///
+    /// All programs on the server see it at once. Ends with 2 if it was not carried out within ten seconds.
     Invalidate {
+        /// The names of keys and tags, as they are written: a `*` stands for itself
         #[arg(required_unless_present = "matching")]
         names: Vec<String>,
         /// Invalidates all names that match a pattern, such as `user:*`
@@ -53,12 +57,13 @@ pub(crate) enum Command {
     },
     /// Ends the ttl of entries, which may then be served while they are loaded again
     Expire {
+        /// The keys of the entries
         #[arg(required = true)]
         keys: Vec<String>,
     },
     /// Removes all entries of the namespace
     Clear {
-        /// Does not only say how many there are
+        /// Removes them; without it, says how many there are
         #[arg(long)]
         yes: bool,
     },

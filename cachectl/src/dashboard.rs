@@ -2,6 +2,7 @@
 
 use std::env;
 use std::error::Error;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The answer of one part of its API, such as `functions`.
 pub(crate) fn ask(dashboard: &str, part: &str) -> Result<Value, Box<dyn Error>> {
-    let url = format!("{}/api/{part}", dashboard.trim_end_matches('/'));
-    let config = Agent::config_builder()
+    let url = url_of(dashboard, part)?;
+    let mut config = Agent::config_builder()
         .timeout_global(Some(PATIENCE))
         .http_status_as_error(false)
-        .tls_config(TlsConfig::builder().root_certs(system_roots()).build())
-        .build();
+        .max_redirects(0)
+        .tls_config(TlsConfig::builder().root_certs(system_roots()).build());
+    if is_here(&url) {
+        // A proxy that the environment names has another loopback.
+        config = config.proxy(None);
+    }
+    let config = config.build();
     let mut request = Agent::from(config).get(&url);
     if let Some(credentials) = credentials() {
         request = request.header("Authorization", credentials);
@@ -55,6 +61,38 @@ pub(crate) fn ask(dashboard: &str, part: &str) -> Result<Value, Box<dyn Error>> 
         }
         _ => Err(failed(&status).into()),
     }
+}
+
+/// Where a part of the API is.
+fn url_of(dashboard: &str, part: &str) -> Result<String, Failure> {
+    let Some((scheme @ ("http" | "https"), rest)) = dashboard.split_once("://") else {
+        let reason = "a dashboard is at a URL such as http://127.0.0.1:3000/cache";
+        return Err(Failure(reason.to_owned()));
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        let reason = "credentials are not taken from the URL of a dashboard; set CACHECTL_USER to `name:password`";
+        return Err(Failure(reason.to_owned()));
+    }
+    if rest.contains(['?', '#']) {
+        let reason =
+            "the URL of a dashboard ends with its path: leave out what begins with `?` or `#`";
+        return Err(Failure(reason.to_owned()));
+    }
+    Ok(format!(
+        "{scheme}://{}/api/{part}",
+        rest.trim_end_matches('/')
+    ))
+}
+
+/// Whether a URL is one of this machine.
+fn is_here(url: &str) -> bool {
+    let authority = url.split('/').nth(2).unwrap_or_default();
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host);
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 /// The authorities that this system trusts, one of its company too.

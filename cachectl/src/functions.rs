@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{End, Ended, dashboard};
+use crate::{End, Ended, Failure, dashboard, output};
 
 const HEAD: [&str; 8] = [
     "function",
@@ -17,25 +17,27 @@ const HEAD: [&str; 8] = [
 
 pub(crate) fn run(url: &str, json: bool) -> Ended {
     let answer = dashboard::ask(url, "functions")?;
-    let functions = answer["functions"].as_array().cloned().unwrap_or_default();
+    let Some(functions) = answer["functions"].as_array() else {
+        let reason = "what answers there is no dashboard; name the path where it is, such as \
+                      http://127.0.0.1:3000/cache";
+        return Err(Failure(reason.to_owned()).into());
+    };
     if json {
-        println!("{}", serde_json::to_string_pretty(&functions)?);
+        output::print_json(&answer["functions"])?;
         return Ok(End::Well);
     }
     let mut called: Vec<&Value> = functions.iter().filter(|it| it["called"] == true).collect();
     called.sort_by_key(|it| std::cmp::Reverse(calls(it)));
     let rows: Vec<_> = called.iter().copied().map(row).collect();
-    print(&rows);
+    output::print(&table(&rows))?;
     let never = functions.len() - called.len();
     if never > 0 {
-        println!("{never} more functions were not called");
+        output::print(&format!("{never} more functions were not called"))?;
     }
-    for function in &functions {
+    for function in functions {
         if let Some(reason) = function["never_hit"]["reason"].as_str() {
-            println!(
-                "{} loads at each call: {reason}",
-                text(&function["function"])
-            );
+            let name = text(&function["function"]);
+            output::print(&format!("{name} loads at each call: {reason}"))?;
         }
     }
     Ok(End::Well)
@@ -62,7 +64,8 @@ fn calls(function: &Value) -> u64 {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+    // A line break would break the table.
+    value.as_str().unwrap_or_default().replace('\n', " ")
 }
 
 fn seconds(value: &Value) -> String {
@@ -74,7 +77,7 @@ fn seconds(value: &Value) -> String {
 }
 
 /// Texts to the left, numbers to the right.
-fn print(rows: &[[String; 8]]) {
+fn table(rows: &[[String; 8]]) -> String {
     let widths: Vec<usize> = (0..HEAD.len())
         .map(|column| {
             let cells = rows.iter().map(|row| row[column].chars().count());
@@ -89,8 +92,7 @@ fn print(rows: &[[String; 8]]) {
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    println!("{}", line(HEAD));
-    for row in rows {
-        println!("{}", line(row.each_ref().map(String::as_str)));
-    }
+    let rows = rows.iter().map(|row| row.each_ref().map(String::as_str));
+    let lines: Vec<_> = [HEAD].into_iter().chain(rows).map(line).collect();
+    lines.join("\n")
 }

@@ -1,10 +1,11 @@
 //! `inspect`: what is stored under a name.
 
+use std::io;
 use std::time::Duration;
 
-use cache_runtime::{Cache, Inspection, ShownValue, StoredEntry, TagVersion};
+use cache_runtime::{Cache, Holds, Inspection, ShownValue, StoredEntry, TagVersion};
 
-use crate::{End, Ended};
+use crate::{End, Ended, output};
 
 pub(crate) async fn run(cache: &Cache, names: &[String], json: bool) -> Ended {
     let mut found = Vec::with_capacity(names.len());
@@ -12,23 +13,32 @@ pub(crate) async fn run(cache: &Cache, names: &[String], json: bool) -> Ended {
         found.push(cache.inspect(name.as_str()).await?);
     }
     if json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
+        output::print_json(&serde_json::to_value(&found)?)?;
     } else {
         for inspection in &found {
-            show(inspection);
+            show(inspection)?;
         }
     }
-    let all_served = found.iter().all(|inspection| inspection.would_be_served);
-    Ok(if all_served { End::Well } else { End::Unwell })
+    Ok(if found.iter().all(is_well) {
+        End::Well
+    } else {
+        End::Unwell
+    })
 }
 
-fn show(inspection: &Inspection) {
-    println!("{}\n  {}", inspection.name, inspection.why);
+/// An entry that would be served, or a tag that entries may have.
+fn is_well(inspection: &Inspection) -> bool {
+    let is_tag = matches!(inspection.as_tag, Some(TagVersion::Number(_)));
+    inspection.would_be_served || inspection.holds == Holds::Nothing && is_tag
+}
+
+fn show(inspection: &Inspection) -> io::Result<()> {
+    output::print(&format!("{}\n  {}", inspection.name, inspection.why))?;
     if let Some(entry) = &inspection.entry {
-        show_entry(entry);
+        show_entry(entry)?;
     }
     if let Some(version) = &inspection.as_tag {
-        row("as a tag", &shown_version(version));
+        row("as a tag", &shown_version(version))?;
     }
     if let Some(failed) = &inspection.failed {
         let again = failed
@@ -37,29 +47,30 @@ fn show(inspection: &Inspection) {
         row(
             "failed",
             &format!("its load failed a moment ago, and is tried again {again}"),
-        );
+        )?;
     }
+    Ok(())
 }
 
-fn show_entry(entry: &StoredEntry) {
+fn show_entry(entry: &StoredEntry) -> io::Result<()> {
     match &entry.value {
         ShownValue::Json { text, stored_as } => {
-            row("value", &text.replace('\n', "\n              "));
-            row("stored as", stored_as);
+            row("value", &text.replace('\n', "\n              "))?;
+            row("stored as", stored_as)?;
         }
         ShownValue::Bytes {
             preview,
             length,
             why,
         } => {
-            row("value", &format!("{length} bytes, {preview}… ({why})"));
+            row("value", &format!("{length} bytes, {preview}… ({why})"))?;
         }
-        ShownValue::None => row("value", "`None`"),
-        ShownValue::Hidden { why } => row("value", why),
+        ShownValue::None => row("value", "`None`")?,
+        ShownValue::Hidden { why } => row("value", why)?,
         _ => {}
     }
     if let Some(size) = entry.size {
-        row("size", &format!("{size} bytes"));
+        row("size", &format!("{size} bytes"))?;
     }
     for (name, time) in [
         ("age", entry.age),
@@ -67,7 +78,7 @@ fn show_entry(entry: &StoredEntry) {
         ("load", entry.load),
     ] {
         if let Some(time) = time {
-            row(name, &seconds(time));
+            row(name, &seconds(time))?;
         }
     }
     for tag in &entry.tags {
@@ -80,18 +91,19 @@ fn show_entry(entry: &StoredEntry) {
                 tag.stored,
                 shown_version(&tag.now)
             ),
-        );
+        )?;
     }
     if entry.schema > 0 {
-        row("schema", &format!("version {}", entry.schema));
+        row("schema", &format!("version {}", entry.schema))?;
     }
     if let Some(value_type) = &entry.value_type {
-        row("type", value_type);
+        row("type", value_type)?;
     }
+    Ok(())
 }
 
-fn row(name: &str, value: &str) {
-    println!("  {name:<10}  {value}");
+fn row(name: &str, value: &str) -> io::Result<()> {
+    output::print(&format!("  {name:<10}  {value}"))
 }
 
 fn shown_version(version: &TagVersion) -> String {

@@ -9,6 +9,7 @@ mod doctor;
 mod functions;
 mod inspect;
 mod names;
+mod output;
 mod server;
 
 use std::error::Error;
@@ -47,7 +48,7 @@ async fn main() -> ExitCode {
         Ok(End::Well) => ExitCode::SUCCESS,
         Ok(End::Unwell) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("error: {error}");
+            output::warn(&format!("error: {error}"));
             ExitCode::from(2)
         }
     }
@@ -64,7 +65,11 @@ async fn run(arguments: Arguments) -> Ended {
         Command::Inspect { names } => inspect::run(&server.patient()?, &names, json).await,
         Command::Count { pattern } => names::count(&server.patient()?, &pattern, json).await,
         Command::Invalidate { names, matching } => {
-            names::invalidate(&server.patient()?, names, matching, json).await
+            let cache = server.patient()?;
+            match matching {
+                Some(pattern) => names::invalidate_matching(&cache, pattern, json).await,
+                None => names::invalidate(&cache, names, json).await,
+            }
         }
         Command::Expire { keys } => names::expire(&server.patient()?, keys, json).await,
         Command::Clear { yes } => names::clear(&server.patient()?, yes, json).await,

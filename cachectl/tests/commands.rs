@@ -84,6 +84,7 @@ fn doctor_says_what_is_fine_and_what_is_not() {
     server.configure("maxmemory", "1mb");
     let full = at(&server, &["doctor", "--json"]);
     assert_eq!(full.end, 1, "{}", full.out);
+    assert_eq!(full.json()["worst"], "problem");
     let checks = &full.json()["checks"];
     let memory = checks
         .as_array()
@@ -118,6 +119,51 @@ async fn inspect_shows_a_value_and_why_it_is_served_or_not() {
     let invalidated = at(&server, &["inspect", "user:42", "--json"]);
     assert_eq!(invalidated.end, 1);
     assert_eq!(invalidated.json()[0]["would_be_served"], false);
+    // A tag is no entry, and is as it should be.
+    let tag = at(&server, &["inspect", "users"]);
+    assert_eq!(tag.end, 0, "{}", tag.out);
+    assert_eq!(at(&server, &["inspect", "nothing"]).end, 1);
+}
+
+/// What is refused is refused again, so it is not tried again.
+#[test]
+fn what_a_server_refuses_is_an_error_at_once() {
+    let (server, _) = shop();
+    let rules = ["on", ">right", "~*", "&*", "+@all", "-eval"];
+    server.set_user("reader", &rules);
+    let url = format!("redis://reader:right@127.0.0.1:{}", server.port());
+    let refused = tell(cachectl().args(["--url", &url, "invalidate", "user:1"]));
+    assert_eq!(refused.end, 2);
+    assert!(
+        refused.errors.contains("no permissions"),
+        "{}",
+        refused.errors
+    );
+    assert!(
+        !refused.errors.contains("tried again"),
+        "{}",
+        refused.errors
+    );
+    let away = tell(cachectl().args(["--url", "redis://127.0.0.1:1", "expire", "user:1"]));
+    assert_eq!(away.end, 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn output_that_cannot_be_written_is_an_error_and_one_that_is_not_wanted_is_none() {
+    let (server, _) = shop();
+    let into = |shell: &str| {
+        let mut command = Command::new("sh");
+        let program = env!("CARGO_BIN_EXE_cachectl");
+        command.args(["-c", &shell.replace("cachectl", program)]);
+        command.env("CACHE_URL", server.url());
+        tell(&mut command)
+    };
+    let full = into("cachectl count > /dev/full");
+    assert_eq!(full.end, 2);
+    assert!(full.errors.contains("No space left"), "{}", full.errors);
+    let unwanted = into("{ cachectl doctor; echo $? >&2; } | true");
+    assert_eq!(unwanted.errors, "0\n");
 }
 
 #[tokio::test]
@@ -132,7 +178,11 @@ async fn names_are_counted_invalidated_expired_and_cleared() {
         json!({ "entries": 2 })
     );
 
-    assert_eq!(at(&server, &["invalidate", "user:1"]).end, 0);
+    let invalidated = at(&server, &["invalidate", "user:1"]);
+    assert_eq!(
+        (invalidated.end, &*invalidated.out),
+        (0, "1 name is invalidated\n")
+    );
     assert!(!is_there(&cache, "user:1").await && is_there(&cache, "user:2").await);
     let removed = at(&server, &["invalidate", "--matching", "post:*"]);
     assert_eq!(removed.out, "2 entries are removed\n");
@@ -140,6 +190,14 @@ async fn names_are_counted_invalidated_expired_and_cleared() {
     assert!(!is_there(&cache, "user:2").await);
 
     set(&cache, "user:3", "all").await;
+    let literal = at(&server, &["invalidate", "user:*"]);
+    assert_eq!(literal.end, 0);
+    assert!(
+        literal.errors.contains("--matching 'user:*'"),
+        "{}",
+        literal.errors
+    );
+    assert!(is_there(&cache, "user:3").await);
     let asks = at(&server, &["clear"]);
     assert_eq!(asks.end, 2);
     assert!(
@@ -166,6 +224,12 @@ fn what_cannot_be_carried_out_is_an_error_that_says_why() {
         (&["--url", "redis://127.0.0.1:1", "inspect", ""], "empty"),
         (&["invalidate"], "required"),
         (
+            &["functions", "http://ann:s3cret@127.0.0.1:1/cache"],
+            "CACHECTL_USER",
+        ),
+        (&["functions", "http://127.0.0.1:1/cache?x=1"], "leave out"),
+        (&["functions", "127.0.0.1:1"], "such as http://"),
+        (
             &["functions", "http://127.0.0.1:1/cache"],
             "the dashboard at http://127.0.0.1:1/cache/api/functions",
         ),
@@ -174,6 +238,11 @@ fn what_cannot_be_carried_out_is_an_error_that_says_why() {
         let told = typed(arguments);
         assert_eq!(told.end, 2, "{arguments:?}");
         assert!(told.errors.contains(says), "{arguments:?}: {}", told.errors);
+        assert!(
+            !told.errors.contains("s3cret"),
+            "{arguments:?}: {}",
+            told.errors
+        );
     }
 }
 
@@ -207,6 +276,8 @@ async fn functions_are_told_by_the_dashboard_of_a_program() {
             .arg("functions")
             .arg(url.clone() + path)
             .args(arguments);
+        // On this machine, no proxy is asked.
+        command.env("HTTP_PROXY", "http://127.0.0.1:1");
         if let Some(token) = token {
             command.env("CACHECTL_TOKEN", token);
         }

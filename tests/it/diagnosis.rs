@@ -1,7 +1,9 @@
 //! What a cache says of its servers, to people.
 
+use std::time::Duration;
+
 use cache_runtime::{Cache, CacheBuilder, Check, Options, Severity};
-use cache_tests::{RedisCluster, RedisServer, Sentinels, Upstash, patient};
+use cache_tests::{Proxy, RedisCluster, RedisServer, Sentinels, Upstash, patient, until};
 
 const PAGE: &str = include_str!("../../cache-runtime/docs/operation.md");
 
@@ -39,6 +41,7 @@ async fn a_server_that_is_well_is_fine_and_is_left_as_it_was() {
     assert_eq!(diagnosis.worst(), Severity::Fine, "{diagnosis}");
     let expected = [
         "namespace",
+        "connection",
         "latency",
         "version",
         "memory",
@@ -50,8 +53,8 @@ async fn a_server_that_is_well_is_fine_and_is_left_as_it_was() {
     ];
     let subjects: Vec<_> = diagnosis.checks.iter().map(|it| it.subject).collect();
     assert_eq!(subjects, expected, "{diagnosis}");
-    for subject in subjects.iter().chain(&["connection", "disk", "cluster"]) {
-        assert!(PAGE.contains(&format!("\n| `{subject}` |")), "{subject}");
+    for subject in subjects.iter().chain(&["disk", "cluster"]) {
+        assert!(PAGE.contains(&format!("\n| `{subject}`")), "{subject}");
     }
     assert_eq!(server.keys(), before);
     assert!(cache.health().status.is_working());
@@ -80,8 +83,12 @@ async fn a_server_of_a_queue_and_the_default_namespace_are_told() {
 async fn a_server_that_is_not_there_is_a_problem_and_no_error() {
     let found = found(patient("redis://:s3cret@127.0.0.1:1")).await;
     assert_eq!(subjects(&found), [("connection", Severity::Problem)]);
-    assert!(found[0].says.contains("127.0.0.1:1"), "{}", found[0].says);
-    assert!(!found[0].says.contains("s3cret"));
+    assert!(
+        found[0].message.contains("127.0.0.1:1"),
+        "{}",
+        found[0].message
+    );
+    assert!(!found[0].message.contains("s3cret"));
 }
 
 #[tokio::test]
@@ -91,7 +98,11 @@ async fn a_wrong_password_is_a_problem() {
     let url = format!("redis://shop:wrong@127.0.0.1:{}", server.port());
     let found = found(patient(&url)).await;
     assert_eq!(subjects(&found), [("connection", Severity::Problem)]);
-    assert!(found[0].says.contains("WRONGPASS"), "{}", found[0].says);
+    assert!(
+        found[0].message.contains("WRONGPASS"),
+        "{}",
+        found[0].message
+    );
 }
 
 #[tokio::test]
@@ -106,7 +117,7 @@ async fn writes_that_are_refused_and_a_broken_disk_are_problems() {
         ("disk", Severity::Problem),
     ];
     assert_eq!(subjects(&found), expected, "{found:#?}");
-    assert!(found[0].says.contains("MISCONF"), "{}", found[0].says);
+    assert!(found[0].message.contains("MISCONF"), "{}", found[0].message);
 }
 
 /// The rules of the page's `ACL SETUSER`, and those that its tools need.
@@ -137,28 +148,115 @@ async fn each_right_that_is_missing_is_named() {
     let server = well();
     let (rules, of_tools) = rules();
     let url = format!("redis://shop:password@127.0.0.1:{}", server.port());
-    let all = [&rules[..], &of_tools].concat();
-    let rights = all.iter().filter(|rule| rule.starts_with('+'));
+    let rights = rules.iter().filter(|rule| rule.starts_with('+'));
     for &right in rights.filter(|right| !matches!(**right, "+hello" | "+select" | "+subscribe")) {
         server.set_user("shop", &["reset"]);
-        let others: Vec<_> = all.iter().copied().filter(|rule| *rule != right).collect();
+        let others: Vec<_> = rules
+            .iter()
+            .copied()
+            .filter(|rule| *rule != right)
+            .collect();
         server.set_user("shop", &others);
+        server.set_user("shop", &of_tools);
         let found = found(patient(&url)).await;
-        let is_named = |check: &&Check| {
-            let mend = check.mend.as_deref().unwrap_or_default();
+        let mends = |check: &&Check| {
+            let mend = check.how_to_mend.as_deref().unwrap_or_default();
             check.subject == "rights" && mend.contains(&format!("{right}`"))
         };
-        // Without those that each cached call needs, the cache may not even begin.
-        let is_denied = found.iter().any(|check| check.subject == "connection");
-        let named = found.iter().find(is_named);
-        assert!(named.is_some() || is_denied, "{right}: {found:#?}");
-        if matches!(
-            right,
-            "+scan" | "+publish" | "+info" | "+incrby" | "+zadd" | "+memory|usage"
-        ) {
-            assert_eq!(named.unwrap().severity, Severity::Advice, "{right}");
-        }
+        let named = found.iter().find(mends);
+        let severity = match right {
+            "+scan" | "+publish" | "+info" => Severity::Advice,
+            _ => Severity::Problem,
+        };
+        let named = named.unwrap_or_else(|| panic!("{right}: {found:#?}"));
+        assert_eq!(named.severity, severity, "{right}");
     }
+}
+
+#[tokio::test]
+async fn rights_that_only_tools_need_may_be_missing() {
+    let server = well();
+    let (rules, _) = rules();
+    server.set_user("shop", &rules);
+    let url = format!("redis://shop:password@127.0.0.1:{}", server.port());
+    assert_eq!(found(patient(&url)).await, []);
+}
+
+#[tokio::test]
+async fn keys_and_channels_that_are_not_permitted_are_told() {
+    let server = well();
+    let (rules, of_tools) = rules();
+    let url = format!("redis://shop:password@127.0.0.1:{}", server.port());
+    for (own, subject, message) in [
+        (
+            &["resetkeys", "~shop:[^l]:*"][..],
+            "rights",
+            "`shop:l:` may not be used",
+        ),
+        (
+            &["resetchannels", "&shop:0:i"],
+            "messages",
+            "nothing is heard",
+        ),
+    ] {
+        server.set_user("shop", &["reset"]);
+        server.set_user("shop", &[&rules[..], &of_tools, own].concat());
+        let found = found(patient(&url)).await;
+        assert_eq!(
+            subjects(&found),
+            [(subject, Severity::Advice)],
+            "{found:#?}"
+        );
+        assert!(found[0].message.contains(message), "{}", found[0].message);
+    }
+}
+
+#[tokio::test]
+async fn a_replica_is_told_as_what_no_call_uses() {
+    let (primary, replica) = (well(), well());
+    replica.replicate(primary.port());
+    let found = found(patient(&replica.url())).await;
+    assert_eq!(subjects(&found), [("connection", Severity::Problem)]);
+    let mend = found[0].how_to_mend.as_deref().unwrap();
+    assert!(mend.contains("Name the primary"), "{mend}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_farther_away_than_the_deadline_is_measured() {
+    let server = well();
+    let proxy = Proxy::start(server.port()).await;
+    proxy.delay(Duration::from_millis(60));
+    let builder = Cache::builder()
+        .url(proxy.url())
+        .op_timeout(Duration::from_millis(100))
+        .connect_timeout(Duration::from_secs(10));
+    let found = found(builder).await;
+    assert_eq!(
+        subjects(&found),
+        [("latency", Severity::Problem)],
+        "{found:#?}"
+    );
+}
+
+/// How many connections the server has; one of them is that of this question.
+fn clients(server: &RedisServer) -> usize {
+    let list: String = server.query(&["CLIENT", "LIST"]);
+    list.lines().count()
+}
+
+#[tokio::test]
+async fn what_fails_here_changes_nothing_for_the_cache() {
+    let server = well();
+    let cache = patient(&server.url()).namespace("shop").build().unwrap();
+    cache.ping().await.unwrap();
+    let connected = clients(&server);
+    server.freeze();
+    let diagnosis = cache.diagnose().await;
+    server.thaw();
+    assert_eq!(diagnosis.worst(), Severity::Problem, "{diagnosis}");
+    assert!(cache.health().status.is_working());
+    cache.ping().await.unwrap();
+    until(async || clients(&server) == connected).await;
 }
 
 #[tokio::test]
@@ -197,6 +295,27 @@ async fn each_primary_of_a_cluster_is_asked() {
         "{diagnosis}"
     );
     assert_eq!(cluster.keys(), before);
+}
+
+#[tokio::test]
+async fn one_node_of_a_cluster_that_is_away_does_not_hide_the_others() {
+    let cluster = RedisCluster::start();
+    let cache = patient(&cluster.url()).namespace("shop").build().unwrap();
+    cache.ping().await.unwrap();
+    cluster.forbid_promotion();
+    let gone = cluster.primaries()[0];
+    cluster.freeze(gone);
+    let diagnosis = cache.diagnose().await;
+    cluster.thaw(gone);
+    let of = |subject: &str, severity: Severity| {
+        let checks = diagnosis.checks.iter();
+        checks
+            .filter(|it| it.subject == subject && it.severity == severity)
+            .count()
+    };
+    let others = cluster.primaries().len() - 1;
+    assert_eq!(of("connection", Severity::Problem), 1, "{diagnosis}");
+    assert_eq!(of("version", Severity::Fine), others, "{diagnosis}");
 }
 
 #[tokio::test]

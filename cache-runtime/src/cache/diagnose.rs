@@ -1,26 +1,28 @@
-//! What is found of a cache and its servers that helps or hurts, for people.
+//! What is wrong with a cache and its servers, and how to mend it, for people.
 
 use super::Cache;
 use crate::diagnosis::{self, Check, Diagnosis, Severity};
-use crate::tier::{Room, Store as _};
+use crate::tier::Room;
 
 impl Cache {
-    /// Asks each server what matters to a cache, and says what that means, and how to mend it: whether it can be
+    /// Asks each server what matters to a cache, and says what is wrong and how to mend it: whether it can be reached,
     /// read and written, how long it takes to answer, its version, what it does when its memory is full, whether
-    /// its disk fails, its clients, the state of its cluster, which commands it does not permit, whether it says
-    /// which server it is, whether what other processes invalidate is heard, and whether others can read
-    /// what is sent to it. It is for a person: `cachectl doctor` shows it, and a program may log it
-    /// when it starts. For a health check take [`health`](Self::health), which asks for nothing.
+    /// its disk fails, its clients, whether its cluster is whole, which commands and keys it does not permit, whether it
+    /// says which server it is, whether what other processes invalidate is heard, and whether others can
+    /// read what is sent to it. The page [operation](crate::operation) lists it all. It is for a person:
+    /// `cachectl doctor` shows it, and a program may log it when it starts. For a health check take
+    /// [`health`](Self::health), which asks for nothing.
     ///
-    /// It is asked over the cache's own connections, with its deadlines; in a cluster, all primaries at once. That
-    /// takes about 60 round trips, and little more than a second at most if the servers answer. It writes and
-    /// removes one key of the namespace on each server, which no entry has. Nothing is counted.
+    /// Each server is asked over a connection that is made for it, all at once: what fails here changes
+    /// nothing for the calls of this cache. It takes a second, and a few more if servers do not answer. On each
+    /// server it writes keys `<namespace>:t:…`, which no other part of a cache has, and removes them at
+    /// once. Commands that the user may not run are in the server's `ACL LOG` afterwards.
     ///
     /// What fails is a check that says so, and no error.
     ///
     /// # Cancellation
     ///
-    /// It may be dropped at any point. The key that it writes lives for a second.
+    /// It may be dropped at any point. A key that it has just written then lives for a second.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -31,7 +33,7 @@ impl Cache {
     /// let cache = Cache::builder().url("redis://127.0.0.1:1").build().unwrap();
     /// let diagnosis = cache.diagnose().await;
     /// let problem = diagnosis.checks.iter().find(|check| check.severity == Severity::Problem);
-    /// assert!(problem.expect("it is not there").says.contains("127.0.0.1:1"));
+    /// assert!(problem.expect("it is not there").message.contains("127.0.0.1:1"));
     /// println!("{diagnosis}");
     /// # }
     /// # }
@@ -40,29 +42,18 @@ impl Cache {
         let server = match self.core.tier.room() {
             Room::Server(server) => server,
             Room::InProcess(_) => {
-                let says = "entries are in this process: each process has its own, and none hears what another \
+                let message = "entries are in this process: each process has its own, and none hears what another \
                             one invalidates";
-                return found([Check::new("store", Severity::Fine, says)]);
+                return found([Check::new("store", Severity::Fine, message)]);
             }
             Room::None => {
-                let says = "the cache is off: each call loads";
-                return found([Check::new("store", Severity::Advice, says)]);
+                let message = "the cache is off: each call loads";
+                return found([Check::new("store", Severity::Advice, message)]);
             }
         };
         let namespace = server.namespace();
         let is_default = namespace == super::builder::DEFAULT_NAMESPACE;
         let mut checks = vec![diagnosis::check_settings(namespace, is_default)];
-        // It asks also where the breaker is open.
-        let reached = self.core.tier.ping().await;
-        if let Err(error) = &reached {
-            checks.push(diagnosis::unanswered(error));
-        }
-        if reached
-            .as_ref()
-            .is_err_and(|error| !error.is_write_refused())
-        {
-            return found(checks);
-        }
         match server.ask_servers().await {
             Ok(servers) => {
                 for (address, told) in servers {

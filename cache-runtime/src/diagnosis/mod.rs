@@ -1,4 +1,4 @@
-//! What is found of a cache's servers that helps the cache or hurts it, for people.
+//! What is wrong with a cache's servers, and how to mend it, for people.
 //!
 //! [`told`] is what a server was asked, and has answered; [`rules`] says what that means.
 
@@ -11,17 +11,18 @@ mod told;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 pub(crate) use self::info::Info;
 pub(crate) use self::rights::RIGHTS;
 pub(crate) use self::rules::{check_settings, checks, unanswered};
-pub(crate) use self::told::Told;
+pub(crate) use self::told::{PATIENCE, Told};
 
-/// What was found of a cache and its servers, from [`Cache::diagnose`](crate::Cache::diagnose).
+/// What is wrong with a cache and its servers, and what is not, from [`Cache::diagnose`](crate::Cache::diagnose).
 ///
-/// It is shown as a line for each check, and below it what mends what was found. It can be serialized. Neither
-/// shows a password.
+/// It is shown as a line for each check, and below it what mends it. It is serialized as its `worst` and its
+/// `checks`. Neither shows a password.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), cache_runtime::Error> {
@@ -32,7 +33,7 @@ pub(crate) use self::told::Told;
 /// println!("{diagnosis}");
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Diagnosis {
     /// What was checked: first the cache, then each of its servers.
@@ -59,6 +60,15 @@ impl Diagnosis {
     }
 }
 
+impl Serialize for Diagnosis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut shown = serializer.serialize_struct("Diagnosis", 2)?;
+        shown.serialize_field("worst", &self.worst())?;
+        shown.serialize_field("checks", &self.checks)?;
+        shown.end()
+    }
+}
+
 /// One line for each check, and one for what mends it.
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,8 +86,8 @@ impl fmt::Display for Diagnosis {
 ///
 /// ```
 /// # fn show(check: &cache_runtime::Check) {
-/// if let Some(mend) = &check.mend {
-///     println!("{} ({}): {mend}", check.subject, check.severity);
+/// if let Some(how_to_mend) = &check.how_to_mend {
+///     println!("{} ({}): {how_to_mend}", check.subject, check.severity);
 /// }
 /// # }
 /// ```
@@ -90,25 +100,27 @@ pub struct Check {
     pub server: Option<String>,
     /// How grave it is.
     pub severity: Severity,
-    /// What was found: a sentence, without its full stop.
-    pub says: String,
-    /// What mends it, if there is something to mend.
-    pub mend: Option<String>,
+    /// What was found, in words.
+    pub message: String,
+    /// What mends it, if there is something to mend, and something that mends it.
+    pub how_to_mend: Option<String>,
 }
 
 impl Check {
-    pub(crate) fn new(subject: &'static str, severity: Severity, says: impl Into<String>) -> Self {
+    pub(crate) fn new(subject: &'static str, severity: Severity, message: impl AsRef<str>) -> Self {
+        // An error may have several lines.
+        let words: Vec<_> = message.as_ref().split_whitespace().collect();
         Self {
             subject,
             server: None,
             severity,
-            says: says.into(),
-            mend: None,
+            message: words.join(" "),
+            how_to_mend: None,
         }
     }
 
     pub(crate) fn mend(mut self, mend: impl Into<String>) -> Self {
-        self.mend = Some(mend.into());
+        self.how_to_mend = Some(mend.into());
         self
     }
 
@@ -120,13 +132,15 @@ impl Check {
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subject, says, .. } = self;
+        let Self {
+            subject, message, ..
+        } = self;
         write!(f, "{:<8}{subject}", self.severity.to_string())?;
         if let Some(server) = &self.server {
             write!(f, " of {server}")?;
         }
-        write!(f, ": {says}")?;
-        match &self.mend {
+        write!(f, ": {message}")?;
+        match &self.how_to_mend {
             Some(mend) => write!(f, "\n        → {mend}"),
             None => Ok(()),
         }

@@ -19,9 +19,7 @@ pub(super) enum Serves {
     Patterns,
     Copies,
     Restarts,
-    Strings,
-    RateLimits,
-    Budgets,
+    Tools,
 }
 
 /// Stands for a key on the server that is asked.
@@ -46,15 +44,9 @@ impl Right {
 }
 
 impl Serves {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Caching,
-        Self::Patterns,
-        Self::Copies,
-        Self::Restarts,
-        Self::Strings,
-        Self::RateLimits,
-        Self::Budgets,
-    ];
+    /// What belongs to a cache itself. The others are tools.
+    pub(super) const CACHE: [Self; 4] =
+        [Self::Caching, Self::Patterns, Self::Copies, Self::Restarts];
 
     /// What is missing without it.
     pub(super) fn loss(self) -> &'static str {
@@ -70,9 +62,7 @@ impl Serves {
             Self::Restarts => {
                 "after a restart from an old snapshot, old entries may be served until their ttl ends"
             }
-            Self::Strings => "`Strings::increment` returns an error",
-            Self::RateLimits => "a rate limit in a sliding window returns an error",
-            Self::Budgets => "a budget, and scripts of `Cache::raw`, return an error",
+            Self::Tools => "some tools return an error",
         }
     }
 }
@@ -85,7 +75,8 @@ const fn right(name: &'static str, words: &'static [&'static str], serves: Serve
     }
 }
 
-/// In the order in which they are tried: what one leaves under the key, the next ones end.
+/// In the order in which they are tried. What one leaves under the key, the next ones end: so some are there more
+/// than once.
 pub(crate) const RIGHTS: &[Right] = &[
     right("unlink", &["UNLINK", KEY], Serves::Caching),
     right("mget", &["MGET", KEY], Serves::Caching),
@@ -102,28 +93,28 @@ pub(crate) const RIGHTS: &[Right] = &[
     right("scan", &["SCAN", "0", "COUNT", "1"], Serves::Patterns),
     right("publish", &["PUBLISH", CHANNEL, ""], Serves::Copies),
     right("info", &["INFO", "server"], Serves::Restarts),
-    right("incrby", &["INCRBY", KEY, "1"], Serves::Strings),
-    right("memory|usage", &["MEMORY", "USAGE", KEY], Serves::Budgets),
+    right("incrby", &["INCRBY", KEY, "1"], Serves::Tools),
+    right("memory|usage", &["MEMORY", "USAGE", KEY], Serves::Tools),
     right(
         "object|idletime",
         &["OBJECT", "IDLETIME", KEY],
-        Serves::Budgets,
+        Serves::Tools,
     ),
-    right("object|freq", &["OBJECT", "FREQ", KEY], Serves::Budgets),
+    right("object|freq", &["OBJECT", "FREQ", KEY], Serves::Tools),
     right(
         "evalsha",
         &["EVALSHA", "0000000000000000000000000000000000000000", "0"],
-        Serves::Budgets,
+        Serves::Tools,
     ),
     right("unlink", &["UNLINK", KEY], Serves::Caching),
-    right("zadd", &["ZADD", KEY, "1", "one"], Serves::RateLimits),
+    right("zadd", &["ZADD", KEY, "1", "one"], Serves::Tools),
     right("pexpire", &["PEXPIRE", KEY, "1000"], Serves::Caching),
-    right("zcard", &["ZCARD", KEY], Serves::RateLimits),
-    right("zrange", &["ZRANGE", KEY, "0", "0"], Serves::RateLimits),
+    right("zcard", &["ZCARD", KEY], Serves::Tools),
+    right("zrange", &["ZRANGE", KEY, "0", "0"], Serves::Tools),
     right(
         "zremrangebyscore",
         &["ZREMRANGEBYSCORE", KEY, "0", "1"],
-        Serves::RateLimits,
+        Serves::Tools,
     ),
     right("unlink", &["UNLINK", KEY], Serves::Caching),
 ];

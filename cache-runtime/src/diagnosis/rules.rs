@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::info::Info;
 use super::rights::{RIGHTS, Right, Serves};
-use super::{Check, Severity, Told};
+use super::{Check, PATIENCE, Severity, Told};
 use crate::error::Error;
 
 /// The oldest version of Redis that this library is tested with.
@@ -13,85 +13,116 @@ const OLDEST: (u32, u32) = (6, 2);
 /// A server that takes longer than this to answer is far away.
 const FAR: Duration = Duration::from_millis(5);
 
-/// Of a hundred parts of its memory, or of its clients, so many are nearly all.
+/// In percent: how much of what it has a server may use, before it is told.
 const NEARLY_ALL: u64 = 90;
+
+/// In percent: how many keys of a server may have no ttl, before it is told.
+const A_FEW: u64 = 10;
+
+const HASH_SLOTS: u64 = 16_384;
 
 /// Of the settings of a cache that has a server.
 pub(crate) fn check_settings(namespace: &str, is_default: bool) -> Check {
     if is_default {
-        let says = format!(
+        let message = format!(
             "its namespace is `{namespace}`, the default: another program with the default on this server \
              shares its entries"
         );
         let mend =
             "set `CACHE_NAMESPACE`, or `CacheBuilder::namespace`, to the name of the program";
-        return Check::new("namespace", Severity::Advice, says).mend(mend);
+        return Check::new("namespace", Severity::Advice, message).mend(mend);
     }
-    let says = format!("its keys begin with `{namespace}:`");
-    Check::new("namespace", Severity::Fine, says)
+    let message = format!("its keys begin with `{namespace}:`");
+    Check::new("namespace", Severity::Fine, message)
 }
 
-/// Of a server that does not answer.
+/// Of a server, or a cluster, that cannot be asked.
 pub(crate) fn unanswered(error: &Error) -> Check {
-    let check = Check::new("connection", Severity::Problem, error.to_string());
-    if error.is_write_refused() {
-        check.mend("until it takes writes, entries are served, and nothing new is stored")
-    } else {
-        check.mend("until it is there, each call loads; `Status` in `Cache::health` says the same")
-    }
+    connection(Some(error))
 }
 
 /// All that is said of one server.
 pub(crate) fn checks(told: &Told, op_timeout: Duration) -> Vec<Check> {
-    let mut checks = vec![round_trip(&told.round_trips, op_timeout)];
-    match &told.info {
-        Ok(info) => {
-            checks.push(version(info));
-            checks.extend(memory(info));
-            checks.extend(persistence(info, op_timeout));
-            checks.extend(clients(info));
-        }
-        Err(error) => checks.push(Check::new(
-            "information",
-            Severity::Advice,
-            format!("its version, its memory and its disk are not known: {error}"),
-        )),
+    let mut checks = vec![
+        connection(told.trial.as_ref().err()),
+        latency(&told.round_trips, op_timeout),
+    ];
+    if let Ok(info) = &told.info {
+        checks.push(version(info));
+        checks.extend(memory(info));
+        checks.extend(disk(info, told.trial.is_ok(), op_timeout));
+        checks.extend(clients(info));
     }
     checks.extend(told.cluster.as_ref().map(cluster));
     checks.extend(rights(&told.commands));
+    checks.extend(keys(&told.keys));
     checks.push(identity(told.is_known));
-    checks.push(hearing(told.hears.as_ref().err()));
+    checks.push(messages(told.hears.as_ref().err()));
     checks.push(encryption(told.is_exposed));
+    checks.extend(access(told.is_open));
     let checks = checks.into_iter();
     checks.map(|check| check.at(&told.address)).collect()
 }
 
-fn round_trip(times: &[Duration], op_timeout: Duration) -> Check {
+fn connection(error: Option<&Error>) -> Check {
+    let Some(error) = error else {
+        return Check::new("connection", Severity::Fine, "it can be read and written");
+    };
+    let text = error.to_string();
+    let check = Check::new("connection", Severity::Problem, &*text);
+    let is_of_credentials = ["WRONGPASS", "NOAUTH", "authentication"];
+    if error.is_read_only() {
+        check.mend(
+            "no call uses it: each loads. Name the primary, which `INFO replication` there tells, or let \
+             `redis-sentinel://` or `redis-cluster://` find it",
+        )
+    } else if error.is_write_refused() {
+        check.mend("until it takes writes, entries are served, and nothing new is stored")
+    } else if is_of_credentials.iter().any(|word| text.contains(word)) {
+        check.mend("write the user and the password into the URL: `redis://user:password@host`")
+    } else if text.contains("permission") {
+        check.mend(
+            "each call loads until it permits that; `rights` says which commands it must permit",
+        )
+    } else if error.is_refused() {
+        check.mend("each call loads until it accepts that")
+    } else {
+        check.mend("each call loads until it answers; see that it runs, and that this machine may connect to it")
+    }
+}
+
+fn latency(times: &[Duration], op_timeout: Duration) -> Check {
     let mut times = times.to_vec();
     times.sort_unstable();
-    let (Some(&median), Some(&longest)) = (times.get(times.len() / 2), times.last()) else {
-        return Check::new("latency", Severity::Advice, "it was not measured");
+    let (Some(&half), Some(&longest)) = (times.get(times.len() / 2), times.last()) else {
+        return Check::new("latency", Severity::Problem, "it answers nothing any more");
     };
-    let says = format!(
-        "it answers within {} (median of {}; the longest took {})",
-        millis(median),
-        times.len(),
+    let count = times.len();
+    let at_least = if longest >= PATIENCE {
+        "more than "
+    } else {
+        ""
+    };
+    let message = format!(
+        "half of {count} answers came within {}, and the last of them after {at_least}{}",
+        millis(half),
         millis(longest)
     );
-    let check = |severity| Check::new("latency", severity, says.clone());
-    if median >= op_timeout / 2 {
+    let check = |severity| Check::new("latency", severity, &*message);
+    let late = times.iter().filter(|time| **time >= op_timeout).count();
+    if late * 2 > count {
         check(Severity::Problem).mend(format!(
-            "it needs more than half of `op_timeout` ({op_timeout:?}): many calls time out, and load; use a \
-             server that is nearer, or a longer `CacheBuilder::op_timeout`"
+            "a call that is not answered within `op_timeout` ({op_timeout:?}) loads, and these are most: use \
+             a server that is nearer, or a longer `CacheBuilder::op_timeout`"
         ))
-    } else if longest >= op_timeout / 2 {
+    } else if late > 0 {
         check(Severity::Advice).mend(format!(
-            "a call that is not answered within `op_timeout` ({op_timeout:?}) loads; look for slow commands of \
+            "a call that is not answered within `op_timeout` ({op_timeout:?}) loads: look for slow commands of \
              other programs (`SLOWLOG GET`) and for forks (`latest_fork_usec` of `INFO`)"
         ))
-    } else if median >= FAR {
+    } else if half >= FAR {
         check(Severity::Advice).mend(
-            "each hit takes that long; use a server in the same zone, or keep copies in the process \
+            "each hit takes that long: use a server in the same zone, or keep copies in the process \
              (`local_ttl`)",
         )
     } else {
@@ -105,203 +136,284 @@ fn version(info: &Info) -> Check {
     let Some((name, version)) = valkey.or_else(redis) else {
         return Check::new("version", Severity::Advice, "it does not say its version");
     };
-    let says = format!("it is {name} {version}");
+    let message = format!("it is {name} {version}");
     let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
     let is_old = (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < OLDEST;
     if is_old {
         let (major, minor) = OLDEST;
-        let mend =
-            format!("use Redis {major}.{minor} or newer, or Valkey: older ones were not tested");
-        return Check::new("version", Severity::Problem, says).mend(mend);
+        let mend = format!(
+            "use Redis {major}.{minor} or newer, or Valkey: nothing was tested with older ones"
+        );
+        return Check::new("version", Severity::Problem, message).mend(mend);
     }
-    Check::new("version", Severity::Fine, says)
+    Check::new("version", Severity::Fine, message)
 }
 
 fn memory(info: &Info) -> Option<Check> {
+    const EVICT: &str = "`CONFIG SET maxmemory-policy allkeys-lru`, or a server of the cache's own, if this one \
+                         has data that must stay";
     let max = info.number("maxmemory")?;
+    let policy = info.field("maxmemory_policy")?;
     let used = info.number("used_memory").unwrap_or(0);
-    let policy = info.field("maxmemory_policy").unwrap_or("unknown");
-    let check = |severity, says: String| Some(Check::new("memory", severity, says));
+    let check = |severity, message: String| Check::new("memory", severity, message);
     if max == 0 {
-        let says = format!("it uses {}, and nothing bounds that", size(used));
-        let mend = "on a server of the cache's own: `CONFIG SET maxmemory 1gb`, for example, and `CONFIG SET \
-                    maxmemory-policy allkeys-lru`";
-        return Some(check(Severity::Advice, says)?.mend(mend));
+        let message = format!("it uses {}, and nothing bounds that", size(used));
+        return Some(check(Severity::Advice, message).mend(
+            "on a server of the cache's own: `CONFIG SET maxmemory 1gb`, for example, and `CONFIG SET \
+             maxmemory-policy allkeys-lru`",
+        ));
     }
-    let (used_of, keys) = (format!("{} of {}", size(used), size(max)), info.keys());
+    let is_nearly_full = used.saturating_mul(100) >= max.saturating_mul(NEARLY_ALL);
+    let used_of = format!("it uses {} of {}", size(used), size(max));
+    let keys = info.keys();
+    let lasting = keys.all.saturating_sub(keys.with_ttl);
     if policy == "noeviction" {
-        let says = format!(
-            "it uses {used_of}, and evicts nothing (`noeviction`): once that is full, it refuses all writes"
-        );
-        let is_full = used.saturating_mul(100) >= max.saturating_mul(NEARLY_ALL);
-        let severity = if is_full {
+        let message =
+            format!("{used_of}, and evicts nothing (`noeviction`): a full one refuses all writes");
+        let severity = if is_nearly_full {
             Severity::Problem
         } else {
             Severity::Advice
         };
-        let mend = "`CONFIG SET maxmemory-policy allkeys-lru`, or a server of the cache's own, if this one has \
-                    data that must stay";
-        return Some(check(severity, says)?.mend(mend));
+        return Some(check(severity, message).mend(EVICT));
     }
-    let lasting = keys.all.saturating_sub(keys.with_ttl);
-    if policy.starts_with("allkeys") && lasting > 0 {
-        let says = format!(
-            "it uses {used_of}, and evicts by `{policy}`, also what has no ttl: {lasting} of its {} keys",
+    if policy.starts_with("volatile") && is_nearly_full && keys.with_ttl * 100 < keys.all * A_FEW {
+        let message = format!(
+            "{used_of}, and evicts by `{policy}` what has a ttl: {} of its {} keys",
+            keys.with_ttl, keys.all
+        );
+        return Some(check(Severity::Problem, message).mend(EVICT));
+    }
+    if policy.starts_with("allkeys") && lasting * 100 > keys.all * A_FEW {
+        let message = format!(
+            "{used_of}, and evicts by `{policy}`, also what has no ttl: {lasting} of its {} keys",
             keys.all
         );
-        let mend = "if these are data that must stay: `CONFIG SET maxmemory-policy volatile-lru`; each entry \
-                    of a cache has a ttl";
-        return Some(check(Severity::Advice, says)?.mend(mend));
+        return Some(check(Severity::Advice, message).mend(
+            "if these are data that must stay: `CONFIG SET maxmemory-policy volatile-lru`, since each entry of a \
+             cache has a ttl",
+        ));
     }
-    check(
-        Severity::Fine,
-        format!("it uses {used_of}, and evicts by `{policy}`"),
-    )
+    let evicted = match info.number("evicted_keys") {
+        None | Some(0) => String::new(),
+        Some(count) => format!("; it has evicted {count} keys since its start"),
+    };
+    let message = format!("{used_of}, and evicts by `{policy}`{evicted}");
+    Some(check(Severity::Fine, message))
 }
 
-fn persistence(info: &Info, op_timeout: Duration) -> Vec<Check> {
+fn disk(info: &Info, takes_writes: bool, op_timeout: Duration) -> Vec<Check> {
+    const WITHOUT: &str = "of a server that only caches, `CONFIG SET save \"\"` and `CONFIG SET appendonly no` \
+                           end it until its next start, and the same in its configuration for good";
     let mut checks = Vec::new();
     if info.field("loading") == Some("1") {
-        let says = "it loads its data, and answers nothing until then";
-        checks.push(Check::new("disk", Severity::Problem, says));
+        let message = "it loads its data, and answers nothing until then";
+        checks.push(Check::new("disk", Severity::Problem, message));
     }
     let fails = |name| info.field(name).is_some_and(|status| status != "ok");
-    if fails("rdb_last_bgsave_status") || fails("aof_last_write_status") {
-        let says =
-            "it could not write its data to its disk, and may refuse all writes because of that";
-        let mend = "its log says why; of a server that only caches, `CONFIG SET save \"\"` and `CONFIG SET \
-                    appendonly no` end it";
-        checks.push(Check::new("disk", Severity::Problem, says).mend(mend));
+    if fails("rdb_last_bgsave_status")
+        || fails("aof_last_write_status")
+        || fails("aof_last_bgrewrite_status")
+    {
+        let message =
+            "it could not write its data to its disk; by default it refuses all writes then";
+        let severity = if takes_writes {
+            Severity::Advice
+        } else {
+            Severity::Problem
+        };
+        let mend = format!("its log says why; {WITHOUT}");
+        checks.push(Check::new("disk", severity, message).mend(mend));
     }
     let fork = Duration::from_micros(info.number("latest_fork_usec").unwrap_or(0));
     if fork >= op_timeout {
-        let says = format!(
-            "its last fork, to save its data, held up all requests for {}",
+        let message = format!(
+            "its last fork, to save its data or to send them to a replica, held up all requests for {}",
             millis(fork)
         );
-        let mend = "calls that come meanwhile load; of a server that only caches, `CONFIG SET save \"\"` ends it";
-        checks.push(Check::new("disk", Severity::Advice, says).mend(mend));
+        let mend = format!("calls that come meanwhile load; {WITHOUT}");
+        checks.push(Check::new("disk", Severity::Advice, message).mend(mend));
     }
     checks
 }
 
 fn clients(info: &Info) -> Option<Check> {
+    const MEND: &str = "raise `maxclients`, or have programs use fewer connections; each runtime of a process with \
+                        this library uses one";
     let (connected, most) = (
         info.number("connected_clients")?,
         info.number("maxclients")?,
     );
-    let says = format!("{connected} of {most} clients are connected");
-    let check = |severity| Check::new("clients", severity, says.clone());
-    if connected.saturating_mul(100) < most.saturating_mul(NEARLY_ALL) {
-        return Some(check(Severity::Fine));
+    let message = format!("{connected} of {most} clients are connected");
+    if connected.saturating_mul(100) >= most.saturating_mul(NEARLY_ALL) {
+        let message = format!("{message}: it is about to refuse further ones");
+        return Some(Check::new("clients", Severity::Problem, message).mend(MEND));
     }
-    let mend = "it refuses further connections: raise `maxclients`, or have programs use fewer; this library \
-                uses two for each runtime of a process at most";
-    Some(check(Severity::Problem).mend(mend))
+    match info.number("rejected_connections") {
+        None | Some(0) => Some(Check::new("clients", Severity::Fine, message)),
+        Some(count) => {
+            let message = format!("{message}, and {count} were refused since its start");
+            Some(Check::new("clients", Severity::Advice, message).mend(MEND))
+        }
+    }
 }
 
 fn cluster(told: &Result<Info, Error>) -> Check {
-    let check = |severity, says: String| Check::new("cluster", severity, says);
+    let check = |severity, message: String| Check::new("cluster", severity, message);
     let info = match told {
         Ok(info) => info,
-        Err(error) => {
-            let says = format!("its state is not known: {error}");
-            return check(Severity::Advice, says);
-        }
+        Err(error) => return check(Severity::Advice, format!("its state is not known: {error}")),
     };
-    let assigned = info.number("cluster_slots_assigned").unwrap_or(0);
-    if info.field("cluster_state") == Some("ok") {
-        return check(Severity::Fine, "it is whole".to_owned());
+    let served = info.number("cluster_slots_ok").unwrap_or(HASH_SLOTS);
+    if info.field("cluster_state") == Some("ok") && served >= HASH_SLOTS {
+        return check(Severity::Fine, "all hash slots are served".to_owned());
     }
-    let says = format!("it is not whole: {assigned} of 16384 hash slots are assigned");
-    let mend = "keys of the other hash slots are not cached; `redis-cli --cluster check` says what is wrong";
-    check(Severity::Problem, says).mend(mend)
+    let message = format!("{served} of {HASH_SLOTS} hash slots are served");
+    let mend = "keys of the others are not cached, and of none where the cluster demands all; `redis-cli --cluster \
+                check` says what is wrong";
+    check(Severity::Problem, message).mend(mend)
 }
 
-/// A check for each part of what a cache does that lacks a command.
+/// A check for each part of what a cache does that lacks a command, and one for all tools together.
 fn rights(commands: &[Result<(), Error>]) -> Vec<Check> {
-    let tried = || RIGHTS.iter().zip(commands);
+    let lacking: Vec<_> = RIGHTS.iter().zip(commands).filter_map(lack).collect();
     let mut checks = Vec::new();
-    for serves in Serves::ALL {
-        let of_it = tried().filter(|(right, _)| right.serves == serves);
-        let lacking: Vec<_> = of_it.filter_map(lack).collect();
-        let Some((_, first)) = lacking.first() else {
-            continue;
-        };
-        let severity = match serves {
-            Serves::Caching => Severity::Problem,
-            _ => Severity::Advice,
-        };
-        let mut names: Vec<_> = lacking.iter().map(|(name, _)| *name).collect();
-        names.sort_unstable();
-        names.dedup();
-        let says = format!(
-            "{} is refused, so {}: {first}",
-            listed(&names),
-            serves.loss()
-        );
-        let check = Check::new("rights", severity, says);
-        checks.push(if first.starts_with("NOPERM") {
-            let rights = names.iter().map(|name| format!("+{name}"));
-            let rights = rights.collect::<Vec<_>>().join(" ");
-            let mend = format!(
-                "`ACL SETUSER <user> {rights}`; the page `operation` has all rights in one line"
-            );
-            check.mend(mend)
-        } else {
-            check
-        });
+    for serves in Serves::CACHE {
+        let of_it = lacking.iter().filter(|(right, _)| right.serves == serves);
+        checks.extend(refused(serves, &of_it.copied().collect::<Vec<_>>()));
     }
-    if checks.is_empty() {
-        let says = "all commands of the cache and its toolkit are permitted";
-        checks.push(Check::new("rights", Severity::Fine, says));
-    }
-    checks
+    let of_tools = lacking
+        .iter()
+        .filter(|(right, _)| !Serves::CACHE.contains(&right.serves));
+    let names = names_of(of_tools.map(|(right, _)| right.name));
+    let message = match (checks.is_empty(), names.is_empty()) {
+        (false, _) => return checks,
+        (true, true) => "all commands of a cache and its tools are permitted".to_owned(),
+        (true, false) => format!(
+            "all commands of a cache are permitted; {} not, which only tools need: `Strings::increment`, rate \
+             limits in a sliding window, budgets, scripts of `Cache::raw`",
+            listed(&names)
+        ),
+    };
+    vec![Check::new("rights", Severity::Fine, message)]
 }
 
-/// A command that is not permitted, or that the server does not have, with what it says.
+/// What is said of commands that are refused, with the words of the server.
+fn refused(serves: Serves, lacking: &[(&'static Right, &str)]) -> Option<Check> {
+    let &(_, reason) = lacking.first()?;
+    let severity = match serves {
+        Serves::Caching => Severity::Problem,
+        _ => Severity::Advice,
+    };
+    let names = names_of(lacking.iter().map(|(right, _)| right.name));
+    let message = format!("{} refused, so {}: {reason}", listed(&names), serves.loss());
+    let check = Check::new("rights", severity, message);
+    Some(match permission(reason) {
+        Some(Permission::Command) => {
+            let rights: Vec<_> = names.iter().map(|name| format!("+{name}")).collect();
+            check.mend(format!(
+                "`ACL SETUSER <user> {}`; the page `operation` has all rights in one line",
+                rights.join(" ")
+            ))
+        }
+        Some(Permission::Keys) => check.mend("`ACL SETUSER <user> ~<namespace>:*`"),
+        Some(Permission::Channels) => check.mend("`ACL SETUSER <user> &<namespace>:*`"),
+        None => check,
+    })
+}
+
+/// What a user may not.
+#[derive(PartialEq)]
+enum Permission {
+    Command,
+    Keys,
+    Channels,
+}
+
+/// What is not permitted, by the words of a server.
+fn permission(reason: &str) -> Option<Permission> {
+    if !reason.starts_with("NOPERM") {
+        None
+    } else if reason.contains("channel") {
+        Some(Permission::Channels)
+    } else if reason.contains("keys") {
+        Some(Permission::Keys)
+    } else {
+        Some(Permission::Command)
+    }
+}
+
+/// A command that the server does not permit, or does not have, with what it says.
 fn lack<'a>(
     (right, result): (&'static Right, &'a Result<(), Error>),
-) -> Option<(&'static str, &'a str)> {
-    let refusal = result.as_ref().err()?.refusal_of_command()?;
-    let is_lack = refusal.starts_with("NOPERM") || refusal.contains("unknown");
-    is_lack.then_some((right.name, refusal))
+) -> Option<(&'static Right, &'a str)> {
+    // What a command says that was carried out, of a key that is as it is left by the one before.
+    const HARMLESS: [&str; 5] = ["WRONGTYPE", "NOSCRIPT", "LFU", "LRU", "not an integer"];
+    let reason = result.as_ref().err()?.refusal_of_command()?;
+    let is_harmless = HARMLESS.iter().any(|word| reason.contains(word))
+        // Whether the channels are permitted that are used, `messages` says.
+        || permission(reason) == Some(Permission::Channels);
+    (!is_harmless).then_some((right, reason))
+}
+
+/// Keys that the user may not touch, of those that begin alike.
+fn keys(keys: &[(String, Result<(), Error>)]) -> Option<Check> {
+    let is_refused = |result: &Result<(), Error>| {
+        let reason = result.as_ref().err().and_then(Error::refusal_of_command);
+        reason.and_then(permission) == Some(Permission::Keys)
+    };
+    let refused = keys.iter().filter(|(_, result)| is_refused(result));
+    let names: Vec<_> = refused
+        .map(|(beginning, _)| format!("`{beginning}`"))
+        .collect();
+    if names.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "keys that begin with {} may not be used; the page `operation` says what they are for",
+        names.join(", ")
+    );
+    let check = Check::new("rights", Severity::Advice, message);
+    Some(check.mend("`ACL SETUSER <user> ~<namespace>:*`"))
 }
 
 fn identity(is_known: bool) -> Check {
     if is_known {
-        let says = "a restart, a failover or an old snapshot is noticed";
-        return Check::new("identity", Severity::Fine, says);
+        let message = "a restart, a failover or an old snapshot is noticed";
+        return Check::new("identity", Severity::Fine, message);
     }
-    let says = "it does not say which server it is: after a restart from an old snapshot, old entries may be \
-                served until their ttl ends";
-    Check::new("identity", Severity::Advice, says)
-        .mend("permit `INFO`; where a service hides its `run_id`, keep ttls short")
+    let message = "it does not say which server it is: after a restart from an old snapshot, old entries may be \
+                   served until their ttl ends";
+    let mend = "permit `INFO`; where a service has none, or hides its `run_id`, keep ttls short";
+    Check::new("identity", Severity::Advice, message).mend(mend)
 }
 
-fn hearing(error: Option<&Error>) -> Check {
-    match error {
-        None => {
-            let says = "what other processes invalidate is heard";
-            Check::new("messages", Severity::Fine, says)
-        }
-        Some(error) => {
-            let says = format!("nothing is heard of what other processes invalidate: {error}");
-            let mend = "without it, no copies are kept in the process (`local_ttl`); permit `HELLO` and \
-                        `SUBSCRIBE`, and the channels of the namespace";
-            Check::new("messages", Severity::Advice, says).mend(mend)
-        }
-    }
+fn messages(error: Option<&Error>) -> Check {
+    let Some(error) = error else {
+        let message = "what other processes invalidate is heard";
+        return Check::new("messages", Severity::Fine, message);
+    };
+    let message = format!("nothing is heard of what other processes invalidate: {error}");
+    let mend = "without it, no copies are kept in the process (`local_ttl`); permit `HELLO` and `SUBSCRIBE`, and \
+                the channels `&<namespace>:*`";
+    Check::new("messages", Severity::Advice, message).mend(mend)
 }
 
 fn encryption(is_exposed: bool) -> Check {
     if !is_exposed {
-        let says = "what is sent to it cannot be read on the way";
-        return Check::new("encryption", Severity::Fine, says);
+        let message = "what is sent to it cannot be read on the way";
+        return Check::new("encryption", Severity::Fine, message);
     }
-    let says = "what is sent to it, the password too, can be read on the way";
-    Check::new("encryption", Severity::Advice, says)
+    let message = "what is sent to it can be read on the way";
+    Check::new("encryption", Severity::Advice, message)
         .mend("write `rediss://`, or keep the network private")
+}
+
+fn access(is_open: bool) -> Option<Check> {
+    let message = "it asks this machine for no password";
+    let mend =
+        "give it one (`requirepass`, or a user of `ACL SETUSER`), or keep the network private";
+    is_open.then(|| Check::new("access", Severity::Advice, message).mend(mend))
 }
 
 /// `12.3 ms`
@@ -330,11 +442,20 @@ fn size(bytes: u64) -> String {
     format!("{amount:.digits$} {unit}")
 }
 
-/// `` `GET`, `SET` ``
+/// Each name once.
+fn names_of(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// `` `GET`, `SET` are``
 fn listed(names: &[&str]) -> String {
     let shown = names.iter().map(|name| {
         let command = name.replace('|', " ").to_ascii_uppercase();
         format!("`{command}`")
     });
-    shown.collect::<Vec<_>>().join(", ")
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    format!("{} {verb}", shown.collect::<Vec<_>>().join(", "))
 }

@@ -49,6 +49,10 @@ impl Driver {
         match *self {}
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn database(&self) -> i64 {
         match *self {}
     }

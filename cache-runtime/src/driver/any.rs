@@ -65,6 +65,15 @@ impl Driver {
         }
     }
 
+    /// Whether the server is on another machine, and no password is sent to it.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Redis(driver) => driver.is_open(),
+            // It has a token.
+            Self::Upstash(_) => false,
+        }
+    }
+
     /// Whether others may read what is sent to the server: it is not encrypted, and leaves this machine.
     pub(crate) fn is_exposed(&self) -> bool {
         match self {

@@ -98,8 +98,10 @@ use crate::error::Error;
 )]
 fn is_elsewhere(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
-    let address = host.parse::<IpAddr>();
-    address.map_or(host != "localhost", |address| !address.is_loopback())
+    match host.parse::<IpAddr>() {
+        Ok(address) => !address.to_canonical().is_loopback(),
+        Err(_) => !host.eq_ignore_ascii_case("localhost"),
+    }
 }
 
 /// Why a request failed.

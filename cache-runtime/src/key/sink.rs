@@ -250,31 +250,30 @@ impl fmt::Write for Escaped<'_> {
 }
 
 /// Whether a text stands in a name unchanged: it has no control character, no other than ASCII, and none of
-/// `\'`, `%`, `{` and `}`. Else [`Escaped`] writes it. Each hit on a key with a text asks, eight bytes at a time.
+/// `'`, `%`, `{` and `}`. Else [`Escaped`] writes it. Each hit on a key with a text asks, eight bytes at a time.
 #[inline(always)]
 fn is_plain(text: &[u8]) -> bool {
     if let Some(last) = text.last_chunk() {
         let (eights, _) = text.as_chunks();
-        return eights.iter().chain([last]).all(|eight| are_plain(*eight));
+        let mut eights = eights.iter().chain([last]);
+        return eights.all(|eight| are_plain(u64::from_le_bytes(*eight)));
     }
     // What is shorter is read as two halves, which have some bytes in common.
     if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        let [a, b, c, d] = *first;
-        let [e, f, g, h] = *last;
-        return are_plain([a, b, c, d, e, f, g, h]);
+        let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+        return are_plain(half(first) | half(last) << 32);
     }
-    text.iter().all(|&byte| are_plain([byte; 8]))
+    text.iter().all(|&byte| are_plain(each(byte)))
 }
 
 /// Whether all of these bytes are plain. Of each test, the highest bit of a byte is the answer for that byte. A
 /// byte that is found may carry into bytes behind it; one that is not does not.
 #[inline(always)]
-fn are_plain(eight: [u8; 8]) -> bool {
+fn are_plain(bytes: u64) -> bool {
     const HIGHEST: u64 = each(0x80);
-    let bytes = u64::from_le_bytes(eight);
     let are = |differ: u64| differ.wrapping_sub(each(1)) & !differ;
     let control = bytes.wrapping_sub(each(b' ')) & !bytes;
-    // `%` and `\'` differ in one bit, and so do `{` and `}` each from the last control character.
+    // `%` and `'` differ in one bit, and so do `{` and `}` each from the last control character.
     let quotes = are((bytes | each(b'%' ^ b'\'')) ^ each(b'\''));
     let opening = are((bytes | each(b'{' ^ DELETE)) ^ each(DELETE));
     let closing = are((bytes | each(b'}' ^ DELETE)) ^ each(DELETE));

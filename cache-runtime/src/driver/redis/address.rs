@@ -120,12 +120,26 @@ impl Address {
         self.form.is_of_cluster
     }
 
-    /// The host, unless it is a unix socket.
-    /// Whether others may read what is sent there: it is not encrypted, and leaves this machine.
-    pub(super) fn is_exposed(&self) -> bool {
-        self.tls.is_none() && self.host().is_some_and(is_elsewhere)
+    /// Whether the server is on another machine, and no password is sent to it. One with a client certificate
+    /// knows who asks.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_elsewhere() && !self.has_password() && self.tls.is_none()
     }
 
+    /// Whether others may read what is sent there: it is not encrypted, and leaves this machine.
+    pub(super) fn is_exposed(&self) -> bool {
+        self.is_elsewhere() && self.tls.is_none()
+    }
+
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.host().is_some_and(is_elsewhere)
+    }
+
+    pub(super) fn has_password(&self) -> bool {
+        self.settings.password().is_some()
+    }
+
+    /// The host, unless it is a unix socket.
     pub(super) fn host(&self) -> Option<&str> {
         match &self.place {
             Place::Tcp { host, .. } => Some(host),

@@ -126,6 +126,14 @@ impl Driver {
         }
     }
 
+    /// Whether the server is on another machine, and no password is sent to it.
+    pub(crate) fn is_open(&self) -> bool {
+        match &self.target {
+            Target::Server(address) => address.is_open(),
+            Target::Primary(sentinels) => sentinels.is_open(),
+        }
+    }
+
     /// Whether others may read what is sent to the server: it is not encrypted, and leaves this machine.
     pub(crate) fn is_exposed(&self) -> bool {
         match &self.target {

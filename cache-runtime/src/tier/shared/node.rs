@@ -632,6 +632,16 @@ impl<O: Owner> Node<O> {
         }
     }
 
+    /// Connects, for other things than the requests of calls: nothing of the node changes.
+    pub(super) async fn connect_apart(&self, limit: Duration) -> Result<Connection, Error> {
+        self.driver.connect(limit, |_: &[u8]| {}).await
+    }
+
+    /// Whether it asks for no password, though it is on another machine.
+    pub(super) fn is_open(&self) -> bool {
+        self.driver.is_open()
+    }
+
     /// Whether others may read what is sent to it.
     pub(super) fn is_exposed(&self) -> bool {
         self.driver.is_exposed()

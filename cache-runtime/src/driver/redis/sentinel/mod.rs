@@ -68,10 +68,16 @@ impl Sentinels {
         &self.shown
     }
 
+    // Where the primary is, only the sentinels know. It is taken to be where they are.
+
+    /// Whether the primary is on another machine, and no password is sent to it.
+    pub(super) fn is_open(&self) -> bool {
+        !self.server.has_password() && self.hosts.iter().any(Address::is_elsewhere)
+    }
+
     /// Whether others may read what is sent to the primary.
     pub(super) fn is_exposed(&self) -> bool {
-        // Where the primary is, only the sentinels know.
-        self.server.tls.is_none() && self.hosts.iter().any(Address::is_exposed)
+        self.server.tls.is_none() && self.hosts.iter().any(Address::is_elsewhere)
     }
 
     /// The number of the database on the server.
