@@ -620,8 +620,16 @@ function changes() {
   for (const it of document.querySelectorAll("#invalidate-forms :is(button, input, textarea)")) it.disabled = !isEditable;
 }
 
+/** Takes the answer to what the dialog asks now. */
+let answered = () => {};
+$("confirm").addEventListener("close", () => {
+  // The event comes a moment after the dialog was closed. By then it may be open again, for another question.
+  if (!$("confirm").open) answered($("confirm").returnValue === "yes");
+});
+
 /** Asks in a dialog that says what will happen. */
 function confirmed({ title, text, list, yes, isDanger }) {
+  answered(false);
   const dialog = $("confirm");
   $("confirm-title").textContent = title;
   $("confirm-text").replaceChildren(...text.map((line) => el("p", {}, line)), list ? el("p", { class: "list" }, list.join("\n")) : "");
@@ -632,7 +640,7 @@ function confirmed({ title, text, list, yes, isDanger }) {
   // What is pressed by accident changes nothing.
   $("confirm-no").focus();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    answered = resolve;
   });
 }
 
