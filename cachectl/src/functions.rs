@@ -1,5 +1,7 @@
 //! `functions`: what the functions of a running program do.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::{End, Ended, Failure, dashboard, output};
@@ -8,9 +10,9 @@ const HEAD: [&str; 8] = [
     "function",
     "template",
     "calls",
-    "hits",
+    "hit rate",
     "loads",
-    "mean load",
+    "median load",
     "saved",
     "failed",
 ];
@@ -52,7 +54,7 @@ fn row(function: &Value) -> [String; 8] {
         calls(function).to_string(),
         rate.map_or(String::new(), |rate| format!("{:.1} %", rate * 100.0)),
         count("loads").to_string(),
-        seconds(&function["load_time"]["mean_seconds"]),
+        seconds(&function["load_time"]["p50_seconds"]),
         seconds(&function["time_saved_seconds"]),
         count("load_failures").to_string(),
     ]
@@ -69,11 +71,10 @@ fn text(value: &Value) -> String {
 }
 
 fn seconds(value: &Value) -> String {
-    match value.as_f64() {
-        None => String::new(),
-        Some(time) if time < 1.0 => format!("{:.1} ms", time * 1e3),
-        Some(time) => format!("{time:.1} s"),
-    }
+    let time = value
+        .as_f64()
+        .and_then(|it| Duration::try_from_secs_f64(it).ok());
+    time.map_or(String::new(), output::time)
 }
 
 /// Texts to the left, numbers to the right.

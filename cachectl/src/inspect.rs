@@ -1,7 +1,6 @@
 //! `inspect`: what is stored under a name.
 
 use std::io;
-use std::time::Duration;
 
 use cache_runtime::{Cache, Holds, Inspection, ShownValue, StoredEntry, TagVersion};
 
@@ -41,9 +40,9 @@ fn show(inspection: &Inspection) -> io::Result<()> {
         row("as a tag", &shown_version(version))?;
     }
     if let Some(failed) = &inspection.failed {
-        let again = failed
-            .again_in
-            .map_or("soon".to_owned(), |left| format!("in {}", seconds(left)));
+        let again = failed.again_in.map_or("soon".to_owned(), |left| {
+            format!("in {}", output::time(left))
+        });
         row(
             "failed",
             &format!("its load failed a moment ago, and is tried again {again}"),
@@ -78,7 +77,7 @@ fn show_entry(entry: &StoredEntry) -> io::Result<()> {
         ("load", entry.load),
     ] {
         if let Some(time) = time {
-            row(name, &seconds(time))?;
+            row(name, &output::time(time))?;
         }
     }
     for tag in &entry.tags {
@@ -111,14 +110,5 @@ fn shown_version(version: &TagVersion) -> String {
         TagVersion::Number(number) => format!("version {number}"),
         TagVersion::Fence => "a fence".to_owned(),
         _ => "absent".to_owned(),
-    }
-}
-
-/// `12.3 s`
-fn seconds(time: Duration) -> String {
-    if time < Duration::from_secs(1) {
-        format!("{:.1} ms", time.as_secs_f64() * 1e3)
-    } else {
-        format!("{:.1} s", time.as_secs_f64())
     }
 }

@@ -1,6 +1,7 @@
 //! What is printed.
 
 use std::io::{self, Write as _};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -35,6 +36,15 @@ pub(crate) fn print_json(value: &Value) -> io::Result<()> {
 pub(crate) fn warn(text: &str) {
     // Nothing is left to say it to.
     let _ = writeln!(io::stderr().lock(), "{}", harmless(text));
+}
+
+/// `12.3 ms`, or `12.3 s`.
+pub(crate) fn time(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        format!("{:.1} ms", time.as_secs_f64() * 1e3)
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
 }
 
 fn harmless(text: &str) -> String {

@@ -289,6 +289,8 @@ async fn functions_are_told_by_the_dashboard_of_a_program() {
     let cells: Vec<_> = row.split_whitespace().collect();
     assert!(cells[0].ends_with("square"), "{}", told.out);
     assert_eq!(cells[1..6], ["square:<number>", "4", "75.0", "%", "1"]);
+    // The median of the loads, and what the hits have saved.
+    assert_eq!((cells[7], cells[9], cells[10]), ("ms", "ms", "0"), "{row}");
     let json = functions(Some("s3cret"), "", &["--json"]).json();
     // Functions of the fixtures are linked, too.
     let called = json
