@@ -44,9 +44,10 @@ impl<P: Parts> Name<P> {
         let mut buffer = BUFFER.take();
         buffer.clear();
         self.write(Sink::Text(&mut buffer));
-        // A sink writes only UTF-8.
-        debug_assert!(str::from_utf8(&buffer).is_ok());
-        let text = String::from_utf8_lossy(&buffer).into_owned();
+        // A sink writes only UTF-8, so this does not fail. It checks several bytes at a time.
+        let text = str::from_utf8(&buffer).map(str::to_owned);
+        debug_assert!(text.is_ok());
+        let text = text.unwrap_or_else(|_| String::from_utf8_lossy(&buffer).into_owned());
         if buffer.capacity() <= MAX_KEPT {
             BUFFER.set(buffer);
         }
