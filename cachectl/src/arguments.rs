@@ -46,7 +46,7 @@ pub(crate) enum Command {
     },
     /// Invalidates names: keys or tags
     ///
-    /// All programs on the server see it at once. Ends with 2 if it was not carried out within ten seconds.
+    /// It holds for all programs on the server. What fails is tried again for ten seconds; then it ends with 2.
     Invalidate {
         /// The names of keys and tags, as they are written: a `*` stands for itself
         #[arg(required_unless_present = "matching")]

@@ -1,6 +1,6 @@
 //! `cachectl`: a cache of `cache-runtime` from a terminal.
 //!
-//! It is one more process with the cache: what it invalidates, all programs on the server see at once.
+//! It is one more process with the cache: what it invalidates is invalidated for all programs on the server.
 //! What only a program knows, such as the hit rate of its functions, it asks of the program's dashboard.
 
 mod arguments;

@@ -22,7 +22,7 @@ impl Cache {
     ///
     /// # Cancellation
     ///
-    /// It may be dropped at any point. A key that it has just written then lives for a second.
+    /// It may be dropped at any point. The request that writes a key removes it, too.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {

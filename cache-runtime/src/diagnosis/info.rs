@@ -1,5 +1,7 @@
 //! What a server tells of itself by `INFO`.
 
+use crate::driver::field;
+
 /// The lines of an answer, such as `maxmemory:0`.
 #[derive(Debug, Clone)]
 pub(crate) struct Info(String);
@@ -16,12 +18,8 @@ impl Info {
         Self(text)
     }
 
-    /// What is said of a field.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
-        let is_named =
-            |line: &str| Some(line.trim_end().strip_prefix(name)?.strip_prefix(':')?.len());
-        let line = self.0.lines().find(|line| is_named(line).is_some())?;
-        Some(line.trim_end()[name.len() + 1..].trim())
+        field(&self.0, name)
     }
 
     pub(super) fn number(&self, name: &str) -> Option<u64> {
@@ -56,15 +54,6 @@ impl Info {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fields_are_found_by_their_whole_names() {
-        let info =
-            Info::new("# Memory\r\nmaxmemory_human:1.00G\r\nmaxmemory:1073741824\r\n".to_owned());
-        assert_eq!(info.number("maxmemory"), Some(1 << 30));
-        assert_eq!(info.field("maxmemory_human"), Some("1.00G"));
-        assert_eq!(info.field("memory"), None);
-    }
 
     #[test]
     fn keys_of_all_databases_are_added() {

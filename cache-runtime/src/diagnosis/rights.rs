@@ -24,7 +24,7 @@ pub(super) enum Serves {
 
 /// Stands for a key on the server that is asked.
 const KEY: &str = "<key>";
-/// Stands for a channel that nobody listens to.
+/// Stands for a channel that no process listens to.
 const CHANNEL: &str = "<channel>";
 
 impl Right {
@@ -43,29 +43,23 @@ impl Right {
     }
 }
 
-impl Serves {
-    /// What belongs to a cache itself. The others are tools.
-    pub(super) const CACHE: [Self; 4] =
-        [Self::Caching, Self::Patterns, Self::Copies, Self::Restarts];
-
-    /// What is missing without it.
-    pub(super) fn loss(self) -> &'static str {
-        match self {
-            Self::Caching => "nothing is cached",
-            Self::Patterns => {
-                "`Cache::clear`, `invalidate_matching` and `count_matching` return an error"
-            }
-            Self::Copies => {
-                "other processes do not hear what this one invalidates: their copies are served until their \
-                 `local_ttl` ends"
-            }
-            Self::Restarts => {
-                "after a restart from an old snapshot, old entries may be served until their ttl ends"
-            }
-            Self::Tools => "some tools return an error",
-        }
-    }
-}
+/// What belongs to a cache itself, and what is missing without it. The rest is tools.
+pub(super) const LOSSES: [(Serves, &str); 4] = [
+    (Serves::Caching, "nothing is cached"),
+    (
+        Serves::Patterns,
+        "`Cache::clear`, `invalidate_matching` and `count_matching` return an error",
+    ),
+    (
+        Serves::Copies,
+        "other processes do not hear what this one invalidates: their copies are served until their `local_ttl` \
+         ends",
+    ),
+    (
+        Serves::Restarts,
+        "after a restart from an old snapshot, old entries may be served until their ttl ends",
+    ),
+];
 
 const fn right(name: &'static str, words: &'static [&'static str], serves: Serves) -> Right {
     Right {

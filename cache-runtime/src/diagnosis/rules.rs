@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::info::Info;
-use super::rights::{RIGHTS, Right, Serves};
+use super::rights::{LOSSES, RIGHTS, Right, Serves};
 use super::{Check, PATIENCE, Severity, Told};
+use crate::driver::HASH_SLOTS;
 use crate::error::Error;
 
 /// The oldest version of Redis that this library is tested with.
@@ -18,8 +19,6 @@ const NEARLY_ALL: u64 = 90;
 
 /// In percent: how many keys of a server may have no ttl, before it is told.
 const A_FEW: u64 = 10;
-
-const HASH_SLOTS: u64 = 16_384;
 
 /// Of the settings of a cache that has a server.
 pub(crate) fn check_settings(namespace: &str, is_default: bool) -> Check {
@@ -259,16 +258,17 @@ fn clients(info: &Info) -> Option<Check> {
 }
 
 fn cluster(told: &Result<Info, Error>) -> Check {
+    let all = HASH_SLOTS as u64;
     let check = |severity, message: String| Check::new("cluster", severity, message);
     let info = match told {
         Ok(info) => info,
         Err(error) => return check(Severity::Advice, format!("its state is not known: {error}")),
     };
-    let served = info.number("cluster_slots_ok").unwrap_or(HASH_SLOTS);
-    if info.field("cluster_state") == Some("ok") && served >= HASH_SLOTS {
+    let served = info.number("cluster_slots_ok").unwrap_or(all);
+    if info.field("cluster_state") == Some("ok") && served >= all {
         return check(Severity::Fine, "all hash slots are served".to_owned());
     }
-    let message = format!("{served} of {HASH_SLOTS} hash slots are served");
+    let message = format!("{served} of {all} hash slots are served");
     let mend = "keys of the others are not cached, and of none where the cluster demands all; `redis-cli --cluster \
                 check` says what is wrong";
     check(Severity::Problem, message).mend(mend)
@@ -278,13 +278,13 @@ fn cluster(told: &Result<Info, Error>) -> Check {
 fn rights(commands: &[Result<(), Error>]) -> Vec<Check> {
     let lacking: Vec<_> = RIGHTS.iter().zip(commands).filter_map(lack).collect();
     let mut checks = Vec::new();
-    for serves in Serves::CACHE {
+    for (serves, loss) in LOSSES {
         let of_it = lacking.iter().filter(|(right, _)| right.serves == serves);
-        checks.extend(refused(serves, &of_it.copied().collect::<Vec<_>>()));
+        checks.extend(refused(serves, loss, &of_it.copied().collect::<Vec<_>>()));
     }
     let of_tools = lacking
         .iter()
-        .filter(|(right, _)| !Serves::CACHE.contains(&right.serves));
+        .filter(|(right, _)| right.serves == Serves::Tools);
     let names = names_of(of_tools.map(|(right, _)| right.name));
     let message = match (checks.is_empty(), names.is_empty()) {
         (false, _) => return checks,
@@ -299,14 +299,14 @@ fn rights(commands: &[Result<(), Error>]) -> Vec<Check> {
 }
 
 /// What is said of commands that are refused, with the words of the server.
-fn refused(serves: Serves, lacking: &[(&'static Right, &str)]) -> Option<Check> {
+fn refused(serves: Serves, loss: &str, lacking: &[(&'static Right, &str)]) -> Option<Check> {
     let &(_, reason) = lacking.first()?;
     let severity = match serves {
         Serves::Caching => Severity::Problem,
         _ => Severity::Advice,
     };
     let names = names_of(lacking.iter().map(|(right, _)| right.name));
-    let message = format!("{} refused, so {}: {reason}", listed(&names), serves.loss());
+    let message = format!("{} refused, so {loss}: {reason}", listed(&names));
     let check = Check::new("rights", severity, message);
     Some(match permission(reason) {
         Some(Permission::Command) => {

@@ -26,6 +26,7 @@ mod any;
 )]
 mod cluster;
 mod home;
+mod info;
 mod mark;
 #[cfg_attr(
     not(feature = "redis"),
@@ -79,6 +80,7 @@ use self::absent as upstash;
 pub(crate) use self::any::{Cluster, Connection, Driver, Servers};
 pub(crate) use self::cluster::{Elsewhere, HASH_SLOTS, NodeAddress, SlotRanges, hash_slot};
 pub(crate) use self::home::Home;
+pub(crate) use self::info::field;
 pub(crate) use self::mark::{ASCII, ENTRY, FENCE, LEASE, Mark};
 pub(crate) use self::operation::{Answers, Argument, Operation, Reply};
 pub(crate) use self::read_keys::ReadKeys;

@@ -10,11 +10,12 @@ use super::address::{Address, Form};
 use super::command::bytes;
 use super::explain::{explain, explain_greeting};
 use super::hosts::{UrlParts, without_brackets};
-use super::identity::{field, fnv1a};
+use super::identity::fnv1a;
 use super::stream::Stage;
 use super::{Driver, Tls, greet};
 use crate::clock;
 use crate::driver::cluster::{Elsewhere, NodeAddress, SlotRanges, known_host};
+use crate::driver::field;
 use crate::error::Error;
 
 /// Opens connections to the nodes of one cluster.
@@ -144,7 +145,7 @@ async fn ask(address: &Address, node: &NodeAddress, stage: &Stage) -> Result<Slo
     let info = String::from_utf8_lossy(&info);
     Ok(SlotRanges {
         epoch: current_epoch(&info),
-        is_down: field(&info, "cluster_state:") == Some("fail"),
+        is_down: field(&info, "cluster_state") == Some("fail"),
         ranges,
         replicas,
     })
@@ -210,7 +211,7 @@ fn number(value: Value) -> Option<u16> {
 }
 
 fn current_epoch(info: &str) -> u64 {
-    let epoch = field(info, "cluster_current_epoch:");
+    let epoch = field(info, "cluster_current_epoch");
     epoch.and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
 }
 

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue as _, Value, cmd};
 
+use crate::driver::field;
+
 /// Whether a server of this process has said how it evicts. It is asked until then.
 static IS_KNOWN: AtomicBool = AtomicBool::new(false);
 
@@ -21,7 +23,7 @@ pub(super) async fn check(redis: &mut MultiplexedConnection, address: &str, vari
     let Ok(memory) = memory else {
         return;
     };
-    let Some(policy) = policy(&memory) else {
+    let Some(policy) = field(&memory, "maxmemory_policy") else {
         return;
     };
     if !IS_KNOWN.swap(true, Ordering::Relaxed) && policy == "noeviction" {
@@ -32,23 +34,5 @@ pub(super) async fn check(redis: &mut MultiplexedConnection, address: &str, vari
              a queue: once its memory is full, it refuses what other programs write too; set \
              `CACHE_URL` to a server of the cache's own, or `maxmemory-policy` to `allkeys-lru`"
         );
-    }
-}
-
-fn policy(memory: &str) -> Option<&str> {
-    memory
-        .lines()
-        .find_map(|line| line.trim_end().strip_prefix("maxmemory_policy:"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_policy_is_a_line_of_the_servers_information() {
-        let memory = "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
-        assert_eq!(policy(memory), Some("noeviction"));
-        assert_eq!(policy("# Memory\r\n"), None);
     }
 }

@@ -7,7 +7,7 @@ use redis::{FromRedisValue as _, Pipeline, Value};
 
 use super::explain::{IS_NODE, explain};
 use crate::clock::{self, Moment};
-use crate::driver::ServerClock;
+use crate::driver::{ServerClock, field};
 use crate::error::Error;
 use crate::sabotage::{self, Rule};
 
@@ -60,10 +60,10 @@ pub(super) async fn identity(
         }
         info.push('\n');
     }
-    if !in_cluster && field(&info, "redis_mode:") == Some("cluster") {
+    if !in_cluster && field(&info, "redis_mode") == Some("cluster") {
         return Err(Error::denied(address, &IS_NODE));
     }
-    if field(&info, "role:") == Some("slave") {
+    if field(&info, "role") == Some("slave") {
         return Err(Error::is_replica(
             address,
             &"it is a replica, and takes no writes",
@@ -91,7 +91,7 @@ fn warn_of_no_epoch(address: &str, why: &dyn fmt::Display) {
 
 /// The clock of a server that was asked at this moment.
 fn clock_of(info: &str, asked: Moment) -> ServerClock {
-    let shown = field(info, "server_time_usec:").and_then(|micros| micros.parse().ok());
+    let shown = field(info, "server_time_usec").and_then(|micros| micros.parse().ok());
     shown.map_or(ServerClock::UNTOLD, |micros| {
         ServerClock::showed(micros, asked)
     })
@@ -101,17 +101,11 @@ fn clock_of(info: &str, asked: Moment) -> ServerClock {
 /// promoted. Its current replication id is left out: that changes when its first replica
 /// comes, and then processes would not agree on the epoch.
 fn epoch(info: &str) -> u64 {
-    let history = ["master_replid2:", "second_repl_offset:"].map(|name| field(info, name));
+    let history = ["master_replid2", "second_repl_offset"].map(|name| field(info, name));
     let history = history.into_iter().flatten().map(fnv1a);
-    field(info, "run_id:").map_or(0, |run_id| {
+    field(info, "run_id").map_or(0, |run_id| {
         history.fold(fnv1a(run_id), |hash, part| hash.rotate_left(7) ^ part)
     })
-}
-
-/// A line of what a server tells of itself.
-pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines()
-        .find_map(|line| line.trim_end().strip_prefix(name))
 }
 
 /// A hash that is the same in every process: FNV-1a. Its input is random already.
